@@ -1,0 +1,100 @@
+"""Pictures to paint the world with: procedural ones, or any folder or parquet file of photographs.
+
+A source is a function of a numpy generator that returns a uint8 picture (h, w, 3); the same generator state gives the same
+picture.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.scenes.types import F32, U8
+
+Textures = Callable[[np.random.Generator], U8]
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int = 1) -> F32:
+    """Smooth random field (size, size, channels) with mean 0, features about size / cells pixels wide."""
+    coarse = rng.standard_normal((channels, cells + 3, cells + 3)).astype(np.float32)
+    planes = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]
+    return np.stack(planes, axis=-1)
+
+
+def procedural(rng: np.random.Generator, size: int = 320) -> U8:
+    """One made-up picture: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
+    falloff = rng.uniform(0.45, 0.85)
+    octaves = [2, 5, 11, 23, 47, 95]
+    height = sum(falloff**i * smooth_noise(rng, size, c, 3) for i, c in enumerate(octaves))
+    mix = rng.uniform(-1, 1, (3, 3)) + np.eye(3)
+    picture = np.asarray(height) @ mix * rng.uniform(25, 60) + rng.uniform(60, 195, 3)
+    y, x = np.mgrid[:size, :size] / size
+    for _ in range(rng.integers(0, 3)):
+        angle, step, phase = rng.uniform(0, np.pi), rng.uniform(6, 30), rng.uniform(0, 1, 2)
+        u = (np.cos(angle) * x + np.sin(angle) * y) * step + phase[0] + 0.2 * smooth_noise(rng, size, 4)[..., 0]
+        v = (np.cos(angle) * y - np.sin(angle) * x) * step + phase[1]
+        mask = {
+            0: u % 1 < 0.5,
+            1: (u % 1 < 0.5) ^ (v % 1 < 0.5),
+            2: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
+        }[int(rng.integers(3))]
+        picture = picture + mask[..., None] * rng.uniform(-90, 90, 3)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def from_pictures(source: str | Path, part: str = "all") -> Textures:
+    """Textures drawn from a folder of pictures (searched deeply) or a parquet file with an image column.
+
+    Parquet pictures follow the Hugging Face convention, a struct with the field `bytes`. Pictures are decoded on use.
+    `part` is "all", or "train" for all but every tenth picture, or "held-out" for those. Raises BadInput if there is no picture.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+        entries: list[Any] = [str(f) for f in files]
+    elif path.suffix == ".parquet" and path.exists():
+        entries = _parquet_bytes(path)
+    else:
+        raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")
+    if part != "all":
+        entries = [e for i, e in enumerate(entries) if (i % 10 == 9) == (part == "held-out")]
+    if not entries:
+        raise BadInput(f"{path} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder or parquet file with some")
+
+    def draw(rng: np.random.Generator) -> U8:
+        entry = entries[int(rng.integers(len(entries)))]
+        try:
+            with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as picture:
+                picture.draft("RGB", (640, 640))
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, Image.DecompressionBombError) as error:
+            name = "a picture" if isinstance(entry, bytes) else entry
+            raise BadInput(f"{name} of {path} cannot be decoded ({error}): remove it") from error
+
+    return draw
+
+
+def _parquet_bytes(path: Path) -> list[bytes]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", "reading textures from parquet") from error
+    try:
+        table = pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is not a readable parquet file ({error}): give one with an image column") from error
+    for name in table.column_names:
+        first = table.column(name)[0].as_py() if table.num_rows else None
+        if isinstance(first, dict) and isinstance(first.get("bytes"), bytes):
+            return [row["bytes"] for row in table.column(name).to_pylist()]
+    raise BadInput(f"{path} has no column of pictures (a struct with the field 'bytes'): found {table.column_names}")
+
+
+def textures(source: str | Path | None) -> Textures:
+    """The texture source named by a path, or procedural pictures for None."""
+    return procedural if source is None else from_pictures(source)

@@ -1,0 +1,76 @@
+"""Sizes of a TAPIR network, as a frozen config that imports no torch.
+
+The official networks (TAPIR, arXiv 2306.08637; BootsTAP, arXiv 2402.00847) and the small bundled one are the same class
+with different numbers.
+"""
+
+from dataclasses import dataclass
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapirConfig:
+    """Everything needed to build a tracker; the defaults are the published TAPIR."""
+
+    causal: bool = False
+    """Temporal convolutions look only at the past, so that frames can arrive one by one."""
+    pyramid_level: int = 0
+    """Average-pooled feature maps added below the stride-8 one for the local correlations."""
+    extra_convs: int = 0
+    """Residual convolution blocks on the stride-8 features (5 in BootsTAPIR)."""
+    softmax_temperature: float = 20.0
+    """Factor on the matching logits before the softmax of stage 1."""
+    initial_resolution: tuple[int, int] = (256, 256)
+    """Height and width in pixels at which stage 1 matches; multiples of 8."""
+    iterations: int = 4
+    """Refinement iterations per resolution."""
+    stem_channels: int = 64
+    """Output channels of the 7x7 stride-2 stem."""
+    channels: tuple[int, int, int, int] = (64, 128, 256, 256)
+    """Output channels of the four block groups; group 1 gives the hires features, group 3 the lowres ones."""
+    strides: tuple[int, int, int, int] = (1, 2, 2, 1)
+    """Strides of the four block groups; with the stem's 2 they must give stride 4 at group 1 and 8 at group 3."""
+    blocks_per_group: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Residual blocks in each group."""
+    extra_expansion: int = 4
+    """Widening inside an extra convolution block."""
+    matching_channels: tuple[int, int, int] = (16, 32, 16)
+    """Channels of the matching heads: shared trunk, strided convolution, hidden layer of the occlusion head."""
+    mixer_width: int = 512
+    """Channels of the temporal mixer."""
+    mixer_blocks: int = 12
+    """Blocks of the temporal mixer."""
+    mixer_expansion: int = 4
+    """Widening inside a mixer block, of the depthwise branch and of the MLP."""
+
+    def __post_init__(self) -> None:
+        h, w = self.initial_resolution
+        if h <= 0 or w <= 0 or h % 8 or w % 8:
+            raise BadInput(f"initial_resolution is {h}x{w}; it must be positive multiples of 8, such as 256x256")
+        s0, s1, s2, s3 = self.strides
+        if 2 * s0 * s1 != 4 or 2 * s0 * s1 * s2 * s3 != 8:
+            raise BadInput(
+                f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3"
+            )
+        if self.pyramid_level < 0 or self.extra_convs < 0 or self.iterations < 1 or min(self.blocks_per_group) < 1:
+            raise BadInput("pyramid_level and extra_convs must be 0 or more, iterations and blocks_per_group 1 or more")
+
+    @property
+    def hires_dim(self) -> int:
+        """Channels of the stride-4 features."""
+        return self.channels[1]
+
+    @property
+    def lowres_dim(self) -> int:
+        """Channels of the stride-8 features."""
+        return self.channels[3]
+
+
+OFFICIAL = {
+    "tapir": TapirConfig(),
+    "causal-tapir": TapirConfig(causal=True, pyramid_level=1),
+    "bootstapir": TapirConfig(pyramid_level=1, extra_convs=5),
+    "causal-bootstapir": TapirConfig(causal=True, pyramid_level=1, extra_convs=5),
+}
+"""The published architectures by name."""

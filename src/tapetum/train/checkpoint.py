@@ -1,0 +1,168 @@
+"""Checkpoints that survive a crash at any moment, without pickle.
+
+A checkpoint is a folder of safetensors files, a state.json and a manifest with the SHA-256 of each. It is written under
+another name and appears by one rename:
+
+    checkpoints/tmp-step_00000500/   files written, each fsynced
+                                     manifest.json written and fsynced, folder fsynced
+    checkpoints/step_00000500/       renamed; parent fsynced
+
+So a folder named step_... is whole unless the disk damaged it later, which its checksums tell.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from tapetum.errors import BadInput
+
+FORMAT = "tapetum-checkpoint-1"
+
+
+def folder_name(step: int) -> str:
+    """Name of the checkpoint after `step` steps.
+
+    >>> folder_name(500)
+    'step_00000500'
+    """
+    return f"step_{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    """Steps done, from a checkpoint's name."""
+    return int(folder.name.removeprefix("step_"))
+
+
+def checkpoints(parent: Path) -> list[Path]:
+    """All checkpoint folders, oldest first, whole or damaged; half-written ones have another name."""
+    found = [f for f in parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()]
+    return sorted(found, key=step_of)
+
+
+def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+    """Writes `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
+
+    BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
+    """
+    final, temporary = parent / folder_name(step), parent / f"tmp-{folder_name(step)}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        discard(temporary)
+        temporary.mkdir()
+        for name, content in tensors.items():
+            _write_tensors(temporary / f"{name}.safetensors", content)
+        _write_json(temporary / "state.json", dict(state))
+        files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(temporary.iterdir())}
+        _write_json(temporary / "manifest.json", {"format": FORMAT, "step": step, "files": files})
+        _sync(temporary)
+        discard(final)
+        temporary.rename(final)
+        _sync(parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        older = checkpoints(parent)
+        kept = f"the previous one, {older[-1].name}, is intact" if older else "there is no earlier one"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput(
+            f"cannot save checkpoint {final.name}: {reason}; {kept}; make room and run the same command again to resume"
+        ) from error
+    return final
+
+
+def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Tensors by file name, and the state, of a checkpoint whose checksums hold; BadInput says which file is damaged."""
+    verify(folder)
+    tensors = {f.stem: safetensors.torch.load_file(f) for f in sorted(folder.glob("*.safetensors"))}
+    return tensors, json.loads((folder / "state.json").read_text())
+
+
+def verify(folder: Path) -> None:
+    """BadInput unless every file of the manifest is there and has its checksum."""
+    wanted = "wanted the checkpoint as it was written; delete the folder to be rid of it"
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        files = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {wanted}") from error
+    for name, digest in files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {wanted}")
+        if _sha256(path) != digest:
+            raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {wanted}")
+
+
+def latest(parent: Path) -> Path | None:
+    """The newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
+
+    BadInput when there are checkpoints and all are damaged.
+    """
+    found = checkpoints(parent)
+    for folder in reversed(found):
+        try:
+            verify(folder)
+        except BadInput as error:
+            print(f"warning: {error}; looking for an older one", file=sys.stderr)
+            continue
+        return folder
+    if found:
+        raise BadInput(
+            f"none of the {len(found)} checkpoints in {parent.name} is whole; delete that folder to train from the start"
+        )
+    return None
+
+
+def prune(parent: Path, keep_last: int, keep_every: int) -> None:
+    """Deletes all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
+    for folder in checkpoints(parent)[:-keep_last]:
+        if not keep_every or step_of(folder) % keep_every:
+            discard(folder)
+    for folder in parent.glob("tmp-*"):
+        discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Deletes a folder, out of sight first, so that a crash never leaves half of it under its name."""
+    if folder.is_dir():
+        doomed = folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
+        shutil.rmtree(doomed)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(content, path)
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        wanted = 8 + header + sum(t.numel() * t.element_size() for t in content.values())
+        os.fsync(file.fileno())
+    if path.stat().st_size != wanted:
+        raise OSError(None, f"{path.name} has {path.stat().st_size} of {wanted} bytes (disk full?)")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with path.open("w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

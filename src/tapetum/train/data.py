@@ -1,0 +1,209 @@
+"""The stream of samples: which sample goes where, and the workers that make them.
+
+A run is one long stream of samples numbered 0, 1, 2, ...; step s takes the `batch_size` samples from s * batch_size on, cut
+into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:
+
+    step 0, 8 samples, 2 processes x 2 micro-batches        step 0, 8 samples, 1 process x 4 micro-batches
+      process 0:  [0 1]         [4 5]                         process 0:  [0 1]  [2 3]  [4 5]  [6 7]
+      process 1:         [2 3]         [6 7]
+
+so every way to factor the work sees the same micro-batches. A sample's content depends on its number alone: before it is
+made, all global generators are seeded by (seed, number). So nothing about workers or prefetching can reach a result, and a
+resumed run needs no state of any generator, only its step.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tapetum.errors import TapetumError
+from tapetum.train.config import TrainConfig
+
+WEIGHTS, SAMPLE, LOSS, ORDER = range(4)
+"""Independent streams of randomness under one seed."""
+
+
+def mix_seed(seed: int, stream: int, index: int) -> int:
+    """A 63-bit seed for one purpose, from the run's seed and a number."""
+    return int(np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_globals(seed: int) -> None:
+    """Seeds the global generators of torch (this process's CPU and GPU), numpy and random."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def sample_generator(seed: int, number: int) -> np.random.Generator:
+    """A numpy generator for the making of sample `number`."""
+    return np.random.default_rng([seed, SAMPLE, number])
+
+
+class Shuffle:
+    """An endless shuffled order over a finite collection: every epoch a new permutation, computed from its number.
+
+    >>> order = Shuffle(3, seed=0)
+    >>> sorted(order(n) for n in range(3, 6))
+    [0, 1, 2]
+    """
+
+    def __init__(self, length: int, seed: int):
+        self.length = length
+        self.seed = seed
+
+    def __call__(self, number: int) -> int:
+        """Which of the `length` things is sample `number` of the stream."""
+        epoch, place = divmod(number, self.length)
+        return int(_permutation(self.length, self.seed, epoch)[place])
+
+
+@lru_cache(maxsize=4)
+def _permutation(length: int, seed: int, epoch: int) -> Int64[np.ndarray, " length"]:
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(length)
+
+
+def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:
+    """Numbers of the samples in accumulated micro-batch `part` of process `rank` in step `step`.
+
+    >>> config = TrainConfig(steps=2, batch_size=8, accumulation=2)
+    >>> sample_numbers(1, part=1, rank=0, world_size=2, config=config)
+    range(12, 14)
+    """
+    size = config.micro_batch(world_size)
+    first = step * config.batch_size + (part * world_size + rank) * size
+    return range(first, first + size)
+
+
+class _Order(Sampler[list[int]]):
+    """The numbers of one process's micro-batches from step `start` on."""
+
+    def __init__(self, config: TrainConfig, start: int, rank: int, world_size: int):
+        self.config = config
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return (self.config.steps - self.start) * self.config.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.config.steps):
+            for part in range(self.config.accumulation):
+                yield list(sample_numbers(step, part, self.rank, self.world_size, self.config))
+
+
+class _Seeded(Dataset):
+    """The task's dataset, with all global generators seeded before each item."""
+
+    def __init__(self, dataset: Dataset, seed: int):
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Any:
+        seed_globals(mix_seed(self.seed, SAMPLE, number))
+        return self.dataset[number]
+
+
+class _Collate:
+    """The task's collate, with the CPU seconds that the making process has used so far, for the ledger."""
+
+    def __init__(self, collate: Callable[[Sequence[Any]], Any]):
+        self.collate = collate
+
+    def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
+        return self.collate(items), os.getpid(), time.process_time()
+
+
+def _start_worker(_worker: int) -> None:
+    """One torch thread (DataLoader sees to it); deaf to signals, which are the trainer's; gone when the trainer is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _context() -> Any:
+    """Workers come from a fork server: a clean process that has imported torch and started no thread.
+
+    Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
+    macOS); spawn would be as safe but imports torch anew in every worker. Without a fork server (Windows) it is spawn.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "tapetum.train.data"])
+    return context
+
+
+class Stream:
+    """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers.
+
+    `worker_seconds` is the CPU time that the workers have used.
+    """
+
+    def __init__(
+        self, dataset: Dataset, collate: Callable[[Sequence[Any]], Any], config: TrainConfig, *,
+        start: int, rank: int, world_size: int, pin_memory: bool
+    ):  # fmt: skip
+        self._seconds: dict[int, float] = {}
+        self._loader = DataLoader(
+            _Seeded(dataset, config.seed),
+            batch_sampler=_Order(config, start, rank, world_size),
+            collate_fn=_Collate(collate),
+            num_workers=config.workers,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=_context() if config.workers else None,
+            prefetch_factor=config.prefetch if config.workers else None,
+            pin_memory=pin_memory,
+        )
+        self._batches: Iterator[Any] | None = None
+        self._others = set(multiprocessing.active_children())
+
+    @property
+    def worker_seconds(self) -> float:
+        return sum(seconds for pid, seconds in self._seconds.items() if pid != os.getpid())
+
+    def next(self) -> Any:
+        """The next micro-batch; TapetumError when a worker was killed."""
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        try:
+            batch, pid, seconds = next(self._batches)
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error) and ("exited unexpectedly" in str(error) or "killed" in str(error)):
+                raise TapetumError(
+                    "a data worker was killed, most often by the system for want of memory; "
+                    "lower workers or prefetch, then run the same command again to resume"
+                ) from error
+            raise
+        self._seconds[pid] = seconds
+        return batch
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._batches = None
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.kill()

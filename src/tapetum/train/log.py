@@ -1,0 +1,118 @@
+"""What a run tells: log.jsonl, TensorBoard files, and progress on stderr."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tapetum.train.config import TrainConfig
+
+PLAIN_SECONDS = 10.0
+"""Seconds between lines of progress where stderr is not a terminal."""
+
+
+def say(message: str) -> None:
+    """One line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class JsonLines:
+    """log.jsonl: one JSON object a line, cut back on resume to what the checkpoint knew."""
+
+    def __init__(self, path: Path, position: int):
+        size = path.stat().st_size if path.exists() else 0
+        if size < position:
+            say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its earlier lines are lost")
+        self._file = path.open("ab")
+        self._file.truncate(min(size, position))
+        self._file.seek(0, os.SEEK_END)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Appends one record; numbers that JSON can't hold become null."""
+        self._file.write((json.dumps(_finite(record)) + "\n").encode())
+
+    def position(self) -> int:
+        """Bytes written so far, all of them safely on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TensorBoard:
+    """Event files through tensorboardX; without that package one notice, and nothing is written."""
+
+    def __init__(self, folder: Path, start: int, wanted: bool):
+        self._writer = None
+        if wanted:
+            try:
+                from tensorboardX import SummaryWriter
+            except ImportError:
+                say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
+                return
+            self._writer = SummaryWriter(str(folder), purge_step=start or None)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """The numbers of one record, under train/ and eval/."""
+        if self._writer is None:
+            return
+        step = record["step"]
+        flat = {f"train/{k}": v for k, v in record.items() if k not in ("step", "metrics", "eval")}
+        flat |= {f"train/{k}": v for k, v in record["metrics"].items()}
+        flat |= {f"eval/{k}": v for k, v in record.get("eval", {}).items()}
+        for name, value in flat.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Ticker:
+    """Progress on stderr: a bar on a terminal, else a plain line every ten seconds."""
+
+    def __init__(self, start: int, config: TrainConfig, flops_per_step: float):
+        self._config = config
+        self._flops = flops_per_step
+        self._start, self._began, self._spoke = start, time.perf_counter(), 0.0
+        self._bar = None
+        if sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._bar.start()
+            self._task = self._bar.add_task("training", total=config.steps, completed=start, text="")
+
+    def tick(self, done: int, loss: float) -> None:
+        """After `done` steps of the run."""
+        now = time.perf_counter()
+        if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
+            return
+        self._spoke = now
+        rate = (done - self._start) / max(now - self._began, 1e-9)
+        text = f"step {done}/{self._config.steps}  loss {loss:.4g}  {rate * self._config.batch_size:.1f} samples/s"
+        if self._flops:
+            text += f"  {rate * self._flops / 1e9:.1f} GFLOP/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, text=text)
+        else:
+            left = int((self._config.steps - done) / max(rate, 1e-9))
+            say(f"{text}  left {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()

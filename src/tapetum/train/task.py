@@ -1,0 +1,55 @@
+"""What a system must say about itself to be trained by `fit`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, default_collate
+
+from tapetum.train.optim import decay_groups
+
+
+class Task(Protocol):
+    """A model, its data and its loss. Subclass it to get the defaults of the last four methods.
+
+    With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
+    """
+
+    def model(self) -> nn.Module:
+        """A new model; called once, with the global generators seeded by the run's seed."""
+        ...
+
+    def dataset(self) -> Dataset:
+        """Samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
+
+        An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
+        (run's seed, n) before each item is made, and `tapetum.train.data` has generators for those who want their own.
+        A finite collection of files maps n to a file with `tapetum.train.data.Shuffle`.
+        """
+        ...
+
+    def loss(
+        self, model: nn.Module, batch: Any, generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Mean loss over one micro-batch, and numbers to log.
+
+        `generator` lives on the model's device and is seeded by the numbers of the samples in the batch.
+        """
+        ...
+
+    def collate(self, items: Sequence[Any]) -> Any:
+        """Items to a micro-batch; tensors inside dicts, lists, tuples and dataclasses are moved to the device."""
+        return default_collate(list(items))
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Groups for AdamW: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
+        return decay_groups(model)
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Scores after `step` steps, of the averaged weights if an average is kept; runs on the first process."""
+        return {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Settings of the task, as JSON values: a checkpoint of a task with other settings is not resumed."""
+        return {}

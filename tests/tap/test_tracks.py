@@ -1,0 +1,147 @@
+"""Tracks keep their promises on shapes, and every file format gives back what was saved."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapetum.errors import BadInput
+from tapetum.tap.tracks import Tracks
+
+
+def some_tracks(n: int = 3, t: int = 5, seed: int = 0) -> Tracks:
+    rng = np.random.default_rng(seed)
+    return Tracks(
+        xy=rng.normal(100, 300, (n, t, 2)),
+        visible=rng.random((n, t)) < 0.5,
+        confidence=rng.random((n, t)),
+        queries=rng.random((n, 3)) * [t - 1, 640, 480],
+    )
+
+
+def assert_same(a: Tracks, b: Tracks) -> None:
+    for name in ("xy", "visible", "confidence", "queries"):
+        left, right = getattr(a, name), getattr(b, name)
+        assert left.dtype == right.dtype, name
+        np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (4, 1), (0, 0)])
+def test_round_trip_is_exact(tmp_path: Path, suffix: str, shape: tuple[int, int]) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    tracks = some_tracks(*shape)
+    path = tracks.save(tmp_path / f"tracks.{suffix}")
+    assert_same(Tracks.load(path), tracks)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name], "a temporary file was left"
+
+
+def test_csv_says_each_point_and_frame(tmp_path: Path) -> None:
+    tracks = Tracks(xy=[[[1.25, 2], [3, 4]]], visible=[[True, False]], confidence=[[0.75, 0.5]], queries=[[0, 1.25, 2]])
+    lines = tracks.save(tmp_path / "a.csv").read_text().splitlines()
+    assert lines == [
+        "point,frame,x,y,visible,confidence,query_t,query_x,query_y",
+        "0,0,1.25,2.0,1,0.75,0.0,1.25,2.0",
+        "0,1,3.0,4.0,0,0.5,0.0,1.25,2.0",
+    ]
+
+
+def test_csv_rows_may_come_in_any_order(tmp_path: Path) -> None:
+    tracks = some_tracks()
+    path = tracks.save(tmp_path / "a.csv")
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[::-1]]))
+    assert_same(Tracks.load(path), tracks)
+    path.write_text("\n".join([header, *rows[1:]]))
+    with pytest.raises(BadInput, match="lacks a frame"):
+        Tracks.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"xy": np.zeros((2, 3))}, r"xy of Tracks has shape \(2, 3\); it must be \(n, t, 2\)"),
+        ({"visible": np.ones((2, 4), bool)}, r"visible of Tracks has shape \(2, 4\)"),
+        ({"visible": np.full((2, 3), 0.5)}, "must be bool"),
+        ({"confidence": np.full((2, 3), 1.5)}, "leaves 0..1"),
+        ({"confidence": np.full((2, 3), np.nan)}, "NaN or infinity"),
+        ({"queries": np.zeros((3, 3))}, "queries of Tracks has shape"),
+        ({"queries": [["a", "b", "c"]] * 2}, "not an array of numbers"),
+    ],
+)
+def test_wrong_fields_are_named(changes: dict, message: str) -> None:
+    fields = {
+        "xy": np.zeros((2, 3, 2)),
+        "visible": np.ones((2, 3), bool),
+        "confidence": np.ones((2, 3)),
+        "queries": np.zeros((2, 3)),
+    }
+    with pytest.raises(BadInput, match=message):
+        Tracks(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+@pytest.mark.parametrize("content", [b"", b"\x80 not a table", b"{}", b"a,b\n1,2\n"])
+def test_damaged_files_are_one_line(tmp_path: Path, suffix: str, content: bytes) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"bad.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"does not hold tracks") as caught:
+        Tracks.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json"])
+def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = some_tracks(6, 9).save(tmp_path / f"a.{suffix}")
+    whole = path.read_bytes()
+    for keep in (1, len(whole) // 3, len(whole) - 12):
+        path.write_bytes(whole[:keep])
+        with pytest.raises(BadInput):
+            Tracks.load(path)
+
+
+def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, xy=np.array([print], dtype=object), visible=0, confidence=0, queries=0)
+    with pytest.raises(BadInput, match="pickle"):
+        Tracks.load(path)
+
+
+def test_json_is_plain(tmp_path: Path) -> None:
+    fields = json.loads(some_tracks().save(tmp_path / "a.json").read_text())
+    assert np.shape(fields["xy"]) == (3, 5, 2)
+    assert "0.5, 0.5" in fields["convention"]
+
+
+def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"'\.txt'; tracks are stored as npz, csv, json or parquet"):
+        some_tracks().save(tmp_path / "a.txt")
+    with pytest.raises(BadInput, match="no extension"):
+        some_tracks().save(tmp_path / "a")
+    with pytest.raises(BadInput, match="No such file"):
+        Tracks.load(tmp_path / "a.csv")
+
+
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = some_tracks().save(tmp_path / "a.csv")
+    before = path.read_bytes()
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        some_tracks(seed=1).save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_no_torch_is_imported() -> None:
+    code = "import sys, tapetum.tap.tracks, tapetum.tap.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
