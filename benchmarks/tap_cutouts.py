@@ -61,17 +61,17 @@ def layers_of(rng, draw):
     scale = rng.uniform(1.0, 1.6) * SIZE / min(photo.shape[:2])
     photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     h, w = photo.shape[:2]
-    layers = [(photo, None, moves(rng, (w / 2, h / 2), (SIZE / 2, SIZE / 2), 18, 0.1, 0.08, 0.04))]
+    layers = [(photo, None, moves(rng, (w / 2, h / 2), (SIZE / 2, SIZE / 2), 30, 0.2, 0.12, 0.06))]
     for _ in range(int(rng.integers(2, 6))):
         size = int(rng.uniform(40, 130))
         cut = cv2.resize(draw(rng), (size, size), interpolation=cv2.INTER_AREA)
         target = rng.uniform(30, SIZE - 30, 2)
-        layers.append((cut, blob(rng, size), moves(rng, (size / 2, size / 2), target, 40, 0.35, 0.15, 0.08)))
+        layers.append((cut, blob(rng, size), moves(rng, (size / 2, size / 2), target, 70, 0.7, 0.25, 0.12)))
     return layers
 
 
 def render(rng, layers):
-    frames, noise, quality = [], rng.uniform(0, 8), int(rng.integers(40, 95))
+    frames, noise, quality = [], rng.uniform(0, 12), int(rng.integers(30, 90))
     gain = 1 + smooth(rng, 0.05)
     for t in range(FRAMES):
         frame = warp(layers[0][0], layers[0][2][t], cv2.BORDER_REFLECT).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What a run costs: FLOPs, time, energy and CO2, in a ledger kept beside it."""

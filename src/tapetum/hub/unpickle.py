@@ -8,8 +8,7 @@ Unusual: not even numpy's own functions are called while the pickle runs. Each a
 here; a record is checked (kind of number, shape, amount of data) and only then made into an array. So a dtype cannot
 arrive with forged flags, and an array cannot claim a size that its data does not have.
 
-Differs from `pickle.load`: ordered dicts and dict subclasses of nothing else come back as they are; arrays are
-read-only views of the data that was read.
+Differs from `pickle.load`: arrays may be read-only, being views of the data that was read.
 """
 
 import io
@@ -19,10 +18,11 @@ import os
 import pickle
 import pickletools
 import struct
+import tokenize
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ _FAILURES = (
     TypeError,
     AttributeError,
     MemoryError,
+    BufferError,
     OverflowError,
     RecursionError,
     struct.error,
@@ -99,7 +100,7 @@ def _load_npy(data: "mmap.mmap | bytes") -> Any:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (*_FAILURES, SyntaxError) as error:
+    except (*_FAILURES, SyntaxError, tokenize.TokenError) as error:
         raise BadInput(f"not an npy file ({_line(error)})") from error
     if dtype.hasobject:
         content = _load(data, file.tell())
@@ -148,9 +149,7 @@ def _check_memo(file: _Window) -> None:
     """Refuse a memo index larger than any honest pickle could reach: the C unpickler would allocate up to it."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):  # pyright: ignore[reportArgumentType]
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count + 1:
-            raise BadInput(
-                f"the pickle asks for memo slot {argument} after {count} steps; the file is damaged or hostile"
-            )
+            raise BadInput(f"the pickle asks for memo slot {argument} after {count} steps; the file is damaged or hostile")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -158,7 +157,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ADMITTED[f"{module_name}.{global_name}"]
         except KeyError:
-            foreign = f"{module_name}.{global_name}".encode("ascii", "backslashreplace").decode()[:200]
+            foreign = ascii(f"{module_name}.{global_name}")[1:-1][:200]
             raise BadInput(f"the pickle names {foreign}; only numpy arrays and plain containers are read") from None
 
 
@@ -182,9 +181,7 @@ class _Dtype:
 
     def __init__(self, spec: Any = None, *_: Any):
         if not isinstance(spec, str) or spec.lstrip("<>|=")[:1] not in tuple("biufcSUO"):
-            raise BadInput(
-                f"the pickle holds an array of dtype {str(spec)[:60]!r}; only numbers, text and objects are read"
-            )
+            raise BadInput(f"the pickle holds an array of dtype {str(spec)[:60]!r}; only numbers, text and objects are read")
         self.dtype = np.dtype("O" if spec in ("O8", "O4") else spec)
 
     def __setstate__(self, state: Any) -> None:
@@ -199,27 +196,36 @@ class _Dtype:
 class _Array:
     """A recorded array: nothing but its state, which is checked before numpy sees it."""
 
-    array: np.ndarray | None = None
-    items: list[Any] | None = None
+    __slots__ = ("array", "items", "scalar")
+
+    def __init__(self) -> None:
+        self.array: np.ndarray | None = None
+        self.items: list[Any] | None = None
+        self.scalar = False
 
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, data = state[-4:]
-        self._fill(shape, dtype, "F" if fortran else "C", data)
+        self.fill(shape, dtype, "F" if fortran else "C", data)
 
-    def _fill(self, shape: Any, dtype: Any, order: str, data: Any) -> None:
+    def fill(self, shape: Any, dtype: Any, order: Literal["C", "F"], data: Any) -> None:
         shape = tuple(_size(length) for length in shape)
+        if not isinstance(dtype, _Dtype):
+            raise BadInput("the pickle holds an array without a dtype; the file is damaged")
         if isinstance(data, str):
             data = data.encode("latin1")
-        kind = dtype.dtype if isinstance(dtype, _Dtype) else np.dtype("O")
-        given, wanted = len(data), math.prod(shape) * (1 if kind == object else kind.itemsize)
-        if given != wanted or isinstance(data, list) != (kind == object):
+        kind = dtype.dtype
+        objects = kind.kind == "O"
+        given, wanted = len(data), math.prod(shape) * (1 if objects else kind.itemsize)
+        if given != wanted or isinstance(data, list) != objects:
             raise BadInput(f"the pickle holds {given} bytes or items for an array of shape {shape} that needs {wanted}")
-        if kind == object:
-            self.array, self.items = np.empty(shape, object), data
-        elif kind == bool:
+        if objects:
+            self.array, self.items = np.empty(shape, kind), data
+        elif not wanted:
+            self.array = np.zeros(shape, kind)
+        elif kind.kind == "b":
             self.array = (np.frombuffer(data, np.uint8) != 0).reshape(shape, order=order)
         else:
-            self.array = np.frombuffer(data, kind).reshape(shape, order=order) if wanted else np.zeros(shape, kind)
+            self.array = np.frombuffer(data, kind).reshape(shape, order=order)
 
 
 def _size(value: Any) -> int:
@@ -235,16 +241,15 @@ def _reconstruct(kind: Any, *_: Any) -> _Array:
 
 
 def _scalar(dtype: Any, data: Any = b"") -> _Array:
-    if not isinstance(dtype, _Dtype) or dtype.dtype == object:
-        raise BadInput("the pickle holds a numpy scalar that is no number and no text; only those are read")
     array = _Array()
-    array._fill((), dtype, "C", data)
+    array.fill((), dtype, "C", data)
+    array.scalar = True
     return array
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
     array = _Array()
-    array._fill(shape, dtype, "F" if order == "F" else "C", bytes(data) if isinstance(data, bytearray) else data)
+    array.fill(shape, dtype, "F" if order == "F" else "C", data)
     return array
 
 
@@ -309,12 +314,10 @@ class _Plain:
         if isinstance(value, _Dtype):
             return value.dtype
         if isinstance(value, _Array) and value.array is not None:
-            return self._array(value.array, value.items)
+            return self._array(value.array, value.items or [])[() if value.scalar else ...]
         raise BadInput(f"the pickle holds an unfinished {type(value).__name__.strip('_').lower()}; the file is damaged")
 
-    def _array(self, array: np.ndarray, items: list[Any] | None) -> Any:
-        if items is not None:
-            flat = array.reshape(-1)
-            for index, item in enumerate(items):
-                flat[index] = self.of(item)
+    def _array(self, array: np.ndarray, items: list[Any]) -> np.ndarray:
+        for index, item in zip(np.ndindex(array.shape), items, strict=False):
+            array[index] = self.of(item)
         return array

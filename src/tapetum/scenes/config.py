@@ -23,6 +23,8 @@ class SceneConfig:
     """Largest turn of the camera in radians, to each side."""
     camera_travel: float = 1.2
     """Largest way of the camera in world units (the background is 5 to 8 units away)."""
+    zoom_share: float = 0.25
+    """Share of clips in which the focal length changes."""
     blur_share: float = 0.25
     """Share of clips with motion blur."""
     blur_samples: int = 4

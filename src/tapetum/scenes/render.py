@@ -53,11 +53,11 @@ class Renderer:
         intrinsics = self.world.intrinsics(times)
         corners = _corners(self.world.bounds, view.frames)
         for t in range(len(times)):
-            near, far = corners[:, t, :, 2].min(1), corners[:, t, :, 2].max(1)
+            far = corners[:, t, :, 2].max(1)
             order = np.argsort(-np.where(self.world.instance == 0, 1e6 + far, corners[:, t, :, 2].mean(1)))
             for f in order:
                 if far[f] > NEAR:
-                    window = _window(corners[f, t], near[f], intrinsics[t], h, w)
+                    window = _window(corners[f, t], intrinsics[t], h, w)
                     self._paint(view, f, t, window, intrinsics[t, 0], colour[t], depth[t], instances[t])
         return Rendering(colour.permute(0, 2, 3, 1).numpy(), depth.numpy(), instances.numpy())
 
@@ -130,13 +130,17 @@ def _corners(bounds: F64, frames: F64) -> F64:
     return np.einsum("ftij,fkj->ftki", frames, uv)
 
 
-def _window(corners: F64, near: float, intrinsics: F64, h: int, w: int) -> tuple[int, int, int, int]:
-    """Pixels x0, x1, y0, y1 that a facet can cover; the whole frame if it reaches behind the camera."""
-    if near <= NEAR:
-        return 0, w, 0, h
+def _window(corners: F64, intrinsics: F64, h: int, w: int) -> tuple[int, int, int, int]:
+    """Pixels x0, x1, y0, y1 that the part of a facet in front of the camera can cover."""
+    z, following = corners[:, 2], np.roll(corners, -1, axis=0)
+    ahead = z > NEAR
+    if not ahead.all():
+        crossing = ahead != np.roll(ahead, -1)
+        share = ((NEAR - z) / np.where(crossing, following[:, 2] - z, 1.0))[crossing, None]
+        cut = corners[crossing] + share * (following - corners)[crossing]
+        corners = np.concatenate([corners[ahead], cut])
     fx, fy, cx, cy = intrinsics
     x, y = fx * corners[:, 0] / corners[:, 2] + cx, fy * corners[:, 1] / corners[:, 2] + cy
-    low, high = (np.floor([x.min(), y.min()]) - 1), (np.ceil([x.max(), y.max()]) + 1)
-    x0, y0 = np.clip(low, 0, [w, h]).astype(int)
-    x1, y1 = np.clip(high, 0, [w, h]).astype(int)
-    return int(x0), int(x1), int(y0), int(y1)
+    x0, x1 = (int(min(max(v, 0), w)) for v in (x.min() - 1, x.max() + 2))
+    y0, y1 = (int(min(max(v, 0), h)) for v in (y.min() - 1, y.max() + 2))
+    return x0, x1, y0, y1

@@ -32,7 +32,7 @@ def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Tex
 
 def _focal(rng: Rng, config: SceneConfig) -> F64:
     start = max(config.size) * rng.uniform(0.8, 1.9)
-    zoom = np.exp(rng.uniform(-0.35, 0.35)) if rng.random() < 0.25 else 1.0
+    zoom = np.exp(rng.uniform(-0.35, 0.35)) if rng.random() < config.zoom_share else 1.0
     return np.array([[start], [start * zoom]])
 
 

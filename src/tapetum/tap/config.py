@@ -23,6 +23,8 @@ class TapirConfig:
     """Factor on the matching logits before the softmax of stage 1."""
     initial_resolution: tuple[int, int] = (256, 256)
     """Height and width in pixels at which stage 1 matches; multiples of 8."""
+    antialias: bool = False
+    """Filter a video when it is shrunk to a working resolution; the published PyTorch models do not."""
     iterations: int = 4
     """Refinement iterations per resolution."""
     stem_channels: int = 64
@@ -74,3 +76,16 @@ OFFICIAL = {
     "causal-bootstapir": TapirConfig(causal=True, pyramid_level=1, extra_convs=5),
 }
 """The published architectures by name."""
+
+NANO = TapirConfig(
+    pyramid_level=1,
+    stem_channels=24,
+    channels=(48, 64, 96, 96),
+    strides=(2, 1, 2, 1),
+    blocks_per_group=(1, 1, 2, 1),
+    matching_channels=(8, 16, 16),
+    mixer_width=128,
+    mixer_blocks=6,
+)
+"""`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP a frame and 2 MFLOP a point, frame and
+iteration, so that two laptop cores track 64 points in real time and can train it."""

@@ -117,9 +117,8 @@ def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, fl
         values = np.array([row[name] for row in rows])
         finite = values[~np.isnan(values)]
         means[name] = float(finite.mean()) if finite.size else float("nan")
-        if name in HEADLINES:
-            dropped[name] = values.size - finite.size
-    return means, dropped
+        dropped[name] = values.size - finite.size
+    return means, {name: dropped[name] for name in HEADLINES if name in dropped}
 
 
 def _ratio(part: Bool[np.ndarray, "n t"], *wholes: Bool[np.ndarray, "n t"]) -> float:

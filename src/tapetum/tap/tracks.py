@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import whole_file
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
@@ -89,11 +90,13 @@ class Tracks:
         """Write to `path`, in the format of its extension: npz, csv, json or parquet.
 
         The file appears whole or not at all: it is written beside its place, flushed to the disk and then renamed.
-        Raises `BadInput` for another extension and `MissingExtra` for parquet without pyarrow.
+        Raises `BadInput` for another extension or where the place cannot be written, and `MissingExtra` for parquet
+        without pyarrow.
         """
         path = Path(path)
-        write = _format(path)[0]
-        atomic_write(path, write(self))
+        data = _format(path)[0](self)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
         return path
 
     @classmethod
@@ -117,20 +120,6 @@ class Tracks:
         return cls(**fields)
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that the file is either whole or as it was before: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _floats(name: str, value: Any, dims: int, last: int | None) -> np.ndarray:
     """`value` as a finite float32 array of `dims` axes, the last of size `last`."""
     try:
@@ -147,9 +136,7 @@ def _floats(name: str, value: Any, dims: int, last: int | None) -> np.ndarray:
 
 def _to_npz(tracks: Tracks) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, xy=tracks.xy, visible=tracks.visible, confidence=tracks.confidence, queries=tracks.queries
-    )
+    np.savez_compressed(buffer, xy=tracks.xy, visible=tracks.visible, confidence=tracks.confidence, queries=tracks.queries)
     return buffer.getvalue()
 
 

@@ -140,6 +140,7 @@ def discard(folder: Path) -> None:
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     safetensors.torch.save_file(content, path)
+    path.chmod(path.parent.stat().st_mode & 0o666)
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         wanted = 8 + header + sum(t.numel() * t.element_size() for t in content.values())

@@ -113,12 +113,10 @@ class TrainConfig:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
         if self.threads is not None and self.threads < 1:
             raise BadInput(f"threads is {self.threads}; it must be 1 or more, or None")
-        if not 0 < self.lr or not 0 <= self.final_lr <= self.lr:
+        if not self.lr > 0 or not 0 <= self.final_lr <= self.lr:
             raise BadInput(f"lr is {self.lr} and final_lr {self.final_lr}; wanted 0 <= final_lr <= lr and lr above 0")
         if self.warmup_steps >= self.steps and self.warmup_steps:
-            raise BadInput(
-                f"warmup_steps is {self.warmup_steps} of {self.steps} steps; the warm-up must end before the run"
-            )
+            raise BadInput(f"warmup_steps is {self.warmup_steps} of {self.steps} steps; the warm-up must end before the run")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise BadInput(f"ema_decay is {self.ema_decay}; it must be in [0, 1), such as 0.999, or None")
         if self.clip_norm is not None and not self.clip_norm > 0:

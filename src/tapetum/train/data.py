@@ -30,8 +30,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.errors import TapetumError
 from tapetum.train.config import TrainConfig
+from tapetum.train.task import Task
+from tapetum.train.world import World
 
-WEIGHTS, SAMPLE, LOSS, ORDER = range(4)
+WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION = range(5)
 """Independent streams of randomness under one seed."""
 
 
@@ -147,63 +149,74 @@ def _context() -> Any:
     """Workers come from a fork server: a clean process that has imported torch and started no thread.
 
     Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
-    macOS); spawn would be as safe but imports torch anew in every worker. Without a fork server (Windows) it is spawn.
+    macOS); spawn would be as safe but imports torch anew in every worker.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "tapetum.train.data"])
+    context.set_forkserver_preload(["tapetum.train.data", "tapetum.train.forkserver"])
     return context
 
 
 class Stream:
-    """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers.
+    """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
 
-    `worker_seconds` is the CPU time that the workers have used.
-    """
-
-    def __init__(
-        self, dataset: Dataset, collate: Callable[[Sequence[Any]], Any], config: TrainConfig, *,
-        start: int, rank: int, world_size: int, pin_memory: bool
-    ):  # fmt: skip
-        self._seconds: dict[int, float] = {}
+    def __init__(self, task: Task, config: TrainConfig, start: int, world: World):
         self._loader = DataLoader(
-            _Seeded(dataset, config.seed),
-            batch_sampler=_Order(config, start, rank, world_size),
-            collate_fn=_Collate(collate),
+            _Seeded(task.dataset(), config.seed),
+            batch_sampler=_Order(config, start, world.rank, world.size),
+            collate_fn=_Collate(task.collate),
             num_workers=config.workers,
             worker_init_fn=_start_worker,
             multiprocessing_context=_context() if config.workers else None,
             prefetch_factor=config.prefetch if config.workers else None,
-            pin_memory=pin_memory,
+            pin_memory=world.device.type == "cuda",
         )
-        self._batches: Iterator[Any] | None = None
+        self._workers = config.workers
+        self._began = time.process_time()
+        self._worker_seconds: dict[int, float] = {}
         self._others = set(multiprocessing.active_children())
+        self._batches = iter(self._loader)
+        self._ahead: list[Any] = []
 
     @property
-    def worker_seconds(self) -> float:
-        return sum(seconds for pid, seconds in self._seconds.items() if pid != os.getpid())
+    def cpu_seconds(self) -> float:
+        """CPU time used by this process and its workers since the stream began."""
+        return time.process_time() - self._began + sum(self._worker_seconds.values())
+
+    def peek(self) -> Any:
+        """The micro-batch that `next` will give."""
+        if not self._ahead:
+            self._ahead.append(self._take())
+        return self._ahead[0]
 
     def next(self) -> Any:
         """The next micro-batch; TapetumError when a worker was killed."""
-        if self._batches is None:
-            self._batches = iter(self._loader)
+        return self._ahead.pop() if self._ahead else self._take()
+
+    def _take(self) -> Any:
         try:
             batch, pid, seconds = next(self._batches)
-        except RuntimeError as error:
-            if "DataLoader worker" in str(error) and ("exited unexpectedly" in str(error) or "killed" in str(error)):
+        except (RuntimeError, OSError, EOFError) as error:
+            if self._lost_worker():
                 raise TapetumError(
                     "a data worker was killed, most often by the system for want of memory; "
                     "lower workers or prefetch, then run the same command again to resume"
                 ) from error
             raise
-        self._seconds[pid] = seconds
+        if pid != os.getpid():
+            self._worker_seconds[pid] = seconds
         return batch
+
+    def _lost_worker(self) -> bool:
+        """A worker is dead: then any error of reading from it (a broken pipe, a refused connection) is only an echo."""
+        workers = set(multiprocessing.active_children()) - self._others
+        return len(workers) < self._workers or bool(
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1.0)
+        )
 
     def __enter__(self) -> "Stream":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._batches = None
+        del self._batches
         for process in set(multiprocessing.active_children()) - self._others:
             process.kill()

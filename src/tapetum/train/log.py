@@ -1,5 +1,6 @@
 """What a run tells: log.jsonl, TensorBoard files, and progress on stderr."""
 
+import errno
 import json
 import math
 import os
@@ -29,20 +30,20 @@ class JsonLines:
     def __init__(self, path: Path, position: int):
         size = path.stat().st_size if path.exists() else 0
         if size < position:
-            say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its earlier lines are lost")
-        self._file = path.open("ab")
+            say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its last lines are lost")
+        self._file = path.open("ab", buffering=0)
         self._file.truncate(min(size, position))
-        self._file.seek(0, os.SEEK_END)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one record; numbers that JSON can't hold become null."""
-        self._file.write((json.dumps(_finite(record)) + "\n").encode())
+        """Appends one record, at once; numbers that JSON can't hold become null."""
+        line = (json.dumps(_finite(record)) + "\n").encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def position(self) -> int:
         """Bytes written so far, all of them safely on disk."""
-        self._file.flush()
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         self._file.close()
@@ -65,7 +66,7 @@ class TensorBoard:
             except ImportError:
                 say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
                 return
-            self._writer = SummaryWriter(str(folder), purge_step=start or None)
+            self._writer = SummaryWriter(str(folder), purge_step=start + 1)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """The numbers of one record, under train/ and eval/."""
@@ -86,9 +87,9 @@ class TensorBoard:
 class Ticker:
     """Progress on stderr: a bar on a terminal, else a plain line every ten seconds."""
 
-    def __init__(self, start: int, config: TrainConfig, flops_per_step: float):
+    def __init__(self, start: int, config: TrainConfig):
         self._config = config
-        self._flops = flops_per_step
+        self.flops_per_step = 0.0
         self._start, self._began, self._spoke = start, time.perf_counter(), 0.0
         self._bar = None
         if sys.stderr.isatty():
@@ -105,8 +106,8 @@ class Ticker:
         self._spoke = now
         rate = (done - self._start) / max(now - self._began, 1e-9)
         text = f"step {done}/{self._config.steps}  loss {loss:.4g}  {rate * self._config.batch_size:.1f} samples/s"
-        if self._flops:
-            text += f"  {rate * self._flops / 1e9:.1f} GFLOP/s"
+        if self.flops_per_step:
+            text += f"  {rate * self.flops_per_step / 1e9:.1f} GFLOP/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, text=text)
         else:

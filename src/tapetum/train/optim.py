@@ -40,11 +40,7 @@ def _named(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[tuple[str
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Shaped[Tensor, "..."]]:
     """The optimiser's state, flattened: '<parameter>/exp_avg' and so on."""
-    return {
-        f"{name}/{key}": value
-        for name, p in _named(optimizer, model)
-        for key, value in optimizer.state.get(p, {}).items()
-    }
+    return {f"{name}/{key}": value for name, p in _named(optimizer, model) for key, value in optimizer.state.get(p, {}).items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -8,7 +8,8 @@ from tapetum.train.config import TrainConfig
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Learning rate used by step `step` (0-based).
 
-    The warm-up's first step already moves (lr / warmup_steps, not 0), its last one reaches lr; the run's last step is at final_lr.
+    The warm-up's first step already moves (lr / warmup_steps, not 0), its last one reaches lr; the run's last step is at
+    final_lr.
 
     >>> config = TrainConfig(steps=11, batch_size=1, lr=1.0, final_lr=0.1, warmup_steps=4)
     >>> [round(learning_rate(step, config), 3) for step in (0, 1, 3, 10)]

@@ -29,9 +29,7 @@ class Task(Protocol):
         """
         ...
 
-    def loss(
-        self, model: nn.Module, batch: Any, generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Mean loss over one micro-batch, and numbers to log.
 
         `generator` lives on the model's device and is seeded by the numbers of the samples in the batch.

@@ -1,11 +1,18 @@
 """The processes of a run: alone, or started by torchrun."""
 
+import errno
+import fcntl
+import math
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,6 +20,11 @@ import torch
 import torch.distributed as dist
 
 from tapetum.errors import BadInput
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a disk, a quota or a file size that is used up."""
+PATIENCE = timedelta(hours=1)
+"""How long processes wait for each other: the main one evaluates and saves while the others wait."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +40,14 @@ class World:
         """The process that writes files and speaks."""
         return self.rank == 0
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over the processes of a small float64 vector."""
-        if self.size > 1:
-            values = values.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
-            dist.all_reduce(values)
-            values = values.cpu() / self.size
-        return values
+    def mean(self, values: dict[str, float]) -> dict[str, float]:
+        """Mean over the processes of each named number; all processes must give the same names."""
+        if self.size == 1:
+            return dict(values)
+        names = sorted(values)
+        vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
+        dist.all_reduce(vector)
+        return dict(zip(names, (vector / self.size).tolist(), strict=True))
 
     def share(self, value: Any) -> Any:
         """The main process's value, in every process."""
@@ -74,7 +87,7 @@ def join_world(device_name: str) -> Iterator[World]:
         torch.cuda.set_device(device)
     mine = not dist.is_initialized()
     if mine:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), device)
     finally:
@@ -82,20 +95,52 @@ def join_world(device_name: str) -> Iterator[World]:
             dist.destroy_process_group()
 
 
-class StopSignal:
-    """Turns the first SIGINT or SIGTERM into a wish to stop; a second one acts as usual. A context manager."""
+@contextmanager
+def claimed(out: Path, world: World) -> Iterator[None]:
+    """Makes the folder and holds its lock, so that no second run writes there; a lock dies with its process."""
+    if not world.main:
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise BadInput(f"cannot write to {out}: {error.strerror}; choose a folder that can be written") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"another run is training in {out}; wait for it, or choose another folder") from error
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise BadInput(
+                f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
+            ) from error
 
-    def __init__(self) -> None:
-        self.name: str | None = None
+
+class StopWish:
+    """The wish to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual)."""
+
+    def __init__(self, max_minutes: float | None):
+        self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._signalled = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "StopSignal":
+    def now(self) -> float:
+        """1 if there is a wish to stop, else 0."""
+        return float(self._signalled or time.monotonic() >= self._until)
+
+    def __enter__(self) -> "StopWish":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
+        self._signalled = True
+        print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
         self._restore()
 
     def _restore(self) -> None:

@@ -1,0 +1,140 @@
+"""FLOPs of a forward and backward pass, counted operation by operation as they run.
+
+One multiply-add is 2 FLOPs. Counted are the operations that multiply matrices: linear layers, convolutions, attention; not
+elementwise arithmetic, norms, softmax, resampling. torch's own counter does the walking; this module puts its own formulas
+where that one is blind or wrong:
+
+- scaled dot-product attention on the CPU and the fused encoder layers of eval mode count zero there;
+- the gradient of a grouped convolution's weight counts `groups` times too much there (a depthwise layer, by its channels);
+- matrix-vector products count zero there.
+
+Conventions: attention counts as dense, masked or causal or not. Its fused backward is 5/2 of its forward, as it computes
+the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+aten = torch.ops.aten
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Counts of one call."""
+
+    forward: int
+    backward: int
+    by_op: dict[str, tuple[int, int]]
+    """Operation to (forward, backward); the sums are the totals."""
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.backward
+
+
+def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
+    """Runs `fn(*args, **kwargs)` and, where its output needs gradients, the backward pass of the sum of the output.
+
+    Gradients of parameters accumulate as in any backward pass; everything else is as after a plain call.
+
+    >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(2, 3))
+    Flops(forward=60, backward=60, by_op={'addmm': (60, 0), 'mm': (0, 60)})
+    """
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as forward:
+        out = fn(*args, **kwargs)
+    leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as backward:
+        if leaves:
+            torch.stack([leaf.sum().float() for leaf in leaves]).sum().backward()
+    first, second = _by_name(forward), _by_name(backward)
+    by_op = {name: (first.get(name, 0), second.get(name, 0)) for name in {**first, **second}}
+    return Flops(sum(first.values()), sum(second.values()), by_op)
+
+
+def _by_name(counter: FlopCounterMode) -> dict[str, int]:
+    counts = counter.get_flop_counts().get("Global", {})
+    return {str(op).rpartition(".")[2]: int(count) for op, count in counts.items() if count}
+
+
+def _matmul(rows: int, inner: int, columns: int) -> int:
+    return 2 * rows * inner * columns
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    *batch, queries, width = query
+    return _matmul(prod(batch) * queries, width, key[-2]) + _matmul(prod(batch) * queries, key[-2], value[-1])
+
+
+def _attention_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    *batch, queries, width = query
+    scores = _matmul(prod(batch) * queries, width, key[-2])  # computed anew, and again for the gradients of query and key
+    values = _matmul(prod(batch) * queries, key[-2], value[-1])  # for the gradients of the weights and of the values
+    return 3 * scores + 2 * values
+
+
+def _convolution(
+    x: Shape, weight: Shape, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool, *_: Any,
+    out_shape: Shape, **__: Any,
+) -> int:  # fmt: skip
+    return 2 * x[0] * prod((x if transposed else out_shape)[2:]) * prod(weight)
+
+
+def _convolution_backward(
+    grad: Shape, x: Shape, weight: Shape, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool,
+    _output_padding: Any, _groups: int, output_mask: Sequence[bool], *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    each = 2 * x[0] * prod((x if transposed else grad)[2:]) * prod(weight)
+    return each * (output_mask[0] + output_mask[1])
+
+
+def _self_attention_block(tokens: int, batch: int, width: int) -> int:
+    """Projections in and out of a self-attention over `tokens` tokens of `width` channels, and the attention."""
+    projections = 4 * _matmul(batch * tokens, width, width)
+    return projections + 2 * _matmul(batch * tokens, width, tokens)
+
+
+def _multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *_: Any, **__: Any) -> int:
+    batch, queries = query[:2]
+    keys = key[-2]
+    projections = 2 * _matmul(batch * queries, width, width) + 2 * _matmul(batch * keys, width, width)
+    return projections + 2 * _matmul(batch * queries, width, keys)
+
+
+def _encoder_layer(x: Shape, width: int, *rest: Any, **__: Any) -> int:
+    batch, tokens = x[:2]
+    hidden = rest[_FFN_WEIGHT_1][0]
+    return _self_attention_block(tokens, batch, width) + 2 * _matmul(batch * tokens, width, hidden)
+
+
+def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
+    return 2 * prod(matrix)
+
+
+def _add_matrix_vector(_self: Shape, matrix: Shape, *_: Any, **__: Any) -> int:
+    return 2 * prod(matrix)
+
+
+_FFN_WEIGHT_1 = [argument.name for argument in aten._transformer_encoder_layer_fwd.default._schema.arguments].index(
+    "ffn_weight_1"
+) - 2
+
+FORMULAS: dict[Any, Callable[..., int]] = {
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    aten._native_multi_head_attention: _multi_head_attention,
+    aten._transformer_encoder_layer_fwd: _encoder_layer,
+    aten.convolution: _convolution,
+    aten.convolution_backward: _convolution_backward,
+    aten.mv: _matrix_vector,
+    aten.dot: _matrix_vector,
+    aten.addmv: _add_matrix_vector,
+}
+"""Formulas by operation, each a function of the shapes of its arguments."""

@@ -1,0 +1,148 @@
+"""The ledger: what a run cost, kept beside it as ledger.json and added to each time the run resumes.
+
+After "Where Should I Spend My FLOPS?" (arXiv 2211.08148): FLOPs of forward and backward, energy, and CO2 as energy times the
+carbon intensity of the grid. Work that a crash threw away has been paid for too, so it stays on the books: `steps` here
+may exceed the steps of the finished run.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tapetum.account.config import LedgerConfig
+from tapetum.account.energy import JOULES_PER_KWH, pick_meters
+from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+
+SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
+"""Fields of a session that the totals add up."""
+
+
+def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON under another name, fsyncs it, and renames it into place."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU in use: its NVML name ('GPU-...' without the prefix) and the model's name."""
+
+    uuid: str
+    name: str
+
+
+class Ledger:
+    """Opens or continues the ledger at `path` and begins a session in it.
+
+    `command` is by default the command line of this process.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        settings: LedgerConfig | None = None,
+        *,
+        gpus: Sequence[Gpu] = (),
+        command: str | None = None,
+    ):
+        self.path = path
+        self._settings = settings or LedgerConfig()
+        self._began, self._began_cpu = time.perf_counter(), time.process_time()
+        self._meters = pick_meters(self._settings, [gpu.uuid for gpu in gpus])
+        if command is None:
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        self._earlier = _sessions(path)
+        self.flops_per_step: dict[str, int] = dict(self._earlier[-1]["flops_per_step"]) if self._earlier else {}
+        self.session: dict[str, Any] = {
+            "command": without_paths(command),
+            "config": without_paths(config),
+            "commit": git_commit(Path(__file__).parent),
+            "packages": package_versions(),
+            "machine": machine([gpu.name for gpu in gpus]),
+            "started": _now(),
+            "energy_method": "; ".join(meter.method for meter in self._meters),
+            "co2_method": f"energy x {self._settings.grams_co2_per_kwh:g} gCO2/kWh",
+            "steps": 0,
+            "samples": 0,
+        }
+
+    def add(self, steps: int, samples: int) -> None:
+        """Counts work done."""
+        self.session["steps"] += steps
+        self.session["samples"] += samples
+
+    def write(self, cpu_seconds: float | None = None) -> dict[str, Any]:
+        """Brings time, FLOPs and energy up to date and saves the file; returns its content.
+
+        `cpu_seconds`: CPU time since the session began of all processes of the run; None: of this process.
+        """
+        session, per_step = self.session, self.flops_per_step
+        wall = time.perf_counter() - self._began
+        cpu = time.process_time() - self._began_cpu if cpu_seconds is None else cpu_seconds
+        kwh = sum(meter.joules(cpu, wall) for meter in self._meters) / JOULES_PER_KWH
+        session |= {
+            "ended": _now(),
+            "wall_seconds": wall,
+            "cpu_seconds": cpu,
+            "flops_per_step": per_step,
+            "flops_forward": per_step.get("forward", 0) * session["steps"],
+            "flops_backward": per_step.get("backward", 0) * session["steps"],
+            "energy_kwh": kwh,
+            "co2_kg": kwh * self._settings.grams_co2_per_kwh / 1e3,
+        }
+        sessions = [*self._earlier, session]
+        content = {"total": {key: sum(s[key] for s in sessions) for key in SUMMED}, "sessions": sessions}
+        write_json_atomic(self.path, content)
+        return content
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a ledger.json."""
+    return json.loads(path.read_text())
+
+
+def format_ledger(content: Mapping[str, Any]) -> str:
+    """The ledger for people, a few lines."""
+    total, last = content["total"], content["sessions"][-1]
+    flops = total["flops_forward"] + total["flops_backward"]
+    host = last["machine"]
+    return "\n".join(
+        [
+            f"steps    {total['steps']} ({total['samples']} samples) in {len(content['sessions'])} sessions",
+            f"time     {total['wall_seconds'] / 3600:.3g} h wall, {total['cpu_seconds'] / 3600:.3g} h CPU",
+            f"FLOPs    {flops:.3g} ({total['flops_forward']:.3g} forward, {total['flops_backward']:.3g} backward)",
+            f"energy   {total['energy_kwh']:.3g} kWh  [{last['energy_method']}]",
+            f"CO2      {total['co2_kg']:.3g} kg  [{last['co2_method']}]",
+            "machine  " + ", ".join([host["cpu"], f"{host['cores']} cores", *host["gpus"]]),
+        ]
+    )
+
+
+def _sessions(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        return list(read(path)["sessions"])
+    except (ValueError, KeyError, TypeError):
+        print(f"warning: {path.name} can't be read; it is kept as {path.name}.damaged", file=sys.stderr)
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return []
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

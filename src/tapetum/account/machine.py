@@ -1,0 +1,82 @@
+"""What a run ran on: packages, processor, memory, commit. No host name and no path, so that a ledger can be published."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+PACKAGES = ("tapetum", "torch", "numpy", "av", "safetensors", "einops")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide a result; those not installed are left out."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def machine(gpus: Sequence[str] = ()) -> dict[str, Any]:
+    """Processor, cores that this process may use, memory in GiB, GPU names, operating system."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    return {
+        "cpu": _cpu_name(),
+        "cores": usable,
+        "memory_gib": memory,
+        "gpus": list(gpus),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def git_commit(folder: Path) -> str | None:
+    """Commit of the checkout that holds `folder`, with '+changes' where files differ from it; None outside a checkout."""
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+changes" if changes else "")
+
+
+def without_paths(value: Any) -> Any:
+    """The same value with every absolute path in its strings cut to its last part.
+
+    >>> without_paths({"command": "train --data=/home/ann/photos", "steps": 3})
+    {'command': 'train --data=photos', 'steps': 3}
+    """
+    if isinstance(value, str):
+        return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in value.split(" "))
+    if isinstance(value, Mapping):
+        return {str(key): without_paths(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(entry) for entry in value]
+    return value
+
+
+def _last_part(text: str) -> str:
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(text).is_absolute():
+            return kind(text).name
+    return text

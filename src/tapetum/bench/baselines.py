@@ -1,0 +1,47 @@
+"""Trackers by name: those with weights, and those without learning, which are floors that a model must clear."""
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Num, UInt8
+
+from tapetum.hub.registry import resolve
+from tapetum.tap.tracks import Tracks
+
+
+class Tracker(Protocol):
+    """What a benchmark needs of a tracker."""
+
+    def track(self, video: UInt8[np.ndarray, "t h w 3"], queries: Num[np.ndarray, "n 3"], /) -> Tracks:
+        """Track queries (frame, x, y in raster pixels) through the whole video."""
+        ...
+
+
+class Static:
+    """Every point stays where it was asked for and is always visible.
+
+    >>> Static().track(np.zeros((2, 8, 8, 3), np.uint8), np.array([[1, 3.5, 4.5]])).xy.tolist()
+    [[[3.5, 4.5], [3.5, 4.5]]]
+    """
+
+    def track(self, video: UInt8[np.ndarray, "t h w 3"], queries: Num[np.ndarray, "n 3"]) -> Tracks:
+        shape = len(queries), len(video)
+        xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
+        return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
+
+
+BASELINES = {"static": Static}
+"""Trackers without weights, by name."""
+
+
+def load_tracker(name_or_path: str, device: str | None = None) -> Tracker:
+    """A baseline by name, or whatever `tapetum.load` gives for a name or file of weights.
+
+    torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`.
+    """
+    if name_or_path in BASELINES:
+        return BASELINES[name_or_path]()
+    resolve(name_or_path)
+    import tapetum
+
+    return tapetum.load(name_or_path, device=device)

@@ -1,0 +1,246 @@
+"""TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): their files, their queries, their scores.
+
+The official pickles hold, for each video, `video` (uint8 frames, or JPEG bytes a frame), `points` (x, y as shares of
+width and height) and `occluded`. DAVIS and RoboTAP are dicts by name, RGB-Stacking is a list, Kinetics is made of
+several files of either kind.
+
+The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode
+`first` queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ...
+A video's queries are tracked together, each on its own merits; the benchmark's numbers are means over videos.
+
+Unusual: pickles are read without running their code. One file is in memory at a time; frames are freed as they are
+scored. A video without any visible point has no score and is counted as dropped.
+"""
+
+import glob
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Num, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from tapetum.bench.baselines import Tracker
+from tapetum.errors import BadInput
+from tapetum.hub.unpickle import load_pickle
+from tapetum.tap.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
+
+SIZE = 256
+"""Width and height at which the benchmark tracks and scores."""
+
+STRIDE = 5
+"""Frames between queries of the mode strided."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One annotated video of a benchmark file, checked, and resized to the benchmark's size."""
+
+    name: str
+    """Key in the file, or its number where the file is a list."""
+    video: UInt8[np.ndarray, "t h w 3"]
+    """Frames."""
+    tracks: Float[np.ndarray, "n t 2"]
+    """x, y in raster pixels of `video`; anything where occluded."""
+    occluded: Bool[np.ndarray, "n t"]
+    """True where the point cannot be seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """Queries and, for each, the true track that belongs to it."""
+
+    queries: Float[np.ndarray, "q 3"]
+    """frame, x, y."""
+    tracks: Float[np.ndarray, "q t 2"]
+    """x, y."""
+    occluded: Bool[np.ndarray, "q t"]
+    """True where the point cannot be seen."""
+
+
+def sample_queries(tracks: Num[np.ndarray, "n t 2"], occluded: Bool[np.ndarray, "n t"], mode: Mode) -> Sampled:
+    """Choose the benchmark's queries. A track that is never visible gives none; in mode strided one track gives many.
+
+    >>> sample_queries(np.zeros((1, 7, 2)), np.zeros((1, 7), bool), "strided").queries[:, 0].tolist()
+    [0.0, 5.0]
+    """
+    if mode == "first":
+        track = np.flatnonzero(~occluded.all(axis=1))
+        frame = (~occluded[track]).argmax(axis=1) if track.size else track
+    else:
+        frame, track = np.nonzero(~occluded[:, ::STRIDE].T)
+        frame = frame * STRIDE
+    queries = np.concatenate([frame[:, None], tracks[track, frame]], axis=1, dtype=np.float64)
+    return Sampled(queries=queries, tracks=tracks[track], occluded=occluded[track])
+
+
+def evaluate(
+    tracker: Tracker,
+    path: str | os.PathLike[str],
+    mode: Mode,
+    *,
+    size: int = SIZE,
+    progress: Callable[[str, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Score a tracker on benchmark files.
+
+    Args:
+        tracker: anything with `track(video, queries) -> Tracks`.
+        path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
+        mode: "first" or "strided".
+        size: width and height at which to track; scores are always taken at 256x256.
+        progress: called after each video with its name and scores.
+
+    Returns:
+        The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN
+        where no video has a score), `videos` and `queries` (counts), `dropped` (how many videos each headline number
+        had to leave out), `seconds` spent tracking, and `per_video` (a row for each: name, frames, queries, scores).
+
+    Raises:
+        BadInput: a file is missing or damaged; the message names the video and the field.
+    """
+    if not 8 <= size <= 4096:
+        raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
+    rows: list[dict[str, Any]] = []
+    seconds = 0.0
+    for clip in read_clips(path, size):
+        sampled = sample_queries(clip.tracks, clip.occluded, mode)
+        n, t = sampled.occluded.shape
+        scale = SIZE / size
+        occluded, tracks = np.zeros((n, t), bool), np.zeros((n, t, 2))
+        if n:
+            start = time.perf_counter()
+            predicted = tracker.track(clip.video, sampled.queries.astype(np.float32))
+            seconds += time.perf_counter() - start
+            occluded, tracks = ~predicted.visible, predicted.xy
+        scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks * scale, occluded, tracks * scale, mode)
+        rows.append({"name": clip.name, "frames": t, "queries": n, **scores})
+        if progress is not None:
+            progress(clip.name, scores)
+    score_names = [name for name in rows[0] if name not in ("name", "frames", "queries")]
+    means, dropped = mean_metrics([{name: row[name] for name in score_names} for row in rows])
+    return {
+        **{name: means[name] for name in HEADLINES},
+        **{name: mean for name, mean in means.items() if name not in HEADLINES},
+        "videos": len(rows),
+        "queries": sum(row["queries"] for row in rows),
+        "dropped": dropped,
+        "mode": mode,
+        "size": size,
+        "seconds": seconds,
+        "per_video": rows,
+    }
+
+
+def read_clips(path: str | os.PathLike[str], size: int = SIZE) -> Iterator[Clip]:
+    """The videos of benchmark files, one by one, resized to `size` x `size`.
+
+    Raises:
+        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+    """
+    files = _files(os.fspath(path))
+    for file in files:
+        content = load_pickle(file)
+        if not isinstance(content, (dict, list, tuple)) or not content:
+            found = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
+            raise BadInput(f"{file} holds {found}; a TAP-Vid pickle is a dict or list of videos")
+        if isinstance(content, dict):
+            entries = {str(name): entry for name, entry in content.items()}
+        else:
+            entries = {f"{index:05d}": entry for index, entry in enumerate(content)}
+        del content
+        for name in list(entries):
+            entry = entries.pop(name)
+            yield _clip(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry, size)
+
+
+def _files(path: str) -> list[str]:
+    if Path(path).is_dir():
+        path = os.path.join(glob.escape(path), "*.pkl")
+    files = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    if not files:
+        raise BadInput(f"there is no file {path}; give a TAP-Vid pickle, a folder of them or a pattern")
+    return files
+
+
+def _clip(name: str, entry: Any, size: int) -> Clip:
+    """Check one entry of a pickle and resize it."""
+
+    def bad(field: str, found: str) -> BadInput:
+        return BadInput(f"video {name!r}, field {field!r}: {found}")
+
+    if not isinstance(entry, dict):
+        raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
+    for field in ("video", "points", "occluded"):
+        if field not in entry:
+            raise bad(field, "missing; a video has the fields video, points and occluded")
+    occluded, points = np.asarray(entry["occluded"]), np.asarray(entry["points"])
+    if occluded.ndim != 2 or occluded.dtype.kind not in "biuf" or not np.isin(occluded, (0, 1)).all():
+        raise bad("occluded", f"{occluded.dtype} {occluded.shape}; it must be bool (tracks, frames)")
+    occluded = occluded.astype(bool)
+    if points.dtype.kind not in "fiu" or points.shape != (*occluded.shape, 2):
+        raise bad("points", f"{points.dtype} {points.shape}; with occluded {occluded.shape} it must be numbers "
+                  f"{(*occluded.shape, 2)}")  # fmt: skip
+    seen = points[~occluded]
+    if not np.isfinite(seen).all():
+        raise bad("points", "a visible point is NaN or infinite; mark it as occluded or mend it")
+    if seen.size and np.abs(seen).max() > 2:
+        raise bad("points", f"a visible point reaches {np.abs(seen).max():g}; points are shares of width and height, 0..1")
+    video = _resized(entry["video"], size, bad)
+    if len(video) != occluded.shape[1]:
+        raise bad("video", f"{len(video)} frames, but points and occluded have {occluded.shape[1]}")
+    return Clip(name=name, video=video, tracks=points * np.array([size, size]), occluded=occluded)
+
+
+def _resized(frames: Any, size: int, bad: Callable[[str, str], BadInput]) -> UInt8[np.ndarray, "t h w 3"]:
+    """Frames as one uint8 array of `size` x `size`; JPEG frames are decoded one at a time."""
+    encoded = isinstance(frames, (list, tuple)) or (isinstance(frames, np.ndarray) and frames.dtype.kind in "OS")
+    if not encoded and (
+        not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3
+    ):
+        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise bad("video", f"{found}; it must be uint8 (frames, height, width, 3) or a list of JPEG bytes")
+    if not len(frames) or (isinstance(frames, np.ndarray) and not frames.size):
+        raise bad("video", "no frames")
+    result = np.empty((len(frames), size, size, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        picture = frame if isinstance(frame, np.ndarray) else _decoded(frame, index, bad)
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+            raise bad("video", f"frame {index} is {picture.dtype} {picture.shape}; it must be uint8 (height, width, 3)")
+        if picture.shape[:2] != (size, size):
+            picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+        result[index] = picture
+    return result
+
+
+def _decoded(frame: Any, index: int, bad: Callable[[str, str], BadInput]) -> UInt8[np.ndarray, "h w 3"]:
+    if not isinstance(frame, bytes):
+        raise bad("video", f"frame {index} is a {type(frame).__name__}; it must be an array or JPEG bytes")
+    try:
+        with Image.open(io.BytesIO(frame)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise bad("video", f"frame {index} is no whole picture ({' '.join(str(error).split())})") from error
+
+
+def as_json(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with None in place of NaN, which JSON does not have.
+
+    >>> as_json({"average_jaccard": float("nan"), "per_video": [{"name": "a"}]})
+    {'average_jaccard': None, 'per_video': [{'name': 'a'}]}
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return plain(result)

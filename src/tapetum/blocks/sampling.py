@@ -1,0 +1,56 @@
+"""Reading feature maps at places between their cells.
+
+Coordinates are raster coordinates of the map: (0, 0) is the outer corner of the first cell, so that the centre of cell
+(row i, column j) is at x = j + 0.5, y = i + 0.5. Going from one grid to another is therefore one multiplication per axis.
+"""
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[int, int]) -> Float[Tensor, "... 2"]:
+    """Bring (x, y) from a raster of (height, width) `source` to one of (height, width) `target`.
+
+    >>> scale_xy(torch.tensor([10.0, 10.0]), (20, 40), (5, 80)).tolist()
+    [20.0, 2.5]
+    """
+    if source == target:
+        return xy
+    return xy * torch.tensor([target[1] / source[1], target[0] / source[0]], dtype=xy.dtype, device=xy.device)
+
+
+def resize_frames(
+    frames: Float[Tensor, "f c h w"], size: tuple[int, int], antialias: bool = False
+) -> Float[Tensor, "f c h2 w2"]:
+    """Resize frames bilinearly to (height, width), corners on corners; `antialias` matters only when shrinking."""
+    if frames.shape[-2:] == size:
+        return frames
+    return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def sample_video(maps: Float[Tensor, "b t c h w"], points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n c"]:
+    """Trilinear sample of `maps` at points (t, x, y); x and y in raster coordinates of the maps, t in frames.
+
+    Whole t is exactly that frame. Outside of the maps the nearest border value counts (TAPIR, section 3.1, takes the
+    features of a query this way). The result is float32 whatever the precision of the maps.
+    """
+    frames, _, height, width = maps.shape[1:]
+    last = torch.tensor([frames - 1, width - 1, height - 1], device=points.device)
+    index = points.float() - torch.tensor([0.0, 0.5, 0.5], device=points.device)
+    index = torch.minimum(index.clamp(min=0), last)
+    low = index.floor()
+    fraction = index - low
+    low = low.long()
+    batch = torch.arange(maps.shape[0], device=points.device)[:, None]
+    by_cell = maps.permute(0, 1, 3, 4, 2)
+    total = torch.zeros(())
+    for corner in product((0, 1), repeat=3):
+        step = torch.tensor(corner, device=points.device)
+        t, x, y = torch.minimum(low + step, last).unbind(-1)
+        weight = torch.where(step.bool(), fraction, 1 - fraction).prod(-1, keepdim=True)
+        total = total + weight * by_cell[batch, t, y, x].float()
+    return total

@@ -1,0 +1,64 @@
+"""What verbs share: progress on stderr, notes on stderr, folders of results that appear whole."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write
+
+
+def progress() -> Progress:
+    """Bars on stderr where that is a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def note(text: str) -> None:
+    """A remark that is not a result."""
+    print(f"tapetum: {text}", file=sys.stderr)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """The result of a verb for other programs, as one JSON object on stdout."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+@contextmanager
+def results_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
+
+    Raises `BadInput` at once where `out` is no folder or cannot be made, before any work is done for it.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
+    temporary = out / f".{os.getpid()}.tmp" if out.is_dir() else out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    try:
+        yield temporary
+        _move(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, out: Path) -> None:
+    try:
+        if not out.is_dir():
+            os.replace(temporary, out)
+            return
+        for file in temporary.iterdir():
+            os.replace(file, out / file.name)
+    except OSError as error:
+        raise cannot_write(out, error) from error

@@ -1,0 +1,43 @@
+"""Writing files so that a reader never meets half of one."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tapetum.errors import BadInput
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
+
+    If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
+    folder is missing or may not be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     print([p.name for p in Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: str | Path, error: OSError) -> BadInput:
+    """The one line to say when writing `path` failed with `error`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return BadInput(f"the disk is full: {path} was not written; free some room and run again")
+    return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

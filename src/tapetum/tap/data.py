@@ -1,0 +1,193 @@
+"""Training samples for point tracking: a clip, query points, and the truth about their tracks.
+
+Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
+
+Clips come from `scenes`; drawing one costs more than a small network's step, so a folder may keep them (`cache`) and each is
+then shown many times under other crops, colours, mirrorings and directions of time. The crop and the colour changes are those of
+TAPIR's training (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames;
+with probability 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
+
+Differs from the paper: mirroring and time reversal are added, because our clips are few; some showings are not cropped.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.scenes import SceneConfig, make_clip
+from tapetum.scenes.textures import Textures, from_pictures, procedural
+from tapetum.train.data import Shuffle
+
+CROP_SHARE = 0.6
+"""Share of showings that are cropped; the others keep the scale at which the network is used."""
+POINTS_PER_CLIP = 384
+"""Tracks kept with a cached clip; each showing picks some of them."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A clip as it is stored: video uint8 (t, h, w, 3), xy float32 (n, t, 2) raster pixels, visible bool (n, t)."""
+
+    video: np.ndarray
+    xy: np.ndarray
+    visible: np.ndarray
+
+
+@dataclass(frozen=True)
+class TapSample:
+    """One training sample; batches have a leading axis b."""
+
+    video: Float[Tensor, "*b t h w 3"]
+    """-1..1"""
+    queries: Float[Tensor, "*b n 3"]
+    """(t, x, y) raster pixels"""
+    xy: Float[Tensor, "*b n t 2"]
+    occluded: Bool[Tensor, "*b n t"]
+
+
+class SceneClips:
+    """`count` clips of synthetic scenes, by number; drawn when first asked for, then kept in `cache` if one is given."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        config: SceneConfig | None = None,
+        textures: str | Path | None = None,
+        part: str = "all",
+        cache: str | Path | None = None,
+    ):
+        self.count, self.seed = count, seed
+        self.config = config or SceneConfig()
+        self.textures, self.part = textures, part
+        self.cache = None if cache is None else Path(cache)
+        if self.cache is not None:
+            label = {"seed": seed, "scene": asdict(self.config), "textures": str(textures and Path(textures).name), "part": part}
+            _claim(self.cache, json.loads(json.dumps(label)))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> Tracked:
+        file = None if self.cache is None else self.cache / f"clip-{k:06d}.npz"
+        if file is not None and file.exists():
+            with np.load(file) as stored:
+                return Tracked(stored["video"], stored["xy"], stored["visible"])
+        clip = make_clip((self.seed, k), self.config, _source(self.textures, self.part), POINTS_PER_CLIP)
+        tracked = Tracked(clip.video, clip.truth.xy, clip.truth.visible)
+        if file is not None:
+            with whole_file(file) as temporary:
+                np.savez(temporary, video=tracked.video, xy=tracked.xy, visible=tracked.visible)
+        return tracked
+
+
+@lru_cache
+def _source(textures: str | Path | None, part: str) -> Textures:
+    """Opened once in every process."""
+    return procedural if textures is None else from_pictures(textures, part)
+
+
+def _claim(folder: Path, label: dict) -> None:
+    """Make `folder` the cache of clips described by `label`, or refuse if it holds others."""
+    file = folder / "clips.json"
+    if file.exists():
+        found = json.loads(file.read_text())
+        if found != label:
+            raise BadInput(f"{folder} keeps clips of other settings ({found}): choose another cache folder")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as temporary:
+        temporary.write_text(json.dumps(label, indent=1))
+
+
+class TapSamples(torch.utils.data.Dataset[TapSample]):
+    """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index)."""
+
+    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int):
+        self.clips, self.size, self.points, self.seed = clips, size, points, seed
+        self.order = Shuffle(len(clips), seed)
+
+    def __getitem__(self, index: int) -> TapSample:
+        rng = np.random.default_rng((self.seed, 1, index))
+        return augment(self.clips[self.order(index)], rng, self.size, self.points)
+
+
+def collate(samples: Sequence[TapSample]) -> TapSample:
+    """Samples to a batch."""
+    return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
+
+
+def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> TapSample:
+    """One showing of a clip at size x size pixels, with `points` queries on frames where their points are visible.
+
+    Raises BadInput if no point of the clip is ever visible.
+    """
+    video, xy, visible = torch.from_numpy(clip.video), clip.xy.astype(np.float32), clip.visible
+    if rng.random() < 0.5:
+        video, xy, visible = video.flip(0), xy[:, ::-1], visible[:, ::-1]
+    h, w = video.shape[1:3]
+    x0, y0, cw, ch = _window(rng, h, w) if rng.random() < CROP_SHARE else (0, 0, w, h)
+    video = video[:, y0 : y0 + ch, x0 : x0 + cw].permute(0, 3, 1, 2).float()
+    video = F.interpolate(video, (size, size), mode="bilinear", antialias=cw > size or ch > size)
+    xy = (xy - np.array([x0, y0], np.float32)) * np.array([size / cw, size / ch], np.float32)
+    if rng.random() < 0.5:
+        video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
+    visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
+    mix, shift = _colour(rng)
+    video = torch.einsum("ij,tjhw->tihw", torch.from_numpy(mix), video / 255) + torch.from_numpy(shift)[:, None, None]
+    seen = np.flatnonzero(visible.any(1))
+    if len(seen) == 0:
+        if points and visible.size:
+            return augment(clip, rng, size, points)
+        raise BadInput("a clip without visible points cannot be used for training")
+    rows = rng.choice(seen, points, replace=len(seen) < points)
+    chance = rng.random(visible[rows].shape) * visible[rows]
+    frames = chance.argmax(1)
+    queries = np.concatenate([frames[:, None], xy[rows, frames]], axis=1)
+    return TapSample(
+        (video.clamp(0, 1) * 2 - 1).permute(0, 2, 3, 1),
+        torch.from_numpy(queries.astype(np.float32)),
+        torch.from_numpy(np.ascontiguousarray(xy[rows])),
+        torch.from_numpy(np.ascontiguousarray(~visible[rows])),
+    )
+
+
+def _window(rng: np.random.Generator, h: int, w: int) -> tuple[int, int, int, int]:
+    """A crop (x0, y0, width, height): area 0.3 to 1 of the frame, aspect 0.5 to 2."""
+    for _ in range(10):
+        area, aspect = rng.uniform(0.3, 1.0) * h * w, np.exp(rng.uniform(np.log(0.5), np.log(2.0)))
+        cw, ch = round(float(np.sqrt(area * aspect))), round(float(np.sqrt(area / aspect)))
+        if cw <= w and ch <= h:
+            return int(rng.integers(w - cw + 1)), int(rng.integers(h - ch + 1)), cw, ch
+    return 0, 0, w, h
+
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def _colour(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Colour change as a matrix (3, 3) and a shift (3,) on RGB in 0..1; hue turns in the plane orthogonal to grey."""
+    grey = np.tile(LUMA, (3, 1))
+    mix, shift = np.eye(3), np.zeros(3)
+    if rng.random() < 0.8:
+        brightness, contrast, saturation = rng.uniform(-32 / 255, 32 / 255), rng.uniform(0.6, 1.4), rng.uniform(0.6, 1.4)
+        angle = 2 * np.pi * rng.uniform(-0.2, 0.2)
+        axis = np.ones(3) / np.sqrt(3)
+        cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+        hue = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+        mix = contrast * (grey + saturation * (np.eye(3) - grey)) @ hue
+        shift = np.full(3, brightness + 0.5 * (1 - contrast))
+    if rng.random() < 0.2:
+        mix, shift = grey @ mix, grey @ shift
+    return mix.astype(np.float32), shift.astype(np.float32)

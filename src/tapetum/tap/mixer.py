@@ -1,0 +1,99 @@
+"""The temporal mixer of TAPIR: depthwise convolutions over time and per-frame MLPs, for one point at a time.
+
+Source: TAPIR (arXiv 2306.08637), section 3.2 and appendix. Unusual: layer norms have a scale and no bias, and the temporal
+branch widens each channel into `expansion` copies that are summed again after the second convolution. A causal mixer pads
+only the past; what it has seen of the past is its state, two steps for each convolution.
+
+Sequences are [s, t, c], channels last; the convolutions view them as channels-last pictures of one row, which needs no copy.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.tap.config import TapirConfig
+
+BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
+"""The last two inputs of both temporal convolutions of a block."""
+
+
+def over_time(
+    x: Float[Tensor, "s t c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], padding: int
+) -> Float[Tensor, "s t2 o"]:
+    """Three-tap convolution of channels-last sequences, in as many groups as the weight's input channels ask for."""
+    picture = x.transpose(1, 2)[:, :, None]
+    groups = x.shape[-1] // weight.shape[1]
+    return F.conv2d(picture, weight[:, :, None], bias, padding=(0, padding), groups=groups)[:, :, 0].transpose(1, 2)
+
+
+class MixerBlock(nn.Module):
+    """One temporal branch and one per-frame branch, both added to the stream."""
+
+    def __init__(self, width: int, expansion: int, causal: bool):
+        super().__init__()
+        wide = width * expansion
+        self.expansion = expansion
+        self.padding = 0 if causal else 1
+        self.time_norm = nn.LayerNorm(width, bias=False)
+        self.time_up = nn.Conv1d(width, wide, 3, groups=width)
+        self.time_down = nn.Conv1d(wide, wide, 3, groups=wide)
+        self.channel_norm = nn.LayerNorm(width, bias=False)
+        self.channel_up = nn.Linear(width, wide)
+        self.channel_down = nn.Linear(wide, width)
+
+    def start(self, sequences: int) -> BlockState:
+        """The state before the first frame."""
+        weight = self.time_up.weight
+        wide, width = self.time_down.in_channels, self.time_up.in_channels
+        return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
+
+    def forward(
+        self, x: Float[Tensor, "s t c"], state: BlockState | None
+    ) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
+        inner = self.time_norm(x.to(self.time_norm.weight.dtype))
+        if state is not None:
+            inner = torch.cat([state[0].to(inner.dtype), inner], 1)
+        up, down = self.time_up, self.time_down
+        wide = F.gelu(over_time(inner, up.weight, up.bias, self.padding), approximate="tanh")
+        if state is not None:
+            wide = torch.cat([state[1].to(wide.dtype), wide], 1)
+            state = inner[:, -2:], wide[:, -2:]
+        # A depthwise convolution whose copies are summed: one that reads all copies of a channel.
+        weight = down.weight.view(-1, self.expansion, down.weight.shape[-1])
+        x = x + over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding)
+        inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
+        x = x + self.channel_down(F.gelu(self.channel_up(inner), approximate="tanh"))
+        return x, state
+
+
+class Mixer(nn.Module):
+    """What is known of a point in every frame to a correction of it; the stream between blocks is float32."""
+
+    def __init__(self, config: TapirConfig):
+        super().__init__()
+        outward = 4 + config.hires_dim + config.lowres_dim
+        inward = outward + 49 * (config.pyramid_level + 2)
+        self.causal = config.causal
+        self.inward = nn.Linear(inward, config.mixer_width)
+        self.blocks = nn.ModuleList(
+            MixerBlock(config.mixer_width, config.mixer_expansion, config.causal) for _ in range(config.mixer_blocks)
+        )
+        self.norm = nn.LayerNorm(config.mixer_width, bias=False)
+        self.outward = nn.Linear(config.mixer_width, outward)
+
+    def forward(
+        self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
+    ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
+        """The correction, and the state after the last frame for a causal mixer (None for another).
+
+        A causal mixer without a state starts at the first frame: the past is zero.
+        """
+        dtype = self.inward.weight.dtype
+        x = self.inward(x.to(dtype)).float()
+        states = state or tuple(block.start(len(x)) if self.causal else None for block in self.blocks)
+        after = []
+        for block, before in zip(self.blocks, states, strict=True):
+            x, now = block(x, before)
+            after.append(now)
+        return self.outward(self.norm(x.to(dtype))).float(), tuple(after) if self.causal else None

@@ -1,0 +1,180 @@
+"""Whole training runs of point trackers.
+
+`tap_nano` trains the bundled tracker on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3).
+
+Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels,
+where a step costs a quarter and the network learns to match, and ends at 256x256; a batch is a few clips of 64 points;
+gradients are clipped; weights are averaged.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+from tapetum.tap.config import NANO, TapirConfig
+from tapetum.tap.data import SceneClips, TapSample, TapSamples, Tracked, collate
+from tapetum.tap.losses import tracking_losses
+from tapetum.tap.metrics import mean_metrics, tapvid_metrics
+from tapetum.tap.model import Tapir
+from tapetum.train import Task, TrainConfig, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a run at one picture size."""
+
+    name: str
+    size: int
+    """Height and width in pixels of the clips shown."""
+    steps: int
+    batch_size: int
+    lr: float
+    clips: int
+    """Different scenes; each is shown several times, altered."""
+    points: int = 64
+    """Queries per clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapNano:
+    """The settings of the run that made `tapir-nano`."""
+
+    model: TapirConfig = NANO
+    phases: tuple[Phase, ...] = (
+        Phase(name="1-small", size=128, steps=2000, batch_size=4, lr=1e-3, clips=1200),
+        Phase(name="2-full", size=256, steps=2000, batch_size=2, lr=5e-4, clips=2400),
+    )
+    checks: int = 16
+    """Scenes that are never trained on, with held-out textures, scored along the way."""
+    textures: str | None = None
+    """Folder or parquet file of pictures; every tenth is held out. None: procedural patterns."""
+    cache: str | None = None
+    """Folder that keeps drawn clips (4.8 MB each)."""
+    seed: int = 1
+
+
+class TrackTask(Task):
+    """One phase: a Tapir network, clips of scenes, the tracking losses."""
+
+    def __init__(self, run: TapNano, phase: Phase, start: Path | None):
+        self.run, self.phase, self.start = run, phase, start
+        self.config = replace(run.model, initial_resolution=(phase.size, phase.size))
+        self.checks: list[Tracked] = []
+
+    def model(self) -> nn.Module:
+        """The network, with the weights of the phase before if there was one."""
+        model = Tapir(self.config)
+        if self.start is not None:
+            model.load_state_dict(load_file(self.start))
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def dataset(self) -> TapSamples:
+        """Altered showings of the training scenes."""
+        run = self.run
+        clips = SceneClips(self.phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
+        return TapSamples(clips, size=self.phase.size, points=self.phase.points, seed=run.seed)
+
+    def collate(self, items: Sequence[TapSample]) -> TapSample:
+        """Samples to a batch."""
+        return collate(items)
+
+    def loss(self, model: nn.Module, batch: TapSample, generator: torch.Generator) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Losses of all iterates, and the mean error of visible points in pixels."""
+        out = model(batch.video, batch.queries, query_chunk=None)
+        losses = tracking_losses(out, batch.xy, batch.occluded, (256, 256))
+        with torch.no_grad():
+            seen = ~batch.occluded
+            error = (out.tracks - batch.xy).norm(dim=-1)[seen]
+            logs = {
+                "position": losses.position.detach(),
+                "occlusion": losses.occlusion.detach(),
+                "expected_dist": losses.expected_dist.detach(),
+                "within_2px": (error < 2).float().mean(),
+                "occlusion_accuracy": ((out.occlusion > 0) == batch.occluded).float().mean(),
+            }
+        return losses.total, logs
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """TAP-Vid scores (query-first) on scenes with held-out textures."""
+        run, size = self.run, self.phase.size
+        if not self.checks:
+            clips = SceneClips(run.checks, seed=run.seed + 1000, textures=run.textures, part="held-out")
+            self.checks = [clips[k] for k in range(run.checks)]
+        rows = []
+        for clip in self.checks:
+            keep = np.flatnonzero(clip.visible.any(1))[: self.phase.points]
+            scale = size / np.array([clip.video.shape[2], clip.video.shape[1]], np.float32)
+            xy, visible = clip.xy[keep] * scale, clip.visible[keep]
+            frame = visible.argmax(1)
+            queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
+            pictures = torch.from_numpy(clip.video).permute(0, 3, 1, 2).float() / 127.5 - 1
+            video = nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+            out = model(video[None], torch.from_numpy(queries)[None])
+            hidden = (out.confidence[0] <= 0.5).numpy()
+            rows.append(tapvid_metrics(queries, ~visible, xy, hidden, out.tracks[0].numpy(), "first"))
+        means, _ = mean_metrics(rows)
+        return {k: means[k] for k in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")}
+
+    def describe(self) -> Mapping[str, Any]:
+        """All that decides what is learned."""
+        run = {k: v for k, v in asdict(self.run).items() if k not in ("phases", "cache", "checks")}
+        run["textures"] = run["textures"] and Path(run["textures"]).name
+        return json.loads(json.dumps({"run": run, "phase": asdict(self.phase)}))
+
+
+def tap_nano(
+    out: str | Path,
+    run: TapNano | None = None,
+    *,
+    minutes: float | None = None,
+    workers: int = 1,
+    threads: int | None = None,
+) -> Path | None:
+    """Train through all phases in the folder `out`; the same call goes on after a stop.
+
+    `minutes` stops this call early. Returns the file of the finished float16 weights, or None if there is more to do.
+    """
+    out, run = Path(out), run or TapNano()
+    start = None
+    for phase in run.phases:
+        config = TrainConfig(
+            steps=phase.steps,
+            batch_size=phase.batch_size,
+            seed=run.seed,
+            lr=phase.lr,
+            final_lr=phase.lr / 100,
+            warmup_steps=min(100, phase.steps // 10),
+            betas=(0.9, 0.95),
+            weight_decay=1e-2,
+            clip_norm=1.0,
+            ema_decay=min(0.998, 1 - 5 / phase.steps),
+            bf16=True,
+            workers=workers,
+            threads=threads,
+            prefetch=4,
+            log_every=5,
+            eval_every=250,
+            checkpoint_every=100,
+            max_minutes=minutes,
+        )
+        result = fit(TrackTask(run, phase, start), config, out / phase.name)
+        if result.state == "stopped":
+            return None
+        start = result.checkpoint / "ema.safetensors"
+    if start is None:
+        raise BadInput("the run has no phases: give at least one")
+    from tapetum.tap.weights import save
+
+    model = Tapir(run.model)
+    model.load_state_dict(load_file(start))
+    target = out / "tapir-nano.safetensors"
+    save(model, target, dtype=torch.float16)
+    return target

@@ -1,0 +1,198 @@
+"""`fit`: the training loop of every system.
+
+What is unusual: a run is a pure function of its config and task. All randomness is derived from (seed, sample number), so
+a checkpoint holds no generator state, and a run that is killed at any moment and started again ends bit for bit as if
+nothing had happened.
+"""
+
+import math
+import time
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tapetum.errors import TapetumError
+from tapetum.train import checkpoint
+from tapetum.train.batch import to_device
+from tapetum.train.config import TrainConfig
+from tapetum.train.data import EVALUATION, LOSS, Stream, mix_seed, sample_numbers, seed_globals
+from tapetum.train.log import say
+from tapetum.train.objective import Objective, in_parallel
+from tapetum.train.optim import set_learning_rate
+from tapetum.train.report import Report
+from tapetum.train.schedule import learning_rate
+from tapetum.train.state import evaluation_mode, identity, new_state, restore, save
+from tapetum.train.task import Task
+from tapetum.train.world import StopWish, World, claimed, join_world
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How a call of `fit` ended."""
+
+    state: Literal["finished", "stopped"]
+    """stopped: by max_minutes or a signal; the same call goes on from `checkpoint`."""
+    step: int
+    """Steps done in the whole run."""
+    loss: float | None
+    """Loss of the last step; None if this call made none."""
+    checkpoint: Path
+    """The newest checkpoint: model.safetensors, ema.safetensors if asked for, optimizer.safetensors, state.json."""
+    model: nn.Module
+    """The model with its own weights."""
+    ema: dict[str, Tensor] | None
+    """State dict of the averaged weights."""
+
+
+def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
+    """Trains, or goes on training, in the folder `out`, and returns when the run is finished or stopped.
+
+    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. Under torchrun all processes call it alike. BadInput when
+    `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
+    """
+    out = Path(out)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    with ExitStack() as stack:
+        world = stack.enter_context(join_world(config.device))
+        stack.enter_context(claimed(out, world))
+        wish = stack.enter_context(StopWish(config.max_minutes))
+        run = _Run(task, config, out, world)
+        if run.state.step < config.steps:
+            run.train(wish)
+        return run.result()
+
+
+class _Run:
+    """The run in this process, from its newest checkpoint on."""
+
+    def __init__(self, task: Task, config: TrainConfig, out: Path, world: World):
+        self.task, self.config, self.out, self.world = task, config, out, world
+        self.identity = identity(task, config, world.size)
+        self.state = new_state(task, config, world.device)
+        self.newest: Path | None = world.share(checkpoint.latest(out / "checkpoints") if world.main else None)
+        self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
+        if self.newest and world.main:
+            say(f"resuming after step {self.state.step} of {config.steps} from {self.newest.name}")
+        self.objective = Objective(task, self.state.model, config, world.device)
+        self.parallel = in_parallel(self.objective, config, world)
+        self.loss: float | None = None
+        if config.compile:
+            self.state.model.compile()
+
+    def train(self, wish: StopWish) -> None:
+        """Steps until the end or a wish to stop; ends with a checkpoint."""
+        state, config = self.state, self.config
+        with ExitStack() as stack:
+            stream = stack.enter_context(Stream(self.task, config, state.step, self.world))
+            report = None
+            if self.world.main:
+                report = stack.enter_context(
+                    Report(self.out, config, self.world, start=state.step, log_position=self.log_position)
+                )
+                self._count_flops(stream, report)
+            while True:
+                began = time.perf_counter()
+                record = self._step(stream)
+                shared = self.world.mean({"stop": wish.now(), "cpu": stream.cpu_seconds, **record["metrics"]})
+                stop, cpu_seconds = shared.pop("stop") > 0, shared.pop("cpu") * self.world.size
+                state.seconds += time.perf_counter() - began
+                self.loss = shared.pop("loss")
+                rate = config.batch_size / (time.perf_counter() - began)
+                record = {"step": state.step, "loss": self.loss, **record, "metrics": shared}
+                record |= {"time": state.seconds, "samples_per_s": rate}
+                ends = stop or state.step == config.steps
+                if report:
+                    record |= self._evaluate()
+                    report.step(record, cpu_seconds)
+                    if ends or state.step % config.checkpoint_every == 0:
+                        self._save(report)
+                if ends:
+                    self.newest = self.world.share(self.newest)
+                    return
+
+    def _step(self, stream: Stream) -> dict[str, Any]:
+        """One optimiser step; the record has this process's own loss (under metrics)."""
+        state, config = self.state, self.config
+        lr = learning_rate(state.step, config)
+        set_learning_rate(state.optimizer, lr)
+        state.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for part in range(config.accumulation):
+            batch = to_device(stream.next(), self.world.device)
+            with self._exchange(last=part == config.accumulation - 1):
+                loss, metrics = self.parallel(batch, self._seed(part))
+                (loss / config.accumulation).backward()
+            for name, value in {**metrics, "loss": loss.detach()}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / config.accumulation
+        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+        norm = float(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
+        self._update(math.isfinite(norm))
+        state.step += 1
+        return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
+
+    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
+        """Under DDP the gradients are exchanged with the last part of a step only."""
+        if isinstance(self.parallel, DistributedDataParallel) and not last:
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def _update(self, finite: bool) -> None:
+        """Moves the weights, or leaves them where a gradient is not finite."""
+        state = self.state
+        if finite:
+            state.optimizer.step()
+            state.skipped_in_a_row = 0
+            if state.ema is not None:
+                state.ema.update(state.model)
+            return
+        state.skipped += 1
+        state.skipped_in_a_row += 1
+        if state.skipped_in_a_row > self.config.max_skips:
+            kept = f"the checkpoint {self.newest.name} is from before" if self.newest else "no checkpoint was written yet"
+            raise TapetumError(
+                f"gradients were not finite in {state.skipped_in_a_row} steps in a row, up to step {state.step + 1}; {kept}; "
+                "lower the learning rate, or look for a log or division by zero in the loss"
+            )
+
+    def _seed(self, part: int) -> int:
+        """Seed of the loss, from the first sample of the micro-batch."""
+        world = self.world
+        first = sample_numbers(self.state.step, part, world.rank, world.size, self.config)[0]
+        return mix_seed(self.config.seed, LOSS, first)
+
+    def _count_flops(self, stream: Stream, report: Report) -> None:
+        if report.wants_flops:
+            flops = self.objective.count(to_device(stream.peek(), self.world.device), self._seed(0))
+            report.set_flops(flops, self.config.accumulation * self.world.size)
+
+    def _evaluate(self) -> dict[str, Any]:
+        """The task's scores, where they are due, as an entry for the record."""
+        state, every = self.state, self.config.eval_every
+        if not every or (state.step % every and state.step != self.config.steps):
+            return {}
+        seed_globals(mix_seed(self.config.seed, EVALUATION, state.step))
+        with evaluation_mode(state.model), state.ema.applied(state.model) if state.ema else nullcontext():
+            return {"eval": dict(self.task.evaluate(state.model, state.step))}
+
+    def _save(self, report: Report) -> None:
+        folder = self.out / "checkpoints"
+        self.newest = save(self.state, folder, self.identity, report.log.position())
+        checkpoint.prune(folder, self.config.keep_last, self.config.keep_every)
+        report.write_ledger()
+
+    def result(self) -> FitResult:
+        state = self.state
+        return FitResult(
+            state="finished" if state.step == self.config.steps else "stopped",
+            step=state.step,
+            loss=self.loss,
+            checkpoint=self.newest or self.out,
+            model=state.model,
+            ema=state.ema.average if state.ema else None,
+        )

@@ -1,0 +1,116 @@
+"""All that a run is at one moment, and its way into a checkpoint and back."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tapetum.errors import BadInput
+from tapetum.train import checkpoint
+from tapetum.train.config import HARMLESS, TrainConfig
+from tapetum.train.data import WEIGHTS, mix_seed, seed_globals
+from tapetum.train.ema import Ema
+from tapetum.train.optim import build_optimizer, optimizer_tensors, restore_optimizer
+from tapetum.train.task import Task
+
+
+@dataclass
+class State:
+    """The run after `step` steps."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: Ema | None
+    step: int = 0
+    skipped: int = 0
+    """Steps skipped for non-finite gradients, in all."""
+    skipped_in_a_row: int = 0
+    """Of these, the ones just now."""
+    seconds: float = 0.0
+    """Wall-clock seconds of the steps that led here."""
+
+
+def new_state(task: Task, config: TrainConfig, device: torch.device) -> State:
+    """The run before its first step."""
+    seed_globals(mix_seed(config.seed, WEIGHTS, 0))
+    model = task.model().to(device)
+    model.train()
+    optimizer = build_optimizer(task.parameter_groups(model), config)
+    return State(model, optimizer, Ema(model, config.ema_decay) if config.ema_decay is not None else None)
+
+
+def identity(task: Task, config: TrainConfig, world_size: int) -> dict[str, Any]:
+    """The settings that make this run this run: what must not change between a checkpoint and its resumption."""
+    settings = {key: value for key, value in asdict(config).items() if key not in HARMLESS}
+    settings["micro_batch"] = config.micro_batch(world_size)
+    return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
+
+
+def save(state: State, folder: Path, run: Mapping[str, Any], log_position: int) -> Path:
+    """Writes the checkpoint of this moment under `folder`."""
+    tensors = {
+        "model": state.model.state_dict(),
+        "optimizer": optimizer_tensors(state.optimizer, state.model),
+    }
+    numbers: dict[str, Any] = {
+        "step": state.step,
+        "skipped": state.skipped,
+        "skipped_in_a_row": state.skipped_in_a_row,
+        "seconds": state.seconds,
+        "log_position": log_position,
+        "run": run,
+    }
+    if state.ema is not None:
+        tensors["ema"] = state.ema.average
+        numbers["ema_updates"] = state.ema.updates
+    return checkpoint.save(folder, state.step, tensors, numbers)
+
+
+def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
+    """Makes a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
+    tensors, numbers = checkpoint.load(path)
+    _check_same_run(path, numbers["run"], run)
+    state.model.load_state_dict(tensors["model"])
+    restore_optimizer(state.optimizer, state.model, tensors["optimizer"])
+    if state.ema is not None:
+        for name, value in state.ema.average.items():
+            value.copy_(tensors["ema"][name])
+        state.ema.updates = numbers["ema_updates"]
+    for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
+        setattr(state, name, numbers[name])
+    return numbers["log_position"]
+
+
+def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    before, now = _flat(old), _flat(new)
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if changed:
+        says = ", ".join(f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise BadInput(f"{path.name} is of a run with {says}{more}; resume with the old settings, or train in another folder")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = key if prefix in ("", "config.") else f"{prefix}{key}"
+        flat |= _flat(value, f"{key}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Inside the block: eval mode, no gradients; after it, every module's mode as it was."""
+    modes = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for name, module in model.named_modules():
+            module.training = modes[name]

@@ -1,0 +1,121 @@
+"""Videos that lie in memory, or in an .npy or .npz file."""
+
+import pickle
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.video.types import MAX_PIXELS, Frame, Report, Video
+
+_WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
+
+
+class ArrayVideo(Video):
+    """A video made from an array; see `open_video` for what is taken. The array is not copied until it is read."""
+
+    def __init__(self, array: Any, *, rate: float, name: str = "array"):
+        array = _to_numpy(array, name)
+        if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
+            raise BadInput(f"{name} has numbers of type {array.dtype}; {_WANTED}")
+        if array.ndim == 3 and array.shape[-1] in (3, 4):
+            raise BadInput(f"{name} has shape {array.shape}, which looks like one picture; put t first: array[None]")
+        if array.ndim == 4 and array.shape[-1] not in (1, 3, 4) and array.shape[1] in (1, 3):
+            raise BadInput(f"{name} has shape {array.shape}; channels go last: array.transpose(0, 2, 3, 1)")
+        if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in (1, 3, 4)):
+            raise BadInput(f"{name} has shape {array.shape}; {_WANTED}")
+        if 0 in array.shape:
+            raise BadInput(f"{name} has shape {array.shape}: no frames or no pixels; give at least one frame of 1x1")
+        if array.shape[1] * array.shape[2] > MAX_PIXELS:
+            raise BadInput(f"{name} has frames of {array.shape[2]}x{array.shape[1]}; at most {MAX_PIXELS} pixels are read")
+        self.name = name
+        self.height, self.width = array.shape[1:3]
+        self._array = array
+        self._rate = float(rate)
+        self._frame(0)
+
+    def __len__(self) -> int:
+        return self._array.shape[0]
+
+    @property
+    def rate(self) -> float:
+        return self._rate
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        return np.arange(len(self), dtype=np.float64) / self._rate
+
+    @property
+    def report(self) -> Report:
+        return Report(promised=len(self), decoded=len(self), damaged=0, complete=True)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self._frame, range(len(self)))
+
+    def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
+        return map(self._frame, indices)
+
+    def _frame(self, index: int) -> Frame:
+        """One frame as fresh uint8 (h, w, 3); alpha is laid on black."""
+        frame = np.asarray(self._array[index])
+        if frame.dtype.kind == "f":
+            frame = frame.astype(np.float32)
+            if not (frame.min() >= 0 and frame.max() <= 1):  # also true for NaN
+                raise BadInput(f"frame {index} of {self.name} holds floats outside 0..1 (or NaN); {_WANTED}")
+            frame = np.rint(frame * 255).astype(np.uint8)
+        return as_rgb(frame)
+
+
+def as_rgb(frame: np.ndarray) -> Frame:
+    """Fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
+
+    >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
+    [[[100, 50, 25]]]
+    """
+    if frame.ndim == 2:
+        frame = frame[..., None]
+    if frame.shape[-1] == 1:
+        return np.repeat(frame, 3, axis=-1)
+    if frame.shape[-1] == 4:
+        weighted = frame[..., :3].astype(np.uint16) * frame[..., 3:]
+        return ((weighted + 127) // 255).astype(np.uint8)
+    return np.array(frame, order="C")
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read.
+
+    Raises `BadInput` where the file is damaged, holds Python objects, or an .npz leaves open which array is meant.
+    """
+    try:
+        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            names = loaded.files
+            known = [name for name in ("video", "frames") if name in names]
+            if not known and len(names) != 1:
+                listed = ", ".join(names[:8]) or "nothing"
+                raise BadInput(f"{path} holds {listed}; an .npz of a video has one array, or one named video or frames")
+            return loaded[known[0] if known else names[0]]
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path} cannot be read as an array ({reason}); write it with numpy.save or savez") from error
+
+
+def _to_numpy(array: Any, name: str) -> np.ndarray:
+    """A numpy array from an array, a torch tensor (told by its methods: torch is not imported) or nested lists."""
+    if hasattr(array, "detach") and hasattr(array, "cpu"):
+        array = array.detach().cpu()
+        if "bfloat16" in str(array.dtype):
+            array = array.float()
+        array = array.numpy()
+    if isinstance(array, np.ndarray):
+        return array
+    if array is None or isinstance(array, (int, float, bytes, dict, set)) or not hasattr(array, "__array__"):
+        raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
+    return np.asarray(array)

@@ -1,0 +1,208 @@
+"""PyAV at arm's length: a file is opened safely, its packets listed, its frames decoded and turned into RGB.
+
+Safety. FFmpeg will follow a text file that names other files or addresses (concat, HLS, DASH, SDP, ...). Every open
+here gives a list of the demuxers that may be used, all of them containers that hold their own data, and allows the
+protocol `file` alone; the path is made absolute so that it cannot be read as a protocol.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from tapetum.errors import BadInput
+from tapetum.video.h264 import begins_clean
+from tapetum.video.types import MAX_PIXELS
+
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,gif,apng,mpegts,mpeg,mpegvideo,m4v,h263,h264,hevc,vvc,av1,obu,"
+    "ivf,ogg,mjpeg,mjpeg_2000,mxf,nut,dv,vc1,dirac,yuv4mpegpipe,rm,wtv,aac,ac3,aiff,amr,flac,mp3,wav,"
+    "png_pipe,jpeg_pipe,bmp_pipe,tiff_pipe,webp_pipe,ppm_pipe,pgm_pipe,qoi_pipe"
+)
+"""Demuxers that may be used. Sound formats are among them only so that the message can say that there is no picture."""
+
+_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+
+_PATIENCE = 16
+"""Errors in a row after which a damaged file is taken to have ended."""
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What the packets of a file say about its frames, without decoding."""
+
+    pts: np.ndarray
+    """int64 (t,): presentation times of the frames to be shown, in units of `time_base`, rising."""
+    promised: int
+    """Frames announced by the container, or else by the packets."""
+    order: dict[int, int]
+    """Place of a packet in the file, by its presentation time."""
+    keys: np.ndarray
+    """int64 (k, 3): presentation time, decoding time and place of every packet where decoding may begin."""
+    timed: bool
+    """Whether every packet has a presentation time of its own."""
+    trusted: bool
+    """Whether the times also agree with the codec's reordering, and no packet is known to be damaged."""
+
+
+class Decoder:
+    """One open file, decoded forward from its beginning or from a key frame."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.errors = 0
+        self.place = -1
+        self.process = os.getpid()
+        self.scaler = VideoReformatter()
+        try:
+            self.container: InputContainer = av.open(os.path.abspath(path), mode="r", options=_OPTIONS)
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            raise BadInput(
+                f"{path} is not a video that can be read ({_reason(error)}); give an mp4, mkv, webm, avi, mov or gif file"
+            ) from error
+        try:
+            self.stream = self._choose()
+        except BadInput:
+            self.container.close()
+            raise
+
+    def _choose(self) -> VideoStream:
+        """The main picture stream, set up; all others are skipped by the demuxer."""
+        streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            found = "only sound" if self.container.streams.audio else "no video stream"
+            raise BadInput(f"{self.path} holds {found}; give a file with moving pictures")
+        best = self.container.streams.best("video")
+        stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
+        context = stream.codec_context
+        if context is None:
+            raise BadInput(f"{self.path} is coded in a way that this build of FFmpeg cannot decode; re-encode it to h264")
+        if context.width * context.height > MAX_PIXELS:
+            size = f"{context.width}x{context.height}"
+            raise BadInput(f"{self.path} says its frames are {size}; more than {MAX_PIXELS} pixels are refused")
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        context.thread_type = "SLICE"
+        for other in self.container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        return stream
+
+    def close(self) -> None:
+        self.container.close()
+
+    @property
+    def time_base(self) -> Fraction:
+        return self.stream.time_base or Fraction(1, 1000)
+
+    def packets(self) -> Iterator[Packet]:
+        """Packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
+        failures = 0
+        while failures < _PATIENCE:
+            try:
+                for packet in self.container.demux(self.stream):
+                    if packet.size:
+                        failures = 0
+                        yield packet
+                return
+            except av.error.FFmpegError:
+                failures += 1
+
+    def frames(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+        """Decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
+        for packet in packets:
+            self.place += 1
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        try:
+            return self.stream.codec_context.decode(packet)  # pyright: ignore[reportReturnType]
+        except av.error.EOFError:
+            return []
+        except (av.error.FFmpegError, ValueError, MemoryError):
+            self.errors += 1
+            return []
+
+    def from_key(self, key: np.ndarray, order: dict[int, int]) -> Iterator[VideoFrame] | None:
+        """Decode from the packet of `key` on, or None where the container cannot be brought there.
+
+        Demuxers land where they like, often before the key frame: packets up to it are dropped, so that decoding
+        starts at the same packet every time.
+        """
+        pts, dts, place = key.tolist()
+        try:
+            self.container.seek(min(pts, dts), stream=self.stream, backward=True)
+        except av.error.FFmpegError:
+            return None
+        packets = self.packets()
+        for packet in packets:
+            found = order.get(packet.pts) if packet.pts is not None else None
+            if found is None or found > place:
+                return None
+            if found == place:
+                self.place = place - 1
+                return self.frames(_chain(packet, packets))
+        return None
+
+    def scan(self) -> Packets:
+        """List all packets, from the beginning of the file. Reads the file, decodes nothing."""
+        pts: list[int] = []
+        keys: list[tuple[int, int, int]] = []
+        order: dict[int, int] = {}
+        place = -1
+        timed = whole = True
+        codec, extradata = self.stream.codec_context.name, self.stream.codec_context.extradata
+        for place, packet in enumerate(self.packets()):
+            if packet.pts is None:
+                timed = False
+                pts.append(place)
+                continue
+            timed = timed and packet.pts not in order
+            whole = whole and not packet.is_corrupt
+            order[packet.pts] = place
+            if not packet.is_discard and not (codec == "vp8" and _never_shown(packet)):
+                pts.append(packet.pts)
+            if packet.is_keyframe and (codec != "h264" or begins_clean(bytes(packet), extradata)):
+                keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts, place))
+        reordered = any(a > b for a, b in pairwise(pts))
+        trusted = timed and whole and bool(pts) and (reordered or not self.stream.codec_context.has_b_frames)
+        return Packets(
+            pts=np.array(sorted(pts), np.int64),
+            promised=max(len(pts), self._announced()),
+            order=order,
+            keys=np.array(keys, np.int64).reshape(-1, 3),
+            timed=timed,
+            trusted=trusted,
+        )
+
+    def _announced(self) -> int:
+        """Number of frames in the container's own tables, or 0; edit lists taken into account."""
+        if self.container.format.name.startswith("mov"):
+            return sum(not entry.is_discard for entry in self.stream.index_entries)
+        return 0 if self.stream.codec_context.name == "vp8" else self.stream.frames
+
+
+def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
+    yield first
+    yield from rest
+
+
+def _never_shown(packet: Packet) -> bool:
+    """Whether a VP8 packet is only a reference for others (bit 4 of its first byte is clear, RFC 6386 section 9.1)."""
+    return not bytes(packet)[0] >> 4 & 1
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

@@ -1,0 +1,225 @@
+"""Draw point tracks over a video.
+
+Each point keeps one colour. A filled dot says that it is seen, a hollow ring that it is hidden; behind it its path
+fades. The paths live in a layer of their own that works like the phosphor of an old screen: each frame the newest
+piece of every path is lit and everything else gets a little darker, so the cost does not grow with the length of the
+trail. Shapes are drawn from their distance functions, all points at once, and are antialiased.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from tapetum.errors import BadInput
+from tapetum.video.types import Frame
+
+_HIDDEN_TRAIL = 0.35
+"""Strength of a path where its point is hidden."""
+_HALO = 0.55
+"""Darkness of the rim that keeps a dot apart from a picture of its own colour."""
+
+_FAR = 1e6
+"""Coordinates are cut to this, so that infinities and the like do no harm."""
+
+
+def draw_tracks(
+    frames: Iterable[Frame],
+    xy: Float[np.ndarray, "n t 2"],
+    visible: Bool[np.ndarray, "n t"],
+    *,
+    trail: int = 12,
+    radius: float | None = None,
+    colours: UInt8[np.ndarray, "n 3"] | None = None,
+) -> Iterator[Frame]:
+    """Frames with n tracks drawn on them, one by one.
+
+    Args:
+        frames: t frames, uint8 (h, w, 3); a `Video` or any iterable. They are not changed.
+        xy: positions in raster pixels; what is outside the frame or not finite is not drawn.
+        visible: filled dots where true, hollow rings where false.
+        trail: frames after which a path has faded away; 0 draws none.
+        radius: of the dots, in pixels; by the size of the frame where None.
+        colours: one for each point; by default hues that follow its first position, see `position_colours`.
+
+    Raises:
+        BadInput: arrays that do not fit each other, or more or fewer frames than the tracks have.
+    """
+    xy = np.clip(np.asarray(xy, np.float32), -_FAR, _FAR)
+    visible = np.asarray(visible, np.bool_)
+    if xy.ndim != 3 or xy.shape[2] != 2 or visible.shape != xy.shape[:2]:
+        raise BadInput(f"tracks to draw have xy {xy.shape} and visible {visible.shape}; give (n, t, 2) and (n, t)")
+    if colours is not None and np.shape(colours) != (len(xy), 3):
+        raise BadInput(f"colours of {len(xy)} tracks have shape {np.shape(colours)}; give uint8 (n, 3)")
+    if trail < 0 or (radius is not None and not radius > 0):
+        raise BadInput(f"trail {trail} and radius {radius} are not possible; give trail >= 0 and radius > 0")
+    return _drawn(frames, xy, visible, trail, radius, colours)
+
+
+def _drawn(
+    frames: Iterable[Frame],
+    xy: np.ndarray,
+    visible: np.ndarray,
+    trail: int,
+    radius: float | None,
+    colours: np.ndarray | None,
+) -> Iterator[Frame]:
+    layer: _Trails | None = None
+    size, tints = 1.0, np.zeros((0, 3), np.float32)
+    number = -1
+    for number, frame in enumerate(frames):
+        if number >= xy.shape[1]:
+            raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
+        height, width = frame.shape[:2]
+        if layer is None:
+            size = radius or 0.8 + 0.004 * float(np.hypot(height, width))
+            own = position_colours(_first_seen(xy, visible), width, height) if colours is None else colours
+            tints = np.asarray(own, np.float32)
+            layer = _Trails(height, width, trail, 0.5 * size)
+        now = xy[:, number]
+        if number and trail:
+            strength = np.where(visible[:, number] & visible[:, number - 1], 1.0, _HIDDEN_TRAIL).astype(np.float32)
+            layer.light(xy[:, number - 1], now, strength, tints)
+        canvas = np.array(frame, np.uint8, order="C")
+        layer.lay_on(canvas)
+        _draw_dots(canvas, now, visible[:, number], size, tints)
+        yield canvas
+    if number + 1 != xy.shape[1]:
+        raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has {number + 1}; draw tracks on their own video")
+
+
+class _Trails:
+    """The fading layer: a colour and a strength for each pixel."""
+
+    def __init__(self, height: int, width: int, trail: int, half_width: float):
+        self.shape = height, width
+        self.fade = 1 / max(trail, 1)
+        self.half_width = max(half_width, 0.6)
+        self.colour = np.zeros((height * width, 3), np.float32)
+        self.strength = np.zeros(height * width, np.float32)
+
+    def light(self, start: np.ndarray, end: np.ndarray, strength: np.ndarray, tints: np.ndarray) -> None:
+        """Darken what is there by one frame, then draw a line from each start to its end."""
+        self.strength -= self.fade
+        np.maximum(self.strength, 0, out=self.strength)
+        reach = np.linalg.norm(end - start, axis=1)
+        drawn = np.flatnonzero(reach < np.hypot(*self.shape))  # a longer line is a jump, not a motion; NaN fails too
+        start, end, owner = _pieces(start[drawn], end[drawn], 6 * self.half_width + 4)
+        owner = drawn[owner]
+        pixel, line, dx, dy = _patches(start, end, self.half_width + 1, self.shape)
+        along = end[line] - start[line]
+        square = np.maximum((along**2).sum(1), 1e-6)
+        t = np.clip((dx * along[:, 0] + dy * along[:, 1]) / square, 0, 1)
+        away = np.hypot(dx - t * along[:, 0], dy - t * along[:, 1])
+        cover = np.clip(self.half_width + 0.5 - away, 0, 1) * strength[owner[line]]
+        pixel, cover, line = _strongest(pixel, cover, line)
+        share = (self.strength[pixel] * (1 - cover))[:, None]
+        mixed = self.colour[pixel] * share + tints[owner[line]] * cover[:, None]
+        self.colour[pixel] = mixed / (share + cover[:, None])
+        self.strength[pixel] = np.maximum(self.strength[pixel], cover)
+
+    def lay_on(self, canvas: Frame) -> None:
+        lit = np.flatnonzero(self.strength)
+        alpha = 0.85 * self.strength[lit]
+        _blend(canvas, lit, self.colour[lit], alpha)
+
+
+def _draw_dots(canvas: Frame, xy: np.ndarray, visible: np.ndarray, radius: float, tints: np.ndarray) -> None:
+    """Discs for visible points, rings for hidden ones; a dark rim around both."""
+    height, width = canvas.shape[:2]
+    margin = radius + 2
+    inside = (xy > -margin).all(1) & (xy[:, 0] < width + margin) & (xy[:, 1] < height + margin)
+    shown = np.flatnonzero(inside)
+    at = xy[shown]
+    pixel, dot, dx, dy = _patches(at, at, margin, (height, width))
+    away = np.hypot(dx, dy)
+    seen = visible[shown[dot]]
+    stroke = max(0.35 * radius, 0.7)
+    edge = np.where(seen, away - radius, np.abs(away - radius) - stroke / 2)
+    fill = np.clip(0.5 - edge, 0, 1)
+    rim = np.clip(0.5 + max(0.25 * radius, 0.8) - edge, 0, 1) * np.where(seen, _HALO, 0.6 * _HALO)
+    alpha = fill + (1 - fill) * rim
+    pixel, alpha, fill, dot = _strongest(pixel, alpha, fill, dot)
+    _blend(canvas, pixel, tints[shown[dot]] * (fill / alpha)[:, None], alpha)
+
+
+def _patches(
+    start: np.ndarray, end: np.ndarray, margin: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels in a square around each line: flat pixel number, line, and x, y of the pixel's centre from the start."""
+    size = int(np.ceil(2 * margin + (np.abs(end - start).max() if len(start) else 0))) + 1
+    corner = np.floor(np.minimum(start, end) - margin).astype(np.int64)
+    step = np.arange(size)
+    x, y = corner[:, 0, None] + step, corner[:, 1, None] + step
+    inside = ((y >= 0) & (y < shape[0]))[:, :, None] & ((x >= 0) & (x < shape[1]))[:, None, :]
+    line, row, column = np.nonzero(inside)
+    x, y = x[line, column], y[line, row]
+    return y * shape[1] + x, line, x + np.float32(0.5) - start[line, 0], y + np.float32(0.5) - start[line, 1]
+
+
+def _pieces(start: np.ndarray, end: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lines cut into pieces no longer than `longest`, and the line that each piece comes from."""
+    count = np.maximum(np.ceil(np.linalg.norm(end - start, axis=1) / longest), 1).astype(np.int64)
+    owner = np.repeat(np.arange(len(start)), count)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    step = ((end - start) / count[:, None])[owner].astype(np.float32)
+    begin = start[owner] + step * place[:, None]
+    return begin.astype(np.float32), (begin + step).astype(np.float32), owner
+
+
+def _strongest(pixel: np.ndarray, cover: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of several claims on one pixel, the one that covers most; claims on nothing are dropped."""
+    claims = np.flatnonzero(cover > 1 / 255)
+    order = claims[np.lexsort((cover[claims], pixel[claims]))]
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = pixel[order][1:] != pixel[order][:-1]
+    chosen = order[last]
+    return pixel[chosen], cover[chosen], *(other[chosen] for other in others)
+
+
+def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> None:
+    flat = canvas.reshape(-1, 3)
+    flat[pixel] = np.rint(flat[pixel] + (colour - flat[pixel]) * alpha[:, None]).astype(np.uint8)
+
+
+def _first_seen(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """(n, 2): where each point is first visible, or else in the first frame."""
+    return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]
+
+
+def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
+    """A colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
+    x, y = np.clip(np.nan_to_num(np.asarray(xy, np.float64)) / (width, height), 0, 1).T
+    return _oklch(0.80 - 0.12 * y, 0.85 * x + 0.3 * y + 0.05)
+
+
+def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
+    """n colours of equal lightness around the circle of hues, as far apart as they can be.
+
+    >>> colour_wheel(3).shape
+    (3, 3)
+    """
+    return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
+
+
+def _oklch(lightness: np.ndarray, turn: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
+    """sRGB of the OKLCH colours with these lightnesses (0..1) and hues (in turns).
+
+    Björn Ottosson, A perceptual color space for image processing (2020). What leaves the gamut is clipped.
+    """
+    a, b = chroma * np.cos(2 * np.pi * turn), chroma * np.sin(2 * np.pi * turn)
+    lms = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    matrix = [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+    linear = np.clip(np.array(matrix) @ lms**3, 0, 1)
+    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(255 * curved.T).astype(np.uint8)

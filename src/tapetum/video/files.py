@@ -1,0 +1,292 @@
+"""Videos in files: frame accurate, lazy, and honest about damage.
+
+A frame is known by its presentation time. The packets of the file are listed once, without decoding; sorted by time
+they number the frames. To reach frame i the decoder starts at the last key frame that is not shown after it:
+
+    shown      I0  b1  b2  P3  b4  b5  I6  b7 ...        frames 4 and 5 are stored after I6, yet may need P3:
+    stored     I0  P3  b1  b2  I6  b4  b5  P9 ...        from I6 on only frames 6, 7, ... are trusted (open GOP)
+
+and decodes forward until that time comes out. Decoding from the beginning is the truth. Where it disagrees with the
+list (damage, missing times), the list is replaced by what came out, and where times cannot be trusted at all, frames
+are counted from the beginning: slower, never wrong.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from tapetum.errors import BadInput
+from tapetum.video.convert import display_of, upright_rgb
+from tapetum.video.decode import Decoder, Packets
+from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video
+
+
+class _IndexChanged(Exception):
+    """A frame that the packets promised did not come out; the index has been made anew."""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Which frames there are and how they are reached."""
+
+    count: int
+    pts: np.ndarray | None
+    """Presentation times, strictly rising; None where frames have to be counted from the beginning."""
+    keys: np.ndarray
+    times: np.ndarray | None
+    """Seconds; None where the file has no clock."""
+
+
+@dataclass
+class _Cursor:
+    """A decoder on its way through the file."""
+
+    decoder: Decoder
+    frames: Iterator[VideoFrame]
+    counted: int = 0
+    """Frames that have come out since the beginning of the file; used where times cannot be trusted."""
+    shown: int | None = None
+    """Presentation time of the last frame."""
+
+    def until(self, pts: int) -> VideoFrame | None:
+        """The frame of time `pts`, or None where it does not come."""
+        for frame in self.frames:
+            if frame.pts is None:
+                continue
+            self.shown = frame.pts
+            if frame.pts >= pts:
+                return frame if frame.pts == pts else None
+        return None
+
+    def count_to(self, index: int) -> VideoFrame | None:
+        """The frame that comes out as number `index`."""
+        for frame in self.frames:
+            self.counted += 1
+            if self.counted > index:
+                return frame
+        return None
+
+
+class FileVideo(Video):
+    """A video file read by PyAV; made by `open_video`.
+
+    The length comes from the packets. Where a file is damaged, it is corrected once decoding has shown what comes out:
+    after a full iteration, `check()`, or a read that met the damage.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path.absolute()
+        self.name = path.name
+        self._lock = threading.RLock()
+        self._cursor: _Cursor | None = None
+        self._packets: Packets | None = None
+        self._now: _Index | None = None
+        self._final: Report | None = None
+        self._furthest = 1
+        self._corrupt = 0
+        decoder = Decoder(path)
+        try:
+            first = next(decoder.frames(decoder.packets()), None)
+            if first is None:
+                raise BadInput(f"{path} holds no frame that can be decoded; it is damaged or cut off: copy it anew")
+            self._stored = (first.width, first.height)
+            if first.width * first.height > MAX_PIXELS:
+                raise BadInput(f"{path} has frames of {first.width}x{first.height}; at most {MAX_PIXELS} pixels are read")
+            self._first_pts = first.pts
+            self._time_base = decoder.time_base
+            self._nominal = decoder.stream.average_rate or decoder.stream.guessed_rate
+        finally:
+            decoder.close()
+        self._display = display_of(first)
+        turned = self._display[0] == 0
+        self.width, self.height = self._stored[::-1] if turned else self._stored
+
+    def __len__(self) -> int:
+        return self._numbered().count
+
+    @property
+    def timestamps(self) -> np.ndarray:
+        index = self._numbered()
+        if index.times is not None:
+            return index.times.copy()
+        return np.arange(index.count, dtype=np.float64) / float(self._nominal or DEFAULT_RATE)
+
+    @property
+    def rate(self) -> float:
+        times = self.timestamps
+        nominal = float(self._nominal or 0)
+        if len(times) < 2:
+            return nominal or DEFAULT_RATE
+        measured = (len(times) - 1) / (times[-1] - times[0])
+        return nominal if abs(measured - nominal) < 0.01 * nominal else float(measured)
+
+    @property
+    def report(self) -> Report:
+        if self._final is not None:
+            return self._final
+        packets = self._list()
+        lost = packets.promised - len(packets.pts)
+        return Report(promised=packets.promised, decoded=self._furthest, damaged=lost + self._corrupt, complete=False)
+
+    def check(self) -> Report:
+        if self._final is None:
+            for _ in self._pass():
+                pass
+        return self.report
+
+    def __iter__(self) -> Iterator[Frame]:
+        scaler = VideoReformatter()
+        for number, frame in enumerate(self._pass()):
+            yield self._rgb(frame, number, scaler)
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return super().__getitem__(item)
+        except _IndexChanged:
+            return super().__getitem__(item)
+
+    def _pass(self) -> Iterator[VideoFrame]:
+        """Decode from beginning to end, and settle index and report by what came out."""
+        decoder = Decoder(self._path)
+        times: list[int | None] = []
+        corrupt: set[int | None] = set()
+        try:
+            for frame in decoder.frames(decoder.packets()):
+                times.append(frame.pts)
+                if frame.is_corrupt:
+                    corrupt.add(frame.pts)
+                self._furthest = max(self._furthest, len(times))
+                self._corrupt = max(self._corrupt, len(corrupt))
+                yield frame
+            self._settle(times, len(corrupt), decoder.errors)
+        finally:
+            decoder.close()
+
+    def _settle(self, times: list[int | None], corrupt: int, errors: int) -> None:
+        """Make the index and the report final.
+
+        What a decoder makes up for damaged data depends on all that it saw before, so such a file is counted from the
+        beginning; only a missing end does no harm to the rest.
+        """
+        packets = self._list()
+        count = len(times)
+        pts = np.array([-1 if t is None else t for t in times], np.int64)
+        clocked = None not in times and bool(np.all(np.diff(pts) > 0))
+        whole = not corrupt and not errors and np.array_equal(pts, packets.pts[:count])
+        if not clocked and packets.timed and len(packets.pts) == count:
+            pts, clocked = packets.pts, True
+        self._now = _Index(
+            count=count,
+            pts=pts if whole and packets.trusted else None,
+            keys=packets.keys,
+            times=pts * float(self._time_base) if clocked else None,
+        )
+        promised = max(packets.promised, count)
+        self._final = Report(promised=promised, decoded=count, damaged=promised - count + corrupt, complete=True)
+
+    def _list(self) -> Packets:
+        if self._packets is None:
+            decoder = Decoder(self._path)
+            try:
+                self._packets = decoder.scan()
+            finally:
+                decoder.close()
+        return self._packets
+
+    def _numbered(self) -> _Index:
+        if self._now is None:
+            packets = self._list()
+            if packets.trusted and packets.pts[0] == self._first_pts:
+                seconds = packets.pts * float(self._time_base)
+                self._now = _Index(len(packets.pts), packets.pts, packets.keys, seconds)
+            else:
+                self.check()
+        assert self._now is not None
+        return self._now
+
+    def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
+        for number in indices:
+            with self._lock:
+                index = self._numbered()
+                frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
+                if frame is None:
+                    if self._final is not None:
+                        raise BadInput(f"{self.name}: frame {number} could not be decoded again; has the file changed?")
+                    self.check()
+                    raise _IndexChanged
+                assert self._cursor is not None
+                rgb = self._rgb(frame, number, self._cursor.decoder.scaler)
+            yield rgb
+
+    def _by_time(self, index: _Index, pts: int) -> VideoFrame | None:
+        """The frame of time `pts`: onward from where the decoder is, or from a key frame, or from the beginning."""
+        starts = index.keys[index.keys[:, 0] <= pts]
+        cursor = self._current()
+        nearest = int(starts[-1, 2]) if len(starts) else 0
+        if cursor and cursor.shown is not None and cursor.shown < pts and nearest <= cursor.decoder.place:
+            frame = cursor.until(pts)
+            if frame is not None:
+                return frame
+        for key in starts[: -1 - _RETRIES : -1]:
+            cursor = self._start(key)
+            frame = cursor and cursor.until(pts)
+            if frame is not None:
+                return frame
+        return self._start(None).until(pts)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def _by_count(self, number: int) -> VideoFrame | None:
+        cursor = self._current()
+        if cursor is None or cursor.counted > number:
+            cursor = self._start(None)
+        return cursor and cursor.count_to(number)
+
+    def _current(self) -> _Cursor | None:
+        """The decoder that is open, unless it was opened by the process from which this one was forked."""
+        if self._cursor and self._cursor.decoder.process != os.getpid():
+            self.close()
+        return self._cursor
+
+    def _start(self, key: np.ndarray | None) -> _Cursor | None:
+        """Put the decoder at a key frame, or, for None, at the beginning of the file."""
+        if key is None or self._cursor is None:
+            self.close()
+            decoder = Decoder(self._path)
+        else:
+            decoder = self._cursor.decoder
+        self._cursor = None
+        frames = decoder.frames(decoder.packets()) if key is None else decoder.from_key(key, self._list().order)
+        if frames is None:
+            decoder.close()
+            return None
+        self._cursor = _Cursor(decoder, frames)
+        return self._cursor
+
+    def _rgb(self, frame: VideoFrame, number: int, scaler: VideoReformatter) -> Frame:
+        if (frame.width, frame.height) != self._stored:
+            raise BadInput(
+                f"{self.name}: frame {number} is {frame.width}x{frame.height} but the video began as "
+                f"{self._stored[0]}x{self._stored[1]}; re-encode it to one size"
+            )
+        return upright_rgb(frame, self._display, scaler)
+
+    def close(self) -> None:
+        if self._cursor is not None:
+            self._cursor.decoder.close()
+            self._cursor = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _cursor=None, _lock=threading.RLock())
+
+
+_RETRIES = 2
+"""Key frames tried, going back, before decoding from the beginning."""

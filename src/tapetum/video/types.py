@@ -1,0 +1,138 @@
+"""The Video type: frames decoded on demand, whatever they are stored in.
+
+A `Video` is a sequence of pictures, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
+time, and indexing decodes only what is asked for. `open_video` makes one from a file, a folder or an array.
+"""
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import overload
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+MAX_PIXELS = 256 * 1024 * 1024
+"""A frame with more pixels than this is refused before it is decoded."""
+
+DEFAULT_RATE = 25.0
+"""Frames per second of a source that has no clock: a folder, an array or a still picture."""
+
+Frame = UInt8[np.ndarray, "h w 3"]
+Frames = UInt8[np.ndarray, "t h w 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a source promised and what came out of it.
+
+    Counts of a file grow while it is decoded, and are final once `complete` is true (see `Video.check`).
+    """
+
+    promised: int
+    """Frames that the container or its packets announce."""
+    decoded: int
+    """Different frames that have been decoded so far."""
+    damaged: int
+    """Frames known to be lost, or decoded but marked corrupt by the decoder."""
+    complete: bool
+    """Whether every frame has been tried."""
+
+
+class Video(ABC):
+    """A sequence of frames, uint8 (h, w, 3) RGB, decoded on demand.
+
+    `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3); negative numbers count from
+    the end as in lists, and `IndexError` is raised beyond it. Iteration yields frame by frame. Every array is fresh:
+    it may be changed at will. A video is a context manager, and can be pickled to another process.
+    """
+
+    name: str
+    """Short name for messages and tables: the file name without its folder."""
+    height: int
+    """Rows of a frame, after rotation."""
+    width: int
+    """Columns of a frame, after rotation."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """Average frames per second."""
+
+    @property
+    @abstractmethod
+    def timestamps(self) -> Float64[np.ndarray, " t"]:
+        """Time of each frame in seconds, as the source states it: the first need not be 0."""
+
+    @property
+    @abstractmethod
+    def report(self) -> Report:
+        """Frames promised, decoded and damaged, as far as known now."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames in order, one by one; several iterators may run at once."""
+
+    @abstractmethod
+    def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """Frames at `indices`, which are valid and strictly rising."""
+
+    def check(self) -> Report:
+        """Decode every frame once and return the final report; a length promised in error is mended by this."""
+        for _ in self:
+            pass
+        return self.report
+
+    def close(self) -> None:
+        """Let go of files; a closed video opens them again when it is read."""
+        return None
+
+    @overload
+    def __getitem__(self, item: int) -> Frame: ...
+    @overload
+    def __getitem__(self, item: "slice | Sequence[int] | np.ndarray") -> Frames: ...
+    def __getitem__(self, item: "int | slice | Sequence[int] | np.ndarray") -> "Frame | Frames":
+        if isinstance(item, slice):
+            return self._gather(list(range(*item.indices(len(self)))))
+        if isinstance(item, (Sequence, np.ndarray)) and not isinstance(item, (str, bytes)):
+            if isinstance(item, np.ndarray) and (item.ndim != 1 or item.dtype.kind not in "iu"):
+                raise TypeError(f"frames are chosen by a list of integers, not by {item.dtype} of shape {item.shape}")
+            return self._gather([self._index(i) for i in item])
+        index = self._index(item)
+        for frame in self._read([index]):
+            return frame
+        raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {item}")
+
+    def _index(self, item: object) -> int:
+        """A valid index from one that may be negative."""
+        index = operator.index(item)  # pyright: ignore[reportArgumentType]
+        length = len(self)
+        if not -length <= index < length:
+            raise IndexError(f"{self.name} has {length} frames; there is no frame {index}")
+        return index % length
+
+    def _gather(self, indices: list[int]) -> Frames:
+        """Frames in any order, with repeats; each is decoded once, going forward."""
+        out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
+        places: dict[int, list[int]] = {}
+        for place, index in enumerate(indices):
+            places.setdefault(index, []).append(place)
+        rising = sorted(places)
+        for index, frame in zip(rising, self._read(rising), strict=True):
+            out[places[index]] = frame
+        return out
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {len(self)} frames, {self.width}x{self.height}, {self.rate:g}/s>"

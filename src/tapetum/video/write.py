@@ -1,0 +1,133 @@
+"""Write a video: h264 in mp4, VP9 in webm, or gif; whole or not at all."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+
+from tapetum.errors import BadInput
+from tapetum.video.types import MAX_PIXELS, Frame
+
+_BT709, _LIMITED = 1, 1
+
+_CODECS: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": ("libx264", {"crf": "18", "preset": "medium"}),
+    ".webm": ("libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}),
+}
+
+
+def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: float) -> Path:
+    """Encode `frames` to `path`; the extension chooses mp4 (h264), webm (VP9) or gif.
+
+    mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range, which needs even sizes: an odd width or height gets
+    one more column or row, a copy of the last. A gif keeps its size; its palette is made for each frame and its times
+    are whole hundredths of a second, at most 50 frames a second.
+
+    The file appears whole or not at all: it is written beside its place, flushed to the disk and renamed.
+
+    Args:
+        frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may be longer than memory.
+        rate: frames per second.
+
+    Raises:
+        BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (*_CODECS, ".gif"):
+        raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")
+    if not rate > 0 or not np.isfinite(rate):
+        raise BadInput(f"a rate of {rate} frames per second is not possible; give a positive number")
+    if not path.parent.is_dir():
+        raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
+    checked = _checked(frames)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
+        os.close(handle)
+        (_write_gif if suffix == ".gif" else _write_coded)(temporary, checked, rate, suffix)
+        _finish(temporary, path)
+    except (OSError, av.error.FFmpegError) as error:
+        if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise BadInput(f"cannot write {path}: the disk is full; free some space and try again") from error
+        reason = " ".join(str(error.strerror or error).split())
+        raise BadInput(f"cannot write {path}: {reason}; choose a place that can be written") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames, each of them seen to be uint8 RGB of the first one's size."""
+    shape = None
+    for number, frame in enumerate(frames):
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            found = f"{frame.dtype} of shape {frame.shape}"
+            raise BadInput(f"frame {number} to be written is {found}; give uint8 arrays of shape (h, w, 3)")
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            raise BadInput(
+                f"frame {number} to be written is {frame.shape[1]}x{frame.shape[0]}, but the first is "
+                f"{shape[1]}x{shape[0]}: frames of one video have one size"
+            )
+        if shape[0] * shape[1] > MAX_PIXELS:
+            raise BadInput(f"frames of {shape[1]}x{shape[0]} are too large to write; at most {MAX_PIXELS} pixels")
+        yield frame
+    if shape is None:
+        raise BadInput("there are no frames to write; give at least one")
+
+
+def _write_coded(temporary: str, frames: Iterator[Frame], rate: float, suffix: str) -> None:
+    codec, options = _CODECS[suffix]
+    first = next(frames)
+    with av.open(temporary, "w", format=suffix[1:], options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(100_000), options=options)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace = stream.codec_context.color_primaries = _BT709
+        stream.codec_context.color_trc = _BT709
+        stream.codec_context.color_range = _LIMITED
+        for frame in chain((first,), frames):
+            container.mux(stream.encode(_yuv(frame)))
+        container.mux(stream.encode(None))
+
+
+def _yuv(frame: Frame) -> VideoFrame:
+    """YUV 4:2:0 of even size in BT.709, limited range."""
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    yuv = rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
+    yuv.pts = None
+    return yuv
+
+
+def _write_gif(temporary: str, frames: Iterator[Frame], rate: float, suffix: str) -> None:
+    step = max(1000 / rate, 20)
+    pictures = (Image.fromarray(frame) for frame in frames)
+    first = next(pictures)
+    first.save(temporary, format="GIF", save_all=True, append_images=pictures, duration=step, loop=0)
+
+
+def _finish(temporary: str, path: Path) -> None:
+    """Flush to the disk, give the rights of an ordinary new file, and put in place."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)

@@ -1,0 +1,137 @@
+"""Counts against hand counts: one multiply-add is 2."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tapetum.account.flops import count_flops
+
+
+def counts(fn, *args, **kwargs) -> tuple[int, int]:
+    flops = count_flops(fn, *args, **kwargs)
+    assert flops.total == flops.forward + flops.backward
+    assert sum(f for f, _ in flops.by_op.values()) == flops.forward
+    assert sum(b for _, b in flops.by_op.values()) == flops.backward
+    return flops.forward, flops.backward
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(bias: bool) -> None:
+    layer = nn.Linear(5, 7, bias=bias)
+    one = 2 * 4 * 6 * 5 * 7
+    assert counts(layer, torch.zeros(4, 6, 5)) == (one, one)
+    assert counts(layer, torch.zeros(4, 6, 5, requires_grad=True)) == (one, 2 * one)
+    with torch.no_grad():
+        assert counts(layer, torch.zeros(4, 6, 5)) == (one, 0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "positions", "taps"),
+    [  # positions of the kernel, and multiply-adds at each
+        (nn.Conv2d(6, 8, 3, padding=1), (2, 6, 10, 12), 2 * 10 * 12, 6 * 8 * 9),
+        (nn.Conv2d(6, 8, 3, stride=2, padding=1), (2, 6, 10, 12), 2 * 5 * 6, 6 * 8 * 9),
+        (nn.Conv2d(6, 6, 3, groups=6, padding=1), (2, 6, 10, 12), 2 * 10 * 12, 6 * 9),
+        (nn.Conv2d(6, 12, 3, groups=3), (2, 6, 10, 12), 2 * 8 * 10, 12 * 2 * 9),
+        (nn.Conv2d(6, 8, 3, dilation=2), (2, 6, 10, 12), 2 * 6 * 8, 6 * 8 * 9),
+        (nn.Conv1d(4, 6, 5), (3, 4, 20), 3 * 16, 4 * 6 * 5),
+        (nn.Conv3d(2, 4, (1, 3, 3), stride=(2, 1, 1)), (1, 2, 5, 6, 7), 3 * 4 * 5, 2 * 4 * 9),
+        (nn.ConvTranspose2d(6, 8, 4, stride=2, padding=1), (2, 6, 5, 7), 2 * 5 * 7, 6 * 8 * 16),
+        (nn.ConvTranspose2d(6, 8, 4, stride=2, groups=2), (2, 6, 5, 7), 2 * 5 * 7, 6 * 4 * 16),
+    ],
+    ids=["plain", "strided", "depthwise", "grouped", "dilated", "1d", "3d", "transposed", "transposed grouped"],
+)
+def test_convolutions(layer: nn.Module, shape: tuple[int, ...], positions: int, taps: int) -> None:
+    one = 2 * positions * taps
+    assert counts(layer, torch.zeros(shape)) == (one, one)
+    assert counts(layer, torch.zeros(shape, requires_grad=True)) == (one, 2 * one)
+    layer.requires_grad_(False)
+    assert counts(layer, torch.zeros(shape, requires_grad=True)) == (one, one)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_scaled_dot_product_attention(causal: bool) -> None:
+    q, k, v = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (10, 14, 14))
+    scores = 2 * 2 * 3 * 10 * 14 * 8
+    flops = count_flops(F.scaled_dot_product_attention, q, k, v, is_causal=causal)
+    assert set(flops.by_op) == {
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+    }
+    assert (flops.forward, flops.backward) == (2 * scores, 5 * scores)
+
+
+def test_unfused_attention_costs_twice_its_forward_in_backward() -> None:
+    q, k, v = (torch.randn(2, 3, 10, 8, requires_grad=True) for _ in range(3))
+    scores = 2 * 2 * 3 * 10 * 10 * 8
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert counts(F.scaled_dot_product_attention, q, k, v) == (2 * scores, 4 * scores)
+    by_hand = lambda: torch.softmax(q @ k.transpose(-1, -2), -1) @ v  # noqa: E731
+    assert counts(by_hand) == (2 * scores, 4 * scores)
+
+
+def encoder_layer(**kwargs) -> tuple[nn.Module, torch.Tensor, int]:
+    layer = nn.TransformerEncoderLayer(16, 4, dim_feedforward=48, dropout=0.0, batch_first=True, **kwargs)
+    matmuls = 4 * 16 * 16 + 2 * 16 * 48  # multiply-adds a token: query, key, value, out; two of the MLP
+    return layer, torch.randn(2, 10, 16), 2 * 2 * 10 * matmuls
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_encoder_layer_in_training_and_on_the_fast_path(norm_first: bool) -> None:
+    layer, x, matmuls = encoder_layer(norm_first=norm_first)
+    scores = 2 * 2 * 4 * 10 * 10 * 4
+    layer.train()
+    x.requires_grad_()
+    assert counts(layer, x) == (matmuls + 2 * scores, 2 * matmuls + 5 * scores)
+    layer.eval()
+    with torch.no_grad():
+        flops = count_flops(layer, x.detach())
+    assert set(flops.by_op) == {"_transformer_encoder_layer_fwd"}
+    assert (flops.forward, flops.backward) == (matmuls + 2 * scores, 0)
+
+
+def test_multi_head_attention_on_its_fast_path() -> None:
+    attention = nn.MultiheadAttention(16, 4, batch_first=True).eval()
+    x = torch.randn(2, 10, 16)
+    with torch.no_grad():
+        flops = count_flops(attention, x, x, x)
+    assert set(flops.by_op) == {"_native_multi_head_attention"}
+    assert flops.forward == 2 * 2 * 10 * (4 * 16 * 16) + 2 * (2 * 2 * 10 * 10 * 16)
+
+
+def test_matrix_vector_products() -> None:
+    matrix, vector = torch.randn(5, 7), torch.randn(7)
+    assert counts(torch.mv, matrix, vector) == (2 * 5 * 7, 0)
+    assert counts(torch.dot, vector, vector) == (2 * 7, 0)
+    assert counts(torch.addmv, torch.zeros(5), matrix, vector) == (2 * 5 * 7, 0)
+
+
+def test_einsum_and_bilinear_count_as_their_products() -> None:
+    a, b = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+    assert counts(torch.einsum, "bic,bjc->bij", a, b) == (2 * 2 * 3 * 5 * 4, 0)
+    assert counts(torch.baddbmm, torch.zeros(2, 3, 5), a, b.transpose(1, 2)) == (2 * 2 * 3 * 5 * 4, 0)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers(kind: type[nn.Module]) -> None:
+    layer = kind(6, 8, batch_first=True)
+    gates = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}[kind]
+    one = 2 * 2 * 5 * gates * 8 * (6 + 8)  # batch 2, 5 moments
+    forward, backward = counts(lambda x: layer(x)[0], torch.randn(2, 5, 6, requires_grad=True))
+    assert (forward, backward) == (one, 2 * one)
+
+
+def test_autocast_and_memory_format_change_nothing() -> None:
+    layer = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Flatten(), nn.Linear(8 * 36, 5))
+    plain = counts(layer, torch.randn(2, 4, 6, 6))
+    x = torch.randn(2, 4, 6, 6).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert counts(layer.to(memory_format=torch.channels_last), x) == plain
+
+
+def test_recomputed_activations_count_as_backward() -> None:
+    layer = nn.Linear(5, 5)
+    x = torch.zeros(3, 5, requires_grad=True)
+    one = 2 * 3 * 5 * 5
+    rerun = lambda x: torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)  # noqa: E731
+    assert counts(rerun, x) == (one, 3 * one)

@@ -1,0 +1,119 @@
+"""Weights from strangers: no code of theirs runs, and each is refused with one clear line."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Evil:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def refuse(run: Run, clip: Path, tmp_path: Path) -> Callable[[Path], str]:
+    """Give the file to `tapetum track` as weights; check that it is refused as it should be; give the line."""
+
+    def call(weights: Path) -> str:
+        code, stdout, stderr = run("track", clip, "--model", weights, "--out", tmp_path / "out")
+        assert (code, stdout) == (2, ""), stderr
+        assert stderr.startswith("tapetum: ")
+        assert stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "harm").exists(), "code of the file was run"
+        return stderr
+
+    return call
+
+
+def test_a_zip_checkpoint_with_a_foreign_class(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    torch.save({"weight": torch.zeros(2), "evil": Evil(tmp_path / "harm")}, path)
+    assert "mkdir" in refuse(path)
+
+
+def test_a_bare_pickle_checkpoint_with_a_foreign_class(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps({"weight": np.zeros(2), "evil": Evil(tmp_path / "harm")}, 2))
+    refuse(path)
+
+
+def test_a_jax_checkpoint_with_a_foreign_class(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "evil.npy"
+    np.save(path, {"params": {"w": Evil(tmp_path / "harm")}}, allow_pickle=True)  # pyright: ignore
+    assert "mkdir" in refuse(path)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_benchmark_file_with_a_foreign_class(run: Run, tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "davis.pkl"
+    path.write_bytes(pickle.dumps({"bear": {"video": Evil(tmp_path / "harm")}}, protocol))
+    code, stdout, stderr = run("eval", "tapvid", "--data", path, "--model", "static")
+    assert (code, stdout) == (2, "")
+    assert "mkdir; only numpy arrays and plain containers are read" in stderr
+    assert stderr.count("\n") == 1
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.npy", "w.safetensors", "w.bin", "w"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello\n", b"PK\x03\x04" + bytes(50), bytes(range(256))],
+    ids=["empty", "text", "half a zip", "noise"],
+)
+def test_files_that_are_no_weights(refuse: Callable, tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert name in refuse(path)
+
+
+def test_a_truncated_checkpoint(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"weight": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-500])
+    refuse(path)
+
+
+def test_a_zip_that_is_no_checkpoint(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "hello")
+    refuse(path)
+
+
+@pytest.mark.parametrize("content", [{}, {"weight": torch.zeros(2)}, [1, 2], torch.zeros(3), {"a": 1}])
+def test_checkpoints_of_something_else(refuse: Callable, tmp_path: Path, content: object) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(content, path)
+    refuse(path)
+
+
+def test_safetensors_of_something_else(refuse: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    refuse(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    refuse(path)
+
+
+def test_names_without_a_file(run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    for name, message in (("bootstapir", "download https://"), ("nothing", "no weights named"), (tmp_path, "is a folder")):
+        code, _, stderr = run("track", clip, "--model", name, "--out", tmp_path / "out")
+        assert code == 2
+        assert message in stderr
+        assert stderr.count("\n") == 1

@@ -1,0 +1,61 @@
+"""Names of weights lead to files, or to one line that says what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tapetum.errors import BadInput
+from tapetum.hub.registry import KNOWN, find, folder, location, resolve
+
+
+def test_every_entry_is_complete() -> None:
+    assert "tapir-nano" in KNOWN
+    for name, weights in KNOWN.items():
+        assert weights.name == name
+        assert weights.licence == "Apache-2.0"
+        assert weights.bundled == (name == "tapir-nano")
+        assert weights.bundled or (weights.url or "").endswith(weights.file)
+
+
+def test_names_are_found_in_the_folder_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    with pytest.raises(BadInput, match=r"download https://.*bootstapir_checkpoint_v2\.pt and put it at") as caught:
+        resolve("bootstapir")
+    assert str(tmp_path / "bootstapir_checkpoint_v2.pt") in str(caught.value)
+    (tmp_path / "bootstapir_checkpoint_v2.pt").write_bytes(b"x")
+    assert resolve("bootstapir") == (tmp_path / "bootstapir_checkpoint_v2.pt", KNOWN["bootstapir"])
+
+
+def test_the_folder_of_weights_defaults_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAPETUM_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder() == tmp_path / "tapetum"
+
+
+def test_the_bundled_file_belongs_inside_the_package() -> None:
+    assert location(KNOWN["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "data", "tapir-nano.safetensors")
+
+
+def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(b"x")
+    assert resolve(file) == (file, None)
+    assert resolve(str(file)) == (file, None)
+
+
+def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no weights named 'tapri' and no such file; did you mean tapir"):
+        resolve("tapri")
+    with pytest.raises(BadInput, match="known names are tapir-nano, tapir"):
+        resolve("zzz.pt")
+    with pytest.raises(BadInput, match="is a folder"):
+        resolve(tmp_path)
+    with pytest.raises(BadInput, match="did you mean causal-tapir"):
+        find("causal_tapir")
+
+
+def test_no_torch_is_imported() -> None:
+    code = "import sys, tapetum.hub.registry, tapetum.hub.unpickle, tapetum.bench.tapvid; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

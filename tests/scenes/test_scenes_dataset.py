@@ -1,0 +1,128 @@
+"""Files written by `make_dataset`, textures, and the sensor."""
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tapetum.errors import BadInput
+from tapetum.scenes import SceneConfig, make_dataset
+from tapetum.scenes.sensor import expose, h264, jpeg
+from tapetum.scenes.textures import from_pictures, procedural, textures
+from tapetum.video import open_video
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("scenes")
+    make_dataset(out, n=2, seed=3, size=64, frames=5, points=32)
+    return out
+
+
+def test_tapvid_pickle(folder):
+    data = pickle.loads((folder / "tapvid.pkl").read_bytes())
+    assert list(data) == ["scene-00000", "scene-00001"]
+    for entry in data.values():
+        assert entry["video"].shape == (5, 64, 64, 3)
+        assert entry["video"].dtype == np.uint8
+        assert entry["points"].shape == (32, 5, 2)
+        assert entry["occluded"].shape == (32, 5)
+        seen = entry["points"][~entry["occluded"]]
+        assert seen.min() >= 0
+        assert seen.max() < 1
+
+
+def test_tapvid3d_file_reprojects_onto_the_pickle(folder):
+    data = pickle.loads((folder / "tapvid.pkl").read_bytes())
+    with np.load(folder / "tapvid3d" / "scene-00001.npz", allow_pickle=False) as file:
+        fx, fy, cx, cy = file["fx_fy_cx_cy"]
+        x, y, z = np.moveaxis(file["tracks_XYZ"], -1, 0)
+        seen = file["visibility"]
+        queries = file["queries_xyt"]
+        first = Image.open(__import__("io").BytesIO(file["images_jpeg_bytes"][0]))
+        assert file["extrinsics_w2c"].shape == (5, 4, 4)
+    assert first.size == (64, 64)
+    entry = data["scene-00001"]
+    assert np.array_equal(seen.T, ~entry["occluded"])
+    xy = np.stack([fx * x / z + cx, fy * y / z + cy], -1).transpose(1, 0, 2)
+    assert np.allclose(xy[seen.T], entry["points"][seen.T] * 64, atol=1e-2)
+    rows, frames = np.arange(32), queries[:, 2].astype(int)
+    assert np.allclose(xy[rows, frames], queries[:, :2], atol=1e-2)
+
+
+def test_truth_and_video(folder):
+    with np.load(folder / "truth" / "scene-00000.npz") as file:
+        assert file["depth"].shape == file["instances"].shape == (5, 64, 64)
+        assert np.isfinite(file["depth"]).all()
+    with open_video(folder / "videos" / "scene-00000.mp4") as video:
+        assert len(video) == 5
+
+
+def test_a_second_data_set_does_not_overwrite_the_first(folder):
+    with pytest.raises(BadInput, match="exists already"):
+        make_dataset(folder, n=1)
+
+
+def test_unwritable_and_empty_requests(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot write"):
+        make_dataset(tmp_path / "file", n=1)
+    with pytest.raises(BadInput, match="--n 1"):
+        make_dataset(tmp_path / "new", n=0)
+
+
+def test_textures_from_folder_and_parquet(tmp_path):
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    rows = []
+    (tmp_path / "deep").mkdir()
+    for i in range(20):
+        picture = Image.fromarray(np.full((20, 30, 3), i * 10, np.uint8))
+        picture.save(tmp_path / "deep" / f"{i:02d}.png")
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        rows.append({"bytes": data.getvalue(), "path": f"{i}.png"})
+    pq.write_table(pa.table({"image": rows}), tmp_path / "pictures.parquet")
+    for source in (tmp_path, tmp_path / "pictures.parquet"):
+        train, held = from_pictures(source, "train"), from_pictures(source, "held-out")
+        assert {int(held(rng)[0, 0, 0]) for _ in range(40)} == {90, 190}
+        assert not {int(train(rng)[0, 0, 0]) for _ in range(200)} & {90, 190}
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "text.parquet", "broken"])
+def test_bad_textures(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.parquet").write_text("hello")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(BadInput):
+        textures(tmp_path / name)(np.random.default_rng(0))
+
+
+def test_procedural_textures_differ_and_are_rich():
+    a, b = (procedural(np.random.default_rng(s), 64) for s in (0, 1))
+    assert a.shape == (64, 64, 3)
+    assert not np.array_equal(a, b)
+    assert a.std() > 10
+
+
+def test_codecs_lose_a_little_and_keep_the_order():
+    ramp = np.stack([np.full((32, 32, 3), 40 * t, np.uint8) for t in range(5)])
+    for out in (jpeg(ramp, 90), h264(ramp, 18)):
+        assert out.shape == ramp.shape
+        assert abs(out.astype(int) - ramp).max() < 12
+
+
+def test_sensor_noise_has_the_stated_bound():
+    frames = np.full((4, 64, 64, 3), 0.5, np.float32)
+    config = SceneConfig(noise=0.03, compress_share=0.0)
+    spread = [
+        np.diff(expose(frames, config, np.random.default_rng(s)).astype(float), axis=0).std() / 255 / 2**0.5 for s in range(20)
+    ]
+    assert max(spread) < 0.035
+    assert max(spread) > 0.01
