@@ -52,7 +52,9 @@ def blob(rng, size):
 
 def warp(picture, matrix, border):
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return cv2.warpPerspective(picture, np.linalg.inv(half) @ matrix @ half, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
+    return cv2.warpPerspective(
+        picture, np.linalg.inv(half) @ matrix @ half, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border
+    )
 
 
 def layers_of(rng, draw):

@@ -21,6 +21,4 @@ class MissingExtra(TapetumError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(
-            f"{purpose} needs the package {package}, which is not installed: pip install 'tapetum[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'tapetum[{extra}]'")

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from tapetum.account.flops import count_flops
+from tapetum.account.flops import FORMULAS, count_flops
 
 
 def counts(fn, *args, **kwargs) -> tuple[int, int]:
@@ -112,13 +113,25 @@ def test_einsum_and_bilinear_count_as_their_products() -> None:
     assert counts(torch.baddbmm, torch.zeros(2, 3, 5), a, b.transpose(1, 2)) == (2 * 2 * 3 * 5 * 4, 0)
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_recurrent_layers(kind: type[nn.Module]) -> None:
+def test_padding_that_the_fast_path_cuts_away_costs_nothing() -> None:
+    layer, x, _ = encoder_layer()
+    encoder = nn.TransformerEncoder(layer, 1).eval()
+    padding = torch.arange(10) >= torch.tensor([[10], [7]])
+    with torch.no_grad():
+        flops = count_flops(encoder, x, src_key_padding_mask=padding)
+    assert flops.forward == 2 * 17 * (4 * 16 * 16 + 2 * 16 * 48) + 2 * 2 * 16 * (10 * 10 + 7 * 7)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers(kind: type[nn.Module], gates: int) -> None:
     layer = kind(6, 8, batch_first=True)
-    gates = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}[kind]
     one = 2 * 2 * 5 * gates * 8 * (6 + 8)  # batch 2, 5 moments
-    forward, backward = counts(lambda x: layer(x)[0], torch.randn(2, 5, 6, requires_grad=True))
-    assert (forward, backward) == (one, 2 * one)
+    first_hidden = 0 if kind is nn.LSTM else 2 * 2 * gates * 8 * 8  # zeros, that need no gradient
+    x = torch.randn(2, 5, 6, requires_grad=True)
+    assert counts(lambda: layer(x)[0]) == (one, 2 * one - first_hidden)
+    weights = [p.shape for p in layer.parameters()]
+    assert FORMULAS[torch.ops.aten._cudnn_rnn]((5, 2, 6), weights, 4) == one
+    assert FORMULAS[torch.ops.aten._cudnn_rnn_backward]((5, 2, 6), weights, 4) == 2 * one
 
 
 def test_autocast_and_memory_format_change_nothing() -> None:
@@ -130,8 +143,8 @@ def test_autocast_and_memory_format_change_nothing() -> None:
 
 
 def test_recomputed_activations_count_as_backward() -> None:
-    layer = nn.Linear(5, 5)
+    layers = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5))
     x = torch.zeros(3, 5, requires_grad=True)
     one = 2 * 3 * 5 * 5
-    rerun = lambda x: torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)  # noqa: E731
-    assert counts(rerun, x) == (one, 3 * one)
+    rerun = lambda: checkpoint(layers, x, use_reentrant=False)  # noqa: E731
+    assert counts(rerun) == (2 * one, 5 * one)  # the first layer again, for the input of the second

@@ -94,7 +94,11 @@ def test_tracks_reproject_and_depth_decides_visibility(seed):
     n, t = np.nonzero(ok)
     px = np.clip(truth.xy[n, t].astype(int), 0, [w - 1, h - 1])
     nearest = np.stack(
-        [clip.depth[t, np.clip(px[:, 1] + j, 0, h - 1), np.clip(px[:, 0] + i, 0, w - 1)] for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        [
+            clip.depth[t, np.clip(px[:, 1] + j, 0, h - 1), np.clip(px[:, 0] + i, 0, w - 1)]
+            for i in (-1, 0, 1)
+            for j in (-1, 0, 1)
+        ]
     )
     z = truth.xyz[n, t, 2]
     seen = truth.visible[n, t]

@@ -85,7 +85,7 @@ def test_wrong_fields_are_named(changes: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
-@pytest.mark.parametrize("content", [b"", b"\x80 not a table", b"{}", b"a,b\n1,2\n"])
+@pytest.mark.parametrize("content", [b"", b"\x80 not a table", b"{}", b"a,b\n1,2\n", b"[" * 99999])
 def test_damaged_files_are_one_line(tmp_path: Path, suffix: str, content: bytes) -> None:
     if suffix == "parquet":
         pytest.importorskip("pyarrow")

@@ -1,13 +1,13 @@
 """Joules used by a run, and by which method they were found.
 
-In order of trust: counters of the hardware (RAPL for the CPU's package, NVML for NVIDIA GPUs), or codecarbon, which wraps
-the same; else an estimate. Counters measure the whole machine, other people's work included; the estimate only this run.
+In order of trust: counters of the hardware (RAPL for the CPU's packages, NVML for NVIDIA GPUs), else an estimate. Counters
+measure the whole machine, other people's work included; the estimate only this run. With several machines, only the main
+process's is metered. codecarbon is used when asked for by name: it reads the same counters and otherwise guesses.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tapetum.account.config import LedgerConfig
 from tapetum.errors import MissingExtra
@@ -84,59 +84,72 @@ class Rapl:
 
 
 class Nvml:
-    """Total energy counters of NVIDIA GPUs (Volta and newer), in millijoules."""
+    """Total energy counters of NVIDIA GPUs (Volta and newer), in millijoules. `library` is the module pynvml."""
 
-    def __init__(self, gpus: list[str]):
-        import pynvml  # pyright: ignore[reportMissingImports]
-
-        pynvml.nvmlInit()
-        self._read: Callable[[], float] = lambda: sum(
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")) / 1e3 for uuid in gpus
-        )
+    def __init__(self, library: Any, uuids: list[str]):
+        library.nvmlInit()
+        self._library = library
+        self._handles = [library.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
         self._start = self._read()
-        self.method = f"NVML: energy counters of {len(gpus)} GPU"
+        self.method = f"NVML: energy counters of {len(uuids)} GPU"
+
+    def _read(self) -> float:
+        return sum(self._library.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in self._handles) / 1e3
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
         return self._read() - self._start
 
 
 class CodeCarbon:
-    """The codecarbon package, offline, measuring the whole machine; only its energy is used."""
+    """The codecarbon package, offline; only its energy is used. Where it can't read a meter it guesses from the CPU's name."""
 
-    method = "codecarbon: whole machine"
+    method = "codecarbon: CPU, memory and GPUs of the whole machine"
 
     def __init__(self) -> None:
         try:
             from codecarbon import OfflineEmissionsTracker  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise MissingExtra("codecarbon", "energy", "measuring energy with codecarbon") from error
-        self._tracker = OfflineEmissionsTracker(country_iso_code="USA", save_to_file=False, log_level="error")
-        self._tracker.start()
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code="USA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+        )
+        self._tracker.start_task()
+        self._total = 0.0
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        self._tracker.flush()
-        return self._tracker.final_emissions_data.energy_consumed * JOULES_PER_KWH
+        self._total += self._tracker.stop_task().energy_consumed * JOULES_PER_KWH
+        self._tracker.start_task()
+        return self._total
 
 
 def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
     """The meters whose sum is the run's energy, the best that can be read here."""
     if config.energy == "codecarbon":
         return [CodeCarbon()]
-    estimates: list[Meter] = [Estimate(config.watts_per_core)]
+    meters: list[Meter] = [Estimate(config.watts_per_core)]
     if gpus:
-        estimates.append(GpuEstimate(config.watts_per_gpu, len(gpus)))
+        meters.append(GpuEstimate(config.watts_per_gpu, len(gpus)))
     if config.energy == "estimate":
-        return estimates
-    meters: list[Meter] = []
+        return meters
+    better = [_rapl(), _nvml(gpus)]
+    return [counter or estimate for counter, estimate in zip(better, meters, strict=False)]
+
+
+def _rapl() -> Rapl | None:
     try:
-        meters.append(Rapl())
+        return Rapl()
     except (OSError, ValueError):
-        meters.append(estimates[0])
-    if gpus:
-        try:
-            meters.append(Nvml(gpus))
-        except Exception as error:
-            if type(error).__name__ not in ("ImportError", "ModuleNotFoundError") and "NVML" not in type(error).__name__:
-                raise
-            meters.append(estimates[1])
-    return meters
+        return None
+
+
+def _nvml(gpus: list[str]) -> Nvml | None:
+    if not gpus:
+        return None
+    try:
+        import pynvml  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    try:
+        return Nvml(pynvml, gpus)
+    except pynvml.NVMLError:
+        return None

@@ -5,6 +5,7 @@ elementwise arithmetic, norms, softmax, resampling. torch's own counter does the
 where that one is blind or wrong:
 
 - scaled dot-product attention on the CPU and the fused encoder layers of eval mode count zero there;
+- recurrent layers in one operation (LSTM on the CPU, all on cuDNN) count zero there;
 - the gradient of a grouped convolution's weight counts `groups` times too much there (a depthwise layer, by its channels);
 - matrix-vector products count zero there.
 
@@ -95,12 +96,6 @@ def _convolution_backward(
     return each * (output_mask[0] + output_mask[1])
 
 
-def _self_attention_block(tokens: int, batch: int, width: int) -> int:
-    """Projections in and out of a self-attention over `tokens` tokens of `width` channels, and the attention."""
-    projections = 4 * _matmul(batch * tokens, width, width)
-    return projections + 2 * _matmul(batch * tokens, width, tokens)
-
-
 def _multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *_: Any, **__: Any) -> int:
     batch, queries = query[:2]
     keys = key[-2]
@@ -108,10 +103,30 @@ def _multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *
     return projections + 2 * _matmul(batch * queries, width, keys)
 
 
-def _encoder_layer(x: Shape, width: int, *rest: Any, **__: Any) -> int:
-    batch, tokens = x[:2]
-    hidden = rest[_FFN_WEIGHT_1][0]
-    return _self_attention_block(tokens, batch, width) + 2 * _matmul(batch * tokens, width, hidden)
+def _encoder_layer(x: Tensor, width: int, *rest: Any, out_val: Any = None, **__: Any) -> int:
+    """A whole encoder layer in one operation; padding that was cut away (a nested tensor) costs nothing."""
+    lengths = [len(row) for row in x.unbind()] if x.is_nested else [x.shape[1]] * x.shape[0]
+    hidden = rest[_FFN_WEIGHT_1].shape[0]
+    tokens = sum(lengths)
+    matmuls = 4 * _matmul(tokens, width, width) + 2 * _matmul(tokens, width, hidden)
+    return matmuls + sum(2 * _matmul(n, width, n) for n in lengths)
+
+
+_encoder_layer._get_raw = True  # the counter then gives tensors, not shapes, which nested tensors don't have
+
+
+def _recurrent(x: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
+    """Recurrent layers on cuDNN: every weight matrix once for each moment of each sequence."""
+    return 2 * x[0] * x[1] * sum(prod(weight) for weight in weights if len(weight) == 2)
+
+
+def _recurrent_mkldnn(x: Shape, input_weight: Shape, hidden_weight: Shape, *_: Any, **__: Any) -> int:
+    return _recurrent(x, [input_weight, hidden_weight])
+
+
+def _twice(forward: Callable[..., int]) -> Callable[..., int]:
+    """Backward where every product has two gradients, and the arguments begin as in forward."""
+    return lambda *args, **kwargs: 2 * forward(*args, **kwargs)
 
 
 def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
@@ -129,10 +144,17 @@ _FFN_WEIGHT_1 = [argument.name for argument in aten._transformer_encoder_layer_f
 FORMULAS: dict[Any, Callable[..., int]] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    aten._scaled_dot_product_fused_attention_overrideable: _attention,
+    aten._scaled_dot_product_fused_attention_overrideable_backward: _attention_backward,
+    aten._scaled_dot_product_attention_math_for_mps: _attention,
     aten._native_multi_head_attention: _multi_head_attention,
     aten._transformer_encoder_layer_fwd: _encoder_layer,
     aten.convolution: _convolution,
     aten.convolution_backward: _convolution_backward,
+    aten.mkldnn_rnn_layer: _recurrent_mkldnn,
+    aten.mkldnn_rnn_layer_backward: _twice(_recurrent_mkldnn),
+    aten._cudnn_rnn: _recurrent,
+    aten._cudnn_rnn_backward: _twice(_recurrent),
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.addmv: _add_matrix_vector,

@@ -71,7 +71,7 @@ class Ledger:
         self.session: dict[str, Any] = {
             "command": without_paths(command),
             "config": without_paths(config),
-            "commit": git_commit(Path(__file__).parent),
+            "commit": git_commit(Path(__file__)),
             "packages": package_versions(),
             "machine": machine([gpu.name for gpu in gpus]),
             "started": _now(),

@@ -46,18 +46,21 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def git_commit(folder: Path) -> str | None:
-    """Commit of the checkout that holds `folder`, with '+changes' where files differ from it; None outside a checkout."""
+def git_commit(file: Path) -> str | None:
+    """Commit of the checkout that tracks `file`, with '+changes' where tracked files differ from it; None outside of one.
+
+    A file that merely lies inside a checkout, as an installed package lies inside a project's .venv, is not tracked by it.
+    """
     try:
-        head = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        return _git(file.parent, "rev-parse", "HEAD") + ("+changes" if _git(file.parent, "status", "-s", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head + ("+changes" if changes else "")
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
 
 def without_paths(value: Any) -> Any:

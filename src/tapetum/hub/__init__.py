@@ -1,0 +1,1 @@
+"""Weights by name, and safe reading of foreign files. Imports no torch."""

@@ -32,7 +32,7 @@ class SceneConfig:
     noise: float = 0.03
     """Largest standard deviation of the sensor noise, as a share of full white."""
     compress_share: float = 0.6
-    """Share of clips that pass through a JPEG or H.264 codec."""
+    """Share of clips that pass through a JPEG or MPEG-4 codec."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.frames < 1:

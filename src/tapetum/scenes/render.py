@@ -59,7 +59,7 @@ class Renderer:
                 if far[f] > NEAR:
                     window = _window(corners[f, t], intrinsics[t], h, w)
                     self._paint(view, f, t, window, intrinsics[t, 0], colour[t], depth[t], instances[t])
-        return Rendering(colour.permute(0, 2, 3, 1).numpy(), depth.numpy(), instances.numpy())
+        return Rendering(colour.permute(0, 2, 3, 1).contiguous().numpy(), depth.numpy(), instances.numpy())
 
     def _paint(
         self,

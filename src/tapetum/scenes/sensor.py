@@ -29,7 +29,9 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
         frames = frames + sigma * rng.standard_normal(frames.shape, dtype=np.float32)
     clean = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
     if rng.random() < config.compress_share:
-        return h264(clean, int(rng.integers(18, 36))) if rng.random() < 0.3 else jpeg(clean, int(rng.integers(30, 96)))
+        if rng.random() < 0.3:
+            return mpeg4(clean, int(rng.integers(2, 14)))
+        return jpeg(clean, int(rng.integers(30, 96)))
     return clean
 
 
@@ -48,20 +50,24 @@ def jpeg(frames: U8, quality: int) -> U8:
     return np.stack(out)
 
 
-def h264(frames: U8, crf: int) -> U8:
-    """The clip through H.264 at a constant rate factor (0 is lossless, 51 is worst); sides must be even, else JPEG is used."""
+def mpeg4(frames: U8, quantiser: int) -> U8:
+    """The clip through MPEG-4 at a fixed quantiser (2 is good, 31 is worst); odd sides are not possible and get JPEG.
+
+    Not H.264: x264 was seen to encode the same frames to different bytes from one call to the next, and clips must repeat.
+    """
     import av
 
-    t, h, w, _ = frames.shape
+    _, h, w, _ = frames.shape
     if h % 2 or w % 2:
         return jpeg(frames, 75)
     data = io.BytesIO()
-    with av.open(data, "w", format="mp4") as sink:
-        stream = sink.add_stream("libx264", rate=Fraction(24), options={"crf": str(crf), "preset": "veryfast"})
+    with av.open(data, "w", format="matroska") as sink:
+        limits = {"qmin": str(quantiser), "qmax": str(quantiser)}
+        stream = sink.add_stream("mpeg4", rate=Fraction(24), options=limits)
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = w, h, "yuv420p", 1
         for frame in frames:
             sink.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         sink.mux(stream.encode())
     data.seek(0)
-    with av.open(data, "r", format="mp4") as source:
+    with av.open(data, "r", format="matroska") as source:
         return np.stack([f.to_ndarray(format="rgb24") for f in source.decode(video=0)])

@@ -2,8 +2,7 @@
 
 Source: TAPIR (arXiv 2306.08637), section 3.1 and appendix; the extra convolution blocks are those of BootsTAP
 (arXiv 2402.00847), section 3.3. Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule
-of JAX for even sizes), there is no norm after the last block, and a normalised feature vector is cut off from the
-length of the network's output.
+of JAX for even sizes), there is no norm after the last block, and every feature vector is scaled to length one.
 
     frames  f 3 h w --stem, stride 2--> groups 0, 1 --> hires (stride 4) --> groups 2, 3 --> extra blocks --> lowres (stride 8)
 """
@@ -51,6 +50,7 @@ class ExtraBlock(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.widen = nn.Conv2d(channels, channels * expansion, 3, padding=1)
         self.narrow = nn.Conv2d(channels * expansion, channels, 3, padding=1)
+        nn.init.zeros_(self.narrow.weight)  # as published: a new block starts as its norm alone
 
     def forward(self, x: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c h w"]:
         x = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -70,13 +70,9 @@ class Backbone(nn.Module):
             group += [ResidualBlock(channels, channels, 1, project=False) for _ in range(blocks - 1)]
             self.groups.append(nn.Sequential(*group))
             inward = channels
-        self.extra = nn.Sequential(
-            *(ExtraBlock(config.lowres_dim, config.extra_expansion) for _ in range(config.extra_convs))
-        )
+        self.extra = nn.Sequential(*(ExtraBlock(config.lowres_dim, config.extra_expansion) for _ in range(config.extra_convs)))
 
-    def forward(
-        self, frames: Float[Tensor, "f 3 h w"]
-    ) -> tuple[Float[Tensor, "f ch h4 w4"], Float[Tensor, "f cl h8 w8"]]:
+    def forward(self, frames: Float[Tensor, "f 3 h w"]) -> tuple[Float[Tensor, "f ch h4 w4"], Float[Tensor, "f cl h8 w8"]]:
         """Hires and lowres features of `frames` (values -1..1, height and width multiples of 8)."""
         x = self.stem(F.pad(frames.to(self.stem.weight.dtype), (2, 3, 2, 3)))
         hires = self.groups[1](self.groups[0](x))

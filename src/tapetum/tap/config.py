@@ -52,9 +52,7 @@ class TapirConfig:
             raise BadInput(f"initial_resolution is {h}x{w}; it must be positive multiples of 8, such as 256x256")
         s0, s1, s2, s3 = self.strides
         if 2 * s0 * s1 != 4 or 2 * s0 * s1 * s2 * s3 != 8:
-            raise BadInput(
-                f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3"
-            )
+            raise BadInput(f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3")
         if self.pyramid_level < 0 or self.extra_convs < 0 or self.iterations < 1 or min(self.blocks_per_group) < 1:
             raise BadInput("pyramid_level and extra_convs must be 0 or more, iterations and blocks_per_group 1 or more")
 

@@ -16,11 +16,11 @@ RADIUS = 3
 """Cells on each side: neighbourhoods are 7x7."""
 
 
-def all_correlations(
-    query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t c h w"]
-) -> Float[Tensor, "b t n h*w"]:
+def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t n h*w"]:
     """Dot products of every query vector with every cell of its frame."""
-    return query.to(maps.dtype).transpose(1, 2) @ maps.flatten(3)
+    batch, frames = maps.shape[:2]
+    vectors = query.to(maps.dtype).transpose(1, 2).expand(-1, frames, -1, -1)
+    return torch.bmm(vectors.flatten(0, 1), maps.flatten(0, 1).flatten(2)).unflatten(0, (batch, frames))
 
 
 def local_correlation(

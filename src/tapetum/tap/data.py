@@ -73,7 +73,12 @@ class SceneClips:
         self.textures, self.part = textures, part
         self.cache = None if cache is None else Path(cache)
         if self.cache is not None:
-            label = {"seed": seed, "scene": asdict(self.config), "textures": str(textures and Path(textures).name), "part": part}
+            label = {
+                "seed": seed,
+                "scene": asdict(self.config),
+                "textures": str(textures and Path(textures).name),
+                "part": part,
+            }
             _claim(self.cache, json.loads(json.dumps(label)))
 
     def __len__(self) -> int:
@@ -133,6 +138,8 @@ def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> 
 
     Raises BadInput if no point of the clip is ever visible.
     """
+    if not clip.visible.any():
+        raise BadInput("a clip without visible points cannot be used for training: leave it out")
     video, xy, visible = torch.from_numpy(clip.video), clip.xy.astype(np.float32), clip.visible
     if rng.random() < 0.5:
         video, xy, visible = video.flip(0), xy[:, ::-1], visible[:, ::-1]
@@ -145,18 +152,18 @@ def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> 
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
     visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
     mix, shift = _colour(rng)
-    video = torch.einsum("ij,tjhw->tihw", torch.from_numpy(mix), video / 255) + torch.from_numpy(shift)[:, None, None]
+    red, green, blue = (video / 255).unbind(1)
+    # written out: a matrix product may round differently from one call to the next, and samples must repeat bit for bit
+    recoloured = [m[0] * red + m[1] * green + m[2] * blue + s for m, s in zip(mix.tolist(), shift.tolist(), strict=True)]
     seen = np.flatnonzero(visible.any(1))
     if len(seen) == 0:
-        if points and visible.size:
-            return augment(clip, rng, size, points)
-        raise BadInput("a clip without visible points cannot be used for training")
+        return augment(clip, rng, size, points)  # the window missed all points: take another
     rows = rng.choice(seen, points, replace=len(seen) < points)
     chance = rng.random(visible[rows].shape) * visible[rows]
     frames = chance.argmax(1)
     queries = np.concatenate([frames[:, None], xy[rows, frames]], axis=1)
     return TapSample(
-        (video.clamp(0, 1) * 2 - 1).permute(0, 2, 3, 1),
+        torch.stack(recoloured, -1).clamp(0, 1) * 2 - 1,
         torch.from_numpy(queries.astype(np.float32)),
         torch.from_numpy(np.ascontiguousarray(xy[rows])),
         torch.from_numpy(np.ascontiguousarray(~visible[rows])),
@@ -190,4 +197,4 @@ def _colour(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         shift = np.full(3, brightness + 0.5 * (1 - contrast))
     if rng.random() < 0.2:
         mix, shift = grey @ mix, grey @ shift
-    return mix.astype(np.float32), shift.astype(np.float32)
+    return mix, shift

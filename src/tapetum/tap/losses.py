@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from tapetum.blocks.sampling import scale_xy
-from tapetum.tap.model import Estimate, Trajectories
+from tapetum.tap.types import Estimate, Trajectories
 
 SIZE = (256, 256)
 """Height and width of the picture in whose pixels all distances of the losses are meant."""

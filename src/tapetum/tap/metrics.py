@@ -96,9 +96,7 @@ def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mod
     start = np.round(query_frames)
     outside = ~((start >= 0) & (start < frames))
     if outside.any():
-        raise BadInput(
-            f"a query is at frame {query_frames[outside][0]:g} of a video of {frames} frames (0..{frames - 1})"
-        )
+        raise BadInput(f"a query is at frame {query_frames[outside][0]:g} of a video of {frames} frames (0..{frames - 1})")
     time = np.arange(frames)
     return time > start[:, None] if mode == "first" else time != start[:, None]
 

@@ -13,9 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.tap.config import TapirConfig
-
-BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
-"""The last two inputs of both temporal convolutions of a block."""
+from tapetum.tap.types import BlockState
 
 
 def over_time(
@@ -48,9 +46,7 @@ class MixerBlock(nn.Module):
         wide, width = self.time_down.in_channels, self.time_up.in_channels
         return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
 
-    def forward(
-        self, x: Float[Tensor, "s t c"], state: BlockState | None
-    ) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
+    def forward(self, x: Float[Tensor, "s t c"], state: BlockState | None) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
         inner = self.time_norm(x.to(self.time_norm.weight.dtype))
         if state is not None:
             inner = torch.cat([state[0].to(inner.dtype), inner], 1)
@@ -89,11 +85,13 @@ class Mixer(nn.Module):
 
         A causal mixer without a state starts at the first frame: the past is zero.
         """
-        dtype = self.inward.weight.dtype
-        x = self.inward(x.to(dtype)).float()
+        x = self.inward(x.to(self.inward.weight.dtype)).float()
         states = state or tuple(block.start(len(x)) if self.causal else None for block in self.blocks)
         after = []
         for block, before in zip(self.blocks, states, strict=True):
             x, now = block(x, before)
             after.append(now)
-        return self.outward(self.norm(x.to(dtype))).float(), tuple(after) if self.causal else None
+        with torch.autocast(x.device.type, enabled=False):  # lower precision would round positions to a tenth of a pixel
+            x = F.layer_norm(x, x.shape[-1:], self.norm.weight.float())
+            out = F.linear(x, self.outward.weight.float(), self.outward.bias.float())
+        return out, tuple(after) if self.causal else None

@@ -14,7 +14,6 @@ video's own size is really used; the soft-argmax is not detached; no argument is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import ceil, log2
 
 import torch
@@ -28,72 +27,20 @@ from tapetum.tap.backbone import Backbone, backbone_in_chunks
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.correlation import local_correlation
 from tapetum.tap.matching import Matching
-from tapetum.tap.mixer import BlockState, Mixer
-
-Size = tuple[int, int]
-State = tuple[tuple[BlockState, ...], ...]
-"""Of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """What the backbone says of a clip."""
-
-    video_size: Size
-    """Height and width of the video in pixels: the raster of queries and tracks."""
-    resolutions: tuple[Size, ...]
-    """Height and width of each refinement."""
-    initial: Float[Tensor, "b t c h w"]
-    """The stride-8 maps at the initial resolution, for matching."""
-    pyramids: tuple[tuple[Float[Tensor, "b t c h w"], ...], ...]
-    """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
-
-    def frames(self, begin: int, end: int) -> "Features":
-        """The features of frames begin..end-1."""
-        pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
-        return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
-
-
-@dataclass(frozen=True)
-class QueryFeatures:
-    """What identifies the points: features at the queries, which may come from another video."""
-
-    initial: Float[Tensor, "b n c"]
-    """Stride 8, initial resolution."""
-    levels: tuple[tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]], ...]
-    """For each refinement: stride 4 and stride 8."""
-
-    def select(self, index: Tensor | slice) -> "QueryFeatures":
-        """The features of some of the points."""
-        levels = tuple((hires[:, index], lowres[:, index]) for hires, lowres in self.levels)
-        return QueryFeatures(self.initial[:, index], levels)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Where the points are, as one stage of the network sees it."""
-
-    tracks: Float[Tensor, "b n t 2"]
-    """(x, y) in raster pixels of the video."""
-    occlusion: Float[Tensor, "b n t"]
-    """Logit of the point being hidden or out of the picture."""
-    expected_dist: Float[Tensor, "b n t"]
-    """Logit of the position being wrong by more than 6 pixels (of a 256x256 picture)."""
-
-    @property
-    def confidence(self) -> Float[Tensor, "b n t"]:
-        """Probability of being in sight and well placed; the paper calls a point visible above 0.5."""
-        return torch.sigmoid(-self.occlusion.float()) * torch.sigmoid(-self.expected_dist.float())
-
-
-@dataclass(frozen=True)
-class Trajectories(Estimate):
-    """The final estimate (the mean of the last iterates of all resolutions), with what led to it."""
-
-    unrefined: tuple[Estimate, ...] = ()
-    """All iterates but the last: matching first, then every refinement iteration."""
-    state: State | None = field(default=None, repr=False)
-    """Of a causal model that was asked for it: the state after the last frame."""
+from tapetum.tap.mixer import Mixer
+from tapetum.tap.types import (
+    BlockState,
+    Estimate,
+    Features,
+    QueryFeatures,
+    Size,
+    State,
+    Trajectories,
+    join_trajectories,
+    map_states,
+    reduce_estimates,
+    select_state,
+)
 
 
 def default_resolutions(video_size: Size, base: Size) -> list[Size]:
@@ -113,6 +60,16 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
     (height, width), (base_height, base_width) = video_size, base
     return [(between(height, base_height, i), between(width, base_width, i)) for i in range(count)]
+
+
+def places_of(queries: Float[Tensor, "b n 3"], frames: int) -> Float[Tensor, "b n t 2"]:
+    """The place of each query (t, x, y) at the frame nearest to its t, and NaN at all others.
+
+    >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
+    [[nan, nan], [5.0, 6.0], [nan, nan]]
+    """
+    is_query = queries[..., :1].round() == torch.arange(frames, device=queries.device)
+    return torch.where(is_query[..., None], queries[:, :, None, 1:].float(), torch.nan)
 
 
 class Tapir(nn.Module):
@@ -138,7 +95,9 @@ class Tapir(nn.Module):
         `query_chunk` and `frame_chunk` bound memory and change nothing else.
         """
         features = self.features(video, refinement_resolutions, frame_chunk)
-        return self.trajectories(features, self.query_features(features, queries), queries, query_chunk, frame_chunk)
+        points = self.query_features(features, queries)
+        known = places_of(queries, video.shape[1])
+        return self.trajectories(features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk)
 
     def features(
         self,
@@ -186,8 +145,9 @@ class Tapir(nn.Module):
     def trajectories(
         self,
         features: Features,
-        query_features: QueryFeatures,
-        queries: Float[Tensor, "b n 3"] | None = None,
+        points: QueryFeatures,
+        known: Float[Tensor, "b n t 2"] | None = None,
+        *,
         query_chunk: int | None = 64,
         frame_chunk: int | None = None,
         state: State | None = None,
@@ -195,69 +155,58 @@ class Tapir(nn.Module):
     ) -> Trajectories:
         """Tracks of points through a clip.
 
-        `queries` holds the points to the given place at the query's frame in the matching stage; None where the query
-        features come from another clip. A causal model continues from `state`, and returns the new one with `keep_state`.
+        Args:
+            known: places (x, y) in raster pixels of the video that stand in for what matching finds, NaN where it shall
+                find; `places_of` makes one from queries in this clip. Refinement may still move them.
+            query_chunk: points worked on at a time, which bounds memory.
+            frame_chunk: frames matched at a time, which bounds memory.
+            state: of a causal model, where an earlier clip ended.
+            keep_state: return the state where this clip ends.
         """
-        count = query_features.initial.shape[1]
-        step = query_chunk or count
+        count = points.initial.shape[1]
+        step = query_chunk or max(count, 1)
         parts = []
         for begin in range(0, max(count, 1), step):
             some = slice(begin, min(begin + step, count))
-            parts.append(
-                self._track(
-                    features,
-                    query_features.select(some),
-                    None if queries is None else queries[:, some],
-                    frame_chunk,
-                    None if state is None else _select_state(state, some, count),
-                    keep_state,
-                )
-            )
-        return parts[0] if len(parts) == 1 else _join(parts, features.initial.shape[0])
+            before = None if state is None else select_state(state, some, count)
+            held = None if known is None else known[:, some]
+            parts.append(self._track(features, points.select(some), held, frame_chunk, before, keep_state))
+        return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
     def _track(
         self,
         features: Features,
         points: QueryFeatures,
-        queries: Tensor | None,
+        known: Tensor | None,
         frame_chunk: int | None,
         state: State | None,
         keep_state: bool,
     ) -> Trajectories:
-        base = self.config.initial_resolution
-        now = self._match(features, points.initial, queries, frame_chunk)
-        iterates = [now]
-        states = []
+        base, iterations = self.config.initial_resolution, self.config.iterations
+        first = now = self._match(features, points.initial, known, frame_chunk)
+        iterates, states = [first], []
         for level, (size, pyramid) in enumerate(zip(features.resolutions, features.pyramids, strict=True)):
-            now = Estimate(now.tracks, iterates[0].occlusion, iterates[0].expected_dist)
+            now = Estimate(now.tracks, first.occlusion, first.expected_dist)
             vectors = torch.cat(points.levels[level], -1)[:, :, None]
-            for i in range(self.config.iterations):
-                before = state[level * self.config.iterations + i] if state else None
+            for i in range(iterations):
+                before = state[level * iterations + i] if state else None
                 now, vectors, after = self._refine(pyramid, size, now, vectors, before)
                 iterates.append(now)
                 states.append(after)
-        seen = [
-            Estimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates
-        ]
-        last = seen[self.config.iterations :: self.config.iterations]
-        final = last[0] if len(last) == 1 else _mean(last)
-        kept = _own_state(states) if keep_state and self.config.causal else None
+        seen = [Estimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates]
+        final = reduce_estimates(lambda last: torch.stack(last).mean(0), seen[iterations::iterations])
+        kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
         return Trajectories(final.tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
 
-    def _match(
-        self, features: Features, vectors: Tensor, queries: Tensor | None, frame_chunk: int | None
-    ) -> Estimate:
+    def _match(self, features: Features, vectors: Tensor, known: Tensor | None, frame_chunk: int | None) -> Estimate:
         """Stage 1; positions in pixels of the initial resolution."""
-        base = self.config.initial_resolution
-        maps = features.initial
-        frames = maps.shape[1]
-        parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or frames, 1)]
+        base, maps = self.config.initial_resolution, features.initial
+        parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
         place, occlusion, expected_dist = (torch.cat(part, 2) for part in zip(*parts, strict=True))
         place = scale_xy(place, (maps.shape[-2], maps.shape[-1]), base)
-        if queries is not None:
-            known = scale_xy(queries[..., 1:].float(), features.video_size, base)[:, :, None]
-            is_query = queries[..., :1].round() == torch.arange(frames, device=queries.device)
-            place = torch.where(is_query[..., None], known, place)
+        if known is not None:
+            known = scale_xy(known.float(), features.video_size, base)
+            place = torch.where(known.isnan(), place, known)
         return Estimate(place, occlusion, expected_dist)
 
     def _refine(
@@ -273,61 +222,17 @@ class Tapir(nn.Module):
         batch, count, frames = now.occlusion.shape
         hires, lowres = vectors.split([self.config.hires_dim, self.config.lowres_dim], -1)
         correlations = [
-            local_correlation(
-                hires if i == 0 else lowres, maps, scale_xy(now.tracks, base, (maps.shape[-2], maps.shape[-1]))
-            )
+            local_correlation(hires if i == 0 else lowres, maps, scale_xy(now.tracks, base, (maps.shape[-2], maps.shape[-1])))
             for i, maps in enumerate(pyramid)
         ]
         # The mixer has two slots for the position; the published weights were trained with zeros there.
         known = [torch.zeros_like(now.tracks), now.occlusion[..., None], now.expected_dist[..., None]]
         vectors = vectors.expand(-1, -1, frames, -1)
         out, state = self.mixer(torch.cat([*known, vectors, *correlations], -1).flatten(0, 1), state)
-        move, occlusion, expected_dist, change = out.unflatten(0, (batch, count)).split(
-            [2, 1, 1, vectors.shape[-1]], -1
-        )
+        move, occlusion, expected_dist, change = out.unflatten(0, (batch, count)).split([2, 1, 1, vectors.shape[-1]], -1)
         after = Estimate(
             now.tracks + scale_xy(move, size, base),
             now.occlusion + occlusion[..., 0],
             now.expected_dist + expected_dist[..., 0],
         )
         return after, vectors + change, state
-
-
-def _mean(estimates: list[Estimate]) -> Estimate:
-    fields = ([it.tracks for it in estimates], [it.occlusion for it in estimates], [it.expected_dist for it in estimates])
-    return Estimate(*(torch.stack(field).mean(0) for field in fields))
-
-
-def _concat(estimates: Sequence[Estimate]) -> Estimate:
-    fields = ([it.tracks for it in estimates], [it.occlusion for it in estimates], [it.expected_dist for it in estimates])
-    return Estimate(*(torch.cat(field, 1) for field in fields))
-
-
-def _join(parts: list[Trajectories], batch: int) -> Trajectories:
-    """Put chunks of queries side by side."""
-    final = _concat(parts)
-    unrefined = tuple(_concat(iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
-    states = [part.state for part in parts if part.state is not None]
-    state = None
-    if states:
-        state = _map_states(
-            lambda *chunks: torch.cat([chunk.unflatten(0, (batch, -1)) for chunk in chunks], 1).flatten(0, 1), *states
-        )
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state)
-
-
-def _map_states(function, *states: State) -> State:
-    """Apply `function` to the tensors that stand at the same place of every state."""
-    return tuple(
-        tuple(tuple(function(*tensors) for tensors in zip(*block, strict=True)) for block in zip(*step, strict=True))
-        for step in zip(*states, strict=True)
-    )
-
-
-def _select_state(state: State, index: Tensor | slice, count: int) -> State:
-    return _map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
-
-
-def _own_state(states: list) -> State:
-    """Copies, so that a kept state does not hold the clip's whole activations."""
-    return _map_states(torch.clone, tuple(states))

@@ -30,6 +30,20 @@ QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
 
 
+_DAMAGE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tracks:
     """Tracks of n points through t frames.
@@ -114,7 +128,7 @@ class Tracks:
             raise BadInput(f"cannot read tracks from {path}: {reason}; give a file written by Tracks.save") from error
         try:
             fields = read(data)
-        except (ValueError, KeyError, EOFError, TypeError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
+        except _DAMAGE as error:
             reason = " ".join(str(error).split())
             raise BadInput(f"{path} does not hold tracks ({reason}); give a file written by Tracks.save") from error
         return cls(**fields)

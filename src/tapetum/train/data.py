@@ -16,7 +16,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -132,9 +131,7 @@ class _Collate:
 
 
 def _start_worker(_worker: int) -> None:
-    """One torch thread (DataLoader sees to it); deaf to signals, which are the trainer's; gone when the trainer is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """A worker has one torch thread (DataLoader sees to it) and is gone when the trainer is gone."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
@@ -152,7 +149,7 @@ def _context() -> Any:
     macOS); spawn would be as safe but imports torch anew in every worker.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tapetum.train.data", "tapetum.train.forkserver"])
+    context.set_forkserver_preload(["tapetum.train.forkserver", "tapetum.train.data"])
     return context
 
 

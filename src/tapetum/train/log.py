@@ -6,7 +6,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,32 +57,58 @@ def _finite(value: Any) -> Any:
 
 
 class TensorBoard:
-    """Event files through tensorboardX; without that package one notice, and nothing is written."""
+    """Event files through tensorboardX; without that package one notice, and nothing is written.
+
+    tensorboardX's usual writer lives in a thread that dies with a traceback when the disk is full; this uses its plain one.
+    A disk that is full ends the event files with a warning, not the run.
+    """
 
     def __init__(self, folder: Path, start: int, wanted: bool):
         self._writer = None
-        if wanted:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError:
-                say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
-                return
-            self._writer = SummaryWriter(str(folder), purge_step=start + 1)
+        self._flushed = time.perf_counter()
+        if not wanted:
+            return
+        try:
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto import event_pb2, summary_pb2
+        except ImportError:
+            say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
+            return
+        self._event: Any = event_pb2
+        self._summary: Any = summary_pb2
+        with self._until_full():
+            folder.mkdir(exist_ok=True)
+            self._writer = EventsWriter(str(folder / "events"), f".{start}")
+            session = self._event.SessionLog(status=1)  # START: hides the later steps of earlier sessions
+            self._writer.write_event(self._event.Event(wall_time=time.time(), step=start + 1, session_log=session))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """The numbers of one record, under train/ and eval/."""
         if self._writer is None:
             return
-        step = record["step"]
         flat = {f"train/{k}": v for k, v in record.items() if k not in ("step", "metrics", "eval")}
         flat |= {f"train/{k}": v for k, v in record["metrics"].items()}
         flat |= {f"eval/{k}": v for k, v in record.get("eval", {}).items()}
-        for name, value in flat.items():
-            self._writer.add_scalar(name, value, step)
+        values = [self._summary.Summary.Value(tag=name, simple_value=float(value)) for name, value in flat.items()]
+        event = self._event.Event(wall_time=time.time(), step=record["step"], summary=self._summary.Summary(value=values))
+        with self._until_full():
+            self._writer.write_event(event)
+            if time.perf_counter() - self._flushed > PLAIN_SECONDS:
+                self._writer.flush()
+                self._flushed = time.perf_counter()
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with self._until_full():
+                self._writer.close()
+
+    @contextmanager
+    def _until_full(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            say(f"warning: no more TensorBoard files: {error.strerror}")
 
 
 class Ticker:

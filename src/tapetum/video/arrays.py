@@ -102,6 +102,8 @@ def load_array(path: Path) -> np.ndarray:
                 listed = ", ".join(names[:8]) or "nothing"
                 raise BadInput(f"{path} holds {listed}; an .npz of a video has one array, or one named video or frames")
             return loaded[known[0] if known else names[0]]
+    except MemoryError as error:
+        raise BadInput(f"{path} does not fit in memory; save it as .npy, which is read piece by piece") from error
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{path} cannot be read as an array ({reason}); write it with numpy.save or savez") from error

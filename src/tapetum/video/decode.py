@@ -17,7 +17,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -67,7 +67,9 @@ class Decoder:
         self.process = os.getpid()
         self.scaler = VideoReformatter()
         try:
-            self.container: InputContainer = av.open(os.path.abspath(path), mode="r", options=_OPTIONS)
+            self.container: InputContainer = av.open(
+                os.path.abspath(path), mode="r", options=_OPTIONS, metadata_errors="ignore"
+            )
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise BadInput(
                 f"{path} is not a video that can be read ({_reason(error)}); give an mp4, mkv, webm, avi, mov or gif file"
@@ -79,7 +81,7 @@ class Decoder:
             raise
 
     def _choose(self) -> VideoStream:
-        """The main picture stream, set up; all others are skipped by the demuxer."""
+        """The main picture stream, set up."""
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             found = "only sound" if self.container.streams.audio else "no video stream"
@@ -94,9 +96,6 @@ class Decoder:
             raise BadInput(f"{self.path} says its frames are {size}; more than {MAX_PIXELS} pixels are refused")
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_type = "SLICE"
-        for other in self.container.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
         return stream
 
     def close(self) -> None:
@@ -116,7 +115,7 @@ class Decoder:
                         failures = 0
                         yield packet
                 return
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, IndexError):  # IndexError: PyAV, where damage made a new stream appear
                 failures += 1
 
     def frames(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:

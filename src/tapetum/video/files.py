@@ -50,13 +50,14 @@ class _Cursor:
 
     decoder: Decoder
     frames: Iterator[VideoFrame]
-    counted: int = 0
-    """Frames that have come out since the beginning of the file; used where times cannot be trusted."""
+    counted: int | None = 0
+    """Frames that have come out since the beginning of the file; None once that is not known."""
     shown: int | None = None
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
         """The frame of time `pts`, or None where it does not come."""
+        self.counted = None
         for frame in self.frames:
             if frame.pts is None:
                 continue
@@ -68,7 +69,7 @@ class _Cursor:
     def count_to(self, index: int) -> VideoFrame | None:
         """The frame that comes out as number `index`."""
         for frame in self.frames:
-            self.counted += 1
+            self.counted = (self.counted or 0) + 1
             if self.counted > index:
                 return frame
         return None
@@ -95,7 +96,10 @@ class FileVideo(Video):
         try:
             first = next(decoder.frames(decoder.packets()), None)
             if first is None:
-                raise BadInput(f"{path} holds no frame that can be decoded; it is damaged or cut off: copy it anew")
+                raise BadInput(
+                    f"{path} holds no frame that can be decoded: it is damaged, cut off, or its frames are of more than "
+                    f"{MAX_PIXELS >> 20} megapixels; give a whole video"
+                )
             self._stored = (first.width, first.height)
             if first.width * first.height > MAX_PIXELS:
                 raise BadInput(f"{path} has frames of {first.width}x{first.height}; at most {MAX_PIXELS} pixels are read")
@@ -243,7 +247,7 @@ class FileVideo(Video):
 
     def _by_count(self, number: int) -> VideoFrame | None:
         cursor = self._current()
-        if cursor is None or cursor.counted > number:
+        if cursor is None or cursor.counted is None or cursor.counted > number:
             cursor = self._start(None)
         return cursor and cursor.count_to(number)
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,16 @@ _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP"))
 
 
 class PictureVideo(Video):
-    """A video whose frames are picture files of one size, turned upright as their EXIF data say."""
+    """A video whose frames are picture files of one size, turned upright as their EXIF data say.
+
+    One picture alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
+    """
 
     def __init__(self, paths: list[Path], *, name: str, rate: float):
         self.name = name
-        self._paths = paths
         self._rate = float(rate)
         self._seen: set[int] = set()
+        self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(_pages(paths[0]))]
         self.width, self.height = _size(paths[0])
         for path in paths[1:]:
             width, height = _size(path)
@@ -35,10 +39,11 @@ class PictureVideo(Video):
                     f"{path} is {width}x{height}, but {paths[0].name} is {self.width}x{self.height}: "
                     "frames of one video have one size; resize it or take it out of the folder"
                 )
-        self._load(0)
+        for _ in self._read([0]):
+            pass
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._pages)
 
     @property
     def rate(self) -> float:
@@ -54,24 +59,21 @@ class PictureVideo(Video):
         return Report(promised=count, decoded=seen, damaged=0, complete=seen == count)
 
     def __iter__(self) -> Iterator[Frame]:
-        return map(self._load, range(len(self)))
+        return self._read(range(len(self)))
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        return map(self._load, indices)
-
-    def _load(self, index: int) -> Frame:
-        path = self._paths[index]
-        with _opened(path) as image:
-            try:
-                upright = ImageOps.exif_transpose(image) if image.format in _TURNED else image
-                frame = _pixels(upright)
-            except (OSError, ValueError, SyntaxError, EOFError) as error:
-                reason = " ".join(str(error).split())
-                raise BadInput(f"{path} is damaged ({reason}); replace it or take it out of the folder") from error
-        if frame.shape[:2] != (self.height, self.width):
-            raise BadInput(f"{path} has changed its size since the video was opened; open the video again")
-        self._seen.add(index)
-        return frame
+        for path, group in groupby(indices, key=lambda index: self._pages[index][0]):
+            with _opened(path) as image:
+                for index in group:
+                    frame = _upright(image, self._pages[index][1], path)
+                    if frame.shape[:2] != (self.height, self.width):
+                        size = f"{frame.shape[1]}x{frame.shape[0]}"
+                        raise BadInput(
+                            f"frame {index} ({path.name}) is {size}, but the first is {self.width}x{self.height}: "
+                            "frames of one video have one size"
+                        )
+                    self._seen.add(index)
+                    yield frame
 
 
 def folder_of_pictures(folder: Path) -> list[Path]:
@@ -115,6 +117,30 @@ def _size(path: Path) -> tuple[int, int]:
             raise BadInput(f"{path} is {width}x{height}; pictures of more than {MAX_PIXELS} pixels are refused")
         turned = image.format in _TURNED and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return (height, width) if turned else (width, height)
+
+
+def _pages(path: Path) -> int:
+    """Frames in one picture file: more than one in a stack or an animation."""
+    with _opened(path) as image:
+        if image.format not in ("TIFF", "WEBP", "PNG"):
+            return 1
+        try:
+            return getattr(image, "n_frames", 1)
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it anew") from error
+
+
+def _upright(image: Image.Image, page: int, path: Path) -> Frame:
+    try:
+        if page or image.tell():
+            image.seek(page)
+        return _pixels(ImageOps.exif_transpose(image) if image.format in _TURNED else image)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise BadInput(f"{path} is damaged ({_reason(error)}); replace it or take it out of the folder") from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _pixels(image: Image.Image) -> Frame:

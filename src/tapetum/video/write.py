@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -19,10 +20,24 @@ from tapetum.errors import BadInput
 from tapetum.video.types import MAX_PIXELS, Frame
 
 _BT709, _LIMITED = 1, 1
+"""Values of AVColorSpace and AVColorRange."""
 
-_CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": ("libx264", {"crf": "18", "preset": "medium"}),
-    ".webm": ("libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}),
+_GIF_CLOCK = 100
+_GIF_SHORTEST = 2
+"""Hundredths of a second; browsers slow down a gif whose frames are shorter."""
+
+
+@dataclass(frozen=True)
+class _Format:
+    codec: str
+    options: dict[str, str]
+    muxer: dict[str, str]
+
+
+_FORMATS = {
+    ".mp4": _Format("libx264", {"crf": "18", "preset": "faster"}, {"movflags": "+faststart"}),
+    ".webm": _Format("libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}, {}),
+    ".gif": _Format("gif", {}, {"loop": "0"}),
 }
 
 
@@ -44,7 +59,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (*_CODECS, ".gif"):
+    if suffix not in _FORMATS:
         raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")
     if not rate > 0 or not np.isfinite(rate):
         raise BadInput(f"a rate of {rate} frames per second is not possible; give a positive number")
@@ -55,7 +70,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
         os.close(handle)
-        (_write_gif if suffix == ".gif" else _write_coded)(temporary, checked, rate, suffix)
+        _encode(temporary, checked, rate, suffix)
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
         if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -89,19 +104,26 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         raise BadInput("there are no frames to write; give at least one")
 
 
-def _write_coded(temporary: str, frames: Iterator[Frame], rate: float, suffix: str) -> None:
-    codec, options = _CODECS[suffix]
+def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str) -> None:
+    """Write the container `temporary`; frames are drawn, encoded and let go one by one."""
+    style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
-    with av.open(temporary, "w", format=suffix[1:], options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream(codec, rate=Fraction(rate).limit_denominator(100_000), options=options)
+    clock = Fraction(_GIF_CLOCK) if gif else Fraction(rate).limit_denominator(100_000)
+    step = max(_GIF_CLOCK / rate, _GIF_SHORTEST) if gif else 1
+    with av.open(temporary, "w", format=suffix[1:], options=style.muxer) as container:
+        stream = container.add_stream(style.codec, rate=clock, options=style.options)
         assert isinstance(stream, VideoStream)
-        stream.height, stream.width = first.shape[0] + first.shape[0] % 2, first.shape[1] + first.shape[1] % 2
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.colorspace = stream.codec_context.color_primaries = _BT709
-        stream.codec_context.color_trc = _BT709
-        stream.codec_context.color_range = _LIMITED
-        for frame in chain((first,), frames):
-            container.mux(stream.encode(_yuv(frame)))
+        height, width = first.shape[:2]
+        stream.height, stream.width = (height, width) if gif else (height + height % 2, width + width % 2)
+        stream.pix_fmt = "pal8" if gif else "yuv420p"
+        if not gif:
+            context = stream.codec_context
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = _LIMITED
+        for number, frame in enumerate(chain((first,), frames)):
+            picture = _indexed(frame) if gif else _yuv(frame)
+            picture.pts, picture.time_base = round(number * step), 1 / clock
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
 
 
@@ -111,16 +133,17 @@ def _yuv(frame: Frame) -> VideoFrame:
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    yuv = rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
-    yuv.pts = None
-    return yuv
+    return rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
 
 
-def _write_gif(temporary: str, frames: Iterator[Frame], rate: float, suffix: str) -> None:
-    step = max(1000 / rate, 20)
-    pictures = (Image.fromarray(frame) for frame in frames)
-    first = next(pictures)
-    first.save(temporary, format="GIF", save_all=True, append_images=pictures, duration=step, loop=0)
+def _indexed(frame: Frame) -> VideoFrame:
+    """The frame in the 256 colours that suit it best."""
+    image = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT)
+    palette = np.zeros((256, 4), np.uint8)
+    palette[:, 0] = 255
+    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    palette[: len(colours), 1:] = colours
+    return VideoFrame.from_ndarray((np.asarray(image), palette), format="pal8")  # pyright: ignore[reportArgumentType]
 
 
 def _finish(temporary: str, path: Path) -> None:

@@ -1,0 +1,87 @@
+"""Forward-backward cycle error on real videos, for trackers of this project and for pyramidal Lucas-Kanade.
+
+    python benchmarks/tap_real.py VIDEO ... [--model tapir-nano] [--frames 48] [--grid 12] [--overlays DIR]
+
+Points of a grid are tracked from the first frame to the last; each point that a tracker calls visible there is tracked back from
+where it was found. The error is the distance to where it began, in pixels of the video scaled to a height of 256. A tracker that
+loses points has fewer to be judged on, so the share that came back within 4 pixels, of all points, is printed as well.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tap_cutouts import lucas_kanade
+
+import tapetum
+from tapetum.video import draw_tracks, open_video, write_video
+
+HEIGHT = 256
+
+
+def load(path, frames):
+    with open_video(path) as video:
+        count = min(frames, len(video))
+        width = round(video.width * HEIGHT / video.height / 2) * 2
+        return np.stack([np.asarray(Image.fromarray(video[i]).resize((width, HEIGHT))) for i in range(count)]), video.rate
+
+
+def grid(video, n):
+    h, w = video.shape[1:3]
+    y, x = (np.mgrid[:n, :n] + 0.5) / n
+    return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)
+
+
+def cycle(track, video, queries):
+    """Error of each point whose track is visible at the end (NaN for the others), and the forward tracks."""
+    xy, visible = track(video, queries)
+    last = len(video) - 1
+    h, w = video.shape[1:3]
+    ends = xy[:, last]
+    kept = np.flatnonzero(visible[:, last] & (ends >= 0).all(1) & (ends < [w, h]).all(1))
+    error = np.full(len(queries), np.nan)
+    if len(kept):
+        back, _ = track(video, np.concatenate([np.full((len(kept), 1), last), ends[kept]], 1).astype(np.float32))
+        error[kept] = np.linalg.norm(back[:, 0] - queries[kept, 1:], axis=1)
+    return error, xy, visible
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="+", type=Path)
+    parser.add_argument("--model", default="tapir-nano")
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--grid", type=int, default=12)
+    parser.add_argument("--overlays", type=Path)
+    args = parser.parse_args()
+    tracker = tapetum.load(args.model)
+
+    def ours(video, queries):
+        tracks = tracker.track(video, queries)
+        return tracks.xy, tracks.visible
+
+    print(f"{'video':<16}{'tracker':<14}{'median px':>10}{'mean px':>9}{'judged':>8}{'back <4px':>11}")
+    total = {}
+    for path in args.videos:
+        video, rate = load(path, args.frames)
+        queries = grid(video, args.grid)
+        for name, track in ((args.model, ours), ("lucas-kanade", lucas_kanade)):
+            error, xy, visible = cycle(track, video, queries)
+            total.setdefault(name, []).append(error)
+            row(path.stem, name, error)
+            if args.overlays:
+                args.overlays.mkdir(parents=True, exist_ok=True)
+                write_video(args.overlays / f"{path.stem}-{name}.mp4", draw_tracks(video, xy, visible), rate)
+    for name, errors in total.items():
+        row("all", name, np.concatenate(errors))
+
+
+def row(video, name, error):
+    judged = error[np.isfinite(error)]
+    median, mean = (np.median(judged), judged.mean()) if len(judged) else (np.nan, np.nan)
+    print(f"{video:<16}{name:<14}{median:>10.2f}{mean:>9.2f}{len(judged) / len(error):>8.2f}{np.mean(error < 4):>11.2f}")
+
+
+if __name__ == "__main__":
+    main()

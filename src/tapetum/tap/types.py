@@ -1,0 +1,133 @@
+"""What flows between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Size = tuple[int, int]
+BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
+"""The last two inputs of both temporal convolutions of a mixer block, for s = b * n sequences."""
+State = tuple[tuple[BlockState, ...], ...]
+"""Of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the backbone says of a clip."""
+
+    video_size: Size
+    """Height and width of the video in pixels: the raster of queries and tracks."""
+    resolutions: tuple[Size, ...]
+    """Height and width of each refinement."""
+    initial: Float[Tensor, "b t c h w"]
+    """The stride-8 maps at the initial resolution, for matching."""
+    pyramids: tuple[tuple[Float[Tensor, "b t c h w"], ...], ...]
+    """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
+
+    def frames(self, begin: int, end: int) -> "Features":
+        """The features of frames begin..end-1."""
+        pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
+        return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
+
+    def then(self, other: "Features") -> "Features":
+        """These frames, then those of `other`."""
+        pyramids = tuple(
+            tuple(torch.cat(pair, 1) for pair in zip(*both, strict=True))
+            for both in zip(self.pyramids, other.pyramids, strict=True)
+        )
+        return Features(self.video_size, self.resolutions, torch.cat([self.initial, other.initial], 1), pyramids)
+
+
+@dataclass(frozen=True)
+class QueryFeatures:
+    """What identifies the points: features at the queries, which may come from another video."""
+
+    initial: Float[Tensor, "b n c"]
+    """Stride 8, initial resolution."""
+    levels: tuple[tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]], ...]
+    """For each refinement: stride 4 and stride 8."""
+
+    def select(self, index: Tensor | slice) -> "QueryFeatures":
+        """The features of some of the points."""
+        levels = tuple((hires[:, index], lowres[:, index]) for hires, lowres in self.levels)
+        return QueryFeatures(self.initial[:, index], levels)
+
+    def beside(self, other: "QueryFeatures") -> "QueryFeatures":
+        """These points, then those of `other`."""
+        levels = tuple(
+            (torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]], 1)) for a, b in zip(self.levels, other.levels, strict=True)
+        )
+        return QueryFeatures(torch.cat([self.initial, other.initial], 1), levels)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Where the points are, as one stage of the network sees it."""
+
+    tracks: Float[Tensor, "b n t 2"]
+    """(x, y) in raster pixels of the video."""
+    occlusion: Float[Tensor, "b n t"]
+    """Logit of the point being hidden or out of the picture."""
+    expected_dist: Float[Tensor, "b n t"]
+    """Logit of the position being wrong by more than 6 pixels (of a 256x256 picture)."""
+
+    @property
+    def confidence(self) -> Float[Tensor, "b n t"]:
+        """Probability of being in sight and well placed; the paper calls a point visible above 0.5."""
+        return torch.sigmoid(-self.occlusion.float()) * torch.sigmoid(-self.expected_dist.float())
+
+
+@dataclass(frozen=True)
+class Trajectories(Estimate):
+    """The final estimate (the mean of the last iterates of all resolutions), with what led to it."""
+
+    unrefined: tuple[Estimate, ...] = ()
+    """All iterates but the last: matching first, then every refinement iteration."""
+    state: State | None = field(default=None, repr=False)
+    """Of a causal model that was asked for it: the state after the last frame."""
+
+
+def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[Estimate]) -> Estimate:
+    """Apply `function` to the same field of every estimate."""
+    return Estimate(
+        function([it.tracks for it in estimates]),
+        function([it.occlusion for it in estimates]),
+        function([it.expected_dist for it in estimates]),
+    )
+
+
+def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
+    """Put chunks of queries side by side."""
+
+    def beside(tensors: list[Tensor]) -> Tensor:
+        return torch.cat(tensors, 1)
+
+    final = reduce_estimates(beside, parts)
+    unrefined = tuple(reduce_estimates(beside, iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
+    states = [part.state for part in parts if part.state is not None]
+    state = join_states(states, batch) if states else None
+    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state)
+
+
+def map_states(function: Callable[..., Tensor], *states: State) -> State:
+    """Apply `function` to the tensors that stand at the same place of every state."""
+    return tuple(
+        tuple(
+            (function(*(block[0] for block in blocks)), function(*(block[1] for block in blocks)))
+            for blocks in zip(*steps, strict=True)
+        )
+        for steps in zip(*states, strict=True)
+    )
+
+
+def select_state(state: State, index: Tensor | slice, count: int) -> State:
+    """The state of some of `count` points."""
+    return map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
+
+
+def join_states(states: Sequence[State], batch: int) -> State:
+    """The states of several groups of points as one."""
+    return map_states(lambda *x: torch.cat([part.unflatten(0, (batch, -1)) for part in x], 1).flatten(0, 1), *states)

@@ -1,0 +1,156 @@
+"""The ledger, its meters and what it says of the machine."""
+
+import importlib.util
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tapetum.account.config import LedgerConfig
+from tapetum.account.energy import Estimate, GpuEstimate, Rapl, pick_meters
+from tapetum.account.ledger import Gpu, Ledger, format_ledger, read
+from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+from tapetum.errors import BadInput, MissingExtra
+
+
+def test_sessions_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    settings = LedgerConfig(energy="estimate", watts_per_core=36.0, grams_co2_per_kwh=500.0)
+    for steps in (3, 4):
+        ledger = Ledger(path, {"lr": 0.1}, settings, command="train")
+        if steps == 3:
+            ledger.flops_per_step = {"forward": 10, "backward": 20}
+        assert ledger.flops_per_step == {"forward": 10, "backward": 20}  # the second session has it from the first
+        ledger.add(steps=steps, samples=2 * steps)
+        ledger.write(cpu_seconds=1.0)
+        ledger.write(cpu_seconds=100_000.0)  # 3.6 MJ: 1 kWh
+    total = read(path)["total"]
+    assert (total["steps"], total["samples"]) == (7, 14)
+    assert (total["flops_forward"], total["flops_backward"]) == (70, 140)
+    assert total["cpu_seconds"] == 200_000.0
+    assert total["energy_kwh"] == pytest.approx(2.0)
+    assert total["co2_kg"] == pytest.approx(1.0)
+    first, second = read(path)["sessions"]
+    assert first["config"] == {"lr": 0.1}
+    assert second["energy_method"] == "estimate: CPU-seconds x 36 W per core"
+    assert second["co2_method"] == "energy x 500 gCO2/kWh"
+    text = format_ledger(read(path))
+    assert "7 (14 samples) in 2 sessions" in text
+    assert "2 kWh  [estimate: CPU-seconds x 36 W per core]" in text
+    assert "1 kg  [energy x 500 gCO2/kWh]" in text
+
+
+def test_time_is_that_of_this_process(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json", {})
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+    total = ledger.write()["total"]
+    assert 0.05 <= total["cpu_seconds"] < 1
+    assert total["cpu_seconds"] <= total["wall_seconds"] + 0.02
+
+
+def test_it_names_neither_host_nor_paths(tmp_path: Path) -> None:
+    command = f"tapetum train nano --out {tmp_path} --photos={tmp_path / 'photos'}"
+    Ledger(tmp_path / "ledger.json", {"data": str(tmp_path / "clips")}, command=command).write()
+    text = (tmp_path / "ledger.json").read_text()
+    session = json.loads(text)["sessions"][0]
+    assert session["command"] == f"tapetum train nano --out {tmp_path.name} --photos=photos"
+    assert session["config"] == {"data": "clips"}
+    assert str(tmp_path.parent) not in text
+    assert not re.search(rf"\b{re.escape(socket.gethostname())}\b", text.replace("x86_64", ""))
+    assert session["machine"]["cores"] >= 1
+    assert session["packages"]["torch"] == package_versions()["torch"]
+
+
+def test_a_damaged_ledger_is_put_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ledger.json"
+    path.write_text('{"sessions": [')
+    Ledger(path, {}).write()
+    assert "ledger.json can't be read" in capsys.readouterr().err
+    assert (tmp_path / "ledger.json.damaged").read_text() == '{"sessions": ['
+    assert len(read(path)["sessions"]) == 1
+
+
+def test_rapl_adds_packages_and_follows_a_wrap(tmp_path: Path) -> None:
+    for name, value in (("intel-rapl:0", 900), ("intel-rapl:1", 100), ("intel-rapl:0:0", 5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "energy_uj").write_text(f"{value}\n")
+        (folder / "max_energy_range_uj").write_text("1000\n")
+    meter = Rapl(tmp_path)
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100\n")  # over the top: 200 more
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("150\n")
+    (tmp_path / "intel-rapl:0:0" / "energy_uj").write_text("999\n")  # a part of package 0, counted there
+    assert meter.joules(0, 0) == pytest.approx(250e-6)
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("130\n")
+    assert meter.joules(0, 0) == pytest.approx(280e-6)
+    with pytest.raises(OSError, match="no RAPL counter"):
+        Rapl(tmp_path / "nothing")
+
+
+def test_meters_are_chosen_and_named() -> None:
+    estimate = LedgerConfig(energy="estimate", watts_per_core=5, watts_per_gpu=100)
+    cpu, gpu = pick_meters(estimate, ["some-gpu", "another"])
+    assert isinstance(cpu, Estimate)
+    assert isinstance(gpu, GpuEstimate)
+    assert cpu.joules(10, 3) == 50
+    assert gpu.joules(10, 3) == 600
+    assert "2 GPU" in gpu.method
+    auto = pick_meters(LedgerConfig(), ["no-such-gpu"])
+    assert len(auto) == 2
+    assert all(meter.method for meter in auto)
+    with pytest.raises(BadInput, match="watts_per_core is -1"):
+        LedgerConfig(watts_per_core=-1)
+
+
+def test_codecarbon_measures_or_is_asked_for() -> None:
+    if importlib.util.find_spec("codecarbon") is None:
+        with pytest.raises(MissingExtra, match=r"pip install 'tapetum\[energy\]'"):
+            pick_meters(LedgerConfig(energy="codecarbon"), [])
+        return
+    (meter,) = pick_meters(LedgerConfig(energy="codecarbon"), [])
+    time.sleep(0.3)
+    first = meter.joules(0, 0)
+    assert 0 < first < meter.joules(0, 0)
+
+
+def test_gpus_are_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.json", {}, LedgerConfig(energy="estimate"), gpus=[Gpu("u", "Some GPU")])
+    content = ledger.write(cpu_seconds=0)
+    assert content["sessions"][0]["machine"]["gpus"] == ["Some GPU"]
+    assert content["total"]["energy_kwh"] > 0
+    assert "Some GPU" in format_ledger(content)
+
+
+def test_commit_only_of_tracked_files(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(["git", "-C", tmp_path, *author, *words], capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    file = tmp_path / "a.py"
+    file.write_text("1")
+    assert git_commit(file) is None
+    git("add", "a.py")
+    git("commit", "-qm", "a")
+    assert git_commit(file) == git("rev-parse", "HEAD")
+    file.write_text("2")
+    assert git_commit(file) == git("rev-parse", "HEAD") + "+changes"
+    (tmp_path / "b.py").write_text("3")
+    assert git_commit(tmp_path / "b.py") is None
+
+
+def test_paths_and_machine() -> None:
+    assert without_paths(["C:\\Users\\ann\\x.npz", "a/b", 3, None]) == ["x.npz", "a/b", 3, None]
+    assert set(machine()) == {"cpu", "cores", "memory_gib", "gpus", "system"}
+
+
+def test_config_and_ledger_import_no_torch() -> None:
+    code = "import sys, tapetum.train.config, tapetum.account.ledger, tapetum.train; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

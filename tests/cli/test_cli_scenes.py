@@ -1,0 +1,32 @@
+"""`tapetum scenes make` writes what `tapetum eval tapvid` reads."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_scenes_can_be_scored(run: Run, tmp_path: Path) -> None:
+    arguments = ["scenes", "make", tmp_path / "out", "--n", 1, "--seed", 3, "--size", 32, "--frames", 3]
+    code, stdout, _ = run(*arguments)
+    assert code == 0
+    data = tmp_path / "out" / "tapvid.pkl"
+    assert str(data) in stdout
+    code, stdout, _ = run("eval", "tapvid", "--data", data, "--model", "static", "--json")
+    assert code == 0
+    result = json.loads(stdout)
+    assert result["videos"] == 1
+    assert result["per_video"][0]["frames"] == 3
+    assert 0 <= result["average_jaccard"] <= 1
+    code, stdout, stderr = run(*arguments)
+    assert (code, stdout) == (2, "")
+    assert "exists already" in stderr
+
+
+def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
+    for option in (["--n", 0], ["--n", 1, "--size", 0], ["--n", 1, "--frames", 0], ["--n", 1, "--textures", tmp_path]):
+        code, stdout, stderr = run("scenes", "make", tmp_path / "out", *option)
+        assert (code, stdout) == (2, ""), option
+        assert stderr.count("\n") == 1, option
+        assert not (tmp_path / "out" / "tapvid.pkl").exists()

@@ -1,0 +1,132 @@
+"""Drawing of tracks, looked at pixel by pixel."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tapetum.errors import BadInput
+from tapetum.video import colour_wheel, draw_tracks
+from tapetum.video.draw import position_colours
+
+RED = np.array([[255, 0, 0]], np.uint8)
+
+
+def _still(xy: tuple[float, float], t: int = 1) -> np.ndarray:
+    return np.tile(np.array(xy, np.float32), (1, t, 1))
+
+
+def _gray(t: int = 1, height: int = 60, width: int = 80) -> np.ndarray:
+    return np.full((t, height, width, 3), 100, np.uint8)
+
+
+def _touched(frame: np.ndarray) -> np.ndarray:
+    return (frame != 100).any(-1)
+
+
+def test_a_visible_point_is_a_filled_dot_at_its_place():
+    (frame,) = draw_tracks(_gray(), _still((40.5, 30.5)), np.ones((1, 1), bool), radius=4, colours=RED)
+    assert (frame[30, 40] == (255, 0, 0)).all()
+    y, x = np.nonzero(_touched(frame))
+    assert (x.mean(), y.mean()) == (40, 30)  # raster 40.5 is the centre of column 40
+    red = (frame == (255, 0, 0)).all(-1).sum()
+    assert np.pi * 3.3**2 < red < np.pi * 4.3**2
+
+
+def test_a_hidden_point_is_a_hollow_ring():
+    (frame,) = draw_tracks(_gray(), _still((40.5, 30.5)), np.zeros((1, 1), bool), radius=6, colours=RED)
+    assert (frame[30, 40] == 100).all()
+    assert frame[30, 46, 0] > 200
+    assert frame[30, 46, 1] < 60
+    assert frame[24, 40, 0] > 200
+
+
+def test_half_a_pixel_is_seen():
+    shifted = [next(draw_tracks(_gray(), _still((x, 30.5)), np.ones((1, 1), bool), radius=4)) for x in (40.5, 40.8)]
+    weights = [np.abs(frame.astype(float) - 100).sum(-1) for frame in shifted]
+    centres = [(weight.sum(0) @ np.arange(80)) / weight.sum() for weight in weights]
+    assert centres[1] - centres[0] == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_trail_follows_and_fades():
+    t = 20
+    xy = np.stack([np.linspace(10, 70, t), np.full(t, 30.5)], -1)[None].astype(np.float32)
+    frames = list(draw_tracks(_gray(t), xy, np.ones((1, t), bool), trail=8, radius=3, colours=RED))
+    row = frames[-1][30, :, 0].astype(int) - 100
+    recent, older, gone = int(xy[0, -3, 0]), int(xy[0, -6, 0]), int(xy[0, -13, 0])
+    assert row[recent] > row[older] + 20 > 20
+    assert row[gone] == 0
+    bare = list(draw_tracks(_gray(t), xy, np.ones((1, t), bool), trail=0, radius=3, colours=RED))
+    assert bare[-1][30, older, 0] == 100
+
+
+def test_frames_given_are_not_changed():
+    frames = _gray(3)
+    xy = np.random.default_rng(0).uniform(0, 60, (9, 3, 2))
+    out = list(draw_tracks(frames, xy, np.ones((9, 3), bool)))
+    assert (frames == 100).all()
+    assert all(frame.dtype == np.uint8 and frame.shape == (60, 80, 3) for frame in out)
+    assert not any(np.shares_memory(frame, frames) for frame in out)
+
+
+@pytest.mark.parametrize("place", [(-500, 30), (1e9, 1e9), (np.nan, 3), (np.inf, -np.inf), (3, -1e30)])
+@pytest.mark.filterwarnings("error")
+def test_points_outside_or_nowhere_are_not_drawn(place):
+    xy = np.concatenate([_still(place, 4), _still((20, 20), 4)])
+    for frame in draw_tracks(_gray(4), xy, np.ones((2, 4), bool), radius=3):
+        y, x = np.nonzero(_touched(frame))
+        assert len(x)
+        assert np.hypot(x - 20, y - 20).max() < 8
+
+
+def test_points_on_the_border_are_cut():
+    for place in ((0, 0), (80, 60), (-1, 30), (40, 61)):
+        (frame,) = draw_tracks(_gray(), _still(place), np.ones((1, 1), bool), radius=4)
+        assert 3 < _touched(frame).sum() < 45
+
+
+def test_a_jump_across_the_frame_draws_no_line():
+    xy = np.array([[[5, 5], [5000, 5000], [75, 55]]], np.float32)
+    frames = list(draw_tracks(_gray(3), xy, np.ones((1, 3), bool), radius=3))
+    assert not _touched(frames[2])[25:35, 30:50].any()
+
+
+def test_no_points_and_tiny_frames():
+    assert np.array_equal(next(draw_tracks(_gray(), np.zeros((0, 1, 2)), np.zeros((0, 1), bool))), _gray()[0])
+    tiny = list(draw_tracks(np.zeros((2, 1, 1, 3), np.uint8), _still((0.5, 0.5), 2), np.ones((1, 2), bool)))
+    assert tiny[1].max() > 100
+
+
+def test_colours_stay_and_neighbours_are_alike():
+    xy = np.stack(np.meshgrid(np.linspace(0, 100, 21), np.linspace(0, 50, 11)), -1)
+    colours = position_colours(xy.reshape(-1, 2), 100, 50).reshape(11, 21, 3).astype(int)
+    assert np.abs(np.diff(colours, axis=0)).max() < 85
+    assert np.abs(np.diff(colours, axis=1)).max() < 85
+    assert len(np.unique(colours.reshape(-1, 3), axis=0)) > 200
+    wheel = colour_wheel(12).astype(int)
+    apart = np.abs(wheel[:, None] - wheel[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
+    assert apart.min() > 30
+
+
+def test_what_does_not_fit_is_refused():
+    xy, seen = np.zeros((2, 3, 2)), np.ones((2, 3), bool)
+    for bad in (
+        lambda: draw_tracks(_gray(3), xy[..., 0], seen),
+        lambda: draw_tracks(_gray(3), xy, seen[:, :2]),
+        lambda: draw_tracks(_gray(3), xy, seen, colours=np.zeros((3, 3), np.uint8)),
+        lambda: draw_tracks(_gray(3), xy, seen, trail=-1),
+        lambda: list(draw_tracks(_gray(2), xy, seen)),
+        lambda: list(draw_tracks(_gray(4), xy, seen)),
+    ):
+        with pytest.raises(BadInput):
+            bad()
+
+
+def test_three_hundred_points_are_drawn_in_time():
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, (640, 272), (300, 1, 2)) + np.cumsum(rng.normal(0, 2, (300, 12, 2)), 1)
+    frames = _gray(12, 272, 640)
+    begin = time.process_time()
+    for _ in draw_tracks(frames, xy, rng.random((300, 12)) > 0.3):
+        pass
+    assert 12 / (time.process_time() - begin) > 15
