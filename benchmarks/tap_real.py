@@ -2,9 +2,9 @@
 
     python benchmarks/tap_real.py VIDEO ... [--model tapir-nano] [--frames 48] [--grid 12] [--overlays DIR]
 
-Points of a grid are tracked from the first frame to the last; each point that a tracker calls visible there is tracked back from
-where it was found. The error is the distance to where it began, in pixels of the video scaled to a height of 256. A tracker that
-loses points has fewer to be judged on, so the share that came back within 4 pixels, of all points, is printed as well.
+Points of a grid are tracked from the first frame to the last; each point that a tracker calls visible there is tracked back
+from where it was found. The error is the distance to where it began, in pixels of the video scaled to a height of 256. A
+tracker that loses points has fewer to be judged on, so the share that came back within 4 pixels, of all points, is printed too.
 """
 
 import argparse
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tap_cutouts import lucas_kanade
 
 import tapetum
+from tap_cutouts import lucas_kanade
 from tapetum.video import draw_tracks, open_video, write_video
 
 HEIGHT = 256

@@ -187,3 +187,18 @@ def test_static_baseline_by_hand(tmp_path: Path) -> None:
     assert result["pts_within_2"] == 3 / 6
     assert result["jaccard_2"] == 3 / (6 + 3)
     assert result["average_pts_within_thresh"] == pytest.approx((2 * 0.5 + 3) / 5)
+
+
+def test_queries_just_outside_the_picture_are_moved_to_its_edge(tmp_path: Path) -> None:
+    asked: list[np.ndarray] = []
+
+    class Spy(Static):
+        def track(self, video: Any, queries: np.ndarray, **options: Any) -> Tracks:
+            asked.append(queries)
+            return super().track(video, queries)
+
+    points = np.stack([np.full((T, 2), -0.002), np.full((T, 2), 1.002)])
+    item = {**entry(), "points": points, "occluded": np.zeros((2, T), bool)}
+    result = evaluate(Spy(), write(tmp_path / "a.pkl", [item]), "first")
+    assert asked[0].tolist() == [[0, 0, 0], [0, 256, 256]]
+    assert result["average_jaccard"] == 1

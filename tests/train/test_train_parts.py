@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_schedule_ends_at_the_floor_and_never_jumps() -> None:
     assert max(rates) == rates[9] == pytest.approx(2.0)
     assert rates[54] == pytest.approx(1.25)  # half way down: 45 of 90 steps
     assert rates[99] == pytest.approx(0.5)
-    assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) < 0.21
+    assert max(abs(a - b) for a, b in pairwise(rates)) < 0.21
     assert learning_rate(0, TrainConfig(steps=1, batch_size=1, lr=2.0)) == 2.0
 
 
@@ -168,7 +169,7 @@ def test_pruning_keeps_the_newest_and_the_milestones(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("tmp-*"))
     assert checkpoint.latest(tmp_path / "nowhere") is None
     (tmp_path / "step_00000012" / "state.json").unlink()
-    with pytest.raises(BadInput, match="step_00000012 lacks its file state.json"):
+    with pytest.raises(BadInput, match=r"step_00000012 lacks its file state\.json"):
         checkpoint.verify(tmp_path / "step_00000012")
     assert checkpoint.latest(tmp_path) == tmp_path / "step_00000010"
 

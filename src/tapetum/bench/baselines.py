@@ -1,19 +1,24 @@
 """Trackers by name: those with weights, and those without learning, which are floors that a model must clear."""
 
-from typing import Protocol
+from collections.abc import Callable, Sized
+from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Num, UInt8
+from jaxtyping import Num
 
+from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.tap.tracks import Tracks
+
+Progress = Callable[[int, int], None] | None
+"""Is called with the number of frames seen and the number of all frames."""
 
 
 class Tracker(Protocol):
     """What a benchmark needs of a tracker."""
 
-    def track(self, video: UInt8[np.ndarray, "t h w 3"], queries: Num[np.ndarray, "n 3"], /) -> Tracks:
-        """Track queries (frame, x, y in raster pixels) through the whole video."""
+    def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /, *, progress: Progress = None) -> Tracks:
+        """Track queries (frame, x, y in raster pixels) through a whole video or array of frames (t, h, w, 3)."""
         ...
 
 
@@ -24,7 +29,8 @@ class Static:
     [[[3.5, 4.5], [3.5, 4.5]]]
     """
 
-    def track(self, video: UInt8[np.ndarray, "t h w 3"], queries: Num[np.ndarray, "n 3"]) -> Tracks:
+    def track(self, video: Sized, queries: Num[np.ndarray, "n 3"], *, progress: Progress = None) -> Tracks:
+        """The same place in each of the frames, of which only the number is looked at."""
         shape = len(queries), len(video)
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
@@ -37,11 +43,19 @@ BASELINES = {"static": Static}
 def load_tracker(name_or_path: str, device: str | None = None) -> Tracker:
     """A baseline by name, or whatever `tapetum.load` gives for a name or file of weights.
 
-    torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`.
+    torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
+    is not there.
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()
     resolve(name_or_path)
+    import torch
+
     import tapetum
 
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"cannot compute on {device!r} ({reason}); give cpu, or a device of this machine") from error
     return tapetum.load(name_or_path, device=device)

@@ -116,7 +116,9 @@ def evaluate(
         occluded, tracks = np.zeros((n, t), bool), np.zeros((n, t, 2))
         if n:
             start = time.perf_counter()
-            predicted = tracker.track(clip.video, sampled.queries.astype(np.float32))
+            # Some annotations lie a fraction of a pixel outside the picture, where no tracker can look.
+            queries = sampled.queries.clip(0, [t - 1, size, size]).astype(np.float32)
+            predicted = tracker.track(clip.video, queries)
             seconds += time.perf_counter() - start
             occluded, tracks = ~predicted.visible, predicted.xy
         scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks * scale, occluded, tracks * scale, mode)

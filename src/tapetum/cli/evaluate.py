@@ -26,7 +26,7 @@ class Eval:
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default the best there is."""
+    """Where to compute, such as cpu or cuda; by default cpu."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the result as JSON, with a row for each video."""
 

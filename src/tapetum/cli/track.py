@@ -13,6 +13,7 @@ from tapetum.cli.output import note, print_json, progress, results_folder
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
+    from tapetum.bench.baselines import Tracker
     from tapetum.tap.tracks import Tracks
     from tapetum.video import Video
 
@@ -46,7 +47,7 @@ class Track:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; by default the name of the video with -tracks."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default the best there is."""
+    """Where to compute, such as cpu or cuda; by default cpu."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a summary as JSON instead of text."""
 
@@ -163,10 +164,13 @@ def check_query(name: str, point: tuple[float, float, float], video: "Video") ->
         raise BadInput(f"{name}: the point {x:g},{y:g} is outside the picture of {video.width}x{video.height} pixels")
 
 
-def _track(tracker: Any, video: "Video", queries: Queries) -> "Tracks":
+def _track(tracker: "Tracker", video: "Video", queries: Queries) -> "Tracks":
     import numpy as np
 
-    return tracker.track(video, np.array(queries, np.float32))
+    with progress() as bars:
+        task = bars.add_task("tracking", total=None)
+        show = lambda seen, frames: bars.update(task, completed=seen, total=frames)  # noqa: E731
+        return tracker.track(video, np.array(queries, np.float32), progress=show)
 
 
 def _write(folder: Path, video: "Video", tracks: "Tracks") -> None:

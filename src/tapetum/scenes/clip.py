@@ -72,4 +72,4 @@ def film(world: World, shutter: float) -> tuple[Rendering, F32]:
         return sharp, sharp.frames
     offsets = (np.arange(world.config.blur_samples) + 0.5) / world.config.blur_samples - 0.5
     frames = [renderer.render(times + o * shutter * (times[1] - times[0])).frames for o in offsets]
-    return sharp, np.mean(frames, axis=0, dtype=np.float32)
+    return sharp, np.asarray(np.mean(frames, axis=0, dtype=np.float32))

@@ -99,7 +99,7 @@ def tapvid3d_entry(clip: Clip) -> dict[str, np.ndarray]:
 
 def _write_clip(out: Path, name: str, clip: Clip) -> None:
     with whole_file(out / "tapvid3d" / f"{name}.npz") as temporary:
-        np.savez(temporary, **tapvid3d_entry(clip))
+        np.savez(temporary, allow_pickle=False, **tapvid3d_entry(clip))
     with whole_file(out / "truth" / f"{name}.npz") as temporary:
         np.savez_compressed(temporary, depth=clip.depth, instances=clip.instances)
     write_video(out / "videos" / f"{name}.mp4", clip.video, clip.world.config.rate)

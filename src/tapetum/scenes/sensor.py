@@ -15,18 +15,19 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
     """Frames (t, h, w, 3) in 0..1 as a sensor and a codec would deliver them, uint8."""
     t, h, w, _ = frames.shape
     drift = np.linspace(rng.normal(1, 0.08), rng.normal(1, 0.08), t)
-    gain = drift[:, None] * rng.normal(1, 0.04, 3)
-    frames = frames * gain[:, None, None].astype(np.float32)
+    gain: F32 = (drift[:, None] * rng.normal(1, 0.04, 3)).astype(np.float32)
+    frames = frames * gain[:, None, None]
     if rng.random() < 0.4:
-        field = np.stack([smooth_noise(rng, max(h, w), 1)[:h, :w] for _ in range(2)])
+        first, last = (smooth_noise(rng, max(h, w), 1)[:h, :w] for _ in range(2))
         mix = np.linspace(0, 1, t, dtype=np.float32)[:, None, None, None]
-        frames = frames * (1 + 0.15 * ((1 - mix) * field[0] + mix * field[1]))
+        frames = frames * (1 + np.float32(0.15) * ((1 - mix) * first + mix * last)).astype(np.float32)
     if rng.random() < 0.3:
         radius = rng.uniform(0.3, 1.0)
-        frames = np.stack([_soften(f, radius) for f in frames])
+        frames = np.stack([_soften(frame, radius) for frame in frames])
     sigma = config.noise * rng.uniform() ** 2
     if sigma > 0.002:
-        frames = frames + sigma * rng.standard_normal(frames.shape, dtype=np.float32)
+        noise = rng.standard_normal(frames.shape, dtype=np.float32)
+        frames = (frames + sigma * noise).astype(np.float32)
     clean = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
     if rng.random() < config.compress_share:
         if rng.random() < 0.3:
@@ -37,7 +38,7 @@ def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
 
 def _soften(frame: F32, radius: float) -> F32:
     eight = Image.fromarray(np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(eight.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
+    return np.asarray(eight.filter(ImageFilter.GaussianBlur(radius))).astype(np.float32) / np.float32(255)
 
 
 def jpeg(frames: U8, quality: int) -> U8:
@@ -70,4 +71,4 @@ def mpeg4(frames: U8, quantiser: int) -> U8:
         sink.mux(stream.encode())
     data.seek(0)
     with av.open(data, "r", format="matroska") as source:
-        return np.stack([f.to_ndarray(format="rgb24") for f in source.decode(video=0)])
+        return np.stack([f.to_ndarray(format="rgb24") for f in source.decode(video=0)]).astype(np.uint8)

@@ -122,8 +122,10 @@ def box(size: F64, texels: int) -> Facets:
             o, u, v = np.zeros(3), np.zeros(3), np.zeros(3)
             o[axis], u[b], v[a] = sign * half[axis], 1.0, 1.0
             limits = [-half[b], half[b], -half[a], half[a]]
-            origins.append(o.tolist()), u_axes.append(u.tolist()), v_axes.append(v.tolist())
-            bounds.append(limits), paints.append(_spread(limits, texels))
+            for collected, value in zip((origins, u_axes, v_axes), (o, u, v), strict=True):
+                collected.append(value.tolist())
+            bounds.append(limits)
+            paints.append(_spread(limits, texels))
     return Facets(np.array(bounds), np.array(paints), [0, 0, 1, 1, 2, 2], _fixed(origins, u_axes, v_axes))
 
 

@@ -51,7 +51,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """Textures drawn from a folder of pictures (searched deeply) or a parquet file with an image column.
 
     Parquet pictures follow the Hugging Face convention, a struct with the field `bytes`. Pictures are decoded on use.
-    `part` is "all", or "train" for all but every tenth picture, or "held-out" for those. Raises BadInput if there is no picture.
+    `part` is "all", or "train" for all but every tenth picture, or "held-out" for those. Raises BadInput if there is none.
     """
     path = Path(source)
     if path.is_dir():

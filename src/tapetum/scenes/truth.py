@@ -100,7 +100,7 @@ class Oracle:
 
     def follow(self, points: SurfacePoints) -> Truth:
         """Where the points are in every frame."""
-        n, t = len(points), len(self.times)
+        n = len(points)
         h, w = self.world.config.size
         uv1 = np.concatenate([points.uv, np.ones((n, 1))], axis=1)
         xyz = np.einsum("ntij,nj->nti", self.view.frames[points.facet], uv1)
@@ -134,8 +134,9 @@ class Oracle:
         chosen: list[I64] = []
         for left, k in zip(range(len(ids), 0, -1), np.argsort(counts, kind="stable"), strict=True):
             room = n - sum(map(len, chosen))
-            take = min(round(room / left), max(1, round(0.25 * counts[k]))) if left > 1 else room
-            chosen.append(rng.choice(np.flatnonzero(instance == ids[k]), take, replace=take > counts[k]))
+            have = int(counts[k])
+            take = min(round(room / left), max(1, round(0.25 * have))) if left > 1 else room
+            chosen.append(rng.choice(np.flatnonzero(instance == ids[k]), take, replace=take > have))
         rows = rng.permutation(np.concatenate(chosen))
         return SurfacePoints(points.facet[rows], points.front[rows], points.uv[rows]), frame[rows], xy[rows]
 

@@ -85,5 +85,5 @@ NANO = TapirConfig(
     mixer_width=128,
     mixer_blocks=6,
 )
-"""`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP a frame and 2 MFLOP a point, frame and
-iteration, so that two laptop cores track 64 points in real time and can train it."""
+"""`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP a frame and 2 MFLOP a point,
+frame and iteration, so that two laptop cores track 64 points in real time and can train it."""

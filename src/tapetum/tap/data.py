@@ -2,8 +2,8 @@
 
 Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
 
-Clips come from `scenes`; drawing one costs more than a small network's step, so a folder may keep them (`cache`) and each is
-then shown many times under other crops, colours, mirrorings and directions of time. The crop and the colour changes are those of
+Clips come from `scenes`; drawing one costs as much as a small network's step, so a folder may keep them (`cache`), and each is
+shown many times under other crops, colours, mirrorings and directions of time. The crop and the colour changes are those of
 TAPIR's training (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames;
 with probability 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 

@@ -51,6 +51,8 @@ class MixerBlock(nn.Module):
         if state is not None:
             inner = torch.cat([state[0].to(inner.dtype), inner], 1)
         up, down = self.time_up, self.time_down
+        assert up.bias is not None
+        assert down.bias is not None
         wide = F.gelu(over_time(inner, up.weight, up.bias, self.padding), approximate="tanh")
         if state is not None:
             wide = torch.cat([state[1].to(wide.dtype), wide], 1)
@@ -78,6 +80,10 @@ class Mixer(nn.Module):
         self.norm = nn.LayerNorm(config.mixer_width, bias=False)
         self.outward = nn.Linear(config.mixer_width, outward)
 
+    def start(self, sequences: int) -> tuple[BlockState, ...]:
+        """The state before the first frame."""
+        return tuple(block.start(sequences) for block in self.blocks if isinstance(block, MixerBlock))
+
     def forward(
         self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
     ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
@@ -86,7 +92,7 @@ class Mixer(nn.Module):
         A causal mixer without a state starts at the first frame: the past is zero.
         """
         x = self.inward(x.to(self.inward.weight.dtype)).float()
-        states = state or tuple(block.start(len(x)) if self.causal else None for block in self.blocks)
+        states = state or (self.start(len(x)) if self.causal else [None] * len(self.blocks))
         after = []
         for block, before in zip(self.blocks, states, strict=True):
             x, now = block(x, before)

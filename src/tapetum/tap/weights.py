@@ -188,7 +188,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
-        tensors = _ours(tensors)
+        tensors = ours(tensors)
         return (None if text is None else _config(text, tensors, path)), tensors
     if path.suffix == ".npy":
         return None, from_official(from_haiku(load_npy(path)))
@@ -198,10 +198,11 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
         raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise BadInput(f"{path} does not hold a state dict (names and tensors); give a TAPIR checkpoint")
-    return None, _ours(content)
+    return None, ours(content)
 
 
-def _ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under our names, which may come under the published ones."""
     return tensors if "backbone.stem.weight" in tensors else from_official(tensors)
 
 

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tapetum.tap.model import Tapir
-from tapetum.tap.types import Estimate, Features, QueryFeatures, State
+from tapetum.tap.model import Tapir, places_of
+from tapetum.tap.types import Estimate, Features, QueryFeatures, State, Trajectories
 
 FeaturesOf = Callable[[int, int], Features]
 """Features of frames begin..end-1 of a video."""
@@ -39,9 +39,15 @@ class Window:
 def plan(frames: int, window: int, overlap: int) -> list[Window]:
     """Windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video.
 
+    Without overlap the last one is short instead, since a causal network must see no frame twice.
+
     >>> plan(10, 6, 2)
     [Window(begin=0, end=6, cut=0), Window(begin=4, end=10, cut=5)]
+    >>> plan(10, 6, 0)
+    [Window(begin=0, end=6, cut=0), Window(begin=6, end=10, cut=6)]
     """
+    if overlap == 0:
+        return [Window(begin, min(begin + window, frames), begin) for begin in range(0, frames, window)]
     begins = [0]
     while begins[-1] + window < frames:
         begins.append(min(begins[-1] + window - overlap, frames - window))
@@ -52,8 +58,7 @@ def plan(frames: int, window: int, overlap: int) -> list[Window]:
 
 def features_in_order(features_of: FeaturesOf, windows: list[Window]) -> Iterator[Features]:
     """Features of windows that rise or fall; what two neighbours share is computed once."""
-    held: Features | None = None
-    before = windows[0]
+    held, before = None, windows[0]
     for now in windows:
         if held is None or now.begin >= before.end or now.end <= before.begin:
             held = features_of(now.begin, now.end)
@@ -67,95 +72,104 @@ def features_in_order(features_of: FeaturesOf, windows: list[Window]) -> Iterato
         yield held
 
 
-@dataclass
-class _Found:
-    """What is known of all points so far, filled in as windows are done."""
+@dataclass(frozen=True)
+class Found:
+    """What is known of n points in all frames of a video, on the CPU; filled in while windows are done."""
 
     xy: Float[Tensor, "n t 2"]
-    occlusion: Float[Tensor, "n t"]
-    expected_dist: Float[Tensor, "n t"]
+    confidence: Float[Tensor, "n t"]
 
-    def write(self, points: Tensor, begin: int, end: int, offset: int, estimate: Estimate) -> None:
-        """Put frames begin..end-1 of the video from an estimate whose first frame is `offset`."""
-        frames = slice(begin - offset, end - offset)
+    def write(self, points: Tensor, window: Window, begin: int, end: int, estimate: Estimate) -> None:
+        """Take frames begin..end-1 of the video from an estimate over `window`."""
+        frames = slice(begin - window.begin, end - window.begin)
         self.xy[points, begin:end] = estimate.tracks[0, :, frames].float().cpu()
-        self.occlusion[points, begin:end] = estimate.occlusion[0, :, frames].float().cpu()
-        self.expected_dist[points, begin:end] = estimate.expected_dist[0, :, frames].float().cpu()
-
-    def places(self, points: Tensor, begin: int, end: int) -> Float[Tensor, "m t 2"]:
-        """Places in frames begin..end-1 where the point was visible, NaN elsewhere."""
-        visible = self.estimate.confidence[points, begin:end] > 0.5
-        return torch.where(visible[..., None], self.xy[points, begin:end], torch.nan)
-
-    @property
-    def estimate(self) -> Estimate:
-        return Estimate(self.xy, self.occlusion, self.expected_dist)
+        self.confidence[points, begin:end] = estimate.confidence[0, :, frames].cpu()
 
 
-def track_in_windows(
-    model: Tapir,
-    features_of: FeaturesOf,
-    queries: Float[Tensor, "n 3"],
-    points: QueryFeatures,
-    windows: list[Window],
-    *,
-    query_chunk: int | None,
-    frame_chunk: int | None,
-    done: Callable[[int], None],
-) -> Estimate:
-    """Tracks through all windows, on the CPU, shapes [n, t, ...].
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that stays the same from window to window."""
 
-    `points` are the features of `queries`; `done` is told the number of frames that are finished with.
-    """
-    frames = windows[-1].end
-    found = _Found(*(torch.zeros(len(queries), frames, *more) for more in ((2,), (), ())))
-    asked = queries[:, 0].round().long()
-    held = torch.full((len(queries), frames, 2), torch.nan)
-    held[torch.arange(len(queries)), asked] = queries[:, 1:].float()
-    device = points.initial.device
-    home = torch.tensor([next(i for i, w in enumerate(windows) if w.begin <= t < w.end) for t in asked.tolist()])
+    model: Tapir
+    points: QueryFeatures
+    """Features of the queries, batch of one."""
+    queries: Float[Tensor, "n 3"]
+    """(t, x, y) in raster pixels of the video, on the CPU."""
+    query_chunk: int | None
+    frame_chunk: int | None
 
-    def run(features: Features, some: Tensor, window: Window, state: State | None = None):
-        known = held[some, window.begin : window.end][None].to(device)
-        return model.trajectories(
+    def run(self, features_of: FeaturesOf, windows: list[Window], done: Callable[[int], None]) -> Found:
+        """Tracks through all windows; `done` is told how many frames have been seen."""
+        count, frames = len(self.queries), windows[-1].end
+        found = Found(torch.zeros(count, frames, 2), torch.zeros(count, frames))
+        known = places_of(self.queries[None], frames)[0]
+        if self.model.config.causal:
+            self._causal(features_of, windows, found, known, done)
+        else:
+            asked = self.queries[:, 0].round().tolist()
+            home = torch.tensor([next(i for i, w in enumerate(windows) if w.begin <= t < w.end) for t in asked])
+            self._forward(features_of, windows, home, found, known, done)
+            self._backward(features_of, windows, home, found, known)
+        return found
+
+    def _causal(
+        self, features_of: FeaturesOf, windows: list[Window], found: Found, known: Tensor, done: Callable[[int], None]
+    ) -> None:
+        state, everyone = None, torch.arange(len(self.queries))
+        for window, features in zip(windows, features_in_order(features_of, windows), strict=True):
+            out = self._trajectories(features, everyone, known[:, window.begin : window.end], state)
+            state = out.state
+            found.write(everyone, window, window.begin, window.end, out)
+            done(window.end)
+
+    def _forward(
+        self,
+        features_of: FeaturesOf,
+        windows: list[Window],
+        home: Tensor,
+        found: Found,
+        known: Tensor,
+        done: Callable[[int], None],
+    ) -> None:
+        """From the window of each query to the end of the video."""
+        for i, (window, features) in enumerate(zip(windows, features_in_order(features_of, windows), strict=True)):
+            some = torch.nonzero(home <= i)[:, 0]
+            if len(some):
+                if i:
+                    _hold(known, found, some[home[some] < i], window.begin, windows[i - 1].end)
+                out = self._trajectories(features, some, known[some, window.begin : window.end])
+                for begin, here in ((window.begin, home[some] == i), (window.cut, home[some] < i)):
+                    part = Estimate(out.tracks[:, here], out.occlusion[:, here], out.expected_dist[:, here])
+                    found.write(some[here], window, begin, window.end, part)
+            done(window.end)
+
+    def _backward(self, features_of: FeaturesOf, windows: list[Window], home: Tensor, found: Found, known: Tensor) -> None:
+        """From the window of each query to the begin of the video; frames are read again."""
+        order = windows[: int(home.max())][::-1]
+        if not order:
+            return
+        for window, features in zip(order, features_in_order(features_of, order), strict=True):
+            i = windows.index(window)
+            some = torch.nonzero(home > i)[:, 0]
+            _hold(known, found, some, windows[i + 1].begin, window.end)
+            out = self._trajectories(features, some, known[some, window.begin : window.end])
+            found.write(some, window, window.begin, windows[i + 1].cut, out)
+
+    def _trajectories(self, features: Features, some: Tensor, known: Tensor, state: State | None = None) -> Trajectories:
+        device = self.points.initial.device
+        return self.model.trajectories(
             features,
-            points.select(some.to(device)),
-            known,
-            query_chunk=query_chunk,
-            frame_chunk=frame_chunk,
+            self.points.select(some.to(device)),
+            known[None].to(device),
+            query_chunk=self.query_chunk,
+            frame_chunk=self.frame_chunk,
             state=state,
-            keep_state=model.config.causal,
+            keep_state=self.model.config.causal,
         )
 
-    state = None
-    everyone = torch.arange(len(queries))
-    for i, (window, features) in enumerate(zip(windows, features_in_order(features_of, windows), strict=True)):
-        some = everyone if model.config.causal else everyone[home <= i]
-        if len(some):
-            out = run(features, some, window, state)
-            state = out.state
-            begins = torch.where(home[some] == i, window.begin, window.cut)
-            for begin in begins.unique().tolist():
-                here = begins == begin
-                part = Estimate(out.tracks[:, here], out.occlusion[:, here], out.expected_dist[:, here])
-                found.write(some[here], begin, window.end, window.begin, part)
-            if i + 1 < len(windows) and not model.config.causal:
-                _hold(held, found, some, windows[i + 1].begin, window.end)
-        done(window.end)
-    if model.config.causal or not (home > 0).any():
-        return found.estimate
 
-    backward = windows[: int(home.max()) + 1][::-1]
-    for window, features in zip(backward[1:], features_in_order(features_of, backward[1:]), strict=True):
-        i = windows.index(window)
-        some = everyone[home > i]
-        _hold(held, found, some, windows[i + 1].begin, window.end)
-        out = run(features, some, window)
-        found.write(some, window.begin, windows[i + 1].cut, window.begin, out)
-    return found.estimate
-
-
-def _hold(held: Tensor, found: _Found, points: Tensor, begin: int, end: int) -> None:
-    """Let what was found in frames begin..end-1 stand in for matching there; a query's own place stays."""
-    before = held[points, begin:end]
-    held[points, begin:end] = torch.where(before.isnan(), found.places(points, begin, end), before)
+def _hold(known: Tensor, found: Found, points: Tensor, begin: int, end: int) -> None:
+    """Let what was found in frames begin..end-1 stand in for matching where it was visible; a query's place stays."""
+    before = known[points, begin:end]
+    visible = found.confidence[points, begin:end, None] > 0.5
+    known[points, begin:end] = torch.where(before.isnan() & visible, found.xy[points, begin:end], before)

@@ -16,6 +16,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,8 @@ class _Collate:
 
 
 def _start_worker(_worker: int) -> None:
-    """A worker has one torch thread (DataLoader sees to it) and is gone when the trainer is gone."""
+    """A worker has one torch thread (DataLoader sees to it), leaves SIGTERM to the trainer, and is gone when that is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -14,6 +14,8 @@ IDENTITY = (1, 0, 0, 1)
 
 _KNOWN_MATRICES = frozenset((0, 1, 2, 4, 5, 6, 7, 9))
 """Values of AVColorSpace that the scaler can convert."""
+_ACCURATE = 0x40000
+"""Flag of the scaler: no short cuts in rounding (SWS_ACCURATE_RND), worth its time above 8 bits."""
 _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 
 
@@ -30,7 +32,7 @@ def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: V
         frame.color_range = 0
     components = frame.format.components
     deep = max(component.bits for component in components) > 8
-    flags = Interpolation.BILINEAR | Interpolation.ACCURATE_RND if deep else Interpolation.BILINEAR
+    flags = Interpolation.BILINEAR | (_ACCURATE if deep else 0)
     clear = frame.format.has_palette or any(component.is_alpha for component in components)
     rgb = scaler.reformat(frame, format="rgba" if clear else "rgb24", interpolation=flags, threads=1)
     pixels = as_rgb(rgb.to_ndarray()) if clear or rgb is frame else rgb.to_ndarray()  # the decoder keeps its own frame

@@ -1,0 +1,35 @@
+"""tapetum: perception models in PyTorch, their training, benchmarks and cost. Importing it does not import torch.
+
+>>> import tapetum
+>>> tapetum.tap.build("tapir-nano").model.config.causal
+False
+"""
+
+from importlib import import_module
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from tapetum.tap.tracker import Tracker
+
+__all__ = ["__version__", "load"]
+__version__ = "0.1.0"
+
+_ROOMS = ("account", "bench", "blocks", "errors", "hub", "scenes", "tap", "train", "video")
+
+
+def load(
+    name_or_path: "str | PathLike[str]",
+    device: "torch.device | str | None" = None,
+    dtype: "torch.dtype | None" = None,
+) -> "Tracker":
+    """A tracker with weights, by name or from a file; see `tapetum.tap.tracker.load`."""
+    return import_module("tapetum.tap.tracker").load(name_or_path, device, dtype)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"tapetum.{name}")
+    raise AttributeError(f"module 'tapetum' has no attribute {name!r}")

@@ -1,0 +1,298 @@
+"""The tracker that people use: videos and points in, tracks out.
+
+`Tracker` wraps a network (`Tapir`) with everything around it: frames are read and normalised, queries checked, long videos cut
+into windows (`tapetum.tap.windows`), and for causal networks frames may arrive one by one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.hub.registry import resolve
+from tapetum.tap import weights
+from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
+from tapetum.tap.model import Tapir, default_resolutions
+from tapetum.tap.tracks import Tracks
+from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.tap.windows import FeaturesOf, Sweep, plan
+from tapetum.video import open_video
+
+ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
+"""Configs by the name that `build` takes."""
+FEATURE_BYTES = 1 << 30
+"""Features of at most this size are held at a time, if no window is asked for."""
+LEAST_WINDOW = 48
+"""Frames; a window is not made shorter than this to save memory."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Points on their way through a live video; never changed in place. See `Tracker.start`."""
+
+    size: Size
+    """Height and width of the frames."""
+    resolutions: tuple[Size, ...]
+    points: QueryFeatures
+    mixer: State | None
+    """None before the first frame."""
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return self.points.initial.shape[1]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where the points of a stream are in one frame."""
+
+    xy: Float[np.ndarray, "n 2"]
+    """Raster pixels of the frame."""
+    visible: Bool[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+    """0..1; above 0.5 a point counts as visible."""
+
+
+class Tracker:
+    """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`."""
+
+    def __init__(self, model: Tapir):
+        self.model = model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is and frames are brought to."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Tracker":
+        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
+        self.model.to(device=device, dtype=dtype)
+        return self
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Take over weights under our names or the published ones; raises BadInput for any that do not fit."""
+        self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
+
+    @torch.inference_mode()
+    def track(
+        self,
+        video: Any,
+        queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
+        *,
+        window: int | None = None,
+        overlap: int | None = None,
+        query_chunk: int | None = 64,
+        frame_chunk: int = 8,
+        refinement_resolutions: Sequence[Size] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tracks:
+        """Track points through a video, before and after the frame on which each was asked for.
+
+        Args:
+            video: anything that `tapetum.video.open_video` takes.
+            queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
+            window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
+                frames as do. A video within one window gives exactly what the network alone gives.
+            overlap: frames that two windows share; None takes a third of a window, at most 24.
+            query_chunk: points worked on at a time.
+            frame_chunk: frames that go through the picture network at a time.
+            refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
+            progress: is called with the number of frames seen and the number of all frames.
+
+        Raises:
+            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+        """
+        video = open_video(video)
+        frames, size = len(video), (video.height, video.width)
+        asked = check_queries(queries, frames, size)
+        resolutions = _resolutions(refinement_resolutions, size, self.model.config)
+        window = window or _affordable(self.model.config, resolutions)
+        if overlap is None:
+            overlap = min(24, window // 3)
+        if window < 1 or not 0 <= overlap < window or (overlap == 0 and not self.model.config.causal and window < frames):
+            raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
+
+        def computed(begin: int, end: int) -> Features:
+            parts = [video[i : min(i + frame_chunk, end)] for i in range(begin, end, frame_chunk)]
+            return self._features(parts, resolutions)
+
+        features_of: FeaturesOf = computed
+        windows = plan(frames, window, 0 if self.model.config.causal else overlap)
+        if len(windows) == 1:
+            everything = computed(0, frames)
+            features_of = everything.frames
+            points = self.model.query_features(everything, asked[None].to(self.device))
+        else:
+            points = self._points(features_of, asked, frames)
+        sweep = Sweep(self.model, points, asked, query_chunk, frame_chunk)
+        found = sweep.run(features_of, windows, lambda seen: progress(seen, frames) if progress else None)
+        confidence = found.confidence.numpy()
+        return Tracks(xy=found.xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
+
+    @torch.inference_mode()
+    def start(
+        self,
+        frame: UInt8[np.ndarray, "h w 3"],
+        points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]],
+        *,
+        refinement_resolutions: Sequence[Size] | None = None,
+    ) -> Stream:
+        """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
+
+        Then give every frame to `step`, this one first:
+
+            stream = tracker.start(frame, points)
+            stream, seen = tracker.step(stream, frame)
+
+        Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
+        """
+        if not self.model.config.causal:
+            raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir")
+        frame = _check_frame(frame)
+        size = (frame.shape[0], frame.shape[1])
+        resolutions = _resolutions(refinement_resolutions, size, self.model.config)
+        return Stream(size, resolutions, self._points_on(frame, points, resolutions), None)
+
+    @torch.inference_mode()
+    def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
+        """The stream after one more frame, and where its points are in that frame.
+
+        Frame by frame gives what the causal network gives for the whole clip. Raises BadInput for a frame of another size.
+        """
+        frame = _check_frame(frame, stream.size)
+        features = self._features([frame[None]], stream.resolutions)
+        out = self.model.trajectories(features, stream.points, state=stream.mixer, keep_state=True)
+        confidence = out.confidence[0, :, 0].cpu().numpy()
+        seen = Seen(out.tracks[0, :, 0].float().cpu().numpy(), confidence > 0.5, confidence)
+        return replace(stream, mixer=out.state), seen
+
+    @torch.inference_mode()
+    def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
+        """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+
+        Call it before the `step` with the same frame. The new points have no past.
+        """
+        frame = _check_frame(frame, stream.size)
+        new = self._points_on(frame, points, stream.resolutions)
+        mixer = stream.mixer
+        if mixer is not None:
+            blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
+            mixer = join_states([mixer, blank], batch=1)
+        return replace(stream, points=stream.points.beside(new), mixer=mixer)
+
+    @torch.inference_mode()
+    def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
+        """The stream with some of its points, by number, in that order."""
+        chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
+        mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer)
+
+    def _features(self, parts: list[UInt8[np.ndarray, "t h w 3"]], resolutions: tuple[Size, ...]) -> Features:
+        features = None
+        for part in parts:
+            pictures = torch.from_numpy(part).to(self.device).float().div(127.5).sub(1)[None]
+            more = self.model.features(pictures, resolutions)
+            features = more if features is None else features.then(more)
+        assert features is not None
+        return features
+
+    def _points(self, features_of: FeaturesOf, queries: Float[Tensor, "n 3"], frames: int) -> QueryFeatures:
+        """Features of all queries, read from their own frames only."""
+        before = queries[:, 0].floor()
+        groups, order = [], []
+        for begin in before.unique().int().tolist():
+            chosen = torch.nonzero(before == begin)[:, 0]
+            local = queries[chosen] - torch.tensor([begin, 0, 0])
+            features = features_of(begin, min(begin + 1 + int(local[:, 0].any()), frames))
+            groups.append(self.model.query_features(features, local[None].to(self.device)))
+            order.append(chosen)
+        points = groups[0]
+        for group in groups[1:]:
+            points = points.beside(group)
+        return points.select(torch.cat(order).argsort().to(self.device))
+
+    def _points_on(self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]) -> QueryFeatures:
+        """Features of points (x, y) on one frame."""
+        places = np.asarray(points, dtype=np.float32)
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
+        queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
+        asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))
+        return self.model.query_features(self._features([frame[None]], resolutions), asked[None].to(self.device))
+
+
+def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:
+    """Queries (t, x, y) as a float32 tensor.
+
+    Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the picture of (height, width) `size`.
+    """
+    try:
+        asked = np.array(queries, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"queries are not numbers ({error}); give (t, x, y) for each point") from error
+    if asked.ndim != 2 or asked.shape[1] != 3 or not len(asked):
+        raise BadInput(f"queries have shape {asked.shape}; give (n, 3), one or more points: t, x, y of each")
+    most = np.array([frames - 1, size[1], size[0]])
+    bad = ~(np.isfinite(asked) & (asked >= 0) & (asked <= most)).all(1)
+    if bad.any():
+        t, x, y = asked[number := int(bad.argmax())]
+        raise BadInput(
+            f"query {number} is t={t:g}, x={x:g}, y={y:g}; t must be in 0..{frames - 1}, x in 0..{size[1]}, y in 0..{size[0]}"
+        )
+    return torch.from_numpy(asked)
+
+
+def build(name: str, seed: int = 0) -> Tracker:
+    """A tracker of a known architecture with random weights, the same for the same seed.
+
+    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano. Raises BadInput for others.
+    """
+    if name not in ARCHITECTURES:
+        raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Tracker(Tapir(ARCHITECTURES[name]))
+
+
+def load(
+    name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Tracker:
+    """A tracker with weights: of a known name (`tapetum weights list`) or in a file.
+
+    Args:
+        name_or_path: `tapir-nano` comes with the package. A file may be ours (.safetensors) or a published checkpoint (.pt,
+            or .npy of JAX); a published one is taken to be causal if its name says so.
+        device: where to put it; None is the CPU.
+        dtype: of the weights, which is also that of most computation; None is float32. Positions stay float32.
+
+    Raises:
+        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    """
+    path, known = resolve(name_or_path)
+    causal = ARCHITECTURES[known.architecture].causal if known else None
+    return Tracker(weights.load(path, causal=causal)).to(device, dtype)
+
+
+def _resolutions(asked: Sequence[Size] | None, size: Size, config: TapirConfig) -> tuple[Size, ...]:
+    return tuple(asked or default_resolutions(size, config.initial_resolution))
+
+
+def _affordable(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:
+    """Frames whose float32 features fit in FEATURE_BYTES."""
+    cells = sum(height * width for height, width in {config.initial_resolution, *resolutions})
+    return max(LEAST_WINDOW, FEATURE_BYTES // (cells * (4 * config.hires_dim + 2 * config.lowres_dim) // 16))
+
+
+def _check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    frame = np.asarray(frame)
+    if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
+        raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
+    if size is not None and frame.shape[:2] != size:
+        raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start anew")
+    return frame

@@ -1,0 +1,102 @@
+"""A process that has imported torch, started no thread, and forks a trainer for each line '<folder> <workers>' on stdin.
+
+It answers with the trainer's process id at once, and with its exit code (or minus its signal) at its end. Tests kill trainers.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from tapetum.errors import TapetumError
+from tapetum.train import Task, TrainConfig, fit
+
+STEPS = 40
+CONFIG = TrainConfig(
+    steps=STEPS,
+    batch_size=8,
+    accumulation=2,
+    warmup_steps=5,
+    ema_decay=0.9,
+    weight_decay=0.1,
+    eval_every=15,
+    checkpoint_every=7,
+    keep_every=14,
+    threads=1,
+    tensorboard=False,
+)
+
+
+class Noise:
+    """Random vectors, drawn from three global generators. Where the file `fatal` lies, it kills its own process once."""
+
+    def __init__(self, fatal: Path):
+        self.fatal = fatal
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        if number > 100 and self.fatal.exists():
+            self.fatal.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.0005)
+        return {"x": torch.randn(8) + float(np.random.rand()) + random.random()}
+
+
+class Tiny(Task):
+    """A network with everything that can carry state: batch norm, dropout, noise in the loss."""
+
+    def __init__(self, fatal: Path):
+        self.fatal = fatal
+
+    def model(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 1))
+
+    def dataset(self) -> Noise:
+        return Noise(self.fatal)
+
+    def loss(self, model, batch, generator):
+        target = batch["x"].sum(1, keepdim=True) + 0.1 * torch.randn(len(batch["x"]), 1, generator=generator)
+        loss = (model(batch["x"]) - target).square().mean()
+        return loss, {"mean": batch["x"].mean()}
+
+    def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
+        return {"score": float(model(torch.randn(4, 8)).mean())}
+
+
+def nursery_main() -> None:
+    for request in sys.stdin:
+        out, workers = request.split()
+        pid = os.fork()
+        if pid == 0:
+            os.setpgrp()
+            trainer_main(Path(out), int(workers))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def trainer_main(out: Path, workers: int) -> None:
+    code = 1
+    try:
+        out.mkdir(exist_ok=True)
+        with (out / "stderr").open("a") as errors:
+            os.dup2(errors.fileno(), 2)
+        code = 0 if fit(Tiny(out / "fatal"), replace(CONFIG, workers=workers), out).state == "finished" else 3
+    except TapetumError as error:
+        print(error, file=sys.stderr, flush=True)
+        code = 2
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        (out / "ended").touch()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    nursery_main()
