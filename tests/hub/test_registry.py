@@ -35,7 +35,7 @@ def test_the_folder_of_weights_defaults_to_the_cache(tmp_path: Path, monkeypatch
 
 
 def test_the_bundled_file_belongs_inside_the_package() -> None:
-    assert location(KNOWN["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "data", "tapir-nano.safetensors")
+    assert location(KNOWN["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "bundled", "tapir-nano.safetensors")
 
 
 def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:

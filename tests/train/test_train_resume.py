@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,11 @@ import pytest
 STEPS = 40
 """Steps of the runs of nursery.py, which saves every 7."""
 SCRIPT = Path(__file__).with_name("nursery.py")
+
+
+def lines_in(out: Path) -> int:
+    log = out / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 class Nursery:
@@ -29,12 +34,12 @@ class Nursery:
     def _read(self) -> int:
         return int(self._process.stdout.readline())
 
-    def run(self, out: Path, workers: int, moment: Callable[[], bool] = lambda: False, group: bool = False) -> int:
-        """Trains; when `moment` comes, SIGKILL to the trainer, or SIGTERM to its group. Exit code, or -signal."""
-        print(out, workers, file=self._process.stdin, flush=True)
+    def run(self, out: Path, workers: int, at: int = STEPS, deadly: str = "-", group: bool = False) -> int:
+        """Trains; once the log has `at` lines, SIGKILL to the trainer, or SIGTERM to its group. Exit code, or -signal."""
+        print(out, workers, deadly, file=self._process.stdin, flush=True)
         pid = self._read()
-        while not (out / "ended").exists():
-            if moment():
+        while not (out / "ended").exists() and deadly == "-":
+            if at < STEPS and lines_in(out) >= at:
                 if group:
                     os.killpg(pid, signal.SIGTERM)
                 else:
@@ -68,11 +73,6 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in (out / "checkpoints" / f"step_{STEPS:08d}").glob("*.safetensors")}
 
 
-def lines_in(out: Path) -> int:
-    log = out / "log.jsonl"
-    return log.read_bytes().count(b"\n") if log.exists() else 0
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Path:
     """A run that nothing interrupts."""
@@ -88,32 +88,39 @@ def assert_same(out: Path, whole: Path) -> None:
     assert set(files_of(whole)) == {"model.safetensors", "ema.safetensors", "optimizer.safetensors"}
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(0, 4), (2, 1), (4, 1)])
+@pytest.mark.parametrize(("workers", "kills"), [(0, 3), (2, 1), (4, 1)])
 def test_killed_runs_end_bit_for_bit_alike(tmp_path: Path, nursery: Nursery, whole: Path, workers: int, kills: int) -> None:
     dice = random.Random(workers)
     for kill in range(kills):
-        at = (kill * STEPS + dice.randrange(STEPS)) // kills  # lines of the log, which each resume cuts back
-        assert nursery.run(tmp_path, workers, lambda at=at: lines_in(tmp_path) > at) == -signal.SIGKILL
+        at = 1 + (kill * STEPS + dice.randrange(STEPS // 2)) // kills
+        assert nursery.run(tmp_path, workers, at) == -signal.SIGKILL
     assert nursery.run(tmp_path, workers) == 0, (tmp_path / "stderr").read_text()
     assert_same(tmp_path, whole)
 
 
-def test_kills_during_a_save_leave_the_previous_checkpoint(tmp_path: Path, nursery: Nursery, whole: Path) -> None:
+def test_kills_at_every_stage_of_a_save_lose_nothing(tmp_path: Path, nursery: Nursery, whole: Path) -> None:
     folder = tmp_path / "checkpoints"
-    seen_half = False
-    for step in (14, 21, 28):
-        moment = (folder / f"tmp-step_{step:08d}").exists
-        assert nursery.run(tmp_path, 0, moment) == -signal.SIGKILL
-        seen_half |= moment()
-        assert (folder / f"step_{step - 7:08d}" / "manifest.json").exists()
-    assert seen_half, "no kill came in the middle of a save"
+    stages = [  # step of the save, where in it, the newest checkpoint after it
+        (7, "os.mkdir:tmp-step_00000007", None),
+        (7, "open:tmp-step_00000007/state.json", None),
+        (7, "os.rename:tmp-step_00000007", None),
+        (14, "open:tmp-step_00000014/manifest.json", 7),
+        (21, "os.rename:tmp-step_00000021", 14),
+        (28, "os.rename:checkpoints/step_00000007", 28),  # pruning, after the save
+        (28, "shutil.rmtree:tmp-old-step_00000014", 28),
+        (35, "open:tmp-step_00000035/optimizer.safetensors", 28),
+        (35, "os.rename:.ledger.json.tmp", 0),
+    ]
+    for _, deadly, _ in stages:
+        assert nursery.run(tmp_path, 0, deadly=deadly) == -signal.SIGKILL, deadly
+        print(sorted(f.name for f in folder.glob("*")))
     assert nursery.run(tmp_path, 0) == 0
     assert_same(tmp_path, whole)
     assert not list(folder.glob("tmp-*"))
 
 
 def test_sigterm_to_the_whole_group_saves_and_stops(tmp_path: Path, nursery: Nursery, whole: Path) -> None:
-    assert nursery.run(tmp_path, 2, lambda: lines_in(tmp_path) >= 3, group=True) == 3
+    assert nursery.run(tmp_path, 2, at=3, group=True) == 3
     stopped = max(int(f.name[5:]) for f in (tmp_path / "checkpoints").glob("step_*"))
     assert lines_in(tmp_path) == stopped < STEPS
     assert nursery.run(tmp_path, 0) == 0  # and with another number of workers

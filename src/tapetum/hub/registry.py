@@ -48,7 +48,7 @@ KNOWN = {
             summary="small TAPIR trained by this project on scenes; the default, for a laptop",
             paper="the network of arXiv 2306.08637 with a small config",
             licence="Apache-2.0",
-            file="tap/data/tapir-nano.safetensors",
+            file="tap/bundled/tapir-nano.safetensors",
             url=None,
         ),
         Weights(

@@ -31,8 +31,8 @@ def procedural(rng: np.random.Generator, size: int = 320) -> U8:
     falloff = rng.uniform(0.45, 0.85)
     octaves = [2, 5, 11, 23, 47, 95]
     height = sum(falloff**i * smooth_noise(rng, size, c, 3) for i, c in enumerate(octaves))
-    mix = rng.uniform(-1, 1, (3, 3)) + np.eye(3)
-    picture = np.asarray(height) @ mix * rng.uniform(25, 60) + rng.uniform(60, 195, 3)
+    mix = 0.3 * rng.uniform(-1, 1, (3, 3)) + np.array([[1.0, 1.0, 1.0], [0, 0, 0], [0, 0, 0]])  # mostly light and dark
+    picture = np.asarray(height) @ mix * rng.uniform(25, 60) + rng.uniform(60, 195) + rng.uniform(-45, 45, 3)
     y, x = np.mgrid[:size, :size] / size
     for _ in range(rng.integers(0, 3)):
         angle, step, phase = rng.uniform(0, np.pi), rng.uniform(6, 30), rng.uniform(0, 1, 2)
@@ -43,7 +43,7 @@ def procedural(rng: np.random.Generator, size: int = 320) -> U8:
             1: (u % 1 < 0.5) ^ (v % 1 < 0.5),
             2: (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.1,
         }[int(rng.integers(3))]
-        picture = picture + mask[..., None] * rng.uniform(-90, 90, 3)
+        picture = picture + mask[..., None] * (rng.uniform(-70, 70) + rng.uniform(-30, 30, 3))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 

@@ -52,7 +52,7 @@ class TapNano:
     model: TapirConfig = NANO
     phases: tuple[Phase, ...] = (
         Phase(name="1-small", size=128, steps=1000, batch_size=4, lr=1e-3, clips=1000, points=48, iterations=2),
-        Phase(name="2-full", size=256, steps=2400, batch_size=2, lr=6e-4, clips=2400, points=64),
+        Phase(name="2-full", size=256, steps=2000, batch_size=2, lr=6e-4, clips=2400, points=64),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
