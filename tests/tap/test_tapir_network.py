@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from tapetum.blocks.sampling import sample_video, scale_xy
 from tapetum.errors import BadInput
+from tapetum.tap import correlation
 from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
 from tapetum.tap.correlation import local_correlation
 from tapetum.tap.losses import tracking_losses
@@ -52,20 +53,22 @@ def same(a, b, atol=1e-4):
 def test_local_correlation_samples_non_square_maps_rightly(size):
     g = torch.Generator().manual_seed(0)
     height, width = size
-    maps = torch.randn(2, 3, 5, height, width, generator=g)
+    maps = torch.randn(2, 3, height, width, 5, generator=g)
     query = torch.randn(2, 4, 3, 5, generator=g)
     centre = torch.rand(2, 4, 3, 2, generator=g) * torch.tensor([width + 8.0, height + 8.0]) - 4  # some outside
     ours = local_correlation(query, maps, centre)
     y, x = torch.meshgrid(torch.arange(-3, 4), torch.arange(-3, 4), indexing="ij")
     places = centre[..., None, :] + torch.stack([x, y], -1).reshape(49, 2)
     grid = places.permute(0, 2, 1, 3, 4).flatten(0, 1) / torch.tensor([width, height]) * 2 - 1
-    samples = F.grid_sample(maps.flatten(0, 1), grid, align_corners=False).unflatten(0, (2, 3))  # b t c n 49
+    samples = F.grid_sample(maps.flatten(0, 1).permute(0, 3, 1, 2), grid, align_corners=False).unflatten(
+        0, (2, 3)
+    )  # b t c n 49
     torch.testing.assert_close(ours, torch.einsum("bntc,btcns->bnts", query, samples), atol=1e-5, rtol=1e-4)
 
 
 def test_local_correlation_reads_the_cell_at_its_centre():
-    maps = torch.zeros(1, 1, 1, 6, 10)
-    maps[0, 0, 0, 4, 8] = 1
+    maps = torch.zeros(1, 1, 6, 10, 1)
+    maps[0, 0, 4, 8] = 1
     out = local_correlation(torch.ones(1, 1, 1, 1), maps, torch.tensor([8.5, 4.5]).view(1, 1, 1, 2))
     assert out[0, 0, 0].argmax() == 24
     assert out[0, 0, 0, 24] == 1
@@ -73,7 +76,7 @@ def test_local_correlation_reads_the_cell_at_its_centre():
 
 def test_local_correlation_passes_gradients_to_maps_queries_and_positions():
     g = torch.Generator().manual_seed(0)
-    maps = torch.randn(1, 2, 3, 5, 6, generator=g, dtype=torch.float64, requires_grad=True)
+    maps = torch.randn(1, 2, 5, 6, 3, generator=g, dtype=torch.float64, requires_grad=True)
     query = torch.randn(1, 2, 1, 3, generator=g, dtype=torch.float64, requires_grad=True)
     centre = torch.tensor([[1.3, 2.2], [5.9, 0.4]]).view(1, 2, 1, 2).repeat(1, 1, 2, 1).requires_grad_()
     local_correlation(query, maps, centre).square().sum().backward()
@@ -86,15 +89,31 @@ def test_local_correlation_passes_gradients_to_maps_queries_and_positions():
     assert centre.grad[..., 0].sum().item() == pytest.approx((up - down).item() / (2 * step), rel=2e-2)
 
 
+def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 5, 40, 50, 3, generator=g), torch.randn(2, 4, 5, 3, generator=g)
+    centre = torch.rand(2, 4, 5, 2, generator=g) * 60 - 5
+    results = []
+    for few, at_a_time in ((0, 1), (0, 700), (10**6, 1)):
+        monkeypatch.setattr(correlation, "FEW_CELLS_TO_LEARN", few)
+        monkeypatch.setattr(correlation, "PICKED_AT_A_TIME", at_a_time)
+        maps, query = (tensor.clone().requires_grad_() for tensor in start)
+        out = local_correlation(query, maps, centre)
+        out.square().sum().backward()
+        results.append((out, maps.grad, query.grad))
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(5, 9), (9, 5)])
 def test_query_sampling_on_non_square_maps(size):
     g = torch.Generator().manual_seed(0)
     height, width = size
-    maps = torch.randn(2, 4, 3, height, width, generator=g)
+    maps = torch.randn(2, 4, height, width, 3, generator=g)
     points = torch.rand(2, 6, 3, generator=g) * torch.tensor([3.0, width, height])
     grid = (points + torch.tensor([0.5, 0, 0])) / torch.tensor([4, width, height]) * 2 - 1
     grid = torch.stack([grid[..., 1], grid[..., 2], grid[..., 0]], -1)[:, None, None]  # grid_sample wants x, y, t
-    wanted = F.grid_sample(maps.permute(0, 2, 1, 3, 4), grid, padding_mode="border", align_corners=False)
+    wanted = F.grid_sample(maps.permute(0, 4, 1, 2, 3), grid, padding_mode="border", align_corners=False)
     wanted = wanted[:, :, 0, 0].transpose(1, 2)
     before = points.clone()
     torch.testing.assert_close(sample_video(maps, points), wanted, atol=1e-5, rtol=1e-5)
@@ -105,8 +124,8 @@ def test_refinement_above_the_size_of_the_video_is_not_ignored():
     model, (video, queries) = tiny(), random_case()
     small = model.features(video, [(64, 64)])
     large = model.features(video, [(128, 128)])
-    assert large.pyramids[0][0].shape[-2:] == (32, 32)
-    assert small.pyramids[0][0].shape[-2:] == (16, 16)
+    assert large.pyramids[0][0].shape[2:4] == (32, 32)
+    assert small.pyramids[0][0].shape[2:4] == (16, 16)
     with torch.no_grad():
         tracks = [model(video, queries, refinement_resolutions=[(side, side)]).tracks for side in (64, 128)]
     assert (tracks[0] - tracks[1]).abs().max() > 1e-2

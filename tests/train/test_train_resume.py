@@ -100,20 +100,19 @@ def test_killed_runs_end_bit_for_bit_alike(tmp_path: Path, nursery: Nursery, who
 
 def test_kills_at_every_stage_of_a_save_lose_nothing(tmp_path: Path, nursery: Nursery, whole: Path) -> None:
     folder = tmp_path / "checkpoints"
-    stages = [  # step of the save, where in it, the newest checkpoint after it
-        (7, "os.mkdir:tmp-step_00000007", None),
-        (7, "open:tmp-step_00000007/state.json", None),
-        (7, "os.rename:tmp-step_00000007", None),
-        (14, "open:tmp-step_00000014/manifest.json", 7),
-        (21, "os.rename:tmp-step_00000021", 14),
-        (28, "os.rename:checkpoints/step_00000007", 28),  # pruning, after the save
-        (28, "shutil.rmtree:tmp-old-step_00000014", 28),
-        (35, "open:tmp-step_00000035/optimizer.safetensors", 28),
-        (35, "os.rename:.ledger.json.tmp", 0),
+    stages = [  # where in a save the trainer dies, and the checkpoints it leaves
+        ("os.mkdir:tmp-step_00000007", []),
+        ("open:tmp-step_00000007/state.json", []),
+        ("os.rename:tmp-step_00000007", []),
+        ("open:tmp-step_00000014/manifest.json", [7]),
+        ("os.rename:tmp-step_00000021", [7, 14]),
+        ("os.rename:checkpoints/step_00000007", [7, 14, 21]),  # pruning
+        ("shutil.rmtree:tmp-old-step_00000007", [14, 21, 28]),
+        ("os.rename:.ledger.json.tmp", [14, 28, 35]),
     ]
-    for _, deadly, _ in stages:
+    for deadly, left in stages:
         assert nursery.run(tmp_path, 0, deadly=deadly) == -signal.SIGKILL, deadly
-        print(sorted(f.name for f in folder.glob("*")))
+        assert sorted(int(f.name[5:]) for f in folder.glob("step_*")) == left, deadly
     assert nursery.run(tmp_path, 0) == 0
     assert_same(tmp_path, whole)
     assert not list(folder.glob("tmp-*"))

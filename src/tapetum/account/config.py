@@ -14,13 +14,13 @@ class LedgerConfig:
     """auto: the machine's own meters (RAPL for the CPU, NVML for GPUs) where they can be read, else an estimate;
     codecarbon: that package measures, if it is installed; estimate: CPU seconds times watts_per_core, always."""
     watts_per_core: float = 10.0
-    """Watts of one busy core with its share of memory and fans: a 2-socket server of 64 cores draws about 600 W at the
-    wall, a laptop of 4 cores about 40 W, both near 10 W a core. An estimate within a factor of two."""
+    """Watts of one busy core with its share of memory and fans. A round guess for servers and laptops alike, from no
+    measurement of ours: take it as right within a factor of two, or set your own."""
     watts_per_gpu: float = 400.0
     """Watts of a busy GPU, where one is used and NVML can't be read."""
     grams_co2_per_kwh: float = 480.0
-    """Carbon intensity of the electricity: the world's average in 2023 (Ember, Global Electricity Review 2024). Typical
-    grids: France 56, United Kingdom 240, United States 370, Germany 380, India 710."""
+    """Carbon intensity of the electricity: the world's average in 2023 (Ember, Global Electricity Review 2024). Other
+    grids, roughly: France 60, United Kingdom 240, United States 370, Germany 380, India 710."""
 
     def __post_init__(self) -> None:
         for name in ("watts_per_core", "watts_per_gpu", "grams_co2_per_kwh"):

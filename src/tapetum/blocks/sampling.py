@@ -32,13 +32,13 @@ def resize_frames(
     return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
-def sample_video(maps: Float[Tensor, "b t c h w"], points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n c"]:
+def sample_video(maps: Float[Tensor, "b t h w c"], points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n c"]:
     """Trilinear sample of `maps` at points (t, x, y); x and y in raster coordinates of the maps, t in frames.
 
     Whole t is exactly that frame. Outside of the maps the nearest border value counts (TAPIR, section 3.1, takes the
     features of a query this way). The result is float32 whatever the precision of the maps.
     """
-    frames, _, height, width = maps.shape[1:]
+    frames, height, width = maps.shape[1:4]
     last = torch.tensor([frames - 1, width - 1, height - 1], device=points.device)
     index = points.float() - torch.tensor([0.0, 0.5, 0.5], device=points.device)
     index = torch.minimum(index.clamp(min=0), last)
@@ -46,11 +46,10 @@ def sample_video(maps: Float[Tensor, "b t c h w"], points: Float[Tensor, "b n 3"
     fraction = index - low
     low = low.long()
     batch = torch.arange(maps.shape[0], device=points.device)[:, None]
-    by_cell = maps.permute(0, 1, 3, 4, 2)
     total = torch.zeros(())
     for corner in product((0, 1), repeat=3):
         step = torch.tensor(corner, device=points.device)
         t, x, y = torch.minimum(low + step, last).unbind(-1)
         weight = torch.where(step.bool(), fraction, 1 - fraction).prod(-1, keepdim=True)
-        total = total + weight * by_cell[batch, t, y, x].float()
+        total = total + weight * maps[batch, t, y, x].float()
     return total

@@ -9,23 +9,47 @@ and takes dot products. A dot product is linear, so here the products with whole
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 RADIUS = 3
 """Cells on each side: neighbourhoods are 7x7."""
+FEW_CELLS = 32 * 32
+"""Maps of so few cells are multiplied as a whole, which is faster than picking cells."""
+FEW_CELLS_TO_LEARN = 64 * 64
+"""The same where gradients flow to the map: those of picked cells are slow to add up."""
+PICKED_AT_A_TIME = 1 << 22
+"""Numbers picked from a map at a time, which bounds memory."""
 
 
-def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t n h*w"]:
+def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t n h*w"]:
     """Dot products of every query vector with every cell of its frame."""
     batch, frames = maps.shape[:2]
     vectors = query.to(maps.dtype).transpose(1, 2).expand(-1, frames, -1, -1)
-    return torch.bmm(vectors.flatten(0, 1), maps.flatten(0, 1).flatten(2)).unflatten(0, (batch, frames))
+    cells = maps.flatten(0, 1).flatten(1, 2)
+    return torch.bmm(vectors.flatten(0, 1), cells.mT).unflatten(0, (batch, frames))
+
+
+def picked_correlations(
+    query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"], place: Int[Tensor, "b t n k"]
+) -> Float[Tensor, "b t n k"]:
+    """Dot products of every query vector with the cells `place` (numbers in row order) of its frame."""
+    batch, frames, count, picks = place.shape
+    channels = maps.shape[-1]
+    vectors = query.to(maps.dtype).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
+    cells = maps.flatten(0, 1).flatten(1, 2)
+    step = max(1, PICKED_AT_A_TIME // (count * picks * channels))
+    parts = []
+    for some, at, to in zip(cells.split(step), place.flatten(0, 1).split(step), vectors.split(step), strict=True):
+        first = torch.arange(len(some), device=place.device)[:, None, None] * some.shape[1]
+        rows = some.flatten(0, 1).index_select(0, (at + first).flatten()).view(-1, picks, channels)
+        parts.append(torch.bmm(rows, to.reshape(-1, channels, 1)))
+    return torch.cat(parts).view(batch, frames, count, picks)
 
 
 def local_correlation(
     query: Float[Tensor, "b n #t c"],
-    maps: Float[Tensor, "b t c h w"],
+    maps: Float[Tensor, "b t h w c"],
     centre: Float[Tensor, "b n t 2"],
 ) -> Float[Tensor, "b n t 49"]:
     """Dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
@@ -33,7 +57,7 @@ def local_correlation(
     `centre` is (x, y) in raster coordinates of the map; the order is row by row (dy outer, dx inner). Cells outside of the
     map count as zero. The result is float32.
     """
-    height, width = maps.shape[-2:]
+    height, width = maps.shape[2:4]
     size = torch.tensor([width, height], device=centre.device)
     index = centre.float().transpose(1, 2) - 0.5
     index = torch.minimum(index.clamp(min=-RADIUS - 2.0), size + RADIUS + 1.0)
@@ -44,7 +68,11 @@ def local_correlation(
     inside = (cells >= 0) & (cells < size[:, None])
     column, row = cells.clamp(min=0).minimum(size[:, None] - 1).unbind(-2)
     place = (row[..., :, None] * width + column[..., None, :]).flatten(-2)
-    products = all_correlations(query, maps).gather(-1, place).float().unflatten(-1, (len(reach), len(reach)))
+    if height * width <= (FEW_CELLS_TO_LEARN if maps.requires_grad else FEW_CELLS):
+        products = all_correlations(query, maps).gather(-1, place)
+    else:
+        products = picked_correlations(query, maps, place)
+    products = products.float().unflatten(-1, (len(reach), len(reach)))
     products = products * (inside[..., 1, :, None] & inside[..., 0, None, :])
     right, down = fraction[..., None, 0, :], fraction[..., None, 1, :]
     blended = torch.lerp(products[..., :-1], products[..., 1:], right)

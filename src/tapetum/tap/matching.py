@@ -57,10 +57,10 @@ class Matching(nn.Module):
         self.occlusion_out = nn.Linear(hidden, 2)
 
     def forward(
-        self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t c h w"]
+        self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
     ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"]]:
         """Positions are (x, y) in raster coordinates of the maps."""
-        batch, frames, _, height, width = maps.shape
+        batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
         cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
         trunk = F.relu(self.trunk(cost))

@@ -62,13 +62,13 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
     return [(between(height, base_height, i), between(width, base_width, i)) for i in range(count)]
 
 
-def places_of(queries: Float[Tensor, "b n 3"], frames: int) -> Float[Tensor, "b n t 2"]:
-    """The place of each query (t, x, y) at the frame nearest to its t, and NaN at all others.
+def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
+    """The place of each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
 
     >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
     [[nan, nan], [5.0, 6.0], [nan, nan]]
     """
-    is_query = queries[..., :1].round() == torch.arange(frames, device=queries.device)
+    is_query = queries[..., :1].round() == torch.arange(begin, begin + frames, device=queries.device)
     return torch.where(is_query[..., None], queries[:, :, None, 1:].float(), torch.nan)
 
 
@@ -122,20 +122,17 @@ class Tapir(nn.Module):
                 raise BadInput(f"resolution {size[0]}x{size[1]}: both sides must be multiples of 8 and at least {least}")
             resized = resize_frames(pictures, size, self.config.antialias)
             pair = backbone_in_chunks(self.backbone, resized, frame_chunk)
-            maps[size] = [part.unflatten(0, (batch, frames)) for part in pair]
-        pyramids = []
-        for size in resolutions:
-            pyramid = list(maps[size])
+            pyramid = list(pair)
             for _ in range(self.config.pyramid_level):
-                pyramid.append(F.avg_pool2d(pyramid[-1].flatten(0, 1), 2).unflatten(0, (batch, frames)))
-            pyramids.append(tuple(pyramid))
-        return Features((height, width), resolutions, maps[base][1], tuple(pyramids))
+                pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+            maps[size] = tuple(part.permute(0, 2, 3, 1).contiguous().unflatten(0, (batch, frames)) for part in pyramid)
+        return Features((height, width), resolutions, maps[base][1], tuple(maps[size] for size in resolutions))
 
     def query_features(self, features: Features, queries: Float[Tensor, "b n 3"]) -> QueryFeatures:
         """Features at `queries`, (t, x, y) in raster pixels of the video of `features`."""
 
         def sample(maps: Tensor) -> Tensor:
-            place = scale_xy(queries[..., 1:].float(), features.video_size, (maps.shape[-2], maps.shape[-1]))
+            place = scale_xy(queries[..., 1:].float(), features.video_size, (maps.shape[2], maps.shape[3]))
             return sample_video(maps, torch.cat([queries[..., :1].float(), place], -1))
 
         levels = tuple((sample(pyramid[0]), sample(pyramid[1])) for pyramid in features.pyramids)
@@ -203,7 +200,7 @@ class Tapir(nn.Module):
         base, maps = self.config.initial_resolution, features.initial
         parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
         place, occlusion, expected_dist = (torch.cat(part, 2) for part in zip(*parts, strict=True))
-        place = scale_xy(place, (maps.shape[-2], maps.shape[-1]), base)
+        place = scale_xy(place, (maps.shape[2], maps.shape[3]), base)
         if known is not None:
             known = scale_xy(known.float(), features.video_size, base)
             place = torch.where(known.isnan(), place, known)
@@ -222,7 +219,7 @@ class Tapir(nn.Module):
         batch, count, frames = now.occlusion.shape
         hires, lowres = vectors.split([self.config.hires_dim, self.config.lowres_dim], -1)
         correlations = [
-            local_correlation(hires if i == 0 else lowres, maps, scale_xy(now.tracks, base, (maps.shape[-2], maps.shape[-1])))
+            local_correlation(hires if i == 0 else lowres, maps, scale_xy(now.tracks, base, (maps.shape[2], maps.shape[3])))
             for i, maps in enumerate(pyramid)
         ]
         # The mixer has two slots for the position; the published weights were trained with zeros there.

@@ -8,6 +8,7 @@ is a few clips of about 64 points; gradients are clipped; weights are averaged.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ class Phase:
     """Height and width in pixels of the clips shown."""
     steps: int
     batch_size: int
+    micro_batch: int
+    """Clips that one process works on at a time; batch_size must divide by it and by the processes."""
     lr: float
     clips: int
     """Different scenes; each is shown several times, altered."""
@@ -51,8 +54,8 @@ class TapNano:
 
     model: TapirConfig = NANO
     phases: tuple[Phase, ...] = (
-        Phase(name="1-small", size=128, steps=1000, batch_size=4, lr=1e-3, clips=1000, points=48, iterations=2),
-        Phase(name="2-full", size=256, steps=2000, batch_size=2, lr=6e-4, clips=2400, points=64),
+        Phase(name="1-small", size=128, steps=1000, batch_size=4, micro_batch=2, lr=1e-3, clips=1000, points=48, iterations=2),
+        Phase(name="2-full", size=256, steps=2400, batch_size=2, micro_batch=1, lr=6e-4, clips=2400, points=64),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
@@ -131,7 +134,8 @@ class TrackTask(Task):
         """All that decides what is learned."""
         run = {k: v for k, v in asdict(self.run).items() if k not in ("phases", "cache", "checks")}
         run["textures"] = run["textures"] and Path(run["textures"]).name
-        return json.loads(json.dumps({"run": run, "phase": asdict(self.phase)}))
+        phase = {k: v for k, v in asdict(self.phase).items() if k != "micro_batch"}
+        return json.loads(json.dumps({"run": run, "phase": phase}))
 
 
 def tap_nano(
@@ -152,6 +156,7 @@ def tap_nano(
         config = TrainConfig(
             steps=phase.steps,
             batch_size=phase.batch_size,
+            accumulation=max(1, phase.batch_size // (phase.micro_batch * int(os.environ.get("WORLD_SIZE", "1")))),
             seed=run.seed,
             lr=phase.lr,
             final_lr=phase.lr / 100,

@@ -21,8 +21,8 @@ from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
 from tapetum.tap.model import Tapir, default_resolutions
 from tapetum.tap.tracks import Tracks
 from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.tap.windows import FeaturesOf, Sweep, plan
-from tapetum.video import open_video
+from tapetum.tap.windows import FeaturesOf, plan, track_in_windows
+from tapetum.video import Video, open_video
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
 """Configs by the name that `build` takes."""
@@ -118,22 +118,19 @@ class Tracker:
         if window < 1 or not 0 <= overlap < window or (overlap == 0 and not self.model.config.causal and window < frames):
             raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
 
-        def computed(begin: int, end: int) -> Features:
-            parts = [video[i : min(i + frame_chunk, end)] for i in range(begin, end, frame_chunk)]
-            return self._features(parts, resolutions)
-
-        features_of: FeaturesOf = computed
+        features_of = self._features_of(video, resolutions, frame_chunk, progress)
         windows = plan(frames, window, 0 if self.model.config.causal else overlap)
         if len(windows) == 1:
-            everything = computed(0, frames)
+            everything = features_of(0, frames)
             features_of = everything.frames
             points = self.model.query_features(everything, asked[None].to(self.device))
         else:
-            points = self._points(features_of, asked, frames)
-        sweep = Sweep(self.model, points, asked, query_chunk, frame_chunk)
-        found = sweep.run(features_of, windows, lambda seen: progress(seen, frames) if progress else None)
-        confidence = found.confidence.numpy()
-        return Tracks(xy=found.xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
+            points = self._points(self._features_of(video, resolutions, frame_chunk, None), asked, frames)
+        xy, confidence = track_in_windows(
+            self.model, features_of, points, asked, windows, query_chunk=query_chunk, frame_chunk=frame_chunk
+        )
+        confidence = confidence.numpy()
+        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
 
     @torch.inference_mode()
     def start(
@@ -166,7 +163,7 @@ class Tracker:
         Frame by frame gives what the causal network gives for the whole clip. Raises BadInput for a frame of another size.
         """
         frame = _check_frame(frame, stream.size)
-        features = self._features([frame[None]], stream.resolutions)
+        features = self._features(frame[None], stream.resolutions)
         out = self.model.trajectories(features, stream.points, state=stream.mixer, keep_state=True)
         confidence = out.confidence[0, :, 0].cpu().numpy()
         seen = Seen(out.tracks[0, :, 0].float().cpu().numpy(), confidence > 0.5, confidence)
@@ -193,14 +190,29 @@ class Tracker:
         mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
         return replace(stream, points=stream.points.select(chosen), mixer=mixer)
 
-    def _features(self, parts: list[UInt8[np.ndarray, "t h w 3"]], resolutions: tuple[Size, ...]) -> Features:
-        features = None
-        for part in parts:
-            pictures = torch.from_numpy(part).to(self.device).float().div(127.5).sub(1)[None]
-            more = self.model.features(pictures, resolutions)
-            features = more if features is None else features.then(more)
-        assert features is not None
-        return features
+    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
+        pictures = torch.from_numpy(frames).to(self.device).float().div(127.5).sub(1)
+        return self.model.features(pictures[None], resolutions)
+
+    def _features_of(
+        self,
+        video: Video,
+        resolutions: tuple[Size, ...],
+        chunk: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> FeaturesOf:
+        """A function that gives the features of frames begin..end-1, read `chunk` frames at a time."""
+
+        def features_of(begin: int, end: int) -> Features:
+            parts = []
+            for first in range(begin, end, chunk):
+                last = min(first + chunk, end)
+                parts.append(self._features(video[first:last], resolutions))
+                if progress:
+                    progress(last, len(video))
+            return parts[0].then(*parts[1:])
+
+        return features_of
 
     def _points(self, features_of: FeaturesOf, queries: Float[Tensor, "n 3"], frames: int) -> QueryFeatures:
         """Features of all queries, read from their own frames only."""
@@ -224,7 +236,7 @@ class Tracker:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
         queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
         asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))
-        return self.model.query_features(self._features([frame[None]], resolutions), asked[None].to(self.device))
+        return self.model.query_features(self._features(frame[None], resolutions), asked[None].to(self.device))
 
 
 def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:

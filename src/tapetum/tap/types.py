@@ -22,9 +22,9 @@ class Features:
     """Height and width of the video in pixels: the raster of queries and tracks."""
     resolutions: tuple[Size, ...]
     """Height and width of each refinement."""
-    initial: Float[Tensor, "b t c h w"]
+    initial: Float[Tensor, "b t h w c"]
     """The stride-8 maps at the initial resolution, for matching."""
-    pyramids: tuple[tuple[Float[Tensor, "b t c h w"], ...], ...]
+    pyramids: tuple[tuple[Float[Tensor, "b t h w c"], ...], ...]
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
     def frames(self, begin: int, end: int) -> "Features":
@@ -32,13 +32,17 @@ class Features:
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
-    def then(self, other: "Features") -> "Features":
-        """These frames, then those of `other`."""
+    def then(self, *others: "Features") -> "Features":
+        """These frames, then those of the others."""
+        if not others:
+            return self
+        every = (self, *others)
         pyramids = tuple(
-            tuple(torch.cat(pair, 1) for pair in zip(*both, strict=True))
-            for both in zip(self.pyramids, other.pyramids, strict=True)
+            tuple(torch.cat(maps, 1) for maps in zip(*level, strict=True))
+            for level in zip(*(features.pyramids for features in every), strict=True)
         )
-        return Features(self.video_size, self.resolutions, torch.cat([self.initial, other.initial], 1), pyramids)
+        initial = torch.cat([features.initial for features in every], 1)
+        return Features(self.video_size, self.resolutions, initial, pyramids)
 
 
 @dataclass(frozen=True)

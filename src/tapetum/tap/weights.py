@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tapetum.errors import BadInput
@@ -153,7 +153,7 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
     """
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, {"format": "pt", "tapir_config": json.dumps(asdict(model.config))})
+        temporary.write_bytes(to_bytes(tensors, {"format": "pt", "tapir_config": json.dumps(asdict(model.config))}))
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:

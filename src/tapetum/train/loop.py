@@ -99,8 +99,8 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                shared = self.world.mean({"stop": wish.now(), "cpu": stream.cpu_seconds, **record["metrics"]})
-                stop, cpu_seconds = shared.pop("stop") > 0, shared.pop("cpu") * self.world.size
+                shared = self.world.mean({"/stop": wish.now(), "/cpu": stream.cpu_seconds, **record["metrics"]})
+                stop, cpu_seconds = shared.pop("/stop") > 0, shared.pop("/cpu") * self.world.size
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
                 rate = config.batch_size / (time.perf_counter() - began)

@@ -32,7 +32,8 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Mean loss over one micro-batch, and numbers to log.
 
-        `generator` lives on the model's device and is seeded by the numbers of the samples in the batch.
+        `generator` lives on the model's device and is seeded by the numbers of the samples in the batch. The first
+        micro-batch of a run is computed once more than it is learnt from, to count its FLOPs.
         """
         ...
 
