@@ -2,7 +2,7 @@
 
 `torch.nn.InstanceNorm2d` on a CPU copies channels-last pictures to channels-first and back, which costs more than the
 convolutions of a small network. A group norm with one channel a group is the same function and has a channels-last kernel; its
-backward kernel is slow, so that one is written out here as dx = a*dy + b*x + c with numbers a, b, c for each picture and channel.
+backward kernel is slow, so that one is written out as dx = a*dy + b*x + c with numbers a, b, c for each picture and channel.
 """
 
 from typing import Any

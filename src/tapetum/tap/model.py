@@ -136,7 +136,7 @@ class Tapir(nn.Module):
             return sample_video(maps, torch.cat([queries[..., :1].float(), place], -1))
 
         levels = tuple((sample(pyramid[0]), sample(pyramid[1])) for pyramid in features.pyramids)
-        shared = features.pyramids[0][1] is features.initial
+        shared = features.resolutions[0] == self.config.initial_resolution
         return QueryFeatures(levels[0][1] if shared else sample(features.initial), levels)
 
     def trajectories(

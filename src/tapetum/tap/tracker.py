@@ -21,8 +21,8 @@ from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
 from tapetum.tap.model import Tapir, default_resolutions
 from tapetum.tap.tracks import Tracks
 from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.tap.windows import FeaturesOf, plan, track_in_windows
-from tapetum.video import Video, open_video
+from tapetum.tap.windows import FeaturesOf, Reel, plan, track_in_windows
+from tapetum.video import open_video
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
 """Configs by the name that `build` takes."""
@@ -118,16 +118,19 @@ class Tracker:
         if window < 1 or not 0 <= overlap < window or (overlap == 0 and not self.model.config.causal and window < frames):
             raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
 
-        features_of = self._features_of(video, resolutions, frame_chunk, progress)
+        def features_of(begin: int, end: int) -> Features:
+            if progress:
+                progress(end, frames)
+            return self._features(video[begin:end], resolutions)
+
         windows = plan(frames, window, 0 if self.model.config.causal else overlap)
+        reel = Reel(features_of, frame_chunk, min(window, frames))
         if len(windows) == 1:
-            everything = features_of(0, frames)
-            features_of = everything.frames
-            points = self.model.query_features(everything, asked[None].to(self.device))
+            points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
         else:
-            points = self._points(self._features_of(video, resolutions, frame_chunk, None), asked, frames)
+            points = self._points(lambda begin, end: self._features(video[begin:end], resolutions), asked, frames)
         xy, confidence = track_in_windows(
-            self.model, features_of, points, asked, windows, query_chunk=query_chunk, frame_chunk=frame_chunk
+            self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=frame_chunk
         )
         confidence = confidence.numpy()
         return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
@@ -193,26 +196,6 @@ class Tracker:
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
         pictures = torch.from_numpy(frames).to(self.device).float().div(127.5).sub(1)
         return self.model.features(pictures[None], resolutions)
-
-    def _features_of(
-        self,
-        video: Video,
-        resolutions: tuple[Size, ...],
-        chunk: int,
-        progress: Callable[[int, int], None] | None,
-    ) -> FeaturesOf:
-        """A function that gives the features of frames begin..end-1, read `chunk` frames at a time."""
-
-        def features_of(begin: int, end: int) -> Features:
-            parts = []
-            for first in range(begin, end, chunk):
-                last = min(first + chunk, end)
-                parts.append(self._features(video[first:last], resolutions))
-                if progress:
-                    progress(last, len(video))
-            return parts[0].then(*parts[1:])
-
-        return features_of
 
     def _points(self, features_of: FeaturesOf, queries: Float[Tensor, "n 3"], frames: int) -> QueryFeatures:
         """Features of all queries, read from their own frames only."""

@@ -32,17 +32,17 @@ class Features:
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
-    def then(self, *others: "Features") -> "Features":
-        """These frames, then those of the others."""
-        if not others:
-            return self
-        every = (self, *others)
-        pyramids = tuple(
-            tuple(torch.cat(maps, 1) for maps in zip(*level, strict=True))
-            for level in zip(*(features.pyramids for features in every), strict=True)
-        )
-        initial = torch.cat([features.initial for features in every], 1)
-        return Features(self.video_size, self.resolutions, initial, pyramids)
+    def blank(self, frames: int) -> "Features":
+        """Room for the features of so many frames of the same video; maps that are one here are one there."""
+        room = {id(maps): maps.new_empty(maps.shape[0], frames, *maps.shape[2:]) for maps in self.maps}
+        pyramids = tuple(tuple(room[id(maps)] for maps in pyramid) for pyramid in self.pyramids)
+        return Features(self.video_size, self.resolutions, room[id(self.initial)], pyramids)
+
+    @property
+    def maps(self) -> tuple[Float[Tensor, "b t h w c"], ...]:
+        """All different maps."""
+        every = (self.initial, *(maps for pyramid in self.pyramids for maps in pyramid))
+        return tuple({id(maps): maps for maps in every}.values())
 
 
 @dataclass(frozen=True)

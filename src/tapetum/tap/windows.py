@@ -16,7 +16,7 @@ in its frame. On synthetic clips of 96 frames that scored a little worse, while 
 the same as one pass over the clip.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +27,7 @@ from tapetum.tap.model import Tapir, places_of
 from tapetum.tap.types import Features, QueryFeatures
 
 FeaturesOf = Callable[[int, int], Features]
-"""Features of frames begin..end-1 of a video."""
+"""Computes the features of frames begin..end-1 of a video."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,36 @@ def plan(frames: int, window: int, overlap: int) -> list[Window]:
     return [Window(*bounds) for bounds in zip(begins, ends, cuts, strict=True)]
 
 
-def features_in_order(features_of: FeaturesOf, windows: list[Window]) -> Iterator[Features]:
-    """Features of every window; those of a frame are computed once and dropped after its last window."""
-    held, begin, end = None, 0, 0
-    for window in windows:
-        if held is None or window.begin >= end:
-            held = features_of(window.begin, window.end)
-        else:
-            held = held.frames(window.begin - begin, end - begin).then(features_of(end, window.end))
-        begin, end = window.begin, window.end
-        yield held
+class Reel:
+    """Features of a stretch of a video that moves on, in one piece of memory that is used again and again."""
+
+    def __init__(self, features_of: FeaturesOf, chunk: int, room: int):
+        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `room` frames long."""
+        self._features_of, self._chunk, self._room = features_of, chunk, room
+        self._held: Features | None = None
+        self._begin = self._end = 0
+
+    def show(self, begin: int, end: int) -> Features:
+        """Features of frames begin..end-1, where begin never falls. They last until the next call."""
+        kept = max(0, self._end - begin)
+        if self._held is not None and kept and begin > self._begin:
+            for maps in self._held.maps:
+                maps[:, :kept] = maps[:, begin - self._begin : self._end - self._begin].clone()
+        for first in range(begin + kept, end, self._chunk):
+            last = min(first + self._chunk, end)
+            part = self._features_of(first, last)
+            if self._held is None:
+                self._held = part.blank(self._room)
+            for maps, new in zip(self._held.maps, part.maps, strict=True):
+                maps[:, first - begin : last - begin] = new
+        assert self._held is not None
+        self._begin, self._end = begin, end
+        return self._held.frames(0, end - begin)
 
 
 def track_in_windows(
     model: Tapir,
-    features_of: FeaturesOf,
+    reel: Reel,
     points: QueryFeatures,
     queries: Float[Tensor, "n 3"],
     windows: list[Window],
@@ -88,9 +103,9 @@ def track_in_windows(
     frames = windows[-1].end
     xy, confidence = torch.empty(len(queries), frames, 2), torch.empty(len(queries), frames)
     state, asked = None, queries[None].to(points.initial.device)
-    for window, features in zip(windows, features_in_order(features_of, windows), strict=True):
+    for window in windows:
         out = model.trajectories(
-            features,
+            reel.show(window.begin, window.end),
             points,
             places_of(asked, window.end - window.begin, window.begin),
             query_chunk=query_chunk,

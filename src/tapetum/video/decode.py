@@ -95,7 +95,7 @@ class Decoder:
             size = f"{context.width}x{context.height}"
             raise BadInput(f"{self.path} says its frames are {size}; more than {MAX_PIXELS} pixels are refused")
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        context.thread_type = "SLICE"
+        context.thread_count = 1
         return stream
 
     def close(self) -> None:
