@@ -28,6 +28,10 @@ ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
 """Configs by the name that `build` takes."""
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
+CHUNK_PIXELS = 1 << 21
+"""Pixels that go through the picture network at a time, if nothing else is asked for."""
+MATCHED_AT_A_TIME = 16
+"""Frames in which a chunk of queries is sought at a time."""
 LEAST_WINDOW = 48
 """Frames; a window is not made shorter than this to save memory."""
 
@@ -88,7 +92,7 @@ class Tracker:
         window: int | None = None,
         overlap: int | None = None,
         query_chunk: int | None = 64,
-        frame_chunk: int = 8,
+        frame_chunk: int | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
@@ -101,7 +105,7 @@ class Tracker:
                 frames as do. A video within one window gives exactly what the network alone gives.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
             query_chunk: points worked on at a time.
-            frame_chunk: frames that go through the picture network at a time.
+            frame_chunk: frames that go through the picture network at a time; None takes 8, fewer where they are large.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
             progress: is called with the number of frames seen and the number of all frames.
 
@@ -119,18 +123,20 @@ class Tracker:
             raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
 
         def features_of(begin: int, end: int) -> Features:
+            features = self._features(video[begin:end], resolutions)
             if progress:
                 progress(end, frames)
-            return self._features(video[begin:end], resolutions)
+            return features
 
         windows = plan(frames, window, 0 if self.model.config.causal else overlap)
+        frame_chunk = frame_chunk or min(8, max(1, CHUNK_PIXELS // max(h * w for h, w in resolutions)))
         reel = Reel(features_of, frame_chunk, min(window, frames))
         if len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
         else:
             points = self._points(lambda begin, end: self._features(video[begin:end], resolutions), asked, frames)
         xy, confidence = track_in_windows(
-            self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=frame_chunk
+            self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=MATCHED_AT_A_TIME
         )
         confidence = confidence.numpy()
         return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())

@@ -285,6 +285,10 @@ class FileVideo(Video):
             self._cursor.decoder.close()
             self._cursor = None
 
+    def __del__(self) -> None:
+        if getattr(self, "_cursor", None) is not None:
+            self.close()  # PyAV's container is part of a cycle: without this the file stays open for a while
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock")}
 
