@@ -310,6 +310,16 @@ def test_default_resolutions():
     assert default_resolutions((240, 320), base) == [base, (240, 320)]
 
 
+def test_small_videos_are_refined_above_their_size_where_the_config_says_so():
+    assert tiny().refinements((64, 64)) == [(64, 64)]
+    model, (video, queries) = tiny(refine_at_least=(128, 96)), random_case(frames=2)
+    assert model.refinements((64, 64)) == [(64, 64), (128, 96)]
+    assert model.refinements((256, 64)) == default_resolutions((256, 96), (64, 64))
+    with torch.no_grad():
+        default, asked = model(video, queries), model(video, queries, refinement_resolutions=[(64, 64), (128, 96)])
+    assert torch.equal(default.tracks, asked.tracks)
+
+
 @pytest.mark.parametrize("resolution", [(60, 64), (0, 64), (8, 64)])
 def test_impossible_resolutions_are_refused(resolution):
     with pytest.raises(BadInput, match="multiples of 8"):
@@ -329,3 +339,23 @@ def test_soft_argmax_looks_only_around_the_highest_cell():
 def test_scaling_between_grids_is_per_axis():
     xy = torch.tensor([3.0, 5.0])
     assert scale_xy(xy, (10, 20), (20, 10)).tolist() == [1.5, 10.0]
+
+
+class _Arrays(torch.nn.Module):
+    """Tracks and confidence alone: an exported program returns tensors."""
+
+    def __init__(self, model: Tapir):
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        out = self.model(video, queries, query_chunk=None)
+        return out.tracks, out.confidence
+
+
+@torch.no_grad()
+def test_an_exported_network_gives_the_same_tracks():
+    model, (video, queries) = _Arrays(tiny()).eval(), random_case(frames=3)
+    program = torch.export.export(model, (video, queries))
+    other, more = random_case(frames=3, seed=9)
+    torch.testing.assert_close(program.module()(other, more), model(other, more), atol=1e-5, rtol=0)

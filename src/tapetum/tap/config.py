@@ -27,6 +27,8 @@ class TapirConfig:
     """Filter a video when it is shrunk to a working resolution; the published PyTorch models do not."""
     iterations: int = 4
     """Refinement iterations per resolution."""
+    refine_at_least: tuple[int, int] | None = None
+    """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
     stem_channels: int = 64
     """Output channels of the 7x7 stride-2 stem."""
     channels: tuple[int, int, int, int] = (64, 128, 256, 256)

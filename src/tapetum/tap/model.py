@@ -99,6 +99,12 @@ class Tapir(nn.Module):
         known = places_of(queries, video.shape[1])
         return self.trajectories(features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk)
 
+    def refinements(self, video_size: Size) -> list[Size]:
+        """The resolutions at which tracks are refined in a video of (height, width), if no others are asked for."""
+        least = self.config.refine_at_least or video_size
+        size = (max(video_size[0], least[0]), max(video_size[1], least[1]))
+        return default_resolutions(size, self.config.initial_resolution)
+
     def features(
         self,
         video: Float[Tensor, "b t h w 3"],
@@ -107,13 +113,12 @@ class Tapir(nn.Module):
     ) -> Features:
         """Features of `video` (values -1..1) at the initial and all refinement resolutions.
 
-        The default resolutions are those of `default_resolutions`. Raises BadInput for a resolution that is not a multiple
+        The default resolutions are those of `refinements`. Raises BadInput for a resolution that is not a multiple
         of 8 pixels or too small for the pyramid.
         """
         batch, frames, height, width, _ = video.shape
         base = self.config.initial_resolution
-        resolutions = refinement_resolutions or default_resolutions((height, width), base)
-        resolutions = tuple((int(h), int(w)) for h, w in resolutions)
+        resolutions = tuple((int(h), int(w)) for h, w in refinement_resolutions or self.refinements((height, width)))
         pictures = video.flatten(0, 1).permute(0, 3, 1, 2)
         least = 8 << self.config.pyramid_level
         maps = {}

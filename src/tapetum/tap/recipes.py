@@ -164,7 +164,7 @@ def tap_nano(
             betas=(0.9, 0.95),
             weight_decay=1e-2,
             clip_norm=1.0,
-            ema_decay=min(0.998, 1 - 5 / phase.steps),
+            ema_decay=max(0.0, min(0.998, 1 - 5 / phase.steps)),
             bf16=True,
             workers=workers,
             threads=threads,

@@ -18,7 +18,7 @@ from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.tap import weights
 from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
-from tapetum.tap.model import Tapir, default_resolutions
+from tapetum.tap.model import Tapir
 from tapetum.tap.tracks import Tracks
 from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.windows import FeaturesOf, Reel, plan, track_in_windows
@@ -115,7 +115,7 @@ class Tracker:
         video = open_video(video)
         frames, size = len(video), (video.height, video.width)
         asked = check_queries(queries, frames, size)
-        resolutions = _resolutions(refinement_resolutions, size, self.model.config)
+        resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         window = window or _affordable(self.model.config, resolutions)
         if overlap is None:
             overlap = min(24, window // 3)
@@ -162,7 +162,7 @@ class Tracker:
             raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir")
         frame = _check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
-        resolutions = _resolutions(refinement_resolutions, size, self.model.config)
+        resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         return Stream(size, resolutions, self._points_on(frame, points, resolutions), None)
 
     @torch.inference_mode()
@@ -278,10 +278,6 @@ def load(
     path, known = resolve(name_or_path)
     causal = ARCHITECTURES[known.architecture].causal if known else None
     return Tracker(weights.load(path, causal=causal)).to(device, dtype)
-
-
-def _resolutions(asked: Sequence[Size] | None, size: Size, config: TapirConfig) -> tuple[Size, ...]:
-    return tuple(asked or default_resolutions(size, config.initial_resolution))
 
 
 def _affordable(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:

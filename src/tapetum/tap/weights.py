@@ -49,7 +49,15 @@ _RULES = (
 )
 """Official name as a pattern, our name as its replacement; both without the last word (weight or bias)."""
 
-_NOT_IN_SHAPES = ("causal", "softmax_temperature", "initial_resolution", "antialias", "iterations", "strides")
+_NOT_IN_SHAPES = (
+    "causal",
+    "softmax_temperature",
+    "initial_resolution",
+    "antialias",
+    "iterations",
+    "refine_at_least",
+    "strides",
+)
 """Fields of a config that its tensors do not tell."""
 
 

@@ -1,0 +1,47 @@
+"""The run that trains the bundled tracker, made tiny: it stops, goes on, passes weights from phase to phase, and ends in a file."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+import tapetum
+from tapetum.errors import BadInput
+from tapetum.tap.config import NANO
+from tapetum.tap.recipes import Phase, TapNano, tap_nano
+
+TINY = TapNano(
+    model=replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=8, channels=(16, 16, 16, 16)),
+    phases=(
+        Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
+        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6),
+    ),
+    checks=1,
+)
+
+
+def test_stop_go_on_and_finish(tmp_path):
+    run = replace(TINY, cache=str(tmp_path / "clips"))
+    assert tap_nano(tmp_path / "run", run, minutes=0, workers=0) is None
+    weights = tap_nano(tmp_path / "run", run, workers=0)
+    assert weights is not None
+    tracker = tapetum.load(weights)
+    assert tracker.model.config == run.model
+    rows = [json.loads(line) for line in (tmp_path / "run" / "a" / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 2
+    assert 0 <= rows[-1]["eval"]["average_jaccard"] <= 1
+    ledger = json.loads((tmp_path / "run" / "b" / "ledger.json").read_text())
+    assert ledger
+    # the second phase began with the first one's averaged weights: one small step away from them
+    last = torch.cat([p.flatten() for p in tracker.model.parameters()])
+    from safetensors.torch import load_file
+
+    ema = load_file(sorted((tmp_path / "run" / "a" / "checkpoints").glob("step_*"))[-1] / "ema.safetensors")
+    before = torch.cat([ema[name].flatten() for name, _ in tracker.model.named_parameters()])
+    assert 0 < (last - before).abs().max() < 5e-3
+
+
+def test_a_run_needs_phases(tmp_path):
+    with pytest.raises(BadInput, match="no phases"):
+        tap_nano(tmp_path, replace(TINY, phases=()))
