@@ -1,4 +1,4 @@
-"""The run that trains the bundled tracker, made tiny: it stops, goes on, passes weights from phase to phase, and ends in a file."""
+"""The run that trains the bundled tracker, made tiny: it stops, goes on, hands weights from phase to phase, ends in a file."""
 
 import json
 from dataclasses import replace
