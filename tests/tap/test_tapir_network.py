@@ -177,6 +177,17 @@ def test_refinement_gradient_reaches_earlier_positions():
     assert model.matching.position.weight.grad.abs().sum() > 0
 
 
+def test_refinement_can_learn_from_some_queries_and_matching_from_all():
+    model, (video, queries) = tiny(), random_case(points=6, height=32)
+    out = model(video, queries, query_chunk=2, refine_with_gradient=2)
+    assert torch.equal(out.tracks, model(video, queries, query_chunk=2).tracks)
+    sum(it.tracks[:, 2:].sum() + it.occlusion[:, 2:].sum() for it in (out, *out.unrefined)).backward(retain_graph=True)
+    assert model.mixer.inward.weight.grad is None
+    assert model.matching.position.weight.grad.abs().sum() > 0
+    out.tracks[:, :2].sum().backward()
+    assert model.mixer.inward.weight.grad.abs().sum() > 0
+
+
 def test_bfloat16_autocast_stays_near_float32():
     model, (video, queries) = tiny(), random_case()
     full = model(video, queries)
@@ -318,6 +329,17 @@ def test_small_videos_are_refined_above_their_size_where_the_config_says_so():
     with torch.no_grad():
         default, asked = model(video, queries), model(video, queries, refinement_resolutions=[(64, 64), (128, 96)])
     assert torch.equal(default.tracks, asked.tracks)
+
+
+@torch.no_grad()
+def test_positions_of_the_finest_resolution_where_the_config_says_so():
+    model, (video, queries) = tiny(), random_case()
+    finest = Tapir(replace(TINY, average_positions=False))
+    finest.load_state_dict(model.state_dict())
+    sizes = [(64, 64), (128, 128)]
+    mean, last = model(video, queries, refinement_resolutions=sizes), finest(video, queries, refinement_resolutions=sizes)
+    torch.testing.assert_close((last.tracks + last.unrefined[4].tracks) / 2, mean.tracks, atol=1e-4, rtol=0)
+    torch.testing.assert_close(last.occlusion, mean.occlusion)
 
 
 @pytest.mark.parametrize("resolution", [(60, 64), (0, 64), (8, 64)])

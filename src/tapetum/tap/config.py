@@ -27,6 +27,8 @@ class TapirConfig:
     """Filter a video when it is shrunk to a working resolution; the published PyTorch models do not."""
     iterations: int = 4
     """Refinement iterations per resolution."""
+    average_positions: bool = True
+    """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
     refine_at_least: tuple[int, int] | None = None
     """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
     stem_channels: int = 64

@@ -89,15 +89,24 @@ class Tapir(nn.Module):
         query_chunk: int | None = 64,
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
+        refine_with_gradient: int | None = None,
     ) -> Trajectories:
         """Track `queries`, (t, x, y) in raster pixels, through `video`, values -1..1.
 
-        `query_chunk` and `frame_chunk` bound memory and change nothing else.
+        `query_chunk` and `frame_chunk` bound memory and change nothing else. Training with many queries can save memory as the
+        public code does: refinement learns from the first `refine_with_gradient` queries only, matching from all.
         """
         features = self.features(video, refinement_resolutions, frame_chunk)
         points = self.query_features(features, queries)
         known = places_of(queries, video.shape[1])
-        return self.trajectories(features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk)
+        return self.trajectories(
+            features,
+            points,
+            known,
+            query_chunk=query_chunk,
+            frame_chunk=frame_chunk,
+            refine_with_gradient=refine_with_gradient,
+        )
 
     def refinements(self, video_size: Size) -> list[Size]:
         """The resolutions at which tracks are refined in a video of (height, width), if no others are asked for."""
@@ -154,6 +163,7 @@ class Tapir(nn.Module):
         frame_chunk: int | None = None,
         state: State | None = None,
         keep_state: bool = False,
+        refine_with_gradient: int | None = None,
     ) -> Trajectories:
         """Tracks of points through a clip.
 
@@ -164,6 +174,7 @@ class Tapir(nn.Module):
             frame_chunk: frames matched at a time, which bounds memory.
             state: of a causal model, where an earlier clip ended.
             keep_state: return the state where this clip ends.
+            refine_with_gradient: of the first so many points (whole chunks) refinement passes gradients; None is all.
         """
         count = points.initial.shape[1]
         step = query_chunk or max(count, 1)
@@ -172,33 +183,38 @@ class Tapir(nn.Module):
             some = slice(begin, min(begin + step, count))
             before = None if state is None else select_state(state, some, count)
             held = None if known is None else known[:, some]
-            parts.append(self._track(features, points.select(some), held, frame_chunk, before, keep_state))
+            now = self._match(features, points.initial[:, some], held, frame_chunk)
+            learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
+            parts.append(self._refined(features, points.select(some), now, before, keep_state, learn))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
-    def _track(
+    def _refined(
         self,
         features: Features,
         points: QueryFeatures,
-        known: Tensor | None,
-        frame_chunk: int | None,
+        first: Estimate,
         state: State | None,
         keep_state: bool,
+        learn: bool,
     ) -> Trajectories:
+        """All iterations at all resolutions, from the estimate of stage 1 (in pixels of the initial resolution)."""
         base, iterations = self.config.initial_resolution, self.config.iterations
-        first = now = self._match(features, points.initial, known, frame_chunk)
+        now = first
         iterates, states = [first], []
-        for level, (size, pyramid) in enumerate(zip(features.resolutions, features.pyramids, strict=True)):
-            now = Estimate(now.tracks, first.occlusion, first.expected_dist)
-            vectors = torch.cat(points.levels[level], -1)[:, :, None]
-            for i in range(iterations):
-                before = state[level * iterations + i] if state else None
-                now, vectors, after = self._refine(pyramid, size, now, vectors, before)
-                iterates.append(now)
-                states.append(after)
+        with torch.set_grad_enabled(learn):
+            for level, (size, pyramid) in enumerate(zip(features.resolutions, features.pyramids, strict=True)):
+                now = Estimate(now.tracks, first.occlusion, first.expected_dist)
+                vectors = torch.cat(points.levels[level], -1)[:, :, None]
+                for i in range(iterations):
+                    before = state[level * iterations + i] if state else None
+                    now, vectors, after = self._refine(pyramid, size, now, vectors, before)
+                    iterates.append(now)
+                    states.append(after)
         seen = [Estimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates]
         final = reduce_estimates(lambda last: torch.stack(last).mean(0), seen[iterations::iterations])
+        tracks = final.tracks if self.config.average_positions else seen[-1].tracks
         kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
-        return Trajectories(final.tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
+        return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
 
     def _match(self, features: Features, vectors: Tensor, known: Tensor | None, frame_chunk: int | None) -> Estimate:
         """Stage 1; positions in pixels of the initial resolution."""

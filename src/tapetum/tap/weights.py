@@ -55,6 +55,7 @@ _NOT_IN_SHAPES = (
     "initial_resolution",
     "antialias",
     "iterations",
+    "average_positions",
     "refine_at_least",
     "strides",
 )
