@@ -182,7 +182,7 @@ def test_refinement_can_learn_from_some_queries_and_matching_from_all():
     out = model(video, queries, query_chunk=2, refine_with_gradient=2)
     assert torch.equal(out.tracks, model(video, queries, query_chunk=2).tracks)
     sum(it.tracks[:, 2:].sum() + it.occlusion[:, 2:].sum() for it in (out, *out.unrefined)).backward(retain_graph=True)
-    assert model.mixer.inward.weight.grad is None
+    assert model.mixer.inward.weight.grad.abs().max() == 0
     assert model.matching.position.weight.grad.abs().sum() > 0
     out.tracks[:, :2].sum().backward()
     assert model.mixer.inward.weight.grad.abs().sum() > 0

@@ -14,8 +14,6 @@ from jaxtyping import Bool, Float, UInt8
 from tapetum.errors import BadInput
 from tapetum.video.types import Frame
 
-_HIDDEN_TRAIL = 0.35
-"""Strength of a path where its point is hidden."""
 _HALO = 0.55
 """Darkness of the rim that keeps a dot apart from a picture of its own colour."""
 
@@ -78,7 +76,7 @@ def _drawn(
             layer = _Trails(height, width, trail, 0.5 * size)
         now = xy[:, number]
         if number and trail:
-            strength = np.where(visible[:, number] & visible[:, number - 1], 1.0, _HIDDEN_TRAIL).astype(np.float32)
+            strength = (visible[:, number] & visible[:, number - 1]).astype(np.float32)  # a hidden point's way is a guess
             layer.light(xy[:, number - 1], now, strength, tints)
         canvas = np.array(frame, np.uint8, order="C")
         layer.lay_on(canvas)
