@@ -27,7 +27,7 @@ demo: .venv/tapetum.stamp
 	$(BIN)/python examples/demo.py
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
