@@ -222,7 +222,7 @@ def test_bad_benchmark_files(run: Run, tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
-    arguments = ["track", str(clip), "--model", "static", "--grid", "400", "--out", str(tmp_path / "out")]
+    arguments = ["track", str(clip), "--model", "static", "--grid", "1000", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         [sys.executable, "-m", "tapetum.cli.main", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

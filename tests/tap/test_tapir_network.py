@@ -18,8 +18,8 @@ from tapetum.tap.model import Tapir, default_resolutions, places_of
 TINY = TapirConfig(
     pyramid_level=1,
     initial_resolution=(64, 64),
-    stem_channels=8,
-    channels=(8, 12, 16, 16),
+    stem_channels=16,
+    channels=(16, 24, 32, 32),
     blocks_per_group=(1, 2, 1, 1),
     matching_channels=(4, 6, 4),
     mixer_width=16,
@@ -256,7 +256,7 @@ def test_query_place_stands_in_for_matching_only_at_its_own_frame():
 
 @torch.no_grad()
 def test_shifting_the_video_shifts_the_tracks():
-    model = tiny(initial_resolution=(256, 256))
+    model = tiny(initial_resolution=(256, 256), stem_channels=8, channels=(8, 12, 16, 16))
     for head in (model.matching.trunk, model.matching.position):  # the most similar cell wins
         head.weight.zero_()
         head.weight[..., 1, 1] = 1

@@ -22,7 +22,6 @@ from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
 from tapetum.train.data import EVALUATION, LOSS, Stream, mix_seed, sample_numbers, seed_globals
 from tapetum.train.log import say
-from tapetum.train.memory import keep_freed_memory
 from tapetum.train.objective import Objective, in_parallel
 from tapetum.train.optim import set_learning_rate
 from tapetum.train.report import Report
@@ -57,7 +56,6 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
     `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
-    keep_freed_memory()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
