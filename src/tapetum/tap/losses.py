@@ -93,6 +93,36 @@ def estimate_losses(
     return TrackLosses(position, occlusion, expected_dist)
 
 
+def matching_loss(
+    heat: Float[Tensor, "b n t h w"],
+    xy: Float[Tensor, "b n t 2"],
+    occluded: Bool[Tensor, "b n t"],
+    video_size: tuple[int, int],
+) -> Float[Tensor, ""]:
+    """Cross entropy between softmax(heat) over all cells and the true place, shared bilinearly by the four cells around it.
+
+    Not in the papers. The position loss reaches matching through a disc around the cell that won, so where the wrong cell won
+    it cannot say which was right; this term can. Mean over all points and frames, hidden ones included as zeros.
+
+    >>> heat = torch.zeros(1, 1, 1, 2, 2)
+    >>> round(float(matching_loss(heat, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
+    4.0
+    """
+    height, width = heat.shape[-2:]
+    size = torch.tensor([width, height], device=xy.device)
+    at = scale_xy(xy.float(), video_size, (height, width)) - 0.5
+    at = torch.minimum(at.clamp(min=0), size - 1.0)
+    low = at.floor().minimum(size - 2.0).clamp(min=0)
+    (right, down), (x, y) = (at - low).unbind(-1), low.long().unbind(-1)
+    log_share = heat.float().flatten(-2).log_softmax(-1)
+    loss = torch.zeros_like(right)
+    for dy, vertical in ((0, 1 - down), (1, down)):
+        for dx, horizontal in ((0, 1 - right), (1, right)):
+            cell = (y + dy).clamp(max=height - 1) * width + (x + dx).clamp(max=width - 1)
+            loss = loss - vertical * horizontal * log_share.gather(-1, cell[..., None])[..., 0]
+    return (loss * ~occluded).mean()
+
+
 def tracking_losses(
     prediction: Trajectories,
     xy: Float[Tensor, "b n t 2"],

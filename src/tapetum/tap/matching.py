@@ -58,16 +58,18 @@ class Matching(nn.Module):
 
     def forward(
         self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
-    ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"]]:
-        """Positions are (x, y) in raster coordinates of the maps."""
+    ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"], Float[Tensor, "b n t h w"]]:
+        """Positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the place."""
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
         cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
         trunk = F.relu(self.trunk(cost))
-        position = soft_argmax(self.position(trunk)[:, 0].float() * self.temperature)
+        heat = self.position(trunk)[:, 0].float() * self.temperature
+        position = soft_argmax(heat)
         same = F.pad(trunk, (width % 2, 1, height % 2, 1))
         strided = F.relu(self.occlusion_conv(same))
         pooled = F.avg_pool2d(strided, strided.shape[-2:]).flatten(1)
         logits = self.occlusion_out(F.relu(self.occlusion_hidden(pooled))).float()
         both = torch.cat([position, logits], -1).view(batch, frames, -1, 4).transpose(1, 2)
-        return both[..., :2], both[..., 2], both[..., 3]
+        heat = heat.view(batch, frames, -1, height, width).transpose(1, 2)
+        return both[..., :2], both[..., 2], both[..., 3], heat

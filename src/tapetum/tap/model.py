@@ -14,6 +14,7 @@ video's own size is really used; the soft-argmax is not detached; no argument is
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, log2
 
 import torch
@@ -183,9 +184,10 @@ class Tapir(nn.Module):
             some = slice(begin, min(begin + step, count))
             before = None if state is None else select_state(state, some, count)
             held = None if known is None else known[:, some]
-            now = self._match(features, points.initial[:, some], held, frame_chunk)
+            now, heat = self._match(features, points.initial[:, some], held, frame_chunk)
             learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
-            parts.append(self._refined(features, points.select(some), now, before, keep_state, learn))
+            tracked = self._refined(features, points.select(some), now, before, keep_state, learn)
+            parts.append(replace(tracked, heat=heat))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
     def _refined(
@@ -216,16 +218,19 @@ class Tapir(nn.Module):
         kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
         return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(seen[:-1]), kept)
 
-    def _match(self, features: Features, vectors: Tensor, known: Tensor | None, frame_chunk: int | None) -> Estimate:
-        """Stage 1; positions in pixels of the initial resolution."""
+    def _match(
+        self, features: Features, vectors: Tensor, known: Tensor | None, frame_chunk: int | None
+    ) -> tuple[Estimate, Tensor | None]:
+        """Stage 1; positions in pixels of the initial resolution; the logits of all cells in training."""
         base, maps = self.config.initial_resolution, features.initial
         parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
-        place, occlusion, expected_dist = (torch.cat(part, 2) for part in zip(*parts, strict=True))
+        place, occlusion, expected_dist = (torch.cat([part[k] for part in parts], 2) for k in range(3))
+        heat = torch.cat([part[3] for part in parts], 2) if self.training else None
         place = scale_xy(place, (maps.shape[2], maps.shape[3]), base)
         if known is not None:
             known = scale_xy(known.float(), features.video_size, base)
             place = torch.where(known.isnan(), place, known)
-        return Estimate(place, occlusion, expected_dist)
+        return Estimate(place, occlusion, expected_dist), heat
 
     def _refine(
         self,

@@ -22,10 +22,14 @@ from torch import Tensor, nn
 from tapetum.errors import BadInput
 from tapetum.tap.config import NANO, TapirConfig
 from tapetum.tap.data import SceneClips, TapSample, TapSamples, Tracked, collate
-from tapetum.tap.losses import tracking_losses
+from tapetum.tap.losses import matching_loss, tracking_losses
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.tap.model import Tapir
 from tapetum.train import Task, TrainConfig, fit
+
+
+MATCHING_WEIGHT = 1.0
+"""Weight of `matching_loss` beside the losses of the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,10 @@ class TrackTask(Task):
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Losses of all iterates, and the mean error of visible points in pixels."""
         out = model(batch.video, batch.queries, query_chunk=None)
-        losses = tracking_losses(out, batch.xy, batch.occluded, (256, 256))
+        size = (self.phase.size, self.phase.size)
+        losses = tracking_losses(out, batch.xy, batch.occluded, size)
+        assert out.heat is not None
+        matching = matching_loss(out.heat, batch.xy, batch.occluded, size)
         with torch.no_grad():
             seen = ~batch.occluded
             error = (out.tracks - batch.xy).norm(dim=-1)[seen]
@@ -104,10 +111,11 @@ class TrackTask(Task):
                 "position": losses.position.detach(),
                 "occlusion": losses.occlusion.detach(),
                 "expected_dist": losses.expected_dist.detach(),
+                "matching": matching.detach(),
                 "within_2px": (error < 2).float().mean(),
                 "occlusion_accuracy": ((out.occlusion > 0) == batch.occluded).float().mean(),
             }
-        return losses.total, logs
+        return losses.total + MATCHING_WEIGHT * matching, logs
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """TAP-Vid scores (query-first) on scenes with held-out textures."""
