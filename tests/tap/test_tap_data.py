@@ -6,7 +6,7 @@ import torch
 
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig
-from tapetum.tap.data import SceneClips, TapSamples, Tracked, augment, collate
+from tapetum.tap.data import SceneClips, TapSamples, Tracked, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 
@@ -48,6 +48,23 @@ def test_every_alteration_happens():
     assert any(cropped)
     assert not all(cropped)
     assert any(grey)
+
+
+def test_short_showings_are_neighbours_or_every_second_frame():
+    plain = dotted(frames=9)
+    plain.visible[:, 6:] = False
+    kinds = set()
+    for seed in range(60):
+        part = shorten(plain, np.random.default_rng(seed), 4)
+        first = next(t for t in range(9) if np.array_equal(plain.xy[:, t], part.xy[:, 0]))
+        step = next(t for t in range(9) if np.array_equal(plain.xy[:, t], part.xy[:, 1])) - first
+        frames = first + step * np.arange(4)
+        assert np.array_equal(part.xy, plain.xy[:, frames])
+        assert np.array_equal(part.video, plain.video[frames])
+        assert np.array_equal(part.visible, plain.visible[:, frames])
+        kinds.add((first, step))
+    assert kinds == {(first, 1) for first in range(6)} | {(first, 2) for first in range(3)}
+    assert shorten(plain, np.random.default_rng(0), 9) is plain
 
 
 def test_a_clip_without_visible_points_is_refused():

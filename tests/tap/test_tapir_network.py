@@ -89,6 +89,15 @@ def test_local_correlation_passes_gradients_to_maps_queries_and_positions():
     assert centre.grad[..., 0].sum().item() == pytest.approx((up - down).item() / (2 * step), rel=2e-2)
 
 
+def test_products_with_whole_maps_have_the_gradients_of_torch():
+    torch.manual_seed(0)
+    query = torch.randn(2, 5, 1, 7, dtype=torch.float64, requires_grad=True)
+    maps = torch.randn(2, 3, 4, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(correlation.all_correlations, (query, maps))
+    ours = correlation.all_correlations(query, maps)
+    torch.testing.assert_close(ours, torch.einsum("bnc,bthwc->btnhw", query[:, :, 0], maps).flatten(-2))
+
+
 def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
     g = torch.Generator().manual_seed(0)
     start = torch.randn(2, 5, 40, 50, 3, generator=g), torch.randn(2, 4, 5, 3, generator=g)
@@ -346,6 +355,17 @@ def test_positions_of_the_finest_resolution_where_the_config_says_so():
 def test_impossible_resolutions_are_refused(resolution):
     with pytest.raises(BadInput, match="multiples of 8"):
         tiny().features(torch.zeros(1, 1, 64, 64, 3), [resolution])
+
+
+def test_the_logits_of_all_cells_come_with_training_only():
+    video, queries = random_case()
+    model = tiny()
+    out = model(video, queries, query_chunk=2)
+    assert out.heat.shape == (1, 5, 6, 8, 8)
+    where = soft_argmax(out.heat.flatten(0, 2)).view(1, 5, 6, 2) * 8
+    elsewhere = places_of(queries, 6)[..., :1].isnan().expand_as(where)  # at its own frame a query stands in for matching
+    torch.testing.assert_close(where[elsewhere], out.unrefined[0].tracks[elsewhere])
+    assert model.eval()(video, queries).heat is None
 
 
 def test_soft_argmax_looks_only_around_the_highest_cell():

@@ -119,18 +119,32 @@ def _claim(folder: Path, label: dict) -> None:
 class TapSamples(torch.utils.data.Dataset[TapSample]):
     """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index)."""
 
-    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int):
-        self.clips, self.size, self.points, self.seed = clips, size, points, seed
+    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int, frames: int | None = None):
+        self.clips, self.size, self.points, self.seed, self.frames = clips, size, points, seed, frames
         self.order = Shuffle(len(clips), seed)
 
     def __getitem__(self, index: int) -> TapSample:
         rng = np.random.default_rng((self.seed, 1, index))
-        return augment(self.clips[self.order(index)], rng, self.size, self.points)
+        clip = self.clips[self.order(index)]
+        return augment(clip if self.frames is None else shorten(clip, rng, self.frames), rng, self.size, self.points)
 
 
 def collate(samples: Sequence[TapSample]) -> TapSample:
     """Samples to a batch."""
     return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
+
+
+def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
+    """A part of `frames` frames: neighbours, or as often every second frame if there are enough."""
+    have = len(clip.video)
+    if frames >= have:
+        return clip
+    step = 2 if rng.random() < 0.5 and 2 * frames - 1 <= have else 1
+    begin = int(rng.integers(have - step * (frames - 1)))
+    part = slice(begin, begin + step * (frames - 1) + 1, step)
+    if not clip.visible[:, part].any():
+        return shorten(clip, rng, frames)  # nothing to see in that part: take another
+    return Tracked(clip.video[part], clip.xy[:, part], clip.visible[:, part])
 
 
 def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> TapSample:

@@ -27,8 +27,7 @@ from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.tap.model import Tapir
 from tapetum.train import Task, TrainConfig, fit
 
-
-MATCHING_WEIGHT = 1.0
+MATCHING_WEIGHT = 5.0
 """Weight of `matching_loss` beside the losses of the paper."""
 
 
@@ -48,6 +47,8 @@ class Phase:
     """Different scenes; each is shown several times, altered."""
     points: int
     """Queries per clip."""
+    frames: int = 24
+    """Frames of the parts of clips that are shown."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
 
@@ -58,8 +59,20 @@ class TapNano:
 
     model: TapirConfig = NANO
     phases: tuple[Phase, ...] = (
-        Phase(name="1-small", size=128, steps=1000, batch_size=4, micro_batch=2, lr=1e-3, clips=1000, points=48, iterations=2),
-        Phase(name="2-full", size=256, steps=2400, batch_size=2, micro_batch=1, lr=6e-4, clips=2400, points=64),
+        Phase(
+            name="1-small",
+            size=128,
+            frames=12,
+            steps=2000,
+            batch_size=4,
+            micro_batch=2,
+            lr=1e-3,
+            clips=2400,
+            points=64,
+            iterations=2,
+        ),
+        Phase(name="2-short", size=256, frames=12, steps=4000, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
+        Phase(name="3-full", size=256, steps=3000, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
@@ -89,7 +102,8 @@ class TrackTask(Task):
         """Altered showings of the training scenes."""
         run = self.run
         clips = SceneClips(self.phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
-        return TapSamples(clips, size=self.phase.size, points=self.phase.points, seed=run.seed)
+        phase = self.phase
+        return TapSamples(clips, size=phase.size, points=phase.points, seed=run.seed, frames=phase.frames)
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
         """Samples to a batch."""
