@@ -117,16 +117,20 @@ def _claim(folder: Path, label: dict) -> None:
 
 
 class TapSamples(torch.utils.data.Dataset[TapSample]):
-    """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index)."""
+    """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index).
 
-    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int, frames: int | None = None):
-        self.clips, self.size, self.points, self.seed, self.frames = clips, size, points, seed, frames
+    `frames` and `first` are those of `shorten` and `augment`.
+    """
+
+    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int, frames: int | None = None, first: float = 0.0):
+        self.clips, self.size, self.points, self.seed, self.frames, self.first = clips, size, points, seed, frames, first
         self.order = Shuffle(len(clips), seed)
 
     def __getitem__(self, index: int) -> TapSample:
         rng = np.random.default_rng((self.seed, 1, index))
         clip = self.clips[self.order(index)]
-        return augment(clip if self.frames is None else shorten(clip, rng, self.frames), rng, self.size, self.points)
+        part = clip if self.frames is None else shorten(clip, rng, self.frames)
+        return augment(part, rng, self.size, self.points, self.first)
 
 
 def collate(samples: Sequence[TapSample]) -> TapSample:
@@ -147,8 +151,10 @@ def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
     return Tracked(clip.video[part], clip.xy[:, part], clip.visible[:, part])
 
 
-def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> TapSample:
+def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int, first: float = 0.0) -> TapSample:
     """One showing of a clip at size x size pixels, with `points` queries on frames where their points are visible.
+
+    A share `first` of the queries is on the first such frame, as most evaluations ask; the others are on any.
 
     Raises BadInput if no point of the clip is ever visible.
     """
@@ -171,10 +177,12 @@ def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int) -> 
     recoloured = [m[0] * red + m[1] * green + m[2] * blue + s for m, s in zip(mix.tolist(), shift.tolist(), strict=True)]
     seen = np.flatnonzero(visible.any(1))
     if len(seen) == 0:
-        return augment(clip, rng, size, points)  # the window missed all points: take another
+        return augment(clip, rng, size, points, first)  # the window missed all points: take another
     rows = rng.choice(seen, points, replace=len(seen) < points)
     chance = rng.random(visible[rows].shape) * visible[rows]
     frames = chance.argmax(1)
+    if first > 0:
+        frames = np.where(rng.random(points) < first, visible[rows].argmax(1), frames)
     queries = np.concatenate([frames[:, None], xy[rows, frames]], axis=1)
     return TapSample(
         torch.stack(recoloured, -1).clamp(0, 1) * 2 - 1,

@@ -49,6 +49,8 @@ class Phase:
     """Queries per clip."""
     frames: int = 24
     """Frames of the parts of clips that are shown."""
+    first: float = 0.5
+    """Share of the queries that are on the first frame in which their point is visible."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
 
@@ -69,10 +71,11 @@ class TapNano:
             lr=1e-3,
             clips=2400,
             points=64,
+            first=0.0,
             iterations=2,
         ),
-        Phase(name="2-short", size=256, frames=12, steps=4000, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
-        Phase(name="3-full", size=256, steps=3000, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
+        Phase(name="2-short", size=256, frames=12, steps=3400, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
+        Phase(name="3-full", size=256, steps=2500, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
@@ -103,7 +106,7 @@ class TrackTask(Task):
         run = self.run
         clips = SceneClips(self.phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
         phase = self.phase
-        return TapSamples(clips, size=phase.size, points=phase.points, seed=run.seed, frames=phase.frames)
+        return TapSamples(clips, size=phase.size, points=phase.points, seed=run.seed, frames=phase.frames, first=phase.first)
 
     def collate(self, items: Sequence[TapSample]) -> TapSample:
         """Samples to a batch."""
