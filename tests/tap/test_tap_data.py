@@ -67,6 +67,20 @@ def test_short_showings_are_neighbours_or_every_second_frame():
     assert shorten(plain, np.random.default_rng(0), 9) is plain
 
 
+def test_a_share_of_the_queries_is_on_first_frames():
+    plain = dotted()
+    plain.visible[:, :2] = False
+
+    def early(first: float) -> float:
+        samples = [augment(plain, np.random.default_rng(s), 96, 12, first) for s in range(30)]
+        on_first = [(~s.occluded).float().argmax(1) == s.queries[:, 0] for s in samples]
+        return float(torch.cat(on_first).float().mean())
+
+    assert early(1.0) == 1
+    assert 0.1 < early(0.0) < 0.4
+    assert 0.5 < early(0.5) < 0.75
+
+
 def test_a_clip_without_visible_points_is_refused():
     plain = dotted()
     with pytest.raises(BadInput, match="without visible points"):
