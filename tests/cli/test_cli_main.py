@@ -80,7 +80,7 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     code, out, _ = run("weights", "list")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list(KNOWN)
-    assert "tapir              here" in out
+    assert "tapir                  here" in out
     code, out, _ = run("weights", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}
     assert entries["tapir"]["here"]
@@ -93,7 +93,7 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["show", "tapri"], "did you mean tapir"), (["show"], "give a name"), (["list", "tapir"], "list takes no name")],
+    [(["show", "tapri"], "did you mean tapir"), (["show"], "take a name"), (["list", "tapir"], "list takes none")],
 )
 def test_weights_errors(run: Run, arguments: list[str], message: str) -> None:
     code, out, err = run("weights", *arguments)

@@ -21,17 +21,28 @@ def test_every_entry_is_complete() -> None:
 
 def test_names_are_found_in_the_folder_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
-    with pytest.raises(BadInput, match=r"download https://.*bootstapir_checkpoint_v2\.pt and put it at") as caught:
+    with pytest.raises(
+        BadInput, match=r"run: tapetum weights fetch bootstapir \(or download https://.*v2\.pt and put it at"
+    ) as caught:
         resolve("bootstapir")
     assert str(tmp_path / "bootstapir_checkpoint_v2.pt") in str(caught.value)
     (tmp_path / "bootstapir_checkpoint_v2.pt").write_bytes(b"x")
     assert resolve("bootstapir") == (tmp_path / "bootstapir_checkpoint_v2.pt", KNOWN["bootstapir"])
 
 
-def test_the_folder_of_weights_defaults_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TAPETUM_WEIGHTS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder() == tmp_path / "tapetum"
+def test_the_folder_of_weights_is_in_the_cache_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    for name in ("TAPETUM_WEIGHTS", "HF_ASSETS_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    default = huggingface_hub.cached_assets_path("tapetum", "weights", "x", assets_dir=tmp_path).parent
+    assert default == tmp_path / "tapetum" / "weights"
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert folder() == tmp_path / "assets" / "tapetum" / "weights"
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "a"))
+    assert folder() == tmp_path / "a" / "tapetum" / "weights"
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path / "mine"))
+    assert folder() == tmp_path / "mine"
 
 
 def test_the_bundled_file_belongs_inside_the_package() -> None:

@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write
@@ -62,3 +62,13 @@ def _move(temporary: Path, out: Path) -> None:
             os.replace(file, out / file.name)
     except OSError as error:
         raise cannot_write(out, error) from error
+
+
+@contextmanager
+def downloads() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr, where that is a terminal, for bytes that are here and bytes of the whole."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("fetching", total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=size)

@@ -1,46 +1,84 @@
-"""`tapetum weights`: which weights there are, and where."""
+"""`tapetum weights`: which weights there are, and how to get them here."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.cli.output import print_json
+from tapetum.cli.output import downloads, print_json
 from tapetum.errors import BadInput
 from tapetum.hub import registry
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """List the weights known by name, or show where one comes from and where it lies."""
+    """List the weights known by name, show where one comes from and where it lies, fetch one, or convert a file.
 
-    action: tyro.conf.Positional[Literal["list", "show"]]
-    """list all of them, or show one."""
+    Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
+    SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
+    """
+
+    action: tyro.conf.Positional[Literal["list", "show", "fetch", "convert"]]
+    """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX)."""
     name: tyro.conf.Positional[str | None] = None
-    """Which one to show."""
+    """Which one to show or fetch, or the file to convert."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
+    """Where to write what was converted; by default beside the file."""
+    causal: bool | None = None
+    """Whether the network in the file is causal; by default its name decides."""
+    softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
+    """Of stage 1 of the network in the file; by default 20."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON instead of text."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        if (self.action == "show") != (self.name is not None):
-            raise BadInput("give a name to show, as in: tapetum weights show tapir-nano (list takes no name)")
-        if self.name is not None:
-            entry = _entry(registry.find(self.name))
-            if self.json:
-                print_json(entry)
-            else:
-                print("\n".join(f"{key:13} {value}" for key, value in entry.items() if value is not None))
-            return
+        if (self.action == "list") != (self.name is None):
+            raise BadInput("show, fetch and convert take a name, as in: tapetum weights show tapir-nano (list takes none)")
+        if self.action != "convert" and (self.out, self.causal, self.softmax_temperature) != (None, None, None):
+            raise BadInput("--out, --causal and --softmax-temperature belong to: tapetum weights convert FILE")
+        if self.name is None:
+            self._list()
+        elif self.action == "show":
+            self._print(_entry(registry.find(self.name)))
+        elif self.action == "fetch":
+            registry.find(self.name)
+            from tapetum.tap.convert import fetch
+
+            with downloads() as show:
+                path = fetch(self.name, show)
+            self._print({"name": self.name, "path": str(path)})
+        else:
+            from tapetum.tap.convert import convert
+
+            source = Path(self.name)
+            if not source.is_file():
+                raise BadInput(f"there is no file {source}; give a published checkpoint, .pt or .npy")
+            target = self.out or source.with_suffix(".safetensors")
+            convert(source, target, causal=self.causal, softmax_temperature=self.softmax_temperature)
+            self._print({"source": str(source), "path": str(target)})
+
+    def _list(self) -> None:
         entries = [_entry(weights) for weights in registry.KNOWN.values()]
         if self.json:
             print_json({"weights": entries})
         else:
-            print("\n".join(f"{e['name']:18} {'here' if e['here'] else 'away':5} {e['summary']}" for e in entries))
+            print("\n".join(f"{e['name']:22} {'here' if e['here'] else 'away':5} {e['summary']}" for e in entries))
+
+    def _print(self, entry: dict[str, Any]) -> None:
+        if self.json:
+            print_json(entry)
+        else:
+            print("\n".join(f"{key:20} {value}" for key, value in entry.items() if value is not None))
 
 
 def _entry(weights: registry.Weights) -> dict[str, Any]:
-    path = registry.location(weights)
+    from tapetum.tap.config import NANO, OFFICIAL
+
+    config = {**OFFICIAL, "tapir-nano": NANO}[weights.architecture]
+    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
     fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
-    return {**fields, "path": str(path), "here": path.is_file()}
+    settings = {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
+    return {**fields, **settings, "path": str(path or registry.converted(weights)), "here": path is not None}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.errors import BadInput
+from tapetum.hub.download import check
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 
@@ -32,12 +33,28 @@ class Weights:
     """File name in a folder of weights; for bundled weights, the path inside the package."""
     url: str | None
     """Where the file can be had; None for bundled weights."""
+    sha256: str | None = None
+    """Of the file at `url`, where this project has seen it; else what is fetched first is recorded and enforced."""
 
     @property
     def bundled(self) -> bool:
         """The file ships inside the package."""
         return self.url is None
 
+
+def _official(name: str, architecture: str, summary: str, file: str, paper: str) -> Weights:
+    return Weights(
+        name=name,
+        architecture=architecture,
+        summary=summary,
+        paper=paper,
+        licence="Apache-2.0",
+        file=file.rpartition("/")[2],
+        url=_OFFICIAL + file,
+    )
+
+
+_TAPIR, _BOOTS = "arXiv 2306.08637", "arXiv 2402.00847"
 
 KNOWN = {
     weights.name: weights
@@ -51,41 +68,32 @@ KNOWN = {
             file="tap/bundled/tapir-nano.safetensors",
             url=None,
         ),
-        Weights(
-            name="tapir",
-            architecture="tapir",
-            summary="TAPIR trained on panning Kubric",
-            paper="arXiv 2306.08637",
-            licence="Apache-2.0",
-            file="tapir_checkpoint_panning.pt",
-            url=_OFFICIAL + "tapir_checkpoint_panning.pt",
+        _official("tapir", "tapir", "TAPIR trained on panning Kubric", "tapir_checkpoint_panning.pt", _TAPIR),
+        _official("tapir-jax", "tapir", "the same, of the JAX release", "tapir_checkpoint_panning.npy", _TAPIR),
+        _official("causal-tapir", "causal-tapir", "TAPIR that sees frames one by one", "causal_tapir_checkpoint.npy", _TAPIR),
+        _official(
+            "bootstapir",
+            "bootstapir",
+            "BootsTAPIR version 2, bootstrapped on real video",
+            "bootstap/bootstapir_checkpoint_v2.pt",
+            _BOOTS,
         ),
-        Weights(
-            name="causal-tapir",
-            architecture="causal-tapir",
-            summary="TAPIR that sees frames one by one",
-            paper="arXiv 2306.08637",
-            licence="Apache-2.0",
-            file="causal_tapir_checkpoint.npy",
-            url=_OFFICIAL + "causal_tapir_checkpoint.npy",
+        _official(
+            "bootstapir-jax", "bootstapir", "the same, of the JAX release", "bootstap/bootstapir_checkpoint_v2.npy", _BOOTS
         ),
-        Weights(
-            name="bootstapir",
-            architecture="bootstapir",
-            summary="BootsTAPIR version 2, bootstrapped on real video",
-            paper="arXiv 2402.00847",
-            licence="Apache-2.0",
-            file="bootstapir_checkpoint_v2.pt",
-            url=_OFFICIAL + "bootstap/bootstapir_checkpoint_v2.pt",
+        _official(
+            "causal-bootstapir",
+            "causal-bootstapir",
+            "BootsTAPIR that sees frames one by one",
+            "bootstap/causal_bootstapir_checkpoint.pt",
+            _BOOTS,
         ),
-        Weights(
-            name="causal-bootstapir",
-            architecture="causal-bootstapir",
-            summary="BootsTAPIR that sees frames one by one",
-            paper="arXiv 2402.00847",
-            licence="Apache-2.0",
-            file="causal_bootstapir_checkpoint.pt",
-            url=_OFFICIAL + "bootstap/causal_bootstapir_checkpoint.pt",
+        _official(
+            "causal-bootstapir-jax",
+            "causal-bootstapir",
+            "the same, of the JAX release",
+            "bootstap/causal_bootstapir_checkpoint.npy",
+            _BOOTS,
         ),
     )
 }
@@ -93,22 +101,33 @@ KNOWN = {
 
 
 def folder() -> Path:
-    """Where downloaded weights are looked for: $TAPETUM_WEIGHTS, else tapetum in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TAPETUM_WEIGHTS") or Path(cache) / "tapetum")
+    """Where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
+
+    That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
+    """
+    if own := os.environ.get("TAPETUM_WEIGHTS"):
+        return Path(own).expanduser()
+    if assets := os.environ.get("HF_ASSETS_CACHE"):
+        return Path(assets).expanduser() / "tapetum" / "weights"
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(home).expanduser() / "assets" / "tapetum" / "weights"
 
 
 def location(weights: Weights) -> Path:
-    """Where the file of `weights` belongs on this machine, whether or not it is there."""
+    """Where the published file of `weights` belongs on this machine, whether or not it is there."""
     return Path(__file__).parents[1] / weights.file if weights.bundled else folder() / weights.file
+
+
+def converted(weights: Weights) -> Path:
+    """Where `weights` as a file of ours belong on this machine, whether or not they are there."""
+    return location(weights) if weights.bundled else folder() / f"{weights.name}.safetensors"
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Path, Weights | None]:
     """The file for a name of `KNOWN` (with its entry) or for a path (with None).
 
     Raises:
-        BadInput: the name is unknown and no file either, or its file is not on this machine; the message tells where
-            to get the file and where to put it.
+        BadInput: the name is unknown and no file either, its file is not on this machine, or is not what was fetched.
     """
     weights = KNOWN.get(os.fspath(name_or_path))
     if weights is None:
@@ -116,14 +135,15 @@ def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Path, Weights | None]
         if path.is_file():
             return path, None
         raise BadInput(_unknown(os.fspath(name_or_path), path))
-    path = location(weights)
-    if path.is_file():
-        return path, weights
+    for path in (converted(weights), location(weights)):
+        if path.is_file():
+            check(path)
+            return path, weights
     if weights.bundled:
         raise BadInput(f"the bundled weights {weights.name} are missing from {path}; install tapetum again")
     raise BadInput(
-        f"the weights {weights.name} are not on this machine; download {weights.url} and put it at {path}"
-        " (or in a folder that TAPETUM_WEIGHTS names)"
+        f"the weights {weights.name} are not on this machine; run: tapetum weights fetch {weights.name}"
+        f" (or download {weights.url} and put it at {path})"
     )
 
 

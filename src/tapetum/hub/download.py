@@ -1,0 +1,209 @@
+"""Files over HTTP that go on where they stopped, and beside each a record of what it was.
+
+    FILE             the whole file, whose SHA-256 is that of the record
+    FILE.json        the record: address, size, SHA-256, and what the server called this version
+    FILE.part        what has arrived so far, with FILE.part.json to know whether the rest still belongs to it
+
+A file without a record is one that the user put there, and is taken as it is.
+"""
+
+import base64
+import hashlib
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write, whole_file
+
+TRIES = 5
+"""Times in a row that a connection may fail without bringing a single byte."""
+_PIECE = 1 << 20
+_PATIENCE = 30.0
+"""Seconds without a byte after which a connection counts as dead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a file must be."""
+
+    source: str
+    """Address, or the SHA-256 of the file that it was converted from."""
+    size: int
+    """Bytes."""
+    sha256: str
+    version: str | None = None
+    """The server's ETag."""
+
+
+def record_of(path: Path) -> Record | None:
+    """The record beside `path`, if there is one; raises BadInput if it cannot be read."""
+    file = _record(path)
+    if not file.exists():
+        return None
+    try:
+        return Record(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"the record {file} cannot be read ({error}); remove it and fetch {path.name} again") from error
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Put `record` beside `path`."""
+    with whole_file(_record(path)) as temporary:
+        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+
+
+def check(path: Path) -> None:
+    """Raise BadInput, naming the file, unless it is what its record says; a file without a record passes."""
+    record = record_of(path)
+    if record is None:
+        return
+    size = path.stat().st_size
+    if size != record.size:
+        raise BadInput(f"{path} has {size} bytes where {record.size} were fetched: remove it and fetch it again")
+    found = sha256_of(path)
+    if found != record.sha256:
+        sums = f"SHA-256 {found[:12]}, not {record.sha256[:12]}"
+        raise BadInput(f"{path} has changed since it was fetched ({sums}): remove it and fetch it again")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, size: None,
+    pause: float = 1.0,
+) -> Record:
+    """Bring `url` to `target`, or find it there; go on where an earlier call stopped.
+
+    Args:
+        sha256: what the file must be, if that is known; else it is recorded, and checked from then on.
+        progress: is called with the bytes that are here and the bytes of the whole, None if the server does not tell.
+        pause: seconds before the second try; doubled each time that brings nothing.
+
+    Raises:
+        BadInput: the server does not have it or cannot be reached, what came is damaged, or it cannot be written. What has
+            arrived is kept unless it is damaged.
+    """
+    from huggingface_hub.utils import WeakFileLock
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(target.with_name(target.name + ".lock")):
+            if target.exists():
+                check(target)
+                return record_of(target) or Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
+            return _Download(url, target, progress, pause).run(sha256)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+class _Download:
+    def __init__(self, url: str, target: Path, progress: Callable[[int, int | None], None], pause: float):
+        self.url, self.target, self.progress, self.pause = url, target, progress, pause
+        self.part = target.with_name(target.name + ".part")
+        self.note = target.with_name(target.name + ".part.json")
+
+    def run(self, sha256: str | None) -> Record:
+        fails = 0
+        while True:
+            before = self._arrived()
+            try:
+                headers, size = self._receive()
+                break
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code not in (408, 429):
+                    raise BadInput(
+                        f"{self.url} cannot be had ({error.code} {error.reason}); check the name or try later"
+                    ) from error
+                reason = f"{error.code} {error.reason}"
+            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+            fails = 0 if self._arrived() > before else fails + 1
+            if fails >= TRIES:
+                raise BadInput(f"{self.url} cannot be reached ({reason}); {self._arrived()} bytes are kept, run again to go on")
+            time.sleep(self.pause * 2**fails)
+        record = Record(source=self.url, size=size, sha256=sha256_of(self.part), version=headers.get("ETag"))
+        self._judge(headers, record, sha256)
+        write_record(self.target, record)
+        self.part.replace(self.target)
+        self.note.unlink(missing_ok=True)
+        return record
+
+    def _arrived(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _version(self) -> str | None:
+        """What the server called the version of which a part is here, if more of it can be asked for."""
+        try:
+            note = json.loads(self.note.read_text())
+            return note["version"] if note["source"] == self.url and self.part.exists() else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def _receive(self) -> tuple[http.client.HTTPMessage, int]:
+        """Append what is missing; returns the headers and the size of the whole once all of it is here."""
+        version, have = self._version(), self._arrived()
+        request = urllib.request.Request(self.url, headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
+        if version and have:
+            request.add_header("Range", f"bytes={have}-")
+            request.add_header("If-Range", version)
+        try:
+            answer = urllib.request.urlopen(request, timeout=_PATIENCE)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:
+                raise
+            self.part.unlink(missing_ok=True)  # nothing of it is left to send: what is here is not a part of that
+            raise ConnectionError("the server has another file now") from error
+        with answer:
+            if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                self.part.unlink(missing_ok=True)
+                raise ConnectionError("the server sent another part than was asked for")
+            if answer.status != 206:
+                have = 0
+                strong = answer.headers.get("ETag", "")
+                note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
+                with whole_file(self.note) as temporary:
+                    temporary.write_text(json.dumps(note))
+            length = answer.headers.get("Content-Length")
+            size = None if length is None else have + int(length)
+            with open(self.part, "ab" if have else "wb") as file:
+                while piece := answer.read1(_PIECE):  # gives what there is when a connection ends, where read would lose it
+                    file.write(piece)
+                    have += len(piece)
+                    self.progress(have, size)
+            if size is not None and have < size:
+                raise ConnectionError(f"the connection ended after {have} of {size} bytes")
+            return answer.headers, have
+
+    def _judge(self, headers: http.client.HTTPMessage, record: Record, sha256: str | None) -> None:
+        """Raise BadInput, and drop what came, unless it has the sums that are known."""
+        wanted = None
+        for value in headers.get_all("x-goog-hash") or []:
+            for sum_ in value.split(","):
+                if sum_.strip().startswith("md5="):
+                    wanted = base64.b64decode(sum_.strip()[4:]).hex()
+        bad = sha256 is not None and record.sha256 != sha256
+        if wanted is not None:
+            with open(self.part, "rb") as file:
+                bad |= hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != wanted
+        if bad:
+            self.part.unlink()
+            self.note.unlink(missing_ok=True)
+            raise BadInput(f"what came from {self.url} is not what it should be (SHA-256 {record.sha256}); fetch it again")
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
