@@ -75,7 +75,7 @@ class TapNano:
             iterations=2,
         ),
         Phase(name="2-short", size=256, frames=12, steps=3400, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
-        Phase(name="3-full", size=256, steps=2500, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
+        Phase(name="3-full", size=256, steps=2200, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
