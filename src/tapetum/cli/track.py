@@ -1,8 +1,10 @@
 """`tapetum track`: points through a video, as a video to look at and a table to work with."""
 
 import csv
+import json
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,8 +34,9 @@ class Track:
     from 0.
     """
 
-    video: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="VIDEO")]
-    """Video file, folder of pictures, or npy/npz array."""
+    video: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="VIDEO")]
+    """Video file, folder of pictures, or npy/npz array; with --online also the number of a camera, an address such as
+    rtsp://..., or - for standard input."""
     model: str = "tapir-nano"
     """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all)."""
     grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -46,6 +49,11 @@ class Track:
     """Single points: frame, x and y, with commas; may be repeated."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; by default the name of the video with -tracks."""
+    online: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Follow points frame by frame as they come, with a causal model, until the source ends or Ctrl-C. Frames of cameras and
+    addresses that come too fast are dropped."""
+    preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
+    """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -56,20 +64,25 @@ class Track:
         from tapetum.bench.baselines import load_tracker
         from tapetum.video import open_video
 
-        out = self.out or Path(f"{self.video.resolve().stem}-tracks")
-        with open_video(self.video) as video, results_folder(out) as folder:
+        if self.online:
+            self._live()
+            return
+        if self.preview is not None:
+            raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
+        out = self.out or Path(f"{Path(self.video).resolve().stem}-tracks")
+        with open_video(Path(self.video)) as video, results_folder(out) as folder:
             # Decode once to know the true number of frames: queries and tracks are held against it.
             report = video.check()
             if report.damaged:
                 note(f"{self.video}: {report.damaged} of {report.promised} frames are damaged or missing")
-            queries = self._queries(video)
+            queries = self._queries(video.width, video.height, len(video))
             tracker = load_tracker(self.model, self.device)
             start = time.perf_counter()
             tracks = _track(tracker, video, queries)
             seconds = time.perf_counter() - start
             _write(folder, video, tracks)
             summary = {
-                "video": str(self.video),
+                "video": self.video,
                 "frames": tracks.frames,
                 "width": video.width,
                 "height": video.height,
@@ -88,8 +101,49 @@ class Track:
         else:
             print(_text(summary))
 
-    def _queries(self, video: "Video") -> Queries:
-        """The points that were asked for, checked against the video."""
+    def _live(self) -> None:
+        """The same for frames as they come."""
+        from tapetum.bench.baselines import load_tracker
+        from tapetum.cli import live
+        from tapetum.video import LiveVideo, write_video
+
+        out = self.out or live.default_folder(self.video)
+        start = getattr(tracker := load_tracker(self.model, self.device), "start", None)
+        if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
+            raise BadInput(f"{self.model} needs the future; --online takes a causal model, such as --model causal-bootstapir")
+        with ExitStack() as cleanup:
+            folder = cleanup.enter_context(results_folder(out))
+            source = cleanup.enter_context(LiveVideo(self.video))
+            show = live.preview(self.preview, cleanup)
+            run = live.Run(source, tracker, lambda width, height: self._queries(width, height, None), show)  # type: ignore[arg-type]
+            begin = time.perf_counter()
+            write_video(folder / "overlay.mp4", run.frames(), source.rate)
+            seconds = time.perf_counter() - begin
+            tracks = run.tracks()
+            tracks.save(folder / "tracks.npz")
+            tracks.save(folder / "tracks.csv")
+            summary = {
+                "video": self.video,
+                "width": run.size[0],
+                "height": run.size[1],
+                "rate": source.rate,
+                "model": self.model,
+                "points": tracks.points,
+                "visible_share": float(tracks.visible.mean()),
+                **run.report(seconds),
+                "overlay": str(out / "overlay.mp4"),
+                "tracks": str(out / "tracks.npz"),
+                "table": str(out / "tracks.csv"),
+            }
+        if self.preview == "-":
+            note(json.dumps(summary))
+        elif self.json:
+            print_json(summary)
+        else:
+            print(_live_text(summary))
+
+    def _queries(self, width: int, height: int, frames: int | None) -> Queries:
+        """The points that were asked for, checked against the video; the number of frames is None where nobody knows it."""
         single = [text for group in self.query for text in group]
         if (self.grid is not None) + (self.points is not None) + bool(self.query) > 1:
             raise BadInput("more than one of --grid, --points and --query was given; choose one of them")
@@ -98,19 +152,19 @@ class Track:
         elif self.query:
             named = [(f"--query {text}", parse_query(text)) for text in single]
         else:
-            named = [("--grid", point) for point in self._grid(video)]
+            named = [("--grid", point) for point in self._grid(width, height)]
         if not named:
             raise BadInput("--query has no point; give frame, x and y as in --query 0,120.5,80")
         for name, point in named:
-            check_query(name, point, video)
+            check_query(name, point, width, height, frames)
         return [point for _, point in named]
 
-    def _grid(self, video: "Video") -> Queries:
+    def _grid(self, width: int, height: int) -> Queries:
         count = _GRID if self.grid is None else self.grid
         if not 1 <= count <= 1000:
             raise BadInput(f"--grid is {count}; give a number of points a side from 1 to 1000")
         cells = [(index + 0.5) / count for index in range(count)]
-        return [(self.frame, x * video.width, y * video.height) for y in cells for x in cells]
+        return [(self.frame, x * width, y * height) for y in cells for x in cells]
 
 
 def parse_query(text: str) -> tuple[float, float, float]:
@@ -153,15 +207,16 @@ def read_points(path: Path) -> list[tuple[str, tuple[float, float, float]]]:
     return points
 
 
-def check_query(name: str, point: tuple[float, float, float], video: "Video") -> None:
-    """Raise `BadInput` unless the point lies in the video."""
+def check_query(name: str, point: tuple[float, float, float], width: int, height: int, frames: int | None) -> None:
+    """Raise `BadInput` unless the point lies in a video of this size and, if that is known, this number of frames."""
     t, x, y = point
     if not all(map(math.isfinite, point)):
         raise BadInput(f"{name}: the point {t:g},{x:g},{y:g} holds NaN or infinity; give finite numbers for t,x,y")
-    if not 0 <= t <= len(video) - 1:
-        raise BadInput(f"{name}: frame {t:g} is not in the video, which has {len(video)} frames (0 to {len(video) - 1})")
-    if not (0 <= x <= video.width and 0 <= y <= video.height):
-        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the picture of {video.width}x{video.height} pixels")
+    if t < 0 or (frames is not None and t > frames - 1):
+        has = "" if frames is None else f", which has {frames} frames (0 to {frames - 1})"
+        raise BadInput(f"{name}: frame {t:g} is not in the video{has}")
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the picture of {width}x{height} pixels")
 
 
 def _track(tracker: "Tracker", video: "Video", queries: Queries) -> "Tracks":
@@ -181,6 +236,19 @@ def _write(folder: Path, video: "Video", tracks: "Tracks") -> None:
     with progress() as bars:
         frames = draw_tracks(video, tracks.xy, tracks.visible)
         write_video(folder / "overlay.mp4", bars.track(frames, tracks.frames, description="drawing"), video.rate)
+
+
+def _live_text(summary: dict[str, Any]) -> str:
+    return (
+        f"followed {summary['points']} points through {summary['frames']} frames of {summary['video']}"
+        f" ({summary['width']}x{summary['height']}) with {summary['model']}: {summary['frames_per_second']:.1f} frames/s,"
+        f" {summary['frames_dropped']} dropped\n"
+        f"latency  {summary['latency_ms_median']:.0f} ms (median), {summary['latency_ms_95']:.0f} (95 %),"
+        f" {summary['latency_ms_max']:.0f} (most)\n"
+        f"overlay  {summary['overlay']}\n"
+        f"tracks   {summary['tracks']}\n"
+        f"table    {summary['table']}"
+    )
 
 
 def _text(summary: dict[str, Any]) -> str:

@@ -1,8 +1,19 @@
 """Reading, writing and drawing of videos: the ground floor of every system. Needs numpy, PyAV and Pillow, no torch."""
 
-from tapetum.video.draw import colour_wheel, draw_tracks
+from tapetum.video.draw import TrackPainter, colour_wheel, draw_tracks, position_colours
+from tapetum.video.live import LiveVideo
 from tapetum.video.read import open_video
 from tapetum.video.types import Report, Video
 from tapetum.video.write import write_video
 
-__all__ = ["Report", "Video", "colour_wheel", "draw_tracks", "open_video", "write_video"]
+__all__ = [
+    "LiveVideo",
+    "Report",
+    "TrackPainter",
+    "Video",
+    "colour_wheel",
+    "draw_tracks",
+    "open_video",
+    "position_colours",
+    "write_video",
+]

@@ -62,28 +62,49 @@ def _drawn(
     radius: float | None,
     colours: np.ndarray | None,
 ) -> Iterator[Frame]:
-    layer: _Trails | None = None
-    size, tints = 1.0, np.zeros((0, 3), np.float32)
+    painter: TrackPainter | None = None
     number = -1
     for number, frame in enumerate(frames):
         if number >= xy.shape[1]:
             raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
-        height, width = frame.shape[:2]
-        if layer is None:
-            size = radius or 0.8 + 0.004 * float(np.hypot(height, width))
+        if painter is None:
+            height, width = frame.shape[:2]
             own = position_colours(_first_seen(xy, visible), width, height) if colours is None else colours
-            tints = np.asarray(own, np.float32)
-            layer = _Trails(height, width, trail, 0.5 * size)
-        now = xy[:, number]
-        if number and trail:
-            strength = (visible[:, number] & visible[:, number - 1]).astype(np.float32)  # a hidden point's way is a guess
-            layer.light(xy[:, number - 1], now, strength, tints)
-        canvas = np.array(frame, np.uint8, order="C")
-        layer.lay_on(canvas)
-        _draw_dots(canvas, now, visible[:, number], size, tints)
-        yield canvas
+            painter = TrackPainter(height, width, own, trail=trail, radius=radius)
+        yield painter.paint(frame, xy[:, number], visible[:, number])
     if number + 1 != xy.shape[1]:
         raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has {number + 1}; draw tracks on their own video")
+
+
+class TrackPainter:
+    """Draws points on frames as they come, each with the trail that it has left so far."""
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        colours: UInt8[np.ndarray, "n 3"],
+        *,
+        trail: int = 12,
+        radius: float | None = None,
+    ):
+        """For frames of this size; the rest is as in `draw_tracks`."""
+        self._tints = np.asarray(colours, np.float32)
+        self._radius = radius or 0.8 + 0.004 * float(np.hypot(height, width))
+        self._layer = _Trails(height, width, trail, 0.5 * self._radius)
+        self._trail = trail
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def paint(self, frame: Frame, xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"]) -> Frame:
+        """The next frame with the points on it; the frame itself is not changed."""
+        if self._before is not None and self._trail:
+            strength = (visible & self._before[1]).astype(np.float32)  # a hidden point's way is a guess
+            self._layer.light(self._before[0], xy, strength, self._tints)
+        self._before = xy, visible
+        canvas = np.array(frame, np.uint8, order="C")
+        self._layer.lay_on(canvas)
+        _draw_dots(canvas, xy, visible, self._radius, self._tints)
+        return canvas
 
 
 class _Trails:

@@ -1,0 +1,223 @@
+"""Frames as they come: from a camera, an address, or a pipe.
+
+A thread of its own decodes, so that a slow consumer does not stop a camera: what could not be taken in time is dropped and
+counted, and the frame that is handed out is always the newest. A pipe or a file waits instead.
+
+Safety is that of `decode`: only demuxers that hold their own data, no playlists; an address may use its own protocols, a pipe
+no other.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import av.error
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from tapetum.errors import BadInput
+from tapetum.video.convert import display_of, upright_rgb
+from tapetum.video.decode import CONTAINERS
+from tapetum.video.types import MAX_PIXELS, Frame
+
+_ADDRESSES = {
+    "rtsp": "rtsp,rtp,udp,tcp",
+    "rtsps": "rtsp,rtp,udp,tcp,tls",
+    "rtmp": "rtmp,tcp",
+    "http": "http,tcp",
+    "https": "https,http,tls,tcp",
+    "tcp": "tcp",
+    "udp": "udp",
+}
+"""Kinds of addresses that may be opened, each with the protocols that it needs."""
+_PATIENCE = 10
+"""Seconds in which an address must answer."""
+
+
+_PROBE = {"probesize": "500000", "analyzeduration": "1000000"}
+"""Bytes and microseconds of a source that are looked at before the first frame is given out."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame of a live video."""
+
+    frame: Frame
+    """uint8 (h, w, 3)."""
+    number: int
+    """Of the frame, dropped ones counted."""
+    arrived: float
+    """When it had been decoded, by `time.perf_counter`."""
+
+
+class LiveVideo:
+    """A live source, to be iterated once: `for moment in LiveVideo(0): ...`.
+
+    `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether
+    frames that come while the last is being worked on are dropped; None drops for cameras and addresses.
+
+    Raises BadInput if there is no such source, or what it sends is not a video.
+    """
+
+    def __init__(self, source: str | int, *, drop: bool | None = None):
+        self.name = str(source)
+        self.dropped = 0
+        """Frames that came and were not handed out."""
+        self.drop = is_live(self.name) if drop is None else drop
+        self.rate = 30.0
+        """Frames per second, as far as the source tells; 30 if it does not."""
+        self._waiting: deque[Moment] = deque()
+        self._news = threading.Condition()
+        self._opened = self._ended = self._closed = False
+        self._error: Exception | None = None
+        # opened there too: a source may be silent for long, and only a main thread that waits in Python hears Ctrl-C
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+        with self._news:
+            while not self._opened:
+                self._news.wait(0.1)
+        if isinstance(self._error, BadInput):
+            raise self._error
+
+    def __enter__(self) -> "LiveVideo":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop; no more frames come."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+
+    def __iter__(self) -> Iterator[Moment]:
+        while True:
+            with self._news:
+                while not (self._waiting or self._ended or self._closed):
+                    self._news.wait(0.1)  # in steps, so that Ctrl-C is heard
+                if self._closed or not self._waiting:
+                    break
+                moment = self._waiting.popleft()
+                self._news.notify_all()
+            yield moment
+        if self._error is not None:
+            raise BadInput(f"{self.name} ended with an error ({_reason(self._error)}); check the source") from self._error
+
+    def _work(self) -> None:
+        container = None
+        try:
+            container = _open(self.name)
+            if not container.streams.video:
+                raise BadInput(f"{self.name} holds no moving pictures; give a camera, an address, a pipe or a file that does")
+            stream = container.streams.video[0]
+            self.rate = float(stream.average_rate or stream.guessed_rate or 30)
+            self._tell(opened=True)
+            self._decode(container, stream)
+        except (BadInput, av.error.FFmpegError, OSError, ValueError) as error:
+            self._error = error
+        finally:
+            self._tell(opened=True, ended=True)
+            if container is not None:
+                container.close()
+
+    def _tell(self, *, opened: bool = False, ended: bool = False) -> None:
+        with self._news:
+            self._opened |= opened
+            self._ended |= ended
+            self._news.notify_all()
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> None:
+        scaler = VideoReformatter()
+        display = None
+        for number, picture in enumerate(_pictures(container, stream)):
+            if display is None:
+                display = display_of(picture)
+            moment = Moment(upright_rgb(picture, display, scaler), number, time.perf_counter())
+            with self._news:
+                while self._waiting and not self.drop and not self._closed:
+                    self._news.wait(0.1)
+                if self._closed:
+                    break
+                self.dropped += len(self._waiting)
+                self._waiting.clear()
+                self._waiting.append(moment)
+                self._news.notify_all()
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()  # pyright: ignore[reportReturnType]
+        except av.error.EOFError:
+            return
+        except av.error.InvalidDataError:
+            continue  # a damaged frame of a live stream is passed over, as a lost one is
+
+
+def is_live(source: str) -> bool:
+    """Whether `source` is a camera or an address, which do not wait.
+
+    >>> is_live("0"), is_live("rtsp://robot/front"), is_live("-"), is_live("clip.mp4")
+    (True, True, False, False)
+    """
+    return source.isdecimal() or ("://" in source and source.partition("://")[0] in _ADDRESSES)
+
+
+def _open(source: str) -> InputContainer:
+    options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS), **_PROBE}
+    file = source
+    kind: str | None = None
+    scheme = source.partition("://")[0]
+    if source == "-":
+        file = "pipe:0"
+        options["protocol_whitelist"] = "pipe"
+    elif source.isdecimal():
+        kind, file = _camera(int(source))
+        options = {}  # a device, to which white lists of files do not apply
+    elif "://" in source:
+        if scheme not in _ADDRESSES:
+            raise BadInput(f"{source} begins with {scheme}://; addresses may begin with {', '.join(_ADDRESSES)}")
+        options["format_whitelist"] += ",rtsp,rtp,flv,live_flv"
+        options["protocol_whitelist"] = _ADDRESSES[scheme]
+        if scheme.startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"
+    else:
+        file = os.path.abspath(source)
+        options["protocol_whitelist"] = "file"
+    try:
+        timeout = (_PATIENCE, _PATIENCE) if is_live(source) else None
+        container = av.open(file, mode="r", format=kind, options=options, metadata_errors="ignore", timeout=timeout)
+        assert isinstance(container, InputContainer)
+        return container
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        if source.isdecimal():
+            raise BadInput(
+                f"camera {source} cannot be opened ({_reason(error)}); give the number of one that is there"
+            ) from error
+        what = "standard input" if source == "-" else source
+        raise BadInput(f"{what} is not a video that can be read ({_reason(error)}); check the source") from error
+
+
+def _camera(number: int) -> tuple[str, str]:
+    """FFmpeg's name of the system's camera interface, and of camera `number` in it."""
+    if sys.platform == "darwin":
+        return "avfoundation", str(number)
+    if sys.platform == "win32":
+        raise BadInput(
+            "cameras cannot be opened by number on Windows; pipe one: ffmpeg -f dshow ... | tapetum track - --online"
+        )
+    return "video4linux2", f"/dev/video{number}"
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
