@@ -155,7 +155,7 @@ def _kinds():
     for name, config in OFFICIAL.items():
         kind = {"causal": config.causal, "pyramid_level": config.pyramid_level, "extra_convs": config.extra_convs}
         yield pytest.param(replace(TINY, **kind), id=name)
-    yield pytest.param(replace(NANO, initial_resolution=(64, 64)), id="tapir-nano")
+    yield pytest.param(replace(NANO, initial_resolution=(64, 64), refine_at_least=None), id="tapir-nano")
 
 
 @pytest.mark.parametrize("config", list(_kinds()))

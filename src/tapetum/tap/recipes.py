@@ -91,7 +91,9 @@ class TrackTask(Task):
 
     def __init__(self, run: TapNano, phase: Phase, start: Path | None):
         self.run, self.phase, self.start = run, phase, start
-        self.config = replace(run.model, initial_resolution=(phase.size, phase.size), iterations=phase.iterations)
+        self.config = replace(
+            run.model, initial_resolution=(phase.size, phase.size), iterations=phase.iterations, refine_at_least=None
+        )
         self.checks: list[Tracked] = []
 
     def model(self) -> nn.Module:
