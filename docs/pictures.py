@@ -26,7 +26,7 @@ def main():
     overlay = Path("demo-out/tracks/overlay.mp4")
     if overlay.exists():
         with open_video(overlay) as video:
-            picks = (12, 30)  # within the first shot
+            picks = (22, 50)  # while the man passes, and after
             save([strip([video[int(i)] for i in picks], 1280)], "demo.jpg")
 
 

