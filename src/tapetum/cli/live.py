@@ -2,10 +2,11 @@
 
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,39 +40,36 @@ class Run:
         self.size = (0, 0)
 
     def frames(self) -> Iterator["np.ndarray"]:
-        """Painted frames, while points are followed; Ctrl-C ends them as the end of the source does."""
+        """Painted frames, while points are followed."""
         import numpy as np
 
         from tapetum.video import TrackPainter, position_colours
 
         stream = painter = None
-        try:
-            for moment in self.live:
-                height, width = moment.frame.shape[:2]
-                if painter is None:
-                    self.size = (width, height)
-                    # earliest first, as the stream takes them up
-                    self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
-                    places = np.array([query[1:] for query in self.queries], np.float32)
-                    painter = TrackPainter(height, width, position_colours(places, width, height))
-                due = sum(query[0] <= moment.number for query in self.queries)
-                known = 0 if stream is None else len(stream)
-                if stream is None and due:
-                    stream = self.tracker.start(moment.frame, places[:due])
-                elif stream is not None and due > known:
-                    stream = self.tracker.add(stream, moment.frame, places[known:due])
-                xy, confidence = places.copy(), np.zeros(len(places), np.float32)
-                if stream is not None:
-                    stream, now = self.tracker.step(stream, moment.frame)
-                    xy[:due], confidence[:due] = now.xy, now.confidence
-                self.seen.append((xy, confidence))
-                painted = painter.paint(moment.frame, xy, confidence > 0.5)
-                self.latency.append(time.perf_counter() - moment.arrived)
-                yield painted
-                if self.show is not None and not self.show(painted):
-                    break
-        except KeyboardInterrupt:
-            note("interrupted; writing what was followed")
+        for moment in self.live:
+            height, width = moment.frame.shape[:2]
+            if painter is None:
+                self.size = (width, height)
+                # earliest first, as the stream takes them up
+                self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
+                places = np.array([query[1:] for query in self.queries], np.float32)
+                painter = TrackPainter(height, width, position_colours(places, width, height))
+            due = sum(query[0] <= moment.number for query in self.queries)
+            known = 0 if stream is None else len(stream)
+            if stream is None and due:
+                stream = self.tracker.start(moment.frame, places[:due])
+            elif stream is not None and due > known:
+                stream = self.tracker.add(stream, moment.frame, places[known:due])
+            xy, confidence = places.copy(), np.zeros(len(places), np.float32)
+            if stream is not None:
+                stream, now = self.tracker.step(stream, moment.frame)
+                xy[:due], confidence[:due] = now.xy, now.confidence
+            self.seen.append((xy, confidence))
+            painted = painter.paint(moment.frame, xy, confidence > 0.5)
+            self.latency.append(time.perf_counter() - moment.arrived)
+            yield painted
+            if self.show is not None and not self.show(painted):
+                break
 
     def tracks(self) -> "Tracks":
         """All that was followed; before its frame a point stands at its place, unseen."""
@@ -100,6 +98,22 @@ class Run:
             "latency_ms_95": float(np.percentile(milliseconds, 95)),
             "latency_ms_max": float(milliseconds.max()),
         }
+
+
+@contextmanager
+def interruptible(live: "LiveVideo") -> Iterator[None]:
+    """The first Ctrl-C ends `live` as the end of its source does, so that what was followed is written; a second interrupts."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        live.stop()
+        note("interrupted; writing what was followed")
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def preview(to: str | None, cleanup: ExitStack) -> Show | None:

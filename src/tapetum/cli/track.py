@@ -117,7 +117,8 @@ class Track:
             show = live.preview(self.preview, cleanup)
             run = live.Run(source, tracker, lambda width, height: self._queries(width, height, None), show)  # type: ignore[arg-type]
             begin = time.perf_counter()
-            write_video(folder / "overlay.mp4", run.frames(), source.rate)
+            with live.interruptible(source):
+                write_video(folder / "overlay.mp4", run.frames(), source.rate)
             seconds = time.perf_counter() - begin
             tracks = run.tracks()
             tracks.save(folder / "tracks.npz")

@@ -92,11 +92,13 @@ class LiveVideo:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Let no more frames come; may be called from a signal handler."""
+        self._closed = True
+
     def close(self) -> None:
-        """Stop; no more frames come."""
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
+        """Stop, and wait a little for the thread to end."""
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
 
