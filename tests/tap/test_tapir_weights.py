@@ -110,6 +110,12 @@ def test_a_file_of_ours_gives_back_weights_and_config(model, dtype, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_the_same_network_gives_the_same_bytes(model, tmp_path):
+    for n in range(20):
+        weights.save(model, tmp_path / f"{n}.safetensors")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_a_published_checkpoint_is_read(model, tmp_path):
     torch.save(weights.to_official(model.state_dict()), tmp_path / "causal_checkpoint.pt")
     back = tapetum.load(tmp_path / "causal_checkpoint.pt").model

@@ -162,7 +162,8 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
     """
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"format": "pt", "tapir_config": json.dumps(asdict(model.config))}))
+        # one entry only: several are written in an order that changes from run to run
+        temporary.write_bytes(to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
