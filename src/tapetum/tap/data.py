@@ -7,7 +7,8 @@ shown many times under other crops, colours, mirrorings and directions of time. 
 TAPIR's training (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames;
 with probability 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 
-Differs from the paper: mirroring and time reversal are added, because our clips are few; some showings are not cropped.
+Differs from the paper: mirroring and time reversal are added, because our clips are few; some showings are not cropped; one may
+be a part of a clip (`shorten`) and prefer queries on first frames.
 """
 
 import json

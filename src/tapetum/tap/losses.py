@@ -4,6 +4,8 @@ Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, s
 brought to a 256x256 picture first. Every iterate of the network is supervised with equal weight. Each term is a mean over
 all points and frames, those that do not count included as zeros, so that a clip with few visible points weighs little.
 
+Differs from the papers: `matching_loss` is ours, and no part of `tracking_losses`.
+
 `mask`, `occlusion_mask` and `rebalance` are the hooks that BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
 """
 

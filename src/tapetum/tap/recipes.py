@@ -3,8 +3,9 @@
 `tap_nano` trains the bundled tracker on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3).
 
 Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels
-with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 with four; a batch
-is a few clips of about 64 points; gradients are clipped; weights are averaged.
+and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 and 24
+frames with four; a batch is a few clips of 64 points, half of whose queries are on first frames; `matching_loss` is added;
+gradients are clipped; weights are averaged.
 """
 
 import json
