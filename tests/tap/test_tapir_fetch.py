@@ -132,6 +132,11 @@ def test_a_file_is_converted_with_the_settings_asked_for(tmp_path, model, run):
     assert loaded.config == replace(SMALL, causal=True, softmax_temperature=10.0)
     with pytest.raises(BadInput, match=r"must be named \.safetensors"):
         convert(tmp_path / "mine.pt", tmp_path / "mine.bin")
+    before = (tmp_path / "mine.safetensors").read_bytes()
+    code, out, err = run("weights", "convert", tmp_path / "mine.safetensors")
+    assert (code, out) == (2, "")
+    assert "would be overwritten" in err
+    assert (tmp_path / "mine.safetensors").read_bytes() == before
     code, out, err = run("weights", "convert", tmp_path / "nothing.pt")
     assert (code, out) == (2, "")
     assert "there is no file" in err

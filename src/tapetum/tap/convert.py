@@ -49,6 +49,8 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
     """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    if target.resolve() == source.resolve():
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
     options = [] if causal is None else ["--causal" if causal else "--no-causal"]
     options += [] if softmax_temperature is None else ["--softmax-temperature", str(softmax_temperature)]
     command = [sys.executable, "-m", "tapetum.tap.convert", str(source.resolve()), str(target.resolve()), *options]
