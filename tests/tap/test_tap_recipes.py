@@ -8,7 +8,9 @@ import torch
 
 import tapetum
 from tapetum.errors import BadInput
+from tapetum.tap import weights
 from tapetum.tap.config import NANO
+from tapetum.tap.model import Tapir
 from tapetum.tap.recipes import Phase, TapNano, tap_nano
 
 TINY = TapNano(
@@ -24,9 +26,9 @@ TINY = TapNano(
 def test_stop_go_on_and_finish(tmp_path):
     run = replace(TINY, cache=str(tmp_path / "clips"))
     assert tap_nano(tmp_path / "run", run, minutes=0, workers=0) is None
-    weights = tap_nano(tmp_path / "run", run, workers=0)
-    assert weights is not None
-    tracker = tapetum.load(weights)
+    made = tap_nano(tmp_path / "run", run, workers=0)
+    assert made is not None
+    tracker = tapetum.load(made)
     assert tracker.model.config == run.model
     rows = [json.loads(line) for line in (tmp_path / "run" / "a" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 2
@@ -45,3 +47,16 @@ def test_stop_go_on_and_finish(tmp_path):
 def test_a_run_needs_phases(tmp_path):
     with pytest.raises(BadInput, match="no phases"):
         tap_nano(tmp_path, replace(TINY, phases=()))
+
+
+def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
+    start = tmp_path / "start.safetensors"
+    weights.save(Tapir(TINY.model), start)
+    phase = replace(TINY.phases[1], lr=1e-6)
+    run = replace(TINY, name="live", model=replace(TINY.model, causal=True), start=str(start), phases=(phase,))
+    made = tap_nano(tmp_path / "run", run, workers=0)
+    assert made == tmp_path / "run" / "live.safetensors"
+    ours, theirs = (tapetum.load(path).model for path in (made, start))
+    assert ours.config.causal
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3)  # float16 and one small step

@@ -9,10 +9,10 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a model from nothing; the same command goes on where a run was stopped."""
+    """Train a model; the same command goes on where a run was stopped."""
 
-    recipe: tyro.conf.Positional[Literal["tap-nano"]]
-    """Which run: tap-nano trains the bundled point tracker on synthetic scenes."""
+    recipe: tyro.conf.Positional[Literal["tap-nano", "causal-tap-nano"]]
+    """Which run: tap-nano trains the bundled point tracker on synthetic scenes, causal-tap-nano makes it one for live use."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the run: checkpoints, logs, and the finished weights."""
     textures: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
@@ -32,9 +32,9 @@ class Train:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tap.recipes import TapNano, tap_nano
+        from tapetum.tap.recipes import RECIPES, tap_nano
 
-        run = TapNano()
+        run = RECIPES[self.recipe]
         run = replace(
             run,
             textures=None if self.textures is None else str(self.textures),

@@ -1,6 +1,6 @@
 """Whole training runs of point trackers.
 
-`tap_nano` trains the bundled tracker on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3).
+`tap_nano` trains the bundled trackers on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3).
 
 Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels
 and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 and 24
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tapetum.errors import BadInput
+from tapetum.tap import tracker, weights
 from tapetum.tap.config import NANO, TapirConfig
 from tapetum.tap.data import SceneClips, TapSample, TapSamples, Tracked, collate
 from tapetum.tap.losses import matching_loss, tracking_losses
@@ -60,7 +61,11 @@ class Phase:
 class TapNano:
     """The settings of the run that made `tapir-nano`."""
 
+    name: str = "tapir-nano"
+    """Of the file with the finished weights."""
     model: TapirConfig = NANO
+    start: str | None = None
+    """Weights to start from, as `tapetum.load` takes them; None: random ones."""
     phases: tuple[Phase, ...] = (
         Phase(
             name="1-small",
@@ -87,6 +92,18 @@ class TapNano:
     seed: int = 1
 
 
+RECIPES = {
+    "tap-nano": TapNano(),
+    "causal-tap-nano": TapNano(
+        name="causal-tapir-nano",
+        model=replace(NANO, causal=True),
+        start="tapir-nano",
+        phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
+    ),
+}
+"""Runs by name: the bundled tracker from nothing, and from its weights the one that sees frames one by one."""
+
+
 class TrackTask(Task):
     """One phase: a Tapir network, clips of scenes, the tracking losses."""
 
@@ -98,10 +115,12 @@ class TrackTask(Task):
         self.checks: list[Tracked] = []
 
     def model(self) -> nn.Module:
-        """The network, with the weights of the phase before if there was one."""
+        """The network, with the weights of the phase before, or of `TapNano.start`, if there are any."""
         model = Tapir(self.config)
         if self.start is not None:
             model.load_state_dict(load_file(self.start))
+        elif self.run.start is not None:
+            model.load_state_dict(tracker.load(self.run.start).model.state_dict())
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
@@ -160,8 +179,9 @@ class TrackTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """All that decides what is learned."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in ("phases", "cache", "checks")}
-        run["textures"] = run["textures"] and Path(run["textures"]).name
+        run = {k: v for k, v in asdict(self.run).items() if k not in ("name", "phases", "cache", "checks")}
+        for outside in ("start", "textures"):
+            run[outside] = run[outside] and Path(run[outside]).name
         phase = {k: v for k, v in asdict(self.phase).items() if k != "micro_batch"}
         return json.loads(json.dumps({"run": run, "phase": phase}))
 
@@ -208,10 +228,8 @@ def tap_nano(
         start = result.checkpoint / "ema.safetensors"
     if start is None:
         raise BadInput("the run has no phases: give at least one")
-    from tapetum.tap.weights import save
-
     model = Tapir(run.model)
     model.load_state_dict(load_file(start))
-    target = out / "tapir-nano.safetensors"
-    save(model, target, dtype=torch.float16)
+    target = out / f"{run.name}.safetensors"
+    weights.save(model, target, dtype=torch.float16)
     return target

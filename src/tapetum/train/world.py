@@ -4,13 +4,15 @@ import errno
 import fcntl
 import math
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -18,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from tapetum.errors import BadInput
 
@@ -34,6 +37,7 @@ class World:
     rank: int
     size: int
     device: torch.device
+    _lent: list[weakref.ref[Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def main(self) -> bool:
@@ -46,16 +50,36 @@ class World:
             return dict(values)
         names = sorted(values)
         vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
-        dist.all_reduce(vector)
+        dist.all_reduce(self._lend(vector))
         return dict(zip(names, (vector / self.size).tolist(), strict=True))
 
     def share(self, value: Any) -> Any:
         """The main process's value, in every process."""
         if self.size == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
-        return box[0]
+        text = pickle.dumps(value) if self.main else b""
+        length = torch.tensor([len(text)], device=self.device)
+        dist.broadcast(self._lend(length), src=0)
+        content = torch.zeros(int(length), dtype=torch.uint8)
+        if self.main:
+            content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        content = content.to(self.device)
+        dist.broadcast(self._lend(content), src=0)
+        return pickle.loads(content.cpu().numpy().tobytes())
+
+    def _lend(self, tensor: Tensor) -> Tensor:
+        self._lent[:] = [lent for lent in self._lent if lent() is not None] + [weakref.ref(tensor)]
+        return tensor
+
+    def settle(self, patience: float = 10.0) -> None:
+        """Waits until the threads of the exchange have let go of all tensors.
+
+        gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
+        ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
+        """
+        until = time.monotonic() + patience
+        while any(lent() is not None for lent in self._lent) and time.monotonic() < until:
+            time.sleep(0.001)
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
@@ -88,9 +112,11 @@ def join_world(device_name: str) -> Iterator[World]:
     mine = not dist.is_initialized()
     if mine:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    world = World(dist.get_rank(), dist.get_world_size(), device)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), device)
+        yield world
     finally:
+        world.settle()
         if mine:
             dist.destroy_process_group()
 
