@@ -189,7 +189,7 @@ def test_refinement_gradient_reaches_earlier_positions():
 def test_refinement_can_learn_from_some_queries_and_matching_from_all():
     model, (video, queries) = tiny(), random_case(points=6, height=32)
     out = model(video, queries, query_chunk=2, refine_with_gradient=2)
-    assert torch.equal(out.tracks, model(video, queries, query_chunk=2).tracks)
+    torch.testing.assert_close(out.tracks, model(video, queries, query_chunk=2).tracks, atol=1e-4, rtol=0)
     sum(it.tracks[:, 2:].sum() + it.occlusion[:, 2:].sum() for it in (out, *out.unrefined)).backward(retain_graph=True)
     assert model.mixer.inward.weight.grad.abs().max() == 0
     assert model.matching.position.weight.grad.abs().sum() > 0

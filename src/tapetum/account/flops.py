@@ -129,6 +129,10 @@ def _twice(forward: Callable[..., int]) -> Callable[..., int]:
     return lambda *args, **kwargs: 2 * forward(*args, **kwargs)
 
 
+def _linear(x: Shape, weight: Shape, *_: Any, **__: Any) -> int:
+    return _matmul(prod(x[:-1]), x[-1], weight[0])
+
+
 def _matrix_vector(matrix: Shape, *_: Any, **__: Any) -> int:
     return 2 * prod(matrix)
 
@@ -155,6 +159,7 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     aten.mkldnn_rnn_layer_backward: _twice(_recurrent_mkldnn),
     aten._cudnn_rnn: _recurrent,
     aten._cudnn_rnn_backward: _twice(_recurrent),
+    torch.ops.mkldnn._linear_pointwise: _linear,
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.addmv: _add_matrix_vector,

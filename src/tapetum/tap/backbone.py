@@ -35,11 +35,13 @@ class ResidualBlock(nn.Module):
         self.projection = nn.Conv2d(inward, outward, 1, stride, bias=False) if project else None
 
     def forward(self, x: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c2 h2 w2"]:
-        active = F.relu(self.norm_0(x))
+        here = not torch.is_grad_enabled()  # with nothing to learn, results are changed in place: half the memory traffic
+        active = F.relu(self.norm_0(x), inplace=here)
         shortcut = x if self.projection is None else self.projection(active)
         padded = active if self.stride == 1 else F.pad(active, (0, 1, 0, 1))
-        inner = F.relu(self.norm_1(self.conv_0(padded)))
-        return self.conv_1(inner) + shortcut
+        inner = F.relu(self.norm_1(self.conv_0(padded)), inplace=here)
+        inner = self.conv_1(inner)
+        return inner.add_(shortcut) if here else inner + shortcut
 
 
 class ExtraBlock(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.blocks.linear import linear
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.types import BlockState
 
@@ -61,8 +62,7 @@ class MixerBlock(nn.Module):
         weight = down.weight.view(-1, self.expansion, down.weight.shape[-1])
         x = x + over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding)
         inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
-        x = x + self.channel_down(F.gelu(self.channel_up(inner), approximate="tanh"))
-        return x, state
+        return x + linear(linear(inner, self.channel_up, gelu=True), self.channel_down), state
 
 
 class Mixer(nn.Module):
@@ -91,7 +91,7 @@ class Mixer(nn.Module):
 
         A causal mixer without a state starts at the first frame: the past is zero.
         """
-        x = self.inward(x.to(self.inward.weight.dtype)).float()
+        x = linear(x, self.inward).float()
         states = state or (self.start(len(x)) if self.causal else [None] * len(self.blocks))
         after = []
         for block, before in zip(self.blocks, states, strict=True):

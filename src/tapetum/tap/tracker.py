@@ -28,9 +28,10 @@ ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
 """Configs by the name that `build` takes."""
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
-CHUNK_PIXELS = 1 << 21
-"""Pixels that go through the picture network at a time, if nothing else is asked for."""
-MATCHED_AT_A_TIME = 16
+ACTIVATION_BYTES = 1 << 24
+"""So many frames go through the picture network at a time that its largest float32 activation is of this size, if nothing else
+is asked for."""
+MATCHED_AT_A_TIME = 8
 """Frames in which a chunk of queries is sought at a time."""
 LEAST_WINDOW = 48
 """Frames; a window is not made shorter than this to save memory."""
@@ -105,7 +106,8 @@ class Tracker:
                 frames as do. A video within one window gives exactly what the network alone gives.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
             query_chunk: points worked on at a time.
-            frame_chunk: frames that go through the picture network at a time; None takes 8, fewer where they are large.
+            frame_chunk: frames that go through the picture network at a time; None takes as many as bound its memory to some
+                tens of MB.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
             progress: is called with the number of frames seen and the number of all frames.
 
@@ -129,7 +131,7 @@ class Tracker:
             return features
 
         windows = plan(frames, window, 0 if self.model.config.causal else overlap)
-        frame_chunk = frame_chunk or min(8, max(1, CHUNK_PIXELS // max(h * w for h, w in resolutions)))
+        frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions)
         reel = Reel(features_of, frame_chunk, min(window, frames))
         if len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
@@ -284,6 +286,12 @@ def _affordable(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:
     """Frames whose float32 features fit in FEATURE_BYTES."""
     cells = sum(height * width for height, width in {config.initial_resolution, *resolutions})
     return max(LEAST_WINDOW, FEATURE_BYTES // (cells * (4 * config.hires_dim + 2 * config.lowres_dim) // 16))
+
+
+def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:
+    """Frames whose activations after the stem (stride 2, 4 bytes a number) fit in ACTIVATION_BYTES."""
+    pixels = max(height * width for height, width in {config.initial_resolution, *resolutions})
+    return max(1, ACTIVATION_BYTES // (pixels * config.stem_channels))
 
 
 def _check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 3"]:

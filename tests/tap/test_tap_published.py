@@ -1,0 +1,71 @@
+"""The published order of operations that the benchmarks time ours against: it gives the public model's numbers."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from tapetum.tap.model import Tapir
+
+TESTS = Path(__file__).parents[1]
+
+
+@cache
+def module(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+recipes = module(TESTS / "golden" / "make_tapir_golden.py")
+published = module(TESTS.parent / "benchmarks" / "tap_published.py")
+CASES = [case for case in recipes.CASES if case.refine is None]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_transcription_gives_the_public_numbers(case):
+    from tapetum.tap import weights
+    from tapetum.tap.config import TapirConfig
+
+    config = TapirConfig(
+        pyramid_level=case.pyramid_level,
+        extra_convs=5 * case.extra,
+        causal=case.causal,
+        initial_resolution=(case.base, case.base),
+    )
+    with torch.device("meta"):
+        model = Tapir(config)
+    names = weights.to_official(model.state_dict())
+    official = recipes.recipe_weights({name: tensor.shape for name, tensor in names.items()})
+    model.load_state_dict(weights.from_official(official), assign=True)
+    model.eval()
+    video, queries = recipes.recipe_video(case.frames, case.size), recipes.recipe_queries(case)
+    plain = published.Published(model)
+    with torch.inference_mode():
+        if case.stepwise:
+            points, context = plain.start(video[:, :1], queries[..., 1:])
+            steps = []
+            for t in range(video.shape[1]):
+                *seen, context = plain.step(points, context, video[:, t : t + 1])
+                steps.append(seen)
+            seen = [torch.cat(part, 2) for part in zip(*steps, strict=True)]
+        else:
+            seen = plain.track(video, queries)
+    with np.load(TESTS / "golden" / "tapir.npz") as golden:
+        for name, tensor in zip(("tracks", "occlusion", "expected_dist"), seen, strict=True):
+            np.testing.assert_allclose(tensor[0].numpy(), golden[f"{case.name}/{name}"], atol=1e-3, rtol=0, err_msg=name)
+
+
+def test_it_agrees_with_ours_on_every_output():
+    tracker = tapetum.tap.build("causal-tapir")
+    video = torch.rand(1, 2, 256, 256, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    queries = torch.tensor([[[0.0, 30.0, 40.0], [1.0, 200.0, 100.0]]])
+    with torch.inference_mode():
+        theirs, ours = published.Published(tracker.model).track(video, queries), tracker.model(video, queries)
+    for a, b in zip(theirs, (ours.tracks, ours.occlusion, ours.expected_dist), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
