@@ -31,14 +31,18 @@ def main():
     torch.set_num_threads(args.threads)
     video = moving_noise(args.frames, 256)
     print(f"{args.threads} threads, load before {os.getloadavg()[0]:.2f}; median of {args.frames - 2} steps, ms")
-    print(f"{'model':<20}{'points':>7}{'published':>11}{'ours':>8}{'ratio':>7}{'features':>10}{'bfloat16':>10}{'ratio':>7}  apart, px")
+    print(
+        f"{'model':<20}{'points':>7}{'published':>11}{'ours':>8}{'ratio':>7}{'features':>10}{'bfloat16':>10}{'ratio':>7}  apart, px"
+    )
     for name in args.models:
         tracker, half = tapetum.tap.build(name), tapetum.tap.build(name).to(dtype=torch.bfloat16)
         plain = Published(tracker.model)
         for count in args.points:
             points = np.random.default_rng(0).uniform(8, 248, (count, 2)).astype(np.float32)
             row = compare(tracker, half, plain, video, points)
-            theirs, ours, features, low = (1000 * float(np.median(row[k][2:])) for k in ("published", "ours", "features", "half"))
+            theirs, ours, features, low = (
+                1000 * float(np.median(row[k][2:])) for k in ("published", "ours", "features", "half")
+            )
             print(
                 f"{name:<20}{count:>7}{theirs:>11.0f}{ours:>8.0f}{ours / theirs:>7.2f}{features:>10.0f}{low:>10.0f}"
                 f"{low / theirs:>7.2f}  {max(row['apart']):.5f}",

@@ -89,7 +89,9 @@ def measure(row, model, case, args, folder):
     out = Path(folder) / f"{row}.npy"
     command = [sys.executable, __file__, "--child", row, "--child-model", model, "--child-case", case]
     command += ["--child-out", str(out), "--threads", str(args.threads)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)})
+    said = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    )
     return json.loads(said.stdout.splitlines()[-1]), np.load(out)
 
 
@@ -110,7 +112,9 @@ def main():
         child(args)
         return
     print(f"{args.threads} threads, load before {os.getloadavg()[0]:.2f}; times in s, memory in MB, ratios to published")
-    print(f"{'model':<12}{'case':<13}{'row':<11}{'wall':>8}{'ratio':>7}{'cpu':>8}{'memory':>8}{'ratio':>7}  drift, px: median, 99 %")
+    print(
+        f"{'model':<12}{'case':<13}{'row':<11}{'wall':>8}{'ratio':>7}{'cpu':>8}{'memory':>8}{'ratio':>7}  drift, px: median, 99 %"
+    )
     for model in args.models:
         for case in args.cases:
             with tempfile.TemporaryDirectory() as folder:

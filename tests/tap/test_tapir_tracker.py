@@ -85,7 +85,12 @@ def test_a_long_video_in_windows_is_tracked_both_ways(window, overlap):
     seen = []
     tracker = matcher(initial_resolution=(96, 96))
     tracks = tracker.track(
-        video, queries, window=window, overlap=overlap, progress=lambda done, total: seen.append((done, total))
+        video,
+        queries,
+        window=window,
+        overlap=overlap,
+        half_features=False,
+        progress=lambda done, total: seen.append((done, total)),
     )
     error = np.linalg.norm(tracks.xy - wanted, axis=-1)
     assert np.median(error) < 1
@@ -102,10 +107,32 @@ def test_windows_with_enough_overlap_are_the_whole():
     tracker, video = network(), noise(70)
     queries = [[0, 10, 20], [35, 30, 30], [69, 50, 12]]
     whole = tracker.track(video, queries)
-    far = tracker.track(video, queries, window=50, overlap=34)
+    far = tracker.track(video, queries, window=50, overlap=34, half_features=False)
     np.testing.assert_allclose(far.xy, whole.xy, atol=1e-3)
     near = tracker.track(video, queries, window=10, overlap=2)
     assert np.abs(near.xy - whole.xy).max() > 1e-3, "the overlap does matter"
+
+
+def test_features_kept_in_half_precision_move_points_by_thousandths():
+    video, _ = sliding(60)
+    queries = [[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]]
+    tracker = network()
+    exact, half = (tracker.track(video, queries, window=24, overlap=8, half_features=half) for half in (False, True))
+    apart = np.linalg.norm(half.xy - exact.xy, axis=-1)
+    assert 0 < np.median(apart) < 2e-3
+    assert np.percentile(apart, 99) < 0.02
+
+
+@pytest.mark.parametrize(("causal", "window"), [(False, 24), (True, 16)])
+def test_chunks_of_frames_and_queries_change_nothing_in_windows(causal, window):
+    video, _ = sliding(40)
+    queries = np.random.default_rng(0).uniform(0, (39, 96, 96), (9, 3)).astype(np.float32)
+    tracker = network(causal=causal)
+    whole = tracker.track(video, queries, window=window, overlap=8, query_chunk=None, frame_chunk=40)
+    for query_chunk, frame_chunk in ((1, 3), (4, 1), (7, 16)):
+        parts = tracker.track(video, queries, window=window, overlap=8, query_chunk=query_chunk, frame_chunk=frame_chunk)
+        np.testing.assert_allclose(parts.xy, whole.xy, atol=1e-3)
+        np.testing.assert_allclose(parts.confidence, whole.confidence, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [1, 4, 7])

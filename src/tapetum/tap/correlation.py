@@ -21,16 +21,28 @@ FEW_CELLS = 32 * 32
 FEW_CELLS_TO_LEARN = 64 * 64
 """The same where gradients flow to the map: those of picked cells are slow to add up."""
 PICKED_AT_A_TIME = 1 << 22
-"""Numbers picked from a map at a time, which bounds memory."""
+"""Numbers picked from a map, or widened to float32, at a time, which bounds memory."""
 
 
 def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t n h*w"]:
     """Dot products of every query vector with every cell of its frame."""
     batch, frames = maps.shape[:2]
-    vectors = query.to(maps.dtype).transpose(1, 2).expand(-1, frames, -1, -1)
+    vectors = query.to(_working(maps)).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
     cells = maps.flatten(0, 1).flatten(1, 2)
-    multiply = _Products.apply if cells.requires_grad else _products
-    return multiply(vectors.flatten(0, 1), cells).unflatten(0, (batch, frames))
+    if cells.requires_grad:
+        products = _Products.apply(vectors, cells)
+    elif cells.dtype == vectors.dtype:
+        products = _products(vectors, cells)
+    else:
+        step = max(1, PICKED_AT_A_TIME // cells[0].numel())
+        pairs = zip(vectors.split(step), cells.split(step), strict=True)
+        products = torch.cat([_products(some, part.to(some.dtype)) for some, part in pairs])
+    return products.unflatten(0, (batch, frames))
+
+
+def _working(maps: Tensor) -> torch.dtype:
+    """The precision to multiply in: maps may be kept in float16 to save memory, which is too coarse (and slow on a CPU)."""
+    return torch.float32 if maps.dtype == torch.float16 and not maps.requires_grad else maps.dtype
 
 
 def _products(vectors: Float[Tensor, "m n c"], cells: Float[Tensor, "m k c"]) -> Float[Tensor, "m n k"]:
@@ -61,14 +73,14 @@ def picked_correlations(
     """Dot products of every query vector with the cells `place` (numbers in row order) of its frame."""
     batch, frames, count, picks = place.shape
     channels = maps.shape[-1]
-    vectors = query.to(maps.dtype).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
+    vectors = query.to(_working(maps)).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
     cells = maps.flatten(0, 1).flatten(1, 2)
     step = max(1, PICKED_AT_A_TIME // (count * picks * channels))
     parts = []
     for some, at, to in zip(cells.split(step), place.flatten(0, 1).split(step), vectors.split(step), strict=True):
         first = torch.arange(len(some), device=place.device)[:, None, None] * some.shape[1]
         rows = some.flatten(0, 1).index_select(0, (at + first).flatten()).view(-1, picks, channels)
-        parts.append(torch.bmm(rows, to.reshape(-1, channels, 1)))
+        parts.append(torch.bmm(rows.to(to.dtype), to.reshape(-1, channels, 1)))
     return torch.cat(parts).view(batch, frames, count, picks)
 
 

@@ -63,7 +63,9 @@ class Matching(nn.Module):
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
         cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
-        trunk = F.relu(self.trunk(cost))
+        if not torch.is_autocast_enabled(cost.device.type):
+            cost = cost.to(self.trunk.weight.dtype)
+        trunk = F.relu(self.trunk(cost), inplace=not torch.is_grad_enabled())
         heat = self.position(trunk)[:, 0].float() * self.temperature
         position = soft_argmax(heat)
         same = F.pad(trunk, (width % 2, 1, height % 2, 1))

@@ -94,6 +94,7 @@ class Tracker:
         overlap: int | None = None,
         query_chunk: int | None = 64,
         frame_chunk: int | None = None,
+        half_features: bool = True,
         refinement_resolutions: Sequence[Size] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
@@ -103,11 +104,14 @@ class Tracker:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
             window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
-                frames as do. A video within one window gives exactly what the network alone gives.
+                frames as do. A video within one window gives exactly what the network alone gives; so does a causal
+                network in any windows.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
             query_chunk: points worked on at a time.
             frame_chunk: frames that go through the picture network at a time; None takes as many as bound its memory to some
                 tens of MB.
+            half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
+                That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
             progress: is called with the number of frames seen and the number of all frames.
 
@@ -118,10 +122,12 @@ class Tracker:
         frames, size = len(video), (video.height, video.width)
         asked = check_queries(queries, frames, size)
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
-        window = window or _affordable(self.model.config, resolutions)
+        causal = self.model.config.causal
+        half = half_features and not causal
+        window = window or _affordable(self.model.config, resolutions, frames, half)
         if overlap is None:
             overlap = min(24, window // 3)
-        if window < 1 or not 0 <= overlap < window or (overlap == 0 and not self.model.config.causal and window < frames):
+        if window < 1 or not 0 <= overlap < window or (overlap == 0 and not causal and window < frames):
             raise BadInput(f"windows of {window} frames that share {overlap}: give a window above an overlap above 0")
 
         def features_of(begin: int, end: int) -> Features:
@@ -130,9 +136,9 @@ class Tracker:
                 progress(end, frames)
             return features
 
-        windows = plan(frames, window, 0 if self.model.config.causal else overlap)
+        windows = plan(frames, window, 0 if causal else overlap)
         frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions)
-        reel = Reel(features_of, frame_chunk, min(window, frames))
+        reel = Reel(features_of, frame_chunk, min(window, frames), half and len(windows) > 1)
         if len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
         else:
@@ -282,10 +288,12 @@ def load(
     return Tracker(weights.load(path, causal=causal)).to(device, dtype)
 
 
-def _affordable(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:
-    """Frames whose float32 features fit in FEATURE_BYTES."""
+def _affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool) -> int:
+    """Frames whose features fit in FEATURE_BYTES: in float32 if all `frames` do, else in float16 if `half`."""
     cells = sum(height * width for height, width in {config.initial_resolution, *resolutions})
-    return max(LEAST_WINDOW, FEATURE_BYTES // (cells * (4 * config.hires_dim + 2 * config.lowres_dim) // 16))
+    each = cells * (4 * config.hires_dim + 2 * config.lowres_dim) // 16
+    fit = FEATURE_BYTES // each
+    return max(LEAST_WINDOW, 2 * fit if half and frames > fit else fit)
 
 
 def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:

@@ -62,9 +62,12 @@ def plan(frames: int, window: int, overlap: int) -> list[Window]:
 class Reel:
     """Features of a stretch of a video that moves on, in one piece of memory that is used again and again."""
 
-    def __init__(self, features_of: FeaturesOf, chunk: int, room: int):
-        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `room` frames long."""
-        self._features_of, self._chunk, self._room = features_of, chunk, room
+    def __init__(self, features_of: FeaturesOf, chunk: int, room: int, half: bool = False):
+        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `room` frames long.
+
+        `half` keeps float32 features in float16.
+        """
+        self._features_of, self._chunk, self._room, self._half = features_of, chunk, room, half
         self._held: Features | None = None
         self._begin = self._end = 0
 
@@ -78,7 +81,7 @@ class Reel:
             last = min(first + self._chunk, end)
             part = self._features_of(first, last)
             if self._held is None:
-                self._held = part.blank(self._room)
+                self._held = part.blank(self._room, self._half)
             for maps, new in zip(self._held.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._held is not None
