@@ -145,16 +145,24 @@ def test_missing_positions_are_filled_in(tmp_path: Path) -> None:
         "1,1,11,0.9,,,nan,,",
         "3,3,15,0.9,,,,2,3",
         "4,9,9,0.5,,,,,",
+        "5,,,,,,,4,5",
     )
-    tracks = read_tracks(path, video=open_video(frames(6)))
-    assert tracks.visible.astype(int).tolist() == [[0, 1, 0, 1, 0, 0], [0] * 6, [0, 0, 0, 1, 0, 0]]
+    tracks = read_tracks(path)
+    assert tracks.visible.astype(int).tolist() == [[0, 1, 0, 1, 0, 0], [0] * 6, [0, 0, 0, 1, 0, 1]]
     # before the first and after the last it stays, between it moves evenly, an unlikely position is a guess
     assert tracks.xy[0].tolist() == [[1.5, 11.5], [1.5, 11.5], [2.5, 13.5], [3.5, 15.5], [9.5, 9.5], [9.5, 9.5]]
     assert tracks.xy[1].tolist() == [[0, 0]] * 6
-    assert tracks.xy[2].tolist() == [[2.5, 3.5]] * 6
+    assert tracks.xy[2].tolist() == [[2.5, 3.5]] * 4 + [[3.5, 4.5], [4.5, 5.5]]
     assert tracks.confidence[0].tolist() == pytest.approx([0, 0.9, 0, 0.9, 0.5, 0])
-    assert tracks.confidence[2].tolist() == [0, 0, 0, 1, 0, 0]
+    assert tracks.confidence[2].tolist() == [0, 0, 0, 1, 0, 1]
     assert tracks.queries.tolist() == [[1, 1.5, 11.5], [0, 0, 0], [3, 2.5, 3.5]]
+
+
+def test_a_position_without_likelihood_is_believed(tmp_path: Path) -> None:
+    header = "scorer,me,me,me", "bodyparts,a,a,a", "coords,x,y,likelihood"
+    tracks = read_tracks(table(tmp_path / "a.csv", *header, "0,1,2,", "1,,,", "2,1,2,1.5", "3,1,,0.9"))
+    assert tracks.visible.tolist() == [[True, False, True, False]]
+    assert tracks.confidence.tolist() == [[1, 0, 1, pytest.approx(0.9)]]
 
 
 def test_napari_tables_in_other_clothes(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@
 
 What a layout does not know is filled in when it is read. The query is where the point is first visible. A position
 that is missing lies on the line between those before and after it, or is that of the first or the last, or 0, 0 for a
-point that has none at all. Without a likelihood, confidence is 1 where visible and else 0. A position of DeepLabCut is
-visible where its likelihood is above 0.5; where it is not, it is kept as the guess that it is.
+point that has none at all. Without a likelihood, confidence is 1 where there is a position and else 0. A position of
+DeepLabCut is visible where its likelihood is above 0.5; where it is not, it is kept as the guess that it is.
 
 About pixels: DeepLabCut nowhere says where in the first pixel its origin lies. Its labels are clicks in napari, stored
-as they are, and napari (like matplotlib before it) lays pixel 0 from -0.5 to 0.5. So both get half a pixel less than
-our raster coordinates, in which the first pixel reaches from 0 to 1.
+as they are, and in napari the first pixel reaches from -0.5 to 0.5. So both get half a pixel less than our raster
+coordinates, in which it reaches from 0 to 1.
 
 Plain numpy: no torch, no pandas, and nothing in a file is ever run.
 """
@@ -48,9 +48,9 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
         path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with
             individuals; points in the order of the columns); .csv with columns ID, T, Y, X as of a napari Tracks layer
             (points in the order of their IDs); .pkl of TAP-Vid.
-        video: the tracks' own video, if it is at hand. Tables that leave frames out get as many as it has, and shares of
-            TAP-Vid are scaled to its size instead of that of the frames in the pickle. Whether it fits is not checked:
-            see `check_video`.
+        video: the tracks' own video, if it is at hand. It says how many frames there are, where a table of napari ends
+            with the last visible point, and the size that shares of TAP-Vid are scaled to, in place of the frames in the
+            pickle. Whether it fits is not checked: see `check_video`.
         name: which video of a pickle that holds several.
 
     Raises:
@@ -66,15 +66,13 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
         raise BadInput(f"{path} is HDF5, which is not read; DeepLabCut writes the same as csv: analyze_videos_converth5_to_csv")
     if suffix != ".csv":
         return Tracks.load(path)
-    rows = tables.read_rows(path)
-    header = tables.names(rows)
-    frames = 0 if video is None else len(video)
+    header = tables.columns(path)
     if set(COLUMNS) <= set(header):
         return Tracks.load(path)
     if header[:1] == ["scorer"]:
-        return tables.from_dlc(path, rows, frames)
+        return tables.from_dlc(path)
     if {"y", "x"} <= set(header) and not set(header).isdisjoint(tables.TRACK_ID):
-        return tables.from_napari(path, rows, frames)
+        return tables.from_napari(path, 0 if video is None else len(video))
     if header[:2] == ["index", "axis-0"]:
         raise BadInput(f"{path} is a layer of napari without track ids; give a table with the columns ID,T,Y,X")
     raise BadInput(
@@ -92,8 +90,8 @@ def write_tracks(
     is the confidence. napari: a row for each visible point; a point that is never visible has none. tapvid: needs the
     `video`, whose frames are stored with the tracks, under its name without the extension.
 
-    The file appears whole or not at all. What is seen comes back exactly from dlc and napari, and to a few
-    millionths of the picture's size from tapvid.
+    The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its
+    confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the picture's size from tapvid.
 
     Raises:
         BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
@@ -116,7 +114,10 @@ def write_tracks(
 
 
 def check_video(tracks: Tracks, video: Video) -> None:
-    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture."""
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture.
+
+    Tracks do not know the size of their video, so a larger one with as many frames passes.
+    """
     if tracks.frames != len(video):
         raise BadInput(
             f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"

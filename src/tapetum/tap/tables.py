@@ -27,11 +27,18 @@ _FIRST_PIXEL = 0.5
 _MOST_FRAMES, _MOST_CELLS = 10_000_000, 100_000_000
 """A table that claims more frames, or more points times frames, is taken for damaged before memory is asked for it."""
 
-Row = tuple[str, list[str]]
+_Row = tuple[str, list[str]]
 """The name of a line for messages, and its cells."""
 
 
-def read_rows(path: Path) -> list[Row]:
+def columns(path: Path) -> list[str]:
+    """The first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has none."""
+    for _, cells in _rows(path):
+        return [cell.strip().removeprefix("# ").lower() for cell in cells]
+    raise BadInput(f"{path} is empty; give a table of tracks")
+
+
+def _rows(path: Path) -> Iterator[_Row]:
     """The lines of a csv file that are not empty."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -41,13 +48,16 @@ def read_rows(path: Path) -> list[Row]:
         raise BadInput(f"{path} is not text, as a csv file must be; give a table of tracks") from error
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        return [(f"line {reader.line_num} of {path}", row) for row in reader if any(cell.strip() for cell in row)]
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield f"line {reader.line_num} of {path}", row
     except csv.Error as error:
         raise BadInput(f"{path} is not a csv file ({error}, line {reader.line_num}); give a table of tracks") from error
 
 
-def from_dlc(path: Path, rows: Sequence[Row], frames: int = 0) -> Tracks:
-    """Tracks of a table of DeepLabCut, of at least `frames` frames; `path` is for messages."""
+def from_dlc(path: Path) -> Tracks:
+    """Tracks of a table of DeepLabCut. Raises `BadInput` for any damage."""
+    rows = list(_rows(path))
     levels = [cells[0].strip() for _, cells in rows[:4]]
     if levels[:3] != ["scorer", "bodyparts", "coords"] and levels != ["scorer", "individuals", "bodyparts", "coords"]:
         raise BadInput(f"{path} begins with the rows {', '.join(levels)[:80]}; a table of DeepLabCut begins with scorer, "
@@ -57,14 +67,15 @@ def from_dlc(path: Path, rows: Sequence[Row], frames: int = 0) -> Tracks:
     parts = _dlc_parts(path, [cells for _, cells in rows[1:depth]])
     times = [_dlc_frame(row) for row in body]
     _once(body, times, "frame {}")
-    shape = len(parts), max(max(times) + 1, frames)
+    shape = len(parts), max(times) + 1
     _room(path, *shape)
     numbers = _numbers(body, range(1, len(body[0][1])))
     xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
     for point, places in enumerate(parts):
-        xy[point, times] = numbers[:, [places["x"], places["y"]]]
-        sure = numbers[:, places["likelihood"]] if "likelihood" in places else np.isfinite(xy[point, times]).all(axis=1)
-        confidence[point, times] = np.nan_to_num(sure).clip(0, 1)
+        here = numbers[:, [places["x"], places["y"]]]
+        likelihood = numbers[:, places["likelihood"]] if "likelihood" in places else np.full(len(here), np.nan)
+        xy[point, times] = here
+        confidence[point, times] = np.where(np.isnan(likelihood), np.isfinite(here).all(axis=1), likelihood.clip(0, 1))
     visible = np.isfinite(xy).all(axis=2) & (confidence > _LIKELY)
     return filled(xy + _FIRST_PIXEL, visible, confidence)
 
@@ -85,7 +96,7 @@ def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> list[dict[str, in
     return list(parts.values())
 
 
-def _dlc_frame(row: Row) -> int:
+def _dlc_frame(row: _Row) -> int:
     if "/" in row[1][0] or "\\" in row[1][0] or row[1][0] == "labeled-data":
         raise BadInput(f"{row[0]} is about the picture {row[1][0][:80]}; labels of single pictures are no tracks, "
                        "give what DeepLabCut's analyze_videos wrote")  # fmt: skip
@@ -103,9 +114,9 @@ def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
         yield [frame, *("" if math.isnan(value) else value for value in cells[frame].reshape(-1).tolist())]
 
 
-def from_napari(path: Path, rows: Sequence[Row], frames: int = 0) -> Tracks:
-    """Tracks of a table with the columns ID, T, Y, X, of at least `frames` frames; `path` is for messages."""
-    header = names(rows)
+def from_napari(path: Path, frames: int = 0) -> Tracks:
+    """Tracks of a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
+    header = columns(path)
 
     def column(*allowed: str) -> int:
         found = [index for index, name in enumerate(header) if name in allowed]
@@ -114,7 +125,7 @@ def from_napari(path: Path, rows: Sequence[Row], frames: int = 0) -> Tracks:
         return found[0]
 
     identity, time, y, x = column(*TRACK_ID), column("t", "frame"), column("y"), column("x")
-    body = _body(path, rows, 1)
+    body = _body(path, list(_rows(path)), 1)
     if "z" in header and len(np.unique(_numbers(body, [header.index("z")]))) > 1:
         raise BadInput(f"{path} holds tracks in a volume (its Z changes); only tracks in a picture are read")
     places = _numbers(body, [x, y])
@@ -130,11 +141,6 @@ def from_napari(path: Path, rows: Sequence[Row], frames: int = 0) -> Tracks:
     xy[points, times] = places + _FIRST_PIXEL
     visible[points, times] = True
     return filled(xy, visible, visible.astype(np.float32))
-
-
-def names(rows: Sequence[Row]) -> list[str]:
-    """The names of the columns in small letters, without the # of numpy's headers."""
-    return [cell.strip().removeprefix("# ").lower() for cell in rows[0][1]] if rows else []
 
 
 def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
@@ -158,7 +164,7 @@ def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], con
     return Tracks(xy=xy, visible=visible, confidence=confidence, queries=np.column_stack([first, start]))
 
 
-def _numbers(rows: Sequence[Row], columns: Sequence[int]) -> Float[np.ndarray, "r c"]:
+def _numbers(rows: Sequence[_Row], places: Sequence[int]) -> Float[np.ndarray, "r c"]:
     """Cells as numbers of pixels; NaN where they are empty."""
 
     def number(name: str, text: str) -> float:
@@ -170,10 +176,10 @@ def _numbers(rows: Sequence[Row], columns: Sequence[int]) -> Float[np.ndarray, "
             raise BadInput(f"{name} holds {text[:40]!r}; give a number of pixels, or nothing where the point is hidden")
         return value
 
-    return np.array([[number(name, cells[column].strip()) for column in columns] for name, cells in rows], np.float64)
+    return np.array([[number(name, cells[place].strip()) for place in places] for name, cells in rows], np.float64)
 
 
-def _whole(row: Row, column: int, what: str, most: int) -> int:
+def _whole(row: _Row, column: int, what: str, most: int) -> int:
     """A cell as a whole number from 0 to below `most`."""
     text = row[1][column].strip()
     try:
@@ -185,7 +191,7 @@ def _whole(row: Row, column: int, what: str, most: int) -> int:
     raise BadInput(f"{row[0]} holds {text[:40]!r} for the {what}; give a whole number from 0 to {most - 1}")
 
 
-def _once(rows: Sequence[Row], keys: Sequence[object], what: str) -> None:
+def _once(rows: Sequence[_Row], keys: Sequence[object], what: str) -> None:
     seen = set()
     for (name, _), key in zip(rows, keys, strict=True):
         if key in seen:
@@ -198,12 +204,12 @@ def _room(path: Path, points: int, frames: int) -> None:
         raise BadInput(f"{path} claims {points} points in {frames} frames, more than {_MOST_CELLS} positions; is it damaged?")
 
 
-def _body(path: Path, rows: Sequence[Row], header: int) -> Sequence[Row]:
+def _body(path: Path, rows: Sequence[_Row], header: int) -> Sequence[_Row]:
     """The rows below the header, of which there are some, all of one width."""
-    body, columns = rows[header:], len(rows[0][1])
+    body, width = rows[header:], len(rows[0][1])
     for name, cells in rows:
-        if len(cells) != columns:
-            raise BadInput(f"{name} has {len(cells)} columns, but the first has {columns}; the table is cut off or damaged")
+        if len(cells) != width:
+            raise BadInput(f"{name} has {len(cells)} columns, but the first has {width}; the table is cut off or damaged")
     if not body:
         raise BadInput(f"{path} holds a header and no rows; give a table with a row for each frame")
     return body
