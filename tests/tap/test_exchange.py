@@ -1,6 +1,7 @@
 """Tracks to and from the layouts of other programs: what is seen comes back, what is not known is filled in as said."""
 
 import csv
+import io
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tapetum.bench.tapvid import read_clips
 from tapetum.errors import BadInput
@@ -128,6 +130,22 @@ def test_one_of_several_videos_is_named(tmp_path: Path) -> None:
         read_tracks(path, name="cow")
     with pytest.raises(BadInput, match=r"for TAP-Vid pickles"):
         read_tracks(tracks[0].save(tmp_path / "a.npz"), name="bear")
+
+
+def test_official_lists_of_jpegs_are_read(tmp_path: Path) -> None:
+    """As in the shards of Kinetics: a list of videos, their frames JPEG, anything at all where a point is occluded."""
+    buffer = io.BytesIO()
+    Image.fromarray(frames()[0]).save(buffer, "JPEG")
+    points = np.full((2, 3, 2), np.nan)
+    points[0, 1:] = [[0.25, 0.5], [0.5, 1]]
+    occluded = np.isnan(points).any(axis=2)
+    entry = {"video": [buffer.getvalue()] * 3, "points": points, "occluded": occluded}
+    path = tmp_path / "0000_of_0010.pkl"
+    path.write_bytes(pickle.dumps([{**entry, "points": points / 2}, entry]))
+    tracks = read_tracks(path, name="00001")
+    assert tracks.xy.tolist() == [[[16, 24], [16, 24], [32, 48]], [[0, 0]] * 3]
+    assert tracks.queries.tolist() == [[1, 16, 24], [0, 0, 0]]
+    np.testing.assert_array_equal(tracks.visible, ~occluded)
 
 
 def test_shares_are_scaled_to_the_video_at_hand(tmp_path: Path) -> None:
