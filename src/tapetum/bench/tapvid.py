@@ -1,35 +1,28 @@
-"""TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): their files, their queries, their scores.
-
-The official pickles hold, for each video, `video` (uint8 frames, or JPEG bytes a frame), `points` (x, y as shares of
-width and height) and `occluded`. DAVIS and RoboTAP are dicts by name, RGB-Stacking is a list, Kinetics is made of
-several files of either kind.
+"""TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): their queries, their scores; `tap.tapvid` reads their files.
 
 The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode
 `first` queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ...
 A video's queries are tracked together, each on its own merits; the benchmark's numbers are means over videos.
 
-Unusual: pickles are read without running their code. One file is in memory at a time; frames are freed as they are
-scored. A video without any visible point has no score and is counted as dropped.
+Unusual: one file is in memory at a time; frames are freed as they are scored. A video without any visible point has
+no score and is counted as dropped.
 """
 
-import glob
-import io
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tapetum.bench.baselines import Tracker
 from tapetum.errors import BadInput
-from tapetum.hub.unpickle import load_pickle
 from tapetum.tap.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
+from tapetum.tap.tapvid import read_entries
 
 SIZE = 256
 """Width and height at which the benchmark tracks and scores."""
@@ -144,91 +137,15 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE) -> Iterator[Clip]
     """The videos of benchmark files, one by one, resized to `size` x `size`.
 
     Raises:
-        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+        BadInput: as `read_entries`.
     """
-    files = _files(os.fspath(path))
-    for file in files:
-        content = load_pickle(file)
-        if not isinstance(content, (dict, list, tuple)) or not content:
-            found = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
-            raise BadInput(f"{file} holds {found}; a TAP-Vid pickle is a dict or list of videos")
-        if isinstance(content, dict):
-            entries = {str(name): entry for name, entry in content.items()}
-        else:
-            entries = {f"{index:05d}": entry for index, entry in enumerate(content)}
-        del content
-        for name in list(entries):
-            entry = entries.pop(name)
-            yield _clip(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry, size)
-
-
-def _files(path: str) -> list[str]:
-    if Path(path).is_dir():
-        path = os.path.join(glob.escape(path), "*.pkl")
-    files = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
-    if not files:
-        raise BadInput(f"there is no file {path}; give a TAP-Vid pickle, a folder of them or a pattern")
-    return files
-
-
-def _clip(name: str, entry: Any, size: int) -> Clip:
-    """Check one entry of a pickle and resize it."""
-
-    def bad(field: str, found: str) -> BadInput:
-        return BadInput(f"video {name!r}, field {field!r}: {found}")
-
-    if not isinstance(entry, dict):
-        raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
-    for field in ("video", "points", "occluded"):
-        if field not in entry:
-            raise bad(field, "missing; a video has the fields video, points and occluded")
-    occluded, points = np.asarray(entry["occluded"]), np.asarray(entry["points"])
-    if occluded.ndim != 2 or occluded.dtype.kind not in "biuf" or not np.isin(occluded, (0, 1)).all():
-        raise bad("occluded", f"{occluded.dtype} {occluded.shape}; it must be bool (tracks, frames)")
-    occluded = occluded.astype(bool)
-    if points.dtype.kind not in "fiu" or points.shape != (*occluded.shape, 2):
-        raise bad("points", f"{points.dtype} {points.shape}; with occluded {occluded.shape} it must be numbers "
-                  f"{(*occluded.shape, 2)}")  # fmt: skip
-    seen = points[~occluded]
-    if not np.isfinite(seen).all():
-        raise bad("points", "a visible point is NaN or infinite; mark it as occluded or mend it")
-    if seen.size and np.abs(seen).max() > 2:
-        raise bad("points", f"a visible point reaches {np.abs(seen).max():g}; points are shares of width and height, 0..1")
-    video = _resized(entry["video"], size, bad)
-    if len(video) != occluded.shape[1]:
-        raise bad("video", f"{len(video)} frames, but points and occluded have {occluded.shape[1]}")
-    return Clip(name=name, video=video, tracks=points * np.array([size, size]), occluded=occluded)
-
-
-def _resized(frames: Any, size: int, bad: Callable[[str, str], BadInput]) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames as one uint8 array of `size` x `size`; JPEG frames are decoded one at a time."""
-    encoded = isinstance(frames, (list, tuple)) or (isinstance(frames, np.ndarray) and frames.dtype.kind in "OS")
-    if not encoded and (
-        not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3
-    ):
-        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
-        raise bad("video", f"{found}; it must be uint8 (frames, height, width, 3) or a list of JPEG bytes")
-    if not len(frames) or (isinstance(frames, np.ndarray) and not frames.size):
-        raise bad("video", "no frames")
-    result = np.empty((len(frames), size, size, 3), np.uint8)
-    for index, frame in enumerate(frames):
-        picture = frame if isinstance(frame, np.ndarray) else _decoded(frame, index, bad)
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
-            raise bad("video", f"frame {index} is {picture.dtype} {picture.shape}; it must be uint8 (height, width, 3)")
-        if picture.shape[:2] != (size, size):
-            picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
-        result[index] = picture
-    return result
-
-
-def _decoded(frame: Any, index: int, bad: Callable[[str, str], BadInput]) -> UInt8[np.ndarray, "h w 3"]:
-    if not isinstance(frame, bytes):
-        raise bad("video", f"frame {index} is a {type(frame).__name__}; it must be an array or JPEG bytes")
-    try:
-        with Image.open(io.BytesIO(frame)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise bad("video", f"frame {index} is no whole picture ({' '.join(str(error).split())})") from error
+    for entry in read_entries(path):
+        video = np.empty((len(entry.video), size, size, 3), np.uint8)
+        for index, picture in enumerate(entry.pictures()):
+            if picture.shape[:2] != (size, size):
+                picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+            video[index] = picture
+        yield Clip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:

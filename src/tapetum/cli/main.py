@@ -15,8 +15,10 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.convert import Convert
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.scenes import Scenes
+from tapetum.cli.show import Show
 from tapetum.cli.track import Track
 from tapetum.cli.train import Train
 from tapetum.cli.weights import Weights
@@ -24,6 +26,8 @@ from tapetum.errors import TapetumError
 
 Verb = (
     Annotated[Track, tyro.conf.subcommand("track")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Train, tyro.conf.subcommand("train")]

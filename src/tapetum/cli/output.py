@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write
+
+if TYPE_CHECKING:
+    from tapetum.tap.tracks import Tracks
+    from tapetum.video import Video
 
 
 def progress() -> Progress:
@@ -31,6 +35,15 @@ def note(text: str) -> None:
 def print_json(content: dict[str, Any]) -> None:
     """The result of a verb for other programs, as one JSON object on stdout."""
     print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def write_overlay(path: Path, video: "Video", tracks: "Tracks") -> None:
+    """The video with its tracks drawn on it, with a bar while that goes on; raises `BadInput` as `write_video`."""
+    from tapetum.video import draw_tracks, write_video
+
+    with progress() as bars:
+        frames = draw_tracks(video, tracks.xy, tracks.visible)
+        write_video(path, bars.track(frames, tracks.frames, description="drawing"), video.rate)
 
 
 @contextmanager

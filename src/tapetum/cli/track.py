@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.cli.output import note, print_json, progress, results_folder
+from tapetum.cli.output import note, print_json, progress, results_folder, write_overlay
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ class Track:
             start = time.perf_counter()
             tracks = _track(tracker, video, queries)
             seconds = time.perf_counter() - start
-            _write(folder, video, tracks)
+            tracks.save(folder / "tracks.npz")
+            tracks.save(folder / "tracks.csv")
+            write_overlay(folder / "overlay.mp4", video, tracks)
             summary = {
                 "video": self.video,
                 "frames": tracks.frames,
@@ -227,16 +229,6 @@ def _track(tracker: "Tracker", video: "Video", queries: Queries) -> "Tracks":
         task = bars.add_task("tracking", total=None)
         show = lambda seen, frames: bars.update(task, completed=seen, total=frames)  # noqa: E731
         return tracker.track(video, np.array(queries, np.float32), progress=show)
-
-
-def _write(folder: Path, video: "Video", tracks: "Tracks") -> None:
-    from tapetum.video import draw_tracks, write_video
-
-    tracks.save(folder / "tracks.npz")
-    tracks.save(folder / "tracks.csv")
-    with progress() as bars:
-        frames = draw_tracks(video, tracks.xy, tracks.visible)
-        write_video(folder / "overlay.mp4", bars.track(frames, tracks.frames, description="drawing"), video.rate)
 
 
 def _live_text(summary: dict[str, Any]) -> str:

@@ -23,6 +23,6 @@ def __getattr__(name: str) -> Any:
         return import_module("tapetum.tap.tracker").Tracker
     if name == "Tracks":
         return import_module("tapetum.tap.tracks").Tracks
-    if name in ("losses", "metrics", "model", "tracker", "weights"):
+    if name in ("exchange", "losses", "metrics", "model", "tapvid", "tracker", "weights"):
         return import_module(f"tapetum.tap.{name}")
     raise AttributeError(f"module 'tapetum.tap' has no attribute {name!r}")
