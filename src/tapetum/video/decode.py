@@ -163,7 +163,7 @@ class Decoder:
         pts: list[int] = []
         keys: list[tuple[int, int, int]] = []
         order: dict[int, int] = {}
-        place = -1
+        place = last_dts = -1
         timed = whole = True
         codec, extradata = self.stream.codec_context.name, self.stream.codec_context.extradata
         for place, packet in enumerate(self.packets()):
@@ -172,6 +172,7 @@ class Decoder:
                 pts.append(place)
                 continue
             timed = timed and packet.pts not in order
+            last_dts = packet.pts if packet.dts is None else packet.dts
             whole = whole and not packet.is_corrupt
             order[packet.pts] = place
             if not packet.is_discard and not (codec == "vp8" and _never_shown(packet)):
@@ -182,7 +183,7 @@ class Decoder:
         trusted = timed and whole and bool(pts) and (reordered or not self.stream.codec_context.has_b_frames)
         return Packets(
             pts=np.array(sorted(pts), np.int64),
-            promised=max(len(pts), self._announced(), len(pts) + self._cut_off(pts) if timed else 0),
+            promised=max(len(pts), self._announced(), len(pts) + self._cut_off(pts, last_dts) if timed else 0),
             order=order,
             keys=np.array(keys, np.int64).reshape(-1, 3),
             timed=timed,
@@ -195,20 +196,22 @@ class Decoder:
             return sum(not entry.is_discard for entry in self.stream.index_entries)
         return 0 if self.stream.codec_context.name == "vp8" else self.stream.frames
 
-    def _cut_off(self, pts: list[int]) -> int:
-        """Frames that Matroska and WebM, which do not count them, lack at the end: between the last and the stated duration.
+    def _cut_off(self, pts: list[int], last_dts: int) -> int:
+        """Frames that Matroska and WebM, which do not count them, lack at the end: by the gap to the stated duration.
 
         Only where the others follow each other evenly: the last frame of a video of variable rate may well stand for long.
+        Frames shown after the last packet is decoded (at `last_dts`) need not be even: others between them were still to come.
         """
         rate = usable_rate(self.stream.average_rate)
         if not self.container.format.name.startswith("matroska") or rate is None or not pts:
             return 0
-        step = 1 / rate
-        times = np.sort(pts) * float(self.time_base)
-        if np.any(np.abs(np.diff(times) - step) > 2 * _MATROSKA_TICK):
+        times = np.sort(pts)
+        gaps = np.diff(times * float(self.time_base), append=self._duration()) * rate - 1
+        open_end = np.append(times[1:] > last_dts, True)
+        wide = np.abs(gaps) > 2 * _MATROSKA_TICK * rate
+        if np.any(wide & ~open_end):
             return 0
-        missing = self._duration() - (times[-1] + step)
-        return round(missing / step) if missing > 2 * _MATROSKA_TICK else 0
+        return int(np.rint(gaps[wide & (gaps > 0)]).sum())
 
     def _duration(self) -> float:
         """Seconds from 0 to the end of the last frame, as Matroska states them; 0 where it does not."""
