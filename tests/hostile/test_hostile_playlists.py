@@ -175,5 +175,5 @@ def test_an_address_that_answers_with_a_script_is_not_followed(server: Server, k
     """Live video may open an address, but not what that sends it to."""
     between = Server(SCRIPTS[kind](f"http://127.0.0.1:{server.port}/a.ts", server.port, "a.mp4"))
     with pytest.raises(BadInput, match="not a video that can be read"):
-        LiveVideo(f"http://127.0.0.1:{between.port}/a.mp4")
+        LiveVideo(f"http://127.0.0.1:{between.port}/list.m3u8")
     assert between.close() >= 1

@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -23,16 +24,17 @@ BEYOND = 11_600
 """Side of a picture just over the limit, to show that it is this limit that counts and not one of FFmpeg or Pillow."""
 
 
+@cache
 def png(side: int) -> bytes:
-    """A whole picture, black, of one bit a pixel: small as a file, and valid."""
+    """A whole picture, black, of one byte a pixel: small as a file, and valid."""
     squeeze = zlib.compressobj(1)
-    rows = bytes(100 * (1 + -(-side // 8)))
+    rows = bytes(100 * (1 + side))
     body = b"".join(squeeze.compress(rows) for _ in range(side // 100)) + squeeze.flush()
 
     def part(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    size = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", size) + part(b"IDAT", body) + part(b"IEND", b"")
 
 
@@ -49,7 +51,7 @@ def mux(path: Path, codec: str, packet: bytes) -> Path:
     """A file that says its frames are 64x48 and holds three times `packet`."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "monob" if codec == "png" else "yuvj420p"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray" if codec == "png" else "yuvj420p"
         container.start_encoding()
         for number in range(3):
             frame = av.Packet(packet)
@@ -144,11 +146,14 @@ def test_too_large_a_frame_is_refused_before_decoding(tmp_path: Path, side: int)
         assert f"more than {MAX_PIXELS} pixels" in said, (name, said)
         assert "\n" not in said
         assert rise < 30, (name, rise)
+    if side == BEYOND:  # FFmpeg never tells the size, and Pillow not that of a larger one
+        for name in ("folder", "second of a folder", "png", "jpg", "npy"):
+            assert f"has frames of {side}x{side}" in found[name][0], (name, found[name])
 
 
 def test_a_large_frame_within_the_limit_is_read(tmp_path: Path) -> None:
     """Shows that the files above are sound, and that memory would have risen."""
-    found = read({name: MAKE[name](tmp_path, 6000) for name in ("folder", "png in avi")})
+    found = read({name: MAKE[name](tmp_path, 4000) for name in ("folder", "png in avi")})
     assert found["folder"][0] == "read 1 frames"
     assert found["png in avi"][0] == "read 3 frames"
-    assert found["folder"][1] > 80
+    assert found["folder"][1] > 40
