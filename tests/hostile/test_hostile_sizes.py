@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hostile_corpus
 from tapetum.video.types import MAX_PIXELS
 
 HUGE = 30_000
@@ -115,25 +116,27 @@ MAKE: dict[str, Callable[[Path, int], Path]] = {
 }
 
 READ = """
-import json, resource, sys
+import json, sys
+sys.path.append(sys.argv[1])
+from hostile_corpus import peak_megabytes
 from tapetum.errors import BadInput
 from tapetum.video import open_video
-memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 for name, path in json.load(sys.stdin).items():
-    before = memory()
+    before = peak_megabytes()
     try:
         with open_video(path) as video:
             said = f"read {len([None for _ in video])} frames"
     except BadInput as error:
         said = str(error)
-    print(json.dumps([name, said, memory() - before]))
+    print(json.dumps([name, said, peak_megabytes() - before]))
 """
 
 
 def read(paths: dict[str, Path]) -> dict[str, tuple[str, int]]:
     """What is said of each file, and by how many megabytes the peak memory of a process that reads one after another rises."""
     given = json.dumps({name: str(path) for name, path in paths.items()})
-    done = subprocess.run([sys.executable, "-c", READ], input=given, capture_output=True, text=True, timeout=100, check=True)
+    command = [sys.executable, "-c", READ, str(Path(hostile_corpus.__file__).parent)]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=100, check=True)
     return {name: (said, rise) for name, said, rise in map(json.loads, done.stdout.splitlines())}
 
 
