@@ -1,5 +1,8 @@
-"""A small real video, and the command line in this process."""
+"""A small real video, the command line in this process, and no way out to the network."""
 
+import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +10,27 @@ import numpy as np
 import pytest
 
 from tapetum.video import write_video
+
+_LOOPBACK = re.compile(r"|localhost|127\.\d+\.\d+\.\d+|::1")
+
+
+def _stay_inside(event: str, arguments: tuple) -> None:
+    """Raise where Python is about to look up, or send to, another machine; Python calls this for all that it does (PEP 578)."""
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else ""  # other sockets, such as those of Unix, have paths
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0]
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else str(host or "")
+    if not _LOOPBACK.fullmatch(host):
+        raise RuntimeError(f"a test wanted to reach {host}; tests stay on this machine")
+
+
+sys.addaudithook(_stay_inside)
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]  # a proxy on this machine would be a way out
 
 
 @pytest.fixture(scope="session")

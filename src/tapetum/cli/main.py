@@ -10,6 +10,7 @@ Set TAPETUM_DEBUG=1 to see where an error comes from.
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -40,6 +41,7 @@ _MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (those of the process by default) and return the exit code."""
+    warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
     try:
         verb = tyro.cli(
             Verb,  # pyright: ignore[reportArgumentType]

@@ -70,7 +70,7 @@ class Track:
         if self.preview is not None:
             raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
         out = self.out or Path(f"{Path(self.video).resolve().stem}-tracks")
-        with open_video(Path(self.video)) as video, results_folder(out) as folder:
+        with open_video(self.video) as video, results_folder(out) as folder:
             # Decode once to know the true number of frames: queries and tracks are held against it.
             report = video.check()
             if report.damaged:

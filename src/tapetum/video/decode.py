@@ -6,6 +6,7 @@ protocol `file` alone; the path is made absolute so that it cannot be read as a 
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,7 @@ from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
 from tapetum.video.h264 import begins_clean
-from tapetum.video.types import MAX_PIXELS
+from tapetum.video.types import MAX_PIXELS, refuse_huge, usable_rate
 
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,flv,gif,apng,mpegts,mpeg,mpegvideo,m4v,h263,h264,hevc,vvc,av1,obu,"
@@ -37,6 +38,10 @@ _OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_p
 
 _PATIENCE = 16
 """Errors in a row after which a damaged file is taken to have ended."""
+
+_MATROSKA_TICK = 0.001
+"""Seconds to which Matroska rounds its times."""
+_CLOCK = re.compile(r"(\d{1,9}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 
 @dataclass(frozen=True)
@@ -91,9 +96,7 @@ class Decoder:
         context = stream.codec_context
         if context is None:
             raise BadInput(f"{self.path} is coded in a way that this build of FFmpeg cannot decode; re-encode it to h264")
-        if context.width * context.height > MAX_PIXELS:
-            size = f"{context.width}x{context.height}"
-            raise BadInput(f"{self.path} says its frames are {size}; more than {MAX_PIXELS} pixels are refused")
+        refuse_huge(self.path, context.width, context.height)
         context.options = {"max_pixels": str(MAX_PIXELS)}
         context.thread_count = 1
         return stream
@@ -160,7 +163,7 @@ class Decoder:
         pts: list[int] = []
         keys: list[tuple[int, int, int]] = []
         order: dict[int, int] = {}
-        place = -1
+        place = last_dts = -1
         timed = whole = True
         codec, extradata = self.stream.codec_context.name, self.stream.codec_context.extradata
         for place, packet in enumerate(self.packets()):
@@ -169,6 +172,7 @@ class Decoder:
                 pts.append(place)
                 continue
             timed = timed and packet.pts not in order
+            last_dts = packet.pts if packet.dts is None else packet.dts
             whole = whole and not packet.is_corrupt
             order[packet.pts] = place
             if not packet.is_discard and not (codec == "vp8" and _never_shown(packet)):
@@ -179,7 +183,7 @@ class Decoder:
         trusted = timed and whole and bool(pts) and (reordered or not self.stream.codec_context.has_b_frames)
         return Packets(
             pts=np.array(sorted(pts), np.int64),
-            promised=max(len(pts), self._announced()),
+            promised=max(len(pts), self._announced(), len(pts) + self._cut_off(pts, last_dts) if timed else 0),
             order=order,
             keys=np.array(keys, np.int64).reshape(-1, 3),
             timed=timed,
@@ -191,6 +195,31 @@ class Decoder:
         if self.container.format.name.startswith("mov"):
             return sum(not entry.is_discard for entry in self.stream.index_entries)
         return 0 if self.stream.codec_context.name == "vp8" else self.stream.frames
+
+    def _cut_off(self, pts: list[int], last_dts: int) -> int:
+        """Frames that Matroska and WebM, which do not count them, lack at the end: by the gap to the stated duration.
+
+        Only where the others follow each other evenly: the last frame of a video of variable rate may well stand for long.
+        Frames shown after the last packet is decoded (at `last_dts`) need not be even: others between them were still to come.
+        """
+        rate = usable_rate(self.stream.average_rate)
+        if not self.container.format.name.startswith("matroska") or rate is None or not pts:
+            return 0
+        times = np.sort(pts)
+        gaps = np.diff(times * float(self.time_base), append=self._duration()) * rate - 1
+        open_end = np.append(times[1:] > last_dts, True)
+        wide = np.abs(gaps) > 2 * _MATROSKA_TICK * rate
+        if np.any(wide & ~open_end):
+            return 0
+        return int(np.rint(gaps[wide & (gaps > 0)]).sum())
+
+    def _duration(self) -> float:
+        """Seconds from 0 to the end of the last frame, as Matroska states them; 0 where it does not."""
+        stated = next((text for name, text in self.stream.metadata.items() if name.startswith("DURATION")), "")
+        if match := _CLOCK.fullmatch(stated):
+            return 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
+        alone = len(self.container.streams) == 1
+        return (self.container.duration or 0) / av.time_base if alone else 0
 
 
 def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 from tapetum.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
 from tapetum.video.decode import Decoder, Packets
-from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video
+from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video, refuse_huge, usable_rate
 
 
 class _IndexChanged(Exception):
@@ -98,14 +98,13 @@ class FileVideo(Video):
             if first is None:
                 raise BadInput(
                     f"{path} holds no frame that can be decoded: it is damaged, cut off, or its frames are of more than "
-                    f"{MAX_PIXELS >> 20} megapixels; give a whole video"
+                    f"{MAX_PIXELS} pixels; give a whole video"
                 )
             self._stored = (first.width, first.height)
-            if first.width * first.height > MAX_PIXELS:
-                raise BadInput(f"{path} has frames of {first.width}x{first.height}; at most {MAX_PIXELS} pixels are read")
+            refuse_huge(path, first.width, first.height)
             self._first_pts = first.pts
             self._time_base = decoder.time_base
-            self._nominal = decoder.stream.average_rate or decoder.stream.guessed_rate
+            self._nominal = usable_rate(decoder.stream.average_rate, decoder.stream.guessed_rate)
         finally:
             decoder.close()
         self._display = display_of(first)
@@ -120,16 +119,16 @@ class FileVideo(Video):
         index = self._numbered()
         if index.times is not None:
             return index.times.copy()
-        return np.arange(index.count, dtype=np.float64) / float(self._nominal or DEFAULT_RATE)
+        return np.arange(index.count, dtype=np.float64) / (self._nominal or DEFAULT_RATE)
 
     @property
     def rate(self) -> float:
         times = self.timestamps
-        nominal = float(self._nominal or 0)
-        if len(times) < 2:
-            return nominal or DEFAULT_RATE
-        measured = (len(times) - 1) / (times[-1] - times[0])
-        return nominal if abs(measured - nominal) < 0.01 * nominal else float(measured)
+        span = times[-1] - times[0]
+        measured = usable_rate((len(times) - 1) / span) if span > 0 else None
+        if measured is None:
+            return self._nominal or DEFAULT_RATE
+        return self._nominal if self._nominal and abs(measured / self._nominal - 1) < 0.01 else measured
 
     @property
     def report(self) -> Report:
@@ -160,16 +159,15 @@ class FileVideo(Video):
         """Decode from beginning to end, and settle index and report by what came out."""
         decoder = Decoder(self._path)
         times: list[int | None] = []
-        corrupt: set[int | None] = set()
+        corrupt = 0
         try:
             for frame in decoder.frames(decoder.packets()):
                 times.append(frame.pts)
-                if frame.is_corrupt:
-                    corrupt.add(frame.pts)
+                corrupt += frame.is_corrupt
                 self._furthest = max(self._furthest, len(times))
-                self._corrupt = max(self._corrupt, len(corrupt))
+                self._corrupt = max(self._corrupt, corrupt)
                 yield frame
-            self._settle(times, len(corrupt), decoder.errors)
+            self._settle(times, corrupt, decoder.errors)
         finally:
             decoder.close()
 

@@ -25,7 +25,7 @@ from av.video.stream import VideoStream
 from tapetum.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
 from tapetum.video.decode import CONTAINERS
-from tapetum.video.types import MAX_PIXELS, Frame
+from tapetum.video.types import MAX_PIXELS, Frame, usable_rate
 
 _ADDRESSES = {
     "rtsp": "rtsp,rtp,udp,tcp",
@@ -122,10 +122,13 @@ class LiveVideo:
             if not container.streams.video:
                 raise BadInput(f"{self.name} holds no moving pictures; give a camera, an address, a pipe or a file that does")
             stream = container.streams.video[0]
-            self.rate = float(stream.average_rate or stream.guessed_rate or 30)
+            if stream.codec_context is None:
+                raise BadInput(f"{self.name} is coded in a way that this build of FFmpeg cannot decode; send h264")
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            self.rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.rate
             self._tell(opened=True)
             self._decode(container, stream)
-        except (BadInput, av.error.FFmpegError, OSError, ValueError) as error:
+        except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
             self._error = error
         finally:
             self._tell(opened=True, ended=True)

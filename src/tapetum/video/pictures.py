@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from tapetum.errors import BadInput
 from tapetum.video.arrays import as_rgb
-from tapetum.video.types import MAX_PIXELS, Frame, Report, Video
+from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"))
 """File extensions that are taken as pictures."""
@@ -102,8 +102,8 @@ def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except Image.DecompressionBombError as error:
-        raise BadInput(f"{path} is too large a picture ({error}); give a smaller one") from error
-    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInput(f"{path} is too large: more than {MAX_PIXELS} pixels are refused; make it smaller") from error
+    except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over: TypeError, struct.error, ...
         if isinstance(error, OSError) and error.strerror:
             raise BadInput(f"cannot read {path}: {error.strerror}; give a picture that may be read") from error
         raise BadInput(f"{path} is not a picture that can be read; give png, jpg or another common format") from error
@@ -113,8 +113,7 @@ def _size(path: Path) -> tuple[int, int]:
     """Width and height of the upright picture, from its header."""
     with _opened(path) as image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise BadInput(f"{path} is {width}x{height}; pictures of more than {MAX_PIXELS} pixels are refused")
+        refuse_huge(path, width, height)
         turned = image.format in _TURNED and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return (height, width) if turned else (width, height)
 
@@ -126,7 +125,7 @@ def _pages(path: Path) -> int:
             return 1
         try:
             return getattr(image, "n_frames", 1)
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
+        except Exception as error:
             raise BadInput(f"{path} is damaged ({_reason(error)}); copy it anew") from error
 
 
@@ -134,8 +133,11 @@ def _upright(image: Image.Image, page: int, path: Path) -> Frame:
     try:
         if page or image.tell():
             image.seek(page)
+        refuse_huge(path, *image.size)
         return _pixels(ImageOps.exif_transpose(image) if image.format in _TURNED else image)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except BadInput:
+        raise
+    except Exception as error:
         raise BadInput(f"{path} is damaged ({_reason(error)}); replace it or take it out of the folder") from error
 
 

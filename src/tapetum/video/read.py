@@ -5,13 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tapetum.errors import BadInput
 from tapetum.video.arrays import ArrayVideo, load_array
 from tapetum.video.files import FileVideo
 from tapetum.video.pictures import PICTURES, PictureVideo, folder_of_pictures
-from tapetum.video.types import DEFAULT_RATE, Video
+from tapetum.video.types import DEFAULT_RATE, Video, check_rate
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -29,14 +27,14 @@ def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
         BadInput: nothing there, nothing that can be decoded, or a source that is not what was asked for. Addresses of
             the network are refused, and no file can make the reader open another file or a connection.
 
+    >>> import numpy as np
     >>> video = open_video(np.zeros((5, 8, 9, 3), np.uint8), rate=10)
     >>> len(video), video.height, video.width, video[-1].shape, video.timestamps[-1]
     (5, 8, 9, (8, 9, 3), np.float64(0.4))
     """
     if isinstance(source, Video):
         return source
-    if not rate > 0 or not np.isfinite(rate):
-        raise BadInput(f"a rate of {rate} frames per second is not possible; give a positive number")
+    check_rate(rate)
     if not isinstance(source, (str, os.PathLike)):
         return ArrayVideo(source, rate=rate)
     if isinstance(source, str) and _URL.match(source) and not os.path.exists(source):

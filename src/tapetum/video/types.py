@@ -14,14 +14,49 @@ from typing import overload
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-MAX_PIXELS = 256 * 1024 * 1024
-"""A frame with more pixels than this is refused before it is decoded."""
+from tapetum.errors import BadInput
+
+MAX_PIXELS = 128 * 1024 * 1024
+"""A frame with more pixels than this is refused before it is decoded, whatever it is stored in; 16K (15360x8640) just fits.
+
+Lower than the limits that FFmpeg and Pillow have of their own, so that it is this one that counts.
+"""
+
+SLOWEST, FASTEST = 1e-4, 1e6
+"""Frames per second. A file that states another rate is taken to have none: no container can be written with it."""
 
 DEFAULT_RATE = 25.0
 """Frames per second of a source that has no clock: a folder, an array or a still picture."""
 
 Frame = UInt8[np.ndarray, "h w 3"]
 Frames = UInt8[np.ndarray, "t h w 3"]
+
+
+def refuse_huge(name: object, width: int, height: int) -> None:
+    """Raise `BadInput` where a frame has more than `MAX_PIXELS`.
+
+    >>> refuse_huge("a.png", 30000, 30000)
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: a.png has frames of 30000x30000; more than 134217728 pixels are refused: make them smaller
+    """
+    if width * height > MAX_PIXELS:
+        raise BadInput(f"{name} has frames of {width}x{height}; more than {MAX_PIXELS} pixels are refused: make them smaller")
+
+
+def usable_rate(*stated: object) -> float | None:
+    """The first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is none.
+
+    >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
+    (30.0, None)
+    """
+    rates = (float(rate) for rate in stated if rate is not None)  # pyright: ignore[reportArgumentType]
+    return next((rate for rate in rates if SLOWEST <= rate <= FASTEST), None)
+
+
+def check_rate(rate: float) -> None:
+    """Raise `BadInput` for a rate, given by the user, that no video can have."""
+    if usable_rate(rate) is None:
+        raise BadInput(f"a rate of {rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}")
 
 
 @dataclass(frozen=True, kw_only=True)

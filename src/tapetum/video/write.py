@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from tapetum.errors import BadInput
-from tapetum.video.types import MAX_PIXELS, Frame
+from tapetum.video.types import Frame, check_rate, refuse_huge
 
 _BT709, _LIMITED = 1, 1
 """Values of AVColorSpace and AVColorRange."""
@@ -61,8 +61,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")
-    if not rate > 0 or not np.isfinite(rate):
-        raise BadInput(f"a rate of {rate} frames per second is not possible; give a positive number")
+    check_rate(rate)
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
     checked = _checked(frames)
@@ -97,8 +96,7 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
                 f"frame {number} to be written is {frame.shape[1]}x{frame.shape[0]}, but the first is "
                 f"{shape[1]}x{shape[0]}: frames of one video have one size"
             )
-        if shape[0] * shape[1] > MAX_PIXELS:
-            raise BadInput(f"frames of {shape[1]}x{shape[0]} are too large to write; at most {MAX_PIXELS} pixels")
+        refuse_huge("the video to be written", width=shape[1], height=shape[0])
         yield frame
     if shape is None:
         raise BadInput("there are no frames to write; give at least one")
