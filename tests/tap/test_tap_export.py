@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -12,21 +13,19 @@ from tapetum.tap.export import clip_program, export, online_programs
 from tapetum.tap.model import Tapir
 from tapetum.tap.tracker import Tracker
 
-onnxruntime = pytest.importorskip("onnxruntime")
-
 TINY = TapirConfig(
     pyramid_level=1,
     extra_convs=1,
     initial_resolution=(32, 32),
     antialias=True,
     refine_at_least=(48, 48),
-    iterations=2,
+    iterations=1,
     stem_channels=16,
     channels=(16, 16, 24, 24),
     blocks_per_group=(1, 1, 1, 1),
     matching_channels=(4, 6, 4),
     mixer_width=16,
-    mixer_blocks=2,
+    mixer_blocks=1,
     mixer_expansion=2,
 )
 SIZE, POINTS = (40, 56), 3

@@ -1,6 +1,7 @@
 """Tracker: queries, windows over long videos, and frames one by one."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -265,6 +266,23 @@ def test_what_a_stream_refuses():
     stream = tracker.start(video[0], [[1, 1]])
     with pytest.raises(BadInput, match="40x64"):
         tracker.step(stream, video[1, :40])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_compiled_tracker_gives_the_same_tracks(causal):
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    video, queries = noise(7), [[0, 10, 20], [3, 30, 30], [5, 50, 12]]
+    plain = network(causal=causal).track(video, queries)
+    torch.compiler.reset()
+    compiled = network(causal=causal).compile()
+    calls = torch._dynamo.utils.counters["stats"]["calls_captured"]
+    tracks = compiled.track(video, queries)
+    assert torch._dynamo.utils.counters["stats"]["calls_captured"] > calls, "something was compiled"
+    np.testing.assert_allclose(tracks.xy, plain.xy, atol=1e-3)
+    np.testing.assert_allclose(tracks.confidence, plain.confidence, atol=1e-4)
+    again = compiled.track(noise(5, seed=1), queries[:2], frame_chunk=2)
+    np.testing.assert_allclose(again.xy, network(causal=causal).track(noise(5, seed=1), queries[:2]).xy, atol=1e-3)
 
 
 def test_importing_the_package_does_not_import_torch():

@@ -18,6 +18,7 @@ import tyro
 
 from tapetum.cli.convert import Convert
 from tapetum.cli.evaluate import Eval
+from tapetum.cli.export import Export
 from tapetum.cli.scenes import Scenes
 from tapetum.cli.show import Show
 from tapetum.cli.track import Track
@@ -33,6 +34,7 @@ Verb = (
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
 )
 
 _DESCRIPTION = "Track any point through video, score trackers, make synthetic scenes and train on them."

@@ -134,18 +134,17 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
         for package in ("onnx", "onnxscript"):
             if importlib.util.find_spec(package) is None:
                 raise MissingExtra(package, "export", "writing ONNX")
-    with torch.no_grad(), _quiet():
+    with whole_file(path) as temporary, torch.no_grad(), _quiet():
+        temporary.touch()  # a place that cannot be written is told before the work
         made = torch.export.export(program.module.eval(), tuple(program.inputs.values()))
-        with whole_file(path) as temporary:
-            temporary.touch()  # so that a place that cannot be written is told from here, not from torch
-            if path.suffix == ".pt2":
-                torch.export.save(made, temporary)
-                return path
+        if path.suffix == ".pt2":
+            torch.export.save(made, temporary)
+        else:
             onnx: Any = torch.onnx.export(
                 made,
                 dynamo=True,
                 verbose=False,
-                optimize=False,  # onnxruntime does it again, in a hundredth of the time
+                optimize=False,  # onnxruntime does it when it loads the file, and far sooner
                 opset_version=OPSET,
                 input_names=list(program.inputs),
                 output_names=list(program.outputs),

@@ -80,6 +80,15 @@ class Tracker:
         self.model.to(device=device, dtype=dtype)
         return self
 
+    def compile(self, **options: Any) -> "Tracker":
+        """Compile the picture network and the mixer, which take most of the time, with `torch.compile(**options)`.
+
+        The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
+        """
+        self.model.backbone.compile(**options)
+        self.model.mixer.compile(**options)
+        return self
+
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
         """Take over weights under our names or the published ones; raises BadInput for any that do not fit."""
         self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
