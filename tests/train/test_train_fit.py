@@ -270,14 +270,15 @@ def test_tensorboard_files_hold_the_log(tmp_path: Path) -> None:
         assert tag in content
 
 
-def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path / "two")],
+            [sys.executable, __file__, str(tmp_path / "two"), parallel],
             env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in (0, 1)
@@ -296,4 +297,4 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fit(Line(), replace(CONFIG, accumulation=2, ema_decay=0.9), sys.argv[1])
+    fit(Line(), replace(CONFIG, accumulation=2, ema_decay=0.9, parallel=sys.argv[2]), sys.argv[1])

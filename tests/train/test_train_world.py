@@ -11,7 +11,7 @@ from tapetum.train.world import World
 
 def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
     world = World(0, 2, torch.device("cpu"))
-    held = [world._lend(torch.zeros(3))]  # as a work that gloo's thread has not freed yet
+    held = [world.lend(torch.zeros(3))]  # as a work that gloo's thread has not freed yet
     thread = threading.Thread(target=lambda: (time.sleep(0.2), held.clear()))
     began = time.monotonic()
     thread.start()
@@ -23,7 +23,7 @@ def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
 
 def test_settle_gives_up_on_a_tensor_that_is_kept():
     world = World(0, 2, torch.device("cpu"))
-    kept = world._lend(torch.zeros(3))
+    kept = world.lend(torch.zeros(3))
     began = time.monotonic()
     world.settle(patience=0.1)
     assert 0.1 <= time.monotonic() - began < 2

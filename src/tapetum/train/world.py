@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,7 +50,7 @@ class World:
             return dict(values)
         names = sorted(values)
         vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
-        dist.all_reduce(self._lend(vector))
+        dist.all_reduce(self.lend(vector))
         return dict(zip(names, (vector / self.size).tolist(), strict=True))
 
     def share(self, value: Any) -> Any:
@@ -59,15 +59,32 @@ class World:
             return value
         text = pickle.dumps(value) if self.main else b""
         length = torch.tensor([len(text)], device=self.device)
-        dist.broadcast(self._lend(length), src=0)
+        dist.broadcast(self.lend(length), src=0)
         content = torch.zeros(int(length), dtype=torch.uint8)
         if self.main:
             content = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         content = content.to(self.device)
-        dist.broadcast(self._lend(content), src=0)
+        dist.broadcast(self.lend(content), src=0)
         return pickle.loads(content.cpu().numpy().tobytes())
 
-    def _lend(self, tensor: Tensor) -> Tensor:
+    def gather(self, share: Tensor, rows: int) -> Tensor:
+        """The tensor of `rows` rows of which every process holds a share: the first ones as many as fit, the last the rest."""
+        most = -(-rows // self.size)
+        padded = share.new_zeros(most, *share.shape[1:])
+        padded[: len(share)] = share
+        parts = share.new_empty(self.size * most, *share.shape[1:])
+        dist.all_gather_into_tensor(self.lend(parts), self.lend(padded))
+        return parts[:rows].clone()
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Gives each of these tensors, in every process, the main process's values."""
+        for tensor in tensors:
+            copy = tensor.detach().clone()
+            dist.broadcast(self.lend(copy), src=0)
+            tensor.detach().copy_(copy)
+
+    def lend(self, tensor: Tensor) -> Tensor:
+        """The tensor, noted as handed to an exchange: `settle` waits for it."""
         self._lent[:] = [lent for lent in self._lent if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
