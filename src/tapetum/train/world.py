@@ -5,10 +5,12 @@ import fcntl
 import math
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,12 +22,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.distributed_c10d as c10d
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, TapetumError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a disk, a quota or a file size that is used up."""
+JOINING = timedelta(minutes=10)
+"""How long the first processes of a run wait for the last one to start."""
 PATIENCE = timedelta(hours=1)
 """How long processes wait for each other: the main one evaluates and saves while the others wait."""
 
@@ -118,7 +123,10 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def join_world(device_name: str) -> Iterator[World]:
-    """The world of this process: of one, unless torchrun's environment says otherwise."""
+    """The world of this process: of one, unless torchrun's environment says otherwise.
+
+    TapetumError when another process of the world is lost.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield World(0, 1, pick_device(device_name))
@@ -127,15 +135,34 @@ def join_world(device_name: str) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mine = not dist.is_initialized()
-    if mine:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    world = World(dist.get_rank(), dist.get_world_size(), device)
-    try:
-        yield world
-    finally:
-        world.settle()
+    with _lost_peers_told():
         if mine:
-            dist.destroy_process_group()
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=JOINING)
+            c10d._set_pg_timeout(PATIENCE)
+        world = World(dist.get_rank(), dist.get_world_size(), device)
+        try:
+            yield world
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they hold tensors that `settle` would wait for
+            raise
+        finally:
+            world.settle()
+            if mine:
+                dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_peers_told() -> Iterator[None]:
+    """Turns what the exchange says when a process is gone into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        reason = re.sub(r"^\[[^]]*\] ?", "", str(error)).split(". ")[0].splitlines()[0][:160]
+        raise TapetumError(
+            f"lost another process of this run ({reason}), so this one ends too; run the same command again to resume"
+        ) from error
 
 
 @contextmanager
