@@ -144,7 +144,7 @@ class _Run:
         return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Under DDP the gradients are exchanged with the last part of a step only; under FSDP2 with each, which saves memory."""
+        """Under DDP the gradients are exchanged with the last part of a step; under FSDP2 with each: less memory."""
         if isinstance(self.parallel, DistributedDataParallel) and not last:
             return self.parallel.no_sync()
         return nullcontext()

@@ -45,7 +45,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave, made whole, in the parameters' own memory layout (the fused kernel relies on it)."""
+    """Puts back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
+
+    The tensors are whole; of parameters that are shared out this process takes its share.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, p) in enumerate(_named(optimizer, model)):
         own = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}

@@ -92,8 +92,6 @@ class _ReduceScatter(DefaultReduceScatter):
     def __init__(self, world: World):
         self.world = world
 
-    def __call__(
-        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
-    ) -> "dist.Work":
+    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> "dist.Work":
         lend = self.world.lend
         return super().__call__(lend(output_tensor), lend(input_tensor), group, op, async_op)
