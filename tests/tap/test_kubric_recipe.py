@@ -118,6 +118,7 @@ def test_an_unknown_architecture_is_refused(run: TapKubric) -> None:
         KubricTask(replace(run, start=None, model="raft"))
 
 
+@pytest.mark.slow
 def test_ddp_and_fsdp_equal_one_process_from_the_command_line(data: Path, start: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = {"steps": 4, "batch-size": 4, "micro-batch": 1, "size": 32, "frames": 5, "points": 40, "workers": 0, "threads": 1}
@@ -137,5 +138,5 @@ def test_ddp_and_fsdp_equal_one_process_from_the_command_line(data: Path, start:
         for ours, theirs in zip(logs[0], log, strict=True):
             assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
     for other in tensors[1:]:
-        for name, tensor in tensors[0].items():
-            torch.testing.assert_close(tensor, other[name], rtol=1e-4, atol=1e-5)
+        for name in tensors[0].keys() - {"matching.position.bias"}:  # added to logits before a softmax: all gradient is noise
+            torch.testing.assert_close(tensors[0][name], other[name], rtol=1e-5, atol=1e-5)

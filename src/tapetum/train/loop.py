@@ -68,7 +68,9 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
         run = _Run(task, config, out, world)
         if run.state.step < config.steps:
             run.train(wish)
-        return run.result()
+        result = run.result()
+        del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
+    return result
 
 
 class _Run:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gc
 import math
 import os
 import pickle
@@ -99,6 +100,8 @@ class World:
         gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
         ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
         """
+        if self._lent:
+            gc.collect()  # what is held in a circle counts as held
         until = time.monotonic() + patience
         while any(lent() is not None for lent in self._lent) and time.monotonic() < until:
             time.sleep(0.001)
