@@ -103,7 +103,7 @@ def read_sequence(sequence: Path) -> Tracked:
             f"{sequence} does not fit together: coords {xy.dtype} {xy.shape}, visibility {hidden.dtype} {hidden.shape}, "
             f"{len(files)} frames; wanted float (n, t, 2), bool (n, t) and t frames: get the sequence again"
         )
-    finite = np.isfinite(xy).all(-1)
+    finite = np.asarray(np.isfinite(xy).all(-1))
     xy = np.where(finite[..., None], xy, 0).astype(np.float32)
     return Tracked(Pictures(files), xy, finite & ~hidden.astype(bool))
 

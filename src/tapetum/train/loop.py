@@ -62,9 +62,10 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
-        world = stack.enter_context(join_world(config.device))
-        stack.enter_context(claimed(out, world))
         wish = stack.enter_context(StopWish(config.max_minutes))
+        world = stack.enter_context(join_world(config.device))
+        wish.listen()  # to the end of the world: torchrun's SIGTERM after a death must not cut off what there is to say of it
+        stack.enter_context(claimed(out, world))
         run = _Run(task, config, out, world)
         if run.state.step < config.steps:
             run.train(wish)

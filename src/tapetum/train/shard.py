@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -55,7 +54,7 @@ def whole(tensors: Mapping[str, Tensor], world: World, everywhere: bool = False)
     result = {}
     for name, tensor in tensors.items():
         if isinstance(tensor, DTensor):
-            tensor = world.gather(tensor.detach().to_local(), tensor.shape[0])
+            tensor = world.gather(tensor.to_local().detach(), tensor.shape[0])
             tensor = tensor.cpu() if world.main or everywhere else tensor
         if world.main or everywhere:
             result[name] = tensor
@@ -64,14 +63,14 @@ def whole(tensors: Mapping[str, Tensor], world: World, everywhere: bool = False)
 
 def clip(parameters: Sequence[nn.Parameter], longest: float, world: World) -> float:
     """Norm of all gradients together, which are scaled down to `longest` if they are longer."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not any(isinstance(gradient, DTensor) for gradient in gradients):
+    shares = [p.grad.to_local() for p in parameters if isinstance(p.grad, DTensor)]
+    if not shares:
         return float(nn.utils.clip_grad_norm_(parameters, longest))
-    shares = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
     mean = world.mean({"square": float(nn.utils.get_total_norm(shares)) ** 2})["square"]
     norm = math.sqrt(mean * world.size) if math.isfinite(mean) else math.nan
     if norm > longest:
-        torch._foreach_mul_(shares, longest / (norm + 1e-6))
+        for share in shares:
+            share.mul_(longest / (norm + 1e-6))
     return norm
 
 

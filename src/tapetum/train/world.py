@@ -195,7 +195,10 @@ def claimed(out: Path, world: World) -> Iterator[None]:
 
 
 class StopWish:
-    """The wish to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual)."""
+    """The wish to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual).
+
+    A context manager; signals are heeded from `listen` to its end.
+    """
 
     def __init__(self, max_minutes: float | None):
         self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
@@ -206,9 +209,12 @@ class StopWish:
         """1 if there is a wish to stop, else 0."""
         return float(self._signalled or time.monotonic() >= self._until)
 
-    def __enter__(self) -> "StopWish":
+    def listen(self) -> None:
+        """From here on a signal is a wish."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __enter__(self) -> "StopWish":
         return self
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:
