@@ -109,14 +109,17 @@ def tensors_of(out):
 def disturb(folder, out, parallel, bare, dice, in_save):
     """One start, one death: the row of the table."""
     victim, stage = dice.randrange(2), dice.choice(STAGES) if in_save else ""
-    after, delay = newest(out) + dice.randrange(1, 2 * EVERY), dice.uniform(0, 0.08)
+    start, delay = newest(out), dice.uniform(0, 0.08)
+    after, resumed = start + dice.randrange(1, 2 * EVERY), False
     processes = train(folder, out, parallel, bare, stage, victim)
     killed = out / "killed"
     killed.unlink(missing_ok=True)
     while not killed.exists():
         if any(process.poll() is not None for process in processes):
             raise SystemExit(f"the run ended before the kill: {(out / 'stderr-0').read_text()[-500:]}")
-        if not in_save and len(log_of(out)) >= after:
+        steps = len(log_of(out))
+        resumed |= steps <= start  # by now the log is cut back to the checkpoint
+        if not in_save and resumed and steps >= after:
             time.sleep(delay)
             killed.write_text(repr(time.time()))
             os.kill(int((out / f"pid-{victim}").read_text()), signal.SIGKILL)
