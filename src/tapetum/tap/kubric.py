@@ -103,9 +103,11 @@ def read_sequence(sequence: Path) -> Tracked:
             f"{sequence} does not fit together: coords {xy.dtype} {xy.shape}, visibility {hidden.dtype} {hidden.shape}, "
             f"{len(files)} frames; wanted float (n, t, 2), bool (n, t) and t frames: get the sequence again"
         )
-    finite = np.asarray(np.isfinite(xy).all(-1))
-    xy = np.where(finite[..., None], xy, 0).astype(np.float32)
-    return Tracked(Pictures(files), xy, finite & ~hidden.astype(bool))
+    xy, visible = xy.astype(np.float32, copy=False), ~hidden.astype(bool)
+    finite = np.isfinite(xy[..., 0]) & np.isfinite(xy[..., 1])
+    if not finite.all():
+        xy, visible = np.where(finite[..., None], xy, np.float32(0)), visible & finite
+    return Tracked(Pictures(files), xy, visible)
 
 
 @dataclass(frozen=True)
