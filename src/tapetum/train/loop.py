@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from tapetum.errors import TapetumError
@@ -28,7 +27,7 @@ from tapetum.train.objective import Objective, in_parallel
 from tapetum.train.optim import set_learning_rate
 from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate
-from tapetum.train.shard import clip, whole
+from tapetum.train.shares import clip, whole
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
 from tapetum.train.task import Task
 from tapetum.train.world import StopWish, World, claimed, join_world
@@ -82,7 +81,7 @@ class _Run:
         self.identity = identity(task, config, world.size)
         self.objective = Objective(task, new_model(task, config, world.device), config, world.device)
         self.parallel = in_parallel(self.objective, config, world)
-        self.sharded = isinstance(self.parallel, FSDPModule)
+        self.sharded = world.size > 1 and config.parallel == "fsdp"
         self.state = new_state(task, config, self.objective.model)
         self.newest: Path | None = world.share(checkpoint.latest(out / "checkpoints") if world.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0

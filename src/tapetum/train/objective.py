@@ -10,7 +10,6 @@ from torch.nn.parallel import DistributedDataParallel
 from tapetum.account.flops import Flops, count_flops
 from tapetum.train.config import TrainConfig
 from tapetum.train.data import seed_globals
-from tapetum.train.shard import shard
 from tapetum.train.task import Task
 from tapetum.train.world import World
 
@@ -49,5 +48,7 @@ def in_parallel(objective: Objective, config: TrainConfig, world: World) -> nn.M
     if world.size == 1:
         return objective
     if config.parallel == "fsdp":
+        from tapetum.train.fsdp import shard
+
         return shard(objective, objective.task.shards(objective.model), world)
     return DistributedDataParallel(objective, find_unused_parameters=config.find_unused_parameters)

@@ -7,7 +7,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from tapetum.train.config import TrainConfig
-from tapetum.train.shard import share_of
+from tapetum.train.shares import share_of
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:

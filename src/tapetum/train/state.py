@@ -16,7 +16,7 @@ from tapetum.train.config import HARMLESS, TrainConfig
 from tapetum.train.data import WEIGHTS, mix_seed, seed_globals
 from tapetum.train.ema import Ema
 from tapetum.train.optim import build_optimizer, optimizer_tensors, restore_optimizer
-from tapetum.train.shard import share_of, whole
+from tapetum.train.shares import share_of, whole
 from tapetum.train.task import Task
 from tapetum.train.world import World
 
