@@ -20,7 +20,7 @@ def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
     thread = threading.Thread(target=lambda: (time.sleep(0.2), held.clear()))
     began = time.monotonic()
     thread.start()
-    world.settle()
+    world.settle(patience=10)
     assert not held
     assert 0.15 < time.monotonic() - began < 5
     thread.join()

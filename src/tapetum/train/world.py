@@ -94,8 +94,8 @@ class World:
         self._lent[:] = [lent for lent in self._lent if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
-    def settle(self, patience: float = 10.0) -> None:
-        """Waits until the threads of the exchange have let go of all tensors.
+    def settle(self, patience: float) -> None:
+        """Waits until the threads of the exchange have let go of all tensors, up to `patience` seconds.
 
         gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
         ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
@@ -143,13 +143,15 @@ def join_world(device_name: str) -> Iterator[World]:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=JOINING)
             c10d._set_pg_timeout(PATIENCE)
         world = World(dist.get_rank(), dist.get_world_size(), device)
+        patience = 10.0
         try:
             yield world
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they hold tensors that `settle` would wait for
+            patience = 1.0  # what still holds some is Python, which will not let go
             raise
         finally:
-            world.settle()
+            world.settle(patience)
             if mine:
                 dist.destroy_process_group()
 
