@@ -1,12 +1,14 @@
-"""A process that has imported torch, started no thread, and forks a trainer for each line on stdin: FOLDER WORKERS DEADLY.
+"""A process that has imported torch, started no thread, and for each line on stdin forks trainers.
 
-It answers with the trainer's process id at once, and with its exit code (or minus its signal) at its end. Tests kill trainers;
-DEADLY makes a trainer kill itself: '<audit event>:<part of a path>', such as 'os.rename:tmp-step_00000014', or '-'.
+A line is FOLDER WORKERS DEADLY PARALLEL. DEADLY makes the (first) trainer kill itself: '<audit event>:<part of a path>', such
+as 'os.rename:tmp-step_00000014', or '-'. PARALLEL is ddp or fsdp for two trainers of one run, or '-' for one that accumulates.
+It answers with the trainers' process ids at once, and with their exit codes (or minus their signals) at their end.
 """
 
 import os
 import random
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -59,6 +61,9 @@ class Tiny(Task):
     def model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 1))
 
+    def shards(self, model: nn.Module) -> list[nn.Module]:
+        return [model[0]]
+
     def dataset(self) -> Noise:
         return Noise(self.fatal)
 
@@ -73,14 +78,31 @@ class Tiny(Task):
 
 def nursery_main() -> None:
     for request in sys.stdin:
-        out, workers, deadly = request.split()
-        pid = os.fork()
-        if pid == 0:
-            os.setpgrp()
-            die_at(deadly)
-            trainer_main(Path(out), int(workers))
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        out, workers, deadly, parallel = request.split()
+        config = replace(CONFIG, workers=int(workers))
+        if parallel != "-":
+            config = replace(config, parallel=parallel, accumulation=1)
+            os.environ.update(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+        pids = [start(Path(out), config, deadly if rank == 0 else "-", rank) for rank in range(1 if parallel == "-" else 2)]
+        print(*pids, flush=True)
+        print(*(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids), flush=True)
+
+
+def start(out: Path, config: TrainConfig, deadly: str, rank: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        os.setpgrp()
+        if config.accumulation == 1:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+        die_at(deadly)
+        trainer_main(out, config)
+    return pid
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def die_at(deadly: str) -> None:
@@ -94,13 +116,13 @@ def die_at(deadly: str) -> None:
     sys.addaudithook(hook)
 
 
-def trainer_main(out: Path, workers: int) -> None:
+def trainer_main(out: Path, config: TrainConfig) -> None:
     code = 1
     try:
         out.mkdir(exist_ok=True)
         with (out / "stderr").open("a") as errors:
             os.dup2(errors.fileno(), 2)
-        code = 0 if fit(Tiny(out / "fatal"), replace(CONFIG, workers=workers), out).state == "finished" else 3
+        code = 0 if fit(Tiny(out / "fatal"), config, out).state == "finished" else 3
     except TapetumError as error:
         print(error, file=sys.stderr, flush=True)
         code = 2

@@ -22,6 +22,8 @@ from tapetum.train import Task, TrainConfig, fit
 
 CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, clip_norm=None, checkpoint_every=2, tensorboard=False)
 
+SHARED = replace(CONFIG, ema_decay=0.9, clip_norm=0.5, eval_every=3)
+
 
 class Numbers:
     def __getitem__(self, number: int) -> tuple[int, torch.Tensor]:
@@ -270,30 +272,40 @@ def test_tensorboard_files_hold_the_log(tmp_path: Path) -> None:
         assert tag in content
 
 
-def test_two_processes_equal_one_that_accumulates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path / "two")],
+            [sys.executable, __file__, str(tmp_path / "two"), parallel],
             env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in (0, 1)
     ]
-    one = fit(Line(), replace(CONFIG, accumulation=4, ema_decay=0.9), tmp_path / "one")
+    one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4), tmp_path / "one")
     assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
     for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert ours["metrics"] == theirs["metrics"]
-        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
-        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-5)
-    saved = load_file(tmp_path / "two" / "checkpoints" / "step_00000006" / "model.safetensors")
-    torch.testing.assert_close(saved["weight"], one.model.weight, rtol=1e-6, atol=1e-6)
+        assert ours["skipped"] == theirs["skipped"] == (ours["step"] > 2)
+        if ours["loss"] is not None:
+            assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-6)
+            assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-5)
+        assert ours.get("eval", {}) == pytest.approx(theirs.get("eval", {}), rel=1e-5)
+    for file, mine in (("model", one.model.state_dict()), ("ema", one.ema)):
+        saved = load_file(tmp_path / "two" / "checkpoints" / "step_00000006" / f"{file}.safetensors")
+        for name in ("weight", "bias"):
+            torch.testing.assert_close(saved[name], mine[name], rtol=1e-6, atol=1e-6)
     flops = [json.loads((tmp_path / n / "ledger.json").read_text())["total"]["flops_forward"] for n in ("one", "two")]
     assert flops[0] == flops[1]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fit(Line(), replace(CONFIG, accumulation=2, ema_decay=0.9), sys.argv[1])
+    result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=sys.argv[2]), sys.argv[1])
+    saved = load_file(result.checkpoint / "ema.safetensors")
+    assert torch.equal(result.ema["weight"], saved["weight"])  # whole in every process
+    assert torch.equal(result.model(torch.eye(3)), nn.functional.linear(torch.eye(3), *result.model.parameters()))
+    assert type(result.model.weight) is nn.Parameter

@@ -31,13 +31,21 @@ class Nursery:
             [sys.executable, SCRIPT], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def _read(self) -> int:
-        return int(self._process.stdout.readline())
+    def _read(self) -> list[int]:
+        return [int(number) for number in self._process.stdout.readline().split()]
 
     def run(self, out: Path, workers: int, at: int = STEPS, deadly: str = "-", group: bool = False) -> int:
         """Trains; once the log has `at` lines, SIGKILL to the trainer, or SIGTERM to its group. Exit code, or -signal."""
-        print(out, workers, deadly, file=self._process.stdin, flush=True)
-        pid = self._read()
+        (code,) = self._run(out, f"{workers} {deadly} -", at, deadly, group, 0)
+        return code
+
+    def run_pair(self, out: Path, parallel: str, at: int = STEPS, victim: int = 0, deadly: str = "-") -> list[int]:
+        """Two processes train, of which `victim` is killed; the exit codes of both."""
+        return self._run(out, f"0 {deadly} {parallel}", at, deadly, False, victim)
+
+    def _run(self, out: Path, how: str, at: int, deadly: str, group: bool, victim: int) -> list[int]:
+        print(out, how, file=self._process.stdin, flush=True)
+        pid = self._read()[victim]
         while not (out / "ended").exists() and deadly == "-":
             if at < STEPS and lines_in(out) >= at:
                 if group:
@@ -46,9 +54,9 @@ class Nursery:
                     os.kill(pid, signal.SIGKILL)
                 break
             time.sleep(0.0003)
-        code = self._read()
+        codes = self._read()
         (out / "ended").unlink(missing_ok=True)
-        return code
+        return codes
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -134,3 +142,42 @@ def test_a_killed_worker_is_one_clear_line(tmp_path: Path, nursery: Nursery, who
     assert "Traceback" not in errors
     assert nursery.run(tmp_path, 0) == 0
     assert_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_pair_of_which_one_is_killed_goes_on_bit_for_bit(
+    tmp_path: Path, nursery: Nursery, whole: Path, parallel: str
+) -> None:
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "killed"
+    assert nursery.run_pair(undisturbed, parallel) == [0, 0]
+    at = random.Random(parallel).randrange(2, 20)
+    kills = [{"victim": 1, "at": at}, {"deadly": "os.rename:tmp-step_00000028"}]  # the latter in the middle of a save
+    for kill in kills:
+        before = lines_in(out)
+        victim = kill.get("victim", 0)
+        codes = nursery.run_pair(out, parallel, **kill)
+        assert codes[victim] == -signal.SIGKILL
+        assert codes[1 - victim] == 2, (out / "stderr").read_text()
+        assert lines_in(out) > before
+    errors = (out / "stderr").read_text()
+    assert errors.count("lost another process of this run (") == len(kills)
+    assert "Traceback" not in errors
+    reached = lines_in(out)
+    assert nursery.run_pair(out, parallel) == [0, 0]
+    resumed = [int(line.split()[3]) for line in (out / "stderr").read_text().splitlines() if line.startswith("resuming")]
+    assert reached - 7 <= resumed[-1] <= reached
+    assert files_of(out) == files_of(undisturbed)
+    assert log_of(out) == log_of(undisturbed)
+    for ours, theirs in zip(log_of(out), log_of(whole), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+def test_processes_may_come_and_go_between_calls(tmp_path: Path, nursery: Nursery, whole: Path) -> None:
+    assert nursery.run_pair(tmp_path, "fsdp", deadly="os.rename:tmp-step_00000014") == [-signal.SIGKILL, 2]
+    assert nursery.run(tmp_path, 0, deadly="os.rename:tmp-step_00000021") == -signal.SIGKILL
+    assert nursery.run_pair(tmp_path, "ddp", deadly="os.rename:tmp-step_00000028") == [-signal.SIGKILL, 2]
+    assert nursery.run_pair(tmp_path, "fsdp") == [0, 0]
+    log, alone = log_of(tmp_path), log_of(whole)
+    assert [line["step"] for line in log] == list(range(1, STEPS + 1))
+    for ours, theirs in zip(log, alone, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)

@@ -2,13 +2,15 @@
 
 Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
 
-Clips come from `scenes`; drawing one costs as much as a small network's step, so a folder may keep them (`cache`), and each is
-shown many times under other crops, colours, mirrorings and directions of time. The crop and the colour changes are those of
-TAPIR's training (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames;
-with probability 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
+Clips come from `scenes` (here) or from Kubric folders (`kubric`). Drawing a scene costs as much as a small network's step, so a
+folder may keep them (`cache`), and each is shown many times under other crops and colours. These are those of TAPIR's training
+(arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames; with probability
+0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 
-Differs from the paper: mirroring and time reversal are added, because our clips are few; some showings are not cropped; one may
-be a part of a clip (`shorten`) and prefer queries on first frames.
+Differs from the paper: a showing may be a part of a longer clip (`shorten`), a crop is filtered when it is shrunk, and every
+track is as likely to be asked for as any other, at any moment at which it is seen; the paper balances objects, of which a clip
+here says nothing. The synthetic scenes, which are few, are also mirrored and reversed in time, not always cropped, and may
+prefer queries on first frames.
 """
 
 import json
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,19 +32,51 @@ from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.textures import Textures, from_pictures, procedural
 from tapetum.train.data import Shuffle
 
-CROP_SHARE = 0.6
-"""Share of showings that are cropped; the others keep the scale at which the network is used."""
 POINTS_PER_CLIP = 384
 """Tracks kept with a cached clip; each showing picks some of them."""
 
 
+class Frames(Protocol):
+    """The frames of a clip, uint8 (t, h, w, 3): an array, or what reads them when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Tracked:
-    """A clip as it is stored: video uint8 (t, h, w, 3), xy float32 (n, t, 2) raster pixels, visible bool (n, t)."""
+    """A clip as it is stored: frames, xy float32 (n, t, 2) raster pixels, visible bool (n, t)."""
 
-    video: np.ndarray
+    video: Frames
     xy: np.ndarray
     visible: np.ndarray
+
+
+class Clips(Protocol):
+    """A finite collection of clips by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int, /) -> Tracked: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alterations:
+    """Probabilities of what a showing does to a clip, besides its colours."""
+
+    crop: float = 1.0
+    """A random window instead of the whole frame; where it is not taken, the scale is that at which the network is used."""
+    mirror: float = 0.0
+    """Left and right change places."""
+    reverse: float = 0.0
+    """Time runs backwards."""
+
+
+PAPER = Alterations()
+"""What TAPIR's training does (arXiv 2306.08637 and its public configuration)."""
+FEW_CLIPS = Alterations(crop=0.6, mirror=0.5, reverse=0.5)
+"""For clips that are shown often."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +129,7 @@ class SceneClips:
         tracked = Tracked(clip.video, clip.truth.xy, clip.truth.visible)
         if file is not None:
             with whole_file(file) as temporary:
-                np.savez(temporary, video=tracked.video, xy=tracked.xy, visible=tracked.visible)
+                np.savez(temporary, video=clip.video, xy=tracked.xy, visible=tracked.visible)
         return tracked
 
 
@@ -120,18 +155,29 @@ def _claim(folder: Path, label: dict) -> None:
 class TapSamples(torch.utils.data.Dataset[TapSample]):
     """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index).
 
-    `frames` and `first` are those of `shorten` and `augment`.
+    `frames`, `first` and `alterations` are those of `shorten` and `augment`.
     """
 
-    def __init__(self, clips: SceneClips, *, size: int, points: int, seed: int, frames: int | None = None, first: float = 0.0):
+    def __init__(
+        self,
+        clips: Clips,
+        *,
+        size: int,
+        points: int,
+        seed: int,
+        frames: int | None = None,
+        first: float = 0.0,
+        alterations: Alterations = FEW_CLIPS,
+    ):
         self.clips, self.size, self.points, self.seed, self.frames, self.first = clips, size, points, seed, frames, first
+        self.alterations = alterations
         self.order = Shuffle(len(clips), seed)
 
     def __getitem__(self, index: int) -> TapSample:
         rng = np.random.default_rng((self.seed, 1, index))
         clip = self.clips[self.order(index)]
         part = clip if self.frames is None else shorten(clip, rng, self.frames)
-        return augment(part, rng, self.size, self.points, self.first)
+        return augment(part, rng, self.size, self.points, self.first, self.alterations)
 
 
 def collate(samples: Sequence[TapSample]) -> TapSample:
@@ -152,7 +198,14 @@ def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
     return Tracked(clip.video[part], clip.xy[:, part], clip.visible[:, part])
 
 
-def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int, first: float = 0.0) -> TapSample:
+def augment(
+    clip: Tracked,
+    rng: np.random.Generator,
+    size: int,
+    points: int,
+    first: float = 0.0,
+    alterations: Alterations = FEW_CLIPS,
+) -> TapSample:
     """One showing of a clip at size x size pixels, with `points` queries on frames where their points are visible.
 
     A share `first` of the queries is on the first such frame, as most evaluations ask; the others are on any.
@@ -161,15 +214,15 @@ def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int, fir
     """
     if not clip.visible.any():
         raise BadInput("a clip without visible points cannot be used for training: leave it out")
-    video, xy, visible = torch.from_numpy(clip.video), clip.xy.astype(np.float32), clip.visible
-    if rng.random() < 0.5:
+    video, xy, visible = torch.from_numpy(clip.video[:]), clip.xy.astype(np.float32), clip.visible
+    if rng.random() < alterations.reverse:
         video, xy, visible = video.flip(0), xy[:, ::-1], visible[:, ::-1]
     h, w = video.shape[1:3]
-    x0, y0, cw, ch = _window(rng, h, w) if rng.random() < CROP_SHARE else (0, 0, w, h)
+    x0, y0, cw, ch = _window(rng, h, w) if rng.random() < alterations.crop else (0, 0, w, h)
     video = video[:, y0 : y0 + ch, x0 : x0 + cw].permute(0, 3, 1, 2).float()
     video = F.interpolate(video, (size, size), mode="bilinear", antialias=cw > size or ch > size)
     xy = (xy - np.array([x0, y0], np.float32)) * np.array([size / cw, size / ch], np.float32)
-    if rng.random() < 0.5:
+    if rng.random() < alterations.mirror:
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
     visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
     mix, shift = _colour(rng)
@@ -178,7 +231,7 @@ def augment(clip: Tracked, rng: np.random.Generator, size: int, points: int, fir
     recoloured = [m[0] * red + m[1] * green + m[2] * blue + s for m, s in zip(mix.tolist(), shift.tolist(), strict=True)]
     seen = np.flatnonzero(visible.any(1))
     if len(seen) == 0:
-        return augment(clip, rng, size, points, first)  # the window missed all points: take another
+        return augment(clip, rng, size, points, first, alterations)  # the window missed all points: take another
     rows = rng.choice(seen, points, replace=len(seen) < points)
     chance = rng.random(visible[rows].shape) * visible[rows]
     frames = chance.argmax(1)

@@ -1,6 +1,7 @@
-"""Whole training runs of point trackers.
+"""Whole training runs of the bundled point trackers.
 
-`tap_nano` trains the bundled trackers on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3).
+`tap_nano` trains them on synthetic scenes with the losses of TAPIR (arXiv 2306.08637, section 3.3); `recipes_kubric` trains the
+official architectures.
 
 Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels
 and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 and 24
@@ -10,24 +11,22 @@ gradients are clipped; weights are averaged.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from tapetum.errors import BadInput
 from tapetum.tap import tracker, weights
 from tapetum.tap.config import NANO, TapirConfig
-from tapetum.tap.data import SceneClips, TapSample, TapSamples, Tracked, collate
-from tapetum.tap.losses import matching_loss, tracking_losses
-from tapetum.tap.metrics import mean_metrics, tapvid_metrics
+from tapetum.tap.data import SceneClips, TapSamples, Tracked
 from tapetum.tap.model import Tapir
-from tapetum.train import Task, TrainConfig, fit
+from tapetum.tap.task import PointTask
+from tapetum.train import TrainConfig, fit
 
 MATCHING_WEIGHT = 5.0
 """Weight of `matching_loss` beside the losses of the paper."""
@@ -104,15 +103,15 @@ RECIPES = {
 """Runs by name: the bundled tracker from nothing, and from its weights the one that sees frames one by one."""
 
 
-class TrackTask(Task):
-    """One phase: a Tapir network, clips of scenes, the tracking losses."""
+class SceneTask(PointTask):
+    """One phase of `TapNano`: a network, clips of scenes, the losses of the paper and of matching."""
 
     def __init__(self, run: TapNano, phase: Phase, start: Path | None):
+        super().__init__(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
         self.run, self.phase, self.start = run, phase, start
         self.config = replace(
             run.model, initial_resolution=(phase.size, phase.size), iterations=phase.iterations, refine_at_least=None
         )
-        self.checks: list[Tracked] = []
 
     def model(self) -> nn.Module:
         """The network, with the weights of the phase before, or of `TapNano.start`, if there are any."""
@@ -125,57 +124,15 @@ class TrackTask(Task):
 
     def dataset(self) -> TapSamples:
         """Altered showings of the training scenes."""
-        run = self.run
-        clips = SceneClips(self.phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
-        phase = self.phase
+        run, phase = self.run, self.phase
+        clips = SceneClips(phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
         return TapSamples(clips, size=phase.size, points=phase.points, seed=run.seed, frames=phase.frames, first=phase.first)
 
-    def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Samples to a batch."""
-        return collate(items)
-
-    def loss(
-        self, model: nn.Module, batch: TapSample, generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Losses of all iterates, and the mean error of visible points in pixels."""
-        out = model(batch.video, batch.queries, query_chunk=None)
-        size = (self.phase.size, self.phase.size)
-        losses = tracking_losses(out, batch.xy, batch.occluded, size)
-        assert out.heat is not None
-        matching = matching_loss(out.heat, batch.xy, batch.occluded, size)
-        with torch.no_grad():
-            seen = ~batch.occluded
-            error = (out.tracks - batch.xy).norm(dim=-1)[seen]
-            logs = {
-                "position": losses.position.detach(),
-                "occlusion": losses.occlusion.detach(),
-                "expected_dist": losses.expected_dist.detach(),
-                "matching": matching.detach(),
-                "within_2px": (error < 2).float().mean(),
-                "occlusion_accuracy": ((out.occlusion > 0) == batch.occluded).float().mean(),
-            }
-        return losses.total + MATCHING_WEIGHT * matching, logs
-
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """TAP-Vid scores (query-first) on scenes with held-out textures."""
-        run, size = self.run, self.phase.size
-        if not self.checks:
-            clips = SceneClips(run.checks, seed=run.seed + 1000, textures=run.textures, part="held-out")
-            self.checks = [clips[k] for k in range(run.checks)]
-        rows = []
-        for clip in self.checks:
-            keep = np.flatnonzero(clip.visible.any(1))[: self.phase.points]
-            scale = size / np.array([clip.video.shape[2], clip.video.shape[1]], np.float32)
-            xy, visible = clip.xy[keep] * scale, clip.visible[keep]
-            frame = visible.argmax(1)
-            queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
-            pictures = torch.from_numpy(clip.video).permute(0, 3, 1, 2).float() / 127.5 - 1
-            video = nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-            out = model(video[None], torch.from_numpy(queries)[None])
-            hidden = (out.confidence[0] <= 0.5).numpy()
-            rows.append(tapvid_metrics(queries, ~visible, xy, hidden, out.tracks[0].numpy(), "first"))
-        means, _ = mean_metrics(rows)
-        return {k: means[k] for k in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")}
+    def checks(self) -> list[Tracked]:
+        """Scenes with held-out textures."""
+        run = self.run
+        clips = SceneClips(run.checks, seed=run.seed + 1000, textures=run.textures, part="held-out")
+        return [clips[k] for k in range(run.checks)]
 
     def describe(self) -> Mapping[str, Any]:
         """All that decides what is learned."""
@@ -204,7 +161,7 @@ def tap_nano(
         config = TrainConfig(
             steps=phase.steps,
             batch_size=phase.batch_size,
-            accumulation=max(1, phase.batch_size // (phase.micro_batch * int(os.environ.get("WORLD_SIZE", "1")))),
+            accumulation=accumulation(phase.batch_size, phase.micro_batch),
             seed=run.seed,
             lr=phase.lr,
             final_lr=phase.lr / 100,
@@ -222,14 +179,24 @@ def tap_nano(
             checkpoint_every=100,
             max_minutes=minutes,
         )
-        result = fit(TrackTask(run, phase, start), config, out / phase.name)
+        result = fit(SceneTask(run, phase, start), config, out / phase.name)
         if result.state == "stopped":
             return None
         start = result.checkpoint / "ema.safetensors"
     if start is None:
         raise BadInput("the run has no phases: give at least one")
-    model = Tapir(run.model)
-    model.load_state_dict(load_file(start))
-    target = out / f"{run.name}.safetensors"
-    weights.save(model, target, dtype=torch.float16)
+    return finished(run.model, start, out / f"{run.name}.safetensors", torch.float16)
+
+
+def accumulation(batch_size: int, micro_batch: int) -> int:
+    """Micro-batches that each of torchrun's processes accumulates."""
+    return max(1, batch_size // (micro_batch * int(os.environ.get("WORLD_SIZE", "1"))))
+
+
+def finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
+    """Makes a checkpoint's tensors a file of weights, which the first process writes."""
+    if os.environ.get("RANK", "0") == "0":
+        model = Tapir(config)
+        model.load_state_dict(load_file(state))
+        weights.save(model, target, dtype=dtype)
     return target

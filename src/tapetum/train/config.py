@@ -1,6 +1,7 @@
 """The settings of a training run, as a frozen config that imports no torch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tapetum.account.config import LedgerConfig
 from tapetum.errors import BadInput
@@ -16,6 +17,7 @@ HARMLESS = frozenset(
         "ledger",
         "log_every",
         "max_minutes",
+        "parallel",
         "prefetch",
         "tensorboard",
         "threads",
@@ -25,7 +27,8 @@ HARMLESS = frozenset(
 """Fields that may change when a run resumes: they leave the mathematics of the run as it was.
 
 `accumulation` is among them because the size of a micro-batch is compared in its place: two processes without accumulation
-may go on as one process that accumulates two. `device` and `threads` may change the last bits of a sum, nothing more.
+may go on as one process that accumulates two. `parallel`, `device` and `threads` may change the last bits of a sum, nothing
+more.
 """
 
 
@@ -71,6 +74,8 @@ class TrainConfig:
     """Compile the model's forward with torch.compile."""
     find_unused_parameters: bool = False
     """With several processes: allow parameters that get no gradient in some step (slower)."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: ddp, each holds the whole model; fsdp, each holds its share of weights, optimiser and average."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
     threads: int | None = None
@@ -111,6 +116,8 @@ class TrainConfig:
         for name, least in {**at_least, "prefetch": 1}.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        if self.parallel not in ("ddp", "fsdp"):
+            raise BadInput(f"parallel is {self.parallel!r}; wanted ddp or fsdp")
         if self.threads is not None and self.threads < 1:
             raise BadInput(f"threads is {self.threads}; it must be 1 or more, or None")
         if not self.lr > 0 or not 0 <= self.final_lr <= self.lr:

@@ -20,6 +20,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from tapetum.errors import TapetumError
+from tapetum.errors import BadInput, TapetumError
 from tapetum.train.config import TrainConfig
 from tapetum.train.task import Task
 from tapetum.train.world import World
@@ -118,7 +119,17 @@ class _Seeded(Dataset):
 
     def __getitem__(self, number: int) -> Any:
         seed_globals(mix_seed(self.seed, SAMPLE, number))
-        return self.dataset[number]
+        try:
+            return self.dataset[number]
+        except TapetumError as error:
+            return _Refusal(str(error))
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Stands for a micro-batch of which a sample is damaged: an exception out of a worker would bring a page of traceback."""
+
+    message: str
 
 
 class _Collate:
@@ -128,7 +139,8 @@ class _Collate:
         self.collate = collate
 
     def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
-        return self.collate(items), os.getpid(), time.process_time()
+        refusal = next((item for item in items if isinstance(item, _Refusal)), None)
+        return refusal or self.collate(items), os.getpid(), time.process_time()
 
 
 def _start_worker(_worker: int) -> None:
@@ -188,7 +200,7 @@ class Stream:
         return self._ahead[0]
 
     def next(self) -> Any:
-        """The next micro-batch; TapetumError when a worker was killed."""
+        """The next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
         return self._ahead.pop() if self._ahead else self._take()
 
     def _take(self) -> Any:
@@ -201,6 +213,8 @@ class Stream:
                     "lower workers or prefetch, then run the same command again to resume"
                 ) from error
             raise
+        if isinstance(batch, _Refusal):
+            raise BadInput(batch.message)
         if pid != os.getpid():
             self._worker_seconds[pid] = seconds
         return batch

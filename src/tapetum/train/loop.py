@@ -7,6 +7,7 @@ nothing had happened.
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from tapetum.train.objective import Objective, in_parallel
 from tapetum.train.optim import set_learning_rate
 from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate
-from tapetum.train.state import evaluation_mode, identity, new_state, restore, save
+from tapetum.train.shares import clip, whole
+from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
 from tapetum.train.task import Task
 from tapetum.train.world import StopWish, World, claimed, join_world
 
@@ -59,13 +61,16 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
-        world = stack.enter_context(join_world(config.device))
-        stack.enter_context(claimed(out, world))
         wish = stack.enter_context(StopWish(config.max_minutes))
+        world = stack.enter_context(join_world(config.device))
+        wish.listen()  # to the end of the world: torchrun's SIGTERM after a death must not cut off what there is to say of it
+        stack.enter_context(claimed(out, world))
         run = _Run(task, config, out, world)
         if run.state.step < config.steps:
             run.train(wish)
-        return run.result()
+        result = run.result()
+        del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
+    return result
 
 
 class _Run:
@@ -74,13 +79,14 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig, out: Path, world: World):
         self.task, self.config, self.out, self.world = task, config, out, world
         self.identity = identity(task, config, world.size)
-        self.state = new_state(task, config, world.device)
+        self.objective = Objective(task, new_model(task, config, world.device), config, world.device)
+        self.parallel = in_parallel(self.objective, config, world)
+        self.sharded = world.size > 1 and config.parallel == "fsdp"
+        self.state = new_state(task, config, self.objective.model)
         self.newest: Path | None = world.share(checkpoint.latest(out / "checkpoints") if world.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         if self.newest and world.main:
             say(f"resuming after step {self.state.step} of {config.steps} from {self.newest.name}")
-        self.objective = Objective(task, self.state.model, config, world.device)
-        self.parallel = in_parallel(self.objective, config, world)
         self.loss: float | None = None
         if config.compile:
             self.state.model.compile()
@@ -107,11 +113,12 @@ class _Run:
                 record = {"step": state.step, "loss": self.loss, **record, "metrics": shared}
                 record |= {"time": state.seconds, "samples_per_s": rate}
                 ends = stop or state.step == config.steps
-                if report:
+                if self._evaluation_due:
                     record |= self._evaluate()
+                if report:
                     report.step(record, cpu_seconds)
-                    if ends or state.step % config.checkpoint_every == 0:
-                        self._save(report)
+                if ends or state.step % config.checkpoint_every == 0:
+                    self._save(report)
                 if ends:
                     self.newest = self.world.share(self.newest)
                     return
@@ -122,6 +129,8 @@ class _Run:
         lr = learning_rate(state.step, config)
         set_learning_rate(state.optimizer, lr)
         state.optimizer.zero_grad(set_to_none=True)
+        if self.sharded:
+            self.world.spread(state.model.buffers())  # as DDP does by itself
         sums: dict[str, float] = {}
         for part in range(config.accumulation):
             batch = to_device(stream.next(), self.world.device)
@@ -131,13 +140,13 @@ class _Run:
             for name, value in {**metrics, "loss": loss.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / config.accumulation
         parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf))
+        norm = clip(parameters, config.clip_norm or math.inf, self.world)
         self._update(math.isfinite(norm))
         state.step += 1
         return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Under DDP the gradients are exchanged with the last part of a step only."""
+        """Under DDP the gradients are exchanged with the last part of a step; under FSDP2 with each: less memory."""
         if isinstance(self.parallel, DistributedDataParallel) and not last:
             return self.parallel.no_sync()
         return nullcontext()
@@ -168,31 +177,58 @@ class _Run:
 
     def _count_flops(self, stream: Stream, report: Report) -> None:
         if report.wants_flops:
-            flops = self.objective.count(to_device(stream.peek(), self.world.device), self._seed(0))
+            objective = self.objective
+            if self.sharded:  # one process alone can't run what all hold a share of
+                model = new_model(self.task, self.config, self.world.device)
+                objective = Objective(self.task, model, self.config, self.world.device)
+            flops = objective.count(to_device(stream.peek(), self.world.device), self._seed(0))
             report.set_flops(flops, self.config.accumulation * self.world.size)
 
+    @property
+    def _evaluation_due(self) -> bool:
+        step, every = self.state.step, self.config.eval_every
+        return bool(every) and (step % every == 0 or step == self.config.steps)
+
     def _evaluate(self) -> dict[str, Any]:
-        """The task's scores, where they are due, as an entry for the record."""
-        state, every = self.state, self.config.eval_every
-        if not every or (state.step % every and state.step != self.config.steps):
+        """The task's scores, as an entry for the record; the main process finds them, with help from the others."""
+        state, model, average = self.state, self.state.model, nullcontext()
+        if self.sharded:
+            weights = whole(state.ema.average if state.ema else model.state_dict(), self.world)
+            model = self._model_of(weights) if self.world.main else model
+        elif state.ema:
+            average = state.ema.applied(model)
+        if not self.world.main:
             return {}
         seed_globals(mix_seed(self.config.seed, EVALUATION, state.step))
-        with evaluation_mode(state.model), state.ema.applied(state.model) if state.ema else nullcontext():
-            return {"eval": dict(self.task.evaluate(state.model, state.step))}
+        with evaluation_mode(model), average:
+            return {"eval": dict(self.task.evaluate(model, state.step))}
 
-    def _save(self, report: Report) -> None:
+    def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """A model that no process has a share of."""
+        model = new_model(self.task, self.config, self.world.device)
+        model.load_state_dict(weights)
+        return model
+
+    def _save(self, report: Report | None) -> None:
+        tensors = tensors_of(self.state, self.world)
+        if report is None:
+            return
         folder = self.out / "checkpoints"
-        self.newest = save(self.state, folder, self.identity, report.log.position())
+        self.newest = save(self.state, tensors, folder, self.identity, report.log.position())
         checkpoint.prune(folder, self.config.keep_last, self.config.keep_every)
         report.write_ledger()
 
     def result(self) -> FitResult:
-        state = self.state
+        state, world = self.state, self.world
+        model, ema = state.model, state.ema.average if state.ema else None
+        if self.sharded:
+            model = self._model_of(whole(model.state_dict(), world, everywhere=True))
+            ema = whole(ema, world, everywhere=True) if ema is not None else None
         return FitResult(
             state="finished" if state.step == self.config.steps else "stopped",
             step=state.step,
             loss=self.loss,
             checkpoint=self.newest or self.out,
-            model=state.model,
-            ema=state.ema.average if state.ema else None,
+            model=model,
+            ema=ema,
         )

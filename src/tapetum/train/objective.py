@@ -1,4 +1,4 @@
-"""The task's loss as a module, so that DDP, autocast and the FLOP counter all wrap one thing."""
+"""The task's loss as a module, so that DDP, FSDP2, autocast and the FLOP counter all wrap one thing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +20,13 @@ class Objective(nn.Module):
     def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
         super().__init__()
         self.model = model
-        self._task, self._config, self._device = task, config, device
+        self.task, self._config, self._device = task, config, device
 
     def forward(self, batch: Any, seed: int) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         seed_globals(seed)
         generator = torch.Generator(self._device).manual_seed(seed)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._config.bf16):
-            return self._task.loss(self.model, batch, generator)
+            return self.task.loss(self.model, batch, generator)
 
     def count(self, batch: Any, seed: int) -> Flops:
         """FLOPs of one micro-batch. The pass is thrown away: gradients and buffers are as before."""
@@ -41,10 +41,14 @@ class Objective(nn.Module):
 
 
 def in_parallel(objective: Objective, config: TrainConfig, world: World) -> nn.Module:
-    """The objective itself, or under DDP when there are several processes.
+    """The objective itself when there is one process; else under DDP, or with its weights shared out (FSDP2).
 
-    DDP wraps the objective and not the model, so that a loss may call any method of the model.
+    Both take the objective and not the model, so that a loss may call any method of the model.
     """
     if world.size == 1:
         return objective
+    if config.parallel == "fsdp":
+        from tapetum.train.fsdp import shard
+
+        return shard(objective, objective.task.shards(objective.model), world)
     return DistributedDataParallel(objective, find_unused_parameters=config.find_unused_parameters)

@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from tapetum.train.config import TrainConfig
+from tapetum.train.shares import share_of
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
@@ -44,10 +45,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it)."""
+    """Puts back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
+
+    The tensors are whole; of parameters that are shared out this process takes its share.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, p) in enumerate(_named(optimizer, model)):
         own = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
         if own:
-            state[index] = {k: torch.empty_like(p).copy_(v) if v.shape == p.shape else v for k, v in own.items()}
+            state[index] = {k: torch.empty_like(p).copy_(share_of(v, p)) if v.shape == p.shape else v for k, v in own.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

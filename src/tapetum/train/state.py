@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tapetum.errors import BadInput
 from tapetum.train import checkpoint
@@ -16,7 +16,9 @@ from tapetum.train.config import HARMLESS, TrainConfig
 from tapetum.train.data import WEIGHTS, mix_seed, seed_globals
 from tapetum.train.ema import Ema
 from tapetum.train.optim import build_optimizer, optimizer_tensors, restore_optimizer
+from tapetum.train.shares import share_of, whole
 from tapetum.train.task import Task
+from tapetum.train.world import World
 
 
 @dataclass
@@ -35,11 +37,14 @@ class State:
     """Wall-clock seconds of the steps that led here."""
 
 
-def new_state(task: Task, config: TrainConfig, device: torch.device) -> State:
-    """The run before its first step."""
+def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
+    """The model before the run's first step."""
     seed_globals(mix_seed(config.seed, WEIGHTS, 0))
-    model = task.model().to(device)
-    model.train()
+    return task.model().to(device).train()
+
+
+def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
+    """The run before its first step, whose new model may be shared out already."""
     optimizer = build_optimizer(task.parameter_groups(model), config)
     return State(model, optimizer, Ema(model, config.ema_decay) if config.ema_decay is not None else None)
 
@@ -51,12 +56,21 @@ def identity(task: Task, config: TrainConfig, world_size: int) -> dict[str, Any]
     return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
 
 
-def save(state: State, folder: Path, run: Mapping[str, Any], log_position: int) -> Path:
-    """Writes the checkpoint of this moment under `folder`."""
+def tensors_of(state: State, world: World) -> dict[str, dict[str, Tensor]]:
+    """The tensors of this moment's checkpoint, whole, in the main process; all processes must call it alike."""
     tensors = {
         "model": state.model.state_dict(),
         "optimizer": optimizer_tensors(state.optimizer, state.model),
     }
+    if state.ema is not None:
+        tensors["ema"] = state.ema.average
+    return {name: whole(content, world) for name, content in tensors.items()}
+
+
+def save(
+    state: State, tensors: Mapping[str, Mapping[str, Tensor]], folder: Path, run: Mapping[str, Any], log_position: int
+) -> Path:
+    """Writes the checkpoint of this moment, whose tensors `tensors_of` gave, under `folder`."""
     numbers: dict[str, Any] = {
         "step": state.step,
         "skipped": state.skipped,
@@ -66,7 +80,6 @@ def save(state: State, folder: Path, run: Mapping[str, Any], log_position: int) 
         "run": run,
     }
     if state.ema is not None:
-        tensors["ema"] = state.ema.average
         numbers["ema_updates"] = state.ema.updates
     return checkpoint.save(folder, state.step, tensors, numbers)
 
@@ -75,11 +88,12 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
     """Makes a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
     tensors, numbers = checkpoint.load(path)
     _check_same_run(path, numbers["run"], run)
-    state.model.load_state_dict(tensors["model"])
+    own = state.model.state_dict()
+    state.model.load_state_dict({name: share_of(value, own.get(name, value)) for name, value in tensors["model"].items()})
     restore_optimizer(state.optimizer, state.model, tensors["optimizer"])
     if state.ema is not None:
         for name, value in state.ema.average.items():
-            value.copy_(tensors["ema"][name])
+            value.copy_(share_of(tensors["ema"][name], value))
         state.ema.updates = numbers["ema_updates"]
     for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
         setattr(state, name, numbers[name])

@@ -11,7 +11,7 @@ from tapetum.train.optim import decay_groups
 
 
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the last four methods.
+    """A model, its data and its loss. Subclass it to get the defaults of the last five methods.
 
     With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
     """
@@ -44,6 +44,13 @@ class Task(Protocol):
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Groups for AdamW: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
         return decay_groups(model)
+
+    def shards(self, model: nn.Module) -> Sequence[nn.Module]:
+        """Under FSDP, parts of the model whose weights are gathered for their own forward and backward only, inner ones first.
+
+        What is in none of them is gathered once for the whole loss. A part's weights may be used in its forward alone.
+        """
+        return ()
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Scores after `step` steps, of the averaged weights if an average is kept; runs on the first process."""
