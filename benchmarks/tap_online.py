@@ -2,10 +2,11 @@
 
     python benchmarks/tap_online.py [--models causal-tapir causal-bootstapir] [--points 8 64 256] [--threads 2]
 
-Each step takes one uint8 frame of 256x256 pixels: features, matching, refinement with the state of the step before. `published`
-is benchmarks/tap_published.py, in the order of operations of the public PyTorch model, which pads its temporal convolutions by
-two frames and keeps two more; both run alternately on the same frames with the same random weights (no official checkpoint can be
-had on the machine this was written on) and must agree within 1e-3 px. Median of the steps, in ms; `features` is their part of ours.
+Each step takes one uint8 frame of 256x256 pixels: features, matching, refinement with the state of the step before.
+`published` is benchmarks/tap_published.py, in the order of operations of the public PyTorch model, which pads its temporal
+convolutions by two frames and keeps two more. Both run alternately on the same frames with the same random weights (no official
+checkpoint can be had on the machine this was written on) and must agree within 1e-3 px. Median of the steps, in ms; `features`
+is their part of ours.
 """
 
 import argparse
@@ -31,9 +32,7 @@ def main():
     torch.set_num_threads(args.threads)
     video = moving_noise(args.frames, 256)
     print(f"{args.threads} threads, load before {os.getloadavg()[0]:.2f}; median of {args.frames - 2} steps, ms")
-    print(
-        f"{'model':<20}{'points':>7}{'published':>11}{'ours':>8}{'ratio':>7}{'features':>10}{'bfloat16':>10}{'ratio':>7}  apart, px"
-    )
+    print("model               points  published    ours  ratio  features  bfloat16  ratio  apart, px")
     for name in args.models:
         tracker, half = tapetum.tap.build(name), tapetum.tap.build(name).to(dtype=torch.bfloat16)
         plain = Published(tracker.model)

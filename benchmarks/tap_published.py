@@ -1,12 +1,11 @@
 """TAPIR in the published order of operations, to time ours beside it.
 
-`Published` runs the weights of a `tapetum.tap.model.Tapir` the way the public PyTorch model of TAPIR does (google-deepmind/tapnet,
-tapnet/torch): channels-first convolutions and instance norms, all ten frames of a chunk through the picture network at once,
-49 bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in
-every iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed
-sequences, and in the online step buffers padded by two more frames whose outputs are thrown away. Only what decides the
-result on square videos is kept; `benchmarks/tap_speed.py` checks that both agree before it times them, and
-`tests/tap/test_tap_published.py` that this file agrees with the public model's golden tensors.
+`Published` runs the weights of a `tapetum.tap.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
+google-deepmind/tapnet): channels-first convolutions and instance norms, ten frames at a time through the picture network, 49
+bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in every
+iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed sequences, and
+in the online step buffers padded by two more frames whose outputs are thrown away. Only what decides the result on square
+videos is kept. `tests/tap/test_tap_published.py` holds it against golden tensors that the public model made.
 """
 
 import torch

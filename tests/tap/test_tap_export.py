@@ -78,7 +78,7 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
     program = clip_program(network(), frames=2, size=SIZE, points=POINTS)
-    with pytest.raises(BadInput, match="extension .txt; give .onnx"):
+    with pytest.raises(BadInput, match=r"extension \.txt; give \.onnx"):
         export(program, tmp_path / "a.txt")
     with pytest.raises(BadInput, match="cannot write"):
         export(program, tmp_path / "missing" / "a.pt2")
