@@ -37,8 +37,9 @@ class Track:
     video: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="VIDEO")]
     """Video file, folder of pictures, or npy/npz array; with --online also the number of a camera, an address such as
     rtsp://..., or - for standard input."""
-    model: str = "tapir-nano"
-    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all)."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all). By default tapir-nano, with
+    --online causal-tapir-nano."""
     grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Track N x N points, the centres of a regular grid of cells; 10 where no other points are given."""
     frame: int = 0
@@ -76,7 +77,7 @@ class Track:
             if report.damaged:
                 note(f"{self.video}: {report.damaged} of {report.promised} frames are damaged or missing")
             queries = self._queries(video.width, video.height, len(video))
-            tracker = load_tracker(self.model, self.device)
+            tracker = load_tracker(self._model, self.device)
             start = time.perf_counter()
             tracks = _track(tracker, video, queries)
             seconds = time.perf_counter() - start
@@ -90,7 +91,7 @@ class Track:
                 "height": video.height,
                 "rate": video.rate,
                 "frames_damaged": report.damaged,
-                "model": self.model,
+                "model": self._model,
                 "points": tracks.points,
                 "visible_share": float(tracks.visible.mean()),
                 "seconds": seconds,
@@ -103,6 +104,10 @@ class Track:
         else:
             print(_text(summary))
 
+    @property
+    def _model(self) -> str:
+        return self.model or ("causal-tapir-nano" if self.online else "tapir-nano")
+
     def _live(self) -> None:
         """The same for frames as they come."""
         from tapetum.bench.baselines import load_tracker
@@ -110,9 +115,9 @@ class Track:
         from tapetum.video import LiveVideo, write_video
 
         out = self.out or live.default_folder(self.video)
-        start = getattr(tracker := load_tracker(self.model, self.device), "start", None)
+        start = getattr(tracker := load_tracker(self._model, self.device), "start", None)
         if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
-            raise BadInput(f"{self.model} needs the future; --online takes a causal model, such as --model causal-bootstapir")
+            raise BadInput(f"{self._model} needs the future; --online takes a causal model, such as causal-tapir-nano")
         with ExitStack() as cleanup:
             folder = cleanup.enter_context(results_folder(out))
             source = cleanup.enter_context(LiveVideo(self.video))
@@ -130,7 +135,7 @@ class Track:
                 "width": run.size[0],
                 "height": run.size[1],
                 "rate": source.rate,
-                "model": self.model,
+                "model": self._model,
                 "points": tracks.points,
                 "visible_share": float(tracks.visible.mean()),
                 **run.report(seconds),

@@ -61,7 +61,7 @@ class Kubric:
     out: Out
     data: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of unpacked sequences of facebook/CoTracker3_Kubric: 0000/0000.npy, 0000/frames/000.png and so on."""
-    model: Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir", "tapir-nano"] = "tapir"
+    model: Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir", "tapir-nano", "causal-tapir-nano"] = "tapir"
     """Architecture."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Weights to start from, which bring their own architecture; by default random ones."""

@@ -75,9 +75,9 @@ class Weights:
 
 
 def _entry(weights: registry.Weights) -> dict[str, Any]:
-    from tapetum.tap.config import NANO, OFFICIAL
+    from tapetum.tap.config import ARCHITECTURES
 
-    config = {**OFFICIAL, "tapir-nano": NANO}[weights.architecture]
+    config = ARCHITECTURES[weights.architecture]
     path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
     fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
     settings = {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}

@@ -1,7 +1,7 @@
 """Names of weights: what each is, where it comes from, and where it lies on this machine.
 
-The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` is this project's own small
-network and ships inside the package. Nothing here imports torch.
+The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` and `causal-tapir-nano` are this
+project's own small networks and ship inside the package. Nothing here imports torch.
 """
 
 import difflib
@@ -66,6 +66,15 @@ KNOWN = {
             paper="the network of arXiv 2306.08637 with a small config",
             licence="Apache-2.0",
             file="tap/bundled/tapir-nano.safetensors",
+            url=None,
+        ),
+        Weights(
+            name="causal-tapir-nano",
+            architecture="causal-tapir-nano",
+            summary="the same for frames one by one; the default of track --online",
+            paper="the network of arXiv 2306.08637 with a small config",
+            licence="Apache-2.0",
+            file="tap/bundled/causal-tapir-nano.safetensors",
             url=None,
         ),
         _official("tapir", "tapir", "TAPIR trained on panning Kubric", "tapir_checkpoint_panning.pt", _TAPIR),

@@ -4,7 +4,7 @@ The official networks (TAPIR, arXiv 2306.08637; BootsTAP, arXiv 2402.00847) and 
 with different numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapetum.errors import BadInput
 
@@ -95,3 +95,8 @@ NANO = TapirConfig(
 """`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution."""
+CAUSAL_NANO = replace(NANO, causal=True)
+"""`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
+
+ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
+"""Configs by the name that `tapetum.tap.build` takes."""

@@ -102,7 +102,7 @@ def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Progr
     _check(tracker, 1, size, points)
     config = tracker.model.config
     if not config.causal:
-        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir")
+        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
     frame = torch.zeros(1, 1, *size, 3)
     start = Program(
         _Start(tracker.model), {"frame": frame, "points": _spread(size, points)[..., 1:]}, ("matched", "hires", "lowres")

@@ -22,7 +22,7 @@ from torch import nn
 
 from tapetum.errors import BadInput
 from tapetum.tap import tracker, weights
-from tapetum.tap.config import NANO, TapirConfig
+from tapetum.tap.config import CAUSAL_NANO, NANO, TapirConfig
 from tapetum.tap.data import SceneClips, TapSamples, Tracked
 from tapetum.tap.model import Tapir
 from tapetum.tap.task import PointTask
@@ -95,7 +95,7 @@ RECIPES = {
     "tap-nano": TapNano(),
     "causal-tap-nano": TapNano(
         name="causal-tapir-nano",
-        model=replace(NANO, causal=True),
+        model=CAUSAL_NANO,
         start="tapir-nano",
         phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
     ),

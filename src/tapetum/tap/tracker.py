@@ -17,15 +17,13 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.tap import weights
-from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
+from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.model import Tapir
 from tapetum.tap.tracks import Tracks
 from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.video import open_video
 
-ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO}
-"""Configs by the name that `build` takes."""
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
 ACTIVATION_BYTES = 1 << 24
@@ -176,7 +174,9 @@ class Tracker:
         Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
         """
         if not self.model.config.causal:
-            raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir")
+            raise BadInput(
+                "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
+            )
         frame = _check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
@@ -269,7 +269,7 @@ def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]
 def build(name: str, seed: int = 0) -> Tracker:
     """A tracker of a known architecture with random weights, the same for the same seed.
 
-    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano. Raises BadInput for others.
+    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano. Raises BadInput for others.
     """
     if name not in ARCHITECTURES:
         raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
@@ -284,7 +284,7 @@ def load(
     """A tracker with weights: of a known name (`tapetum weights list`) or in a file.
 
     Args:
-        name_or_path: `tapir-nano` comes with the package. A file may be ours (.safetensors) or a published checkpoint (.pt,
+        name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a published checkpoint (.pt,
             or .npy of JAX); a published one is taken to be causal if its name says so.
         device: where to put it; None is the CPU.
         dtype: of the weights, which is also that of most computation; None is float32. Positions stay float32.
