@@ -284,8 +284,8 @@ def load(
     """A tracker with weights: of a known name (`tapetum weights list`) or in a file.
 
     Args:
-        name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a published checkpoint (.pt,
-            or .npy of JAX); a published one is taken to be causal if its name says so.
+        name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a
+            published checkpoint (.pt, or .npy of JAX); a published one is taken to be causal if its name says so.
         device: where to put it; None is the CPU.
         dtype: of the weights, which is also that of most computation; None is float32. Positions stay float32.
 
