@@ -212,7 +212,7 @@ def test_a_playlist_in_a_pipe_is_refused(model: Path, tmp_path: Path) -> None:
 
 
 def test_what_online_asks_for(run: Run, clip: Path, tmp_path: Path) -> None:
-    code, _, err = run("track", clip, "--online", "--out", tmp_path / "out")
+    code, _, err = run("track", clip, "--online", "--model", "tapir-nano", "--out", tmp_path / "out")
     assert code == 2
     assert "needs the future" in err
     code, _, err = run("track", clip, "--preview", "x.mjpeg", "--model", "static", "--out", tmp_path / "out")

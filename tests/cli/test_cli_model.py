@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import tapetum
 from tapetum.tap import weights
@@ -59,3 +60,16 @@ def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: 
         assert stderr.startswith(f"tapetum: cannot compute on '{device}'")
         assert stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_lower_precision_and_compilation(
+    run: Run, clip: Path, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr("tapetum.tap.tracker.Tracker.compile", lambda self: compiled.append(self) or self)  # see its own test
+    arguments = ["track", clip, "--model", nano, "--query", "0,20,20", "--out", tmp_path, "--dtype", "bfloat16", "--compile"]
+    assert run(*arguments)[0] == 0
+    assert next(compiled[0].model.parameters()).dtype == torch.bfloat16
+    tracks = Tracks.load(tmp_path / "tracks.npz")
+    direct = tapetum.load(nano, dtype=torch.bfloat16).track(str(clip), np.array([[0, 20, 20]], np.float32))
+    np.testing.assert_array_equal(tracks.xy, direct.xy)

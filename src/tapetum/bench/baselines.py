@@ -40,8 +40,8 @@ BASELINES = {"static": Static}
 """Trackers without weights, by name."""
 
 
-def load_tracker(name_or_path: str, device: str | None = None) -> Tracker:
-    """A baseline by name, or whatever `tapetum.load` gives for a name or file of weights.
+def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
+    """A baseline by name, or whatever `tapetum.load` gives for a name or file of weights, in the precision `dtype`.
 
     torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
     is not there.
@@ -58,4 +58,4 @@ def load_tracker(name_or_path: str, device: str | None = None) -> Tracker:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"cannot compute on {device!r} ({reason}); give cpu, or a device of this machine") from error
-    return tapetum.load(name_or_path, device=device)
+    return tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
