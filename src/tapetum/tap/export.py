@@ -144,7 +144,6 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
                 made,
                 dynamo=True,
                 verbose=False,
-                optimize=False,  # onnxruntime does it when it loads the file, and far sooner
                 opset_version=OPSET,
                 input_names=list(program.inputs),
                 output_names=list(program.outputs),
