@@ -55,6 +55,13 @@ class CausalScenes(Scenes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoreScenes(Scenes):
+    """Train the bundled point tracker further."""
+
+    name: ClassVar[str] = "more-tap-nano"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kubric:
     """Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes."""
 
@@ -123,6 +130,7 @@ class Kubric:
 Recipe = (
     Annotated[Scenes, tyro.conf.subcommand("tap-nano", prefix_name=False)]
     | Annotated[CausalScenes, tyro.conf.subcommand("causal-tap-nano", prefix_name=False)]
+    | Annotated[MoreScenes, tyro.conf.subcommand("more-tap-nano", prefix_name=False)]
     | Annotated[Kubric, tyro.conf.subcommand("tap-kubric", prefix_name=False)]
 )
 

@@ -99,8 +99,12 @@ RECIPES = {
         start="tapir-nano",
         phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
     ),
+    "more-tap-nano": TapNano(
+        start="tapir-nano",
+        phases=(Phase(name="4-more", size=256, steps=6000, batch_size=2, micro_batch=1, lr=6e-4, clips=6000, points=64),),
+    ),
 }
-"""Runs by name: the bundled tracker from nothing, and from its weights the one that sees frames one by one."""
+"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them."""
 
 
 class SceneTask(PointTask):
