@@ -7,9 +7,9 @@ checkpoint can be had on the machine this was written on), warms up with two fra
 frames to tracks; the rows of a case take turns, `--repeats` times. Time: best wall time. Memory: the most that was ever
 resident, less what was resident before the call. Rows: `published` is benchmarks/tap_published.py; `float32` and `bfloat16` are
 ours (`tapetum.load(..., dtype=)`); `compiled` is ours after `Tracker.compile()`. Drift is the distance of tracks from those of
-`published`, median and 99th percentile. With random weights a rounding may decide which of two cells wins, so of the places of
-`float32` one in a thousand may be farther than 1e-2 px, or the run ends there; and at the end the drift of bfloat16 is measured
-again with the trained tapir-nano on a synthetic clip.
+`published`, median and 99th percentile. With random weights a rounding may decide which of two cells wins, so it is
+the 99th percentile of `float32` that must be below 1e-2 px, or the run ends there; and at the end the drift of bfloat16 is
+measured again with the trained tapir-nano on a synthetic clip.
 """
 
 import argparse
@@ -151,8 +151,8 @@ def main():
                         drift = np.linalg.norm(tracks[row] - tracks["published"], axis=-1)
                         text += f"  {np.median(drift):.5f}, {np.percentile(drift, 99):.5f}"
                     print(text, flush=True)
-                    if base and row == "float32" and (drift > 1e-2).mean() > 1e-3:
-                        sys.exit(f"{(drift > 1e-2).mean():.2%} of the places of float32 are not those of published")
+                    if base and row == "float32" and np.percentile(drift, 99) > 1e-2:
+                        sys.exit("float32 is not where published is: they do not compute the same")
     print(trained_drift(args.threads))
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{usage.ru_utime + usage.ru_stime:.0f} CPU seconds in all; load after {os.getloadavg()[0]:.2f}")
