@@ -67,14 +67,15 @@ def online_row(tracker, clip, queries, folder, threads):
     found = first.run(None, {"frame": frames[0], "points": queries[None, :, 1:]})
     state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
     stream = tracker.start(clip[0], queries[:, 1:])
-    apart, theirs, ours = 0.0, [], []
+    apart, theirs, ours, asked = 0.0, [], [], queries[None, :, 1:]
     for frame, picture in zip(clip, frames, strict=True):
         begin = time.perf_counter()
         stream, seen = tracker.step(stream, frame)
         ours.append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, [picture, *found, *state], strict=True)))
+        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, [picture, asked, *found, *state], strict=True)))
         theirs.append(time.perf_counter() - begin)
+        asked = np.full_like(asked, np.nan)
         apart = max(apart, float(np.abs(tracks[0, :, 0] - seen.xy).max()))
     size = sum(path.stat().st_size for path in paths) / 1e6
     return apart, nodes(paths[1]), size, spent, float(np.median(theirs)), float(np.median(ours))

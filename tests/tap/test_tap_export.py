@@ -69,11 +69,13 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
     as_input = [(frame.astype(np.float32) / 127.5 - 1)[None, None] for frame in frames]
     found = begin.run(None, {"frame": as_input[0], "points": points[None]})
     state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
+    asked = points[None]
     for frame, picture in zip(frames, as_input, strict=True):
         stream, seen = tracker.step(stream, frame)
-        inputs = [picture, *found, *state]
+        inputs = [picture, asked, *found, *state]
         tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, inputs, strict=True)))
         np.testing.assert_allclose(tracks[0, :, 0], seen.xy, atol=1e-3)
+        asked = np.full_like(asked, np.nan)
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):

@@ -217,10 +217,9 @@ def test_frame_by_frame_is_the_causal_pass_over_the_clip():
     for frame in video:
         stream, seen = tracker.step(stream, frame)
         steps.append(seen)
+    queries = np.concatenate([np.zeros((3, 1), np.float32), points], 1)
     with torch.no_grad():
-        features = tracker.model.features(torch.from_numpy(video).float()[None] / 127.5 - 1)
-        queries = torch.from_numpy(np.concatenate([np.zeros((3, 1), np.float32), points], 1))[None]
-        whole = tracker.model.trajectories(features, tracker.model.query_features(features, queries))
+        whole = tracker.model(torch.from_numpy(video).float()[None] / 127.5 - 1, torch.from_numpy(queries)[None])
     np.testing.assert_allclose(np.stack([s.xy for s in steps], 1), whole.tracks[0].numpy(), atol=1e-4)
     np.testing.assert_allclose(np.stack([s.confidence for s in steps], 1), whole.confidence[0].numpy(), atol=1e-5)
     assert steps[0].visible.dtype == bool
@@ -240,7 +239,7 @@ def test_points_come_and_go():
     stream, _ = tracker.step(tracker.start(video[0], [[10, 20], [30, 30]]), video[0])
     stream, _ = tracker.step(stream, video[1])
     late = tracker.start(video[2], [[50, 12]])
-    stream = tracker.add(stream, video[2], [[50, 12]])
+    stream = tracker.keep(tracker.add(stream, video[2], [[20, 20], [50, 12]]), [0, 1, 3])
     assert len(stream) == 3
     stream, both = tracker.step(stream, video[2])
     late, alone = tracker.step(late, video[2])

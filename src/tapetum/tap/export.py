@@ -8,10 +8,11 @@ are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that
 A causal network can also be exported as two programs, for frames that come one by one:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> matched (1, n, c), hires (r, 1, n, ch), lowres (r, 1, n, c)
-    step    frame, matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
+    step    frame, asked (1, n, 2), matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
                 -> tracks (1, n, 1, 2), occlusion, expected_dist (1, n, 1), narrow, wide
 
-for r resolutions, i refinement iterations in all and b mixer blocks; `narrow` and `wide` are zeros before the first frame.
+for r resolutions, i refinement iterations in all and b mixer blocks. `asked` is the points in the frame in which they were
+asked for, and NaN in all others; `narrow` and `wide` are zeros before the first frame.
 occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 """
 
@@ -75,14 +76,15 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(
-        self, frame: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
+        self, frame: Tensor, asked: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
     ) -> tuple[Tensor, ...]:
         points = QueryFeatures(matched, tuple(zip(hires.unbind(), lowres.unbind(), strict=True)))
         state: State = tuple(
             tuple(zip(a.unbind(), b.unbind(), strict=True)) for a, b in zip(narrow.unbind(), wide.unbind(), strict=True)
         )
         features = self.model.features(frame)
-        out = self.model.trajectories(features, points, query_chunk=None, state=state, keep_state=True)
+        known = asked[:, :, None]
+        out = self.model.trajectories(features, points, known, query_chunk=None, state=state, keep_state=True)
         assert out.state is not None
         after = [torch.stack([torch.stack([block[k] for block in blocks]) for blocks in out.state]) for k in (0, 1)]
         return out.tracks, out.occlusion, out.expected_dist, *after
@@ -111,6 +113,7 @@ def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Progr
     held = (resolutions * config.iterations, config.mixer_blocks, points, 2)
     inputs = {
         "frame": frame,
+        "asked": torch.full((1, points, 2), torch.nan),
         "matched": torch.zeros(1, points, config.lowres_dim),
         "hires": torch.zeros(resolutions, 1, points, config.hires_dim),
         "lowres": torch.zeros(resolutions, 1, points, config.lowres_dim),

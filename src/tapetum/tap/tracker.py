@@ -45,6 +45,8 @@ class Stream:
     points: QueryFeatures
     mixer: State | None
     """None before the first frame."""
+    asked: Float[Tensor, "1 n 2"] | None = None
+    """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -180,20 +182,23 @@ class Tracker:
         frame = _check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
-        return Stream(size, resolutions, self._points_on(frame, points, resolutions), None)
+        found, asked = self._points_on(frame, points, resolutions)
+        return Stream(size, resolutions, found, None, asked)
 
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
         """The stream after one more frame, and where its points are in that frame.
 
-        Frame by frame gives what the causal network gives for the whole clip. Raises BadInput for a frame of another size.
+        Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
+        later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
         """
         frame = _check_frame(frame, stream.size)
         features = self._features(frame[None], stream.resolutions)
-        out = self.model.trajectories(features, stream.points, state=stream.mixer, keep_state=True)
+        known = None if stream.asked is None else stream.asked[:, :, None]
+        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
         confidence = out.confidence[0, :, 0].cpu().numpy()
         seen = Seen(out.tracks[0, :, 0].float().cpu().numpy(), confidence > 0.5, confidence)
-        return replace(stream, mixer=out.state), seen
+        return replace(stream, mixer=out.state, asked=None), seen
 
     @torch.inference_mode()
     def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
@@ -202,19 +207,21 @@ class Tracker:
         Call it before the `step` with the same frame. The new points have no past.
         """
         frame = _check_frame(frame, stream.size)
-        new = self._points_on(frame, points, stream.resolutions)
+        new, asked = self._points_on(frame, points, stream.resolutions)
+        before = asked.new_full((1, len(stream), 2), torch.nan) if stream.asked is None else stream.asked
         mixer = stream.mixer
         if mixer is not None:
             blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
-        return replace(stream, points=stream.points.beside(new), mixer=mixer)
+        return replace(stream, points=stream.points.beside(new), mixer=mixer, asked=torch.cat([before, asked], 1))
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
         """The stream with some of its points, by number, in that order."""
         chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
         mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer)
+        asked = None if stream.asked is None else stream.asked[:, chosen]
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked)
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
         pictures = torch.from_numpy(frames).to(self.device).float().div(127.5).sub(1)
@@ -235,14 +242,16 @@ class Tracker:
             points = points.beside(group)
         return points.select(torch.cat(order).argsort().to(self.device))
 
-    def _points_on(self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]) -> QueryFeatures:
-        """Features of points (x, y) on one frame."""
+    def _points_on(
+        self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
+    ) -> tuple[QueryFeatures, Float[Tensor, "1 n 2"]]:
+        """Features of points (x, y) on one frame, and the points."""
         places = np.asarray(points, dtype=np.float32)
         if places.ndim != 2 or places.shape[1] != 2:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
         queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
-        asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))
-        return self.model.query_features(self._features(frame[None], resolutions), asked[None].to(self.device))
+        asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))[None].to(self.device)
+        return self.model.query_features(self._features(frame[None], resolutions), asked), asked[..., 1:]
 
 
 def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:

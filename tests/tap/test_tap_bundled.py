@@ -1,0 +1,42 @@
+"""The trackers that come with the package do track: scenes that they were not trained on, and frame by frame."""
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.scenes import SceneConfig, make_clip
+from tapetum.tap.metrics import tapvid_metrics
+
+SEEDS = (900_001, 900_002)
+
+
+def clip_of(seed: int):
+    return make_clip(seed, SceneConfig(size=(256, 256), frames=10), points=32)
+
+
+@pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("causal-tapir-nano", 0.75)])
+def test_bundled_trackers_follow_points_through_new_scenes(name, least):
+    tracker, scores, still = tapetum.load(name), [], []
+    for seed in SEEDS:
+        clip = clip_of(seed)
+        tracks = tracker.track(clip.video, clip.queries)
+        truth = clip.queries, ~clip.truth.visible, clip.truth.xy
+        static = np.repeat(clip.queries[:, None, 1:], len(clip.video), 1)
+        scores.append(tapvid_metrics(*truth, ~tracks.visible, tracks.xy, "first")["average_jaccard"])
+        still.append(tapvid_metrics(*truth, np.zeros_like(tracks.visible), static, "first")["average_jaccard"])
+    assert np.mean(scores) > least
+    assert np.mean(scores) > np.mean(still) + 0.2
+
+
+def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():
+    clip, tracker = clip_of(SEEDS[0]), tapetum.load("causal-tapir-nano")
+    first = clip.queries[clip.queries[:, 0] == 0][:8]
+    stream = tracker.start(clip.video[0], first[:, 1:])
+    places = []
+    for frame in clip.video:
+        stream, seen = tracker.step(stream, frame)
+        places.append(seen.xy)
+    whole = tracker.track(clip.video, first).xy
+    np.testing.assert_allclose(
+        np.stack(places, 1), whole, atol=5e-3
+    )  # float32 through a trained network: see its jitter in docs
