@@ -72,6 +72,7 @@ def main():
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--model", default="tapir-nano")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--out", type=Path)
@@ -82,7 +83,8 @@ def main():
     xy = rng.uniform(0, (width, height), (args.points, 2)).astype(np.float32)
     starts = np.zeros(args.points) if args.live else rng.integers(0, args.frames, args.points)
     queries = np.concatenate([starts[:, None], xy], 1).astype(np.float32)
-    tracker, rows, began = tapetum.load(args.model), [], time.perf_counter()
+    tracker, rows = tapetum.load(args.model, dtype=getattr(torch, args.dtype)), []
+    began = shown = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mp4"
         write_video(path, sliding(args.frames, width, height), 30)
@@ -92,7 +94,11 @@ def main():
         began = time.perf_counter()
 
         def note(seen, _frames=None):
+            nonlocal shown
             rows.append((seen, round(time.perf_counter() - began, 1), resident(peak=False) / 1e6))
+            if time.perf_counter() - shown > 60:
+                shown = time.perf_counter()
+                print(f"{seen} frames, {rows[-1][1]:.0f} s, {rows[-1][2]:.0f} MB", flush=True)
 
         with open_video(path) as video:
             if args.live:
@@ -104,7 +110,7 @@ def main():
                 tracker.track(video, queries, progress=note)
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
-    what = f"{args.model}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {width}x{height}"
+    what = f"{args.model}, {args.dtype}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {width}x{height}"
     print(f"{what}: {args.frames / rows[-1][1]:.1f} frames/s, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
     print(f"most resident: {early:.0f} MB up to frame {EARLY}, {all_of_it:.0f} MB to the end: {all_of_it / early:.3f}")
     if args.out:
