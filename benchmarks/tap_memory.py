@@ -110,7 +110,9 @@ def main():
                 tracker.track(video, queries, progress=note)
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
-    what = f"{args.model}, {args.dtype}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {args.size}"
+    what = (
+        f"{args.model}, {args.dtype}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {args.size}"
+    )
     print(f"{what}: {args.frames / rows[-1][1]:.1f} frames/s, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
     print(f"most resident: {early:.0f} MB up to frame {EARLY}, {all_of_it:.0f} MB to the end: {all_of_it / early:.3f}")
     if args.out:
