@@ -211,6 +211,25 @@ def test_a_playlist_in_a_pipe_is_refused(model: Path, tmp_path: Path) -> None:
     assert b"standard input is not a video that can be read" in result.stderr
 
 
+def test_an_mp4_in_a_pipe_that_ends_with_its_index(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plain.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10, options={"qscale": "2"}, width=320, height=240)
+        for seed in range(20):
+            noise = np.random.default_rng(seed).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(noise)))
+        file.mux(stream.encode())
+    data = path.read_bytes()
+    assert data.index(b"moov") > data.index(b"mdat")
+    result = subprocess.run(
+        command("-", "--online", "--model", model, "--out", tmp_path / "out"), input=data, capture_output=True, check=False
+    )
+    assert result.returncode == 2
+    assert b"give the file itself" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_online_asks_for(run: Run, clip: Path, tmp_path: Path) -> None:
     code, _, err = run("track", clip, "--online", "--model", "tapir-nano", "--out", tmp_path / "out")
     assert code == 2

@@ -103,6 +103,7 @@ class LiveVideo:
             self._thread.join(timeout=2)
 
     def __iter__(self) -> Iterator[Moment]:
+        seen = False
         while True:
             with self._news:
                 while not (self._waiting or self._ended or self._closed):
@@ -111,9 +112,14 @@ class LiveVideo:
                     break
                 moment = self._waiting.popleft()
                 self._news.notify_all()
+            seen = True
             yield moment
         if self._error is not None:
-            raise BadInput(f"{self.name} ended with an error ({_reason(self._error)}); check the source") from self._error
+            what = "standard input" if self.name == "-" else self.name
+            hint = "; check the source"
+            if self.name == "-" and not seen:
+                hint = "; an mp4 with its index at the end cannot be read from a pipe: give the file itself, or send matroska"
+            raise BadInput(f"{what} ended with an error ({_reason(self._error)}){hint}") from self._error
 
     def _work(self) -> None:
         container = None
