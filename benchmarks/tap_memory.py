@@ -73,12 +73,14 @@ def main():
     parser.add_argument("--points", type=int, default=256)
     parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--refine", help="refine at this size only, as in 256x256: quicker")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     width, height = (int(part) for part in args.size.split("x"))
+    refine = None if args.refine is None else [tuple(int(part) for part in reversed(args.refine.split("x")))]
     rng = np.random.default_rng(0)
     xy = rng.uniform(0, (width, height), (args.points, 2)).astype(np.float32)
     starts = np.zeros(args.points) if args.live else rng.integers(0, args.frames, args.points)
@@ -102,17 +104,18 @@ def main():
 
         with open_video(path) as video:
             if args.live:
-                stream = tracker.start(video[0], xy)
+                stream = tracker.start(video[0], xy, refinement_resolutions=refine)
                 for t in range(args.frames):
                     stream, _ = tracker.step(stream, video[t])
                     note(t + 1)
             else:
-                tracker.track(video, queries, progress=note)
+                tracker.track(video, queries, refinement_resolutions=refine, progress=note)
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
     what = (
         f"{args.model}, {args.dtype}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {args.size}"
     )
+    what += "" if args.refine is None else f", refined at {args.refine}"
     print(f"{what}: {args.frames / rows[-1][1]:.1f} frames/s, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
     print(f"most resident: {early:.0f} MB up to frame {EARLY}, {all_of_it:.0f} MB to the end: {all_of_it / early:.3f}")
     if args.out:
