@@ -5,8 +5,8 @@
 
 Writes a video of so many frames (a smooth picture that slides about), tracks points that start all over it, and notes the
 resident memory of the process whenever frames have been seen. Prints the most that was resident up to frame 500 and to the
-end, and their ratio, and writes FILE.csv and FILE.svg. With --live frames go through `Tracker.step` one by one instead of
-through windows.
+end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and FILE.svg. With --live
+frames go through `Tracker.step` one by one instead of through windows.
 """
 
 import argparse
@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--refine", help="refine at this size only, as in 256x256: quicker")
+    parser.add_argument("--window", type=int, help="frames worked on at a time; by default as many as fit in 1 GiB")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--out", type=Path)
@@ -109,13 +110,14 @@ def main():
                     stream, _ = tracker.step(stream, video[t])
                     note(t + 1)
             else:
-                tracker.track(video, queries, refinement_resolutions=refine, progress=note)
+                tracker.track(video, queries, refinement_resolutions=refine, window=args.window, progress=note)
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
     what = (
         f"{args.model}, {args.dtype}{', live' if args.live else ''}: {args.points} points, {args.frames} frames of {args.size}"
     )
     what += "" if args.refine is None else f", refined at {args.refine}"
+    what += "" if args.window is None else f", windows of {args.window}"
     print(f"{what}: {args.frames / rows[-1][1]:.1f} frames/s, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
     print(f"most resident: {early:.0f} MB up to frame {EARLY}, {all_of_it:.0f} MB to the end: {all_of_it / early:.3f}")
     if args.out:
