@@ -118,6 +118,25 @@ def run_reference(case: Case) -> dict[str, np.ndarray]:
     return {"tracks": tracks, "occlusion": occlusion, "expected_dist": expected_dist}
 
 
+def our_model(case: Case):
+    """Ours with the recipe's weights, for the tests that hold ours against these outputs."""
+    from tapetum.tap import weights
+    from tapetum.tap.config import TapirConfig
+    from tapetum.tap.model import Tapir
+
+    config = TapirConfig(
+        pyramid_level=case.pyramid_level,
+        extra_convs=5 * case.extra,
+        causal=case.causal,
+        initial_resolution=(case.base, case.base),
+    )
+    with torch.device("meta"):
+        model = Tapir(config)
+    official = recipe_weights({name: tensor.shape for name, tensor in weights.to_official(model.state_dict()).items()})
+    model.load_state_dict(weights.from_official(official), strict=True, assign=True)
+    return model.eval()
+
+
 def main() -> None:
     """Run all cases and write the file."""
     if len(sys.argv) != 2:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.tap.model import Tapir
 
 TESTS = Path(__file__).parents[1]
 
@@ -29,21 +28,7 @@ CASES = [case for case in recipes.CASES if case.refine is None]
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_transcription_gives_the_public_numbers(case):
-    from tapetum.tap import weights
-    from tapetum.tap.config import TapirConfig
-
-    config = TapirConfig(
-        pyramid_level=case.pyramid_level,
-        extra_convs=5 * case.extra,
-        causal=case.causal,
-        initial_resolution=(case.base, case.base),
-    )
-    with torch.device("meta"):
-        model = Tapir(config)
-    names = weights.to_official(model.state_dict())
-    official = recipes.recipe_weights({name: tensor.shape for name, tensor in names.items()})
-    model.load_state_dict(weights.from_official(official), assign=True)
-    model.eval()
+    model = recipes.our_model(case)
     video, queries = recipes.recipe_video(case.frames, case.size), recipes.recipe_queries(case)
     plain = published.Published(model)
     with torch.inference_mode():

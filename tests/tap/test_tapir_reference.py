@@ -1,14 +1,12 @@
 """TAPIR beside the public PyTorch implementation: same weights, same video, same tracks and logits."""
 
 import importlib.util
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.model import Tapir
 
@@ -25,27 +23,6 @@ def _recipes():
 recipes = _recipes()
 
 
-@cache
-def _official_weights(pyramid_level: int, extra: bool) -> dict[str, torch.Tensor]:
-    with torch.device("meta"):
-        empty = Tapir(TapirConfig(pyramid_level=pyramid_level, extra_convs=5 * extra))
-    names = weights.to_official(empty.state_dict())
-    return recipes.recipe_weights({name: tensor.shape for name, tensor in names.items()})
-
-
-def _model(case) -> Tapir:
-    config = TapirConfig(
-        pyramid_level=case.pyramid_level,
-        extra_convs=5 * case.extra,
-        causal=case.causal,
-        initial_resolution=(case.base, case.base),
-    )
-    with torch.device("meta"):
-        model = Tapir(config)
-    model.load_state_dict(weights.from_official(_official_weights(case.pyramid_level, case.extra)), strict=True, assign=True)
-    return model.eval()
-
-
 def _stepwise(model: Tapir, video: torch.Tensor, queries: torch.Tensor) -> dict[str, torch.Tensor]:
     points = model.query_features(model.features(video[:, :1]), queries)
     state, steps = None, []
@@ -58,7 +35,7 @@ def _stepwise(model: Tapir, video: torch.Tensor, queries: torch.Tensor) -> dict[
 
 @pytest.mark.parametrize("case", recipes.CASES, ids=lambda case: case.name)
 def test_agrees_with_the_public_implementation(case):
-    model = _model(case)
+    model = recipes.our_model(case)
     video, queries = recipes.recipe_video(case.frames, case.size), recipes.recipe_queries(case)
     with torch.inference_mode():
         if case.stepwise:
