@@ -23,7 +23,7 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap import tracker, weights
 from tapetum.tap.config import CAUSAL_NANO, NANO, TapirConfig
-from tapetum.tap.data import SceneClips, TapSamples, Tracked
+from tapetum.tap.data import FEW_CLIPS, SceneClips, TapSamples, Tracked
 from tapetum.tap.model import Tapir
 from tapetum.tap.task import PointTask
 from tapetum.train import TrainConfig, fit
@@ -54,6 +54,8 @@ class Phase:
     """Share of the queries that are on the first frame in which their point is visible."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
+    journey: float = 0.0
+    """Share of showings in which the picture turns, grows and drifts (`tapetum.tap.data.journey`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,32 @@ RECIPES = {
     ),
     "more-tap-nano": TapNano(
         start="tapir-nano",
-        phases=(Phase(name="4-more", size=256, steps=6000, batch_size=2, micro_batch=1, lr=6e-4, clips=6000, points=64),),
+        phases=(
+            Phase(
+                name="4-turns",
+                size=256,
+                frames=12,
+                steps=1600,
+                batch_size=4,
+                micro_batch=2,
+                lr=6e-4,
+                clips=1800,
+                points=64,
+                iterations=2,
+                journey=0.6,
+            ),
+            Phase(
+                name="5-long",
+                size=256,
+                steps=700,
+                batch_size=2,
+                micro_batch=1,
+                lr=3e-4,
+                clips=1800,
+                points=64,
+                journey=0.5,
+            ),
+        ),
     ),
 }
 """Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them."""
@@ -130,7 +157,15 @@ class SceneTask(PointTask):
         """Altered showings of the training scenes."""
         run, phase = self.run, self.phase
         clips = SceneClips(phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
-        return TapSamples(clips, size=phase.size, points=phase.points, seed=run.seed, frames=phase.frames, first=phase.first)
+        return TapSamples(
+            clips,
+            size=phase.size,
+            points=phase.points,
+            seed=run.seed,
+            frames=phase.frames,
+            first=phase.first,
+            alterations=replace(FEW_CLIPS, journey=phase.journey),
+        )
 
     def checks(self) -> list[Tracked]:
         """Scenes with held-out textures."""
