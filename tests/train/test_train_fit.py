@@ -95,13 +95,76 @@ def test_a_run_equals_the_same_steps_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(result.model.bias, model.bias)
 
 
-def _samples(count: int) -> torch.Tensor:
+class Apart(Line):
+    """Two losses of the same weights, the second of which has the average's answers as its target."""
+
+    parts = ("one", "two")
+    taught = True
+
+    def dataset(self):
+        return Both()
+
+    def loss(self, model, batch, generator, teacher):
+        assert not teacher.training
+        name, x = batch
+        target = x.sum(1, keepdim=True) + 1 if name[0] == "one" else teacher(x) + 2
+        loss = 3 * (model(x) - target).square().mean()
+        return loss, {"target": float(target.mean())}
+
+
+class Both:
+    def __getitem__(self, number: int) -> dict:
+        return {name: (name, torch.randn(3)) for name in Apart.parts}
+
+
+def test_losses_learned_apart_keep_their_own_moments_and_their_moves_add_up(tmp_path: Path) -> None:
+    config = replace(CONFIG, weight_decay=0.1, clip_norm=0.5, steps=5, ema_decay=0.5, checkpoint_every=2)
+    result = fit(Apart(), config, tmp_path / "run")
+    model = fit(Apart(), replace(config, lr=1e-30), tmp_path / "still").model
+    average = {name: p.detach().clone() for name, p in model.named_parameters()}
+    one, two = (
+        torch.optim.AdamW([{"params": [model.weight], "weight_decay": decay}, {"params": [model.bias], "weight_decay": 0.0}])
+        for decay in (0.1, 0.0)
+    )
+    items = _samples(20, each=2)
+    for step in range(5):
+        x, y = items[8 * step : 8 * step + 8].unflatten(0, (4, 2)).unbind(1)
+        targets = x.sum(1, keepdim=True) + 1, torch.func.functional_call(model, average, (y,)) + 2
+        gradients = []
+        for inputs, target in zip((x, y), targets, strict=True):
+            g = torch.autograd.grad(3 * (model(inputs) - target.detach()).square().mean(), list(model.parameters()))
+            norm = math.sqrt(sum(float(part.square().sum()) for part in g))
+            gradients.append([part * min(1.0, 0.5 / norm) for part in g])
+        lr = 0.05 * (1 + math.cos(math.pi * step / 4)) / 2
+        for optimizer, gradient in zip((one, two), gradients, strict=True):
+            for p, g in zip(model.parameters(), gradient, strict=True):
+                p.grad = g
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+        weight = 1 - min(0.5, (1 + step) / (10 + step))
+        for name, p in model.named_parameters():
+            average[name].lerp_(p.detach(), weight)
+    for name, p in result.model.named_parameters():
+        torch.testing.assert_close(p, dict(model.named_parameters())[name])
+        torch.testing.assert_close(result.ema[name], average[name])
+    assert set(log_of(tmp_path / "run")[0]["metrics"]) == {"one/loss", "one/target", "two/loss", "two/target"}
+    flops = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
+    assert flops == {"one/forward": 24, "two/forward": 48, "one/backward": 24, "two/backward": 24}  # the teacher's count too
+
+
+def test_a_teacher_needs_an_average(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="ema_decay"):
+        fit(Apart(), CONFIG, tmp_path)
+
+
+def _samples(count: int, each: int = 1) -> torch.Tensor:
     from tapetum.train.data import SAMPLE, mix_seed, seed_globals
 
     rows = []
     for number in range(count):
         seed_globals(mix_seed(0, SAMPLE, number))
-        rows.append(torch.randn(3))
+        rows += [torch.randn(3) for _ in range(each)]
     return torch.stack(rows)
 
 

@@ -93,7 +93,7 @@ def assert_same(out: Path, whole: Path) -> None:
     assert [line["step"] for line in log_of(out)] == list(range(1, STEPS + 1))
     assert log_of(out) == log_of(whole)
     assert files_of(out) == files_of(whole)
-    assert set(files_of(whole)) == {"model.safetensors", "ema.safetensors", "optimizer.safetensors"}
+    assert set(files_of(whole)) == {f"{n}.safetensors" for n in ("model", "ema", "optimizer-alone", "optimizer-taught")}
 
 
 @pytest.mark.parametrize(("workers", "kills"), [(0, 3), (2, 1), (4, 1)])

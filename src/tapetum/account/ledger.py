@@ -100,8 +100,8 @@ class Ledger:
             "wall_seconds": wall,
             "cpu_seconds": cpu,
             "flops_per_step": per_step,
-            "flops_forward": per_step.get("forward", 0) * session["steps"],
-            "flops_backward": per_step.get("backward", 0) * session["steps"],
+            "flops_forward": _summed(per_step, "forward") * session["steps"],
+            "flops_backward": _summed(per_step, "backward") * session["steps"],
             "energy_kwh": kwh,
             "co2_kg": kwh * self._settings.grams_co2_per_kwh / 1e3,
         }
@@ -109,6 +109,11 @@ class Ledger:
         content = {"total": {key: sum(s[key] for s in sessions) for key in SUMMED}, "sessions": sessions}
         write_json_atomic(self.path, content)
         return content
+
+
+def _summed(per_step: Mapping[str, int], way: str) -> int:
+    """FLOPs of all parts of a step, `forward` or `backward`; a part's are named `part/way`."""
+    return sum(flops for name, flops in per_step.items() if name.rpartition("/")[2] == way)
 
 
 def read(path: Path) -> dict[str, Any]:

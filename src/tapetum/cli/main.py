@@ -16,6 +16,7 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.bootstrap import Bootstrap
 from tapetum.cli.convert import Convert
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
@@ -33,6 +34,7 @@ Verb = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )

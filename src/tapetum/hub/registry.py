@@ -12,6 +12,8 @@ from pathlib import Path
 from tapetum.errors import BadInput
 from tapetum.hub.download import check
 
+TRACKER_FILE = "tracker.safetensors"
+"""Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 
 
@@ -133,7 +135,7 @@ def converted(weights: Weights) -> Path:
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Path, Weights | None]:
-    """The file for a name of `KNOWN` (with its entry) or for a path (with None).
+    """The file for a name of `KNOWN` (with its entry) or for a path (with None); a path may be a folder with `TRACKER_FILE`.
 
     Raises:
         BadInput: the name is unknown and no file either, its file is not on this machine, or is not what was fetched.
@@ -141,8 +143,9 @@ def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Path, Weights | None]
     weights = KNOWN.get(os.fspath(name_or_path))
     if weights is None:
         path = Path(name_or_path)
-        if path.is_file():
-            return path, None
+        for file in (path, path / TRACKER_FILE):
+            if file.is_file():
+                return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path))
     for path in (converted(weights), location(weights)):
         if path.is_file():
@@ -168,5 +171,5 @@ def _unknown(name: str, path: Path | None) -> str:
     near = difflib.get_close_matches(name, KNOWN, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(KNOWN)}"
     if path is not None and path.is_dir():
-        return f"{name} is a folder; give a file of weights or a name ({advice})"
+        return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
     return f"there are no weights named {name!r}{'' if path is None else ' and no such file'}; {advice}"

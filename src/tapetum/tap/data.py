@@ -30,6 +30,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.textures import Textures, from_pictures, procedural
+from tapetum.tap.warps import journey, move_points, warp_frames
 from tapetum.train.data import Shuffle
 
 POINTS_PER_CLIP = 384
@@ -252,44 +253,6 @@ def augment(
         torch.from_numpy(np.ascontiguousarray(xy[rows])),
         torch.from_numpy(np.ascontiguousarray(~visible[rows])),
     )
-
-
-def journey(rng: np.random.Generator, frames: int, size: int) -> np.ndarray:
-    """Affine maps (t, 3, 3) of raster pixels, from each frame to a place that moves smoothly in the course of a clip.
-
-    Between the first and the last frame the picture turns by a normal angle of 45 degrees deviation, changes its size by a
-    log-normal factor of 0.35 and drifts by 0.15 of `size`; it is turned by up to 15 degrees throughout. Half of the journeys go
-    at even speed, the others start or end at rest.
-    """
-    time = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
-    ease = rng.choice(3, p=[0.5, 0.25, 0.25])
-    time = (time, time**2, 1 - (1 - time) ** 2)[ease] - 0.5
-    angle = np.radians(rng.uniform(-15, 15) + rng.normal(0, 45) * time)
-    zoom = np.exp(rng.uniform(-0.1, 0.3) + rng.normal(0, 0.35) * time)
-    drift = rng.normal(0, 0.15, 2) * size * time[:, None]
-    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    maps = np.tile(np.eye(3), (frames, 1, 1))
-    maps[:, 0, 0], maps[:, 0, 1], maps[:, 1, 0], maps[:, 1, 1] = cos, -sin, sin, cos
-    maps[:, :2, 2] = size / 2 + drift - maps[:, :2, :2] @ np.full(2, size / 2)
-    return maps
-
-
-def move_points(maps: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Points (n, t, 2) moved by the affine map (t, 3, 3) of their frame, float32."""
-    return (np.einsum("tij,ntj->nti", maps[:, :2, :2], xy) + maps[:, :2, 2]).astype(np.float32)
-
-
-def warp_frames(video: Float[Tensor, "t c h w"], maps: Float[Tensor, "t 3 3"], size: tuple[int, int]) -> Tensor:
-    """Frames (t, c, height, width) of `size`, drawn where the affine `maps` of raster pixels bring them, on black."""
-    (height, width), (h, w) = size, video.shape[2:]
-    back = torch.linalg.inv(maps.double())[:, :2]
-    # grid_sample counts both pictures from -1 to 1
-    out = torch.tensor([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]], dtype=torch.double)
-    into = torch.tensor([[2 / w, 0], [0, 2 / h]], dtype=torch.double)
-    theta = into @ back @ out
-    theta[:, :, 2] -= 1
-    grid = F.affine_grid(theta.to(video), [len(video), 1, height, width], align_corners=False)
-    return F.grid_sample(video, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _window(rng: np.random.Generator, h: int, w: int) -> tuple[int, int, int, int]:

@@ -108,7 +108,7 @@ RECIPES = {
                 name="4-turns",
                 size=256,
                 frames=12,
-                steps=1600,
+                steps=1200,
                 batch_size=4,
                 micro_batch=2,
                 lr=6e-4,
@@ -120,7 +120,7 @@ RECIPES = {
             Phase(
                 name="5-long",
                 size=256,
-                steps=700,
+                steps=400,
                 batch_size=2,
                 micro_batch=1,
                 lr=3e-4,

@@ -68,6 +68,9 @@ class TrainConfig:
     ema_decay: float | None = None
     """Decay of the moving average of the weights; None: no average is kept."""
 
+    ema_rising: bool = True
+    """The average's decay rises with its updates n as min(ema_decay, (1 + n) / (10 + n)); False: it is ema_decay at once."""
+
     bf16: bool = False
     """Compute the loss under bfloat16 autocast; weights and optimiser stay float32."""
     compile: bool = False

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tapetum.errors import TapetumError
+from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
 from tapetum.train.data import EVALUATION, LOSS, Stream, mix_seed, sample_numbers, seed_globals
 from tapetum.train.log import say
 from tapetum.train.objective import Objective, in_parallel
-from tapetum.train.optim import set_learning_rate
+from tapetum.train.optim import Gradients, set_learning_rate
 from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate
 from tapetum.train.shares import clip, whole
@@ -83,6 +83,7 @@ class _Run:
         self.parallel = in_parallel(self.objective, config, world)
         self.sharded = world.size > 1 and config.parallel == "fsdp"
         self.state = new_state(task, config, self.objective.model)
+        self.teacher = self._new_teacher()
         self.newest: Path | None = world.share(checkpoint.latest(out / "checkpoints") if world.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         if self.newest and world.main:
@@ -90,6 +91,18 @@ class _Run:
         self.loss: float | None = None
         if config.compile:
             self.state.model.compile()
+
+    def _new_teacher(self) -> nn.Module | None:
+        """The model that has the average's weights, for a task that asks for one; its tensors are the average's own."""
+        if not self.task.taught:
+            return None
+        if self.state.ema is None:
+            raise BadInput("this task learns from the average of the weights: give TrainConfig an ema_decay")
+        teacher = new_model(self.task, self.config, self.world.device)
+        if not self.sharded:
+            teacher.load_state_dict(self.state.ema.average, assign=True)
+        self.objective.learn_from(teacher)
+        return teacher
 
     def train(self, wish: StopWish) -> None:
         """Steps until the end or a wish to stop; ends with a checkpoint."""
@@ -127,21 +140,29 @@ class _Run:
         """One optimiser step; the record has this process's own loss (under metrics)."""
         state, config = self.state, self.config
         lr = learning_rate(state.step, config)
-        set_learning_rate(state.optimizer, lr)
-        state.optimizer.zero_grad(set_to_none=True)
-        if self.sharded:
-            self.world.spread(state.model.buffers())  # as DDP does by itself
+        if self.sharded and self.teacher is not None and state.ema is not None:
+            self.teacher.load_state_dict(whole(state.ema.average, self.world, everywhere=True))
+        gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
         sums: dict[str, float] = {}
-        for part in range(config.accumulation):
+        for number in range(config.accumulation):
             batch = to_device(stream.next(), self.world.device)
-            with self._exchange(last=part == config.accumulation - 1):
-                loss, metrics = self.parallel(batch, self._seed(part))
-                (loss / config.accumulation).backward()
-            for name, value in {**metrics, "loss": loss.detach()}.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / config.accumulation
-        parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-        norm = clip(parameters, config.clip_norm or math.inf, self.world)
-        self._update(math.isfinite(norm))
+            for name, own in gradients.items():
+                with own, self._exchange(last=number == config.accumulation - 1):
+                    loss, metrics = self.parallel(batch[name] if name else batch, self._seed(number))
+                    (loss / config.accumulation).backward()
+                told = {**metrics, "loss": loss.detach()}
+                if name:
+                    told = {f"{name}/{key}": value for key, value in told.items()} | {"loss": loss.detach()}
+                for key, value in told.items():
+                    sums[key] = sums.get(key, 0.0) + float(value) / config.accumulation
+        norms = {}
+        for name, own in gradients.items():
+            with own:
+                norms[name] = clip(own.parameters, config.clip_norm or math.inf, self.world)
+        norm = math.hypot(*norms.values()) if len(norms) > 1 else norms.popitem()[1]
+        if self.world.size > 1:
+            self.world.spread(state.model.buffers())  # before the average takes them, which may teach
+        self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
         return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
 
@@ -151,11 +172,14 @@ class _Run:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _update(self, finite: bool) -> None:
+    def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
         """Moves the weights, or leaves them where a gradient is not finite."""
         state = self.state
         if finite:
-            state.optimizer.step()
+            for name, optimizer in state.optimizers.items():
+                set_learning_rate(optimizer, lr)
+                with gradients[name]:
+                    optimizer.step()
             state.skipped_in_a_row = 0
             if state.ema is not None:
                 state.ema.update(state.model)
@@ -181,7 +205,10 @@ class _Run:
             if self.sharded:  # one process alone can't run what all hold a share of
                 model = new_model(self.task, self.config, self.world.device)
                 objective = Objective(self.task, model, self.config, self.world.device)
-            flops = objective.count(to_device(stream.peek(), self.world.device), self._seed(0))
+                objective.learn_from(self.teacher)
+            batch = to_device(stream.peek(), self.world.device)
+            parts = {name: batch[name] if name else batch for name in self.state.optimizers}
+            flops = {name: objective.count(part, self._seed(0)) for name, part in parts.items()}
             report.set_flops(flops, self.config.accumulation * self.world.size)
 
     @property

@@ -21,12 +21,17 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.task, self._config, self._device = task, config, device
+        self._teachers: list[nn.Module] = []  # in a list: no part of this module, whose weights are learned and exchanged
+
+    def learn_from(self, teacher: nn.Module | None) -> None:
+        """Gives the averaged model to the loss of a `taught` task."""
+        self._teachers = [] if teacher is None else [teacher.requires_grad_(False).eval()]
 
     def forward(self, batch: Any, seed: int) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         seed_globals(seed)
         generator = torch.Generator(self._device).manual_seed(seed)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._config.bf16):
-            return self.task.loss(self.model, batch, generator)
+            return self.task.loss(self.model, batch, generator, *self._teachers)
 
     def count(self, batch: Any, seed: int) -> Flops:
         """FLOPs of one micro-batch. The pass is thrown away: gradients and buffers are as before."""

@@ -20,12 +20,42 @@ def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) over the groups; `lr_scale` of a group is kept for `set_learning_rate`."""
-    groups = [{"lr_scale": 1.0, **group} for group in groups]
+def build_optimizer(groups: list[dict[str, Any]], config: TrainConfig, decay: bool = True) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101) over the groups; `lr_scale` of a group is kept for `set_learning_rate`.
+
+    Without `decay` the weights of no group decay: that is left to another optimiser of the same weights.
+    """
+    groups = [{"lr_scale": 1.0, **group, **({} if decay else {"weight_decay": 0.0})} for group in groups]
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
     )
+
+
+class Gradients:
+    """The gradients of one of several losses of the same weights: inside the block they are the weights' `grad`.
+
+    >>> weight = nn.Parameter(torch.ones(1))
+    >>> first, second = (Gradients(torch.optim.SGD([weight])) for _ in range(2))
+    >>> for own, factor in ((first, 2.0), (second, 3.0), (first, 2.0)):
+    ...     with own:
+    ...         (factor * weight).sum().backward()
+    >>> with first:
+    ...     print(weight.grad)
+    tensor([4.])
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+        self._kept: list[Tensor | None] = [None] * len(self.parameters)
+
+    def __enter__(self) -> None:
+        for parameter, gradient in zip(self.parameters, self._kept, strict=True):
+            parameter.grad = gradient
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = [parameter.grad for parameter in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -37,10 +37,14 @@ class Report:
         """No session of this run has counted the FLOPs of a step."""
         return not self.ledger.flops_per_step
 
-    def set_flops(self, micro_batch: Flops, parts: int) -> None:
-        """FLOPs of one micro-batch, of which a step has `parts`."""
-        self.ledger.flops_per_step = {"forward": micro_batch.forward * parts, "backward": micro_batch.backward * parts}
-        self.ticker.flops_per_step = micro_batch.total * parts
+    def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
+        """FLOPs of one micro-batch, of which a step has `count`, for each of the task's parts."""
+        per_step = {}
+        for way in ("forward", "backward"):
+            for name, flops in micro_batch.items():
+                per_step[f"{name}/{way}" if name else way] = getattr(flops, way) * count
+        self.ledger.flops_per_step = per_step
+        self.ticker.flops_per_step = sum(per_step.values())
 
     def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
         """Tells of one step; `cpu_seconds` are those of all processes since the session began."""

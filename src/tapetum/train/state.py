@@ -26,7 +26,8 @@ class State:
     """The run after `step` steps."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizers: dict[str, torch.optim.Optimizer]
+    """One for each of `Task.parts`, or one named ''."""
     ema: Ema | None
     step: int = 0
     skipped: int = 0
@@ -45,8 +46,12 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
     """The run before its first step, whose new model may be shared out already."""
-    optimizer = build_optimizer(task.parameter_groups(model), config)
-    return State(model, optimizer, Ema(model, config.ema_decay) if config.ema_decay is not None else None)
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        name: build_optimizer(task.parameter_groups(model), config, decay=number == 0)
+        for number, name in enumerate(task.parts or ("",))
+    }
+    ema = None if config.ema_decay is None else Ema(model, config.ema_decay, config.ema_rising)
+    return State(model, optimizers, ema)
 
 
 def identity(task: Task, config: TrainConfig, world_size: int) -> dict[str, Any]:
@@ -58,10 +63,9 @@ def identity(task: Task, config: TrainConfig, world_size: int) -> dict[str, Any]
 
 def tensors_of(state: State, world: World) -> dict[str, dict[str, Tensor]]:
     """The tensors of this moment's checkpoint, whole, in the main process; all processes must call it alike."""
-    tensors = {
-        "model": state.model.state_dict(),
-        "optimizer": optimizer_tensors(state.optimizer, state.model),
-    }
+    tensors = {"model": state.model.state_dict()}
+    for name, optimizer in state.optimizers.items():
+        tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
     if state.ema is not None:
         tensors["ema"] = state.ema.average
     return {name: whole(content, world) for name, content in tensors.items()}
@@ -90,7 +94,8 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
     _check_same_run(path, numbers["run"], run)
     own = state.model.state_dict()
     state.model.load_state_dict({name: share_of(value, own.get(name, value)) for name, value in tensors["model"].items()})
-    restore_optimizer(state.optimizer, state.model, tensors["optimizer"])
+    for name, optimizer in state.optimizers.items():
+        restore_optimizer(optimizer, state.model, tensors[_file(name)])
     if state.ema is not None:
         for name, value in state.ema.average.items():
             value.copy_(share_of(tensors["ema"][name], value))
@@ -98,6 +103,11 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
     for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
         setattr(state, name, numbers[name])
     return numbers["log_position"]
+
+
+def _file(part: str) -> str:
+    """Name of the file of an optimiser's state, without its ending."""
+    return f"optimizer-{part}" if part else "optimizer"
 
 
 def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

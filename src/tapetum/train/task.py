@@ -11,9 +11,20 @@ from tapetum.train.optim import decay_groups
 
 
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the last five methods.
+    """A model, its data and its loss. Subclass it to get the defaults of the two flags and of the last five methods.
 
     With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
+    """
+
+    parts: tuple[str, ...] = ()
+    """Names of losses that are learned apart: each keeps optimiser moments of its own, and their moves are added up.
+
+    A batch is then a dict with these names, and `loss` gets one entry at a time. Weights decay once, not with every part.
+    """
+    taught: bool = False
+    """`loss` gets the average of the weights too, as a model of the same kind: `loss(model, batch, generator, teacher)`.
+
+    The teacher is in eval mode, learns nothing and is the average before the step; `TrainConfig.ema_decay` must be given.
     """
 
     def model(self) -> nn.Module:
@@ -29,8 +40,10 @@ class Task(Protocol):
         """
         ...
 
-    def loss(self, model: nn.Module, batch: Any, generator: torch.Generator) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Mean loss over one micro-batch, and numbers to log.
+    def loss(
+        self, model: nn.Module, batch: Any, generator: torch.Generator, teacher: nn.Module | None = None
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Mean loss over one micro-batch, and numbers to log; a task that is not `taught` may leave out `teacher`.
 
         `generator` lives on the model's device and is seeded by the numbers of the samples in the batch. The first
         micro-batch of a run is computed once more than it is learnt from, to count its FLOPs.

@@ -1,0 +1,304 @@
+"""BootsTAP: a tracker teaches itself from video of which nobody knows the tracks.
+
+Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
+
+    clip, clean    --teacher--> p_T(t), hidden_T(t)   of a point q1 asked for on frame t1
+      |                              |
+      | shrink into a window that    | any frame t2 in which the teacher sees the point
+      | moves, JPEG before that      v
+      v                          (t2, p_T(t2)) through the same map
+    clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
+
+So any query on a track must give the whole track, whatever the picture went through. What the teacher got wrong is kept out by
+two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only if it is
+nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic clips with
+exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
+
+Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `Bootstrap` are from memory of it,
+or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each ingredient are
+settings as well. A track whose query is on t2 = t1 keeps all its frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+from tapetum.tap.data import TapSample, Tracked, collate
+from tapetum.tap.footage import Footage
+from tapetum.tap.losses import tracking_losses
+from tapetum.tap.task import PointTask
+from tapetum.tap.types import Estimate, Trajectories
+from tapetum.tap.warps import jpeg, shrinking, warp_frames
+from tapetum.train.data import Shuffle
+
+WITHIN = 4.0
+"""Pixels of a 256x256 picture from which the way back must not miss more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """The recipe's ingredients, each of which can be left out, and its numbers."""
+
+    teacher: Literal["average", "start"] = "average"
+    """The average of the student's weights, or the weights from which it started (not in the paper)."""
+    ema_decay: float = 0.99
+    """Of the teacher. [recalled]"""
+    shrink: bool = True
+    """The student sees the clip in a smaller window that moves."""
+    area: tuple[float, float] = (0.6, 1.0)
+    """Least and largest share of the picture that the window covers. [recalled]"""
+    aspect: tuple[float, float] = (0.75, 1.33)
+    """Width by height of the window, for a square picture. [recalled]"""
+    spoil: bool = True
+    """The student's frames go through JPEG first."""
+    quality: tuple[int, int] = (10, 70)
+    """Lowest and highest JPEG quality, the same for all frames of a clip. [recalled]"""
+    requery: bool = True
+    """The student starts from another place on the teacher's track; else from the teacher's query."""
+    cycle: bool = True
+    """Tracks count only where the student finds the way back to the teacher's query."""
+    proximity: bool = True
+    """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
+    rebalance: float = 1.0
+    """How much more visible frames weigh in the occlusion loss of pseudo-labels, against sliding towards hidden."""
+    synthetic: bool = True
+    """Clips with exact tracks are learned beside the footage."""
+    apart: bool = True
+    """Both losses keep moments of their own, and their moves are added up; else their sum is learned by one optimiser."""
+    weight: float = 1.0
+    """Of the footage's loss beside the synthetic one's, where they are not apart."""
+    points: int = 64
+    """Queries a clip."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
+            raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
+        if not 1 <= self.quality[0] <= self.quality[1] <= 95:
+            raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
+        if self.points < 1:
+            raise BadInput(f"points is {self.points}; wanted 1 or more")
+
+
+@dataclass(frozen=True)
+class FootageSample:
+    """A clip twice, as the teacher and as the student see it; batches have a leading axis b."""
+
+    video: Float[Tensor, "*b t h w 3"]
+    """-1..1"""
+    spoilt: Float[Tensor, "*b t h w 3"]
+    maps: Float[Tensor, "*b t 3 3"]
+    """From raster pixels of `video` to those of `spoilt`."""
+    queries: Float[Tensor, "*b n 3"]
+    """Of the teacher: (t, x, y) raster pixels of `video`, t whole."""
+    draw: Float[Tensor, "*b n"]
+    """0..1: which of the frames in which the teacher sees a point is the student's."""
+
+
+class FootageSamples(torch.utils.data.Dataset[FootageSample]):
+    """Endless showings of clips of footage: sample number `index` depends on (seed, index) alone."""
+
+    def __init__(self, footage: Footage, numbers: Sequence[int], settings: Bootstrap, *, size: int, frames: int, seed: int):
+        """`numbers` are the clips of `footage` that may be shown, `frames` of each."""
+        self.footage, self.numbers, self.settings = footage, list(numbers), settings
+        self.size, self.frames, self.seed = size, frames, seed
+        self.order = Shuffle(len(self.numbers), seed)
+
+    def __getitem__(self, index: int) -> FootageSample:
+        rng = np.random.default_rng((self.seed, 2, index))
+        return show(rng, self.footage[self.numbers[self.order(index)]], self.settings, self.size, self.frames)
+
+
+def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: int, frames: int) -> FootageSample:
+    """One showing of a clip, uint8 (t, size, size, 3): `frames` neighbours or every second frame, forwards or backwards, maybe
+    mirrored."""
+    step = 2 if len(clip) >= 2 * frames - 1 and rng.random() < 0.5 else 1
+    begin = int(rng.integers(len(clip) - step * (frames - 1)))
+    clip = clip[begin : begin + step * (frames - 1) + 1 : step]
+    clip = clip[::-1] if rng.random() < 0.5 else clip
+    clip = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
+    spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
+    pictures = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
+    maps = np.tile(np.eye(3), (frames, 1, 1))
+    if settings.shrink:
+        maps = shrinking(rng, frames, size, settings.area, settings.aspect)
+        pictures = warp_frames(pictures, torch.from_numpy(maps), (size, size))
+    queries = np.column_stack([rng.integers(frames, size=settings.points), rng.uniform(0, size, (settings.points, 2))])
+    return FootageSample(
+        torch.from_numpy(clip).float() / 127.5 - 1,
+        pictures.permute(0, 2, 3, 1).contiguous() * 2 - 1,
+        torch.from_numpy(maps.astype(np.float32)),
+        torch.from_numpy(queries.astype(np.float32)),
+        torch.from_numpy(rng.random(settings.points, np.float32)),
+    )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a teacher says of a clip, and where the student starts."""
+
+    xy: Float[Tensor, "b n t 2"]
+    """Raster pixels of the clean clip."""
+    occluded: Bool[Tensor, "b n t"]
+    usable: Bool[Tensor, "b n"]
+    """The teacher sees the point somewhere, inside the picture."""
+    frame: Int[Tensor, "b n"]
+    """t2, of the student's query."""
+    place: Float[Tensor, "b n 2"]
+    """The student's query in the clean clip."""
+
+
+def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, requery: bool) -> Labels:
+    """Labels from the teacher's final estimate; the student's frame is drawn evenly from those in which the point is seen."""
+    xy, occluded = taught.tracks.float(), taught.occlusion > 0
+    inside = ((xy >= 0) & (xy < size)).all(-1)
+    seen = ~occluded & inside
+    if not requery:
+        return Labels(xy, occluded, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
+    rank = (draw * seen.sum(-1)).long()  # among the seen frames, from 0 on
+    frame = (seen & (seen.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
+    place = xy.gather(2, frame[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+    return Labels(xy, occluded, seen.any(-1), frame, place)
+
+
+def keep(labels: Labels, student: Estimate, queries: Tensor, size: int, settings: Bootstrap) -> Float[Tensor, "b n t"]:
+    """1 for what counts in the loss, by the masks that `settings` ask for; `student` in pixels of the clean clip."""
+    first = queries[..., 0].long()
+    kept = labels.usable[..., None].expand(labels.occluded.shape)
+    if settings.cycle:
+        back = student.tracks.gather(2, first[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+        near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < WITHIN
+        seen = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
+        kept = kept & (near & seen)[..., None]
+    if settings.proximity:
+        frames = torch.arange(kept.shape[-1], device=kept.device)
+        nearer = (frames - first[..., None]).abs() < (frames - labels.frame[..., None]).abs()
+        kept = kept & (nearer | (labels.frame == first)[..., None])
+    return kept.float()
+
+
+def through(maps: Float[Tensor, "b t 3 3"], frame: Int[Tensor, "b n"], place: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+    """Places, each through the map of its frame."""
+    return _apply(maps.gather(1, frame[..., None, None].expand(-1, -1, 3, 3)), place)
+
+
+def mapped(maps: Float[Tensor, "b t 3 3"], tracks: Float[Tensor, "b n t 2"]) -> Float[Tensor, "b n t 2"]:
+    """Tracks, each frame through its map."""
+    return _apply(maps[:, None], tracks.float())
+
+
+def _apply(maps: Tensor, places: Tensor) -> Tensor:
+    """Written out: as a matrix product, autocast would round places to bfloat16."""
+    x, y = places.unbind(-1)
+    return torch.stack([maps[..., i, 0] * x + maps[..., i, 1] * y + maps[..., i, 2] for i in range(2)], -1)
+
+
+class BootstrapTask(PointTask):
+    """Footage and synthetic clips, learned together. `build` makes the network, with the weights from which all starts."""
+
+    def __init__(self, size: int, settings: Bootstrap, *, matching_weight: float):
+        super().__init__(size, settings.points, matching_weight=matching_weight)
+        self.settings = settings
+        self.taught = settings.teacher == "average"
+        both = settings.synthetic and settings.apart
+        self.parts = ("synthetic", "footage") if both else ()
+        self._start: nn.Module | None = None
+
+    def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
+        """Of footage, and of synthetic clips if these are learned too."""
+        raise NotImplementedError
+
+    def dataset(self) -> "Beside":
+        """A sample of either kind, by name."""
+        return Beside(*self.samples())
+
+    def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
+        """Samples of either kind to a batch of either kind."""
+        batch: dict[str, TapSample | FootageSample] = {}
+        for name in items[0]:
+            one = [item[name] for item in items]
+            if isinstance(one[0], TapSample):
+                batch[name] = collate(one)  # type: ignore[arg-type]
+            else:
+                batch[name] = FootageSample(*(torch.stack([getattr(s, f.name) for s in one]) for f in fields(FootageSample)))
+        return batch
+
+    def loss(
+        self,
+        model: nn.Module,
+        batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
+        generator: torch.Generator,
+        teacher: nn.Module | None = None,
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Of one kind of sample; or of both, added up, where they are not learned apart."""
+        if isinstance(batch, TapSample):
+            return super().loss(model, batch, generator)
+        if isinstance(batch, FootageSample):
+            return self.footage_loss(model, batch, teacher or self._started(model))
+        total, logs = torch.zeros(()), {}
+        for name, part in batch.items():
+            loss, told = self.loss(model, part, generator, teacher)
+            total = total + loss * (self.settings.weight if name == "footage" else 1.0)
+            logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
+        return total, logs
+
+    def footage_loss(
+        self, model: nn.Module, batch: FootageSample, teacher: nn.Module
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Losses of all the student's iterates against the teacher's final estimate."""
+        settings, size = self.settings, self.size
+        with torch.no_grad():
+            taught = teacher(batch.video, batch.queries)
+            labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings.requery)
+        place = through(batch.maps, labels.frame, labels.place)
+        asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)
+        out = model(batch.spoilt, asked)
+        back = torch.linalg.inv(batch.maps)
+
+        def clean(estimate: Estimate) -> Estimate:
+            return Estimate(mapped(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
+
+        final = clean(out)
+        unrefined = tuple(clean(estimate) for estimate in out.unrefined)
+        student = Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)
+        with torch.no_grad():
+            mask = keep(labels, final, batch.queries, size, settings)
+            seen = mask * ~labels.occluded
+            off = (final.tracks - labels.xy).norm(dim=-1)
+        losses = tracking_losses(student, labels.xy, labels.occluded, (size, size), mask=mask, rebalance=settings.rebalance)
+        logs = {
+            "position": losses.position.detach(),
+            "occlusion": losses.occlusion.detach(),
+            "expected_dist": losses.expected_dist.detach(),
+            "tracks_kept": mask.any(-1).float().mean(),
+            "frames_kept": mask.mean(),
+            "teacher_sees": (~labels.occluded).float().mean(),
+            "within_2px": ((off < 2) * seen).sum() / seen.sum().clamp(min=1),
+        }
+        return losses.total, logs
+
+    def _started(self, model: nn.Module) -> nn.Module:
+        """The network as it was before the first step, which learns nothing."""
+        if self._start is None:
+            self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
+        return self._start
+
+    def checks(self) -> list[Tracked]:
+        """Clips with known tracks, never trained on."""
+        raise NotImplementedError
+
+
+class Beside(torch.utils.data.Dataset[dict[str, TapSample | FootageSample]]):
+    """Samples of the same number, side by side."""
+
+    def __init__(self, footage: FootageSamples, synthetic: torch.utils.data.Dataset[TapSample] | None):
+        self.footage, self.synthetic = footage, synthetic
+
+    def __getitem__(self, index: int) -> dict[str, TapSample | FootageSample]:
+        footage = self.footage[index]
+        return {"footage": footage} if self.synthetic is None else {"synthetic": self.synthetic[index], "footage": footage}

@@ -1,0 +1,73 @@
+"""Work over many videos, shared out with Ray: on one machine, or on a cluster that `ray.init` finds (RAY_ADDRESS).
+
+Every video is a task of its own. A worker that is killed loses its video, which Ray gives to another worker; since the result
+of a video is written whole, under a name that is its own, and last, it is there once however often the work was done.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tapetum.errors import MissingExtra, TapetumError
+from tapetum.tap.footage import Footage, FootageConfig, checked, claim, find_videos, name_of, prepare
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+RETRIES = 20
+"""Times that a video is given out again after its worker died."""
+
+
+def share_out(work: Callable[[Item], Result], items: Sequence[Item], *, cpus: float = 1) -> Iterator[tuple[int, Result]]:
+    """`work(item)` for every item in Ray's workers, as (number, result) in the order in which they are done.
+
+    Raises BadInput for an item whose work raised it, TapetumError when the workers of one item die again and again,
+    MissingExtra without Ray.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtra("ray", "cluster", "--engine ray") from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        remote = ray.remote(num_cpus=cpus, max_retries=RETRIES, retry_exceptions=False)(work)
+        waiting = {remote.remote(item): number for number, item in enumerate(items)}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            for task in done:
+                number = waiting.pop(task)
+                try:
+                    yield number, ray.get(task)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, TapetumError):
+                        raise error.cause from None
+                    raise
+                except ray.exceptions.WorkerCrashedError as error:
+                    raise TapetumError(
+                        f"the workers on {items[number]} were killed {RETRIES + 1} times, most often by the system for want of "
+                        "memory; run the same command again to go on"
+                    ) from error
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def prepare_on_ray(
+    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+) -> Footage:
+    """`tapetum.tap.footage.prepare_all` with many videos at a time; all machines must see `source` and `out`."""
+    claim(out, config)
+    source, out = source.resolve(), out.resolve()
+    videos = find_videos(source)
+
+    def work(video: Path) -> str:
+        prepare(video, name_of(video, source), out, config)
+        return name_of(video, source)
+
+    for done, (_, name) in enumerate(share_out(work, videos)):
+        if progress:
+            progress(done + 1, len(videos), name)
+    return checked(Footage(out), source, config)
