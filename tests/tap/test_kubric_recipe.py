@@ -15,11 +15,8 @@ from safetensors.torch import load_file
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap import weights
-from tapetum.tap.config import NANO
 from tapetum.tap.data import Tracked
 from tapetum.tap.kubric import write_sequence
-from tapetum.tap.model import Tapir
 from tapetum.tap.recipes_kubric import PUBLIC, KubricTask, TapKubric, tap_kubric
 
 
@@ -33,21 +30,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a very small network."""
-    torch.manual_seed(0)
-    config = replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32))
-    path = tmp_path_factory.mktemp("start") / "tiny.safetensors"
-    weights.save(Tapir(config), path)
-    return path
-
-
 @pytest.fixture
-def run(data: Path, start: Path) -> TapKubric:
+def run(data: Path, tiny: Path) -> TapKubric:
     return TapKubric(
         data=str(data),
-        start=str(start),
+        start=str(tiny),
         steps=4,
         batch_size=4,
         micro_batch=1,
@@ -119,10 +106,10 @@ def test_an_unknown_architecture_is_refused(run: TapKubric) -> None:
 
 
 @pytest.mark.slow
-def test_ddp_and_fsdp_equal_one_process_from_the_command_line(data: Path, start: Path, tmp_path: Path) -> None:
+def test_ddp_and_fsdp_equal_one_process_from_the_command_line(data: Path, tiny: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = {"steps": 4, "batch-size": 4, "micro-batch": 1, "size": 32, "frames": 5, "points": 40, "workers": 0, "threads": 1}
-    options |= {"data": data, "weights": start}
+    options |= {"data": data, "weights": tiny}
     alone = [sys.executable, "-m", "tapetum.cli.main", "train", "tap-kubric"]
     alone += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     pair = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *alone[1:]]

@@ -1,0 +1,37 @@
+"""Small moving pictures, and a very small network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tapetum.tap import weights
+from tapetum.tap.config import NANO
+from tapetum.tap.model import Tapir
+
+
+def _drift(seed: int, frames: int, step: int = 2, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    w, h = size
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    wide = np.asarray(Image.fromarray(coarse).resize((w + step * frames, h), Image.Resampling.BICUBIC))
+    return np.stack([wide[:, step * t : step * t + w] for t in range(frames)])
+
+
+@pytest.fixture(scope="session")
+def drift() -> Callable[..., np.ndarray]:
+    """(seed, frames, step=2, size=(64, 48)) -> uint8 (t, h, w, 3): a random picture that slides by `step` pixels a frame."""
+    return _drift
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a very small network."""
+    torch.manual_seed(0)
+    config = replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32))
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    weights.save(Tapir(config), path)
+    return path

@@ -1,0 +1,369 @@
+"""BootsTAP's losses, held against cases worked out by hand; whole runs, made tiny."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import tapetum
+from tapetum.errors import BadInput
+from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSample, Labels, keep, mapped, pseudo_labels, show, through
+from tapetum.tap.footage import Footage
+from tapetum.tap.recipes_bootstrap import BootstrapRun, FootageTask, bootstrap, started
+from tapetum.tap.selfcheck import CycleErrors, check_clips, cycle_errors, grid, split
+from tapetum.tap.types import Estimate, Trajectories
+from tapetum.video import write_video
+
+Drift = Callable[..., np.ndarray]
+BARE = Bootstrap(shrink=False, spoil=False, requery=False, cycle=False, proximity=False, rebalance=0.0, synthetic=False)
+
+
+def estimate(xy: list, hidden: list) -> Estimate:
+    occlusion = torch.tensor(hidden).float() * 20 - 10
+    return Estimate(torch.tensor(xy).float(), occlusion, torch.full_like(occlusion, -10.0))
+
+
+def test_pseudo_labels_by_hand() -> None:
+    # one clip, two points, four frames; the first is hidden in frame 1 and outside the picture in frame 3
+    taught = estimate([[[[1, 1], [2, 2], [3, 3], [99, 4]], [[5, 5], [6, 6], [7, 7], [8, 8]]]], [[[0, 1, 0, 0], [1, 1, 1, 1]]])
+    queries = torch.tensor([[[0.0, 1.5, 1.5], [2.0, 7.5, 7.5]]])
+    for draw, frame in ((0.0, 0), (0.49, 0), (0.51, 2), (0.99, 2)):
+        labels = pseudo_labels(taught, queries, torch.full((1, 2), draw), 16, requery=True)
+        assert labels.frame[0, 0] == frame
+        assert labels.place[0, 0].tolist() == [frame + 1, frame + 1]
+        assert labels.usable.tolist() == [[True, False]]
+        assert labels.occluded.tolist() == [[[False, True, False, False], [True] * 4]]
+    plain = pseudo_labels(taught, queries, torch.zeros(1, 2), 16, requery=False)
+    assert plain.frame.tolist() == [[0, 2]]
+    assert plain.place.tolist() == [[[1.5, 1.5], [7.5, 7.5]]]
+
+
+def test_masks_by_hand() -> None:
+    xy = torch.zeros(1, 3, 5, 2)
+    labels = Labels(
+        xy, torch.zeros(1, 3, 5, dtype=torch.bool), torch.tensor([[True, True, False]]), torch.tensor([[4, 1, 4]]), xy[:, :, 0]
+    )
+    queries = torch.tensor([[[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0]]])
+    found = estimate([[[[0, 0]] * 5, [[0, 3.9]] * 5, [[0, 0]] * 5]], [[[0] * 5] * 3])
+    none, every = replace(BARE, cycle=False), replace(BARE, cycle=True, proximity=True)
+    assert keep(labels, found, queries, 256, none)[0].tolist() == [[1] * 5, [1] * 5, [0] * 5]
+    # nearer to frame 1 than to frame 4: 0, 1, 2; a student on the teacher's own frame keeps all
+    assert keep(labels, found, queries, 256, every)[0].tolist() == [[1, 1, 1, 0, 0], [1] * 5, [0] * 5]
+    lost = estimate([[[[0, 0]] * 5, [[0, 4.1]] * 5, [[0, 0]] * 5]], [[[1, 1, 0, 0, 0], [0] * 5, [0] * 5]])
+    assert keep(labels, lost, queries, 256, every).sum() == 0  # hidden on the way back; too far
+    assert keep(labels, lost, queries, 128, every).sum() == 0  # 4.1 px there are 8.2
+    assert keep(labels, found, queries, 128, every)[0, 1].sum() == 0
+
+
+def test_places_go_through_their_frames_map_and_back_also_under_autocast() -> None:
+    rng = np.random.default_rng(0)
+    sample = show(rng, np.zeros((6, 64, 64, 3), np.uint8), Bootstrap(points=5), 64, 6)
+    maps = sample.maps[None]
+    tracks = torch.rand(1, 5, 6, 2) * 64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        there = mapped(maps, tracks)
+        back = mapped(torch.linalg.inv(maps), there)
+        some = through(maps, torch.tensor([[0, 1, 2, 3, 5]]), tracks[:, range(5), [0, 1, 2, 3, 5]])
+    torch.testing.assert_close(back, tracks, rtol=0, atol=1e-3)
+    torch.testing.assert_close(some, there[:, range(5), [0, 1, 2, 3, 5]])
+    t = 3
+    wide = sample.maps[t, 0, 0] * tracks[0, :, t, 0] + sample.maps[t, 0, 2]
+    torch.testing.assert_close(there[0, :, t, 0], wide)
+
+
+class Knows(nn.Module):
+    """A tracker that answers with given tracks, as seen through given maps, moved by `off` pixels."""
+
+    def __init__(self, xy: torch.Tensor, hidden: torch.Tensor, maps: torch.Tensor, off: float = 0.0):
+        super().__init__()
+        self.xy, self.hidden, self.maps = xy, hidden, maps
+        self.off = nn.Parameter(torch.tensor(off))
+        self.asked = torch.zeros(0)
+
+    def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
+        self.asked = queries
+        tracks = mapped(self.maps, self.xy + torch.stack([self.off, torch.zeros(())]))
+        logits = self.hidden.float() * 40 - 20
+        sure = torch.full_like(logits, -20.0)
+        return Trajectories(tracks, logits, sure, (Estimate(tracks, logits, sure),))
+
+
+def scene(points: int = 6, frames: int = 8) -> tuple[torch.Tensor, torch.Tensor, FootageSample]:
+    rng = np.random.default_rng(1)
+    start = rng.uniform(20, 40, (points, 1, 2))
+    xy = torch.from_numpy(start + rng.uniform(-1, 1, (points, 1, 2)) * np.arange(frames)[:, None]).float()[None]
+    hidden = torch.zeros(1, points, frames, dtype=torch.bool)
+    sample = show(rng, np.zeros((frames, 64, 64, 3), np.uint8), Bootstrap(points=points), 64, frames)
+    time = torch.from_numpy(rng.integers(frames, size=points))
+    queries = torch.cat([time[:, None].float(), xy[0, range(points), time]], -1)
+    sample = replace(sample, queries=queries)
+    batch = FootageSample(*(getattr(sample, name)[None] for name in ("video", "spoilt", "maps", "queries", "draw")))
+    return xy, hidden, batch
+
+
+class Alone(BootstrapTask):
+    def model(self) -> nn.Module:
+        raise AssertionError
+
+
+def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hubers() -> None:
+    xy, hidden, batch = scene()
+    still = torch.eye(3).expand_as(batch.maps)
+    teacher = Knows(xy, hidden, still)
+    task = Alone(64, Bootstrap(points=6, proximity=False), matching_weight=0.0)
+    student = Knows(xy, hidden, batch.maps)
+    loss, logs = task.footage_loss(student, batch, teacher)
+    assert loss < 1e-4
+    assert logs["tracks_kept"] == logs["frames_kept"] == 1
+    # the student was asked for places on the teacher's tracks, as they are in its own picture
+    t = student.asked[0, :, 0].long()
+    torch.testing.assert_close(student.asked[0, :, 1:], mapped(batch.maps, xy)[0, range(6), t], atol=1e-3, rtol=0)
+    off = Knows(xy, hidden, batch.maps, off=0.5)  # half a pixel of 64 is two of 256: 0.05 * 2^2 / 2 a place, two iterates
+    loss, logs = task.footage_loss(off, batch, teacher)
+    assert float(logs["position"]) == pytest.approx(2 * 0.05 * 2.0, rel=1e-3)
+    loss.backward()
+    assert off.off.grad != 0
+    assert teacher.off.grad is None
+    far = Knows(xy, hidden, batch.maps, off=1.25)  # five pixels of 256: the cycle fails everywhere
+    assert task.footage_loss(far, batch, teacher)[0] == 0
+    free = Alone(64, Bootstrap(points=6, proximity=False, cycle=False), matching_weight=0.0)
+    assert free.footage_loss(far, batch, teacher)[0] > 0.5
+
+
+def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
+    xy, hidden, batch = scene()
+    teacher = Knows(xy, hidden, torch.eye(3).expand_as(batch.maps))
+    student = Knows(xy, hidden.logical_not(), batch.maps)
+    occlusion = []
+    for rebalance in (0.0, 1.0):
+        settings = Bootstrap(points=6, cycle=False, rebalance=rebalance)
+        occlusion.append(Alone(64, settings, matching_weight=0.0).footage_loss(student, batch, teacher)[1]["occlusion"])
+    assert float(occlusion[1]) == pytest.approx(2 * float(occlusion[0]), rel=1e-5)
+
+
+def test_what_the_student_sees() -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    same = show(np.random.default_rng(5), clip, replace(BARE, points=4), 32, 8)
+    torch.testing.assert_close(same.video, same.spoilt)
+    torch.testing.assert_close(same.maps, torch.eye(3).expand(8, 3, 3))
+    spoilt = show(np.random.default_rng(5), clip, Bootstrap(points=4, area=(0.3, 0.4)), 32, 8)
+    torch.testing.assert_close(spoilt.video, same.video)
+    assert (spoilt.spoilt == -1).all(-1).float().mean() > 0.4  # black around the window
+    seen = {show(np.random.default_rng(k), clip, BARE, 32, 8).video[0].sum().item() for k in range(40)}
+    assert len(seen) > 15  # begins, directions and mirrors differ
+    q = show(np.random.default_rng(0), clip, Bootstrap(points=500), 32, 8).queries
+    assert set(q[:, 0].tolist()) == set(range(8))
+    assert (q[:, 1:] >= 0).all()
+    assert (q[:, 1:] < 32).all()
+
+
+@pytest.mark.parametrize("bad", [{"area": (0.0, 1.0)}, {"aspect": (2.0, 1.0)}, {"quality": (0, 10)}, {"points": 0}])
+def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
+    with pytest.raises(BadInput, match="wanted"):
+        Bootstrap(**bad)
+
+
+def test_cycle_errors_by_hand() -> None:
+    def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Everything moves right by a pixel a frame; going back it arrives a pixel too far down."""
+        n, t = len(queries), len(video)
+        xy = queries[:, None, 1:] + np.stack([np.arange(t) - queries[:, :1], np.zeros((n, t))], -1)
+        xy[queries[:, 0] > 0, :, 1] += 1
+        return xy, np.ones((n, t), bool)
+
+    video = np.zeros((5, 128, 64, 3), np.uint8)
+    queries = grid(video.shape[1:], 4)
+    assert queries[0].tolist() == [0, 8, 16]
+    errors = cycle_errors(track, video, queries)
+    assert errors.judged.all()
+    np.testing.assert_allclose(errors.error, 2.0)  # a pixel of 128 is two of 256
+    edge = np.array([[0, 62.0, 5.0]], np.float32)  # leaves the picture
+    assert np.isnan(cycle_errors(track, video, edge).error).all()
+    assert CycleErrors(np.array([np.nan, 1, 9])).summary()["back_within_4px"] == pytest.approx(1 / 3)
+
+
+# whole runs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory, drift: Drift) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for seed in range(3):
+        write_video(folder / f"{seed}.mp4", drift(seed, 9), 25)
+    return folder
+
+
+@pytest.fixture
+def recipe(tiny: Path) -> BootstrapRun:
+    return BootstrapRun(
+        model=str(tiny), settings=Bootstrap(points=8), steps=6, frames=5, size=32, scenes=3, checks=2, scored=3, bf16=False
+    )
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    names = {f.name: f for f in (run / "run" / "checkpoints" / "step_00000006").glob("*.safetensors")}
+    return {name: file.read_bytes() for name, file in {**names, "tracker": run / "tracker.safetensors"}.items()}
+
+
+def log_of(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "run" / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
+
+
+def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    whole = bootstrap(videos, tmp_path / "whole", recipe, workers=0, threads=1)
+    assert bootstrap(videos, tmp_path / "cut", recipe, workers=0, threads=1, minutes=0) is None
+    cut = bootstrap(videos, tmp_path / "cut", recipe, workers=1, threads=1)
+    assert whole is not None
+    assert cut is not None
+    assert files_of(tmp_path / "whole") == files_of(tmp_path / "cut")
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "cut")
+    assert replace(whole, file=cut.file) == cut
+    scores = [line["eval"]["average_jaccard"] for line in log_of(tmp_path / "whole") if "eval" in line]
+    assert len(scores) == 3
+    assert whole.after["average_jaccard"] == max([*scores, whole.before["average_jaccard"]])
+    tracker = tapetum.load(tmp_path / "whole")  # the folder is the tracker's name
+    assert tracker.model.config == tapetum.load(recipe.model).model.config
+    assert tracker.track(videos / "0.mp4", [[0, 10, 10]]).xy.shape == (1, 9, 2)
+    assert not (tmp_path / "whole" / "scenes").exists()
+    with pytest.raises(BadInput, match="is of a run with"):
+        bootstrap(videos, tmp_path / "cut", replace(recipe, settings=Bootstrap(points=8, cycle=False)), workers=0)
+    parts = {key.split("/")[0] for key in log_of(tmp_path / "whole")[-1]["metrics"]}
+    assert parts == {"synthetic", "footage"}
+
+
+def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    # a rate at which nothing survives: whatever the start was worth, the end is worth less
+    out = bootstrap(videos, tmp_path, replace(recipe, lr=30.0, mixer_lr=1.0), workers=0, threads=1)
+    assert out is not None
+    ours, start = load_file(out.file), load_file(recipe.model)
+    if out.step == 0:
+        assert all(torch.equal(ours[name], start[name]) for name in start)
+        assert out.after == out.before
+    assert out.after["average_jaccard"] >= out.before["average_jaccard"]
+    assert out.after["average_jaccard"] >= out.last["average_jaccard"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shrink": False},
+        {"spoil": False},
+        {"requery": False},
+        {"cycle": False},
+        {"proximity": False},
+        {"synthetic": False},
+        {"apart": False},
+        {"teacher": "start"},
+    ],
+)
+def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tmp_path: Path, change: dict) -> None:
+    run = replace(recipe, settings=Bootstrap(points=8, **change), steps=2, scored=1)
+    out = bootstrap(videos, tmp_path, run, workers=0, threads=1)
+    assert out is not None
+    line = log_of(tmp_path)[-1]
+    assert np.isfinite(line["loss"])
+    assert any(key.endswith("frames_kept") for key in line["metrics"])
+    assert any(key.startswith("synthetic/") for key in line["metrics"]) == run.settings.synthetic
+
+
+def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
+    task = FootageTask(replace(recipe, settings=replace(recipe.settings, cycle=False)), tmp_path / "footage", tmp_path)
+    model = task.model().train()
+    batch = task.collate([task.dataset()[0]])["footage"]
+    loss, _ = task.loss(model, batch, torch.Generator(), task.model().eval())
+    loss.backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without in ([], ["matching.position.bias"])  # added to logits before a softmax
+    rates = {id(p): group["lr_scale"] for group in task.parameter_groups(model) for p in group["params"]}
+    assert {rates[id(p)] for p in model.mixer.parameters()} == {0.2}
+    assert {rates[id(p)] for p in model.backbone.parameters()} == {1.0}
+    assert len(rates) == len(list(model.parameters()))
+
+
+def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
+    videos: Path, recipe: BootstrapRun, tmp_path: Path
+) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1)
+    per_step = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
+    teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
+    footage = per_step["footage/forward"] + per_step["footage/backward"]
+    assert footage / (2 * teacher + per_step["synthetic/backward"]) == pytest.approx(1.0, abs=0.02)
+
+
+def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
+    larger = started(replace(recipe, extra_convs=2))
+    assert larger.config.extra_convs == 2
+    assert all(not block.narrow.weight.any() for block in larger.backbone.extra)
+    known = tapetum.load(recipe.model).model.state_dict()
+    assert all(torch.equal(larger.state_dict()[name], value) for name, value in known.items())
+
+
+def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
+    footage = Footage(tmp_path / "footage")
+    learned, held = split(footage)
+    assert sorted(learned + held) == [0, 1, 2]
+    assert held == [2]
+    shown = FootageTask(recipe, tmp_path / "footage", tmp_path).samples()[0]
+    assert {shown.numbers[shown.order(n)] for n in range(20)} == set(learned)
+    stills = {file.name.rpartition("-")[0].rpartition("-")[0] for file in (tmp_path / "stills").iterdir()}
+    assert stills == {Path(footage.clips[n].shard).stem for n in learned}
+    twice = [check_clips(footage, held, 2, size=32, frames=5, seed=1) for _ in range(2)]
+    for a, b in zip(*twice, strict=True):
+        np.testing.assert_array_equal(a.video, b.video)
+    one = Footage(tmp_path / "footage")
+    one.clips = one.clips[:1]
+    assert split(one) == ([0], [0])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_and_kills_change_nothing(videos: Path, tiny: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ["--model", str(tiny), "--steps", "6", "--clips", "2", "--frames", "5", "--size", "32", "--workers", "0"]
+    words += ["--threads", "1", "--lr", "1e-4", "--json"]
+    alone = [sys.executable, "-m", "tapetum.cli.main", "bootstrap", str(videos), *words]
+    pair = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *alone[1:]]
+    for line, name in ((alone, "one"), (pair, "two")):
+        done = subprocess.run([*line, "--out", str(tmp_path / name)], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["tracker"] == str(tmp_path / name)
+    for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=2e-2)  # bfloat16
+    killed = tmp_path / "killed"
+    dice = np.random.default_rng(0)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [*alone, "--out", str(killed)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        log = killed / "run" / "log.jsonl"
+        before = log.stat().st_size if log.exists() else 0
+        for _ in range(600):
+            if process.poll() is not None or (log.exists() and log.stat().st_size > before):
+                break
+            time.sleep(0.1)
+        time.sleep(dice.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run([*alone, "--out", str(killed)], env=environment, capture_output=True).returncode == 0
+    assert files_of(killed) == files_of(tmp_path / "one")
+
+
+def test_a_model_that_is_not_there_leaves_nothing(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no weights named"):
+        bootstrap(videos, tmp_path / "out", replace(recipe, model="nobody"), workers=0)
+    assert not (tmp_path / "out").exists()
+    shutil.rmtree(tmp_path, ignore_errors=True)
