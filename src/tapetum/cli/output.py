@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -37,12 +37,17 @@ def print_json(content: dict[str, Any]) -> None:
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
-def write_overlay(path: Path, video: "Video", tracks: "Tracks") -> None:
+View = Literal["tracks", "rainbow"]
+"""Ways to draw tracks."""
+
+
+def write_overlay(path: Path, video: "Video", tracks: "Tracks", view: View = "tracks") -> None:
     """The video with its tracks drawn on it, with a bar while that goes on; raises `BadInput` as `write_video`."""
+    from tapetum.tap.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
 
     with progress() as bars:
-        frames = draw_tracks(video, tracks.xy, tracks.visible)
+        frames = draw_rainbow(video, tracks) if view == "rainbow" else draw_tracks(video, tracks.xy, tracks.visible)
         write_video(path, bars.track(frames, tracks.frames, description="drawing"), video.rate)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from tapetum.cli.output import note, print_json, write_overlay
+from tapetum.cli.output import View, note, print_json, write_overlay
 from tapetum.errors import BadInput
 
 
@@ -24,6 +24,8 @@ class Show:
     """The video that they come from: video file, folder of pictures, or npy/npz array."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
+    view: View = "tracks"
+    """tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's motion."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -43,7 +45,7 @@ class Show:
                 note(f"{self.video}: {report.damaged} of {report.promised} frames are damaged or missing")
             tracks = read_tracks(self.tracks, video=video, name=self.name)
             check_video(tracks, video)
-            write_overlay(out, video, tracks)
+            write_overlay(out, video, tracks, self.view)
         if self.json:
             print_json(
                 {

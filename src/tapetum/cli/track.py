@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.cli.output import note, print_json, progress, results_folder, write_overlay
+from tapetum.cli.output import View, note, print_json, progress, results_folder, write_overlay
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Track:
     from 0.
     """
 
-    video: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="VIDEO")]
-    """Video file, folder of pictures, or npy/npz array; with --online also the number of a camera, an address such as
-    rtsp://..., or - for standard input."""
+    videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")]
+    """Video file, folder of pictures, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
+    also the number of a camera, an address such as rtsp://..., or - for standard input."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all). By default tapir-nano, with
     --online causal-tapir-nano."""
@@ -49,7 +49,13 @@ class Track:
     query: tyro.conf.UseAppendAction[Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="t,x,y ...")]] = ()
     """Single points: frame, x and y, with commas; may be repeated."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the results; by default the name of the video with -tracks."""
+    """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
+    those that are done are not done again."""
+    view: View = "tracks"
+    """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
+    motion."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
     online: tyro.conf.FlagCreatePairsOff[bool] = False
     """Follow points frame by frame as they come, with a causal model, until the source ends or Ctrl-C. Frames of cameras and
     addresses that come too fast are dropped."""
@@ -66,19 +72,33 @@ class Track:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.video import open_video
+        from tapetum.cli.many import sources, track_many
 
         if self.online:
             self._live()
             return
         if self.preview is not None:
             raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
-        out = self.out or Path(f"{Path(self.video).resolve().stem}-tracks")
-        with open_video(self.video) as video, results_folder(out) as folder:
+        named = sources(self.videos)
+        if len(named) > 1 or self.engine == "ray":
+            track_many(self, named, self.out or Path("tracks"))
+            return
+        out = self.out or Path(f"{Path(self._video).resolve().stem}-tracks")
+        summary = self.track(named[0][1], out)
+        if self.json:
+            print_json(summary)
+        else:
+            print(_text(summary))
+
+    def track(self, source: str, out: Path) -> dict[str, Any]:
+        """Tracks in one video, as files in the folder `out`; what there is to say of it."""
+        from tapetum.video import open_video
+
+        with open_video(source) as video, results_folder(out) as folder:
             # Decode once to know the true number of frames: queries and tracks are held against it.
             report = video.check()
             if report.damaged:
-                note(f"{self.video}: {report.damaged} of {report.promised} frames are damaged or missing")
+                note(f"{source}: {report.damaged} of {report.promised} frames are damaged or missing")
             queries = self._queries(video.width, video.height, len(video))
             tracker = self._tracker()
             start = time.perf_counter()
@@ -86,9 +106,9 @@ class Track:
             seconds = time.perf_counter() - start
             tracks.save(folder / "tracks.npz")
             tracks.save(folder / "tracks.csv")
-            write_overlay(folder / "overlay.mp4", video, tracks)
-            summary = {
-                "video": self.video,
+            write_overlay(folder / "overlay.mp4", video, tracks, self.view)
+            return {
+                "video": source,
                 "frames": tracks.frames,
                 "width": video.width,
                 "height": video.height,
@@ -102,10 +122,13 @@ class Track:
                 "tracks": str(out / "tracks.npz"),
                 "table": str(out / "tracks.csv"),
             }
-        if self.json:
-            print_json(summary)
-        else:
-            print(_text(summary))
+
+    @property
+    def _video(self) -> str:
+        """The only one."""
+        if len(self.videos) != 1:
+            raise BadInput(f"{len(self.videos)} videos were given; --online takes one")
+        return self.videos[0]
 
     def _tracker(self) -> "Tracker":
         """The tracker as asked for."""
@@ -125,13 +148,16 @@ class Track:
         from tapetum.cli import live
         from tapetum.video import LiveVideo, write_video
 
-        out = self.out or live.default_folder(self.video)
+        source_name = self._video
+        if self.view != "tracks":
+            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
+        out = self.out or live.default_folder(source_name)
         start = getattr(tracker := self._tracker(), "start", None)
         if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
             raise BadInput(f"{self._model} needs the future; --online takes a causal model, such as causal-tapir-nano")
         with ExitStack() as cleanup:
             folder = cleanup.enter_context(results_folder(out))
-            source = cleanup.enter_context(LiveVideo(self.video))
+            source = cleanup.enter_context(LiveVideo(source_name))
             show = live.preview(self.preview, cleanup)
             run = live.Run(source, tracker, lambda width, height: self._queries(width, height, None), show)  # type: ignore[arg-type]
             begin = time.perf_counter()
@@ -142,7 +168,7 @@ class Track:
             tracks.save(folder / "tracks.npz")
             tracks.save(folder / "tracks.csv")
             summary = {
-                "video": self.video,
+                "video": source_name,
                 "width": run.size[0],
                 "height": run.size[1],
                 "rate": source.rate,

@@ -18,7 +18,9 @@ RETRIES = 20
 """Times that a video is given out again after its worker died."""
 
 
-def share_out(work: Callable[[Item], Result], items: Sequence[Item], *, cpus: float = 1) -> Iterator[tuple[int, Result]]:
+def share_out(
+    work: Callable[[Item], Result], items: Sequence[Item], *, cpus: float = 1, gpus: float = 0
+) -> Iterator[tuple[int, Result]]:
     """`work(item)` for every item in Ray's workers, as (number, result) in the order in which they are done.
 
     Raises BadInput for an item whose work raised it, TapetumError when the workers of one item die again and again,
@@ -33,7 +35,7 @@ def share_out(work: Callable[[Item], Result], items: Sequence[Item], *, cpus: fl
     if ours:
         ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        remote = ray.remote(num_cpus=cpus, max_retries=RETRIES, retry_exceptions=False)(work)
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)

@@ -212,6 +212,7 @@ def bootstrap(
     """
     source, out, run = Path(source), Path(out), run or BootstrapRun()
     footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.frames)
+    config = train_config(run, minutes, workers, threads, device)
     clips = out / "footage"
     main = os.environ.get("RANK", "0") == "0"
     task = FootageTask(run, clips, out)
@@ -228,7 +229,7 @@ def bootstrap(
     else:
         _wait_for(out / "ready.json")
         checked(Footage(clips), source, footage)
-    result = fit(task, train_config(run, minutes, workers, threads, device), out / "run")
+    result = fit(task, config, out / "run")
     if result.state == "stopped":
         return None
     return _finish(task, out) if main else None

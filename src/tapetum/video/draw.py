@@ -107,6 +107,26 @@ class TrackPainter:
         return canvas
 
 
+def draw_paths(
+    frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
+) -> Frame:
+    """The frame with n paths of k places on it, in raster pixels; a NaN interrupts a path. The frame itself is not changed.
+
+    `width` of the lines in pixels is by the size of the frame where None.
+    """
+    height, breadth = frame.shape[:2]
+    canvas = np.array(frame, np.uint8, order="C")
+    start, end = paths[:, :-1].reshape(-1, 2), paths[:, 1:].reshape(-1, 2)
+    drawn = np.isfinite(start).all(1) & np.isfinite(end).all(1)
+    start, end = (np.clip(part[drawn], -_FAR, _FAR).astype(np.float32) for part in (start, end))
+    tints = np.repeat(np.asarray(colours, np.float32), max(paths.shape[1] - 1, 0), axis=0)[drawn]
+    width = width or 0.8 + 0.004 * float(np.hypot(height, breadth))
+    layer = _Trails(height, breadth, 1, 0.5 * width)
+    layer.light(start, end, np.ones(len(start), np.float32), tints)
+    layer.lay_on(canvas)
+    return canvas
+
+
 class _Trails:
     """The fading layer: a colour and a strength for each pixel."""
 

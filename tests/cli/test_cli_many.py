@@ -1,0 +1,182 @@
+"""tapetum track on several videos, here and on Ray, where workers are killed; tapetum bootstrap from the command line."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapetum.tap.tracks import Tracks
+from tapetum.video import write_video
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
+    """Three videos, one of them deep, one that is none, and a text."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "deep").mkdir()
+    for place in ("a.mp4", "b.mp4", "deep/a.mp4"):
+        shutil.copy(clip, folder / place)
+    (folder / "broken.mp4").write_bytes(clip.read_bytes()[:200])
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+def test_a_folder_of_videos_is_tracked_one_by_one(folder: Path, tmp_path: Path, run: Run) -> None:
+    code, out, errors = run("track", folder, "--model", "static", "--grid", 3, "--out", tmp_path / "out", "--json")
+    assert code == 2
+    assert "1 of 4 videos could not be tracked (" in errors
+    assert errors.count("broken.mp4: ") == 1
+    videos = json.loads(out)["videos"]
+    assert [Path(video["video"]).relative_to(folder).as_posix() for video in videos] == [
+        "a.mp4",
+        "b.mp4",
+        "broken.mp4",
+        "deep/a.mp4",
+    ]
+    assert videos == json.loads((tmp_path / "out" / "videos.json").read_text())
+    for name in ("a.mp4", "b.mp4", "deep/a.mp4"):
+        assert Tracks.load(tmp_path / "out" / name / "tracks.npz").xy.shape == (9, 6, 2)
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
+def test_what_is_done_is_not_done_again_unless_options_change(folder: Path, tmp_path: Path, run: Run) -> None:
+    words = ["track", folder / "a.mp4", folder / "b.mp4", "--model", "static", "--out", tmp_path]
+    assert run(*words, "--grid", 2)[0] == 0
+    times = [(tmp_path / name / "tracks.npz").stat().st_mtime_ns for name in ("a.mp4", "b.mp4")]
+    (tmp_path / "b.mp4" / "summary.json").unlink()  # as if it had been killed there
+    code, out, _ = run(*words, "--grid", 2)
+    assert code == 0
+    assert out.startswith("tracked in 2 of 2 videos, 48 places\n")
+    again = [(tmp_path / name / "tracks.npz").stat().st_mtime_ns for name in ("a.mp4", "b.mp4")]
+    assert again[0] == times[0]
+    assert again[1] > times[1]
+    assert run(*words, "--grid", 3)[0] == 0
+    assert Tracks.load(tmp_path / "a.mp4" / "tracks.npz").points == 9
+
+
+def test_names_that_clash_and_no_video_are_refused(folder: Path, tmp_path: Path, run: Run) -> None:
+    code, _, errors = run("track", folder / "a.mp4", folder / "deep" / "a.mp4", "--model", "static", "--out", tmp_path)
+    assert code == 2
+    assert "would both have their results in a.mp4" in errors
+    code, _, errors = run("track", "--model", "static")
+    assert code == 2
+    assert "no video was given" in errors
+    code, _, errors = run("track", folder / "a.mp4", folder / "b.mp4", "--online")
+    assert code == 2
+    assert "--online takes one" in errors
+
+
+def test_rainbow_of_one_video_and_of_saved_tracks(clip: Path, tmp_path: Path, run: Run) -> None:
+    words = ["track", clip, "--model", "static", "--grid", 4, "--out", tmp_path / "out", "--view", "rainbow"]
+    assert run(*words)[0] == 0
+    assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 500
+    shown = tmp_path / "again.mp4"
+    assert run("show", tmp_path / "out" / "tracks.npz", clip, "--view", "rainbow", "--out", shown)[0] == 0
+    assert shown.stat().st_size > 500
+    code, _, errors = run("track", clip, "--online", "--view", "rainbow")
+    assert code == 2
+    assert "needs the whole video" in errors
+
+
+def workers_of(pid: int) -> list[int]:
+    """Ray's workers that are doing something, among the descendants of a process."""
+    import psutil
+
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            title = " ".join(child.cmdline())
+            if title.startswith("ray::") and "work" in title:  # the name of what is shared out; Ray has servants of its own
+                found.append(child.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    videos = tmp_path / "in"
+    videos.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        frames = np.repeat(rng.integers(0, 255, (1, 96, 128, 3), dtype=np.uint8), 40, 0)
+        write_video(videos / f"{number}.mp4", frames, 25)
+    line = [sys.executable, "-m", "tapetum.cli.main", "track", str(videos), "--engine", "ray", "--out", str(tmp_path / "out")]
+    line += ["--model", "tapir-nano", "--grid", "3", "--json"]
+    with (tmp_path / "out.json").open("w") as out, (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(line, stdout=out, stderr=err, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        dice, killed = random.Random(0), 0
+        while process.poll() is None:
+            time.sleep(0.3)
+            busy = workers_of(process.pid)
+            if busy and killed < 4 and dice.random() < 0.4:
+                os.kill(dice.choice(busy), signal.SIGKILL)
+                killed += 1
+    assert process.returncode == 0, (tmp_path / "err").read_text()
+    assert killed >= 2
+    summaries = json.loads((tmp_path / "out.json").read_text())["videos"]
+    assert [Path(summary["video"]).name for summary in summaries] == [f"{n}.mp4" for n in range(8)]
+    assert all("trouble" not in summary for summary in summaries)
+    for number in range(8):
+        assert Tracks.load(tmp_path / "out" / f"{number}.mp4" / "tracks.npz").xy.shape == (9, 40, 2)
+        assert not list((tmp_path / "out" / f"{number}.mp4").glob(".*"))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*(f"{n}.mp4" for n in range(8)), "videos.json"])
+
+
+@pytest.mark.slow
+def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    videos = tmp_path / "in"
+    videos.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        wide = np.repeat(np.repeat(rng.integers(0, 255, (8, 40, 3), dtype=np.uint8), 6, 0), 6, 1)
+        write_video(videos / f"{number}.mp4", np.stack([wide[:, 2 * t : 2 * t + 64] for t in range(30)]), 25)
+    (videos / "text.mp4").write_text("hello")
+    script = (
+        "import sys; from pathlib import Path; from tapetum.tap.footage import FootageConfig, prepare_all, report\n"
+        "from tapetum.tap.many import prepare_on_ray\n"
+        "config = FootageConfig(size=32, shortest=6, longest=10)\n"
+        "for make, out in ((prepare_all, 'one'), (prepare_on_ray, 'ray')):\n"
+        "    footage = make(Path(sys.argv[1]), Path(sys.argv[2]) / out, config)\n"
+        "    clips = [(c.video, c.begin, c.frames, int(footage[k].sum())) for k, c in enumerate(footage.clips)]\n"
+        "    print(clips, report(footage))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(videos), str(tmp_path)], capture_output=True, text=True)
+    one, ray = done.stdout.splitlines()
+    assert one == ray
+    assert "12 clips of 120 frames from 5 videos" in one
+
+
+def test_bootstrap_says_what_is_wrong_in_one_line(tmp_path: Path, run: Run, clip: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "short").mkdir()
+    write_video(tmp_path / "short" / "three.mp4", np.zeros((3, 32, 32, 3), np.uint8), 25)
+    cases = [
+        (["bootstrap", tmp_path / "missing"], "there is no folder"),
+        (["bootstrap", tmp_path / "none"], "has no video in it"),
+        (["bootstrap", tmp_path / "short"], "has no clip to learn from (1 too short)"),
+        (["bootstrap", clip, "--model", "nobody"], "there are no weights named 'nobody'"),
+        (["bootstrap", clip, "--frames", 1], "clips of 1 to 2 frames"),
+        (["bootstrap", clip, "--size", 30], "size must be a multiple of 8"),
+        (["bootstrap", clip, "--steps", 0], "steps is 0"),
+    ]
+    for number, (words, says) in enumerate(cases):
+        code, out, errors = run(*words, "--out", tmp_path / f"out{number}")
+        assert code == 2, (words, errors)
+        assert says in errors.splitlines()[-1], errors
+        assert "Traceback" not in errors
+        assert out == ""
+        assert not (tmp_path / f"out{number}" / "tracker.safetensors").exists()
