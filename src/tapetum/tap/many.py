@@ -4,7 +4,9 @@ Every video is a task of its own. A worker that is killed loses its video, which
 of a video is written whole, under a name that is its own, and last, it is there once however often the work was done.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,30 +33,36 @@ def share_out(
         import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
-    try:
+    with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
-            done, _ = ray.wait(list(waiting), num_returns=1)
-            for task in done:
-                number = waiting.pop(task)
-                try:
-                    yield number, ray.get(task)
-                except ray.exceptions.RayTaskError as error:
-                    if isinstance(error.cause, TapetumError):
-                        raise error.cause from None
-                    raise
-                except ray.exceptions.WorkerCrashedError as error:
-                    raise TapetumError(
-                        f"the workers on {items[number]} were killed {RETRIES + 1} times, most often by the system for want of "
-                        "memory; run the same command again to go on"
-                    ) from error
+            [task], _ = ray.wait(list(waiting), num_returns=1)
+            number = waiting.pop(task)
+            try:
+                yield number, ray.get(task)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, TapetumError):
+                    raise error.cause from None
+                raise
+            except ray.exceptions.WorkerCrashedError as error:
+                raise TapetumError(
+                    f"the workers on {items[number]} were killed {RETRIES + 1} times, most often by the system for want of "
+                    "memory; run the same command again to go on"
+                ) from error
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """The cluster that is there, or one of this machine's own that ends with the block."""
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        yield
     finally:
-        if ours:
-            ray.shutdown()
+        ray.shutdown()
 
 
 def prepare_on_ray(
