@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tapetum.errors import MissingExtra, TapetumError
 from tapetum.tap.footage import Footage, FootageConfig, checked, claim, find_videos, name_of, prepare
