@@ -54,6 +54,8 @@ class Phase:
     """Share of the queries that are on the first frame in which their point is visible."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
+    fine: int | None = None
+    """Height and width in pixels at which tracks are refined once more, as the finished tracker does; None: at `size` alone."""
     journey: float = 0.0
     """Share of showings in which the picture turns, grows and drifts (`tapetum.tap.data.journey`)."""
 
@@ -118,14 +120,17 @@ RECIPES = {
                 journey=0.6,
             ),
             Phase(
-                name="5-long",
+                name="5-fine",
                 size=256,
+                frames=16,
                 steps=400,
                 batch_size=2,
                 micro_batch=1,
-                lr=3e-4,
+                lr=4e-4,
                 clips=1800,
                 points=64,
+                iterations=2,
+                fine=384,
                 journey=0.5,
             ),
         ),
@@ -141,7 +146,10 @@ class SceneTask(PointTask):
         super().__init__(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
         self.run, self.phase, self.start = run, phase, start
         self.config = replace(
-            run.model, initial_resolution=(phase.size, phase.size), iterations=phase.iterations, refine_at_least=None
+            run.model,
+            initial_resolution=(phase.size, phase.size),
+            iterations=phase.iterations,
+            refine_at_least=phase.fine and (phase.fine, phase.fine),
         )
 
     def model(self) -> nn.Module:
