@@ -15,6 +15,7 @@ from PIL import Image
 
 import tapetum
 from tap_cutouts import lucas_kanade
+from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
 from tapetum.video import draw_tracks, open_video, write_video
 
 HEIGHT = 256
@@ -25,26 +26,6 @@ def load(path, frames):
         count = min(frames, len(video))
         width = round(video.width * HEIGHT / video.height / 2) * 2
         return np.stack([np.asarray(Image.fromarray(video[i]).resize((width, HEIGHT))) for i in range(count)]), video.rate
-
-
-def grid(video, n):
-    h, w = video.shape[1:3]
-    y, x = (np.mgrid[:n, :n] + 0.5) / n
-    return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)
-
-
-def cycle(track, video, queries):
-    """Error of each point whose track is visible at the end (NaN for the others), and the forward tracks."""
-    xy, visible = track(video, queries)
-    last = len(video) - 1
-    h, w = video.shape[1:3]
-    ends = xy[:, last]
-    kept = np.flatnonzero(visible[:, last] & (ends >= 0).all(1) & (ends < [w, h]).all(1))
-    error = np.full(len(queries), np.nan)
-    if len(kept):
-        back, _ = track(video, np.concatenate([np.full((len(kept), 1), last), ends[kept]], 1).astype(np.float32))
-        error[kept] = np.linalg.norm(back[:, 0] - queries[kept, 1:], axis=1)
-    return error, xy, visible
 
 
 def main():
@@ -65,22 +46,22 @@ def main():
     total = {}
     for path in args.videos:
         video, rate = load(path, args.frames)
-        queries = grid(video, args.grid)
+        queries = grid(video.shape[1:], args.grid)
         for name, track in ((args.model, ours), ("lucas-kanade", lucas_kanade)):
-            error, xy, visible = cycle(track, video, queries)
-            total.setdefault(name, []).append(error)
-            row(path.stem, name, error)
+            errors = cycle_errors(track, video, queries)
+            total.setdefault(name, []).append(errors.error)
+            row(path.stem, name, errors)
             if args.overlays:
                 args.overlays.mkdir(parents=True, exist_ok=True)
+                xy, visible = track(video, queries)
                 write_video(args.overlays / f"{path.stem}-{name}.mp4", draw_tracks(video, xy, visible), rate)
     for name, errors in total.items():
-        row("all", name, np.concatenate(errors))
+        row("all", name, CycleErrors(np.concatenate(errors)))
 
 
-def row(video, name, error):
-    judged = error[np.isfinite(error)]
-    median, mean = (np.median(judged), judged.mean()) if len(judged) else (np.nan, np.nan)
-    print(f"{video:<16}{name:<14}{median:>10.2f}{mean:>9.2f}{len(judged) / len(error):>8.2f}{np.mean(error < 4):>11.2f}")
+def row(video, name, errors):
+    s = errors.summary()
+    print(f"{video:<16}{name:<14}{s['median_px']:>10.2f}{s['mean_px']:>9.2f}{s['judged']:>8.2f}{s['back_within_4px']:>11.2f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,114 @@
+"""Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
+
+    python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
+        --out runs [--model tapir-nano] [--steps 600] [--seeds 1 2 3] [--without cycle proximity ...]
+
+Runs `tapetum bootstrap` on the videos for each seed, whole and with each ingredient of --without left out, and scores what a
+user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
+on the clips of --held, which must not be among the videos. Each run goes on where it was stopped; what is finished is only
+scored. Prints a row for every run, and mean and deviation over the seeds; results.json in --out keeps all.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import tapetum
+from tap_real import load
+from tapetum.bench.tapvid import evaluate
+from tapetum.tap.bootstrap import Bootstrap
+from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
+from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
+
+WITHOUT = {
+    "shrink": {"shrink": False},
+    "spoil": {"spoil": False},
+    "requery": {"requery": False},
+    "cycle": {"cycle": False},
+    "proximity": {"proximity": False},
+    "rebalance": {"rebalance": 0.0},
+    "synthetic": {"synthetic": False},
+    "apart": {"apart": False},
+    "average": {"teacher": "start"},
+    "footage": {},
+}
+"""What `--without` leaves out, as changes of `Bootstrap`; footage: only the synthetic clips are learned, as a control."""
+
+
+def score(model, cutouts, held):
+    tracker = tapetum.load(model)
+
+    def track(video, queries):
+        tracks = tracker.track(video, queries)
+        return tracks.xy, tracks.visible
+
+    result = evaluate(tracker, cutouts, "first")
+    errors = []
+    for path in held:
+        video, _ = load(path, 48)
+        errors.append(cycle_errors(track, video, grid(video.shape[1:], 12)).error)
+    cycle = CycleErrors(np.concatenate(errors)).summary()
+    names = ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")
+    return {**{name: float(result[name]) for name in names}, **{f"cycle_{k}": v for k, v in cycle.items()}}
+
+
+def row(name, s):
+    print(
+        f"{name:<28}{s['average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}{s['occlusion_accuracy']:>8.3f}"
+        f"{s['cycle_median_px']:>9.2f}{s['cycle_mean_px']:>8.2f}{s['cycle_judged']:>8.2f}{s['cycle_back_within_4px']:>9.2f}",
+        flush=True,
+    )
+
+
+def run(args):
+    file = args.out / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+
+    def scored(name, model):
+        if name not in results:
+            results[name] = score(model, args.cutouts, args.held)
+            args.out.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(results, indent=1))
+        row(name, results[name])
+
+    print(f"{'run':<28}{'AJ':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'<4 px':>9}")
+    scored("start", args.model)
+    for seed in args.seeds:
+        for left_out in (None, *args.without):
+            name = f"seed {seed}" + (f" without {left_out}" if left_out else "")
+            out = args.out / name.replace(" ", "-")
+            if name not in results:
+                settings = Bootstrap(**WITHOUT[left_out or "footage"])
+                if left_out == "footage":
+                    settings = replace(settings, apart=False, weight=0.0)
+                recipe = BootstrapRun(
+                    model=args.model, settings=settings, steps=args.steps, lr=args.lr, textures=args.textures, seed=seed
+                )
+                if bootstrap(args.videos, out, recipe, workers=args.workers, threads=args.threads) is None:
+                    return
+            scored(name, out)
+    for left_out in (None, *args.without):
+        tail = f" without {left_out}" if left_out else ""
+        rows = [results[f"seed {seed}{tail}"] for seed in args.seeds]
+        row("mean" + tail, {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
+        row("deviation" + tail, {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path)
+    parser.add_argument("--held", nargs="+", type=Path, required=True)
+    parser.add_argument("--cutouts", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="tapir-nano")
+    parser.add_argument("--textures", default=None)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--without", nargs="*", default=[], choices=list(WITHOUT))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    run(parser.parse_args())
