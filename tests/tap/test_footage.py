@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from tapetum.errors import BadInput
-from tapetum.tap.footage import Footage, FootageConfig, find_videos, prepare_all, report, shots, write_report
+from tapetum.tap.footage import Footage, find_videos, prepare_all, report, write_report
+from tapetum.tap.shots import FootageConfig, shots
 from tapetum.video import open_video, write_video
 
 Drift = Callable[..., np.ndarray]
@@ -139,6 +140,10 @@ def test_preparation_goes_on_and_refuses_other_settings(tmp_path: Path, drift: D
     again = clips_of(tmp_path / "in", tmp_path / "out")
     assert again.clips == first.clips
     assert {file for file in records if file.stat().st_mtime_ns != stamps[file]} == {gone}
+    (tmp_path / "in" / "1.mp4").unlink()
+    assert {clip.video for clip in clips_of(tmp_path / "in", tmp_path / "out").clips} == {"0.mp4", "2.mp4"}
+    write_video(tmp_path / "in" / "1.mp4", drift(7, 9), 25)  # another video of the same name
+    assert [clip.frames for clip in clips_of(tmp_path / "in", tmp_path / "out").clips] == [8, 9, 8]
     with pytest.raises(BadInput, match=r"keeps clips made with size 32 \(now 64\)"):
         clips_of(tmp_path / "in", tmp_path / "out", FootageConfig(size=64, shortest=5, longest=10, shard=2))
     shard = tmp_path / "out" / "shards" / first.clips[0].shard

@@ -2,13 +2,14 @@
 
     FOLDER/**/*.mp4 ...                OUT/videos/<key>.json     what became of a video: its clips, what was left out, why
                        -- prepare -->  OUT/shards/<key>-000.npz  its clips, uint8 (t, size, size, 3)
+                                       OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
 Each video is prepared on its own and its json is written last and whole, so preparation may be killed at any moment, goes on
 where it was, and may be shared out (`tapetum.tap.many`). Frames are squashed to squares, as TAPIR sees all its videos.
 
-A clip is a stretch of one shot. Left out, and counted, are shots too short for a clip, clips in which nothing moves, and dark
-or blank ones. What decides is measured on small copies of the frames, of 64x36 pixels, in levels of 0 to 255.
+A clip is a stretch of one shot (`tapetum.tap.shots`). Left out, and counted, are shots too short for a clip, clips in which
+nothing moves, and dark or blank ones.
 
 Source: BootsTAP (arXiv 2402.00847) wants 24 frames of one shot in which something moves; its authors tell no thresholds, so all
 of these are ours.
@@ -17,17 +18,17 @@ of these are ours.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import UInt8
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.tap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
 
 ENDINGS = {
@@ -35,40 +36,6 @@ ENDINGS = {
     *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
 }
 """Endings of files that are taken to be videos."""
-SMALL = (64, 36)
-"""Width and height of the copies on which shots and clips are judged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FootageConfig:
-    """How videos become clips."""
-
-    size: int = 256
-    """Height and width of the clips in pixels."""
-    shortest: int = 24
-    """Frames; what is left of a shot below that is no clip."""
-    longest: int = 48
-    """Frames; longer shots become several clips."""
-    fastest: float = 30.0
-    """Frames a second; of quicker videos only every second, third, ... frame is taken."""
-    cut_least: float = 12.0
-    """Mean change from one frame to the next that a cut has at least."""
-    cut_ratio: float = 3.0
-    """... and by how much it is above the mean change in the two frames before and after it."""
-    still: float = 1.5
-    """A clip in which no frame differs more from its first one, in the mean, is one in which nothing moves."""
-    dark: float = 12.0
-    """A clip whose mean brightness is below is black."""
-    blank: float = 4.0
-    """A clip whose frames deviate less from their mean brightness is blank."""
-    shard: int = 8
-    """Clips in a file."""
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.shortest <= self.longest:
-            raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
-        if self.size < 16 or self.size % 8 or self.shard < 1 or not self.fastest > 0:
-            raise BadInput("size must be a multiple of 8 from 16 on, shard 1 or more, fastest above 0")
 
 
 @dataclass(frozen=True)
@@ -130,7 +97,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     file = out / "videos" / f"{key}.json"
     if file.exists():
         return json.loads(file.read_text())
-    record: dict[str, Any] = {"video": name, "frames": 0, "shots": 0, "clips": [], "left_out": {}, "trouble": None}
+    record: dict[str, Any] = {"key": key, "video": name, "frames": 0, "shots": 0, "clips": [], "left_out": {}, "trouble": None}
     left_out: Counter[str] = Counter()
     shard: list[tuple[UInt8[np.ndarray, "t s s 3"], int]] = []
     step = 1
@@ -146,8 +113,12 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
             shard.clear()
 
     try:
-        with open_video(str(video)) as reader:
-            step = max(1, round(reader.rate / config.fastest))
+        reader = open_video(str(video))
+        step = max(1, round(reader.rate / config.fastest))
+    except BadInput as error:
+        record["trouble"] = str(error)
+    else:
+        with reader:
             for shot in shots(_thinned(reader, step, record), config):
                 record["shots"] += shot.whole
                 for begin, frames, small in cut(shot, config):
@@ -159,8 +130,6 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
                         flush()
             if reader.report.damaged and not record["trouble"]:
                 record["trouble"] = f"{reader.report.damaged} of {reader.report.promised} frames are damaged or missing"
-    except BadInput as error:
-        record["trouble"] = str(error)
     flush()
     record["left_out"] = dict(left_out)
     with whole_file(file) as temporary:
@@ -179,97 +148,13 @@ def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[n
         record["trouble"] = str(error)
 
 
-@dataclass
-class Shot:
-    """A run of frames with no cut, or the first of a long one."""
-
-    begin: int
-    whole: bool
-    """It goes to a cut or to the end: not so for the first frames of a long run."""
-    frames: list[UInt8[np.ndarray, "s s 3"]]
-    small: list[Float[np.ndarray, "36 64 3"]]
-
-
-def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[Shot]:
-    """Frames, resized, in shots. From a long one `config.longest` frames are taken off while there is enough left for a clip.
-
-    So memory has a bound. A cut is where the change from a frame to the next is both large and far above that of its neighbours
-    (two on each side), so two frames are looked ahead.
-    """
-    held: list[tuple[np.ndarray, np.ndarray]] = []
-    changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `held`
-    begin = 0
-    for frame in frames:
-        picture = Image.fromarray(frame)
-        square = np.asarray(picture.resize((config.size, config.size), Image.Resampling.BILINEAR))
-        small = np.asarray(picture.resize(SMALL, Image.Resampling.BOX), dtype=np.float32)
-        changes.append(float(np.abs(small - held[-1][1]).mean()) if held else 0.0)
-        held.append((square, small))
-        at = len(held) - 3
-        if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, held[:at])
-            begin, held, changes = begin + at, held[at:], [0.0, *changes[at + 1 :]]
-        elif len(held) == config.longest + config.shortest + 2:
-            yield _shot(begin, False, held[: config.longest])
-            begin, held, changes = begin + config.longest, held[config.longest :], changes[config.longest :]
-    for at in (len(held) - 2, len(held) - 1):
-        if at > 0 and _is_cut(changes, at, config):
-            yield _shot(begin, True, held[:at])
-            begin, held = begin + at, held[at:]
-            break
-    if held:
-        yield _shot(begin, True, held)
-
-
-def _is_cut(changes: Sequence[float], at: int, config: FootageConfig) -> bool:
-    around = [changes[i] for i in (at - 2, at - 1, at + 1, at + 2) if 0 < i < len(changes)]
-    usual = float(np.mean(around)) if around else 0.0
-    return changes[at] >= config.cut_least and changes[at] >= config.cut_ratio * usual
-
-
-def _shot(begin: int, whole: bool, held: list[tuple[np.ndarray, np.ndarray]]) -> Shot:
-    return Shot(begin, whole, [square for square, _ in held], [small for _, small in held])
-
-
-def cut(
-    shot: Shot, config: FootageConfig
-) -> Iterator[tuple[int, UInt8[np.ndarray, "t s s 3"], Float[np.ndarray, "t 36 64 3"]]]:
-    """Clips of a shot: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small copies)."""
-    count = len(shot.frames)
-    pieces = -(-count // config.longest)
-    if count / pieces < config.shortest:
-        pieces = max(1, count // config.shortest)
-    for number in range(pieces):
-        begin, end = count * number // pieces, count * (number + 1) // pieces
-        end = min(end, begin + config.longest)
-        yield begin, np.stack(shot.frames[begin:end]), np.stack(shot.small[begin:end])
-
-
-def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Why a clip is not worth learning from: short, dark, blank or still; None if it is.
-
-    >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
-    'dark'
-    """
-    if frames < config.shortest:
-        return "short"
-    if small.mean() < config.dark:
-        return "dark"
-    if small.std(axis=(1, 2)).mean() < config.blank:
-        return "blank"
-    if np.abs(small - small[0]).mean(axis=(1, 2, 3)).max() < config.still:
-        return "still"
-    return None
-
-
 class Footage:
-    """The clips of a prepared folder, by number, in the order of their videos' names."""
+    """The clips of a prepared folder, by number, in the order of their videos."""
 
     def __init__(self, out: Path):
         self.out = out
-        self.records = sorted(
-            (json.loads(file.read_text()) for file in (out / "videos").glob("*.json")), key=lambda record: record["video"]
-        )
+        keys = json.loads((out / "list.json").read_text())
+        self.records = [json.loads((out / "videos" / f"{key}.json").read_text()) for key in keys]
         self.clips = [ClipOf(**clip) for record in self.records for clip in record["clips"]]
 
     def __len__(self) -> int:
@@ -292,12 +177,13 @@ def prepare_all(
     """Clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
     claim(out, config)
     videos = find_videos(source)
+    keys = []
     for number, video in enumerate(videos):
         name = name_of(video, source)
         if progress:
             progress(number, len(videos), name)
-        prepare(video, name, out, config)
-    return checked(Footage(out), source, config)
+        keys.append(prepare(video, name, out, config)["key"])
+    return collected(keys, source, out, config)
 
 
 def name_of(video: Path, source: Path) -> str:
@@ -305,8 +191,14 @@ def name_of(video: Path, source: Path) -> str:
     return video.name if video == source else video.relative_to(source).as_posix()
 
 
-def checked(footage: Footage, source: Path, config: FootageConfig) -> Footage:
-    """The footage, if it has any clip. Raises BadInput, with what was wrong, if not."""
+def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> Footage:
+    """The clips of the prepared videos with these keys, which `out` stands for from now on.
+
+    Raises BadInput, with what was wrong, if there is not a single clip.
+    """
+    with whole_file(out / "list.json") as temporary:
+        temporary.write_text(json.dumps(keys))
+    footage = Footage(out)
     if len(footage):
         return footage
     first = next((f"; {r['video']}: {r['trouble']}" for r in footage.records if r["trouble"]), "")

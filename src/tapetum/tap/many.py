@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tapetum.errors import MissingExtra, TapetumError
-from tapetum.tap.footage import Footage, FootageConfig, checked, claim, find_videos, name_of, prepare
+from tapetum.tap.footage import Footage, FootageConfig, claim, collected, find_videos, name_of, prepare
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,10 +74,11 @@ def prepare_on_ray(
     videos = find_videos(source)
 
     def work(video: Path) -> str:
-        prepare(video, name_of(video, source), out, config)
-        return name_of(video, source)
+        return prepare(video, name_of(video, source), out, config)["key"]
 
-    for done, (_, name) in enumerate(share_out(work, videos)):
+    keys = [""] * len(videos)
+    for done, (number, key) in enumerate(share_out(work, videos)):
+        keys[number] = key
         if progress:
-            progress(done + 1, len(videos), name)
-    return checked(Footage(out), source, config)
+            progress(done + 1, len(videos), name_of(videos[number], source))
+    return collected(keys, source, out, config)

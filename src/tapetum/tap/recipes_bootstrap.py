@@ -30,7 +30,7 @@ from tapetum.tap import tracker, weights
 from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSamples
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.data import FEW_CLIPS, SceneClips, TapSamples, Tracked
-from tapetum.tap.footage import Footage, FootageConfig, checked, prepare_all
+from tapetum.tap.footage import Footage, FootageConfig, prepare_all
 from tapetum.tap.model import Tapir
 from tapetum.tap.recipes import MATCHING_WEIGHT, accumulation
 from tapetum.tap.selfcheck import check_clips, cycle_errors, grid, split
@@ -228,7 +228,6 @@ def bootstrap(
         _write_json(out / "ready.json", {"clips": len(found)})
     else:
         _wait_for(out / "ready.json")
-        checked(Footage(clips), source, footage)
     result = fit(task, config, out / "run")
     if result.state == "stopped":
         return None
