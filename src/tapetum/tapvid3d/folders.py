@@ -31,9 +31,8 @@ class Place:
 
     def within(self, folder: Path) -> Path:
         """The file of the same name in another folder of either layout; the official one where neither is there."""
-        official = folder / self.source / self.path.name
-        flat = folder / self.path.name
-        return flat if flat.is_file() and not official.is_file() else official
+        official, flat = folder / self.source / self.path.name, folder / self.path.name
+        return flat if self.source == OTHER or (flat.is_file() and not official.is_file()) else official
 
 
 def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[Place]:
