@@ -36,10 +36,7 @@ class Check:
         else:
             print(_table(report))
         if report["findings"]:
-            files = len({finding["file"] for finding in report["findings"]})
-            raise BadInput(
-                f"{len(report['findings'])} findings in {files} of {report['files']} files; mend or fetch these again"
-            )
+            raise BadInput(f"findings: {len(report['findings'])}, in {report['files']} files; mend these, or fetch them again")
 
 
 @dataclass(frozen=True, kw_only=True)

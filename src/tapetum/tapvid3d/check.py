@@ -113,7 +113,7 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         rigid = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) < 1e-3
         rigid &= (np.linalg.det(turn) > 0) & (np.abs(clip.extrinsics_w2c[:, 3] - [0, 0, 0, 1]).max(axis=1) < 1e-6)
         if not rigid.all():
-            yield "poses", f"{_some(~rigid, 'poses')} in extrinsics_w2c not rigid: a turn and a shift, last row 0 0 0 1"
+            yield "poses", f"{_some(~rigid, 'poses of extrinsics_w2c')} not rigid: a turn and a shift, the last row 0 0 0 1"
 
 
 def _images(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
