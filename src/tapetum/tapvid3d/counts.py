@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from numpy.typing import NDArray
 
-BLOCK = 1 << 15
+BLOCK = 1 << 14
 """How many points are compared, and about how many pairs scored, at a time."""
 
 CELLS = 2 * 2 * 6
@@ -59,12 +59,12 @@ def count_neighbourhoods(
     n, t = visible.shape
     row, unit, scales = (np.broadcast_to(array, (n, t)) for array in (np.arange(n)[:, None], unit, scale))
     kind = _kind(visible, pred_visible)
-    known = np.isfinite(gt).all(-1, keepdims=True)
+    known = np.isfinite(gt.sum(-1))
     own = row * CELLS + kind + _levels(_planes(gt), _planes(pred), scale, unit, squares)
-    counts = _histogram(own[known[..., 0]], n)
+    counts = _histogram(own[known], n)
 
-    gt = np.where(known, gt, np.nan)
-    axis = int(np.where(known, gt, 0).var(0).mean(0).argmax()) if gt.size else 0
+    gt = np.where(known[..., None], gt, np.nan)
+    axis = int(np.where(known[..., None], gt, 0).var(0).mean(0).argmax()) if gt.size else 0
     columns = (*_planes(gt), *_planes(pred), unit, kind, scales, row)
     frames = max(1, BLOCK // max(n, 1))
     for first in range(0, t, frames):
@@ -74,9 +74,9 @@ def count_neighbourhoods(
         )
         for pair in _near_pairs((x, y, z), axis, place.shape[1], radius):
             for anchor, other in (pair, pair[::-1]):
-                there = (x[other], y[other], z[other]), (px[other], py[other], pz[other])
-                level = _levels(*there, s[anchor], u[other], squares)
-                counts += _histogram(r[anchor] * CELLS + (k[other] + level), n)
+                there = [column.take(other) for column in (x, y, z, px, py, pz, u)]
+                level = _levels(there[:3], there[3:6], s.take(anchor), there[6], squares)
+                counts += _histogram(r.take(anchor) * CELLS + (k.take(other) + level), n)
     return counts
 
 
@@ -85,9 +85,10 @@ def _near_pairs(points: Planes, axis: int, frames: int, radius: float) -> Iterat
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     held = 0
     for step in range(frames, points[0].size, frames):
-        if not (points[axis][step:] - points[axis][:-step] < radius).any():
+        apart = [x[step:] - x[:-step] for x in points]
+        if not (apart[axis] < radius).any():
             break
-        found = np.flatnonzero(_squared_length([x[step:] - x[:-step] for x in points]) < radius * radius)
+        found = np.flatnonzero(_squared_length(apart) < radius * radius)
         if found.size:
             pairs.append((found, found + step))
             held += found.size

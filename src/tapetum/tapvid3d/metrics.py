@@ -125,11 +125,12 @@ def tapvid3d_metrics(
     if not (public or np.isfinite(gt).all() or np.isfinite(gt[visible]).all()):
         raise BadInput("gt_tracks is not finite at a point that gt_occluded calls visible; such points must be occluded")
     focal = _focal_lengths(_numbers("intrinsics_params", intrinsics_params, public), len(visible))
-    if scaling == "local_neighborhood" and not 0 < local_neighborhood_thresh < np.inf:
+    if scaling == "local_neighborhood" and not 0 < (local_neighborhood_thresh or 0) < np.inf:
         raise BadInput(f"local_neighborhood_thresh is {local_neighborhood_thresh}; give a radius in metres above 0")
     queries = _query_frames(query_points, scaling, visible.shape) if scaling in QUERY_SCALINGS else [None] * len(visible)
     if public:
-        _refuse(scaling, len(visible), len(axes) == 3, np.shape(query_points), get_trackwise_metrics)  # pyright: ignore
+        query_axes = 0 if query_points is None else np.ndim(query_points)
+        _refuse(scaling, len(visible), len(axes) == 3, query_axes, get_trackwise_metrics)
 
     counts = []
     with np.errstate(all="ignore"):
