@@ -109,6 +109,7 @@ def test_options_that_do_not_fit(run: Run, data: tuple[Path, Path], tmp_path: Pa
         (["--pred", pred, "--split", "minival"], "clips of the split minival are missing"),
         (["--pred", pred, "--out", tmp_path / "none" / "a.json"], "cannot write"),
         (["--model", "static", "--depth", "true"], "there is no file"),
+        (["--model", "static", "--depth", "zoedepth"], "static cannot make depth by 'zoedepth'"),
     ):
         code, out, err = run(*COMMAND, "--gt", gt, *arguments)
         assert (code, out) == (2, ""), arguments

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -75,6 +76,8 @@ class Tracker3D(Protocol):
 def load_tracker3d(name: str, depth: str | None = None) -> Tracker3D:
     """A 3D tracker by name: static, or a 2D tracker lifted by `depth`; raises `BadInput` as `tapetum.tapvid3d.lift` does."""
     if name == "static":
+        if depth is not None:
+            raise BadInput(f"static cannot make depth by {depth!r}; give --depth true (maps beside the clips), or leave it out")
         return Static()
     from tapetum.tapvid3d import lift  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -209,25 +212,29 @@ def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
     """Score one clip. Raises `BadInput` for damaged truth; a bad prediction only fails its clip."""
     clip = read_clip(job.path)
     camera_256(clip)
-    row: dict[str, Any] = {"source": job.source, "name": clip.name, "frames": clip.frames, "tracks": clip.points}
-    video = depth = None
     if tracker is not None:
         video = clip.video()
         depth = read_depth(depth_path(job.path), video.shape[:3]) if job.true_depth else None
+        predict = partial(_track, tracker, clip, video, depth)
+    else:
+        predict = partial(read_prediction, job.pred or "")
     failure, not_finite, start = None, 0, time.perf_counter()
     try:
-        predicted = _track(tracker, clip, video, depth) if tracker is not None else read_prediction(job.pred or "")
+        predicted = predict()
         check_shape(clip, predicted)
     except BadInput as error:
         failure, scores = str(error), {scaling: dict.fromkeys(METRICS, 0.0) for scaling in job.scalings}
     else:
         not_finite = int(np.count_nonzero(~np.isfinite(predicted.tracks_XYZ).all(axis=-1)))
         scores = score_clip(clip, predicted, job.scalings)
-    return {**row, "failure": failure, "not_finite": not_finite, "seconds": time.perf_counter() - start, "scores": scores}
+    row = {"source": job.source, "name": clip.name, "frames": clip.frames, "tracks": clip.points, "failure": failure}
+    return {**row, "not_finite": not_finite, "seconds": time.perf_counter() - start, "scores": scores}
 
 
-def _track(tracker: Tracker3D, clip: Clip3D, video: Any, depth: Any) -> Prediction:
-    points = tracker.track(video, clip.queries_xyt, clip.fx_fy_cx_cy, depth)
+def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarray | None) -> Prediction:
+    # A query on the edge of the picture may be rounded to the outside of it, where no tracker can look.
+    queries = clip.queries_xyt.clip(0, [video.shape[2], video.shape[1], clip.frames - 1])
+    points = tracker.track(video, queries, clip.fx_fy_cx_cy, depth)
     return Prediction(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
 
 
@@ -280,5 +287,5 @@ def _check_there(paths: list[Path], split: Split | None) -> None:
 def _stamp(path: Path | None) -> list[int] | None:
     try:
         return None if path is None else [path.stat().st_size, path.stat().st_mtime_ns]
-    except FileNotFoundError:
+    except OSError:
         return None
