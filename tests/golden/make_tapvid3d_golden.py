@@ -51,7 +51,7 @@ def question(seed: int, tracks: int = 6, frames: int = 12) -> dict[str, Any]:
     queries = np.stack([(~occluded).argmax(1), np.zeros(n), np.zeros(n)], -1) + rng.choice([0, 0.25], (n, 1))
     queries[:, 0] = queries[:, 0].clip(0, t - 1)
     if seed % 12 == 6:
-        predicted[rng.random((n, t)) < 0.2] = np.nan
+        predicted[rng.random((n, t)) < 0.2] = rng.choice([np.nan, np.inf])
         truth[occluded] = np.nan
     if seed % 12 == 7:
         occluded[:] = True

@@ -74,7 +74,7 @@ def test_the_golden_cases_cover_the_edges(golden: dict[str, np.ndarray]) -> None
 
 
 def five_tracks() -> dict[str, Any]:
-    """The deterministic clip for which `shared/papers/tapvid3d.md`, section 16, gives the public numbers."""
+    """A clip of sines for which the project's notes on the paper give the public function's numbers."""
     n, t = np.arange(5.0)[:, None], np.arange(8.0)
     truth = np.stack(
         [0.3 * n - 0.6 + 0.05 * np.sin(0.7 * t + n), 0.2 * np.cos(0.3 * t + 2 * n), 2 + 0.25 * n + 0.1 * np.sin(0.5 * t)], -1
@@ -216,7 +216,7 @@ def test_reproduce_2d_is_distance_in_pixels() -> None:
 
 
 def by_definition(q: dict[str, Any], radius: float) -> dict[str, np.ndarray]:
-    """local_neighborhood, anchor by anchor, as in section 8.1 of the notes; numbers of the whole clip."""
+    """local_neighborhood anchor by anchor; numbers of the whole clip."""
     truth, predicted, v, pv = q["gt_tracks"], q["pred_tracks"], ~q["gt_occluded"], ~q["pred_occluded"]
     focal = np.sqrt(q["intrinsics_params"][0] * q["intrinsics_params"][1])
     names = "all", "agree", "v", "pv", *(f"{kind}{d}" for kind in ("hit", "near") for d in THRESHOLDS)
@@ -264,6 +264,25 @@ def test_neighbourhoods_are_those_of_the_definition(n: int, t: int, size: float)
     with np.errstate(invalid="ignore"):
         wanted = by_definition(q, 0.05)
     assert {name: scores[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_neighbour_at_exactly_the_radius_is_none() -> None:
+    truth = np.zeros((2, 1, 3))
+    truth[:, 0] = [0, 0, 2], [0.375, 0.5, 2]
+    predicted = truth / np.array([2, 4])[:, None, None]
+    seen, queries = np.zeros((2, 1), bool), np.zeros((2, 3))
+    for radius, within in ((0.625, 1), (np.nextafter(0.625, 1), 0.5)):
+        more = {"query_points": queries, "local_neighborhood_thresh": radius}
+        scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="local_neighborhood", **more)
+        assert scores["average_pts_within_thresh"] == within
+
+
+def test_a_track_that_is_never_visible_weighs_nothing() -> None:
+    q = crowd(5, 6, 0.1) | {"scaling": "local_neighborhood"}
+    lone = {name: value[:1] for name, value in q.items() if np.ndim(value) > 1}
+    lone["gt_tracks"], lone["gt_occluded"] = lone["gt_tracks"] + 3, np.ones((1, 6), bool)
+    joined = {name: np.concatenate([q[name], value]) for name, value in lone.items()}
+    assert tapvid3d_metrics(**q | joined) == tapvid3d_metrics(**q)
 
 
 def test_memory_does_not_grow_with_the_neighbourhoods() -> None:
@@ -472,6 +491,19 @@ def test_flags_may_be_numbers_and_points_float32() -> None:
     for name in ("gt_tracks", "pred_tracks"):
         arguments[name] = arguments[name].astype(np.float32)
     assert tapvid3d_metrics(**arguments) == pytest.approx(wanted)
+
+
+def test_float64_within_and_float32_for_compat() -> None:
+    # Errors (x, y) of float32 whose squared length is below one pixel's, 2**-12, but not when added up in float32.
+    x = np.linspace(2**-9, 2**-6.5, 1000, dtype=np.float32)
+    y = np.sqrt(np.float32(2**-12) - x * x)
+    found = (x.astype(float) ** 2 + y.astype(float) ** 2 < 2**-12) & (x * x + y * y >= np.float32(2**-12))
+    truth = np.tile(np.float32([0, 0, 2]), (1, int(found.sum()), 1))
+    predicted = truth + np.stack([x[found], y[found], 0 * x[found]], -1)
+    seen = np.zeros(truth.shape[:2], bool)
+    assert found.sum() > 10
+    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="none")["pts_within_1"] == 1
+    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="none", compat="tapnet")["pts_within_1"] == 0
 
 
 def test_no_torch() -> None:

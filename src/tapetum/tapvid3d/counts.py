@@ -63,7 +63,6 @@ def count_neighbourhoods(
     own = row * CELLS + kind + _levels(_planes(gt), _planes(pred), scale, unit, squares)
     counts = _histogram(own[known], n)
 
-    gt = np.where(known[..., None], gt, np.nan)
     axis = int(np.where(known[..., None], gt, 0).var(0).mean(0).argmax()) if gt.size else 0
     columns = (*_planes(gt), *_planes(pred), unit, kind, scales, row)
     frames = max(1, BLOCK // max(n, 1))
