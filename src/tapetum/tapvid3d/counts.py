@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 from numpy.typing import NDArray
 
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 """How many points are compared, and about how many pairs scored, at a time."""
 
 CELLS = 2 * 2 * 6
@@ -57,14 +57,14 @@ def count_neighbourhoods(
 ) -> Integer[np.ndarray, "n 2 2 6"]:
     """Counts of the points in each track's neighbourhood, its own among them. A true position with NaN is near nothing."""
     n, t = visible.shape
-    row, unit, scales = (np.broadcast_to(array, (n, t)) for array in (np.arange(n)[:, None], unit, scale))
+    row, unit, scales = (np.broadcast_to(array, (n, t)) for array in (CELLS * np.arange(n)[:, None], unit, scale))
     kind = _kind(visible, pred_visible)
     known = np.isfinite(gt.sum(-1))
-    own = row * CELLS + kind + _levels(_planes(gt), _planes(pred), scale, unit, squares)
+    own = row + kind + _levels(_planes(gt), _planes(pred), scale, unit, squares)
     counts = _histogram(own[known], n)
 
     axis = int(np.where(known[..., None], gt, 0).var(0).mean(0).argmax()) if gt.size else 0
-    columns = (*_planes(gt), *_planes(pred), unit, kind, scales, row)
+    columns = [np.ascontiguousarray(column) for column in (*_planes(gt), *_planes(pred), unit, kind, scales, row)]
     frames = max(1, BLOCK // max(n, 1))
     for first in range(0, t, frames):
         place = gt[:, first : first + frames, axis].argsort(axis=0)
@@ -75,7 +75,7 @@ def count_neighbourhoods(
             for anchor, other in (pair, pair[::-1]):
                 there = [column.take(other) for column in (x, y, z, px, py, pz, u)]
                 level = _levels(there[:3], there[3:6], s.take(anchor), there[6], squares)
-                counts += _histogram(r.take(anchor) * CELLS + (k.take(other) + level), n)
+                counts += _histogram(r.take(anchor) + (k.take(other) + level), n)
     return counts
 
 

@@ -1,16 +1,16 @@
-"""The metrics of TAPVid-3D (arXiv 2407.05921, section 4): 3D-AJ, APD and OA of one clip or a batch of clips.
+"""The metrics of TAPVid-3D (arXiv 2407.05921): 3D-AJ, APD and OA of one clip or a batch of clips.
 
 Every frame of every track counts, the query's own and those before it too. With P the prediction after rescaling, G the
-truth, both in metres in the camera of their frame, Z the depth of G and f the focal length of the resized camera:
+truth, both in metres in the camera of their frame, Z the depth of G and f = sqrt(fx fy):
 
     within_d                  |P - G| < d Z / f, for d = 1, 2, 4, 8, 16; or < 0.01, 0.04, 0.16, 0.64, 2.56 m (fixed)
-    occlusion_accuracy        share of all points where the predicted visibility is the true one
+    occlusion_accuracy        share of all points where the predicted visibility is the true one: OA
     pts_within_d              share of the visible points that are within d, whatever the predicted visibility
     jaccard_d                 hits / (visible + false alarms): a hit is visible, predicted visible and within d; a false
                               alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d: APD and 3D-AJ
 
-and the prediction is multiplied, before anything is measured, by
+Before anything is measured the prediction is multiplied by
 
     median, mean              median or mean |G| over median or mean |P|, over all points visible in both
     median_on_queries         the same at the queries' frames only
@@ -19,22 +19,22 @@ and the prediction is multiplied, before anything is measured, by
     reproduce_2d              Z of G over Z of P at every point: only the error across the line of sight is left
     none                      1
 
-A neighbourhood weighs as much as its track has visible frames: w = visible points of the track / max(1, visible points
-of the neighbourhood), the same for each point of it.
+In a neighbourhood every point weighs w = visible points of its track / max(1, visible points of the neighbourhood), so
+that together they weigh as much as the track.
 
 Unusual: a distance of exactly the threshold is too far; a visible point that is predicted visible in the wrong place
-counts twice against the Jaccard; a query's frame that is a fraction is rounded half to even; the intrinsics are those of
-the clip resized to 256 pixels on its shorter side, as the benchmark scores.
+counts twice against the Jaccard; a query's frame that is a fraction is rounded half to even; the benchmark's intrinsics
+are those of the clip resized to 256 pixels on its shorter side.
 
 Degenerate clips. A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is
 predicted visible. `tapetum.tap.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
 finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is taken over the points that
 are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0, every position is wrong.
 
-Differs from the public function (google-deepmind/tapnet, tapvid3d/evaluation/metrics.py at c2cbab8); `compat="tapnet"`
-follows it instead. docs/tapvid3d.md tells how each was found.
-- It raises for per_trajectory with queries (n, 3), for local_neighborhood unless track-wise, and for a batch of several
-  clips with median, mean and median_on_queries, or mixes clips up where shapes happen to fit. compat refuses these.
+Differs from the public function (google-deepmind/tapnet, tapvid3d/evaluation/metrics.py at c2cbab8), which
+`compat="tapnet"` follows instead:
+- It raises for per_trajectory with queries (n, 3), for local_neighborhood unless track-wise, and for several clips with
+  median, mean and median_on_queries, or mixes them up where shapes happen to fit. compat refuses all of these.
 - Where no point is visible in both, its APD is 0, although APD is said to ignore the predicted visibility.
 - In median, mean and median_on_queries it leaves a NaN prediction out of |P| but not its point out of |G|, and lets an
   infinite one into |P|.
