@@ -14,7 +14,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
 QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
+WHOLE: Mapping[str, type] = {"point": np.int64, "frame": np.int64, "visible": np.int64}
+"""Columns of a csv table that hold whole numbers."""
 
 
-_DAMAGE = (
+DAMAGE = (
     ValueError,
     KeyError,
     EOFError,
@@ -128,7 +130,7 @@ class Tracks:
             raise BadInput(f"cannot read tracks from {path}: {reason}; give a file written by Tracks.save") from error
         try:
             fields = read(data)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             reason = " ".join(str(error).split())
             raise BadInput(f"{path} does not hold tracks ({reason}); give a file written by Tracks.save") from error
         return cls(**fields)
@@ -182,7 +184,7 @@ def _from_json(data: bytes) -> dict[str, Any]:
     }
 
 
-def _columns(tracks: Tracks) -> dict[str, np.ndarray]:
+def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
     """The table: one row for each point and frame, points first."""
     n, t = tracks.points, tracks.frames
     query = np.repeat(tracks.queries, t, axis=0)
@@ -200,18 +202,23 @@ def _columns(tracks: Tracks) -> dict[str, np.ndarray]:
     return dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
 
 
-def _from_columns(columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Tracks fields of a table whose rows may come in any order, but must be complete."""
-    missing = [name for name in COLUMNS + QUERY_COLUMNS if name not in columns]
-    if missing:
-        raise ValueError(f"no column {missing[0]!r}")
+def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
+    for name in COLUMNS + QUERY_COLUMNS:
+        if name not in columns:
+            raise ValueError(f"no column {name!r}")
     point, frame = columns["point"].astype(np.int64), columns["frame"].astype(np.int64)
     n, t = (int(index.max()) + 1 if index.size else 0 for index in (point, frame))
     order = np.lexsort((frame, point))
     whole = n * t == point.size and np.array_equal(point[order] * t + frame[order], np.arange(n * t))
     if not whole:
         raise ValueError("some point lacks a frame or has one twice")
-    table = {name: columns[name][order].reshape(n, t) for name in COLUMNS[2:] + QUERY_COLUMNS}
+    return {name: values[order].reshape(n, t) for name, values in columns.items()}
+
+
+def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
+    n, t = table["x"].shape
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():
         raise ValueError("the query of a point changes between its rows")
@@ -223,18 +230,19 @@ def _from_columns(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _to_csv(tracks: Tracks) -> bytes:
-    columns = _columns(tracks)
-    columns["visible"] = columns["visible"].astype(np.int64)
+def csv_table(columns: dict[str, np.ndarray]) -> bytes:
+    """Columns of numbers as csv, truth values as 0 and 1; `csv_columns` gives back the same numbers."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
+    numbers = (values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values())
     # str of a float32 is the shortest text that reads back to the same float32.
-    writer.writerows(zip(*(map(str, values) for values in columns.values()), strict=True))
+    writer.writerows(zip(*(map(str, values) for values in numbers), strict=True))
     return file.getvalue().encode()
 
 
-def _from_csv(data: bytes) -> dict[str, Any]:
+def csv_columns(data: bytes, dtypes: Mapping[str, type] = WHOLE) -> dict[str, np.ndarray]:
+    """The columns of a csv file by name, as float32 where `dtypes` says nothing else; raises ValueError."""
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(rows, [])
     body = [row for row in rows if row]
@@ -243,15 +251,15 @@ def _from_csv(data: bytes) -> dict[str, Any]:
     columns = {}
     for index, name in enumerate(header):
         texts = [row[index] for row in body]
-        dtype = np.int64 if name in ("point", "frame", "visible") else np.float32
+        dtype = dtypes.get(name, np.float32)
         columns[name] = np.array(texts, dtype=np.str_).astype(dtype) if texts else np.zeros(0, dtype)
-    return _from_columns(columns)
+    return columns
 
 
 def _to_parquet(tracks: Tracks) -> bytes:
     arrow, parquet = _pyarrow("writing parquet")
     buffer = io.BytesIO()
-    parquet.write_table(arrow.table(_columns(tracks)), buffer)
+    parquet.write_table(arrow.table(columns_of(tracks)), buffer)
     return buffer.getvalue()
 
 
@@ -261,7 +269,7 @@ def _from_parquet(data: bytes) -> dict[str, Any]:
         table = parquet.read_table(io.BytesIO(data))
     except (arrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
-    return _from_columns({name: table.column(name).to_numpy() for name in table.column_names})
+    return fields_of(tabulated({name: table.column(name).to_numpy() for name in table.column_names}))
 
 
 def _pyarrow(purpose: str) -> tuple[Any, Any]:
@@ -275,7 +283,7 @@ def _pyarrow(purpose: str) -> tuple[Any, Any]:
 
 _FORMATS: dict[str, tuple[Callable[[Tracks], bytes], Callable[[bytes], dict[str, Any]]]] = {
     ".npz": (_to_npz, _from_npz),
-    ".csv": (_to_csv, _from_csv),
+    ".csv": (lambda tracks: csv_table(columns_of(tracks)), lambda data: fields_of(tabulated(csv_columns(data)))),
     ".json": (_to_json, _from_json),
     ".parquet": (_to_parquet, _from_parquet),
 }
