@@ -3,8 +3,8 @@
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
 `extrinsics_w2c` they are also known in the world. Pixels and times are as in `tapetum.tap.tracks`.
 
-Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the query,
-the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
+Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the
+query, the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
 """
 
 import io
@@ -149,7 +149,9 @@ def _to_npz(tracks: Tracks3D) -> bytes:
 
 def _from_npz(data: bytes) -> dict[str, Any]:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        found = {field.name: file[field.name] for field in fields(Tracks3D) if field.name in file or field.name != "extrinsics_w2c"}
+        found = {
+            field.name: file[field.name] for field in fields(Tracks3D) if field.name in file or field.name != "extrinsics_w2c"
+        }
     return {**found, "metric": found["metric"].item()}
 
 

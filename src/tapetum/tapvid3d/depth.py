@@ -1,0 +1,181 @@
+"""Depth for a video: maps from files, or a network that sees one picture at a time.
+
+    frames.npz              one array depth (t, h, w), metres
+    frames.npy              the array itself
+    folder of npy           a map (h, w) a frame, in metres, in the order of their names
+    folder of png           16-bit millimetres, as depth cameras write them
+    zoedepth, depth-anything, a name on the Hugging Face Hub, a folder of such a model        (extra `depth`)
+
+A map may be smaller or larger than the frames: both show the same picture. Depth is along the axis of view; 0, NaN and infinity
+mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 Metric): one that predicts inverse depth up to
+an unknown shift does not say where anything is.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8
+from PIL import Image
+
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.tapvid3d.npz import Npz
+
+NETWORKS = {
+    "zoedepth": "Intel/zoedepth-nyu-kitti",
+    "depth-anything": "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
+    "depth-anything-outdoor": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
+}
+"""Short names of networks on the Hub."""
+
+MILLIMETRE = 1e-3
+
+
+class DepthSource(Protocol):
+    """What gives depth to frames."""
+
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """A map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
+        ...
+
+
+def load_depth(source: str, device: str | None = None) -> DepthSource:
+    """Depth by the name of a file, a folder, or a network; `device` is for networks.
+
+    Raises:
+        BadInput: there is nothing of this name, or it holds no depth.
+        MissingExtra: a network was named, and transformers is not installed.
+    """
+    path = Path(source)
+    if source not in NETWORKS and path.exists():
+        if (path / "config.json").is_file():
+            return DepthNetwork(source, device)
+        return DepthFiles(path)
+    if source in NETWORKS or (source.count("/") == 1 and not path.suffix and not source.startswith((".", "/"))):
+        return DepthNetwork(NETWORKS.get(source, source), device)
+    raise BadInput(
+        f"there is no depth {source}; give a file or folder of depth maps, or a network: {', '.join(NETWORKS)}, or OWNER/NAME"
+    )
+
+
+class DepthFiles:
+    """Maps that somebody else has made."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._each: Any
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".npy", ".png") and not p.name.startswith("."))
+            kinds = {p.suffix.lower() for p in files}
+            if len(kinds) != 1:
+                found = "both .npy and .png files" if kinds else "no .npy or .png file"
+                raise BadInput(
+                    f"{path} has {found}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
+                )
+            self._each = files
+        elif path.suffix == ".npz":
+            with Npz(path) as file:
+                if "depth" not in file.names:
+                    raise BadInput(f"{path} holds {', '.join(sorted(file.names)) or 'nothing'}; it must hold depth (t, h, w)")
+                self._each = _checked(file.numbers("depth"), 3, path)
+        elif path.suffix == ".npy":
+            self._each = _checked(_npy(path), 3, path)
+        else:
+            raise BadInput(
+                f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png files"
+            )
+
+    def __len__(self) -> int:
+        """Number of maps."""
+        return len(self._each)
+
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """The maps in order, one a frame; raises `BadInput` where their number is another or one is damaged."""
+        given = 0
+        for number, _ in enumerate(frames, 1):
+            given = number
+            if number <= len(self):
+                yield self._map(self._each[number - 1])
+        if given != len(self):
+            raise BadInput(f"{self.path} has {len(self)} depth maps for a video of {given} frames; it must have one for each")
+
+    def _map(self, item: Any) -> Float[np.ndarray, "h2 w2"]:
+        if isinstance(item, np.ndarray):
+            return item
+        if item.suffix.lower() == ".npy":
+            return _checked(_npy(item), 2, item)
+        try:
+            with Image.open(item, formats=("PNG",)) as image:
+                if image.mode not in ("I;16", "I;16B", "I"):
+                    raise BadInput(f"{item} is a picture of mode {image.mode}; depth is 16-bit grey, in millimetres")
+                return np.asarray(image, np.float32) * MILLIMETRE
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise BadInput(f"cannot read depth from {item} ({' '.join(str(error).split())}); make it anew") from error
+
+
+class DepthNetwork:
+    """A metric depth network of transformers, which looks at one frame at a time."""
+
+    def __init__(self, name: str, device: str | None = None):
+        try:
+            from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        except ImportError as error:
+            raise MissingExtra("transformers", "depth", "a depth network") from error
+        try:
+            self._processor = AutoImageProcessor.from_pretrained(name)
+            self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True).eval()
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"cannot load the depth network {name} ({reason}); give a name on the Hub, or its folder") from error
+        if getattr(self._model.config, "depth_estimation_type", "metric") == "relative":
+            raise BadInput(
+                f"{name} predicts inverse depth up to an unknown shift, which says nothing in metres; "
+                f"give a metric network: {', '.join(NETWORKS)}"
+            )
+        self._model.to(device or "cpu")
+
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """What the network says of each frame, at the frame's size."""
+        import torch
+
+        for frame in frames:
+            inputs = self._processor(images=Image.fromarray(frame), return_tensors="pt")
+            with torch.inference_mode():
+                out = self._model(**inputs.to(self._model.device))
+            (found,) = self._processor.post_process_depth_estimation(out, target_sizes=[frame.shape[:2]])
+            yield found["predicted_depth"].float().cpu().numpy()
+
+
+def sample_depth(
+    depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
+) -> Float[np.ndarray, " n"]:
+    """Depth of the map's pixel that each place (x, y) of a frame of `size` (height, width) lies in.
+
+    NaN where it is not known, and outside the frame. The pixel itself, not a mean of its neighbours: between a near and a far
+    thing there is nothing at the mean of both.
+
+    >>> sample_depth(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([[3.9, 0.1], [1.0, 3.0], [3.0, 3.0], [-1.0, 0.0]]), (4, 4))
+    array([ 2.,  3., nan, nan])
+    """
+    h, w = depth.shape
+    with np.errstate(invalid="ignore"):
+        x, y = np.floor(xy[:, 0] * (w / size[1])), np.floor(xy[:, 1] * (h / size[0]))
+        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    at = np.where(inside, y, 0).astype(int), np.where(inside, x, 0).astype(int)
+    z = depth[at].astype(np.float64)
+    return np.where(inside & np.isfinite(z) & (z > 0), z, np.nan)
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"cannot read depth from {path} ({' '.join(str(error).split())}); make it anew") from error
+
+
+def _checked(depth: np.ndarray, axes: int, path: Path) -> np.ndarray:
+    if depth.ndim != axes or depth.dtype.kind != "f" or not depth.size:
+        wanted = "(t, h, w)" if axes == 3 else "(h, w)"
+        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {wanted}, in metres")
+    return depth
