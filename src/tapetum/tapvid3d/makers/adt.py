@@ -15,6 +15,7 @@ visible gets no query (published files have some, issue 131); `extrinsics_w2c` i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,21 @@ from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64, project, transform, unproject
-from tapetum.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene
-from tapetum.tapvid3d.makers.common import I64, Bool, depth_test, jpeg, pixel_centres, random_queries, whole_chunks
+from tapetum.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene, open_frames, read_scene
+from tapetum.tapvid3d.makers.common import (
+    I64,
+    Arrays,
+    Bool,
+    Job,
+    depth_test,
+    fails,
+    generator,
+    jpeg,
+    pixel_centres,
+    random_queries,
+    whole_chunks,
+)
+from tapetum.tapvid3d.npz import Npz
 
 FRAMES = 300
 """Frames of a clip, before those are taken out whose colour, depth or labels are missing."""
@@ -65,9 +79,13 @@ def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
 
     A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
     """
-    start, end = scene.device_times[[0, -1]]
-    inside = frames.timestamps[(frames.timestamps > start) & (frames.timestamps < end)]
+    inside = _with_truth(scene, frames)
     return [inside[part] for part in whole_chunks(len(inside), length)]
+
+
+def _with_truth(scene: Scene, frames: Frames) -> I64:
+    start, end = scene.device_times[[0, -1]]
+    return frames.timestamps[(frames.timestamps > start) & (frames.timestamps < end)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +111,8 @@ def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Mo
     camera_from_device = np.linalg.inv(frames.device_from_camera)
     camera = np.stack([camera_from_device @ np.linalg.inv(scene.device_at(time)) for time, _ in pairs])
     objects = [
-        {uid: view @ pose for uid, pose in scene.objects_at(time).items()} for view, (time, _) in zip(camera, pairs, strict=True)
+        {uid: view @ pose for uid, pose in scene.objects_at(time).items()}
+        for view, (time, _) in zip(camera, pairs, strict=True)
     ]
     return Moments([frame for _, frame in pairs], camera, objects)
 
@@ -158,7 +177,9 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
     """
     mask = np.asarray(person) > PERSON
     if mask.ndim != 3 or len(mask) != len(seen):
-        raise BadInput(f"probabilities of people are {np.shape(person)}; wanted ({len(seen)}, height, width), a map for each frame")
+        raise BadInput(
+            f"probabilities of people are {np.shape(person)}; wanted ({len(seen)}, height, width), a map for each frame"
+        )
     out = seen.copy()
     frame, track = np.nonzero(seen)
     xy = np.floor(project(tracks[frame, track], INTRINSICS))  # a pixel of the picture takes that of the map at its centre
@@ -174,14 +195,14 @@ def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
     return upright(tracks), visible(tracks, moments), kept
 
 
-def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> dict[str, np.ndarray]:
+def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> Arrays:
     """The arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
     tracks, seen, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         seen = hide_people(seen, tracks, person)
     queries, kept = random_queries(tracks, seen, INTRINSICS, rng)
     return {
-        "images_jpeg_bytes": np.array([jpeg(picture) for picture in pictures(moments)]),
+        "images_jpeg_bytes": [jpeg(picture) for picture in pictures(moments)],
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
         "visibility": seen[:, kept],
@@ -195,7 +216,7 @@ def pictures(moments: Moments) -> Iterator[np.ndarray]:
     return (np.ascontiguousarray(np.rot90(frame.rgb, -1)) for frame in moments.frames)
 
 
-def add_images(annotations: dict[str, np.ndarray], moments: Moments) -> dict[str, np.ndarray]:
+def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     """A downloaded annotation with its pictures, after a check that they are the right ones: the means of each agree to 1e-3.
 
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
@@ -213,4 +234,63 @@ def add_images(annotations: dict[str, np.ndarray], moments: Moments) -> dict[str
             "by the projectaria-tools of the public build (1.5.2)?"
         )
     kept = {name: value for name, value in annotations.items() if name != "video_means"}
-    return {"images_jpeg_bytes": np.array([jpeg(picture) for picture in pictures(moments)]), **kept}
+    return {"images_jpeg_bytes": [jpeg(picture) for picture in pictures(moments)], **kept}
+
+
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
+    """Every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
+
+    `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` where there is no sequence.
+    """
+    for folder in _sequences(raw):
+        name = v1_name(folder.name)
+        try:
+            scene, frames = read_scene(folder), open_frames(folder)
+        except BadInput as error:
+            yield fails(name, error)
+            continue
+        for number, times in enumerate(chunks(scene, frames, length)):
+            clip = f"{name}_{number}"
+            yield Job(
+                clip, partial(_job, scene, frames, times, generator(seed, clip), tracks, people and people / f"{clip}.npy")
+            )
+
+
+def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tracks: int, people: Path | None) -> Arrays:
+    person = None
+    if people is not None:
+        try:
+            person = np.load(people, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadInput(f"cannot read {people} ({error}); wanted probabilities of people (t, h, w) for this clip") from error
+    return make_clip(read_moments(scene, frames, times), rng, tracks, person)
+
+
+def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
+    """The clips of a folder of downloaded annotations, with the pictures of the sequences in `raw`."""
+    files = sorted(annotations.glob("*.npz"))
+    if not files:
+        raise BadInput(f"{annotations} has no .npz; download the annotations of adt there")
+    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+
+
+def _annotated(raw: Path, path: Path) -> Arrays:
+    v1, _, number = path.stem.rpartition("_")
+    if not number.isdecimal():
+        raise BadInput(f"{path.name} does not end with the number of a clip, as Apartment_release_meal_seq136_8.npz does")
+    with Npz(path) as file:
+        content: Arrays = {name: file.numbers(name) for name in ("queries_xyt", "tracks_XYZ", "visibility", "video_means")}
+        if "extrinsics_w2c" in file.names:
+            content["extrinsics_w2c"] = file.numbers("extrinsics_w2c")
+    scene, frames = read_scene(raw / v2_name(v1)), open_frames(raw / v2_name(v1))
+    times = _with_truth(scene, frames)[int(number) * FRAMES :][:FRAMES]
+    return add_images({**content, "fx_fy_cx_cy": np.array(INTRINSICS)}, read_moments(scene, frames, times))
+
+
+def _sequences(raw: Path) -> list[Path]:
+    if (raw / "aria_trajectory.csv").is_file():
+        return [raw]
+    found = sorted(path.parent for path in raw.glob("*/aria_trajectory.csv"))
+    if not found:
+        raise BadInput(f"{raw} has no SEQUENCE/aria_trajectory.csv; give a folder of sequences of Aria Digital Twin, version 2")
+    return found

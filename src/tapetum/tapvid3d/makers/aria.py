@@ -12,8 +12,10 @@ facebookresearch/projectaria_tools, whose test data were read with this file (do
 """
 
 import csv
-import zipfile
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +27,7 @@ from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
 from tapetum.tapvid3d.geometry import F64
 from tapetum.tapvid3d.makers.common import I64, U8, poses, rotations
+from tapetum.tapvid3d.npz import Npz
 
 SIZE, FOCAL = 512, 280.0
 """Width and height of a rectified frame, and its focal length, in pixels."""
@@ -97,7 +100,9 @@ def read_scene(sequence: Path) -> Scene:
     place = {name: float for name in ("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z")}
     path = sequence / "scene_objects.csv"
     rows = [row for row in _table(path, {"object_uid": int, "timestamp[ns]": int, **place}) if row[0] in boxed]
-    found = _poses(path, np.array([row[2:5] for row in rows]).reshape(-1, 3), np.array([row[5:] for row in rows]).reshape(-1, 4))
+    found = _poses(
+        path, np.array([row[2:5] for row in rows]).reshape(-1, 3), np.array([row[5:] for row in rows]).reshape(-1, 4)
+    )
     still: dict[int, F64] = {}
     moving: dict[int, dict[int, F64]] = {}
     for (uid, time, *_), pose in zip(rows, found, strict=True):
@@ -136,7 +141,9 @@ def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[A
             at = [(header.index(name), read) for name, read in columns.items()]
             return [tuple(read(row[i]) for i, read in at) for row in rows if row]
     except OSError as error:
-        raise BadInput(f"cannot read {path} ({error.strerror}); give a folder of Aria Digital Twin's main_groundtruth") from error
+        raise BadInput(
+            f"cannot read {path} ({error.strerror}); give a folder of Aria Digital Twin's main_groundtruth"
+        ) from error
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path} is damaged ({error}); get the ground truth of this sequence again") from error
 
@@ -153,18 +160,21 @@ class RectifiedFrames:
         self.device_from_camera: F64 = self._read(int(self.timestamps[0]))["device_from_camera"].astype(np.float64)
 
     def frame(self, timestamp: int) -> Frame | None:
-        """The frame; None where one of its pictures has no pixels."""
+        """The frame; None where its pictures are empty."""
         content = self._read(timestamp)
-        frame = Frame(content["rgb"], content["depth"], content["instances"])
-        return frame if min(frame.rgb.size, frame.depth.size, frame.instances.size) else None
+        if not content["rgb"].size:
+            return None
+        for name, shape in (("rgb", (SIZE, SIZE, 3)), ("depth", (SIZE, SIZE)), ("instances", (SIZE, SIZE))):
+            if content[name].shape != shape:
+                raise BadInput(f"{self._path(timestamp)}: {name} is {content[name].shape}, wanted {shape}; write it again")
+        return Frame(content["rgb"], content["depth"], content["instances"])
+
+    def _path(self, timestamp: int) -> Path:
+        return self.folder / f"{timestamp}.npz"
 
     def _read(self, timestamp: int) -> dict[str, np.ndarray]:
-        path = self.folder / f"{timestamp}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in ("rgb", "depth", "instances", "device_from_camera")}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput(f"{path} is no rectified frame ({error}); write it again with save_rectified") from error
+        with Npz(self._path(timestamp)) as file:
+            return {name: file.numbers(name) for name in ("rgb", "depth", "instances", "device_from_camera")}
 
 
 class VrsFrames:
@@ -181,8 +191,9 @@ class VrsFrames:
         except ImportError as error:
             raise MissingExtra("projectaria-tools", "aria", "reading VRS files") from error
         try:
-            paths = adt.AriaDigitalTwinDataPathsProvider(str(sequence)).get_datapaths_by_device_num(0, False)
-            self._provider = adt.AriaDigitalTwinDataProvider(paths)
+            with _quiet():
+                paths = adt.AriaDigitalTwinDataPathsProvider(str(sequence)).get_datapaths_by_device_num(0, False)
+                self._provider = adt.AriaDigitalTwinDataProvider(paths)
         except (RuntimeError, ValueError) as error:
             raise BadInput(f"projectaria-tools cannot read {sequence} ({error}); get the sequence again") from error
         self._tools, self._stream = calibration, StreamId(RGB)
@@ -207,6 +218,19 @@ class VrsFrames:
             tools.distort_depth_by_calibration(depth.data().to_numpy_array(), to, source),
             tools.distort_label_by_calibration(instances.data().to_numpy_array(), to, source),
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the tools print on stdout goes to stderr, since stdout is for results."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def open_frames(sequence: Path) -> Frames:

@@ -1,16 +1,26 @@
-"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses.
+"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and the making of one file after another.
 
 Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
 """
 
 import io
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write
+from tapetum.tapvid3d.data import write_clip
 from tapetum.tapvid3d.geometry import F64, project
+
+Arrays = dict[str, Any]
+"""The content of one file of the benchmark, by the keywords of `tapetum.tapvid3d.data.write_clip`."""
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -112,3 +122,64 @@ def jpeg(picture: U8) -> bytes:
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "JPEG", quality=95)
     return data.getvalue()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file that can be made."""
+
+    name: str
+    """Without .npz."""
+    make: Callable[[], Arrays]
+    """Raises `BadInput` where the raw data are damaged."""
+
+
+@dataclass
+class Report:
+    """What became of the files."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """There already, and left as they were."""
+    empty: list[str] = field(default_factory=list)
+    """Not written, because no point of it can be tracked."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """What was wrong, by name."""
+
+
+def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lambda report: None) -> Report:
+    """Make the files that `out` does not have yet; one that fails stops no other. Raises `BadInput` if `out` cannot be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    report = Report()
+    for job in jobs:
+        path = out / f"{job.name}.npz"
+        if path.exists():
+            report.kept.append(job.name)
+        else:
+            try:
+                arrays = job.make()
+            except BadInput as error:
+                report.failed[job.name] = str(error)
+            else:
+                if np.asarray(arrays["visibility"]).size:
+                    write_clip(path, **arrays)
+                (report.made if path.exists() else report.empty).append(job.name)
+        progress(report)
+    return report
+
+
+def fails(name: str, error: BadInput) -> Job:
+    """A job for what cannot even be opened."""
+
+    def make() -> Arrays:
+        raise error
+
+    return Job(name, make)
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and the name of the file only."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])

@@ -1,4 +1,4 @@
-"""TAPVid-3D from Waymo Open, as DriveTrack (arXiv 2312.09523) does it: lidar points of a vehicle, carried by its labelled boxes.
+"""TAPVid-3D from Waymo Open, as DriveTrack (CVPR 2024) does it: lidar points of a vehicle, carried by its labelled boxes.
 
     candidates -> kept (filters) -> object_points -> transport -> visible (densified lidar) -> to_opencv -> queries
 
@@ -15,15 +15,16 @@ Differs from the code: a vehicle that leaves its camera for another one and come
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tapetum.errors import MissingExtra
+from tapetum.errors import BadInput, MissingExtra
 from tapetum.tapvid3d.geometry import F64, project, transform
-from tapetum.tapvid3d.makers.common import I64, Bool, random_queries
-from tapetum.tapvid3d.makers.waymo import Boxes, Camera, Segment, yawed
+from tapetum.tapvid3d.makers.common import I64, Arrays, Bool, Job, fails, generator, random_queries
+from tapetum.tapvid3d.makers.waymo import Boxes, Camera, Segment, segments, yawed
 
 CAMERAS = (1, 2, 3)
 """Front, front left, front right."""
@@ -143,9 +144,9 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
         ranges: for each frame the lidar points (k, 3) of the picture as x, y and range.
     """
     try:
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
     except ImportError as error:
-        raise MissingExtra("scipy", "3d", "the depth test of DriveTrack") from error
+        raise MissingExtra("scipy", "track3d", "the depth test of DriveTrack") from error
     h, w = camera.size
     xy, seen = in_image(tracks, camera)
     distance = np.linalg.norm(tracks, axis=-1)
@@ -156,7 +157,7 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
         low, high = np.floor(xy[t, at]).astype(int), np.ceil(xy[t, at]).astype(int)
         x, y = np.clip(np.stack([low, high]), 0, np.array([w, h]) - 1).transpose(2, 0, 1)
         four = np.stack([np.stack([a, b], -1) for a in x for b in y])
-        nearest = cKDTree(here[:, :2]).query(four)[1]
+        nearest = KDTree(here[:, :2], leafsize=16).query(four)[1]  # so ties fall as in DriveTrack
         seen[t, at] = here[nearest, 2].max(0) >= OCCLUDED * distance[t, at]
     return seen
 
@@ -170,7 +171,7 @@ def ranges_in(segment: Segment, camera: int, time: int) -> F64:
     return np.concatenate([xy, np.concatenate([distance[first], distance[second]])[:, None]], 1)
 
 
-def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> dict[str, np.ndarray]:
+def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
     """The arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
 
     The n tracks are drawn at random from all that are visible in some frame.
@@ -189,7 +190,7 @@ def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: i
     queries, _ = random_queries(xyz, seen, camera.intrinsics, rng)
     camera_from_world = np.linalg.inv(clip.world_from_vehicle @ camera.vehicle_from_camera)
     return {
-        "images_jpeg_bytes": np.array([images[int(time)] for time in clip.times]),
+        "images_jpeg_bytes": [images[int(time)] for time in clip.times],
         "queries_xyt": queries,
         "tracks_XYZ": xyz,
         "visibility": seen,
@@ -216,3 +217,19 @@ def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
     """The vehicle in some of its frames."""
     part = {name: getattr(vehicle, name)[frames] for name in ("times", "frames", "boxes", "world_from_vehicle")}
     return replace(vehicle, **part)
+
+
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[Job]:
+    """Every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
+
+    Raises `BadInput` where there is no segment.
+    """
+    for segment in segments(raw):
+        try:
+            found = [vehicle for vehicle in candidates(segment) if kept(vehicle) is not None]
+        except BadInput as error:
+            yield fails(f"tapvid3d_{segment.name}", error)
+            continue
+        for vehicle in found:
+            name = f"tapvid3d_{segment.name}_{vehicle.camera.name}_{vehicle.uid}"
+            yield Job(name, partial(make_clip, segment, vehicle, generator(seed, name), tracks))

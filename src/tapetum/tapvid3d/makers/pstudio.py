@@ -18,14 +18,16 @@ That clips are whole sequences of 150 frames, one a training camera, and that pi
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64, transform, unproject
-from tapetum.tapvid3d.makers.common import Bool, depth_test, pixel_centres, random_queries
-from tapetum.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, render
+from tapetum.tapvid3d.makers.common import Arrays, Bool, Job, depth_test, fails, generator, pixel_centres, random_queries
+from tapetum.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, read_gaussians, render
+from tapetum.tapvid3d.npz import Npz
 
 TRACKS = 256
 TOLERANCE = 0.05
@@ -58,7 +60,9 @@ def read_cameras(path: Path) -> list[Camera]:
         raise BadInput(f"{path} is damaged ({error}); get it again from data.zip of Dynamic 3D Gaussians") from error
     t, c = len(meta["fn"]), len(names)
     if k.shape != (t, c, 3, 3) or w2c.shape != (t, c, 4, 4):
-        raise BadInput(f"{path}: k is {k.shape} and w2c {w2c.shape}, wanted ({t}, {c}, 3, 3) and ({t}, {c}, 4, 4); get it again")
+        raise BadInput(
+            f"{path}: k is {k.shape} and w2c {w2c.shape}, wanted ({t}, {c}, 3, 3) and ({t}, {c}, 4, 4); get it again"
+        )
     if (k != k[0]).any() or (w2c != w2c[0]).any():
         raise BadInput(f"{path}: a camera moves; the cameras of Panoptic Studio stand still")
     return [
@@ -109,18 +113,18 @@ def visible(tracks: F64, camera: Camera, view: View) -> Bool:
     return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
 
 
-def make_clip(
-    scene: Gaussians, camera: Camera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS
-) -> dict[str, np.ndarray]:
+def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS) -> Arrays:
     """The arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
     if len(images) != len(scene.means):
-        raise BadInput(f"camera {camera.name} has {len(images)} pictures, but params.npz {len(scene.means)} moments; get both again")
+        raise BadInput(
+            f"camera {camera.name} has {len(images)} pictures, but params.npz {len(scene.means)} moments; get both again"
+        )
     view = look(scene, camera)
     tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
     seen = visible(tracks, camera, view)
     queries, kept = random_queries(tracks, seen, camera.intrinsics, rng)
     return {
-        "images_jpeg_bytes": np.array(images),
+        "images_jpeg_bytes": images,
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
         "visibility": seen[:, kept],
@@ -128,17 +132,45 @@ def make_clip(
     }
 
 
-def add_images(annotations: dict[str, np.ndarray], images: list[bytes]) -> dict[str, np.ndarray]:
+def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
     """A downloaded annotation with its pictures. Raises `BadInput` where their number is not that of its frames."""
     if len(images) != len(annotations["visibility"]):
         raise BadInput(f"there are {len(images)} pictures, but the annotation has {len(annotations['visibility'])} frames")
-    return {"images_jpeg_bytes": np.array(images), **annotations}
+    return {"images_jpeg_bytes": images, **annotations}
 
 
-def sequences(raw: Path) -> Iterator[tuple[str, list[Camera]]]:
-    """Names and training cameras of the sequences in RAW/data. Raises `BadInput` where there are none."""
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[Job]:
+    """Every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
     found = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
     if not found:
         raise BadInput(f"{raw} has no data/SEQUENCE/train_meta.json; unpack data.zip of Dynamic 3D Gaussians there")
     for folder in found:
-        yield folder.name, read_cameras(folder / "train_meta.json")
+        try:
+            scene = read_gaussians(raw / "output" / experiment / folder.name / "params.npz")
+            cameras = read_cameras(folder / "train_meta.json")
+        except BadInput as error:
+            yield fails(folder.name, error)
+            continue
+        for camera in cameras:
+            name = f"{folder.name}_{camera.name}"
+            yield Job(name, partial(_job, scene, camera, folder, generator(seed, name), tracks))
+
+
+def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generator, tracks: int) -> Arrays:
+    return make_clip(scene, camera, read_images(folder, camera.name), rng, tracks)
+
+
+def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
+    """The clips of a folder of downloaded annotations, with the pictures of RAW/data."""
+    files = sorted(annotations.glob("*.npz"))
+    if not files:
+        raise BadInput(f"{annotations} has no .npz; download the annotations of pstudio there")
+    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+
+
+def _annotated(raw: Path, path: Path) -> Arrays:
+    sequence, _, camera = path.stem.rpartition("_")
+    with Npz(path) as file:
+        names = ("queries_xyt", "tracks_XYZ", "visibility", "fx_fy_cx_cy")
+        content: Arrays = {name: file.numbers(name) for name in names}
+    return add_images(content, read_images(raw / "data" / sequence, camera))

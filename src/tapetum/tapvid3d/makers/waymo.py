@@ -28,6 +28,7 @@ TOP = 1
 VEHICLE = 1
 """Type of a box."""
 
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """One camera of the vehicle."""
@@ -73,7 +74,9 @@ class Segment:
     @cached_property
     def vehicle(self) -> dict[int, F64]:
         """Poses (4, 4) of the vehicle in the world by time (microseconds)."""
-        table = self._read("vehicle_pose", ["key.frame_timestamp_micros", "[VehiclePoseComponent].world_from_vehicle.transform"])
+        table = self._read(
+            "vehicle_pose", ["key.frame_timestamp_micros", "[VehiclePoseComponent].world_from_vehicle.transform"]
+        )
         return {time: np.array(pose, np.float64).reshape(4, 4) for time, pose in zip(*table.values(), strict=True)}
 
     @cached_property
@@ -108,7 +111,12 @@ class Segment:
             if (time, uid) in vehicle:
                 found.setdefault((camera, uid), []).append((time, box))
         return [
-            Boxes(camera, uid, np.array([time for time, _ in sorted(rows)]), np.array([box for _, box in sorted(rows)], np.float64))
+            Boxes(
+                camera,
+                uid,
+                np.array([time for time, _ in sorted(rows)]),
+                np.array([box for _, box in sorted(rows)], np.float64),
+            )
             for (camera, uid), rows in sorted(found.items())
         ]
 
