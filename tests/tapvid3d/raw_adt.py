@@ -27,6 +27,19 @@ APARTMENT, FIRST = 7_000_000_000_000_000, 4_885_175_544_866_890
 START, STEP = 87_551_170_000_262, 33_328_000
 """Nanoseconds of the first frame with ground truth, and from frame to frame."""
 
+METADATA = {
+    "serial": "1WM103600M1292",
+    "gt_creation_time": "05/30/2023-14:09:26",
+    "scene": "Apartment",
+    "is_multi_person": False,
+    "num_skeletons": 0,
+    "timecode_enabled": 1,
+    "gt_time_domain": "DEVICE_CAPTURE",
+    "concurrent_sequence": "",
+    "dataset_name": "ADT_2023",
+    "dataset_version": "2.0",
+}
+
 
 def rigid(turn: tuple[float, float, float], shift: tuple[float, float, float]) -> np.ndarray:
     out = np.eye(4)
@@ -90,7 +103,7 @@ def write_sequence(folder: Path, frames: int) -> Sequence:
     scene_from_device = np.linalg.inv(DEVICE_FROM_CAMERA @ SIDEWAYS_FROM_UPRIGHT @ camera_from_scene)
     _trajectory(folder / "aria_trajectory.csv", times, scene_from_device)
     _objects(folder, made, moments, times)
-    (folder / "metadata.json").write_text(json.dumps({"serial": "1WM103600M1292", "dataset_name": "ADT_2023", "dataset_version": "2.0"}))
+    (folder / "metadata.json").write_text(json.dumps(METADATA, indent=4))
     pictures = _frames(folder / "rectified", made, moments, times)
     return Sequence(folder, made, Oracle(made), camera_from_scene, pictures, times)
 
