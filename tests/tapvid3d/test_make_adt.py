@@ -281,6 +281,7 @@ def test_vrs_files():
     made = adt.make_clip(moments, np.random.default_rng(0), 200)
     world = [np.linalg.inv(pose) for pose in made["extrinsics_w2c"]]
     spots = [x @ pose[:3, :3].T + pose[:3, 3] for pose, x in zip(world, made["tracks_XYZ"], strict=True)]
-    still = np.linalg.norm(spots[0] - spots[1], axis=1) < 1e-9
+    moved = np.linalg.norm(spots[0] - spots[1], axis=1)
     assert made["tracks_XYZ"].shape[1] > 150
-    assert still.mean() > 0.8  # the others lie on things that are tracked, or move
+    assert (moved < 1e-9).mean() > 0.7  # the others lie on things that are tracked
+    assert moved.max() < 0.05
