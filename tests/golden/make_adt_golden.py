@@ -2,9 +2,10 @@
 
     PYTHONPATH=tests/tapvid3d python tests/golden/make_adt_golden.py PATH/OF/adt_utils.py
 
-PATH is tapnet/tapvid3d/annotation_generation/adt_utils.py of google-deepmind/tapnet at d44db05, the first public release. Three of
-its methods are taken; the tables are read by projectaria-tools' own reader (2.3.0), which must be installed. The frames come from
-the sequence, since it has no VRS files; the bilinear reading of visu3d is scipy's map_coordinates. Writes adt.npz here.
+PATH is tapnet/tapvid3d/annotation_generation/adt_utils.py of google-deepmind/tapnet at d44db05, the first public release.
+Three of its methods are taken; the tables are read by projectaria-tools' own reader (2.3.0), which must be installed. The
+frames come from the sequence, since it has no VRS files; the bilinear reading of visu3d is scipy's map_coordinates. Writes
+adt.npz here.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
     PYTHONPATH=tests/tapvid3d:... python tests/golden/make_drivetrack_golden.py PATH/OF/FOLDER
 
-FOLDER holds generate_drivetrack.py of arjunvb/drivetrack at 2a3e204. It is run whole, with its own range images, boxes and depth,
-which needs tensorflow, pandas, dask and the `v2` package of waymo-research/waymo-open-dataset (with its protos compiled); pools of
-processes are replaced by loops and dask by pandas, and packages that it imports for other purposes by stand-ins. Writes drivetrack.npz
-here: for each vehicle that it keeps, its number of points, and points and visibility of some of them.
+FOLDER holds generate_drivetrack.py of arjunvb/drivetrack at 2a3e204. It is run whole, with its own range images, boxes and
+depth, which needs tensorflow, pandas, dask and the `v2` package of waymo-research/waymo-open-dataset (with its protos
+compiled); pools of processes are replaced by loops and dask by pandas, and packages that it imports for other purposes by
+stand-ins. Writes drivetrack.npz here: for each vehicle that it keeps, its number of points, and points and visibility of
+some of them.
 """
 
 import argparse
@@ -69,7 +70,9 @@ def main() -> None:
         for file in sorted((made / "dev" / "training").iterdir()):
             uid = file.stem.removeprefix(f"waymo_{SEGMENT}_1_")
             content = np.load(file)
-            assert len(content["visibles"]) == len(content["points3d"]), "points that are never visible are dropped from one only"
+            assert len(content["visibles"]) == len(content["points3d"]), (
+                "points that are never visible are dropped from one only"
+            )
             out[f"{uid} count"] = np.array(len(content["points3d"]))
             out[f"{uid} points"] = content["points3d"][::EVERY].astype(np.float32)
             out[f"{uid} visible"] = content["visibles"][::EVERY]

@@ -1,7 +1,7 @@
-"""A small sequence of Aria Digital Twin made from a world of `scenes`: its tables, and frames rectified and lying on their side.
+"""A small sequence of Aria Digital Twin made from a world of `scenes`: its tables, and rectified frames that lie on their side.
 
-The scene's coordinates are those of the world turned and moved, and the glasses are turned and moved against their camera, so that
-no two frames of reference coincide. Poses are written with the column names and number formats of the data set.
+The scene's coordinates are those of the world turned and moved, and the glasses are turned and moved against their camera,
+so that no two frames of reference coincide. Poses are written with the column names and number formats of the data set.
 """
 
 import csv
@@ -58,7 +58,7 @@ def way(places: list, turns: list) -> Way:
 
 
 def world(frames: int) -> World:
-    """A moving camera before a wall (the apartment), a table that stands still, a box and a tube that move and turn, a picture."""
+    """A moving camera before a wall (the apartment), a table and a picture that stand still, a box and a tube that move."""
     paint = [procedural(np.random.default_rng(k), 128) for k in range(8)]
     things = [
         Thing(sheet(30, 30, 128), [paint[0]], None, way([[0, 0, 4]] * 2, [[0.1, 0.1, 0]] * 2), wall=True),
@@ -69,7 +69,12 @@ def world(frames: int) -> World:
             None,
             way([[-1.0, 0.5, 1.7], [0, 0.4, 1.2], [1.2, 0.3, 1.8]], [[0, 0, 0], [0.5, 0.8, 0], [0.9, 1.2, 0.4]]),
         ),
-        Thing(prism(0.25, 0.7, 128, 10), [paint[7]], None, way([[0.9, -0.6, 2.2], [-0.9, -0.6, 1.8]], [[0.3, 0, 0], [0.3, 2, 0.5]])),
+        Thing(
+            prism(0.25, 0.7, 128, 10),
+            [paint[7]],
+            None,
+            way([[0.9, -0.6, 2.2], [-0.9, -0.6, 1.8]], [[0.3, 0, 0], [0.3, 2, 0.5]]),
+        ),
         Thing(sheet(0.8, 0.6, 128), [paint[2]], None, way([[-0.5, -0.9, 3.2]] * 2, [[0, 0.2, 0.1]] * 2)),
     ]
     camera = way([[-0.4, 0.1, 0], [0, 0.3, 0.3], [0.6, -0.3, 0.1]], [[0, 0.3, 0], [0.05, 0, 0.2], [0, -0.35, 0.05]])
@@ -121,7 +126,9 @@ def _trajectory(path: Path, times: np.ndarray, poses: np.ndarray) -> None:
         rows.writerow(names.split(","))
         for stamp, pose in zip(stamps, poses, strict=True):
             turn = Rotation.from_matrix(pose[:3, :3]).as_quat()
-            rows.writerow(["f2705772-c4a9-36ba-a9af-cbea45a340b3", stamp, -1, *pose[:3, 3], *turn, *[0.0] * 6, 0, -9.81, 0, 0.9])
+            rows.writerow(
+                ["f2705772-c4a9-36ba-a9af-cbea45a340b3", stamp, -1, *pose[:3, 3], *turn, *[0.0] * 6, 0, -9.81, 0, 0.9]
+            )
 
 
 def _objects(folder: Path, made: World, moments: np.ndarray, times: np.ndarray) -> None:
@@ -150,7 +157,9 @@ def _objects(folder: Path, made: World, moments: np.ndarray, times: np.ndarray) 
             "rotational_symmetry": {"is_annotated": False},
             "canonical_pose": {"up_vector": [0, 1, 0], "front_vector": [0, 0, 1]},
         }
-    _write(folder / "scene_objects.csv", "object_uid,timestamp[ns],t_wo_x[m],t_wo_y[m],t_wo_z[m],q_wo_w,q_wo_x,q_wo_y,q_wo_z", rows)
+    _write(
+        folder / "scene_objects.csv", "object_uid,timestamp[ns],t_wo_x[m],t_wo_y[m],t_wo_z[m],q_wo_w,q_wo_x,q_wo_y,q_wo_z", rows
+    )
     sides = ",".join(f"p_local_obj_{axis}{end}[m]" for axis in "xyz" for end in ("min", "max"))
     _write(folder / "3d_bounding_box.csv", f"object_uid,timestamp[ns],{sides}", boxes)
     (folder / "instances.json").write_text(json.dumps(instances, indent=2))

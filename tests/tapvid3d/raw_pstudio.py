@@ -1,7 +1,7 @@
 """A folder of Dynamic 3D Gaussians made from a world of `scenes`: pictures, train_meta.json and a "fitted" params.npz.
 
-The fit is what an ideal one would be: flat Gaussians tile every facet, a little off the centres of a grid, and move and turn with it.
-Three cameras stand around the scene.
+The fit is what an ideal one would be: flat Gaussians tile every facet, a little off the centres of a grid, and move and
+turn with it. Three cameras stand around the scene.
 """
 
 import json
@@ -36,11 +36,23 @@ def world(frames: int) -> World:
     paint = [procedural(np.random.default_rng(k), 96) for k in range(7)]
     things = [
         Thing(sheet(10, 6, 96), [paint[0]], None, way([[0, 0, 5]] * 2, [[0, 0, 0]] * 2), wall=True),
-        Thing(box(np.array([0.8, 0.9, 0.7]), 96), paint[1:4], None, way([[-1.1, 0.1, 3], [1.1, 0, 3.4]], [[0, 0, 0], [0.3, 1.2, 0]])),
-        Thing(box(np.array([0.5, 0.6, 0.5]), 96), paint[4:7], None, way([[0.9, 0, 2.3], [-0.8, -0.1, 2.4]], [[0, 0.5, 0], [0, -0.6, 0.4]])),
+        Thing(
+            box(np.array([0.8, 0.9, 0.7]), 96),
+            paint[1:4],
+            None,
+            way([[-1.1, 0.1, 3], [1.1, 0, 3.4]], [[0, 0, 0], [0.3, 1.2, 0]]),
+        ),
+        Thing(
+            box(np.array([0.5, 0.6, 0.5]), 96),
+            paint[4:7],
+            None,
+            way([[0.9, 0, 2.3], [-0.8, -0.1, 2.4]], [[0, 0.5, 0], [0, -0.6, 0.4]]),
+        ),
     ]
     config = SceneConfig(size=(HEIGHT, WIDTH), frames=frames)
-    return World(config, things, way([[0, 0, 0]] * 2, [[0, 0, 0]] * 2), np.array([[100.0], [100.0]]), np.array([0, 0, 1, 1.0]), 0)
+    return World(
+        config, things, way([[0, 0, 0]] * 2, [[0, 0, 0]] * 2), np.array([[100.0], [100.0]]), np.array([0, 0, 1, 1.0]), 0
+    )
 
 
 def seen_by(made: World, camera: str) -> World:
@@ -57,7 +69,9 @@ class Studio:
     images: dict[str, list[bytes]]
 
 
-def write_studio(raw: Path, frames: int, spacing: float = 0.02, sequence: str = "juggle", experiment: str = "pretrained") -> Studio:
+def write_studio(
+    raw: Path, frames: int, spacing: float = 0.02, sequence: str = "juggle", experiment: str = "pretrained"
+) -> Studio:
     made, moments = world(frames), frame_times(frames)
     data = raw / "data" / sequence
     oracles, poses, k, images = {}, {}, {}, {}
@@ -90,7 +104,7 @@ def write_studio(raw: Path, frames: int, spacing: float = 0.02, sequence: str = 
 
 
 def fit(made: World, moments: np.ndarray, spacing: float) -> dict[str, np.ndarray]:
-    """Gaussians on all facets: standard deviation 0.6 of their spacing along the facet, 1 mm across it; those of the wall larger."""
+    """Gaussians on all facets: standard deviation 0.6 of the spacing along the facet, 1 mm across it; larger on the wall."""
     rng = np.random.default_rng(0)
     camera_frames = made.view(moments).frames  # the camera of `made` rests at the origin, so these are the world's
     means, turns, scales, foreground = [], [], [], []

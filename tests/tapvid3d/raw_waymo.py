@@ -1,7 +1,7 @@
-"""A small segment of Waymo Open, version 2, made from a world of `scenes`: a parquet file for each component that DriveTrack reads.
+"""A small segment of Waymo Open, version 2, made from a world of `scenes`: parquet files of what DriveTrack reads.
 
-A car with a camera and a lidar on its roof drives and turns; before it go vehicles, some of which no maker should keep. Waymo's
-axes are x forward, y left, z up, those of `scenes` x right, y down, z forward: (x, y, z) there is (-y, -z, x) here.
+A car with a camera and a lidar on its roof drives and turns; before it go vehicles, some of which no maker should keep.
+Waymo's axes are x forward, y left, z up, those of `scenes` x right, y down, z forward: (x, y, z) there is (-y, -z, x) here.
 """
 
 import io
@@ -31,7 +31,9 @@ Pose = Callable[[np.ndarray], np.ndarray]
 """Poses (t, 4, 4) in Waymo's axes at moments (t,) in 0..1."""
 
 
-def pose(yaw: float | np.ndarray, x: float | np.ndarray, y: float | np.ndarray, z: float = 0.0, pitch: float = 0.0) -> np.ndarray:
+def pose(
+    yaw: float | np.ndarray, x: float | np.ndarray, y: float | np.ndarray, z: float = 0.0, pitch: float = 0.0
+) -> np.ndarray:
     """Turned by pitch about y, then by yaw about z, then moved; numbers or arrays (t,)."""
     yaw, x, y = np.broadcast_arrays(np.asarray(yaw, float), x, y)
     out = np.zeros((*yaw.shape, 4, 4))
@@ -176,7 +178,17 @@ def _cameras(root: Path, times: list[int], images: list[bytes]) -> None:
     columns[f"{at}pose_timestamp"] = [0.0] * count, pa.float64()
     _table(root, "camera_image", columns, time=[t for t in times for _ in (1, 3)], camera=[1, 3] * len(times))
     at = "[CameraCalibrationComponent]."
-    numbers = {"f_u": FOCAL, "f_v": FOCAL, "c_u": CENTRE[0], "c_v": CENTRE[1], "k1": 0.04, "k2": -0.3, "p1": 0.001, "p2": 0.0, "k3": 0.0}
+    numbers = {
+        "f_u": FOCAL,
+        "f_v": FOCAL,
+        "c_u": CENTRE[0],
+        "c_v": CENTRE[1],
+        "k1": 0.04,
+        "k2": -0.3,
+        "p1": 0.001,
+        "p2": 0.0,
+        "k3": 0.0,
+    }
     columns = {f"{at}intrinsic.{name}": ([value] * 3, pa.float64()) for name, value in numbers.items()}
     poses = [VEHICLE_FROM_CAMERA, VEHICLE_FROM_CAMERA @ pose(-0.8, 0, 0), VEHICLE_FROM_CAMERA @ pose(1.6, 0, 0)]
     columns[f"{at}extrinsic.transform"] = [p.ravel().tolist() for p in poses], _TRANSFORM
@@ -232,7 +244,9 @@ def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> No
         vehicle = ego(moments) @ late
         flat = angle[columns] - yaw
         ray = np.stack([np.cos(BEAMS[::-1, None]) * np.cos(flat), np.cos(BEAMS[::-1, None]) * np.sin(flat)], -1)
-        ray = np.concatenate([ray, np.broadcast_to(np.sin(BEAMS[::-1, None, None]), (ROWS, len(columns), 1))], -1).reshape(-1, 3)
+        ray = np.concatenate([ray, np.broadcast_to(np.sin(BEAMS[::-1, None, None]), (ROWS, len(columns), 1))], -1).reshape(
+            -1, 3
+        )
         ahead = ray @ VEHICLE_FROM_LIDAR[:3, :3].T  # an eye at the lidar that looks where the vehicle does
         eye = np.eye(4)
         eye[:3, 3] = VEHICLE_FROM_LIDAR[:3, 3]
@@ -251,7 +265,9 @@ def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> No
             # every third point names another camera first, as Waymo does where two pictures overlap
             second = inside & (np.arange(len(u)) % 3 == 0)
             first = inside & ~second
-            for channel, values in enumerate((first * 1 + second * 3, first * u, first * v, second * 1, second * u, second * v)):
+            for channel, values in enumerate(
+                (first * 1 + second * 3, first * u, first * v, second * 1, second * u, second * v)
+            ):
                 spots[(*place, channel)] = np.floor(values).reshape(shape)
             turn = np.arctan2(vehicle[t, 1, 0], vehicle[t, 0, 0])
             for channel, value in enumerate((0, 0, turn, *vehicle[t, :3, 3])):
@@ -273,6 +289,8 @@ def _lidar(root: Path, made: World, moments: np.ndarray, times: list[int]) -> No
         _table(root, component, columns, time=[t for t in times for _ in range(2)], laser=[2, 1] * len(times))
     at = "[LiDARCalibrationComponent]."
     columns = {f"{at}extrinsic.transform": ([VEHICLE_FROM_LIDAR.ravel().tolist()] * 2, _TRANSFORM)}
-    columns |= {f"{at}beam_inclination.{end}": ([float(value)] * 2, pa.float64()) for end, value in (("min", -0.18), ("max", 0.04))}
+    columns |= {
+        f"{at}beam_inclination.{end}": ([float(value)] * 2, pa.float64()) for end, value in (("min", -0.18), ("max", 0.04))
+    }
     columns[f"{at}beam_inclination.values"] = [None, BEAMS.tolist()], pa.list_(pa.float64())
     _table(root, "lidar_calibration", columns, laser=[2, 1])

@@ -1,7 +1,7 @@
 """The maker of ADT clips on a small sequence in the true layout: against exact truth, and against the public generator.
 
-Stated errors. Tracks of points at pixel centres: under 1 mm, which is the rounding of depth to millimetres. Visibility: agrees with
-exact visibility in 98 % of all places, and in 99.8 % where no edge of depth lies within a pixel.
+Stated errors. Tracks of points at pixel centres: under 1 mm, which is the rounding of depth to millimetres. Visibility:
+agrees with exact visibility in 98 % of all places, and in 99.8 % where no edge of depth lies within a pixel.
 """
 
 import importlib.util
@@ -159,7 +159,7 @@ def test_pictures_are_added_to_annotations_that_fit(sequence: Sequence, tmp_path
     report = run(adt.annotated(sequence.folder.parent, downloaded), out)
     assert report.made == [f"{NAME}_0"], report.failed
     assert (out / f"{NAME}_0.npz").read_bytes() == (made / f"{NAME}_0.npz").read_bytes()
-    for change, words in ((0.01, "mean colour of frame 2 is 0.01 off"), (None, "8 frames were read, but the annotation has 7")):
+    for change, words in ((0.01, "mean colour of frame 2 is 0.01 off"), (None, "(8, 3) means, the annotation (7, 3)")):
         other = means[:-1] if change is None else means + change * (np.arange(FRAMES)[:, None] == 2)
         np.savez(downloaded / f"{NAME}_0.npz", video_means=other, **keys)
         report = run(adt.annotated(sequence.folder.parent, downloaded), tmp_path / f"wrong {change}")

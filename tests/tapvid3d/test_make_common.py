@@ -36,7 +36,9 @@ def test_bilinear_is_that_of_scipy():
 
 def test_rotations_are_those_of_scipy():
     q = np.random.default_rng(1).normal(size=(3, 20, 4)) * 7
-    assert np.allclose(rotations(q).reshape(-1, 3, 3), Rotation.from_quat(q.reshape(-1, 4)[:, [1, 2, 3, 0]]).as_matrix(), atol=1e-12)
+    assert np.allclose(
+        rotations(q).reshape(-1, 3, 3), Rotation.from_quat(q.reshape(-1, 4)[:, [1, 2, 3, 0]]).as_matrix(), atol=1e-12
+    )
 
 
 def test_queries_are_spread_evenly_over_the_visible_frames():
@@ -65,7 +67,16 @@ def test_seeds_are_different_pixels_of_the_mask():
 
 def test_depth_test_at_its_limits():
     depth = [np.full((30, 40), 2.0)]
-    spots = [[20, 15, 2.0], [20, 15, 2.0199], [20, 15, 2.0201], [20, 15, 1.9801], [20, 15, 1.9799], [0, 15, 2], [40, 15, 2], [20, 30, 2]]
+    spots = [
+        [20, 15, 2.0],
+        [20, 15, 2.0199],
+        [20, 15, 2.0201],
+        [20, 15, 1.9801],
+        [20, 15, 1.9799],
+        [0, 15, 2],
+        [40, 15, 2],
+        [20, 30, 2],
+    ]
     xy, z = np.array(spots)[:, :2], np.array(spots)[:, 2]
     tracks = unproject(xy, z, K)[None]
     assert depth_test(tracks, depth, K, 0.02)[0].tolist() == [True, True, False, True, False, False, False, False]
@@ -92,9 +103,17 @@ def arrays(n: int = 2) -> dict:
 
 def test_one_that_fails_stops_no_other_and_what_is_there_is_kept(tmp_path: Path):
     out = tmp_path / "out"
-    jobs = [Job("a", arrays), fails("b", BadInput("b is damaged")), Job("c", lambda: arrays(0)), Job("d", arrays)]
+    jobs = [
+        Job("a", arrays),
+        fails("b", BadInput("b is damaged")),
+        Job("c", lambda: arrays(0)),
+        Job("no camera", lambda: {**arrays(), "fx_fy_cx_cy": np.zeros(4)}),
+        Job("d", arrays),
+    ]
     report = run(jobs, out)
-    assert (report.made, report.kept, report.empty, report.failed) == (["a", "d"], [], ["c"], {"b": "b is damaged"})
+    assert (report.made, report.kept, report.empty) == (["a", "d"], [], ["c"])
+    assert report.failed["b"] == "b is damaged"
+    assert "focal lengths" in report.failed["no camera"]
     assert sorted(file.name for file in out.iterdir()) == ["a.npz", "d.npz"]
     assert read_clip(out / "a.npz").size == (30, 40)
     before = (out / "a.npz").stat().st_mtime_ns

@@ -1,8 +1,8 @@
-"""The maker of DriveTrack clips on a small Waymo segment in the true layout: against exact truth, and against DriveTrack's own code.
+"""The maker of DriveTrack clips on a small Waymo segment in the true layout: against exact truth and DriveTrack's own code.
 
-Stated errors. Transport: under 0.1 mm (lidar points on the true surface are stored in float32). Visibility, whose test reads lidar
-points 1.4 pixels apart: agrees with the same rule on exact ranges in 94 % of all places, in 99 % two pixels away from an edge of
-range, in all places three pixels away.
+Stated errors. Transport: under 0.1 mm (lidar points on the true surface are stored in float32). Visibility, whose test
+reads lidar points 1.4 pixels apart: agrees with the same rule on exact ranges in 94 % of all places, in 99 % two pixels
+away from an edge of range, in all places three pixels away.
 """
 
 import shutil
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import raw_waymo as raw
@@ -80,7 +81,7 @@ def test_tracks_are_the_exact_ones(drive: Drive, clip: Arrays):
 
 
 def exact_rule(drive: Drive, tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Visibility by the maker's rule on exact ranges, exact visibility, and for two distances (pixels) where an edge is near."""
+    """Visibility by the maker's rule on exact ranges, exact visibility, and where an edge is two or three pixels away."""
     xy = project(tracks, (raw.FOCAL, raw.FOCAL, *raw.CENTRE))
     to_vehicle = raw.VEHICLE_FROM_CAMERA @ OPENCV.T
     rule, exact = np.zeros(xy.shape[:2], bool), np.zeros(xy.shape[:2], bool)
@@ -124,7 +125,7 @@ def test_drivetracks_own_code_says_the_same(segment: waymo.Segment):
         clip = drivetrack._at(car, shown)
         ranges = [drivetrack.ranges_in(segment, 1, int(time)) for time in clip.times]
         seen = drivetrack.visible(drivetrack.transport(clip, points[which]), car.camera, ranges)
-        assert (seen.T == golden[f"{uid} visible"]).mean() > 0.998
+        assert (golden[f"{uid} visible"] == seen.T).mean() > 0.998
     assert any("comes_back" in name for name in golden.files)  # which would be a video that jumps
 
 
@@ -149,6 +150,8 @@ def test_beams_and_even_steps():
     even = waymo.inclinations(4, -0.2, 0.2, None)
     assert np.allclose(even, [0.15, 0.05, -0.05, -0.15])
     assert waymo.inclinations(3, 0, 0, [-0.3, -0.1, 0.2]).tolist() == [0.2, -0.1, -0.3]
+    with pytest.raises(BadInput, match="3 beams of the lidar for 4 rows"):
+        waymo.inclinations(4, 0, 0, [-0.3, -0.1, 0.2])
 
 
 def test_a_pixel_pose_with_roll_and_pitch():
@@ -164,8 +167,8 @@ def test_a_pixel_pose_with_roll_and_pitch():
 
 def test_range_is_measured_from_the_vehicle_and_the_largest_of_four_counts():
     camera = waymo.Camera(1, np.array([100.0, 100.0, 50.0, 40.0]), raw.pose(0, 2.0, 0, 0), (80, 100))
-    point = np.array([[[12.0, 0.0, 0.0]]])  # 12 m from the vehicle, 10 m before the camera, seen at (50, 40)
-    point = point + [0, 0.05, 0.05]  # at (49.5, 39.5): pixels 49 and 50, 39 and 40
+    # 12 m from the vehicle, 10 m before the camera, seen at (49.5, 39.5): pixels 49 and 50, 39 and 40
+    point = np.array([[[12.0, 0.05, 0.05]]])
     here = np.array([[x, y, 5.0] for x in (49, 50) for y in (39, 40)])
     for far, seen in ((11.3, False), (11.5, True)):  # 0.95 times 12 is 11.4
         for k in range(4):
@@ -220,6 +223,11 @@ def rewritten(path: Path, change: str) -> None:
         wrong = [[shape[0] + 1, *shape[1:]] for shape in table.column(name).to_pylist()]
         at = table.column_names.index(name)
         pq.write_table(table.set_column(at, name, [wrong]), path)
+    elif change in ("null", "turned"):
+        at = len(table.column_names) - 1
+        name, rows = table.column_names[at], table.column(at).to_pylist()
+        rows[3] = None if change == "null" else [2 * value for value in rows[3]]
+        pq.write_table(table.set_column(at, name, pa.array(rows, table.field(at).type)), path)
     elif change == "cut":
         path.write_bytes(path.read_bytes()[:2000])
     else:
@@ -235,6 +243,9 @@ def rewritten(path: Path, change: str) -> None:
         ("lidar_camera_synced_box", "column", "has no column"),
         ("lidar_pose", "shape", "values for a range image"),
         ("lidar", "gone", "there is no"),
+        ("vehicle_pose", "turned", "no pose"),
+        ("lidar_camera_synced_box", "null", "lacks a value"),
+        ("lidar_camera_projection", "shape", "values for a range image"),
     ],
 )
 def test_damaged_components_are_named(drive: Drive, tmp_path: Path, component: str, change: str, words: str):

@@ -25,7 +25,7 @@ class Make:
     source: tyro.conf.Positional[Literal["adt", "drivetrack", "pstudio"]]
     """Which of the three."""
     raw: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RAW")]
-    """adt: folder of sequences (version 2); drivetrack: a split, such as training; pstudio: folder with data and output in it."""
+    """adt: a folder of sequences (version 2); drivetrack: a split, such as training; pstudio: a folder with data and output."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder to write NAME.npz into."""
     annotations: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None

@@ -3,14 +3,16 @@
     seeds -> attach (to the object there) -> transport -> visible (depth test) -> upright -> hide_people -> queries
 
 Sources: the geometry, the depth test and the filter of people are those of the benchmark's first public generator
-(google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled, not
-verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames that lie on an object with a box.
+(google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled,
+not verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames, where these lie on an
+object with a box.
 
-Pixels: the generator takes the optical axis at raster (256, 256) of a frame that projectaria-tools rectified with the axis through
-the centre of pixel number 256, which is raster 256.5. So all its rays are half a pixel off; so are the published tracks, and ours.
+Pixels: the generator takes the optical axis at raster (256, 256). But projectaria-tools, which rectifies its frames, lets
+the axis go through the centre of pixel number 256, which is raster 256.5: all rays are half a pixel off, in its tracks as
+in ours.
 
-Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is never
-visible gets no query (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).
+Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is
+never visible is left out (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).
 """
 
 from collections.abc import Iterator, Sequence
@@ -189,7 +191,7 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
 
 
 def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
-    """Tracks (t, m, 3) in the upright camera, visibility (t, m) and numbers (m,) of the queries (n, 3) that are on an object."""
+    """Tracks (t, m, 3) in the upright camera, visibility (t, m), and numbers (m,) of the queries (n, 3) that have an object."""
     ids, points, kept = attach(queries, moments)
     tracks = transport(ids, points, moments)
     return upright(tracks), visible(tracks, moments), kept
@@ -224,7 +226,9 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
     means = np.stack([picture.mean((0, 1)) for picture in pictures(moments)])
     wanted = np.asarray(annotations["video_means"])
     if wanted.shape != means.shape:
-        raise BadInput(f"{len(means)} frames were read, but the annotation has {len(wanted)}; is the sequence whole?")
+        raise BadInput(
+            f"the frames that were read have {means.shape} means, the annotation {wanted.shape}; is the sequence whole?"
+        )
     same = np.isclose(means, wanted, atol=1e-3).all(1)
     if not same.all():
         frame = int(same.argmin())

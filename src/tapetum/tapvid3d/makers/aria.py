@@ -6,9 +6,9 @@
     SEQUENCE/video.vrs, depth_images.vrs, segmentations.vrs
     SEQUENCE/rectified/             instead of the three: TIMESTAMP.npz for each frame, written by `save_rectified`
 
-Tables are read here; VRS files by projectaria-tools (`pip install 'tapetum[aria]'`), which has no wheels for some systems: there,
-work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are those of
-facebookresearch/projectaria_tools, whose test data were read with this file (docs/tapvid3d.md says what agreed).
+Tables are read here, VRS files by projectaria-tools (`pip install 'tapetum[aria]'`). It has no wheels for some systems:
+there, work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are
+those of facebookresearch/projectaria_tools, whose test data were read with this file; docs/tapvid3d.md says what agreed.
 """
 
 import csv
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
 from tapetum.tapvid3d.geometry import F64
-from tapetum.tapvid3d.makers.common import I64, U8, poses, rotations
+from tapetum.tapvid3d.makers.common import I64, U8, is_rigid, poses, rotations
 from tapetum.tapvid3d.npz import Npz
 
 SIZE, FOCAL = 512, 280.0
@@ -97,7 +97,7 @@ def _nearest(times: I64, timestamp: int) -> int:
 def read_scene(sequence: Path) -> Scene:
     """The tables of the folder `sequence`. Raises `BadInput` where one is missing or damaged, naming it and the column."""
     boxed = {row[0] for row in _table(sequence / "3d_bounding_box.csv", {"object_uid": int})}
-    place = {name: float for name in ("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z")}
+    place = dict.fromkeys(("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z"), float)
     path = sequence / "scene_objects.csv"
     rows = [row for row in _table(path, {"object_uid": int, "timestamp[ns]": int, **place}) if row[0] in boxed]
     found = _poses(
@@ -158,6 +158,10 @@ class RectifiedFrames:
             raise BadInput(f"{folder} holds no rectified frames; wanted files such as 87551170910700.npz, by nanoseconds")
         self.timestamps = np.array(sorted(map(int, names)), np.int64)
         self.device_from_camera: F64 = self._read(int(self.timestamps[0]))["device_from_camera"].astype(np.float64)
+        if self.device_from_camera.shape != (4, 4) or not is_rigid(self.device_from_camera):
+            raise BadInput(
+                f"{self._path(int(self.timestamps[0]))}: device_from_camera is no pose (4, 4); write the frames again"
+            )
 
     def frame(self, timestamp: int) -> Frame | None:
         """The frame; None where its pictures are empty."""
@@ -234,7 +238,7 @@ def _quiet() -> Iterator[None]:
 
 
 def open_frames(sequence: Path) -> Frames:
-    """The rectified frames of a sequence where it has them, else those of its VRS files. Raises `BadInput` or `MissingExtra`."""
+    """The rectified frames of a sequence where it has them, else those of its VRS files; raises as these do."""
     folder = sequence / "rectified"
     return RectifiedFrames(folder) if folder.is_dir() else VrsFrames(sequence)
 

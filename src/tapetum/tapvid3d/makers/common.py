@@ -1,4 +1,4 @@
-"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and the making of one file after another.
+"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and making file after file.
 
 Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
 """
@@ -18,6 +18,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write
 from tapetum.tapvid3d.data import write_clip
 from tapetum.tapvid3d.geometry import F64, project
+from tapetum.tapvid3d.npz import Damage
 
 Arrays = dict[str, Any]
 """The content of one file of the benchmark, by the keywords of `tapetum.tapvid3d.data.write_clip`."""
@@ -37,7 +38,7 @@ def whole_chunks(count: int, length: int) -> list[slice]:
 
 
 def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
-    """Seeds (m, 3) as (x, y, t): centres of n different random pixels of those that are `seen` (t, h, w), or of all there are."""
+    """Seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); of all, if these are fewer."""
     seen = np.asarray(seen, bool)
     there = np.flatnonzero(seen)
     chosen = rng.choice(there, min(n, len(there)), replace=False)
@@ -57,7 +58,7 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
     chance = np.where(visible[:, track], rng.random((len(visible), len(track))), -1.0)
     frame = chance.argmax(0) if len(visible) else np.zeros(0, np.int64)
     xy = project(tracks[frame, track], intrinsics)
-    return np.concatenate([xy, frame[:, None]], axis=1), track
+    return np.concatenate([xy, frame[:, None]], axis=1, dtype=np.float64), track
 
 
 def bilinear(picture: ArrayLike, xy: ArrayLike) -> F64:
@@ -117,6 +118,20 @@ def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
     return out
 
 
+def is_rigid(matrices: ArrayLike) -> bool:
+    """Whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+
+    >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
+    (True, False, False)
+    """
+    matrices = np.asarray(matrices, np.float64)
+    if matrices.shape[-2:] != (4, 4) or not np.isfinite(matrices).all():
+        return False
+    turn = matrices[..., :3, :3]
+    square = np.allclose(turn @ turn.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool((np.linalg.det(turn) > 0).all())
+    return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
+
+
 def jpeg(picture: U8) -> bytes:
     """A frame (h, w, 3) as JPEG of quality 95, which the public build uses too."""
     data = io.BytesIO()
@@ -148,7 +163,7 @@ class Report:
 
 
 def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lambda report: None) -> Report:
-    """Make the files that `out` does not have yet; one that fails stops no other. Raises `BadInput` if `out` cannot be written."""
+    """Make the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -159,16 +174,25 @@ def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lam
         if path.exists():
             report.kept.append(job.name)
         else:
-            try:
-                arrays = job.make()
-            except BadInput as error:
-                report.failed[job.name] = str(error)
-            else:
-                if np.asarray(arrays["visibility"]).size:
-                    write_clip(path, **arrays)
-                (report.made if path.exists() else report.empty).append(job.name)
+            _one(job, path, report)
         progress(report)
     return report
+
+
+def _one(job: Job, path: Path, report: Report) -> None:
+    try:
+        arrays = job.make()
+    except BadInput as error:
+        report.failed[job.name] = str(error)
+        return
+    if not np.asarray(arrays["visibility"]).size:
+        report.empty.append(job.name)
+        return
+    try:
+        write_clip(path, **arrays)
+        report.made.append(job.name)
+    except Damage as damage:  # of what was made, such as an annotation; a full disk is another BadInput, and stops everything
+        report.failed[job.name] = str(damage)
 
 
 def fails(name: str, error: BadInput) -> Job:

@@ -2,15 +2,16 @@
 
     candidates -> kept (filters) -> object_points -> transport -> visible (densified lidar) -> to_opencv -> queries
 
-Source: arjunvb/drivetrack at 2a3e204, which the authors of TAPVid-3D name as the origin of their tracks (google-deepmind/tapnet,
-issue 126). Which method filled in the lidar there is not known; this is that code's own default, the nearest lidar point in the
-image. What TAPVid-3D adds is inferred from a published file: 256 tracks a clip, OpenCV axes, whole 10 Hz frames as they are.
+Source: arjunvb/drivetrack at 2a3e204, which the authors of TAPVid-3D name as the origin of their tracks (issue 126 of
+google-deepmind/tapnet). Which method filled in the lidar there is not known; this is that code's own default, the nearest
+lidar point in the image. What TAPVid-3D adds is inferred from a published file: 256 tracks a clip, OpenCV axes, whole
+10 Hz frames as they are.
 
-Kept from the code: ranges are measured from the vehicle's origin, not the camera's; points come from all frames of the boxes, also
-those out of view; a box is a pose whose size plays no part; boxes turn about the world's vertical only; vehicles include no cyclists.
+Kept from the code: ranges are measured from the vehicle's origin, not the camera's; points come from all frames of the
+boxes, also those out of view; a box is a pose, whose size plays no part; boxes turn about the world's vertical only.
 
-Differs from the code: a vehicle that leaves its camera for another one and comes back is left out, since the video would jump
-(there, only frames that have a box count as neighbours); computing is in float64.
+Differs from the code: a vehicle that leaves its camera for another one and comes back is left out, since the video would
+jump (there, frames that follow one another in the list of boxes count as neighbours); the computing is in float64.
 """
 
 from collections.abc import Iterator
@@ -105,16 +106,16 @@ def kept(vehicle: Vehicle) -> Bool | None:
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
     edges = corners(vehicle.boxes)
-    seen = in_image(edges, vehicle.camera)[1].any(1)
+    seen: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
     near = (np.linalg.norm(edges, axis=-1) <= FARTHEST).any()
-    together = (np.diff(vehicle.frames[seen]) == 1).all()
+    together = bool((np.diff(vehicle.frames[seen]) == 1).all())
     return seen if near and together and seen.sum() >= LEAST_FRAMES else None
 
 
 def inside(points: F64, box: F64) -> Bool:
     """Which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
     local = transform(np.linalg.inv(yawed(box[6], box[:3])), points)
-    return (abs(local) <= (box[3:6] - SHRINK) / 2).all(1)
+    return np.all(abs(local) <= (box[3:6] - SHRINK) / 2, axis=1)
 
 
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
@@ -135,8 +136,8 @@ def transport(vehicle: Vehicle, points: F64) -> F64:
 def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
     """Where tracks (t, n, 3), in the vehicle's coordinates, are seen.
 
-    A point must be in the picture. It is hidden where the largest of the ranges at the four pixels around it is less than 0.95 of
-    its own. The range at a pixel is that of the lidar point nearest to it in the image.
+    A point must be in the picture. It is hidden where the largest of the ranges at the four pixels around it is less than
+    0.95 of its own. The range at a pixel is that of the lidar point nearest to it in the image.
 
     Args:
         tracks: in the vehicle's coordinates.

@@ -8,11 +8,12 @@ RAW is the folder in which Dynamic 3D Gaussians works, with data.zip and output.
     RAW/data/SEQUENCE/ims/CAMERA/000000.jpg ...
     RAW/output/EXPERIMENT/SEQUENCE/params.npz
 
-All of the method is recalled, not verified: the generator was never published (issues 126 and 142 of google-deepmind/tapnet), and
-this does not claim to reproduce the benchmark's tracks. Recalled: a pixel is lifted by the rendered depth, belongs to the most
-influential Gaussian and moves with it; visibility compares the point's depth with the rendered one; the moving foreground is
-preferred. Ours: seeds lie on the foreground only, 256 of them (a published file has 161 tracks), and the tolerance is 5 cm.
-That clips are whole sequences of 150 frames, one a training camera, and that pictures come from `ims`, is public.
+The method is recalled, not verified: the generator was never published (issues 126 and 142 of google-deepmind/tapnet), and
+this does not claim to reproduce the benchmark's tracks. Recalled: a pixel is lifted by the rendered depth, belongs to the
+most influential Gaussian and moves with it; visibility compares the point's depth with the rendered one; the moving
+foreground is preferred. Ours: seeds lie on the foreground only, 256 of them (a published file has 161 tracks), and the
+tolerance is 5 cm. That a clip is a whole sequence (150 frames) of one training camera, and that its pictures come from
+`ims`, is public.
 """
 
 import json
@@ -25,7 +26,17 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64, transform, unproject
-from tapetum.tapvid3d.makers.common import Arrays, Bool, Job, depth_test, fails, generator, pixel_centres, random_queries
+from tapetum.tapvid3d.makers.common import (
+    Arrays,
+    Bool,
+    Job,
+    depth_test,
+    fails,
+    generator,
+    is_rigid,
+    pixel_centres,
+    random_queries,
+)
 from tapetum.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, read_gaussians, render
 from tapetum.tapvid3d.npz import Npz
 
@@ -63,6 +74,10 @@ def read_cameras(path: Path) -> list[Camera]:
         raise BadInput(
             f"{path}: k is {k.shape} and w2c {w2c.shape}, wanted ({t}, {c}, 3, 3) and ({t}, {c}, 4, 4); get it again"
         )
+    if not (is_rigid(w2c) and np.isfinite(k).all()):
+        raise BadInput(
+            f"{path}: a w2c is no pose, or a number is not finite; get it again from data.zip of Dynamic 3D Gaussians"
+        )
     if (k != k[0]).any() or (w2c != w2c[0]).any():
         raise BadInput(f"{path}: a camera moves; the cameras of Panoptic Studio stand still")
     return [
@@ -72,7 +87,7 @@ def read_cameras(path: Path) -> list[Camera]:
 
 
 def read_images(sequence: Path, camera: str) -> list[bytes]:
-    """The JPEGs of one camera as they are; the public build decodes and encodes them again. Raises `BadInput` if there are none."""
+    """The JPEGs of one camera as they are (the public build encodes them again). Raises `BadInput` if there are none."""
     files = sorted((sequence / "ims" / camera).glob("*.jpg"))
     if not files:
         raise BadInput(f"{sequence / 'ims' / camera} has no .jpg; unpack data.zip of Dynamic 3D Gaussians there")

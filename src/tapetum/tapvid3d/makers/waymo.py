@@ -3,11 +3,11 @@
     ROOT/camera_image/SEGMENT.parquet      and likewise camera_calibration, lidar, lidar_calibration, lidar_pose,
                                            lidar_camera_projection, vehicle_pose, lidar_box, lidar_camera_synced_box
 
-ROOT is a split, such as `training`. Columns are `key.NAME` and `[COMPONENT].FIELD.SUBFIELD`. Coordinates: x forward, y left, z up,
-for the vehicle and for cameras; a camera's lens distortion is left alone, as DriveTrack does.
+ROOT is a split, such as `training`. Columns are `key.NAME` and `[COMPONENT].FIELD.SUBFIELD`. Coordinates are x forward,
+y left, z up, for the vehicle and for cameras; the distortion of lenses is left alone, as DriveTrack does.
 
-Names and the geometry of the lidar are those of waymo-research/waymo-open-dataset (its `v2` package at 99a4cb3), computed here in
-float64 where that computes in float32. The files need pyarrow (`pip install 'tapetum[tables]'`).
+Names and the geometry of the lidar are those of waymo-research/waymo-open-dataset (its `v2` package at 99a4cb3), computed
+here in float64 where that computes in float32. The files need pyarrow (`pip install 'tapetum[tables]'`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,12 +21,13 @@ from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.tapvid3d.geometry import F64, transform
-from tapetum.tapvid3d.makers.common import I64, poses
+from tapetum.tapvid3d.makers.common import I64, is_rigid, poses
 
 TOP = 1
 """The lidar on the roof."""
 VEHICLE = 1
 """Type of a box."""
+_MAY_BE_EMPTY = "beam_inclination.values"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Segment:
         table = self._read(
             "vehicle_pose", ["key.frame_timestamp_micros", "[VehiclePoseComponent].world_from_vehicle.transform"]
         )
-        return {time: np.array(pose, np.float64).reshape(4, 4) for time, pose in zip(*table.values(), strict=True)}
+        return {time: self._pose("vehicle_pose", pose) for time, pose in zip(*table.values(), strict=True)}
 
     @cached_property
     def cameras(self) -> dict[int, Camera]:
@@ -86,7 +87,7 @@ class Segment:
         names = ["extrinsic.transform", "height", "width", *(f"intrinsic.{name}" for name in ("f_u", "f_v", "c_u", "c_v"))]
         table = self._read("camera_calibration", ["key.camera_name", *(at + name for name in names)])
         return {
-            name: Camera(name, np.array(intrinsics), np.array(pose).reshape(4, 4), (height, width))
+            name: Camera(name, np.array(intrinsics), self._pose("camera_calibration", pose), (height, width))
             for name, pose, height, width, *intrinsics in zip(*table.values(), strict=True)
         }
 
@@ -98,7 +99,7 @@ class Segment:
 
     @cached_property
     def vehicles(self) -> list[Boxes]:
-        """Boxes of vehicles by camera and id; only where the tables of labels and of their camera-synced boxes both have them."""
+        """Boxes of vehicles by camera and id, where both tables have them: that of labels and that of camera-synced boxes."""
         keys = ["key.frame_timestamp_micros", "key.laser_object_id"]
         types = self._read("lidar_box", [*keys, "[LiDARBoxComponent].type"])
         vehicle = {(time, uid) for time, uid, kind in zip(*types.values(), strict=True) if kind == VEHICLE}
@@ -130,27 +131,34 @@ class Segment:
         if not table[columns[0]]:
             raise BadInput(f"{self._path('lidar_calibration')} has no row for the roof's lidar (laser_name 1)")
         extrinsic, low, high, beams = (column[0] for column in table.values())
-        pose = np.array(extrinsic, np.float64).reshape(4, 4)
-        ranges = {time: image[..., 0] for time, image in self._range_images("lidar", "LiDARComponent")}
+        pose = self._pose("lidar_calibration", extrinsic)
+        ranges = {time: image[..., 0] for time, image in self._range_images("lidar", "LiDARComponent", {})}
         points: dict[int, F64] = {}
-        for time, image in self._range_images("lidar_pose", "LiDARPoseComponent"):
+        for time, image in self._range_images("lidar_pose", "LiDARPoseComponent", ranges):
             if time in ranges and time in self.vehicle:
                 rows = inclinations(len(image), low, high, beams)
                 points[time] = lidar_points(ranges[time], pose, rows, image, self.vehicle[time])
         return {
             time: Sweep(points[time], image[ranges[time] > 0].astype(np.float64))
-            for time, image in self._range_images("lidar_camera_projection", "LiDARCameraProjectionComponent")
+            for time, image in self._range_images("lidar_camera_projection", "LiDARCameraProjectionComponent", ranges)
             if time in points
         }
 
-    def _range_images(self, component: str, kind: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Times and range images (h, w, channels) of the first returns of the roof's lidar."""
+    def _pose(self, component: str, values: list[float]) -> F64:
+        pose = np.resize(np.asarray(values, np.float64), (4, 4))
+        if len(values) != 16 or not is_rigid(pose):
+            raise BadInput(f"{self._path(component)} has a transform that is no pose (4, 4); get it again")
+        return pose
+
+    def _range_images(self, component: str, kind: str, like: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Times and range images (h, w, 4 or 6) of the first returns of the roof's lidar, as large as those `like` them."""
         at = f"[{kind}].range_image_return1."
         names = ["key.frame_timestamp_micros", at + "values", at + "shape"]
         for batch in self._batches(component, names, ("key.laser_name", TOP)):
             for time, values, shape in zip(*(batch.column(name) for name in names), strict=True):
                 flat, dims = values.values.to_numpy(), shape.as_py()
-                if flat.size != np.prod(dims):
+                wanted = like.get(time.as_py(), np.empty(dims[:2])).shape
+                if flat.size != np.prod(dims) or tuple(dims[:2]) != wanted or dims[2] != (6 if like else 4):
                     raise BadInput(f"{self._path(component)}: {flat.size} values for a range image of {dims}; get it again")
                 yield time.as_py(), flat.reshape(dims)
 
@@ -166,7 +174,7 @@ class Segment:
         """Some rows at a time, of those where the column `only[0]` is `only[1]`."""
         try:
             import pyarrow
-            from pyarrow import compute, parquet
+            from pyarrow import parquet
         except ImportError as error:
             raise MissingExtra("pyarrow", "tables", "reading Waymo Open") from error
         path = self._path(component)
@@ -177,7 +185,12 @@ class Segment:
                 if missing:
                     raise BadInput(f"{path} has no column {missing[0]!r}; wanted a component of Waymo Open's version 2")
                 for batch in file.iter_batches(batch_size=8, columns=wanted):
-                    yield batch if only is None else batch.filter(compute.equal(batch.column(only[0]), only[1]))
+                    if only is not None:
+                        batch = batch.filter(pyarrow.array(batch.column(only[0]).to_numpy() == only[1]))
+                    empty = [name for name in columns if batch.column(name).null_count and not name.endswith(_MAY_BE_EMPTY)]
+                    if empty:
+                        raise BadInput(f"{path} lacks a value in the column {empty[0]!r}; get it again")
+                    yield batch
         except FileNotFoundError as error:
             raise BadInput(f"there is no {path}; download the component {component} of this segment") from error
         except (pyarrow.ArrowException, OSError) as error:
@@ -196,7 +209,12 @@ def segments(root: Path) -> list[Segment]:
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
-    """Pitch (rows,) in radians of the rows of a range image, from the top row down: its beams, or even steps from low to high."""
+    """Pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to high.
+
+    Raises `BadInput` where there is not one beam for each row.
+    """
+    if beams is not None and len(beams) != rows:
+        raise BadInput(f"there are {len(beams)} beams of the lidar for {rows} rows of its range image; get the segment again")
     even = low + (np.arange(rows) + 0.5) / rows * (high - low)
     return (even if beams is None else np.asarray(beams, np.float64))[::-1]
 
