@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tyro
 from raw_adt import write_sequence
 from raw_pstudio import write_studio
+from raw_waymo import write_segment
 
 from tapetum.cli.tapvid3d_make import Make
 from tapetum.errors import BadInput
@@ -17,6 +19,24 @@ from tapetum.tapvid3d.data import read_clip
 
 def make(*arguments: object) -> None:
     tyro.cli(Make, args=[str(argument) for argument in arguments], config=(tyro.conf.OmitArgPrefixes,)).run()
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_segment(tmp_path_factory.mktemp("waymo") / "training", 26).root
+
+
+def test_what_is_made_passes_the_check(raw: Path, drive: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]):
+    few = ["--tracks", 60]
+    assert run("tapvid3d", "make", "adt", raw / "adt", "--out", tmp_path / "adt", "--frames", 4, *few)[0] == 0
+    assert run("tapvid3d", "make", "drivetrack", drive, "--out", tmp_path / "drivetrack", *few)[0] == 0
+    assert run("tapvid3d", "make", "pstudio", raw / "pstudio", "--out", tmp_path / "pstudio", *few)[0] == 0
+    code, printed, complaint = run("tapvid3d", "check", tmp_path)
+    assert (code, complaint) == (0, "")
+    assert "nothing wrong was found" in printed
+    code, _, complaint = run("tapvid3d", "make", "adt", tmp_path, "--out", tmp_path / "none")
+    assert code == 2
+    assert complaint.count("\n") == 1
 
 
 @pytest.fixture(scope="module")
