@@ -36,7 +36,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
 
 @pytest.fixture(scope="module")
 def segment(drive: Drive) -> waymo.Segment:
-    return waymo.segments(drive.root)[0]
+    return next(waymo.segments(drive.root))
 
 
 def vehicle(segment: waymo.Segment, uid: str) -> drivetrack.Vehicle:

@@ -169,7 +169,7 @@ def ranges_in(segment: Segment, camera: int, time: int) -> F64:
     distance = np.linalg.norm(sweep.points, axis=1)
     first, second = sweep.projection[:, 0] == camera, sweep.projection[:, 3] == camera
     xy = np.concatenate([sweep.projection[first, 1:3], sweep.projection[second, 4:6]])
-    return np.concatenate([xy, np.concatenate([distance[first], distance[second]])[:, None]], 1)
+    return np.concatenate([xy, np.concatenate([distance[first], distance[second]])[:, None]], 1, dtype=np.float64)
 
 
 def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.tapvid3d.geometry import F64, transform
@@ -50,7 +50,7 @@ class Sweep:
 
     points: F64
     """(k, 3) in the vehicle's coordinates at the frame's pose."""
-    projection: F64
+    projection: NDArray[np.float32]
     """(k, 6): camera, x, y of the first image that a point falls into, and of the second; camera 0 is none."""
 
 
@@ -123,7 +123,7 @@ class Segment:
 
     @cached_property
     def sweeps(self) -> dict[int, Sweep]:
-        """Lidar by time; some 150,000 points a frame, read table after table."""
+        """Lidar by time; some 150,000 points a frame, which is about 1.5 GB for 200 frames. Read table after table."""
         calibration = "[LiDARCalibrationComponent]."
         names = ["extrinsic.transform", "beam_inclination.min", "beam_inclination.max", "beam_inclination.values"]
         columns = [calibration + name for name in names]
@@ -139,7 +139,7 @@ class Segment:
                 rows = inclinations(len(image), low, high, beams)
                 points[time] = lidar_points(ranges[time], pose, rows, image, self.vehicle[time])
         return {
-            time: Sweep(points[time], image[ranges[time] > 0].astype(np.float64))
+            time: Sweep(points[time], image[ranges[time] > 0])
             for time, image in self._range_images("lidar_camera_projection", "LiDARCameraProjectionComponent", ranges)
             if time in points
         }
@@ -200,12 +200,12 @@ class Segment:
         return self.root / component / f"{self.name}.parquet"
 
 
-def segments(root: Path) -> list[Segment]:
-    """All segments of a split. Raises `BadInput` where there are none."""
+def segments(root: Path) -> Iterator[Segment]:
+    """All segments of a split, one by one, since each comes to hold its lidar. Raises `BadInput` where there are none."""
     names = sorted(path.stem for path in (root / "camera_image").glob("*.parquet"))
     if not names:
         raise BadInput(f"{root} has no camera_image/*.parquet; give a split of Waymo Open's version 2, such as .../training")
-    return [Segment(root, name) for name in names]
+    yield from (Segment(root, name) for name in names)
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
