@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.cli.output import print_json, progress
+from tapetum.cli.tapvid3d_make import Make
 from tapetum.errors import BadInput
 
 
@@ -83,6 +84,7 @@ class Scenes:
 Action = (
     Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]
     | Annotated[Scenes, tyro.conf.subcommand("scenes", prefix_name=False)]
+    | Annotated[Make, tyro.conf.subcommand("make", prefix_name=False)]
 )
 
 
