@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.cli import track3d
 from tapetum.cli.output import View, note, print_json, progress, results_folder, write_overlay
+from tapetum.cli.track3d import View3D
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
@@ -51,9 +53,18 @@ class Track:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
     those that are done are not done again."""
-    view: View = "tracks"
+    view: View | View3D = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
-    motion."""
+    motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
+    tapetum[view])."""
+    three_d: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(name="3d")] = False
+    """Put the points into space too: tracks3d.npz and tracks3d.csv, x right, y down, z forward from each frame's camera."""
+    intrinsics: Annotated[str | None, tyro.conf.arg(metavar="fx,fy,cx,cy")] = None
+    """With --3d, the camera in pixels of the video; by default estimated, or guessed where depth is given."""
+    depth: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """With --3d, where depth comes from. adjust (default): the tracks themselves, by bundle adjustment, in an unknown unit; or
+    a file or folder of depth maps (.npz, .npy, .png of 16 bits); or a network: zoedepth, depth-anything, OWNER/NAME (needs
+    tapetum[depth])."""
     engine: Literal["local", "ray"] = "local"
     """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
     online: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -74,6 +85,7 @@ class Track:
         """Do it; raises `TapetumError` for all that the user can mend."""
         from tapetum.cli.many import sources, track_many
 
+        self._check_3d()
         if self.online:
             self._live()
             return
@@ -89,6 +101,8 @@ class Track:
             print_json(summary)
         else:
             print(_text(summary))
+            if self.three_d:
+                print(track3d.text(summary))
 
     def track(self, source: str, out: Path) -> dict[str, Any]:
         """Tracks in one video, as files in the folder `out`; what there is to say of it."""
@@ -100,13 +114,18 @@ class Track:
             if report.damaged:
                 note(f"{source}: {report.damaged} of {report.promised} frames are damaged or missing")
             queries = self._queries(video.width, video.height, len(video))
+            lifting = (
+                track3d.Lifting(self.depth, self.intrinsics, self._model == "static", self.device) if self.three_d else None
+            )
             tracker = self._tracker()
             start = time.perf_counter()
             tracks = _track(tracker, video, queries)
             seconds = time.perf_counter() - start
             tracks.save(folder / "tracks.npz")
             tracks.save(folder / "tracks.csv")
-            write_overlay(folder / "overlay.mp4", video, tracks, self.view)
+            view3d = None if self.view in ("tracks", "rainbow") else self.view
+            write_overlay(folder / "overlay.mp4", video, tracks, "rainbow" if self.view == "rainbow" else "tracks")
+            in_space = track3d.write(lifting.lift(tracks, video), video, view3d, folder, out) if lifting is not None else {}
             return {
                 "video": source,
                 "frames": tracks.frames,
@@ -121,7 +140,17 @@ class Track:
                 "overlay": str(out / "overlay.mp4"),
                 "tracks": str(out / "tracks.npz"),
                 "table": str(out / "tracks.csv"),
+                **in_space,
             }
+
+    def _check_3d(self) -> None:
+        if self.three_d:
+            return
+        for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
+            if given is not None:
+                raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
+        if self.view not in ("tracks", "rainbow"):
+            raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
 
     @property
     def _video(self) -> str:
@@ -149,6 +178,8 @@ class Track:
         from tapetum.video import LiveVideo, write_video
 
         source_name = self._video
+        if self.three_d:
+            raise BadInput("--3d needs the whole video; leave --online out")
         if self.view != "tracks":
             raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
         out = self.out or live.default_folder(source_name)

@@ -115,17 +115,22 @@ class DepthFiles:
 
 
 class DepthNetwork:
-    """A metric depth network of transformers, which looks at one frame at a time."""
+    """A metric depth network of transformers, which looks at one frame at a time.
+
+    ZoeDepth's frames are not padded, as its own processor would by default (that of transformers 5.24 cannot take the padding
+    off again without torchvision); maps are brought to the frame's size linearly.
+    """
 
     def __init__(self, name: str, device: str | None = None):
         try:
+            from safetensors import SafetensorError
             from transformers import AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
             raise MissingExtra("transformers", "depth", "a depth network") from error
         try:
             self._processor = AutoImageProcessor.from_pretrained(name)
             self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True).eval()
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BadInput(f"cannot load the depth network {name} ({reason}); give a name on the Hub, or its folder") from error
         if getattr(self._model.config, "depth_estimation_type", "metric") == "relative":
@@ -140,11 +145,11 @@ class DepthNetwork:
         import torch
 
         for frame in frames:
-            inputs = self._processor(images=Image.fromarray(frame), return_tensors="pt")
+            inputs = self._processor(images=Image.fromarray(frame), return_tensors="pt", do_pad=False)
             with torch.inference_mode():
-                out = self._model(**inputs.to(self._model.device))
-            (found,) = self._processor.post_process_depth_estimation(out, target_sizes=[frame.shape[:2]])
-            yield found["predicted_depth"].float().cpu().numpy()
+                depth = self._model(**inputs.to(self._model.device)).predicted_depth[:, None].float()
+                depth = torch.nn.functional.interpolate(depth, frame.shape[:2], mode="bilinear", align_corners=False)
+            yield depth[0, 0].cpu().numpy()
 
 
 def sample_depth(

@@ -56,6 +56,33 @@ def lift(
     )
 
 
+def lift_static(
+    tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]] | None, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
+) -> Tracks3D:
+    """The static baseline: each query stays where it is before the camera and is always visible.
+
+    Its depth is that of the map of its frame, or the median of all queries' where that has none; 1 without maps.
+    """
+    n, t = tracks.visible.shape
+    asked = np.round(tracks.queries[:, 0]).astype(int)
+    z = np.full(n, np.nan if maps is not None else 1.0)
+    for frame, depth in enumerate(maps if maps is not None else ()):
+        here = asked == frame
+        z[here] = sample_depth(depth, tracks.queries[here, 1:], size)
+    if not np.isfinite(z).any():
+        raise BadInput("no query has a known depth; are these the depth maps of this video?")
+    z = np.where(np.isfinite(z), z, np.nanmedian(z))
+    return Tracks3D(
+        xyz=np.repeat(unproject(tracks.queries[:, 1:], z, intrinsics)[:, None], t, 1),
+        xy=np.repeat(tracks.queries[:, None, 1:], t, 1),
+        visible=np.ones((n, t), bool),
+        confidence=np.ones((n, t), np.float32),
+        queries=tracks.queries,
+        intrinsics=np.asarray(intrinsics, np.float64),
+        metric=maps is not None,
+    )
+
+
 def through_time(z: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
     """Depth with what is not known filled in: even in 1 / Z between known frames, as the nearest one before and after them.
 
