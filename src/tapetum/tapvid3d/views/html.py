@@ -28,10 +28,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, choose, pictures
+from tapetum.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, pictures
 
 PICTURE_HEIGHT, PICTURES = 128, 100
 """Height of the page's small pictures in pixels, and most of them in a page."""
@@ -62,8 +61,7 @@ def write_html(
     Raises:
         BadInput: no tracks or no frames, a video of fewer frames or of no pictures, a place that cannot be written.
     """
-    if not (math.isfinite(rate) and rate > 0):
-        raise BadInput(f"a page cannot play {rate} frames per second; give a rate above 0")
+    check_rate(rate)
     path = Path(path)
     data = json.dumps(_data(choose(tracks, most_points, most_frames), video, rate), separators=(",", ":"))
     here = files("tapetum.tapvid3d.views")

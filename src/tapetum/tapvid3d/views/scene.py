@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -27,29 +28,29 @@ class Scene:
     frames: int
     """How many frames t."""
 
-    @property
+    @cached_property
     def world(self) -> Float[np.ndarray, "n t 3"]:
         """Positions in the world; those in the cameras where there are no extrinsics."""
         return self.tracks.world[self.rows, : self.frames]
 
-    @property
+    @cached_property
     def visible(self) -> Bool[np.ndarray, "n t"]:
         """Which can be seen."""
         return self.tracks.visible[self.rows, : self.frames]
 
-    @property
+    @cached_property
     def camera_to_world(self) -> Float[np.ndarray, "t 4 4"]:
         """Poses of the camera; it stays where it is if there are no extrinsics."""
         if self.tracks.extrinsics_w2c is None:
             return np.tile(np.eye(4), (self.frames, 1, 1))
         return np.linalg.inv(self.tracks.extrinsics_w2c[: self.frames])
 
-    @property
+    @cached_property
     def world_to_first(self) -> Float[np.ndarray, "4 4"]:
         """From the world to the camera of the first frame, in whose axes everything is shown."""
         return np.eye(4) if self.tracks.extrinsics_w2c is None else self.tracks.extrinsics_w2c[0]
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """Of all lengths: "m", or "unit unknown"."""
         return "m" if self.tracks.metric else "unit unknown"
@@ -92,6 +93,12 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
     if most_points is not None and tracks.points > most_points:
         rows = np.sort(np.random.default_rng(0).choice(rows, most_points, replace=False))
     return Scene(tracks, rows, tracks.frames if most_frames is None else min(most_frames, tracks.frames))
+
+
+def check_rate(rate: float) -> None:
+    """Raise `BadInput` for frames per second that no clock can go by."""
+    if not (np.isfinite(rate) and rate > 0):
+        raise BadInput(f"{rate} frames per second cannot be played; give a rate above 0")
 
 
 def pictures(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
