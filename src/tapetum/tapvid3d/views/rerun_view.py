@@ -8,6 +8,8 @@
     world/way                the way of the camera, where it is known
 
 Two timelines: `frame`, and `time` in seconds. Nothing is rounded but to float32.
+
+The recording is made in memory: rerun's own writing to a file waits for ever where the disk is full (0.41).
 """
 
 import os
@@ -54,11 +56,12 @@ def write_rerun(
     check_rate(rate)
     scene, path = choose(tracks, most_points, most_frames), Path(path)
     rr = _rerun()
+    with rr.RecordingStream("tapetum", recording_id=str(uuid4())) as recording:
+        stream = recording.binary_stream()
+        _log(rr, recording, scene, video, rate)
+        data = stream.read()
     with whole_file(path) as temporary:
-        temporary.touch()  # a place that cannot be written is an OSError here, in rerun an error of its own
-        with rr.RecordingStream("tapetum", recording_id=str(uuid4())) as recording:
-            recording.save(temporary)
-            _log(rr, recording, scene, video, rate)
+        temporary.write_bytes(data)
     return path
 
 
