@@ -14,6 +14,7 @@ The recording is made in memory: rerun's own writing to a file waits for ever wh
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -66,9 +67,9 @@ def write_rerun(
 
 
 def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> None:
-    shown = iter(pictures(scene, video)) if video is not None else None
-    first = next(shown) if shown is not None else None
-    h, w = size = scene.size(first)
+    shown = pictures(scene, video if video is not None else ())
+    picture = next(shown) if video is not None else None
+    h, w = size = scene.size(picture)
     colours = scene.colours(size)
     extent = float(np.linalg.norm(np.diff(bounds(scene), axis=0))) or 1.0
     fx, fy, cx, cy = scene.tracks.intrinsics
@@ -106,9 +107,9 @@ def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | No
         point, begin = scene.trails(frame, TRAIL)
         pieces = np.stack([world[point, begin], world[point, begin + 1]], axis=1)
         recording.log("world/trails", rr.LineStrips3D(pieces, colors=colours[point], radii=0.001 * extent))
-        if shown is not None:
-            picture = first if frame == 0 else next(shown)
+        if picture is not None:
             recording.log("world/camera/image", rr.EncodedImage(contents=encode(picture, 85), media_type="image/jpeg"))
+            picture = next(shown, picture)
 
 
 def _pose(rr: Any, matrix: np.ndarray) -> Any:
@@ -117,7 +118,6 @@ def _pose(rr: Any, matrix: np.ndarray) -> Any:
 
 def _rerun() -> Any:
     try:
-        import rerun
+        return import_module("rerun")
     except ImportError as error:
         raise MissingExtra("rerun-sdk", "view", "writing a recording for rerun") from error
-    return rerun

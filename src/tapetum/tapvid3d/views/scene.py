@@ -85,7 +85,9 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
         BadInput: nothing to show, or limits below 1.
     """
     if tracks.points == 0 or tracks.frames == 0:
-        raise BadInput(f"there is nothing to show: the 3D tracks have {tracks.points} points in {tracks.frames} frames; give some")
+        raise BadInput(
+            f"there is nothing to show: the 3D tracks have {tracks.points} points in {tracks.frames} frames; give some"
+        )
     for name, limit in (("points", most_points), ("frames", most_frames)):
         if limit is not None and limit < 1:
             raise BadInput(f"at most {limit} {name} cannot be shown; give 1 or more, or None for all")
