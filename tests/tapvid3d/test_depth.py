@@ -92,7 +92,8 @@ def network(tmp_path: Path) -> Path:
         out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, use_relative_position_bias=True,
     )  # fmt: skip
     config = transformers.ZoeDepthConfig(
-        backbone_config=backbone, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, bottleneck_features=8, num_relative_features=8,
+        backbone_config=backbone, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, bottleneck_features=8,
+        num_relative_features=8,
         bin_configurations=[{"n_bins": 8, "min_depth": 0.1, "max_depth": 10.0}], num_attractors=[2, 2, 1, 1],
     )  # fmt: skip
     model = transformers.ZoeDepthForDepthEstimation(config)

@@ -51,14 +51,17 @@ class Lifting:
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
         """The tracks in space. Raises `BadInput` where there is no depth for them."""
-        from tapetum.tapvid3d.lift import adjusted, lift, lift_static
+        import numpy as np
+
+        from tapetum.tapvid3d.adjust import adjusted
+        from tapetum.tapvid3d.lift import lift, lift_static
 
         size = video.height, video.width
         if self.adjusts and not self.static:
             with progress() as bars:
                 bars.add_task("adjusting the camera", total=None)
-                return adjusted(tracks, size, self.intrinsics)
-        camera = self.intrinsics or _guess(size)
+                return adjusted(tracks, size, None if self.intrinsics is None else np.array(self.intrinsics))
+        camera = _guess(size) if self.intrinsics is None else np.array(self.intrinsics)
         maps = None if self.depth is None else self._maps(video, tracks.frames)
         if self.static:
             return lift_static(tracks, maps, size, camera)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 
 from tapetum.errors import BadInput
 from tapetum.tap.tracks import Tracks
+from tapetum.tapvid3d.adjust import AdjustedTracker
 from tapetum.tapvid3d.baselines import Static
 from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
 from tapetum.tapvid3d.geometry import unproject
@@ -132,13 +133,16 @@ class Lifted:
         return lift(tracks, maps if maps is not None else (), video.shape[1:3], intrinsics)
 
 
-def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> Static | Lifted:
+def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> Static | Lifted | AdjustedTracker:
     """A 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
 
+    "adjust" as `depth` lifts by bundle adjustment.
     Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
     """
     if name == "static":
         return Static()
     from tapetum.tap import tracker
 
+    if depth == "adjust":
+        return AdjustedTracker(tracker.load(name, device=device))
     return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))
