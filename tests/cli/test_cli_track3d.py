@@ -35,6 +35,16 @@ def test_a_camera_that_is_not_given_is_guessed_and_said(run: Run, clip: Path, tm
     assert (tmp_path / "tracks3d.png").is_file()
 
 
+def test_where_there_is_no_depth_the_tracks_in_the_picture_are_kept(run: Run, clip: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "depth.npz", depth=np.ones((5, 24, 32), np.float32))
+    options = ["--3d", "--depth", tmp_path / "depth.npz", "--intrinsics", "50,50,32,24"]
+    code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "out", *options)
+    assert (code, stdout) == (2, "")
+    assert "has 5 depth maps for a video of 6 frames" in stderr
+    assert "the tracks in the picture are in" in stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

@@ -6,7 +6,7 @@ import pytest
 from tapetum.errors import BadInput
 from tapetum.tap.tracks import Tracks
 from tapetum.tapvid3d.adjust import adjusted
-from tapetum.tapvid3d.bundle import rotation
+from tapetum.tapvid3d.bundle import Bundle, Problem, rotation, tangents_at
 from tapetum.tapvid3d.geometry import project, transform
 from tapetum.tapvid3d.twoview import five_point, homogeneous
 
@@ -31,7 +31,7 @@ def world(seed: int, moving: int = 0, noise: float = 0.0, travel: float = 1.0) -
     xy = xy + rng.normal(0, noise, xy.shape)
     kept = visible.sum(1) >= 4
     first = visible[kept].argmax(1)
-    queries = np.column_stack([first, xy[kept, first] if kept.sum() == 0 else xy[kept][np.arange(kept.sum()), first]])
+    queries = np.column_stack([first, xy[kept][np.arange(kept.sum()), first]])
     tracks = Tracks(xy=xy[kept], visible=visible[kept], confidence=visible[kept].astype(float), queries=queries)
     return tracks, xyz[kept], np.arange(80)[kept] >= moving
 
@@ -86,3 +86,22 @@ def test_five_points_give_the_true_essential_matrix() -> None:
     found = five_point(a[None], b[None])
     assert np.minimum(abs(found - truth).max((1, 2)), abs(found + truth).max((1, 2))).min() < 1e-6
     assert abs(np.einsum("ni,kij,nj->kn", homogeneous(b), found, homogeneous(a))).max() < 1e-9
+
+
+def test_derivatives_are_those_of_finite_differences() -> None:
+    """All kinds of numbers at once: turns, shifts, points (one far away), the focal length; errors large and small."""
+    rng = np.random.default_rng(0)
+    poses = np.concatenate([rotation(rng.normal(0, 0.2, (3, 3))), rng.normal(0, 0.5, (3, 3, 1))], 2)
+    points = np.concatenate([rng.uniform([-1, -1, 3], [1, 1, 5], (6, 3)), np.ones((6, 1))], 1)
+    points[0, 3] = 0.01
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    point, frame = np.repeat(np.arange(6), 3), np.tile(np.arange(3), 6)
+    rays = np.einsum("mij,mj->mi", poses[frame], points[point])
+    xy = rays[:, :2] / rays[:, 2:] * 280 + [160, 120] + rng.normal(0, 3, (18, 2))
+    free = np.ones(18 + 18 + 1, bool)
+    free[[0, 1, 2, 3, 4, 5, 10]] = False
+    problem = Problem(Bundle(poses, points, CAMERA), point, frame, xy, free, tangents_at(points), 2.0, 1.5, 0.1)
+    at = rng.normal(0, 0.02, int(free.sum()))
+    step = 1e-6
+    sides = [(problem.errors(at + step * e) - problem.errors(at - step * e)) / (2 * step) for e in np.eye(len(at))]
+    np.testing.assert_allclose(problem.jacobian(at).toarray(), np.stack(sides, 1), atol=2e-4, rtol=1e-5)

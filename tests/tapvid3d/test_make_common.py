@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.data import read_clip
+from tapetum.tapvid3d.frames import encode
 from tapetum.tapvid3d.geometry import project, unproject
 from tapetum.tapvid3d.makers.common import (
     Job,
@@ -16,7 +17,6 @@ from tapetum.tapvid3d.makers.common import (
     depth_test,
     fails,
     generator,
-    jpeg,
     pixel_centres,
     random_queries,
     rotations,
@@ -93,7 +93,7 @@ def test_what_is_left_over_is_no_clip():
 def arrays(n: int = 2) -> dict:
     tracks = np.tile([0.1, 0.2, 3.0], (4, n, 1))
     return {
-        "images_jpeg_bytes": [jpeg(np.zeros((30, 40, 3), np.uint8))] * 4,
+        "images_jpeg_bytes": [encode(np.zeros((30, 40, 3), np.uint8))] * 4,
         "queries_xyt": np.concatenate([project(tracks[0], K), np.zeros((n, 1))], 1),
         "tracks_XYZ": tracks,
         "visibility": np.ones((4, n), bool),

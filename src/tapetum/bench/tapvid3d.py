@@ -30,7 +30,6 @@ from tapetum.bench.tapvid import as_json
 from tapetum.bench.workers import shared_out
 from tapetum.errors import BadInput
 from tapetum.tap.metrics import HEADLINES, THRESHOLDS, mean_metrics
-from tapetum.tapvid3d.baselines import Static
 from tapetum.tapvid3d.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
 from tapetum.tapvid3d.folders import find_clips
 from tapetum.tapvid3d.geometry import scaled
@@ -71,17 +70,6 @@ class Tracker3D(Protocol):
     ) -> Points3D:
         """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
         ...
-
-
-def load_tracker3d(name: str, depth: str | None = None) -> Tracker3D:
-    """A 3D tracker by name: static, or a 2D tracker lifted by `depth`; raises `BadInput` as `tapetum.tapvid3d.lift` does."""
-    if name == "static":
-        if depth is not None:
-            raise BadInput(f"static cannot make depth by {depth!r}; give --depth true (maps beside the clips), or leave it out")
-        return Static()
-    from tapetum.tapvid3d import lift  # pyright: ignore[reportAttributeAccessIssue]
-
-    return lift.load_tracker3d(name, depth=depth)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import tyro
 from tapetum.cli import track3d
 from tapetum.cli.output import View, note, print_json, progress, results_folder, write_overlay
 from tapetum.cli.track3d import View3D
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, TapetumError
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
@@ -125,8 +125,13 @@ class Track:
             tracks.save(folder / "tracks.csv")
             view3d = None if self.view in ("tracks", "rainbow") else self.view
             write_overlay(folder / "overlay.mp4", video, tracks, "rainbow" if self.view == "rainbow" else "tracks")
-            in_space = track3d.write(lifting.lift(tracks, video), video, view3d, folder, out) if lifting is not None else {}
-            return {
+            trouble, in_space = None, {}
+            if lifting is not None:
+                try:
+                    in_space = track3d.write(lifting.lift(tracks, video), video, view3d, folder, out)
+                except TapetumError as error:
+                    trouble = error
+            summary = {
                 "video": source,
                 "frames": tracks.frames,
                 "width": video.width,
@@ -142,6 +147,9 @@ class Track:
                 "table": str(out / "tracks.csv"),
                 **in_space,
             }
+        if trouble is not None:
+            raise BadInput(f"{trouble}; the tracks in the picture are in {out}") from trouble
+        return summary
 
     def _check_3d(self) -> None:
         if self.three_d:

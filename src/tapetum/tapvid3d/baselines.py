@@ -5,12 +5,13 @@ in raster pixels, intrinsics and, where there are any, depth maps; it gives an o
 camera and `visible` (n, t) for all frames: those before a query count as those after it (arXiv 2407.05921).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 
+from tapetum.tapvid3d.depth import sample_depth
 from tapetum.tapvid3d.geometry import unproject
 
 
@@ -26,7 +27,7 @@ class Points3D(NamedTuple):
 class Static:
     """Every point keeps its place before the camera and is always visible: the paper's static baseline.
 
-    Its depth is that of the depth map at the query, or 1 where there is no map or it holds nothing there.
+    Its depth is that of the depth map at the query, see `query_depth`; 1 without maps, or where these hold nothing at all.
 
     >>> video, query = np.zeros((2, 48, 64, 3), np.uint8), np.array([[42, 24, 0]])
     >>> Static().track(video, query, np.array([100, 100, 32, 24])).xyz.tolist()
@@ -41,22 +42,30 @@ class Static:
         depth: Float[np.ndarray, "t h w"] | None = None,
     ) -> Points3D:
         """The same point in each of the frames, of which only the number is looked at."""
-        z = np.ones(len(queries_xyt)) if depth is None else depth_at(depth, queries_xyt)
-        xyz = unproject(queries_xyt[:, :2], np.where(np.isfinite(z) & (z > 0), z, 1), intrinsics)
+        z = np.ones(len(queries_xyt)) if depth is None else query_depth(queries_xyt, depth, video.shape[1:3])
+        xyz = unproject(queries_xyt[:, :2], np.nan_to_num(z, nan=1.0), intrinsics)
         shape = len(queries_xyt), len(video)
         return Points3D(np.broadcast_to(xyz[:, None], (*shape, 3)), np.ones(shape, bool))
 
 
-def depth_at(depth: Float[np.ndarray, "t h w"], queries_xyt: Num[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-    """Depth of the pixel that each query (x, y, frame) lies in, the nearest one where it lies outside.
+def query_depth(
+    queries_xyt: Num[np.ndarray, "n 3"], maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int]
+) -> Float[np.ndarray, " n"]:
+    """Depth of queries in a video of `size` (height, width), from maps, one a frame.
 
-    >>> depth_at(np.arange(12.0).reshape(1, 3, 4), np.array([[2.9, 1.1, 0], [4.2, -1, 0]])).tolist()
-    [6.0, 3.0]
+    Where a map has none it is the median of the other queries'; NaN for all where none is known.
+
+    >>> maps = [np.full((3, 4), 6.0), np.full((3, 4), 2.0)]
+    >>> query_depth(np.array([[2.9, 1.1, 0], [1.2, 1, 1], [9, 9, 1]]), maps, (3, 4)).tolist()
+    [6.0, 2.0, 4.0]
     """
-    frames, h, w = depth.shape
-    x, y = np.floor(queries_xyt[:, :2].T).astype(int)
-    frame = np.round(queries_xyt[:, 2]).astype(int)
-    return depth[frame.clip(0, frames - 1), y.clip(0, h - 1), x.clip(0, w - 1)]
+    asked = np.round(queries_xyt[:, 2]).astype(int)
+    z = np.full(len(asked), np.nan)
+    for frame, depth in enumerate(maps):
+        here = asked == frame
+        z[here] = sample_depth(depth, queries_xyt[here, :2], size)
+    known = z[np.isfinite(z)]
+    return np.where(np.isfinite(z), z, np.median(known) if len(known) else np.nan)
 
 
 def both_ways(track_forward: Callable[..., Any]) -> Callable[..., Points3D]:

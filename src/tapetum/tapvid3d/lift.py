@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from tapetum.errors import BadInput
 from tapetum.tap.tracks import Tracks
 from tapetum.tapvid3d.adjust import AdjustedTracker
-from tapetum.tapvid3d.baselines import Static
+from tapetum.tapvid3d.baselines import Static, query_depth
 from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
 from tapetum.tapvid3d.geometry import unproject
 from tapetum.tapvid3d.tracks3d import Tracks3D
@@ -65,14 +65,9 @@ def lift_static(
     Its depth is that of the map of its frame, or the median of all queries' where that has none; 1 without maps.
     """
     n, t = tracks.visible.shape
-    asked = np.round(tracks.queries[:, 0]).astype(int)
-    z = np.full(n, np.nan if maps is not None else 1.0)
-    for frame, depth in enumerate(maps if maps is not None else ()):
-        here = asked == frame
-        z[here] = sample_depth(depth, tracks.queries[here, 1:], size)
-    if not np.isfinite(z).any():
+    z = np.ones(n) if maps is None else query_depth(tracks.queries[:, [1, 2, 0]], maps, size)
+    if not np.isfinite(z).all():
         raise BadInput("no query has a known depth; are these the depth maps of this video?")
-    z = np.where(np.isfinite(z), z, np.nanmedian(z))
     return Tracks3D(
         xyz=np.repeat(unproject(tracks.queries[:, 1:], z, intrinsics)[:, None], t, 1),
         xy=np.repeat(tracks.queries[:, None, 1:], t, 1),
@@ -140,6 +135,8 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
     Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
     """
     if name == "static":
+        if depth is not None:
+            raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
         return Static()
     from tapetum.tap import tracker
 

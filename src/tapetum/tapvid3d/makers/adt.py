@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput
+from tapetum.tapvid3d.frames import encode
 from tapetum.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene, open_frames, read_scene
 from tapetum.tapvid3d.makers.common import (
@@ -31,10 +32,10 @@ from tapetum.tapvid3d.makers.common import (
     Arrays,
     Bool,
     Job,
+    annotations_of,
     depth_test,
     fails,
     generator,
-    jpeg,
     pixel_centres,
     random_queries,
     whole_chunks,
@@ -204,7 +205,7 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
         seen = hide_people(seen, tracks, person)
     queries, kept = random_queries(tracks, seen, INTRINSICS, rng)
     return {
-        "images_jpeg_bytes": [jpeg(picture) for picture in pictures(moments)],
+        "images_jpeg_bytes": [encode(picture) for picture in pictures(moments)],
         "queries_xyt": queries,
         "tracks_XYZ": tracks[:, kept],
         "visibility": seen[:, kept],
@@ -238,7 +239,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
             "by the projectaria-tools of the public build (1.5.2)?"
         )
     kept = {name: value for name, value in annotations.items() if name != "video_means"}
-    return {"images_jpeg_bytes": [jpeg(picture) for picture in pictures(moments)], **kept}
+    return {"images_jpeg_bytes": [encode(picture) for picture in pictures(moments)], **kept}
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
@@ -272,9 +273,7 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
     """The clips of a folder of downloaded annotations, with the pictures of the sequences in `raw`."""
-    files = sorted(annotations.glob("*.npz"))
-    if not files:
-        raise BadInput(f"{annotations} has no .npz; download the annotations of adt there")
+    files = annotations_of("adt", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 
 

@@ -3,7 +3,6 @@
 Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
 """
 
-import io
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write
@@ -132,13 +130,6 @@ def is_rigid(matrices: ArrayLike) -> bool:
     return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
 
 
-def jpeg(picture: U8) -> bytes:
-    """A frame (h, w, 3) as JPEG of quality 95, which the public build uses too."""
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "JPEG", quality=95)
-    return data.getvalue()
-
-
 @dataclass(frozen=True)
 class Job:
     """One file that can be made."""
@@ -193,6 +184,14 @@ def _one(job: Job, path: Path, report: Report) -> None:
         report.made.append(job.name)
     except Damage as damage:  # of what was made, such as an annotation; a full disk is another BadInput, and stops everything
         report.failed[job.name] = str(damage)
+
+
+def annotations_of(source: str, folder: Path) -> list[Path]:
+    """The downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
+    return files
 
 
 def fails(name: str, error: BadInput) -> Job:

@@ -30,6 +30,7 @@ from tapetum.tapvid3d.makers.common import (
     Arrays,
     Bool,
     Job,
+    annotations_of,
     depth_test,
     fails,
     generator,
@@ -177,9 +178,7 @@ def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generato
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
     """The clips of a folder of downloaded annotations, with the pictures of RAW/data."""
-    files = sorted(annotations.glob("*.npz"))
-    if not files:
-        raise BadInput(f"{annotations} has no .npz; download the annotations of pstudio there")
+    files = annotations_of("pstudio", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 
 
