@@ -235,9 +235,10 @@ def csv_table(columns: dict[str, np.ndarray]) -> bytes:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    numbers = (values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values())
-    # str of a float32 is the shortest text that reads back to the same float32.
-    writer.writerows(zip(*(map(str, values) for values in numbers), strict=True))
+    numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
+    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of writerows
+        # str of a float32 is the shortest text that reads back to the same float32.
+        writer.writerows(zip(*(map(str, values[start : start + 10_000]) for values in numbers), strict=True))
     return file.getvalue().encode()
 
 
