@@ -17,7 +17,7 @@ TINY = TapNano(
     model=replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32)),
     phases=(
         Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
-        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6),
+        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, warped=1),
     ),
     checks=1,
 )

@@ -1,12 +1,15 @@
 """Moved pictures and the tracks that go with them, held against scipy and against painted dots."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.tap.data import FEW_CLIPS, Alterations, Tracked, augment
-from tapetum.tap.warped import warped_clip
+from tapetum.tap.data import FEW_CLIPS, Alterations, Joined, Tracked, augment
+from tapetum.tap.warped import WarpedClips, warped_clip
 from tapetum.tap.warps import journey, jpeg, move_points, shrinking, warp_frames
 
 
@@ -115,3 +118,20 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
         again = warped_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
         np.testing.assert_array_equal(clip.video, again.video)
         np.testing.assert_array_equal(clip.xy, again.xy)
+
+
+def test_warped_clips_by_number_join_those_of_scenes(tmp_path: Path) -> None:
+    for n in range(10):
+        Image.fromarray(np.full((64, 64, 3), 25 * n, np.uint8)).save(tmp_path / f"{n}.png")
+    warped = WarpedClips(3, seed=5, source=tmp_path, part="train", frames=4)
+    assert warped[1].video.shape == (4, 256, 256, 3)
+    np.testing.assert_array_equal(
+        warped[1].video[:], WarpedClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
+    )
+    assert not np.array_equal(warped[1].xy, warped[2].xy)
+    joined = Joined(warped, WarpedClips(2, seed=6, source=tmp_path, frames=4))
+    assert len(joined) == 5
+    np.testing.assert_array_equal(joined[2].xy, warped[2].xy)
+    np.testing.assert_array_equal(joined[3].xy, joined.parts[1][0].xy)
+    with pytest.raises(IndexError):
+        joined[5]

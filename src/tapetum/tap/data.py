@@ -128,7 +128,7 @@ class SceneClips:
         if file is not None and file.exists():
             with np.load(file) as stored:
                 return Tracked(stored["video"], stored["xy"], stored["visible"])
-        clip = make_clip((self.seed, k), self.config, _source(self.textures, self.part), POINTS_PER_CLIP)
+        clip = make_clip((self.seed, k), self.config, opened(self.textures, self.part), POINTS_PER_CLIP)
         tracked = Tracked(clip.video, clip.truth.xy, clip.truth.visible)
         if file is not None:
             with whole_file(file) as temporary:
@@ -136,9 +136,26 @@ class SceneClips:
         return tracked
 
 
+class Joined:
+    """The clips of several collections, one after the other."""
+
+    def __init__(self, *parts: Clips):
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, k: int) -> Tracked:
+        for part in self.parts:
+            if k < len(part):
+                return part[k]
+            k -= len(part)
+        raise IndexError(k)
+
+
 @lru_cache
-def _source(textures: str | Path | None, part: str) -> Textures:
-    """Opened once in every process."""
+def opened(textures: str | Path | None, part: str) -> Textures:
+    """A source of pictures, procedural ones for None, opened once in every process."""
     return procedural if textures is None else from_pictures(textures, part)
 
 

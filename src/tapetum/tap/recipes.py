@@ -23,9 +23,10 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap import tracker, weights
 from tapetum.tap.config import CAUSAL_NANO, NANO, TapirConfig
-from tapetum.tap.data import FEW_CLIPS, SceneClips, TapSamples, Tracked
+from tapetum.tap.data import FEW_CLIPS, Joined, SceneClips, TapSamples, Tracked
 from tapetum.tap.model import Tapir
 from tapetum.tap.task import PointTask
+from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
 
 MATCHING_WEIGHT = 5.0
@@ -54,10 +55,10 @@ class Phase:
     """Share of the queries that are on the first frame in which their point is visible."""
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
-    fine: int | None = None
-    """Height and width in pixels at which tracks are refined once more, as the finished tracker does; None: at `size` alone."""
     journey: float = 0.0
     """Share of showings in which the picture turns, grows and drifts (`tapetum.tap.data.journey`)."""
+    warped: int = 0
+    """Clips of cut-outs over moving pictures (`tapetum.tap.warped`) shown beside those of scenes, each as often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +121,18 @@ RECIPES = {
                 journey=0.6,
             ),
             Phase(
-                name="5-fine",
+                name="5-layers",
                 size=256,
-                frames=16,
-                steps=300,
-                batch_size=2,
-                micro_batch=1,
-                lr=4e-4,
-                clips=1800,
+                frames=12,
+                steps=1500,
+                batch_size=4,
+                micro_batch=2,
+                lr=6e-4,
+                clips=1700,
                 points=64,
                 iterations=2,
-                fine=384,
-                journey=0.5,
+                journey=0.4,
+                warped=2600,
             ),
         ),
     ),
@@ -149,7 +150,7 @@ class SceneTask(PointTask):
             run.model,
             initial_resolution=(phase.size, phase.size),
             iterations=phase.iterations,
-            refine_at_least=phase.fine and (phase.fine, phase.fine),
+            refine_at_least=None,
         )
 
     def model(self) -> nn.Module:
@@ -164,9 +165,10 @@ class SceneTask(PointTask):
     def dataset(self) -> TapSamples:
         """Altered showings of the training scenes."""
         run, phase = self.run, self.phase
-        clips = SceneClips(phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
+        scenes = SceneClips(phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
+        warped = WarpedClips(phase.warped, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
-            clips,
+            Joined(scenes, warped),
             size=phase.size,
             points=phase.points,
             seed=run.seed,

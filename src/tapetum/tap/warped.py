@@ -1,7 +1,7 @@
 """Clips with exactly known tracks, made of single pictures: one moves about, cut-outs of others move over it.
 
 So a tracker can be scored on anyone's own footage, of which nobody knows the tracks: `tapetum bootstrap` takes frames of the
-user's videos for it. The motion is affine and known, so are the outlines, so tracks and visibility are exact; noise and JPEG
+user's videos for it. They also train, beside scenes, where things turn and grow less (`WarpedClips`). The motion is affine and known, so are the outlines, so tracks and visibility are exact; noise and JPEG
 compression come last.
 
     layers, back to front: the picture, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
@@ -10,6 +10,7 @@ compression come last.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from tapetum.scenes.shapes import outline
-from tapetum.tap.data import Tracked
+from tapetum.tap.data import Tracked, opened
 from tapetum.tap.warps import Maps, journey, jpeg, move_points, warp_frames
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -51,6 +52,23 @@ def warped_clip(
     video = _draw(rng, layers, size)
     xy, visible = _tracks(rng, layers, size, frames, points)
     return Tracked(video, xy, visible)
+
+
+class WarpedClips:
+    """`count` warped clips of three to six pictures each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
+
+    def __init__(self, count: int, *, seed: int = 0, source: str | Path | None = None, part: str = "all", frames: int = 24):
+        self.count, self.seed, self.frames = count, seed, frames
+        self.source, self.part = source, part
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> Tracked:
+        rng = np.random.default_rng((self.seed, 2, k))
+        draw = opened(self.source, self.part)
+        pictures = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
+        return warped_clip(rng, pictures, frames=self.frames, points=128)
 
 
 def _background(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Layer:
