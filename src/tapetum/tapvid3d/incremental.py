@@ -41,6 +41,8 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 """Frames of a trial, pairs of them that begin one, poses of a pair, and trials that are adjusted before one is chosen."""
 CELLS = 10
 """Cells along each side of the picture in which points are counted."""
+FOCAL_SPREAD = 0.4
+"""Standard deviation of the logarithm of a focal length about the expected one, where it has to be found."""
 AGREES = 0.8
 """Share of its views with which a point must agree to be taken for one that stands still."""
 
@@ -94,6 +96,8 @@ class Growing:
     points: F64
     still: Bool[np.ndarray, " n"]
     """Points that agree with the cameras so far, and are seen by two or more."""
+    expected: float | None = None
+    """The focal length that is expected, in pixels, where it is to be found too; None keeps that of `views`."""
 
     @property
     def bundle(self) -> Bundle:
@@ -131,13 +135,21 @@ class Growing:
 
     def adjust(self) -> None:
         """Cameras and still points by bundle adjustment, then all points from the cameras."""
-        frames, bundle = list(self.poses), self.bundle
-        still = self.still
-        far = int(np.linalg.norm(centres(bundle.poses) - centres(bundle.poses[:1]), axis=1).argmax())
+        frames, bundle, still = list(self.poses), self.bundle, self.still
         here = self.views.of(frames)
-        part = replace(bundle, points=self.points[still])
-        better = adjust(part, here.xy[still], here.seen[still], scale=here.within, fixed=(0, far), steps=20)
+        far = int(np.linalg.norm(centres(bundle.poses) - centres(bundle.poses[:1]), axis=1).argmax())
+        better = adjust(
+            replace(bundle, points=self.points[still]),
+            here.xy[still],
+            here.seen[still],
+            scale=here.within,
+            fixed=(0, far),
+            focal_prior=None if self.expected is None else here.within / 2 / FOCAL_SPREAD,
+            log_focal=0.0 if self.expected is None else float(np.log(here.focal / self.expected)),
+            steps=20,
+        )
         self.poses = dict(zip(frames, better.poses, strict=True))
+        self.views = replace(self.views, intrinsics=better.intrinsics)
         self.triangulate()
 
 
