@@ -5,12 +5,12 @@ space from them:
 
 - A point that stands still is where its views say. How well they say it follows from the Jacobian; where they say little (far
   points, points seen from one place only) the depths of the points beside it count, each by its certainty.
-- A point that moves by itself has no depth that a single camera could tell. It gets the depth of the still points beside it in the
-  frame of its query, and keeps that depth while it moves in the picture. This is a guess, and wrong by as much as the thing floats
-  in front of what is behind it.
+- A point that moves by itself has no depth that a single camera could tell. It gets the depth of the still points beside it
+  in the frame of its query, and keeps that depth while it moves in the picture. This is a guess, and wrong by as much as the
+  thing floats in front of what is behind it.
 
-Unlike COLMAP, which the paper used, it needs no features, only tracks; it estimates no distortion, and one camera for all frames.
-The unit is unknown unless the median depth is given.
+Unlike COLMAP, which the paper used, it needs no features, only tracks; it estimates no distortion, and one camera for all
+frames. The unit is unknown unless the median depth is given.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from tapetum.errors import BadInput
 from tapetum.tap.tracks import Tracks
 from tapetum.tapvid3d.bundle import Bundle, by_rays, tangents_at
 from tapetum.tapvid3d.geometry import F64, project, unproject
-from tapetum.tapvid3d.incremental import LEAST, Growing, Views, crowding, first_reconstruction, turn_errors, unplaced
+from tapetum.tapvid3d.growing import LEAST, Growing, Views, crowding
+from tapetum.tapvid3d.incremental import first_reconstruction, turn_errors, unplaced
 from tapetum.tapvid3d.tracks3d import Tracks3D
 from tapetum.tapvid3d.twoview import camera_points
 
@@ -33,8 +34,10 @@ KEYS = 48
 """Frames, evenly over the video, that are adjusted; the others are placed among them."""
 TOLERANCE = 0.003
 """Share of the picture's diagonal by which a tracker may miss."""
-ROUNDS = 3
-"""Times that still points are chosen anew, within what the errors turned out to be, and adjusted."""
+ROUNDS = 8
+"""Times, at most, that still points are chosen anew, within what the errors turned out to be, and adjusted."""
+SETTLED = 0.01
+"""Share by which the errors and the focal length may still change when the rounds end."""
 PARALLAX = 3.0
 """Times that the camera's way must move points by more than the tracks are off, for their depth to be told."""
 CERTAIN = 0.25
@@ -74,8 +77,8 @@ def reconstruct(
     Args:
         tracks: some hundred points or more; those of the background should fill the picture.
         size: width and height of the picture in pixels.
-        intrinsics: fx, fy, cx, cy in pixels; None finds the focal length too, from `expected_intrinsics` on. Where the motion does
-            not tell it (as when the camera moves without turning), it stays near there.
+        intrinsics: fx, fy, cx, cy in pixels; None finds the focal length too, from `expected_intrinsics` on. Where the motion
+            does not tell it (as when the camera moves without turning), it stays near there.
         seed: of the random samples; the same gives the same result.
 
     Raises:
@@ -84,7 +87,9 @@ def reconstruct(
     """
     n, t = tracks.visible.shape
     if n < LEAST or t < 2:
-        raise BadInput(f"{n} points in {t} frames do not tell where a camera was; track {LEAST} or more through 2 or more frames")
+        raise BadInput(
+            f"{n} points in {t} frames do not tell where a camera was; track {LEAST} or more through 2 or more frames"
+        )
     within = TOLERANCE * float(np.hypot(*size))
     views = Views(
         tracks.xy.astype(np.float64),
@@ -96,10 +101,15 @@ def reconstruct(
     keys = np.unique(np.linspace(0, t - 1, min(t, KEYS)).round().astype(int)).tolist()
     grown = first_reconstruction(views, keys, np.random.default_rng(seed))
     grown.expected = views.focal if intrinsics is None else None
+    before = np.inf, views.focal
     for _ in range(ROUNDS):
         grown.views = replace(grown.views, within=float(np.clip(2 * _error(grown), 0.05 * within, within)))
         grown.triangulate(3)
         grown.adjust()
+        after = max(_error(grown), 0.01 * within), grown.views.focal
+        if np.allclose(after, before, rtol=SETTLED):
+            break
+        before = after
     if (lost := grown.place_all(range(t))) is not None:
         raise unplaced(lost)
     grown.poses = {k: grown.poses[k] for k in range(t)}
@@ -109,8 +119,8 @@ def reconstruct(
     parallax = _parallax(grown)
     if parallax < PARALLAX * error or np.median(spread[grown.still]) > CERTAIN:
         raise BadInput(
-            f"the camera hardly travelled: that moves the points by {parallax:.2f} pixels, and the tracks are off by {error:.2f}, so "
-            "no depth can be told; give --depth maps or a network, or a video whose camera moves to the side"
+            f"the camera hardly travelled: that moves the points by {parallax:.2f} pixels, and the tracks are off by {error:.2f}, "
+            "so no depth can be told; give --depth maps or a network, or a video whose camera moves to the side"
         )
     return Reconstruction(grown.bundle, grown.still, error, spread)
 
@@ -174,8 +184,8 @@ def lift_by_adjustment(
         size: width and height of the picture in pixels.
         intrinsics: as for `reconstruct`.
         support: further points of the same video, for the cameras' sake: a grid over the picture in several frames.
-        median_depth: metres, the median distance along the axis of view of visible points that stand still; without it this is 1,
-            and the result is not metric.
+        median_depth: metres, the median distance along the axis of view of visible points that stand still; without it this
+            is 1, and the result is not metric.
         seed: of the random samples; the same gives the same result.
 
     Raises:

@@ -2,14 +2,15 @@
 
 `scipy.optimize.least_squares` makes the sum of a robust loss least, with a sparse Jacobian from formulas. What is unusual:
 
-- The loss is Cauchy's, s^2/2 log(1 + e^2 / s^2) for an error of e pixels, and enters as errors shortened to its square root (Engels,
-  Stewenius and Nister, "Bundle adjustment rules", 2006), so that the solver sees plain least squares. With scipy's own robust
-  losses, which scale the Jacobian by their second derivative, it comes to a halt wherever some tracks are plainly wrong.
+- The loss is Cauchy's, s^2/2 log(1 + e^2 / s^2) for an error of e pixels, and enters as errors shortened to its square root
+  (Engels, Stewenius and Nister, "Bundle adjustment rules", 2006), so that the solver sees plain least squares. With scipy's
+  own robust losses, which scale the Jacobian by their second derivative, it comes to a halt wherever some tracks are plainly
+  wrong.
 - Points are homogeneous vectors that move in the tangent of the unit sphere, so that far points, and points that were seen from
   one place only, have no long valley to be lost in.
 
-The seven numbers that pictures cannot tell (where the world's origin is, how it is turned, how large it is) are fixed: one camera
-stays where it is, and of another, the one farthest from it, the largest component of the way there.
+The seven numbers that pictures cannot tell (where the world's origin is, how it is turned, how large it is) are fixed: one
+camera stays where it is, and of another, the one farthest from it, the largest component of the way there.
 """
 
 from dataclasses import dataclass, replace
@@ -80,7 +81,7 @@ class Problem:
         return Bundle(poses, points, self.start.intrinsics * [scale, scale, 1, 1])
 
     def errors(self, changes: F64) -> F64:
-        """Shortened errors of all observations in x and y (2 m,), in pixels, then the prior's; half their squares sum to the loss."""
+        """Shortened errors in x and y of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
         error, _ = self._misses(self.bundle(changes))
         shorter, _ = _shortening(error, self.scale)
         prior = self.focal_prior * (self._parts(changes)[3] + self.log_focal)
@@ -191,7 +192,10 @@ def adjust(
     t, n = len(start.poses), len(start.points)
     free = np.ones(6 * t + 3 * n + 1, bool)
     free[6 * fixed[0] : 6 * fixed[0] + 6] = False
-    way = start.poses[fixed[1], :, 3] - start.poses[fixed[1], :, :3] @ start.poses[fixed[0], :, :3].T @ start.poses[fixed[0], :, 3]
+    way = (
+        start.poses[fixed[1], :, 3]
+        - start.poses[fixed[1], :, :3] @ start.poses[fixed[0], :, :3].T @ start.poses[fixed[0], :, 3]
+    )
     free[6 * fixed[1] + 3 + int(abs(way).argmax())] = False
     free[-1] = focal_prior is not None
     start = replace(start, points=start.points / np.linalg.norm(start.points, axis=1, keepdims=True))
@@ -199,7 +203,6 @@ def adjust(
         start, point, frame, xy[point, frame], free, tangents_at(start.points), scale, focal_prior or 0.0, log_focal
     )
     nothing = np.zeros(int(free.sum()))
-    found = least_squares(
-        problem.errors, nothing, problem.jacobian, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6
-    )
+    jac: Any = problem.jacobian  # scipy's types know of names only
+    found = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
     return problem.bundle(found.x)

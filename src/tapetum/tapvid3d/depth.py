@@ -1,10 +1,11 @@
 """Where depth comes from: files, or a monocular network. And the depth at a place between pixels.
 
-A source of depth maps answers `depth(number, picture)` with float32 (h, w), the distance Z along the axis of view of every pixel of
-that frame; 0, NaN or infinity where it is unknown. A map may have another size than the video: it then covers the same picture, a
-place (x, y) of the video lies at (x w / W, y h / H) of the map, and the intrinsics stay those of the video.
+A source of depth maps answers `depth(number, picture)` with float32 (h, w), the distance Z along the axis of view of every
+pixel of that frame; 0, NaN or infinity where it is unknown. A map may have another size than the video: it then covers the
+same picture, a place (x, y) of the video lies at (x w / W, y h / H) of the map, and the intrinsics stay those of the video.
 
-Files: a folder with one file a frame, in natural order (npy: metres; png of 16 bits: millimetres, 0 is unknown), an npz with the
+Files: a folder with one file a frame, in natural order (npy: metres; png of 16 bits: millimetres, 0 is unknown), an npz with
+    the
 array `depth` (t, h, w) in metres, or a npy (t, h, w) in metres. Networks: by name through transformers, see `NETWORKS`.
 """
 
@@ -87,12 +88,14 @@ class DepthNetwork:
             raise MissingExtra("transformers", "depth", f"the depth network {name}") from error
         transformers.utils.logging.disable_progress_bar()
         try:
-            self._pipeline: Any = transformers.pipeline("depth-estimation", model=NETWORKS.get(name, name), device=device or "cpu")
+            self._pipeline: Any = transformers.pipeline(
+                "depth-estimation", model=NETWORKS.get(name, name), device=device or "cpu"
+            )
         except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise BadInput(
-                f"{name!r} is no depth network that can be loaded ({reason}); give {', '.join(NETWORKS)}, a name on the Hugging "
-                "Face hub or a folder of a model, or a folder or file of depth maps"
+                f"{name!r} is no depth network that can be loaded ({reason}); give {', '.join(NETWORKS)}, a name on the "
+                "Hugging Face hub or a folder of a model, or a folder or file of depth maps"
             ) from error
         config = self._pipeline.model.config
         self.metric = config.model_type == "zoedepth" or getattr(config, "depth_estimation_type", "relative") == "metric"
@@ -106,7 +109,7 @@ class DepthNetwork:
 
 
 def load_depth(source: "str | os.PathLike[str] | Num[np.ndarray, 't h w'] | Depth", device: str | None = None) -> Depth:
-    """A source of depth maps: an array (t, h, w) in metres, a folder or file, "static" (the same everywhere), or a network's name.
+    """A source of depth maps: an array (t, h, w) in metres, a folder or file, "static" (the same everywhere), or a network.
 
     Raises BadInput for what is none of these or cannot be read, MissingExtra for a network without transformers.
     """
@@ -151,7 +154,9 @@ def _file(path: Path) -> DepthMaps:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
     if not isinstance(maps, np.ndarray) or maps.ndim != 3:
-        raise BadInput(f"{path} holds depth of shape {getattr(maps, 'shape', None)}; give metres (t, h, w), a map for each frame")
+        raise BadInput(
+            f"{path} holds depth of shape {getattr(maps, 'shape', None)}; give metres (t, h, w), a map for each frame"
+        )
     return DepthMaps(maps.__getitem__, len(maps), str(path))
 
 

@@ -3,10 +3,10 @@
     video, queries ──► 2D tracker ──► xy, visible ──┬── depth maps: depth at each place, unprojected
                                                     └── "adjust":   bundle adjustment over the tracks (`adjust`)
 
-The baselines of TAPVid-3D (section 5): a 2D tracker with monocular depth or with structure from motion, and `Static3D`, a point that
-stays where it was in the camera. Visibility is the 2D tracker's alone. Positions are asked for in every frame: where a point is
-hidden, or its depth unknown, the depth is interpolated in time between the frames where it is known, and before the first and
-after the last it is theirs.
+The baselines of TAPVid-3D (section 5): a 2D tracker with monocular depth or with structure from motion, and `Static3D`, a
+point that stays where it was in the camera. Visibility is the 2D tracker's alone. Positions are asked for in every frame:
+where a point is hidden, or its depth unknown, the depth is interpolated in time between the frames where it is known, and
+before the first and after the last it is theirs.
 """
 
 from collections.abc import Callable
@@ -79,7 +79,8 @@ class Lifter:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries_xyt: (x, y, t) of each point, as in the files of TAPVid-3D: raster pixels and frame number.
-            intrinsics: fx, fy, cx, cy in pixels; None lets bundle adjustment find them, and takes `expected_intrinsics` with maps.
+            intrinsics: fx, fy, cx, cy in pixels; None lets bundle adjustment find them, and takes `expected_intrinsics` with
+                maps.
             depth: in place of the tracker's own source, as there.
             progress: is called with the number of frames seen and of all frames, while tracking and again while reading depth.
 
@@ -95,9 +96,7 @@ class Lifter:
             grid = support_queries(len(video), size)
             both = self.tracker.track(video, np.concatenate([queries, grid]), progress=progress)
             wanted, support = _split(both, len(queries))
-            return lift_by_adjustment(
-                wanted, size, intrinsics, support=support, median_depth=self.median_depth, seed=self.seed
-            )
+            return lift_by_adjustment(wanted, size, intrinsics, support=support, median_depth=self.median_depth, seed=self.seed)
         return lift(self.tracker.track(video, queries, progress=progress), video, source, intrinsics, progress=progress)
 
 
@@ -129,7 +128,9 @@ class Static3D:
             queries=queries,
         )
         if source == ADJUST:
-            raise BadInput("points that stand still in the picture cannot be adjusted; give the static tracker depth maps or none")
+            raise BadInput(
+                "points that stand still in the picture cannot be adjusted; give the static tracker depth maps or none"
+            )
         camera = _intrinsics(intrinsics, video)
         depths = _query_depths(queries, video, source)
         xyz = np.broadcast_to(unproject(queries[:, 1:], depths, camera)[:, None], (*shape, 3))
@@ -158,8 +159,8 @@ def lift(
 ) -> Tracks3D:
     """Tracks with the depth of maps at their places, in the camera of each frame.
 
-    The depth of a frame counts where the point is visible in it, or was asked for on it. Points whose depth no frame tells get the
-    median of the others. Raises BadInput where there is none at all, or the maps do not fit the video.
+    The depth of a frame counts where the point is visible in it, or was asked for on it. Points whose depth no frame tells
+    get the median of the others. Raises BadInput where there is none at all, or the maps do not fit the video.
     """
     video = open_video(video)
     size = video.width, video.height
@@ -171,7 +172,9 @@ def lift(
         if progress:
             progress(number + 1, len(video))
     if len(video) != tracks.frames:
-        raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; lift tracks with their own video")
+        raise BadInput(
+            f"the tracks have {tracks.frames} frames but the video has {len(video)}; lift tracks with their own video"
+        )
     counts = tracks.visible.copy()
     counts[np.arange(tracks.points), np.rint(tracks.queries[:, 0]).astype(int)] = True
     filled = interpolated(found, counts & np.isfinite(found))
@@ -190,7 +193,9 @@ def interpolated(depth: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"]
     if not known.any():
         raise BadInput("no point has a depth in any frame: the depth maps hold nothing but 0 or NaN there; give other maps")
     time, middle = np.arange(depth.shape[1]), float(np.median(depth[known]))
-    rows = [np.interp(time, time[k], row[k]) if k.any() else np.full(len(time), middle) for row, k in zip(depth, known, strict=True)]
+    rows = [
+        np.interp(time, time[k], row[k]) if k.any() else np.full(len(time), middle) for row, k in zip(depth, known, strict=True)
+    ]
     return np.array(rows)
 
 
@@ -225,7 +230,9 @@ def _intrinsics(given: Any, video: Video) -> F64:
 
 def _fit(source: Depth, video: Video) -> None:
     if isinstance(source, DepthMaps) and source.frames != len(video):
-        raise BadInput(f"{source.name} holds {source.frames} depth maps but the video has {len(video)} frames; give one a frame")
+        raise BadInput(
+            f"{source.name} holds {source.frames} depth maps but the video has {len(video)} frames; give one a frame"
+        )
 
 
 def _query_depths(queries: Float[np.ndarray, "n 3"], video: Video, source: Depth) -> F64:
@@ -241,7 +248,9 @@ def _query_depths(queries: Float[np.ndarray, "n 3"], video: Video, source: Depth
 
 def _split(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
     names = ("xy", "visible", "confidence", "queries")
-    first, last = (Tracks(**{name: getattr(tracks, name)[part] for name in names}) for part in (slice(count), slice(count, None)))
+    first, last = (
+        Tracks(**{name: getattr(tracks, name)[part] for name in names}) for part in (slice(count), slice(count, None))
+    )
     return first, last
 
 

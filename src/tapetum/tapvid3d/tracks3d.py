@@ -3,8 +3,8 @@
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
 `extrinsics_w2c` they are also known in the world. Pixels and times are as in `tapetum.tap.tracks`.
 
-Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the query,
-the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
+Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the
+query, the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
 """
 
 import io
@@ -59,7 +59,7 @@ class Tracks3D:
     """float64 (t, 4, 4): from the world to the camera of each frame, in the unit of xyz; None where nobody knows."""
 
     def __post_init__(self) -> None:
-        flat = Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
+        flat = self.flat
         shape = flat.points, flat.frames
         arrays = {
             "xyz": _finite("xyz", self.xyz, (*shape, 3), np.float32),
@@ -88,6 +88,11 @@ class Tracks3D:
     def frames(self) -> int:
         """Number of frames t."""
         return self.xyz.shape[1]
+
+    @property
+    def flat(self) -> Tracks:
+        """The same tracks in the picture."""
+        return Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
 
     @property
     def world(self) -> np.ndarray:
@@ -149,7 +154,9 @@ def _to_npz(tracks: Tracks3D) -> bytes:
 
 def _from_npz(data: bytes) -> dict[str, Any]:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        found = {field.name: file[field.name] for field in fields(Tracks3D) if field.name in file or field.name != "extrinsics_w2c"}
+        found = {
+            field.name: file[field.name] for field in fields(Tracks3D) if field.name in file or field.name != "extrinsics_w2c"
+        }
     return {**found, "metric": found["metric"].item()}
 
 
@@ -157,8 +164,7 @@ def _to_csv(tracks: Tracks3D) -> bytes:
     n, t = tracks.points, tracks.frames
     if n * t == 0:
         raise BadInput(f"{n} points in {t} frames make a csv without rows, which cannot say what the camera is; use npz")
-    flat = Tracks(xy=tracks.xy, visible=tracks.visible, confidence=tracks.confidence, queries=tracks.queries)
-    columns = columns_of(flat) | dict(zip(CAMERA, tracks.xyz.reshape(-1, 3).T, strict=True))
+    columns = columns_of(tracks.flat) | dict(zip(CAMERA, tracks.xyz.reshape(-1, 3).T, strict=True))
     columns["metric"] = np.full(n * t, tracks.metric)
     columns |= {name: np.full(n * t, value) for name, value in zip(INTRINSICS, tracks.intrinsics, strict=True)}
     if tracks.extrinsics_w2c is not None:

@@ -1,8 +1,8 @@
 """Two views of a rigid scene: which way the camera moved between them, and points from several views.
 
-Relative pose by the five-point method (Nister 2004) in the form that Stewenius, Engels and Nister gave it ("Recent developments on
-direct relative orientation", 2006): it holds for flat scenes too, where eight points or more determine nothing. Places are
-normalised camera coordinates (x / z, y / z).
+Relative pose by the five-point method (Nister 2004) in the form that Stewenius, Engels and Nister gave it ("Recent
+developments on direct relative orientation", 2006): it holds for flat scenes too, where eight points or more determine
+nothing. Places are normalised camera coordinates (x / z, y / z).
 
 A point is a homogeneous vector (X, Y, Z, w) of any length, so that one at infinity, or one whose distance cannot be told, is a
 point like any other. The depth in a camera with the pose [R | t] is that of (R X + w t) / w.
@@ -40,7 +40,7 @@ def five_point(a: F64, b: F64) -> F64:
     times_x = np.zeros((len(e), 10, 10))  # of the monomials of degree 2 and less, modulo the equations
     times_x[:, :6] = -reduced[:, :6]
     times_x[:, [6, 7, 8, 9], [0, 1, 2, 6]] = 1
-    values, vectors = np.linalg.eig(times_x)
+    values, vectors = (np.asarray(part, np.complex128) for part in np.linalg.eig(times_x))
     sample, root = np.nonzero(abs(values.imag) < 1e-8 + 1e-6 * abs(values.real))
     solved = vectors[sample, :, root].real
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -64,9 +64,10 @@ def sampson(essential: F64, a: F64, b: F64) -> F64:
 
 
 def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """Essential matrices (k, 3, 3) moved to less robust loss (Cauchy's, `scale` as places) of Sampson's distances, by Gauss-Newton.
+    """Essential matrices (k, 3, 3) nearer to the least Cauchy loss of Sampson's distances, by Gauss-Newton.
 
-    Places a, b (n, 2) count with their weights (n,). Made of five noisy points each, the matrices mend a great deal by this.
+    Places a, b (n, 2) count with their weights (n,), and `scale` is that of the loss. Matrices made of five noisy points each
+    gain a great deal by it.
     """
     u, v = _oriented(essential)
     turn, way = u @ _QUARTER @ v, u[:, :, 2]
