@@ -51,7 +51,7 @@ class Track:
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
     motion. With --3d also: html, a page with an orbiting view; still, a picture; rerun, a recording (needs tapetum[view])."""
     three_d: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(name="3d")] = False
-    """Track in space: also writes tracks3d.npz and tracks3d.csv, positions in each frame's camera (X right, Y down, Z forward)."""
+    """Track in space: also writes tracks3d.npz and tracks3d.csv, places in each frame's camera (X right, Y down, Z forward)."""
     intrinsics: Annotated[str | None, tyro.conf.arg(metavar="fx,fy,cx,cy")] = None
     """With --3d, of the camera, in pixels. By default adjustment finds the focal length; with depth maps a view of 60 degrees
     along the longer side is taken."""

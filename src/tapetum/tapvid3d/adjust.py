@@ -119,8 +119,8 @@ def reconstruct(
     parallax = _parallax(grown)
     if parallax < PARALLAX * error or np.median(spread[grown.still]) > CERTAIN:
         raise BadInput(
-            f"the camera hardly travelled: that moves the points by {parallax:.2f} pixels, and the tracks are off by {error:.2f}, "
-            "so no depth can be told; give --depth maps or a network, or a video whose camera moves to the side"
+            f"the camera hardly travelled: that moves the points by {parallax:.2f} pixels, the tracks are off by {error:.2f}; "
+            "no depth can be told; give --depth maps or a network, or a video whose camera moves to the side"
         )
     return Reconstruction(grown.bundle, grown.still, error, spread)
 

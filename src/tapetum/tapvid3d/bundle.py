@@ -81,7 +81,7 @@ class Problem:
         return Bundle(poses, points, self.start.intrinsics * [scale, scale, 1, 1])
 
     def errors(self, changes: F64) -> F64:
-        """Shortened errors in x and y of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
+        """Shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
         error, _ = self._misses(self.bundle(changes))
         shorter, _ = _shortening(error, self.scale)
         prior = self.focal_prior * (self._parts(changes)[3] + self.log_focal)

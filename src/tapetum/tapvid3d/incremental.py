@@ -113,7 +113,7 @@ def _median(values: F64, weight: F64) -> float:
 
 
 def _gain(error: F64, within: float) -> F64:
-    """What an error is worth: from 1 for none, down with its logarithm, so that exactness counts, to 0 at four times `within`."""
+    """What an error is worth: from 1 for none, down with its logarithm, so that exactness counts, to 0 at four `within`."""
     sharp, most = within / 4, 4 * within
     return 1 - np.log1p((np.minimum(error, most) / sharp) ** 2) / np.log1p((most / sharp) ** 2)
 
