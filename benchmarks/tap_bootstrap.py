@@ -5,8 +5,9 @@
 
 Runs `tapetum bootstrap` on the videos for each seed, whole and with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
-on the clips of --held, which must not be among the videos. Each run goes on where it was stopped; what is finished is only
-scored. Prints a row for every run, and mean and deviation over the seeds; results.json in --out keeps all.
+on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
+is left out. Each run goes on where it was stopped; what is finished is only scored. Prints a row for every run, and mean and
+deviation over the seeds; results.json in --out keeps all.
 """
 
 import argparse
@@ -85,7 +86,13 @@ def run(args):
                 if left_out == "footage":
                     settings = replace(settings, apart=False, weight=0.0)
                 recipe = BootstrapRun(
-                    model=args.model, settings=settings, steps=args.steps, lr=args.lr, textures=args.textures, seed=seed
+                    model=args.model,
+                    settings=settings,
+                    steps=args.steps,
+                    lr=args.lr,
+                    textures=args.textures,
+                    part="train",
+                    seed=seed,
                 )
                 if bootstrap(args.videos, out, recipe, workers=args.workers, threads=args.threads) is None:
                     return

@@ -12,7 +12,7 @@ import pytest
 from tapetum.hub.registry import KNOWN
 
 Run = Callable[..., tuple[int, str, str]]
-VERBS = ["track", "show", "convert", "eval", "scenes", "train", "weights", "export"]
+VERBS = ["track", "show", "convert", "eval", "scenes", "train", "tapvid3d", "weights", "export"]
 
 
 def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -38,7 +38,9 @@ def test_help_of_a_verb(verb: str, run: Run) -> None:
     assert f"tapetum {verb}" in out
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["track"], ["eval", "tapvid"], ["track", "a.mp4", "--grid", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["track"], ["eval", "tapvid"], ["eval"], ["eval", "tapvid3d"], ["track", "a.mp4", "--grid", "x"]]
+)
 def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")

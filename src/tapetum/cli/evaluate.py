@@ -1,22 +1,21 @@
-"""`tapetum eval`: a tracker's score on a benchmark."""
+"""`tapetum eval`: a tracker's score on a benchmark, each of which has options of its own."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.cli.evaluate3d import TapVid3D
 from tapetum.cli.output import note, print_json, progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval:
-    """Score a tracker on a benchmark, such as TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
+class TapVid:
+    """Score a point tracker on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 
     Numbers are shares from 0 to 1: average_jaccard, average_pts_within_thresh and occlusion_accuracy.
     """
 
-    benchmark: tyro.conf.Positional[Literal["tapvid"]]
-    """Which benchmark."""
     data: Annotated[str, tyro.conf.arg(metavar="FILE.pkl")]
     """Pickle of the benchmark, a folder of pickles, or a quoted pattern such as 'kinetics/*.pkl'."""
     mode: Literal["first", "strided"] = "first"
@@ -47,9 +46,26 @@ class Eval:
             counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items() if count)
             note(f"videos in which nothing could be counted, left out of the mean: {counts}")
         if self.json:
-            print_json({"benchmark": self.benchmark, "model": self.model, **as_json(result)})
+            print_json({"benchmark": "tapvid", "model": self.model, **as_json(result)})
         else:
             print(_table(result))
+
+
+Benchmark = (
+    Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
+    | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Score a tracker, or predictions, on a benchmark: TAP-Vid, or TAPVid-3D in metres."""
+
+    benchmark: Benchmark
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        self.benchmark.run()
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
 from tapetum.cli.scenes import Scenes
 from tapetum.cli.show import Show
+from tapetum.cli.tapvid3d import TapVid3D
 from tapetum.cli.track import Track
 from tapetum.cli.train import Train
 from tapetum.cli.weights import Weights
@@ -35,6 +36,7 @@ Verb = (
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]
+    | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )

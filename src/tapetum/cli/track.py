@@ -1,6 +1,8 @@
 """`tapetum track`: points through a video, as a video to look at and a table to work with."""
 
+import csv
 import json
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,14 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.cli.output import note, print_json, progress, results_folder, write_overlay
-from tapetum.cli.points import Queries, check_query, parse_query, read_points
+from tapetum.cli import track3d
+from tapetum.cli.output import View, note, print_json, progress, results_folder, write_overlay
+from tapetum.cli.track3d import View3D
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.tap.tracks import Tracks
     from tapetum.video import Video
+
+Queries = list[tuple[float, float, float]]
+"""frame, x, y of each point, in raster pixels of the video."""
 
 _GRID = 10
 
@@ -47,21 +53,18 @@ class Track:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
     those that are done are not done again."""
-    view: Literal["tracks", "rainbow", "html", "still", "rerun"] = "tracks"
+    view: View | View3D = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
-    motion. With --3d also: html, a page with an orbiting view; still, a picture; rerun, a recording (needs tapetum[view])."""
+    motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
+    tapetum[view])."""
     three_d: Annotated[tyro.conf.FlagCreatePairsOff[bool], tyro.conf.arg(name="3d")] = False
-    """Track in space: also writes tracks3d.npz and tracks3d.csv, places in each frame's camera (X right, Y down, Z forward)."""
+    """Put the points into space too: tracks3d.npz and tracks3d.csv, x right, y down, z forward from each frame's camera."""
     intrinsics: Annotated[str | None, tyro.conf.arg(metavar="fx,fy,cx,cy")] = None
-    """With --3d, of the camera, in pixels. By default adjustment finds the focal length; with depth maps a view of 60 degrees
-    along the longer side is taken."""
+    """With --3d, the camera in pixels of the video; by default estimated, or guessed where depth is given."""
     depth: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """With --3d, where depth comes from. adjust: bundle adjustment over the tracks (the default; needs a camera that travels,
-    and tapetum[track3d]); a folder of depth maps (npy in metres, or png of 16 bits in millimetres), or an npz or npy file of
-    them; the name or folder of a depth network, such as depth-anything-v2 or zoedepth (needs tapetum[depth]); static: the same
-    everywhere."""
-    median_depth: Annotated[float | None, tyro.conf.arg(metavar="METRES")] = None
-    """With --depth adjust, the median distance of what stands still, which gives the result its scale."""
+    """With --3d, where depth comes from. adjust (default): the tracks themselves, by bundle adjustment, in an unknown unit; or
+    a file or folder of depth maps (.npz, .npy, .png of 16 bits); or a network: zoedepth, depth-anything, OWNER/NAME (needs
+    tapetum[depth])."""
     engine: Literal["local", "ray"] = "local"
     """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
     online: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -82,6 +85,7 @@ class Track:
         """Do it; raises `TapetumError` for all that the user can mend."""
         from tapetum.cli.many import sources, track_many
 
+        self._check_3d()
         if self.online:
             self._live()
             return
@@ -97,31 +101,31 @@ class Track:
             print_json(summary)
         else:
             print(_text(summary))
+            if self.three_d:
+                print(track3d.text(summary))
 
     def track(self, source: str, out: Path) -> dict[str, Any]:
         """Tracks in one video, as files in the folder `out`; what there is to say of it."""
         from tapetum.video import open_video
 
-        self._check_3d()
         with open_video(source) as video, results_folder(out) as folder:
             # Decode once to know the true number of frames: queries and tracks are held against it.
             report = video.check()
             if report.damaged:
                 note(f"{source}: {report.damaged} of {report.promised} frames are damaged or missing")
             queries = self._queries(video.width, video.height, len(video))
+            lifting = (
+                track3d.Lifting(self.depth, self.intrinsics, self._model == "static", self.device) if self.three_d else None
+            )
             tracker = self._tracker()
             start = time.perf_counter()
-            if self.three_d:
-                from tapetum.cli.track3d import track_in_space, write_space
-
-                space = track_in_space(self, tracker, video, queries)
-                tracks = space.flat
-            else:
-                space, tracks = None, _track(tracker, video, queries)
+            tracks = _track(tracker, video, queries)
             seconds = time.perf_counter() - start
             tracks.save(folder / "tracks.npz")
             tracks.save(folder / "tracks.csv")
+            view3d = None if self.view in ("tracks", "rainbow") else self.view
             write_overlay(folder / "overlay.mp4", video, tracks, "rainbow" if self.view == "rainbow" else "tracks")
+            in_space = track3d.write(lifting.lift(tracks, video), video, view3d, folder, out) if lifting is not None else {}
             return {
                 "video": source,
                 "frames": tracks.frames,
@@ -136,20 +140,17 @@ class Track:
                 "overlay": str(out / "overlay.mp4"),
                 "tracks": str(out / "tracks.npz"),
                 "table": str(out / "tracks.csv"),
-                **({} if space is None else write_space(self, space, video, folder, out)),
+                **in_space,
             }
 
     def _check_3d(self) -> None:
-        """Raise before any work is done for options that do not go together, or a package that is missing."""
         if self.three_d:
-            from tapetum.cli.track3d import check_options
-
-            check_options(self)
-        elif self.view in ("html", "still", "rerun"):
-            raise BadInput(f"--view {self.view} shows tracks in space; give --3d too")
-        for name in ("intrinsics", "depth", "median_depth"):
-            if getattr(self, name) is not None and not self.three_d:
-                raise BadInput(f"--{name.replace('_', '-')} belongs to --3d; give --3d too")
+            return
+        for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
+            if given is not None:
+                raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
+        if self.view not in ("tracks", "rainbow"):
+            raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
 
     @property
     def _video(self) -> str:
@@ -242,6 +243,58 @@ class Track:
         return [(self.frame, x * width, y * height) for y in cells for x in cells]
 
 
+def parse_query(text: str) -> tuple[float, float, float]:
+    """Frame, x, y from a text such as "0,120.5,80".
+
+    >>> parse_query("0,120.5,80")
+    (0.0, 120.5, 80.0)
+    """
+    try:
+        t, x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInput(f"--query {text!r} is not a point; give frame, x and y as in --query 0,120.5,80") from None
+    return t, x, y
+
+
+def read_points(path: Path) -> list[tuple[str, tuple[float, float, float]]]:
+    """Points of a CSV file with the header t,x,y or x,y, each with the name of its line for messages."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise BadInput(f"cannot read points from {path}: {reason}; give a CSV file with the header t,x,y") from error
+    rows = csv.reader(text.splitlines())
+    header = [name.strip().lower() for name in next(rows, [])]
+    if any(header.count(name) > 1 for name in "txy") or not {"x", "y"} <= set(header):
+        raise BadInput(f"{path} begins with the header {','.join(header)[:80]!r}; it must be t,x,y (or x,y)")
+    columns = [header.index(name) if name in header else None for name in ("t", "x", "y")]
+    points = []
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        name = f"line {rows.line_num} of {path}"
+        try:
+            t, x, y = (0.0 if column is None else float(row[column]) for column in columns)
+        except (ValueError, IndexError):
+            raise BadInput(f"{name} is {','.join(row)[:80]!r}; it must hold numbers for {','.join(header)[:80]}") from None
+        points.append((name, (t, x, y)))
+    if not points:
+        raise BadInput(f"{path} holds no points; put one on each line below the header")
+    return points
+
+
+def check_query(name: str, point: tuple[float, float, float], width: int, height: int, frames: int | None) -> None:
+    """Raise `BadInput` unless the point lies in a video of this size and, if that is known, this number of frames."""
+    t, x, y = point
+    if not all(map(math.isfinite, point)):
+        raise BadInput(f"{name}: the point {t:g},{x:g},{y:g} holds NaN or infinity; give finite numbers for t,x,y")
+    if t < 0 or (frames is not None and t > frames - 1):
+        has = "" if frames is None else f", which has {frames} frames (0 to {frames - 1})"
+        raise BadInput(f"{name}: frame {t:g} is not in the video{has}")
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the picture of {width}x{height} pixels")
+
+
 def _track(tracker: "Tracker", video: "Video", queries: Queries) -> "Tracks":
     import numpy as np
 
@@ -265,11 +318,10 @@ def _live_text(summary: dict[str, Any]) -> str:
 
 
 def _text(summary: dict[str, Any]) -> str:
-    space = "".join(f"\n{name:<8} {summary[name]}" for name in ("tracks3d", "table3d", "view") if name in summary)
     return (
         f"tracked {summary['points']} points through {summary['frames']} frames of {summary['video']}"
         f" ({summary['width']}x{summary['height']}) with {summary['model']} in {summary['seconds']:.1f} s\n"
         f"overlay  {summary['overlay']}\n"
         f"tracks   {summary['tracks']}\n"
-        f"table    {summary['table']}{space}"
+        f"table    {summary['table']}"
     )

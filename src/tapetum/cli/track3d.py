@@ -1,117 +1,119 @@
-"""What `tapetum track --3d` does beside tracking in the picture: depth, files of tracks in space, views of them."""
+"""`tapetum track --3d`: tracks in the picture put into space, by depth maps, a network, or the tracks themselves."""
 
-import math
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.cli.output import note, progress
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.bench.baselines import Tracker
-    from tapetum.cli.points import Queries
-    from tapetum.cli.track import Track
+    import numpy as np
+
+    from tapetum.tap.tracks import Tracks
     from tapetum.tapvid3d.tracks3d import Tracks3D
     from tapetum.video import Video
 
-FILES = {"html": "tracks3d.html", "still": "tracks3d.png", "rerun": "tracks3d.rrd"}
-"""What each view writes."""
+View3D = Literal["html", "still", "rerun"]
+"""Ways to look at tracks in space."""
+FILES: dict[View3D, str] = {"html": "tracks3d.html", "still": "tracks3d.png", "rerun": "tracks3d.rrd"}
 
-
-def check_options(verb: "Track") -> None:
-    """Raise `BadInput` for options that do not go together, `MissingExtra` for what they need, before any work is done."""
-    if verb.intrinsics is not None:
-        parse_intrinsics(verb.intrinsics)
-    if verb.median_depth is not None and (_source(verb) != "adjust" or not 0 < verb.median_depth < math.inf):
-        raise BadInput(
-            f"--median-depth {verb.median_depth:g} is for --depth adjust, in metres above 0; depth maps have their scale"
-        )
-    if _source(verb) == "adjust" and find_spec("scipy") is None:
-        raise MissingExtra("scipy", "track3d", "--depth adjust")
-    if verb.view == "rerun" and find_spec("rerun") is None:
-        raise MissingExtra("rerun-sdk", "view", "--view rerun")
+_ADJUST = "adjust"
+_VIEW = 53.0
+"""Degrees of the longer side that a camera without --intrinsics is taken to see, where they cannot be estimated."""
 
 
 def parse_intrinsics(text: str) -> tuple[float, ...]:
-    """fx, fy, cx, cy from a text such as "280,280,256,256".
+    """fx, fy, cx, cy in pixels.
 
-    >>> parse_intrinsics("280,280,256,256")
-    (280.0, 280.0, 256.0, 256.0)
+    >>> parse_intrinsics("500,500,320,240")
+    (500.0, 500.0, 320.0, 240.0)
     """
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)) or min(numbers[:2]) <= 0:
-        raise BadInput(f"--intrinsics {text!r} is no camera; give fx,fy,cx,cy in pixels, as in --intrinsics 280,280,256,256")
+    if len(numbers) != 4 or not all(0 < number < float("inf") for number in numbers):
+        raise BadInput(f"--intrinsics {text!r} is no camera; give fx,fy,cx,cy in pixels, as in --intrinsics 500,500,320,240")
     return numbers
 
 
-def track_in_space(verb: "Track", tracker: "Tracker", video: "Video", queries: "Queries") -> "Tracks3D":
-    """Tracks of the queries (t, x, y) in space, with a bar while that goes on."""
-    import numpy as np
+class Lifting:
+    """How the tracks of a command are put into space; made before anything is tracked, so that errors come at once."""
 
-    from tapetum.tapvid3d.depth import load_depth
-    from tapetum.tapvid3d.lift import Lifter, Static3D
+    def __init__(self, depth: str | None, intrinsics: str | None, static: bool, device: str | None):
+        """`static`: every point keeps its place before the camera, with the depth at its query if there is `depth`."""
+        from tapetum.tapvid3d.depth import load_depth
 
-    source = _source(verb)
-    depth = source if source == "adjust" else load_depth(source, verb.device)
-    lifter = Static3D(depth) if verb.model == "static" else Lifter(tracker, depth, median_depth=verb.median_depth)
-    intrinsics = None if verb.intrinsics is None else np.array(parse_intrinsics(verb.intrinsics))
-    asked = np.array(queries, np.float32)[:, [1, 2, 0]]
-    with progress() as bars:
-        task = bars.add_task("tracking", total=None)
-        show = lambda seen, frames: bars.update(task, completed=seen, total=frames)  # noqa: E731
-        tracks = lifter.track(video, asked, intrinsics, progress=show)
-    if intrinsics is None:
-        focal, angle = tracks.intrinsics[0], _angle(tracks, video)
-        how = "found by adjustment" if source == "adjust" else "assumed; give --intrinsics fx,fy,cx,cy"
-        note(f"focal length {focal:.0f} pixels ({angle:.0f} degrees along the longer side), {how}")
-    if not tracks.metric:
-        note("the unit of length is unknown: distances are right up to one common factor")
-    return tracks
+        self.intrinsics = None if intrinsics is None else parse_intrinsics(intrinsics)
+        self.static = static
+        self.adjusts = depth in (None, _ADJUST)
+        self.depth = None if depth is None or self.adjusts else load_depth(depth, device)
+
+    def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
+        """The tracks in space. Raises `BadInput` where there is no depth for them."""
+        import numpy as np
+
+        from tapetum.tapvid3d.adjust import adjusted
+        from tapetum.tapvid3d.lift import lift, lift_static
+
+        size = video.height, video.width
+        if self.adjusts and not self.static:
+            with progress() as bars:
+                bars.add_task("adjusting the camera", total=None)
+                return adjusted(tracks, size, None if self.intrinsics is None else np.array(self.intrinsics))
+        camera = _guess(size) if self.intrinsics is None else np.array(self.intrinsics)
+        maps = None if self.depth is None else self._maps(video, tracks.frames)
+        if self.static:
+            return lift_static(tracks, maps, size, camera)
+        assert maps is not None
+        return lift(tracks, maps, size, camera)
+
+    def _maps(self, video: "Video", frames: int) -> Any:
+        """Depth maps, with a bar while they are looked up."""
+        assert self.depth is not None
+        with progress() as bars:
+            yield from bars.track(self.depth.maps(video), frames, description="depth")
 
 
-def write_space(verb: "Track", tracks: "Tracks3D", video: "Video", folder: Path, out: Path) -> dict[str, Any]:
-    """Write tracks and view into `folder`, which becomes `out`; what there is to say of them."""
+def write(tracks: "Tracks3D", video: "Video", view: View3D | None, folder: Path, out: Path) -> dict[str, Any]:
+    """Files of the tracks in `folder`; what there is to say of them, as if they were in `out`."""
     tracks.save(folder / "tracks3d.npz")
     tracks.save(folder / "tracks3d.csv")
-    summary: dict[str, Any] = {
-        "depth": _source(verb),
+    told: dict[str, Any] = {
         "metric": tracks.metric,
-        "intrinsics": tracks.intrinsics.tolist(),
+        "intrinsics": [float(number) for number in tracks.intrinsics],
         "tracks3d": str(out / "tracks3d.npz"),
         "table3d": str(out / "tracks3d.csv"),
     }
-    if verb.view in FILES:
-        _write_view(verb.view, folder / FILES[verb.view], tracks, video)
-        summary["view"] = str(out / FILES[verb.view])
-    return summary
-
-
-def _write_view(view: str, path: Path, tracks: "Tracks3D", video: "Video") -> None:
-    size = video.width, video.height
-    if view == "still":
-        from tapetum.tapvid3d.views.still import write_still
-
-        write_still(path, tracks, size, picture=video[tracks.frames - 1])
-    elif view == "html":
+    if view is None:
+        return told
+    path = folder / FILES[view]
+    if view == "html":
         from tapetum.tapvid3d.views.html import write_html
 
-        write_html(path, tracks, size, video, rate=video.rate, title=video.name)
+        write_html(tracks, path, video=video, rate=video.rate)
+    elif view == "still":
+        from tapetum.tapvid3d.views.still import write_still
+
+        write_still(tracks, path)
     else:
         from tapetum.tapvid3d.views.rerun_view import write_rerun
 
-        write_rerun(path, tracks, size, video, rate=video.rate)
+        write_rerun(tracks, path, video=video, rate=video.rate)
+    return {**told, "view": str(out / FILES[view])}
 
 
-def _source(verb: "Track") -> str:
-    """Where depth comes from; a tracker that stands still has nothing to adjust."""
-    return verb.depth or ("static" if verb.model == "static" else "adjust")
+def text(summary: dict[str, Any]) -> str:
+    """What `write` tells, for people."""
+    unit = "metres" if summary["metric"] else "an unknown unit, the same everywhere"
+    lines = [f"in space {summary['tracks3d']} (in {unit})", f"table    {summary['table3d']}"]
+    return "\n".join([*lines, f"view     {summary['view']}"] if "view" in summary else lines)
 
 
-def _angle(tracks: "Tracks3D", video: "Video") -> float:
-    """Degrees that the camera sees along the longer side of its picture."""
-    across = (video.width / tracks.intrinsics[0], video.height / tracks.intrinsics[1])
-    return math.degrees(2 * math.atan(max(across) / 2))
+def _guess(size: tuple[int, int]) -> "np.ndarray":
+    import numpy as np
+
+    h, w = size
+    focal = max(h, w) / 2 / np.tan(np.radians(_VIEW / 2))
+    note(f"no --intrinsics were given: the camera is taken to see {_VIEW:g} degrees of the longer side")
+    return np.array([focal, focal, w / 2, h / 2])

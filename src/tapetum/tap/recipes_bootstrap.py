@@ -62,6 +62,8 @@ class BootstrapRun:
     """Different synthetic scenes."""
     textures: str | None = None
     """Pictures to paint scenes with; None takes frames of the footage."""
+    part: str = "all"
+    """Of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
     checks: int = 12
     """Clips with known tracks to score on."""
     scored: int = 4
@@ -116,6 +118,7 @@ class FootageTask(BootstrapTask):
             seed=run.seed,
             config=SceneConfig(size=(run.size, run.size), frames=run.frames),
             textures=run.textures or str(self.out / "stills"),
+            part=run.part if run.textures else "all",
             cache=self.out / "scenes",
         )
         alterations = replace(FEW_CLIPS, journey=0.3)

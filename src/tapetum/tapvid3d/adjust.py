@@ -1,249 +1,187 @@
-"""3D tracks without depth maps: bundle adjustment over the tracks themselves, the classical row of TAPVid-3D's table.
+"""3D tracks from 2D tracks alone: the camera's way and the points that stand still, by bundle adjustment.
 
-`incremental` finds cameras and points that stand still, `bundle` makes them exact, and here every tracked point gets a place in
-space from them:
+Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches.
 
-- A point that stands still is where its views say. How well they say it follows from the Jacobian; where they say little (far
-  points, points seen from one place only) the depths of the points beside it count, each by its certainty.
-- A point that moves by itself has no depth that a single camera could tell. It gets the depth of the still points beside it
-  in the frame of its query, and keeps that depth while it moves in the picture. This is a guess, and wrong by as much as the
-  thing floats in front of what is behind it.
+    tracks --first reconstruction (incremental.py)--> some frames' poses --every frame--> bundle adjustment (bundle.py)
+      still points          where they are in the world, in every frame, hidden or not
+      moving points         count as hidden; as a guess, where they are in the picture, at the depth of still points around
 
-Unlike COLMAP, which the paper used, it needs no features, only tracks; it estimates no distortion, and one camera for all
-frames. The unit is unknown unless the median depth is given.
+Nothing tells how far away a thing is that moves by itself, so its points count as hidden in space, as those without a COLMAP
+point do in the paper. The unit is unknown, since a small world near by looks like a large one far away: the median depth of
+what stands still is set to 1. Intrinsics that are not given have their principal point in the middle and one focal length,
+which is estimated: the best of a few is taken, and then adjusted with all else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Num, UInt8
 
 from tapetum.errors import BadInput
 from tapetum.tap.tracks import Tracks
-from tapetum.tapvid3d.bundle import Bundle, by_rays, tangents_at
-from tapetum.tapvid3d.geometry import F64, project, unproject
-from tapetum.tapvid3d.growing import LEAST, Growing, Views, crowding
-from tapetum.tapvid3d.incremental import first_reconstruction, turn_errors, unplaced
+from tapetum.tapvid3d.bundle import Bundle, adjust
+from tapetum.tapvid3d.geometry import F64, transform, unproject
+from tapetum.tapvid3d.incremental import (
+    LEAST,
+    Growing,
+    Views,
+    agreement,
+    centres,
+    crowding,
+    first_reconstruction,
+    turn_errors,
+    unplaced,
+)
 from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tapvid3d.twoview import camera_points
 
-VIEW_ANGLE = 60.0
-"""Degrees that a camera is expected to see along the longer side of its picture, where its intrinsics are not given."""
-KEYS = 48
-"""Frames, evenly over the video, that are adjusted; the others are placed among them."""
-TOLERANCE = 0.003
-"""Share of the picture's diagonal by which a tracker may miss."""
-ROUNDS = 8
-"""Times, at most, that still points are chosen anew, within what the errors turned out to be, and adjusted."""
-SETTLED = 0.01
-"""Share by which the errors and the focal length may still change when the rounds end."""
-PARALLAX = 3.0
-"""Times that the camera's way must move points by more than the tracks are off, for their depth to be told."""
-CERTAIN = 0.25
-"""A depth is certain if the standard deviation of its logarithm is below this."""
-BESIDE = 8
-"""Still points from which a point takes its depth where its own views say little."""
+KEYS = 24
+"""Frames of the first reconstruction, at most; the others are placed between them."""
+FOCALS = (0.7, 1.0, 1.5)
+"""Focal lengths that are tried where none is given, in lengths of the picture's longer side."""
+FOCAL_PRIOR = 2.0
+"""Weight that holds an estimated focal length near where it began; see `bundle.Problem`."""
+PARALLAX = 1.0
+"""Pixels of a 256-pixel picture by which points must differ at least, in the median, beyond what a turn explains."""
+AROUND = 8
+"""Still points that tell the depth of a moving one."""
 
 
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """Cameras of all frames and points, in a unit of its own."""
-
-    bundle: Bundle
-    still: Bool[np.ndarray, " n"]
-    """Points that stand still, as far as their views tell."""
-    error: float
-    """Median distance in pixels of still points from where they are seen."""
-    spread: F64
-    """(n,) standard deviation of the logarithm of the depth that the errors leave, where the point was asked for."""
-
-
-def expected_intrinsics(size: tuple[int, int]) -> F64:
-    """fx, fy, cx, cy of a picture of (width, height) pixels with square pixels, its centre in the middle and `VIEW_ANGLE`.
-
-    >>> expected_intrinsics((640, 480)).round(1).tolist()
-    [554.3, 554.3, 320.0, 240.0]
-    """
-    focal = max(size) / 2 / np.tan(np.radians(VIEW_ANGLE) / 2)
-    return np.array([focal, focal, size[0] / 2, size[1] / 2])
-
-
-def reconstruct(
-    tracks: Tracks, size: tuple[int, int], intrinsics: Sequence[float] | F64 | None = None, *, seed: int = 0
-) -> Reconstruction:
-    """Where the camera was in each frame, and where the points are that stand still.
-
-    Args:
-        tracks: some hundred points or more; those of the background should fill the picture.
-        size: width and height of the picture in pixels.
-        intrinsics: fx, fy, cx, cy in pixels; None finds the focal length too, from `expected_intrinsics` on. Where the motion
-            does not tell it (as when the camera moves without turning), it stays near there.
-        seed: of the random samples; the same gives the same result.
+def adjusted(tracks: Tracks, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"] | None = None, seed: int = 0) -> Tracks3D:
+    """Tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
 
     Raises:
-        BadInput: the points are too few, nothing explains them, or the camera only turned, so that no depth can be told.
+        BadInput: too few points, a camera that does not travel, or nothing that explains the tracks.
         MissingExtra: scipy is not installed.
     """
-    n, t = tracks.visible.shape
-    if n < LEAST or t < 2:
+    h, w = size
+    within = max(size) / 256
+    seen = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)
+    usable = seen.sum(1) >= 2
+    if usable.sum() < LEAST or tracks.frames < 2:
         raise BadInput(
-            f"{n} points in {t} frames do not tell where a camera was; track {LEAST} or more through 2 or more frames"
+            f"{int(usable.sum())} points are seen in two or more of {tracks.frames} frames; adjustment needs {LEAST}: "
+            "track more points (--grid), or give --depth maps or a network"
         )
-    within = TOLERANCE * float(np.hypot(*size))
-    views = Views(
-        tracks.xy.astype(np.float64),
-        tracks.visible,
-        crowding(tracks.queries[:, 1:], size),
-        expected_intrinsics(size) if intrinsics is None else np.asarray(intrinsics, np.float64),
-        within,
-    )
-    keys = np.unique(np.linspace(0, t - 1, min(t, KEYS)).round().astype(int)).tolist()
-    grown = first_reconstruction(views, keys, np.random.default_rng(seed))
-    grown.expected = views.focal if intrinsics is None else None
-    before = np.inf, views.focal
-    for _ in range(ROUNDS):
-        grown.views = replace(grown.views, within=float(np.clip(2 * _error(grown), 0.05 * within, within)))
-        grown.triangulate(3)
-        grown.adjust()
-        after = max(_error(grown), 0.01 * within), grown.views.focal
-        if np.allclose(after, before, rtol=SETTLED):
-            break
-        before = after
-    if (lost := grown.place_all(range(t))) is not None:
-        raise unplaced(lost)
-    grown.poses = {k: grown.poses[k] for k in range(t)}
-    grown.triangulate(3)
-    error = _error(grown)
-    spread = _spread(grown.bundle, grown.views, _anchors(tracks), error)
-    parallax = _parallax(grown)
-    if parallax < PARALLAX * error or np.median(spread[grown.still]) > CERTAIN:
-        raise BadInput(
-            f"the camera hardly travelled: that moves the points by {parallax:.2f} pixels, the tracks are off by {error:.2f}; "
-            "no depth can be told; give --depth maps or a network, or a video whose camera moves to the side"
-        )
-    return Reconstruction(grown.bundle, grown.still, error, spread)
+    xy, weight = tracks.xy.astype(np.float64), crowding(tracks.queries[:, 1:], (w, h)) * usable
+    keys = np.unique(np.linspace(0, tracks.frames - 1, min(KEYS, tracks.frames)).round().astype(int)).tolist()
+    guesses = [np.array([f * max(size), f * max(size), w / 2, h / 2]) for f in FOCALS]
+    cameras = guesses if intrinsics is None else [np.asarray(intrinsics, np.float64)]
+    views = Views(xy, seen, weight, cameras[len(cameras) // 2], within)
+    _check_parallax(views, keys)
+    best = _best([replace(views, intrinsics=camera) for camera in cameras], keys, seed)
+    _place_all(best, tracks.frames)
+    bundle = _refined(best, focal_prior=None if intrinsics is not None else FOCAL_PRIOR)
+    return _in_space(tracks, seen, bundle, best.still)
 
 
-def _parallax(grown: Growing) -> float:
-    """Pixels by which the camera's way, beyond its turning, moved the median still point between two frames, at most."""
-    frames = np.unique(np.linspace(0, len(grown.poses) - 1, 12).round().astype(int))
-    places, seen = grown.views.places, grown.views.seen & grown.still[:, None]
+class AdjustedTracker:
+    """A 3D tracker made of a 2D one and nothing else."""
+
+    def __init__(self, tracker: Any):
+        self.tracker = tracker
+
+    def track(
+        self,
+        video: UInt8[np.ndarray, "t h w 3"],
+        queries_xyt: Num[np.ndarray, "n 3"],
+        intrinsics: Num[np.ndarray, "4"],
+        depth: Float[np.ndarray, "t h2 w2"] | None = None,
+    ) -> Tracks3D:
+        """Points through all frames, in an unknown unit; see `tapetum.tapvid3d.lift.Lifted.track`. Depth is not looked at."""
+        tracks = self.tracker.track(video, np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]])
+        return adjusted(tracks, video.shape[1:3], intrinsics)
+
+
+def _check_parallax(views: Views, keys: list[int]) -> None:
     most = 0.0
-    for k, i in enumerate(frames):
-        for j in frames[k + 1 :]:
-            both = seen[:, i] & seen[:, j]
-            if both.sum() >= LEAST:
-                error = turn_errors(places[both, i], places[both, j], grown.views.weight[both], 10 / grown.views.focal)
-                most = max(most, float(np.median(error)) * grown.views.focal)
-    return most
+    for i in keys[:: max(1, len(keys) // 6)]:
+        for j in keys[:: max(1, len(keys) // 6)]:
+            both = views.seen[:, i] & views.seen[:, j] & (views.weight > 0)
+            if i < j and both.sum() >= LEAST:
+                left = turn_errors(views.places[both, i], views.places[both, j], views.weight[both], 10 / views.focal)
+                most = max(most, float(np.median(left)) * views.focal)
+    if most < PARALLAX * views.within:
+        raise BadInput(
+            f"the camera stands still or only turns (points shift by {most:.2g} pixels against one another), so nothing tells "
+            "how far away they are; give --depth maps or a network"
+        )
 
 
-def _error(grown: Growing) -> float:
-    here = grown.views.of(list(grown.poses))
-    return float(np.median(grown.bundle.errors(here.xy)[here.seen & grown.still[:, None]]))
+def _best(every: list[Views], keys: list[int], seed: int) -> Growing:
+    """The reconstruction that explains most, of those with different focal lengths."""
+    found, trouble = [], None
+    for views in every:
+        try:
+            found.append(first_reconstruction(views, keys, np.random.default_rng(seed)))
+        except BadInput as error:
+            trouble = error
+    if not found:
+        assert trouble is not None
+        raise trouble
+    return max(found, key=agreement)
 
 
-def _anchors(tracks: Tracks) -> np.ndarray:
-    """(n,) the frame nearest to each query."""
-    return np.rint(tracks.queries[:, 0]).astype(int)
+def _place_all(grown: Growing, frames: int) -> None:
+    """A pose for every frame, each from its neighbour's."""
+    for frame in range(frames):
+        if frame not in grown.poses and not grown.place(frame):
+            raise unplaced(frame)
+    grown.triangulate()
 
 
-def _spread(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F64:
-    """(n,) standard deviation of the logarithm of each point's depth in its frame `anchor`; cameras are taken as known."""
-    points = bundle.points
-    tangents = tangents_at(points)
-    slopes = by_rays(camera_points(bundle.poses, points), bundle.intrinsics) @ bundle.poses @ tangents[:, None]
-    weight = views.seen / (1 + (np.minimum(bundle.errors(views.xy), 1e6) / views.within) ** 2)
-    normal = np.einsum("nt,ntai,ntaj->nij", weight, slopes, slopes, optimize=True)
-    forward = bundle.poses[anchor, 2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by_point = forward / (forward * points).sum(1, keepdims=True)
-        by_point[:, 3] -= 1 / points[:, 3]
-    slope = np.einsum("ni,nij->nj", by_point, tangents)
-    sigma = max(error, 1e-3) / 1.18  # the median of the length of two normal errors is 1.18 of their deviations
-    usable = np.isfinite(slope).all(1)
-    normal += 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-30 * np.eye(3)
-    variance = np.einsum("ni,nij,nj->n", np.where(usable[:, None], slope, 0), np.linalg.inv(normal), slope)
-    return np.where(usable, sigma * np.sqrt(np.maximum(variance, 0)), np.inf)
+def _refined(grown: Growing, focal_prior: float | None) -> Bundle:
+    """All frames, in order, and all points; cameras and still points adjusted together."""
+    grown.poses = dict(sorted(grown.poses.items()))
+    for within in (grown.views.within, grown.views.within / 2):
+        bundle, still = grown.bundle, grown.still
+        if still.sum() < LEAST:
+            break
+        far = int(np.linalg.norm(centres(bundle.poses) - centres(bundle.poses[:1]), axis=1).argmax())
+        part = replace(bundle, points=bundle.points[still])
+        xy, seen = grown.views.xy[still], grown.views.seen[still]
+        better = adjust(part, xy, seen, scale=within, fixed=(0, far), focal_prior=focal_prior)
+        grown.views = replace(grown.views, intrinsics=better.intrinsics)
+        grown.poses = dict(enumerate(better.poses))
+        grown.triangulate()
+    return grown.bundle
 
 
-def lift_by_adjustment(
-    tracks: Tracks,
-    size: tuple[int, int],
-    intrinsics: Sequence[float] | F64 | None = None,
-    *,
-    support: Tracks | None = None,
-    median_depth: float | None = None,
-    seed: int = 0,
-) -> Tracks3D:
-    """The tracks in space, by the reconstruction of what stands still.
-
-    Args:
-        tracks: the points that are wanted.
-        size: width and height of the picture in pixels.
-        intrinsics: as for `reconstruct`.
-        support: further points of the same video, for the cameras' sake: a grid over the picture in several frames.
-        median_depth: metres, the median distance along the axis of view of visible points that stand still; without it this
-            is 1, and the result is not metric.
-        seed: of the random samples; the same gives the same result.
-
-    Raises:
-        BadInput: as `reconstruct`, or a depth that is not above 0.
-        MissingExtra: scipy is not installed.
-    """
-    if median_depth is not None and not (np.isfinite(median_depth) and median_depth > 0):
-        raise BadInput(f"the median depth is {median_depth}; give metres above 0")
-    found = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed=seed)
-    n, bundle = tracks.points, found.bundle
-    anchor = _anchors(tracks)
-    depth = _depths(found, anchor, tracks.queries[:, 1:].astype(np.float64))
-    start = unproject(tracks.queries[:, 1:], depth, bundle.intrinsics)
-    poses = bundle.poses[anchor]
-    world = np.einsum("nji,nj->ni", poses[..., :3], start - poses[..., 3])
-    standing = np.einsum("tij,nj->nti", bundle.poses[..., :3], world) + bundle.poses[..., 3]
-    moving = unproject(tracks.xy, np.broadcast_to(depth[:, None], tracks.visible.shape), bundle.intrinsics)
-    xyz = np.where(found.still[:n, None, None], standing, moving)
-    counted = tracks.visible & found.still[:n, None]
-    unit = (median_depth or 1.0) / float(np.median(xyz[counted if counted.any() else tracks.visible, 2]))
-    extrinsics = np.tile(np.eye(4), (tracks.frames, 1, 1))
-    extrinsics[:, :3] = bundle.poses
-    extrinsics[:, :3, 3] *= unit
+def _in_space(tracks: Tracks, seen: Bool[np.ndarray, "n t"], bundle: Bundle, still: Bool[np.ndarray, " n"]) -> Tracks3D:
+    n, t = tracks.visible.shape
+    poses = np.concatenate([bundle.poses, np.tile([[[0, 0, 0, 1.0]]], (t, 1, 1))], 1)
+    w = bundle.points[:, 3:]
+    world = bundle.points[:, :3] / np.where(abs(w) < 1e-9, 1e-9, w)
+    cameras = transform(poses, np.repeat(world[None], t, 0)).transpose(1, 0, 2)
+    fixed = still & ((cameras[..., 2] > 0) | ~seen).all(1)
+    if fixed.sum() < LEAST:
+        raise BadInput(f"only {int(fixed.sum())} points stand still; adjustment needs {LEAST}: track more of the background")
+    unit = float(np.median(cameras[fixed][..., 2][seen[fixed]]))
+    near = 1e-3 * unit
+    xyz = np.where(cameras[..., 2:] > near, cameras, unproject(tracks.xy, np.full((n, t), near), bundle.intrinsics))
+    xyz[~fixed] = unproject(tracks.xy[~fixed], _around(tracks.xy, cameras[..., 2], fixed, seen), bundle.intrinsics)
+    poses[:, :3, 3] /= unit
     return Tracks3D(
-        xyz=xyz * unit,
+        xyz=xyz / unit,
         xy=tracks.xy,
-        visible=tracks.visible,
-        confidence=tracks.confidence,
+        visible=tracks.visible & fixed[:, None],
+        confidence=np.where(fixed[:, None], tracks.confidence, np.minimum(tracks.confidence, 0.5)),
         queries=tracks.queries,
         intrinsics=bundle.intrinsics,
-        metric=median_depth is not None,
-        extrinsics_w2c=extrinsics,
+        metric=False,
+        extrinsics_w2c=poses,
     )
 
 
-def _beside(a: Tracks, b: Tracks) -> Tracks:
-    """The points of both."""
-    names = ("xy", "visible", "confidence", "queries")
-    return Tracks(**{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names})
-
-
-def _depths(found: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
-    """Depth (n,) of the first n points in their frames `anchor`, where they are at `places` (n, 2) in pixels."""
-    bundle, depths = found.bundle, np.zeros(len(anchor))
-    certain = found.still & (found.spread < CERTAIN)
-    for n, (frame, place) in enumerate(zip(anchor, places, strict=True)):
-        rays = bundle.points @ bundle.poses[frame].T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            camera = rays / bundle.points[:, 3:]
-        known = np.flatnonzero(certain & (camera[:, 2] > 0))
-        away = np.linalg.norm(project(camera[known], bundle.intrinsics) - place, axis=1)
-        near = np.argsort(away)[:BESIDE]
-        weight = 1 / (away[near] + 1)
-        logs = np.log(camera[known[near], 2])
-        mean = float(logs @ weight / weight.sum())
-        variance = float((logs - mean) ** 2 @ weight / weight.sum()) + 0.05**2
-        if found.still[n] and camera[n, 2] > 0 and np.isfinite(found.spread[n]):
-            own = 1 / max(float(found.spread[n]) ** 2, 1e-12)
-            mean = (own * np.log(camera[n, 2]) + mean / variance) / (own + 1 / variance)
-        depths[n] = np.exp(mean)
-    return depths
+def _around(
+    xy: Float[np.ndarray, "n t 2"], z: F64, still: Bool[np.ndarray, " n"], seen: Bool[np.ndarray, "n t"]
+) -> Float[np.ndarray, "m t"]:
+    """Depth of the points that do not stand still: the median of those still ones that are nearest in the picture."""
+    found = np.empty(((~still).sum(), xy.shape[1]))
+    for frame in range(xy.shape[1]):
+        there = still & seen[:, frame] & (z[:, frame] > 0)
+        there = there if there.any() else still & (z[:, frame] > 0)
+        apart = np.linalg.norm(xy[~still, None, frame] - xy[None, there, frame], axis=-1)
+        nearest = np.argsort(apart, 1)[:, :AROUND]
+        found[:, frame] = np.median(z[there, frame][nearest], 1) if there.any() else 1.0
+    return found

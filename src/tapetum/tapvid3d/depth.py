@@ -1,17 +1,17 @@
-"""Where depth comes from: files, or a monocular network. And the depth at a place between pixels.
+"""Depth for a video: maps from files, or a network that sees one picture at a time.
 
-A source of depth maps answers `depth(number, picture)` with float32 (h, w), the distance Z along the axis of view of every
-pixel of that frame; 0, NaN or infinity where it is unknown. A map may have another size than the video: it then covers the
-same picture, a place (x, y) of the video lies at (x w / W, y h / H) of the map, and the intrinsics stay those of the video.
+    frames.npz              one array depth (t, h, w), metres
+    frames.npy              the array itself
+    folder of npy           a map (h, w) a frame, in metres, in the order of their names
+    folder of png           16-bit millimetres, as depth cameras write them
+    zoedepth, depth-anything, a name on the Hugging Face Hub, a folder of such a model        (extra `depth`)
 
-Files: a folder with one file a frame, in natural order (npy: metres; png of 16 bits: millimetres, 0 is unknown), an npz with
-    the
-array `depth` (t, h, w) in metres, or a npy (t, h, w) in metres. Networks: by name through transformers, see `NETWORKS`.
+A map may be smaller or larger than the frames: both show the same picture. Depth is along the axis of view; 0, NaN and infinity
+mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 Metric): one that predicts inverse depth up to
+an unknown shift does not say where anything is.
 """
 
-import os
-import zipfile
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,194 +20,167 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.video.pictures import natural_key
+from tapetum.tapvid3d.npz import Npz
 
 NETWORKS = {
-    "depth-anything-v2": "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
-    "depth-anything-v2-outdoor": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
     "zoedepth": "Intel/zoedepth-nyu-kitti",
+    "depth-anything": "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
+    "depth-anything-outdoor": "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf",
 }
-"""Short names of networks that say metres. Any other name on the Hugging Face hub, or a folder of such a model, does too."""
-SAME_SURFACE = 0.05
-"""Share by which the depth of two neighbouring pixels may differ if they show one surface."""
-MILLIMETRES = 1000.0
-NEAREST_TO_FARTHEST = 0.02
-"""Least inverse depth of a network without scale, as a share of the frame's largest; what is farther is put there."""
+"""Short names of networks on the Hub."""
+
+MILLIMETRE = 1e-3
 
 
-class Depth(Protocol):
-    """A source of depth maps."""
+class DepthSource(Protocol):
+    """What gives depth to frames."""
 
-    metric: bool
-    """Whether the maps are in metres; if not, they are in some unit, the same for all frames."""
-
-    def depth(self, number: int, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-        """The map of frame `number`, whose picture is given. Raises BadInput where there is none."""
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """A map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
         ...
 
 
-class DepthMaps:
-    """Depth maps that are there: an array (t, h, w) in metres, or one read per frame."""
+def load_depth(source: str, device: str | None = None) -> DepthSource:
+    """Depth by the name of a file, a folder, or a network; `device` is for networks.
 
-    def __init__(self, read: Callable[[int], np.ndarray], frames: int, name: str, metric: bool = True):
-        self._read, self.frames, self.name, self.metric = read, frames, name, metric
+    Raises:
+        BadInput: there is nothing of this name, or it holds no depth.
+        MissingExtra: a network was named, and transformers is not installed.
+    """
+    path = Path(source)
+    if source not in NETWORKS and path.exists():
+        if (path / "config.json").is_file():
+            return DepthNetwork(source, device)
+        return DepthFiles(path)
+    if source in NETWORKS or (source.count("/") == 1 and not path.suffix and not source.startswith((".", "/"))):
+        return DepthNetwork(NETWORKS.get(source, source), device)
+    raise BadInput(
+        f"there is no depth {source}; give a file or folder of depth maps, or a network: {', '.join(NETWORKS)}, or OWNER/NAME"
+    )
 
-    def depth(self, number: int, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-        """The map of frame `number`. Raises BadInput where there is none, or it is no map."""
-        if not 0 <= number < self.frames:
-            raise BadInput(f"{self.name} holds {self.frames} depth maps, but the video has a frame {number}; give one a frame")
-        found = self._read(number)
-        if found.ndim != 2 or not found.size or found.dtype.kind not in "fiu":
-            raise BadInput(f"depth map {number} of {self.name} is {found.dtype} of shape {found.shape}; give metres (h, w)")
-        return found.astype(np.float32)
 
+class DepthFiles:
+    """Maps that somebody else has made."""
 
-class Flat:
-    """The same depth everywhere, 1 of no known unit: points move in the picture only."""
+    def __init__(self, path: Path):
+        self.path = path
+        self._each: Any
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in (".npy", ".png") and not p.name.startswith("."))
+            kinds = {p.suffix.lower() for p in files}
+            if len(kinds) != 1:
+                found = "both .npy and .png files" if kinds else "no .npy or .png file"
+                raise BadInput(
+                    f"{path} has {found}; a folder of depth has one file a frame, .npy in metres or .png in millimetres"
+                )
+            self._each = files
+        elif path.suffix == ".npz":
+            with Npz(path) as file:
+                if "depth" not in file.names:
+                    raise BadInput(f"{path} holds {', '.join(sorted(file.names)) or 'nothing'}; it must hold depth (t, h, w)")
+                self._each = _checked(file.numbers("depth"), 3, path)
+        elif path.suffix == ".npy":
+            self._each = _checked(_npy(path), 3, path)
+        else:
+            raise BadInput(
+                f"{path} is no depth; give .npz with depth (t, h, w), .npy, or a folder of .npy or 16-bit .png files"
+            )
 
-    metric = False
+    def __len__(self) -> int:
+        """Number of maps."""
+        return len(self._each)
 
-    def depth(self, number: int, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-        """Ones, of the size of the picture."""
-        return np.ones(picture.shape[:2], np.float32)
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """The maps in order, one a frame; raises `BadInput` where their number is another or one is damaged."""
+        given = 0
+        for number, _ in enumerate(frames, 1):
+            given = number
+            if number <= len(self):
+                yield self._map(self._each[number - 1])
+        if given != len(self):
+            raise BadInput(f"{self.path} has {len(self)} depth maps for a video of {given} frames; it must have one for each")
+
+    def _map(self, item: Any) -> Float[np.ndarray, "h2 w2"]:
+        if isinstance(item, np.ndarray):
+            return item
+        if item.suffix.lower() == ".npy":
+            return _checked(_npy(item), 2, item)
+        try:
+            with Image.open(item, formats=("PNG",)) as image:
+                if image.mode not in ("I;16", "I;16B", "I"):
+                    raise BadInput(f"{item} is a picture of mode {image.mode}; depth is 16-bit grey, in millimetres")
+                return np.asarray(image, np.float32) * MILLIMETRE
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise BadInput(f"cannot read depth from {item} ({' '.join(str(error).split())}); make it anew") from error
 
 
 class DepthNetwork:
-    """A monocular depth network of transformers, frame by frame.
+    """A metric depth network of transformers, which looks at one frame at a time.
 
-    Networks that predict metres (config `depth_estimation_type` "metric", ZoeDepth) give metres. Others predict inverse depth
-    up to a scale and a shift that nobody knows; their depth is one over it, `metric` is False, and it is only as good as that.
-
-    Raises MissingExtra without transformers, BadInput for a name that is no depth network.
+    ZoeDepth's frames are not padded, as its own processor would by default (that of transformers 5.24 cannot take the padding
+    off again without torchvision); maps are brought to the frame's size linearly.
     """
 
     def __init__(self, name: str, device: str | None = None):
         try:
-            import transformers  # pyright: ignore[reportMissingImports]
+            from safetensors import SafetensorError
+            from transformers import AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
-            raise MissingExtra("transformers", "depth", f"the depth network {name}") from error
-        transformers.utils.logging.disable_progress_bar()
+            raise MissingExtra("transformers", "depth", "a depth network") from error
         try:
-            self._pipeline: Any = transformers.pipeline(
-                "depth-estimation", model=NETWORKS.get(name, name), device=device or "cpu"
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:160]
+            self._processor = AutoImageProcessor.from_pretrained(name)
+            self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True).eval()
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"cannot load the depth network {name} ({reason}); give a name on the Hub, or its folder") from error
+        if getattr(self._model.config, "depth_estimation_type", "metric") == "relative":
             raise BadInput(
-                f"{name!r} is no depth network that can be loaded ({reason}); give {', '.join(NETWORKS)}, a name on the "
-                "Hugging Face hub or a folder of a model, or a folder or file of depth maps"
-            ) from error
-        config = self._pipeline.model.config
-        self.metric = config.model_type == "zoedepth" or getattr(config, "depth_estimation_type", "relative") == "metric"
+                f"{name} predicts inverse depth up to an unknown shift, which says nothing in metres; "
+                f"give a metric network: {', '.join(NETWORKS)}"
+            )
+        self._model.to(device or "cpu")
 
-    def depth(self, number: int, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
-        """The network's answer to this picture alone."""
-        found = np.asarray(self._pipeline(Image.fromarray(picture))["predicted_depth"], np.float32)
-        if self.metric:
-            return found
-        return 1 / np.maximum(found, NEAREST_TO_FARTHEST * max(float(found.max()), 1e-6))
+    def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
+        """What the network says of each frame, at the frame's size."""
+        import torch
+
+        for frame in frames:
+            inputs = self._processor(images=Image.fromarray(frame), return_tensors="pt", do_pad=False)
+            with torch.inference_mode():
+                depth = self._model(**inputs.to(self._model.device)).predicted_depth[:, None].float()
+                depth = torch.nn.functional.interpolate(depth, frame.shape[:2], mode="bilinear", align_corners=False)
+            yield depth[0, 0].cpu().numpy()
 
 
-def load_depth(source: "str | os.PathLike[str] | Num[np.ndarray, 't h w'] | Depth", device: str | None = None) -> Depth:
-    """A source of depth maps: an array (t, h, w) in metres, a folder or file, "static" (the same everywhere), or a network.
+def sample_depth(
+    depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
+) -> Float[np.ndarray, " n"]:
+    """Depth of the map's pixel that each place (x, y) of a frame of `size` (height, width) lies in.
 
-    Raises BadInput for what is none of these or cannot be read, MissingExtra for a network without transformers.
+    NaN where it is not known, and outside the frame. The pixel itself, not a mean of its neighbours: between a near and a far
+    thing there is nothing at the mean of both.
+
+    >>> sample_depth(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([[3.9, 0.1], [1.0, 3.0], [3.0, 3.0], [-1.0, 0.0]]), (4, 4))
+    array([ 2.,  3., nan, nan])
     """
-    if isinstance(source, np.ndarray):
-        if source.ndim != 3:
-            raise BadInput(f"depth has shape {source.shape}; give metres (t, h, w), a map for each frame")
-        return DepthMaps(source.__getitem__, len(source), "the array")
-    if not isinstance(source, (str, os.PathLike)):
-        return source
-    path = Path(source)
-    if str(source) == "static":
-        return Flat()
-    if path.is_dir() and not (path / "config.json").exists():
-        return _folder(path)
-    if path.is_file():
-        return _file(path)
-    if path.suffix in _READERS or path.suffix == ".npz":
-        raise BadInput(f"there is no file {path}; give a folder or file of depth maps, or the name of a depth network")
-    return DepthNetwork(str(source), device)
-
-
-def _folder(folder: Path) -> DepthMaps:
-    names = [entry.name for entry in os.scandir(folder) if entry.is_file() and Path(entry.name).suffix.lower() in _READERS]
-    if not names:
-        raise BadInput(f"{folder} holds no depth maps; give one file a frame, npy (metres) or png of 16 bits (millimetres)")
-    kinds = sorted({Path(name).suffix.lower() for name in names})
-    if len(kinds) > 1:
-        raise BadInput(f"{folder} holds {' and '.join(kinds)} files; give depth maps of one kind")
-    paths = [folder / name for name in sorted(names, key=natural_key)]
-    return DepthMaps(lambda number: _READERS[kinds[0]](paths[number]), len(paths), str(folder))
-
-
-def _file(path: Path) -> DepthMaps:
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                if "depth" not in file:
-                    raise BadInput(f"{path} holds {', '.join(file.files)[:80]}; the depth maps must be called depth, (t, h, w)")
-                maps = file["depth"]
-        else:
-            maps = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(maps, np.ndarray) or maps.ndim != 3:
-        raise BadInput(
-            f"{path} holds depth of shape {getattr(maps, 'shape', None)}; give metres (t, h, w), a map for each frame"
-        )
-    return DepthMaps(maps.__getitem__, len(maps), str(path))
+    h, w = depth.shape
+    with np.errstate(invalid="ignore"):
+        x, y = np.floor(xy[:, 0] * (w / size[1])), np.floor(xy[:, 1] * (h / size[0]))
+        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    at = np.where(inside, y, 0).astype(int), np.where(inside, x, 0).astype(int)
+    z = depth[at].astype(np.float64)
+    return np.where(inside & np.isfinite(z) & (z > 0), z, np.nan)
 
 
 def _npy(path: Path) -> np.ndarray:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path, error) from error
+        raise BadInput(f"cannot read depth from {path} ({' '.join(str(error).split())}); make it anew") from error
 
 
-def _png(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            if not image.mode.startswith("I"):
-                raise BadInput(f"{path} is a picture of 8 bits ({image.mode}); depth in a png has 16 bits, in millimetres")
-            return np.asarray(image, np.float32) / MILLIMETRES
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
-
-
-_READERS: dict[str, Callable[[Path], np.ndarray]] = {".npy": _npy, ".png": _png}
-
-
-def _unreadable(path: Path, error: Exception) -> BadInput:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-    return BadInput(f"cannot read depth from {path} ({reason}); give metres as npy or npz, or millimetres as a png of 16 bits")
-
-
-def sample_depth(depth: Float[np.ndarray, "h w"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]) -> Float[np.ndarray, " n"]:
-    """Depth at places (x, y) of a picture of (width, height) `size` that the map covers; NaN where unknown or outside.
-
-    Between pixels the inverse depth is interpolated, which is exact on a plane, but only from those of the four pixels around
-    that lie within `SAME_SURFACE` of the nearest one: a mean across an edge would be a place where nothing is.
-
-    >>> step = np.repeat([[1.0, 1.0, 3.0, 3.0]], 2, axis=0)
-    >>> sample_depth(step, np.array([[1.9, 1.0], [2.1, 1.0], [5.0, 1.0]]), (4, 2)).tolist()
-    [1.0, 3.0, nan]
-    """
-    height, width = depth.shape
-    at = np.asarray(xy, np.float64) * [width / size[0], height / size[1]]
-    outside = ~((at >= 0) & (at <= [width, height])).all(1)
-    at = np.nan_to_num(at) - 0.5
-    corner = np.floor(at).astype(np.int64)
-    share = at - corner
-    columns = np.clip(corner[:, 0, None] + [0, 1, 0, 1], 0, width - 1)
-    rows = np.clip(corner[:, 1, None] + [0, 0, 1, 1], 0, height - 1)
-    around = depth[rows, columns].astype(np.float64)
-    weight = np.where([0, 1, 0, 1], share[:, :1], 1 - share[:, :1]) * np.where([0, 0, 1, 1], share[:, 1:], 1 - share[:, 1:])
-    nearest = np.take_along_axis(around, weight.argmax(1)[:, None], 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        usable = np.isfinite(around) & (around > 0) & (abs(around - nearest) <= SAME_SURFACE * nearest)
-        weight = np.where(usable, weight, 0)
-        found = weight.sum(1) / np.where(usable, weight / around, 0).sum(1)
-    return np.where(outside | ~(found > 0) | ~np.isfinite(found), np.nan, found)
+def _checked(depth: np.ndarray, axes: int, path: Path) -> np.ndarray:
+    if depth.ndim != axes or depth.dtype.kind != "f" or not depth.size:
+        wanted = "(t, h, w)" if axes == 3 else "(h, w)"
+        raise BadInput(f"{path} holds {depth.dtype} {depth.shape}; depth is floats {wanted}, in metres")
+    return depth

@@ -1,6 +1,6 @@
 """From metres to pixels and back: a pinhole camera in OpenCV's axes (x right, y down, z forward).
 
-Pixels are raster pixels (x, y), the centre of the top-left one at (0.5, 0.5). Intrinsics are (fx, fy, cx, cy) in the same pixels.
+Pixels are raster pixels (x, y), the centre of the top-left one at (0.5, 0.5). Intrinsics are (fx, fy, cx, cy) in these pixels.
 """
 
 import numpy as np

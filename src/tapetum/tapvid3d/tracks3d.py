@@ -59,7 +59,7 @@ class Tracks3D:
     """float64 (t, 4, 4): from the world to the camera of each frame, in the unit of xyz; None where nobody knows."""
 
     def __post_init__(self) -> None:
-        flat = self.flat
+        flat = Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
         shape = flat.points, flat.frames
         arrays = {
             "xyz": _finite("xyz", self.xyz, (*shape, 3), np.float32),
@@ -88,11 +88,6 @@ class Tracks3D:
     def frames(self) -> int:
         """Number of frames t."""
         return self.xyz.shape[1]
-
-    @property
-    def flat(self) -> Tracks:
-        """The same tracks in the picture."""
-        return Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
 
     @property
     def world(self) -> np.ndarray:
@@ -164,7 +159,8 @@ def _to_csv(tracks: Tracks3D) -> bytes:
     n, t = tracks.points, tracks.frames
     if n * t == 0:
         raise BadInput(f"{n} points in {t} frames make a csv without rows, which cannot say what the camera is; use npz")
-    columns = columns_of(tracks.flat) | dict(zip(CAMERA, tracks.xyz.reshape(-1, 3).T, strict=True))
+    flat = Tracks(xy=tracks.xy, visible=tracks.visible, confidence=tracks.confidence, queries=tracks.queries)
+    columns = columns_of(flat) | dict(zip(CAMERA, tracks.xyz.reshape(-1, 3).T, strict=True))
     columns["metric"] = np.full(n * t, tracks.metric)
     columns |= {name: np.full(n * t, value) for name, value in zip(INTRINSICS, tracks.intrinsics, strict=True)}
     if tracks.extrinsics_w2c is not None:

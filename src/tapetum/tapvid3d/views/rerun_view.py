@@ -1,87 +1,123 @@
-"""A recording for the viewer of Rerun (extra `view`): points, tails, camera and pictures over time, as an .rrd file.
+"""3D tracks as a recording (.rrd) for the viewer of rerun, with the extra `view`.
 
-Open it with `rerun FILE.rrd`.
+    world                    first camera from world, so that the viewer shows the first camera's axes
+    world/points             all points in the world; hidden ones dim and small; the label is the track's number
+    world/trails             the last 10 frames of each path where the point was visible
+    world/camera             camera to world
+    world/camera/image       pinhole and the frame's picture
+    world/way                the way of the camera, where it is known
+
+Two timelines: `frame`, and `time` in seconds. Nothing is rounded but to float32.
+
+The recording is made in memory: rerun's own writing to a file waits for ever where the disk is full (0.41).
 """
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import MissingExtra
 from tapetum.files import whole_file
+from tapetum.tapvid3d.frames import encode
 from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tapvid3d.views.common import cameras, colours, drawn, extent, jpegs
-from tapetum.video.types import Frame
+from tapetum.tapvid3d.views.scene import Scene, bounds, check_rate, choose, pictures
 
 TRAIL = 10
-"""Frames of the tail that a point draws behind it."""
-WIDTH = 640
-"""Largest width of the pictures in the recording, in pixels."""
+"""Frames that a path is long."""
 
 
 def write_rerun(
-    path: str | os.PathLike[str],
     tracks: Tracks3D,
-    size: tuple[int, int],
-    pictures: Iterable[Frame] = (),
+    path: str | os.PathLike[str],
+    video: Iterable[np.ndarray] | None = None,
+    rate: float = 15.0,
     *,
-    rate: float = 24.0,
+    most_points: int | None = None,
+    most_frames: int | None = None,
 ) -> Path:
-    """Write the recording to `path`; arguments and errors as of `write_html`, and MissingExtra without rerun-sdk."""
-    drawn(tracks)
-    try:
-        import rerun as rr  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MissingExtra("rerun-sdk", "view", "--view rerun") from error
-    shots = jpegs(pictures, WIDTH, 80)
-    if shots and len(shots) != tracks.frames:
-        raise BadInput(f"{len(shots)} pictures for tracks of {tracks.frames} frames; give none, or one for each frame")
-    path = Path(path)
+    """Write a recording of the tracks; open it with `rerun FILE.rrd`.
+
+    Args:
+        tracks: n tracks of t frames.
+        path: of the recording, which appears whole or not at all.
+        video: the t frames, uint8 (h, w, 3), stored as JPEG.
+        rate: frames per second.
+        most_points: tracks shown, chosen at random but always the same; all where None.
+        most_frames: frames shown, the first ones; all where None.
+
+    Raises:
+        BadInput: no tracks or no frames, a video of fewer frames or of no pictures, a place that cannot be written.
+        MissingExtra: rerun is not installed.
+    """
+    check_rate(rate)
+    scene, path = choose(tracks, most_points, most_frames), Path(path)
+    rr = _rerun()
+    with rr.RecordingStream("tapetum", recording_id=str(uuid4())) as recording:
+        stream = recording.binary_stream()
+        _log(rr, recording, scene, video, rate)
+        data = stream.read()
     with whole_file(path) as temporary:
-        recording = rr.RecordingStream("tapetum", recording_id=path.stem)
-        recording.save(temporary)
-        _log(rr, recording, tracks, size, shots, rate)
-        recording.flush()
-        recording.disconnect()
+        temporary.write_bytes(data)
     return path
 
 
-def _log(rr: Any, recording: Any, tracks: Tracks3D, size: tuple[int, int], shots: list[bytes], rate: float) -> None:
-    world, tints, poses = tracks.world, colours(tracks, size), cameras(tracks)
-    reach = extent(world, tracks.visible, poses[:, :3, 3])[1]
-    fx, fy, cx, cy = tracks.intrinsics
-    recording.log("world", rr.ViewCoordinates.RIGHT_HAND_Y_DOWN, static=True)
-    lens = rr.Pinhole(
-        image_from_camera=[[fx, 0, cx], [0, fy, cy], [0, 0, 1]],
-        resolution=size,
-        camera_xyz=rr.ViewCoordinates.RDF,
-        image_plane_distance=0.22 * reach,
+def _log(rr: Any, recording: Any, scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> None:
+    shown = pictures(scene, video if video is not None else ())
+    picture = next(shown) if video is not None else None
+    h, w = size = scene.size(picture)
+    colours = scene.colours(size)
+    extent = float(np.linalg.norm(np.diff(bounds(scene), axis=0))) or 1.0
+    fx, fy, cx, cy = scene.tracks.intrinsics
+    recording.log("/", rr.ViewCoordinates.RDF, static=True)
+    recording.log("world", _pose(rr, scene.world_to_first), static=True)
+    recording.log(
+        "world/camera/image",
+        rr.Pinhole(
+            focal_length=[fx, fy],
+            principal_point=[cx, cy],
+            resolution=[w, h],
+            camera_xyz=rr.ViewCoordinates.RDF,
+            image_plane_distance=0.1 * extent,
+        ),
+        static=True,
     )
-    for t in range(tracks.frames):
-        recording.set_time("frame", sequence=t)
-        recording.set_time("time", duration=t / rate)
-        recording.log("world/camera", rr.Transform3D(translation=poses[t, :3, 3], mat3x3=poses[t, :3, :3]))
-        recording.log("world/camera/picture", lens)
-        if shots:
-            recording.log("world/camera/picture", rr.EncodedImage(contents=shots[t], media_type="image/jpeg"))
-        seen = tracks.visible[:, t]
-        recording.log("world/visible", rr.Points3D(world[seen, t], colors=tints[seen], radii=0.012 * reach))
-        recording.log("world/hidden", rr.Points3D(world[~seen, t], colors=tints[~seen] // 3, radii=0.005 * reach))
-        tails, owners = _tails(world, tracks.visible, t)
-        recording.log("world/tails", rr.LineStrips3D(tails, colors=tints[owners], radii=0.003 * reach))
+    labels = [str(row) for row in scene.rows]
+    world, visible = scene.world, scene.visible
+    if scene.tracks.extrinsics_w2c is not None:
+        way = scene.camera_to_world[:, :3, 3]
+        recording.log("world/way", rr.LineStrips3D([way], colors=[200, 200, 200], radii=0.001 * extent), static=True)
+    for frame in range(scene.frames):
+        recording.set_time("frame", sequence=frame)
+        recording.set_time("time", duration=frame / rate)
+        recording.log("world/camera", _pose(rr, scene.camera_to_world[frame]))
+        seen = visible[:, frame]
+        points = rr.Points3D(
+            world[:, frame],
+            colors=np.where(seen[:, None], colours, colours // 3),
+            radii=np.where(seen, 0.004, 0.002) * extent,
+            labels=labels,
+            show_labels=False,
+        )
+        recording.log("world/points", points)
+        point, begin = scene.trails(frame, TRAIL)
+        pieces = np.stack([world[point, begin], world[point, begin + 1]], axis=1)
+        recording.log("world/trails", rr.LineStrips3D(pieces, colors=colours[point], radii=0.001 * extent))
+        if picture is not None:
+            recording.log("world/camera/image", rr.EncodedImage(contents=encode(picture, 85), media_type="image/jpeg"))
+            picture = next(shown, picture)
 
 
-def _tails(world: np.ndarray, visible: np.ndarray, t: int) -> tuple[list[np.ndarray], list[int]]:
-    """The way of each point through the frames before t in which it was visible without a break, and which point it is."""
-    tails, owners = [], []
-    for n in np.flatnonzero(visible[:, t]):
-        begin = t
-        while begin > max(0, t - TRAIL) and visible[n, begin - 1]:
-            begin -= 1
-        if begin < t:
-            tails.append(world[n, begin : t + 1])
-            owners.append(int(n))
-    return tails, owners
+def _pose(rr: Any, matrix: np.ndarray) -> Any:
+    return rr.Transform3D(translation=matrix[:3, 3], mat3x3=matrix[:3, :3])
+
+
+def _rerun() -> Any:
+    try:
+        return import_module("rerun")
+    except ImportError as error:
+        raise MissingExtra("rerun-sdk", "view", "writing a recording for rerun") from error

@@ -1,0 +1,291 @@
+"""TAPVid-3D (arXiv 2407.05921): predictions or a 3D tracker scored on folders of clips.
+
+Each clip is scored alone, its intrinsics scaled as if the shorter side of its pictures were 256 pixels long. Clips weigh the
+same within a source, and sources the same in the average, however many clips, frames and tracks they have. A prediction that
+is missing, damaged or of another shape counts as 0 in every number, and is named.
+
+Unusual: finished clips are kept in a file, so that the same command goes on; a clip whose files have changed is scored again.
+
+Differs from the public driver (evaluate_model.py). There an exception in the metrics counts as 0 too, so that every score of
+per_trajectory and local_neighborhood is 0; a clip in which no point is visible makes the mean NaN, here it is left out and
+counted. Here truth that is missing or damaged stops the evaluation before anything is averaged, and official files without
+frames are scored as well, since the size of their pictures is known.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8
+
+import tapetum
+from tapetum.bench.rows import Rows
+from tapetum.bench.tapvid import as_json
+from tapetum.bench.workers import shared_out
+from tapetum.errors import BadInput
+from tapetum.tap.metrics import HEADLINES, THRESHOLDS, mean_metrics
+from tapetum.tapvid3d.baselines import Static
+from tapetum.tapvid3d.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
+from tapetum.tapvid3d.folders import find_clips
+from tapetum.tapvid3d.geometry import scaled
+from tapetum.tapvid3d.metrics import Scaling, tapvid3d_metrics
+from tapetum.tapvid3d.npz import Damage
+from tapetum.tapvid3d.splits import SOURCES, Split
+
+SIZE = 256
+"""Length in pixels of the shorter side of the pictures to which thresholds refer."""
+
+METRICS = (*HEADLINES, *(f"{kind}_{level}" for kind in ("jaccard", "pts_within") for level in THRESHOLDS))
+"""The thirteen numbers: 3D-AJ, APD and OA, and AJ and APD at each threshold."""
+
+
+class Points3D(Protocol):
+    """What a 3D tracker gives back."""
+
+    @property
+    def xyz(self) -> np.ndarray:
+        """(n, t, 3): X, Y, Z in each frame's camera."""
+        ...
+
+    @property
+    def visible(self) -> np.ndarray:
+        """bool (n, t)."""
+        ...
+
+
+class Tracker3D(Protocol):
+    """What the benchmark needs of a 3D tracker: positions in every frame, before the query's as after it."""
+
+    def track(
+        self,
+        video: UInt8[np.ndarray, "t h w 3"],
+        queries_xyt: Num[np.ndarray, "n 3"],
+        intrinsics: Num[np.ndarray, "4"],
+        depth: Float[np.ndarray, "t h w"] | None = None,
+    ) -> Points3D:
+        """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
+        ...
+
+
+def load_tracker3d(name: str, depth: str | None = None) -> Tracker3D:
+    """A 3D tracker by name: static, or a 2D tracker lifted by `depth`; raises `BadInput` as `tapetum.tapvid3d.lift` does."""
+    if name == "static":
+        if depth is not None:
+            raise BadInput(f"static cannot make depth by {depth!r}; give --depth true (maps beside the clips), or leave it out")
+        return Static()
+    from tapetum.tapvid3d import lift  # pyright: ignore[reportAttributeAccessIssue]
+
+    return lift.load_tracker3d(name, depth=depth)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One clip to score."""
+
+    source: str
+    path: Path
+    pred: Path | None
+    """The prediction; None where a tracker makes it."""
+    true_depth: bool
+    """Give the tracker the depth maps that lie beside the clip."""
+    scalings: tuple[Scaling, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}/{self.path.name}"
+
+    def stamp(self) -> list[Any]:
+        """Size and time of the files that the row depends on."""
+        depth = depth_path(self.path) if self.true_depth else None
+        return [_stamp(path) for path in (self.path, self.pred, depth)]
+
+
+def evaluate(
+    gt: str | os.PathLike[str],
+    pred: str | os.PathLike[str] | None = None,
+    *,
+    load: Callable[[], Tracker3D] | None = None,
+    true_depth: bool = False,
+    split: Split | None = None,
+    scalings: Sequence[Scaling] = ("median",),
+    workers: int = 1,
+    rows: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    progress: Callable[[dict[str, Any], int, int], None] = lambda row, done, every: None,
+) -> dict[str, Any]:
+    """Score predictions, or the tracker that `load` makes, on the clips of a folder.
+
+    Args:
+        gt: folder of clips, see `tapetum.tapvid3d.folders`.
+        pred: folder of predictions under the same names, with the same folders in it or flat.
+        load: makes the tracker, once in each process, in place of `pred`; something that can be pickled where `workers` > 1.
+        true_depth: give the tracker the depth maps that lie beside the clips.
+        split: the clips of an official list, all of which must be there; by default all that are there.
+        scalings: how predictions are rescaled, see `tapvid3d_metrics`.
+        workers: processes that clips are shared out to; 1 works in this one.
+        rows: file of finished clips; the same call goes on with those that are not in it.
+        settings: what else makes the rows of another call useless, such as the tracker's name.
+        progress: called after each clip with its row, the number of finished clips and of all.
+
+    Returns:
+        `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
+        `dropped` (clips in which a headline number cannot be counted, and which it leaves out); `clips`; `failed` (a list of
+        source, name and reason); `not_finite` (clips with predicted positions that are NaN or infinite, which count as
+        wrong); `seconds` spent reading predictions or tracking, and scoring; `per_clip`, a row for each. Numbers are 0..1, or
+        NaN where nothing can be counted.
+
+    Raises:
+        BadInput: no clips, missing or damaged truth, an unknown scaling, rows of other settings.
+        TapetumError: a worker was killed.
+    """
+    if (pred is None) == (load is None):
+        raise BadInput("give predictions or a tracker, one of the two")
+    if not scalings or workers < 1:
+        raise BadInput(f"asked for {len(scalings)} scalings and {workers} workers; give 1 or more of each")
+    for scaling in scalings:
+        if scaling not in get_args(Scaling):
+            raise BadInput(f"there is no scaling {scaling!r}; it is one of {', '.join(get_args(Scaling))}")
+    if pred is not None and not Path(pred).is_dir():
+        raise BadInput(f"there is no folder {pred} of predictions; give one with npz files, in the layout of the clips")
+    places = find_clips(gt, split)
+    _check_there([place.path for place in places], split)
+    target = None if pred is None else Path(pred)
+    jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
+    folders = {"gt": str(Path(gt).absolute()), "pred": target and str(target.absolute()), "true_depth": true_depth}
+    wanted = {"scalings": list(scalings), **folders, "version": tapetum.__version__, **(settings or {})}
+    finished: dict[str, dict[str, Any]] = {}
+    with Rows(rows, wanted) as kept:
+        for job in jobs:
+            row = kept.get(job.key, job.stamp())
+            if row is not None:
+                finished[job.key] = _with_nan(row)
+        left = [job for job in jobs if job.key not in finished]
+        for job, row in shared_out(_row, left, load or _no_tracker, workers):
+            kept.add(job.key, job.stamp(), as_json(row))
+            finished[job.key] = row
+            progress(row, len(finished), len(jobs))
+    return {"split": split, **_summary([finished[job.key] for job in jobs], scalings)}
+
+
+def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
+    """The clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
+    if clip.size is None:
+        raise Damage("images", f"{clip.name} has no frames and no official name, so that its size is not known; add its frames")
+    return scaled(clip.fx_fy_cx_cy, SIZE / min(clip.size))
+
+
+def check_shape(clip: Clip3D, predicted: Prediction) -> None:
+    """Raise `Damage` where the prediction has another shape than the clip."""
+    found, wanted = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape
+    if found != wanted:
+        turned = "; it looks like (n, t, 3)" if found == (wanted[1], wanted[0], 3) else ""
+        raise Damage("shape", f"{clip.name}: predicted tracks_XYZ has shape {found}; for this clip it must be {wanted}{turned}")
+
+
+def score_clip(clip: Clip3D, predicted: Prediction, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
+    """The thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
+    camera = camera_256(clip)
+    check_shape(clip, predicted)
+    scores = {}
+    for scaling in scalings:
+        numbers = tapvid3d_metrics(
+            gt_occluded=~clip.visibility,
+            gt_tracks=clip.tracks_XYZ,
+            pred_occluded=~predicted.visibility,
+            pred_tracks=predicted.tracks_XYZ,
+            intrinsics_params=camera,
+            scaling=scaling,
+            query_points=clip.queries_xyt[:, ::-1],
+            order="t n",
+        )
+        scores[scaling] = {name: float(numbers[name]) for name in METRICS}
+    return scores
+
+
+def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
+    """Score one clip. Raises `BadInput` for damaged truth; a bad prediction only fails its clip."""
+    clip = read_clip(job.path)
+    camera_256(clip)
+    if tracker is not None:
+        video = clip.video()
+        depth = read_depth(depth_path(job.path), video.shape[:3]) if job.true_depth else None
+        predict = partial(_track, tracker, clip, video, depth)
+    else:
+        predict = partial(read_prediction, job.pred or "")
+    failure, not_finite, start = None, 0, time.perf_counter()
+    try:
+        predicted = predict()
+        check_shape(clip, predicted)
+    except BadInput as error:
+        failure, scores = str(error), {scaling: dict.fromkeys(METRICS, 0.0) for scaling in job.scalings}
+    else:
+        not_finite = int(np.count_nonzero(~np.isfinite(predicted.tracks_XYZ).all(axis=-1)))
+        scores = score_clip(clip, predicted, job.scalings)
+    row = {"source": job.source, "name": clip.name, "frames": clip.frames, "tracks": clip.points, "failure": failure}
+    return {**row, "not_finite": not_finite, "seconds": time.perf_counter() - start, "scores": scores}
+
+
+def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarray | None) -> Prediction:
+    # A query on the edge of the picture may be rounded to the outside of it, where no tracker can look.
+    queries = clip.queries_xyt.clip(0, [video.shape[2], video.shape[1], clip.frames - 1])
+    points = tracker.track(video, queries, clip.fx_fy_cx_cy, depth)
+    return Prediction(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
+
+
+def _no_tracker() -> None:
+    """What makes the tracker where predictions are read."""
+
+
+def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """A row read from a file, with NaN in place of null."""
+    scores = {
+        scaling: {name: math.nan if number is None else number for name, number in numbers.items()}
+        for scaling, numbers in row["scores"].items()
+    }
+    return {**row, "scores": scores}
+
+
+def _summary(rows: list[dict[str, Any]], scalings: Sequence[Scaling]) -> dict[str, Any]:
+    sources = [source for source in (*SOURCES, "clips") if any(row["source"] == source for row in rows)]
+    tables = {}
+    for scaling in scalings:
+        means, dropped = {}, 0
+        for source in sources:
+            mine = [row for row in rows if row["source"] == source]
+            numbers, left_out = mean_metrics([row["scores"][scaling] for row in mine])
+            means[source] = {**numbers, "clips": len(mine), "failed": sum(row["failure"] is not None for row in mine)}
+            dropped += max(left_out.values())
+        average, _ = mean_metrics([{name: means[source][name] for name in METRICS} for source in sources])
+        tables[scaling] = {"sources": means, "average": average, "dropped": dropped}
+    return {
+        "clips": len(rows),
+        "scalings": tables,
+        "failed": [
+            {"source": r["source"], "name": r["name"], "reason": r["failure"]} for r in rows if r["failure"] is not None
+        ],
+        "not_finite": sum(row["not_finite"] > 0 for row in rows),
+        "seconds": sum(row["seconds"] for row in rows),
+        "per_clip": rows,
+    }
+
+
+def _check_there(paths: list[Path], split: Split | None) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise BadInput(
+            f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}; fetch "
+            "them, or leave --split out to score what is there"
+        )
+
+
+def _stamp(path: Path | None) -> list[int] | None:
+    try:
+        return None if path is None else [path.stat().st_size, path.stat().st_mtime_ns]
+    except OSError:
+        return None

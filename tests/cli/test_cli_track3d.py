@@ -1,0 +1,49 @@
+"""`tapetum track --3d` with the tracker that needs no weights: files, cameras, views, and options that do not fit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapetum.tapvid3d.tracks3d import Tracks3D
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_static_points_in_space_by_depth_files(run: Run, clip: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "depth.npz", depth=np.full((6, 24, 32), 2.0, np.float32))
+    options = ["--3d", "--depth", tmp_path / "depth.npz", "--intrinsics", "50,50,32,24", "--view", "html", "--json"]
+    code, stdout, stderr = run("track", clip, "--model", "static", "--grid", 2, "--out", tmp_path / "out", *options)
+    assert (code, stderr) == (0, "")
+    summary = json.loads(stdout)
+    assert summary["metric"] is True and summary["intrinsics"] == [50, 50, 32, 24]
+    names = ["overlay.mp4", "tracks.csv", "tracks.npz", "tracks3d.csv", "tracks3d.html", "tracks3d.npz"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
+    tracks = Tracks3D.load(summary["tracks3d"])
+    np.testing.assert_allclose(tracks.xyz[0], np.tile([(16 - 32) / 50 * 2, (12 - 24) / 50 * 2, 2], (6, 1)), rtol=1e-6)
+    np.testing.assert_array_equal(Tracks3D.load(summary["table3d"]).xyz, tracks.xyz)
+
+
+def test_a_camera_that_is_not_given_is_guessed_and_said(run: Run, clip: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = run("track", clip, "--model", "static", "--3d", "--view", "still", "--out", tmp_path)
+    assert code == 0 and "no --intrinsics were given" in stderr
+    assert "unknown unit" in stdout and (tmp_path / "tracks3d.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--depth", "x.npz"], "--depth belongs to --3d"),
+        (["--intrinsics", "1,2,3,4"], "--intrinsics belongs to --3d"),
+        (["--view", "html"], "--view html shows points in space; add --3d"),
+        (["--3d", "--intrinsics", "1,2,3"], "fx,fy,cx,cy in pixels"),
+        (["--3d", "--depth", "gone"], "there is no depth gone"),
+        (["--3d", "--online"], "--3d needs the whole video"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run: Run, clip: Path, tmp_path: Path, options: list, match: str) -> None:
+    code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "out", *options)
+    assert (code, stdout) == (2, "") and match in stderr and stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
