@@ -18,7 +18,8 @@ def test_static_points_in_space_by_depth_files(run: Run, clip: Path, tmp_path: P
     code, stdout, stderr = run("track", clip, "--model", "static", "--grid", 2, "--out", tmp_path / "out", *options)
     assert (code, stderr) == (0, "")
     summary = json.loads(stdout)
-    assert summary["metric"] is True and summary["intrinsics"] == [50, 50, 32, 24]
+    assert summary["metric"] is True
+    assert summary["intrinsics"] == [50, 50, 32, 24]
     names = ["overlay.mp4", "tracks.csv", "tracks.npz", "tracks3d.csv", "tracks3d.html", "tracks3d.npz"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
     tracks = Tracks3D.load(summary["tracks3d"])
@@ -28,8 +29,10 @@ def test_static_points_in_space_by_depth_files(run: Run, clip: Path, tmp_path: P
 
 def test_a_camera_that_is_not_given_is_guessed_and_said(run: Run, clip: Path, tmp_path: Path) -> None:
     code, stdout, stderr = run("track", clip, "--model", "static", "--3d", "--view", "still", "--out", tmp_path)
-    assert code == 0 and "no --intrinsics were given" in stderr
-    assert "unknown unit" in stdout and (tmp_path / "tracks3d.png").is_file()
+    assert code == 0
+    assert "no --intrinsics were given" in stderr
+    assert "unknown unit" in stdout
+    assert (tmp_path / "tracks3d.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -45,5 +48,7 @@ def test_a_camera_that_is_not_given_is_guessed_and_said(run: Run, clip: Path, tm
 )
 def test_options_that_do_not_fit_are_refused(run: Run, clip: Path, tmp_path: Path, options: list, match: str) -> None:
     code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "out", *options)
-    assert (code, stdout) == (2, "") and match in stderr and stderr.count("\n") == 1
+    assert (code, stdout) == (2, "")
+    assert match in stderr
+    assert stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -27,7 +27,8 @@ def test_points_under_a_map_by_hand() -> None:
     found = lift(tracks_of(xy, np.ones((1, 2), bool)), [near, far], SIZE, CAMERA)
     np.testing.assert_allclose(found.xyz[0, 0], [(4.5 - 16) / 20 * 2, (6.5 - 12) / 20 * 2, 2], rtol=1e-6)
     np.testing.assert_allclose(found.xyz[0, 1], [(5.5 - 16) / 20 * 4, (6.5 - 12) / 20 * 4, 4], rtol=1e-6)
-    assert found.metric and found.intrinsics.tolist() == CAMERA.tolist()
+    assert found.metric
+    assert found.intrinsics.tolist() == CAMERA.tolist()
 
 
 def test_hidden_points_and_holes_go_evenly_in_inverse_depth() -> None:
@@ -63,9 +64,11 @@ def test_static_points_keep_their_place() -> None:
     found = lift_static(tracks, [depth, np.ones(SIZE)], SIZE, CAMERA)
     expected = unproject([[4.5, 6.5], [8.5, 8.5]], [3.0, 3.0], CAMERA)
     np.testing.assert_allclose(found.xyz, np.repeat(expected[:, None], 2, 1), rtol=1e-6)
-    assert found.visible.all() and found.metric
+    assert found.visible.all()
+    assert found.metric
     blind = lift_static(tracks, None, SIZE, CAMERA)
-    assert (blind.xyz[..., 2] == 1).all() and not blind.metric
+    assert (blind.xyz[..., 2] == 1).all()
+    assert not blind.metric
 
 
 def test_true_tracks_and_true_depth_give_true_points() -> None:

@@ -32,7 +32,6 @@ from tapetum.errors import BadInput
 from tapetum.tap.data import TapSample, Tracked, collate
 from tapetum.tap.footage import Footage
 from tapetum.tap.losses import tracking_losses
-from tapetum.tap.model import default_resolutions
 from tapetum.tap.task import PointTask
 from tapetum.tap.types import Estimate, Trajectories
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
@@ -50,9 +49,6 @@ class Bootstrap:
     """The average of the student's weights, or the weights from which it started (not in the paper)."""
     ema_decay: float = 0.99
     """Of the teacher. [recalled]"""
-    teacher_size: int | None = None
-    """Height and width in pixels up to which the teacher refines its tracks, in several steps; None: as the student. A network
-    that answers better with more pixels teaches better with them. Not in the paper."""
     shrink: bool = True
     """The student sees the clip in a smaller window that moves."""
     area: tuple[float, float] = (0.6, 1.0)
@@ -85,8 +81,6 @@ class Bootstrap:
             raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
         if not 1 <= self.quality[0] <= self.quality[1] <= 95:
             raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
-        if self.teacher_size is not None and (self.teacher_size < 8 or self.teacher_size % 8):
-            raise BadInput(f"teacher_size is {self.teacher_size}; wanted a multiple of 8, or None")
         if self.points < 1:
             raise BadInput(f"points is {self.points}; wanted 1 or more")
 
@@ -259,9 +253,7 @@ class BootstrapTask(PointTask):
         """Losses of all the student's iterates against the teacher's final estimate."""
         settings, size = self.settings, self.size
         with torch.no_grad():
-            finer = settings.teacher_size and (settings.teacher_size, settings.teacher_size)
-            resolutions = default_resolutions(finer, (size, size)) if finer else None
-            taught = teacher(batch.video, batch.queries, refinement_resolutions=resolutions)
+            taught = teacher(batch.video, batch.queries)
             labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings.requery)
         place = through(batch.maps, labels.frame, labels.place)
         asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)
