@@ -138,6 +138,7 @@ def triangulate(poses: F64, places: F64, weight: F64) -> F64:
     points = np.zeros((len(places), 4))
     for _ in range(2):
         normal = np.einsum("nt,ntai,ntaj->nij", scale, rows, rows, optimize=True)
+        normal[:, 3, 3] += 1e-12 * np.trace(normal, axis1=1, axis2=2)  # of one ray, its end and not the camera
         points = np.linalg.eigh(normal)[1][..., 0]
         depth = points @ poses[:, 2].T
         scale = weight / np.maximum(depth**2, 1e-12)
