@@ -43,7 +43,7 @@ def test_the_jacobian_is_that_of_the_errors(step: float) -> None:
 
 def test_the_loss_is_cauchys() -> None:
     bundle, xy, seen = some_bundle()
-    problem = problem_of(bundle, xy + [3.0, -4.0], seen, 2.0, 0.0, np.zeros(6 * 6 + 3 * 30 + 1, bool))
+    problem = problem_of(bundle, xy + np.array([3.0, -4.0]), seen, 2.0, 0.0, np.zeros(6 * 6 + 3 * 30 + 1, bool))
     loss = 0.5 * (problem.errors(np.zeros(0)) ** 2).sum()
     assert loss == pytest.approx(seen.sum() * 0.5 * 4 * np.log1p(25 / 4))
 
@@ -61,7 +61,8 @@ def test_a_disturbed_bundle_comes_back_though_some_tracks_are_wrong(focal: float
     camera = CAMERA * [1.03, 1.03, 1, 1] if focal else CAMERA
     found = adjust(Bundle(poses, points, camera), tracked, seen, scale=1.0, fixed=(0, far), focal_prior=focal, steps=100)
     errors = found.errors(xy)[seen]
-    assert np.median(errors) < 0.01 and np.percentile(errors, 90) < 0.1
+    assert np.median(errors) < 0.01
+    assert np.percentile(errors, 90) < 0.1
     np.testing.assert_array_equal(found.poses[0], np.eye(3, 4))
     np.testing.assert_allclose(found.intrinsics, CAMERA, rtol=1e-3)
 
@@ -111,7 +112,8 @@ def test_a_noisy_pose_is_as_opencvs_or_better() -> None:
     ours = min(off(pose, turn, way) for pose in poses_of(found[sampson(found, a, b).mean(1).argmin()]))
     essential, mask = cv2.findEssentialMat(a, b, np.eye(3), method=cv2.RANSAC, prob=0.999, threshold=1.5 / 280)
     _, their_turn, their_way, _ = cv2.recoverPose(essential, a, b, np.eye(3), mask=mask)
-    assert ours < 0.05 and ours < 1.5 * off(np.column_stack([their_turn, their_way]), turn, way) + 0.005
+    assert ours < 0.05
+    assert ours < 1.5 * off(np.column_stack([their_turn, their_way]), turn, way) + 0.005
 
 
 def test_a_plane_allows_two_poses_those_of_opencv() -> None:

@@ -7,12 +7,12 @@ Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tra
       still points          where they are in the world, in every frame, hidden or not
       moving points         count as hidden; as a guess, where they are in the picture, at the depth of still points around
 
-How well a still point's depth is known follows from the Jacobian. Where its views say little (a far point, or one seen from one
-place only) the depths of the points beside it count, each by its certainty. Nothing tells how far away a thing is that moves by
-itself, so its points count as hidden in space, as those without a COLMAP point do in the paper; the guess is the depth of the
-still points around in the frame of the query, and stays that. The unit is unknown, since a small world near by looks like a large
-one far away: the median depth of what stands still is set to 1. Intrinsics that are not given have their principal point in the
-middle and one focal length, which is adjusted with all else.
+How well a still point's depth is known follows from the Jacobian. Where its views say little (a far point, or one seen from
+one place only) the depths of the points beside it count, each by its certainty. Nothing tells how far away a thing is that
+moves by itself, so its points count as hidden in space, as those without a COLMAP point do in the paper; the guess is the
+depth of the still points around in the frame of the query, and stays that. The unit is unknown, since a small world near by
+looks like a large one far away: the median depth of what stands still is set to 1. Intrinsics that are not given have their
+principal point in the middle and one focal length, which is adjusted with all else.
 """
 
 from dataclasses import dataclass, replace
@@ -178,10 +178,15 @@ def reconstruct(
     error = _error(grown)
     spread = _spread(grown.bundle, grown.views, _anchors(tracks), error)
     parallax = _parallax(grown)
-    if parallax < PARALLAX * max(error, 0.05 * within) or np.median(spread[grown.still]) > CERTAIN:
+    if parallax < PARALLAX * max(error, 0.05 * within):
         raise BadInput(
             f"the camera stands still or only turns (points shift by {parallax:.2g} pixels against one another, and the tracks "
             f"are off by {error:.2g}), so nothing tells how far away they are; give --depth maps or a network"
+        )
+    if (vague := float(np.mean(spread[grown.still] > CERTAIN))) > 0.5:
+        raise BadInput(
+            f"{100 * vague:.0f} % of the points that stand still are seen too shortly to tell how far away they are; track "
+            "more of the background (--grid), or give --depth maps or a network"
         )
     return Reconstruction(grown.bundle, grown.still, error, spread)
 

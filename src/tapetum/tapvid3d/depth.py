@@ -159,24 +159,26 @@ def sample_depth(
 ) -> Float[np.ndarray, " n"]:
     """Depth of the map at each place (x, y) of a frame of `size` (height, width).
 
-    NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel to
-    pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
+    NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
+    to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
     between a near and a far thing there is nothing at the mean of both.
 
-    >>> sample_depth(np.array([[1.0, 1.02, 3.0, 3.0]]), np.array([[1.0, 0.5], [1.9, 0.5], [2.1, 0.5], [4.1, 0]]), (1, 4)).round(3)
+    >>> step, places = np.array([[1.0, 1.02, 3.0, 3.0]]), np.array([[1.0, 0.5], [1.9, 0.5], [2.1, 0.5], [4.1, 0]])
+    >>> sample_depth(step, places, (1, 4)).round(3)
     array([1.01, 1.02, 3.  ,  nan])
     """
     h, w = depth.shape
+    z = np.asarray(depth, np.float64)
     with np.errstate(invalid="ignore"):
         at = np.asarray(xy, np.float64) * [w / size[1], h / size[0]]
-        inside = ((at >= 0) & (at < [w, h])).all(1)
+        inside = np.all((at >= 0) & (at < [w, h]), axis=1)
     at = np.where(inside[:, None], at, 0)
-    own = depth[at[:, 1].astype(int), at[:, 0].astype(int)].astype(np.float64)[:, None]
+    own = z[at[:, 1].astype(int), at[:, 0].astype(int), None]
     corner = np.floor(at - 0.5).astype(int)
     right, down = ((at - 0.5) - corner).T[..., None]
-    columns = np.clip(corner[:, :1] + [0, 1, 0, 1], 0, w - 1)
-    rows = np.clip(corner[:, 1:] + [0, 0, 1, 1], 0, h - 1)
-    around = depth[rows, columns].astype(np.float64)
+    columns = (corner[:, :1] + np.array([0, 1, 0, 1])).clip(0, w - 1)
+    rows = (corner[:, 1:] + np.array([0, 0, 1, 1])).clip(0, h - 1)
+    around = z[rows, columns]
     weight = np.where([0, 1, 0, 1], right, 1 - right) * np.where([0, 0, 1, 1], down, 1 - down)
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = (own > 0) & np.isfinite(own) & (abs(around - own) <= SAME_SURFACE * own)
