@@ -76,10 +76,21 @@ def test_what_is_no_depth_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_places_between_sizes() -> None:
-    """A map of half the size: each of its pixels covers two by two of the frame's."""
+    """A map of half the size: each of its pixels covers two by two of the frame's, and no two are of one surface."""
     xy = np.array([[0.1, 0.1], [1.9, 1.9], [2.0, 1.9], [31.9, 23.9], [32.0, 5.0], [np.nan, 3.0]])
     expected = [DEPTH[0, 0, 0], DEPTH[0, 0, 0], DEPTH[0, 0, 1], DEPTH[0, 11, 15], np.nan, np.nan]
-    np.testing.assert_array_equal(sample_depth(DEPTH[0], xy, (24, 32)), np.array(expected, np.float64))
+    np.testing.assert_allclose(sample_depth(DEPTH[0], xy, (24, 32)), np.array(expected, np.float64), rtol=1e-12)
+
+
+def test_a_slanted_plane_is_exact_between_pixels_and_an_edge_is_kept() -> None:
+    """1/Z of a plane is linear in the picture; a step of half its depth in the middle stays a step."""
+    y, x = np.mgrid[:12, :16] + 0.5
+    plane = 1 / (0.5 + 0.003 * x - 0.002 * y)
+    at = np.random.default_rng(0).uniform(1, 11, (50, 2))
+    np.testing.assert_allclose(sample_depth(plane, at, (12, 16)), 1 / (0.5 + 0.003 * at[:, 0] - 0.002 * at[:, 1]), rtol=1e-9)
+    step, beside = np.where(x < 8, plane, 1.5 * plane), np.array([[7.9, 6], [8.1, 6]])
+    expected = [1 / (0.5 + 0.003 * 7.5 - 0.002 * 6), 1.5 / (0.5 + 0.003 * 8.5 - 0.002 * 6)]
+    np.testing.assert_allclose(sample_depth(step, beside, (12, 16)), expected, rtol=1e-9)
 
 
 @pytest.fixture

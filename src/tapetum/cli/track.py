@@ -119,7 +119,9 @@ class Track:
             )
             tracker = self._tracker()
             start = time.perf_counter()
-            tracks = _track(tracker, video, queries)
+            tracks = _track(tracker, video, queries if lifting is None else queries + lifting.further(video))
+            if lifting is not None:
+                tracks = lifting.wanted(tracks, len(queries))
             seconds = time.perf_counter() - start
             tracks.save(folder / "tracks.npz")
             tracks.save(folder / "tracks.csv")

@@ -9,6 +9,7 @@ from tapetum.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.cli.track import Queries
     from tapetum.tap.tracks import Tracks
     from tapetum.tapvid3d.tracks3d import Tracks3D
     from tapetum.video import Video
@@ -47,7 +48,25 @@ class Lifting:
         self.intrinsics = None if intrinsics is None else parse_intrinsics(intrinsics)
         self.static = static
         self.adjusts = depth in (None, _ADJUST)
+        self.support: Tracks | None = None
         self.depth = None if depth is None or self.adjusts else load_depth(depth, device)
+
+    def further(self, video: "Video") -> "Queries":
+        """Points to be tracked beside those that are wanted: grids, from which adjustment finds the camera."""
+        if self.static or not self.adjusts:
+            return []
+        from tapetum.tapvid3d.adjust import support_queries
+
+        return [(float(t), float(x), float(y)) for t, x, y in support_queries(len(video), (video.height, video.width))]
+
+    def wanted(self, tracks: "Tracks", count: int) -> "Tracks":
+        """The first `count` points of `tracks`; the others are kept for `lift`."""
+        if tracks.points == count:
+            return tracks
+        from tapetum.tapvid3d.adjust import apart
+
+        tracks, self.support = apart(tracks, count)
+        return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
         """The tracks in space. Raises `BadInput` where there is no depth for them."""
@@ -60,7 +79,8 @@ class Lifting:
         if self.adjusts and not self.static:
             with progress() as bars:
                 bars.add_task("adjusting the camera", total=None)
-                return adjusted(tracks, size, None if self.intrinsics is None else np.array(self.intrinsics))
+                camera = None if self.intrinsics is None else np.array(self.intrinsics)
+                return adjusted(tracks, size, camera, support=self.support)
         camera = _guess(size) if self.intrinsics is None else np.array(self.intrinsics)
         maps = None if self.depth is None else self._maps(video, tracks.frames)
         if self.static:

@@ -1,8 +1,8 @@
 """Clips with exactly known tracks, made of single pictures: one moves about, cut-outs of others move over it.
 
 So a tracker can be scored on anyone's own footage, of which nobody knows the tracks: `tapetum bootstrap` takes frames of the
-user's videos for it. They also train, beside scenes, where things turn and grow less (`WarpedClips`). The motion is affine and known, so are the outlines, so tracks and visibility are exact; noise and JPEG
-compression come last.
+user's videos for it. They also train, beside scenes, where things turn and grow less (`WarpedClips`). The motion is affine and
+known, so are the outlines, so tracks and visibility are exact; noise and JPEG compression come last.
 
     layers, back to front: the picture, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it

@@ -14,12 +14,13 @@ camera stays where it is, and of another, the one farthest from it, the largest 
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from tapetum.errors import MissingExtra
 from tapetum.tapvid3d.geometry import F64
+from tapetum.tapvid3d.turns import cross, left_jacobian, rotation
 from tapetum.tapvid3d.twoview import camera_points
 
 
@@ -80,7 +81,7 @@ class Problem:
         return Bundle(poses, points, self.start.intrinsics * [scale, scale, 1, 1])
 
     def errors(self, changes: F64) -> F64:
-        """Shortened errors of all observations (2 m,), x and y in pixels, then the prior's; half their squares are the loss."""
+        """Shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
         error, _ = self._misses(self.bundle(changes))
         shorter, _ = _shortening(error, self.scale)
         prior = self.focal_prior * (self._parts(changes)[3] + self.log_focal)
@@ -155,32 +156,6 @@ def by_rays(rays: F64, intrinsics: F64) -> F64:
     return derivatives
 
 
-def cross(v: F64) -> F64:
-    """Matrices (..., 3, 3) that multiply as the cross product with v (..., 3)."""
-    x, y, z = np.moveaxis(v, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-
-
-def rotation(turn: F64) -> F64:
-    """Matrices (..., 3, 3) that turn about vectors (..., 3) by their length in radians (Rodrigues)."""
-    angle, matrix = _angle(turn), cross(turn)
-    return np.eye(3) + np.sinc(angle / np.pi) * matrix + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * (matrix @ matrix)
-
-
-def left_jacobian(turn: F64) -> F64:
-    """(..., 3, 3) with rotation(turn + d) = rotation(left_jacobian(turn) d) rotation(turn) to first order in d."""
-    angle, matrix = _angle(turn), cross(turn)
-    small = angle < 1e-2
-    safe = np.where(small, 1.0, angle)
-    third = np.where(small, 1 / 6 - angle**2 / 120, (safe - np.sin(safe)) / safe**3)
-    return np.eye(3) + 0.5 * np.sinc(angle / (2 * np.pi)) ** 2 * matrix + third * (matrix @ matrix)
-
-
-def _angle(turn: F64) -> F64:
-    return np.linalg.norm(turn, axis=-1)[..., None, None]
-
-
 def tangents_at(points: F64) -> F64:
     """(n, 4, 3): three directions at right angles to each point (n, 4) of unit length and to one another."""
     return np.linalg.svd(points[:, None, :])[2][:, 1:].transpose(0, 2, 1)
@@ -228,7 +203,6 @@ def adjust(
         start, point, frame, xy[point, frame], free, tangents_at(start.points), scale, focal_prior or 0.0, log_focal
     )
     nothing = np.zeros(int(free.sum()))
-    found = least_squares(
-        problem.errors, nothing, cast(Any, problem.jacobian), x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6
-    )
+    jac: Any = problem.jacobian  # scipy's types know of names only
+    found = least_squares(problem.errors, nothing, jac, x_scale="jac", tr_solver="lsmr", max_nfev=steps, ftol=1e-6)
     return problem.bundle(found.x)

@@ -30,6 +30,8 @@ NETWORKS = {
 """Short names of networks on the Hub."""
 
 MILLIMETRE = 1e-3
+SAME_SURFACE = 0.05
+"""Share by which the depths of pixels side by side may differ if they show one surface."""
 
 
 class DepthSource(Protocol):
@@ -155,21 +157,33 @@ class DepthNetwork:
 def sample_depth(
     depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Depth of the map's pixel that each place (x, y) of a frame of `size` (height, width) lies in.
+    """Depth of the map at each place (x, y) of a frame of `size` (height, width).
 
-    NaN where it is not known, and outside the frame. The pixel itself, not a mean of its neighbours: between a near and a far
-    thing there is nothing at the mean of both.
+    NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
+    to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
+    between a near and a far thing there is nothing at the mean of both.
 
-    >>> sample_depth(np.array([[1.0, 2.0], [3.0, 0.0]]), np.array([[3.9, 0.1], [1.0, 3.0], [3.0, 3.0], [-1.0, 0.0]]), (4, 4))
-    array([ 2.,  3., nan, nan])
+    >>> step, places = np.array([[1.0, 1.02, 3.0, 3.0]]), np.array([[1.0, 0.5], [1.9, 0.5], [2.1, 0.5], [4.1, 0]])
+    >>> sample_depth(step, places, (1, 4)).round(3)
+    array([1.01, 1.02, 3.  ,  nan])
     """
     h, w = depth.shape
+    z = np.asarray(depth, np.float64)
     with np.errstate(invalid="ignore"):
-        x, y = np.floor(xy[:, 0] * (w / size[1])), np.floor(xy[:, 1] * (h / size[0]))
-        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-    at = np.where(inside, y, 0).astype(int), np.where(inside, x, 0).astype(int)
-    z = depth[at].astype(np.float64)
-    return np.where(inside & np.isfinite(z) & (z > 0), z, np.nan)
+        at = np.asarray(xy, np.float64) * [w / size[1], h / size[0]]
+        inside = np.all((at >= 0) & (at < [w, h]), axis=1)
+    at = np.where(inside[:, None], at, 0)
+    own = z[at[:, 1].astype(int), at[:, 0].astype(int), None]
+    corner = np.floor(at - 0.5).astype(int)
+    right, down = ((at - 0.5) - corner).T[..., None]
+    columns = (corner[:, :1] + np.array([0, 1, 0, 1])).clip(0, w - 1)
+    rows = (corner[:, 1:] + np.array([0, 0, 1, 1])).clip(0, h - 1)
+    around = z[rows, columns]
+    weight = np.where([0, 1, 0, 1], right, 1 - right) * np.where([0, 0, 1, 1], down, 1 - down)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counts = (own > 0) & np.isfinite(own) & (abs(around - own) <= SAME_SURFACE * own)
+        inverse = np.where(counts, weight / around, 0).sum(1) / np.where(counts, weight, 0).sum(1)
+        return np.where(inside, 1 / inverse, np.nan)
 
 
 def _npy(path: Path) -> np.ndarray:

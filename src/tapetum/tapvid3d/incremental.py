@@ -1,159 +1,40 @@
 """A first reconstruction from tracks: two frames, then one after the other.
 
-    pairs of frames ──► five-point samples ──► a few trials ──► the best one ──► the other frames
-    that share much     (RANSAC), different    grown to some    goes on          (placed, points triangulated,
-    and differ much     poses are kept         more frames                       adjusted at each doubling)
+    pairs of frames ──► poses of the second ──► trials: a few more ──► the best trials, ──► the other frames, placed
+    that differ much    (five-point, plane)     frames are placed      adjusted; the best   and adjusted at each doubling
 
-Why so: the five-point method holds for flat scenes and far points alike, and which of its answers is right (a plane allows two,
-a moving thing has one of its own) is told by further frames, not by the two. In a video a frame is near its neighbour, so that
-placing a camera needs no method of its own: Gauss-Newton from the neighbour's pose, with a robust loss that grows sharper.
+Why so: the five-point method holds for flat scenes and far points alike. A plane allows two poses and each moving thing has
+one of its own; which is right is told by further frames, not by the two, so several are tried. Every pose is first made to
+fit all points that agree with it, since five noisy points say little where the camera travelled little. In a video a frame is
+near its neighbour, so that placing a camera needs no method of its own: Gauss-Newton from the neighbour's pose, with a robust
+loss that grows sharper.
 
 Points count the less the more of them were asked for in one place, so that the background is what covers most of the picture.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.bundle import Bundle, adjust, by_rays, cross, rotation
+from tapetum.tap.camera import robust_homography
 from tapetum.tapvid3d.geometry import F64
-from tapetum.tapvid3d.twoview import camera_points, five_point, homogeneous, poses_of, sampson, triangulate
+from tapetum.tapvid3d.growing import LEAST, Growing, Views
+from tapetum.tapvid3d.twoview import (
+    camera_points,
+    five_point,
+    homogeneous,
+    poses_of,
+    poses_of_plane,
+    refined,
+    sampson,
+    triangulate,
+)
 
-LEAST = 8
-"""Points that two frames must share, and that a camera must see to be placed."""
-SAMPLES = 500
-"""Of five points, for a pair of frames."""
-PAIRS, HYPOTHESES = 3, 5
-"""Pairs of frames that are tried, and poses of each."""
-TRIAL = 10
-"""Frames of a trial."""
-CELLS = 10
-"""Cells along each side of the picture in which points are counted."""
-AGREES = 0.8
-"""Share of its views with which a point must agree to be taken for one that stands still."""
-
-
-@dataclass(frozen=True)
-class Views:
-    """What was seen of n points in t frames."""
-
-    xy: F64
-    """(n, t, 2) pixels."""
-    seen: Bool[np.ndarray, "n t"]
-    weight: F64
-    """(n,) of each point, see `crowding`."""
-    intrinsics: F64
-    """(4,)"""
-    within: float
-    """Pixels by which a place may miss."""
-
-    def of(self, frames: Sequence[int]) -> "Views":
-        """The same points in some of the frames."""
-        return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
-
-    @property
-    def places(self) -> F64:
-        """(n, t, 2) normalised camera coordinates."""
-        return (self.xy - self.intrinsics[2:]) / self.intrinsics[:2]
-
-    @property
-    def focal(self) -> float:
-        """In pixels."""
-        return float(self.intrinsics[:2].mean())
-
-
-def crowding(places: F64, size: tuple[int, int]) -> F64:
-    """Weights (n,) of points asked for at places (n, 2) of a picture of (width, height): one over how many share a cell.
-
-    >>> crowding(np.array([[1.0, 1], [2, 2], [90, 90]]), (100, 100)).tolist()
-    [0.5, 0.5, 1.0]
-    """
-    column, row = np.clip(places / size * CELLS, 0, CELLS - 1).astype(int).T
-    _, which, count = np.unique(column * CELLS + row, return_inverse=True, return_counts=True)
-    return 1 / count[which]
-
-
-@dataclass
-class Growing:
-    """A reconstruction on its way: some frames have a pose, and the points are what those frames say."""
-
-    views: Views
-    poses: dict[int, F64]
-    points: F64
-    still: Bool[np.ndarray, " n"]
-    """Points that agree with the cameras so far, and are seen by two or more."""
-
-    @property
-    def bundle(self) -> Bundle:
-        """The frames that have a pose, in the order in which they got it, and all points."""
-        return Bundle(np.stack(list(self.poses.values())), self.points, self.views.intrinsics)
-
-    def triangulate(self, rounds: int = 2) -> None:
-        """Points anew from all frames placed so far."""
-        here, poses = self.views.of(list(self.poses)), np.stack(list(self.poses.values()))
-        self.points, error = settled(poses, here, rounds)
-        count = here.seen.sum(1)
-        self.still = ((error < 2 * here.within) & here.seen).sum(1) >= np.maximum(AGREES * count, 2)
-
-    def place(self, frame: int) -> bool:
-        """Give one more frame a pose; False where too few still points are seen in it."""
-        usable = self.still & self.views.seen[:, frame]
-        if usable.sum() < LEAST:
-            return False
-        near = self.poses[min(self.poses, key=lambda other: abs(other - frame))]
-        views = self.views
-        self.poses[frame] = place(near, self.points[usable], views.xy[usable, frame], views.weight[usable], views)
-        return True
-
-    def adjust(self) -> None:
-        """Cameras and still points by bundle adjustment, then all points from the cameras."""
-        frames, bundle = list(self.poses), self.bundle
-        still = self.still
-        far = int(np.linalg.norm(centres(bundle.poses) - centres(bundle.poses[:1]), axis=1).argmax())
-        here = self.views.of(frames)
-        part = replace(bundle, points=self.points[still])
-        better = adjust(part, here.xy[still], here.seen[still], scale=here.within, fixed=(0, far), steps=20)
-        self.poses = dict(zip(frames, better.poses, strict=True))
-        self.triangulate()
-
-
-def centres(poses: F64) -> F64:
-    """Where cameras (t, 3, 4) stand in the world (t, 3)."""
-    return -np.einsum("tji,tj->ti", poses[..., :3], poses[..., 3])
-
-
-def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
-    """Points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in pixels."""
-    weight = views.seen.astype(np.float64)
-    points, error = np.zeros((len(weight), 4)), weight
-    for _ in range(rounds):
-        points = triangulate(poses, views.places, weight)
-        error = Bundle(poses, points, views.intrinsics).errors(views.xy)
-        weight = views.seen / (1 + (np.minimum(error, 1e6) / views.within) ** 2)
-    return points, error
-
-
-def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
-    """The pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
-    turn, shift = near[:, :3], near[:, 3]
-    for scale in (8 * views.within, 3 * views.within, views.within):
-        for _ in range(4):
-            turned = points[:, :3] @ turn.T
-            rays = turned + points[:, 3:] * shift
-            rays[:, 2] = np.where(abs(rays[:, 2]) < 1e-9, 1e-9, rays[:, 2])
-            error = rays[:, :2] / rays[:, 2:] * views.intrinsics[:2] + views.intrinsics[2:] - xy
-            pixel = by_rays(rays, views.intrinsics)
-            jacobian = np.concatenate([-pixel @ cross(turned), pixel * points[:, 3, None, None]], axis=2)
-            counts = weight / (1 + (error**2).sum(1) / scale**2)
-            weighted = jacobian * counts[:, None, None]
-            normal = np.einsum("nai,naj->ij", weighted, jacobian, optimize=True)
-            damped = normal + np.diag(1e-9 * normal.diagonal() + 1e-12)
-            step = np.linalg.solve(damped, -np.einsum("nai,na->i", weighted, error))
-            turn, shift = rotation(step[:3]) @ turn, shift + step[3:]
-    return np.column_stack([turn, shift])
+SAMPLES, REFINED = 500, 60
+"""Samples of five points for a pair of frames, and of the essential matrices that they make, how many are refined."""
+TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
+"""Frames of a trial, pairs of them that begin one, poses of a pair, and trials that are adjusted before one is chosen."""
 
 
 def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> Growing:
@@ -161,29 +42,45 @@ def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Gener
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
-    best, most = None, 0.0
-    for i, j in _pairs(views, keys):
-        reach = (j - i) // 2
-        around = [k for k in keys if i - reach <= k <= j + reach]
-        frames = sorted({i, j, *around[:: max(1, len(around) // TRIAL)]}, key=lambda k: min(abs(k - i), abs(k - j)))
+    trials: list[Growing] = []
+    frames = _window(views, keys)
+    for i, j in _pairs(views, frames)[:PAIRS]:
         for pose in _hypotheses(views, i, j, rng):
             trial = _trial(views, {i: np.eye(3, 4), j: pose}, frames)
-            if trial is not None and (share := agreement(trial)) > most:
-                best, most = trial, share
-    if best is None:
+            if trial is not None:
+                trials.append(trial)
+    finalists = sorted(trials, key=_score, reverse=True)[:FINALISTS]
+    if not finalists:
         raise BadInput(
             f"no motion of a camera explains the tracks: fewer than {LEAST} points go through several frames as if they stood "
             "still; track more points of the background, or give --depth maps or a network"
         )
-    return _completed(best, keys)
+    for trial in finalists:
+        trial.adjust()
+    finalists.sort(key=_score, reverse=True)
+    for trial in finalists:
+        lost = _complete(trial, keys)
+        if lost is None:
+            return trial
+    raise unplaced(lost)
 
 
-def _pairs(views: Views, keys: Sequence[int]) -> list[tuple[int, int]]:
-    """Frames that share many points which differ by more than a turn of the camera; the best pairs, unlike one another."""
-    places, found = views.places, []
+def _window(views: Views, keys: Sequence[int]) -> list[int]:
+    """The frames of the trials: around the two that make the best pair."""
     some = keys[:: -(-len(keys) // 24)]
-    for k, i in enumerate(some):
-        for j in some[k + 1 :]:
+    pairs = _pairs(views, some)
+    if not pairs:
+        return []
+    reach = max(pairs[0][1] - pairs[0][0], TRIAL)
+    around = [k for k in keys if pairs[0][0] - reach <= k <= pairs[0][1] + reach]
+    return [around[k] for k in np.unique(np.linspace(0, len(around) - 1, TRIAL).round().astype(int))]
+
+
+def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs that share many points which differ by more than a turn of the camera; best first, each unlike those before it."""
+    places, found = views.places, []
+    for k, i in enumerate(frames):
+        for j in frames[k + 1 :]:
             both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
             if len(both) < LEAST:
                 continue
@@ -191,11 +88,10 @@ def _pairs(views: Views, keys: Sequence[int]) -> list[tuple[int, int]]:
             parallax = views.focal * _median(turn_errors(places[both, i], places[both, j], weight, 10 / views.focal), weight)
             found.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
     chosen: list[tuple[int, int]] = []
-    apart = max(1, (some[-1] - some[0]) // 6)
     for _, i, j in sorted(found, reverse=True):
-        if all(abs(i - a) + abs(j - b) > apart for a, b in chosen):
+        if all(abs(i - a) + abs(j - b) > (frames[-1] - frames[0]) // 6 for a, b in chosen):
             chosen.append((i, j))
-    return chosen[:PAIRS]
+    return chosen
 
 
 def turn_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
@@ -216,22 +112,33 @@ def _median(values: F64, weight: F64) -> float:
     return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
+def _gain(error: F64, within: float) -> F64:
+    """What an error is worth: from 1 for none, down with its logarithm, so that exactness counts, to 0 at four `within`."""
+    sharp, most = within / 4, 4 * within
+    return 1 - np.log1p((np.minimum(error, most) / sharp) ** 2) / np.log1p((most / sharp) ** 2)
+
+
 def _hypotheses(views: Views, i: int, j: int, rng: np.random.Generator) -> list[F64]:
-    """Poses of frame j seen from frame i that explain most, each other than those before it."""
+    """Poses of frame j seen from frame i that explain most, each other than those before it; then those of a flat scene."""
     both = np.flatnonzero(views.seen[:, i] & views.seen[:, j])
     a, b, weight = views.places[both, i], views.places[both, j], views.weight[both]
     # The five first of a random order in which heavy points tend to come early (Efraimidis and Spirakis 2006).
     order = np.argsort(rng.exponential(size=(SAMPLES, len(both))) / weight, axis=1)[:, :5]
     essential = five_point(a[order], b[order])
-    miss = views.focal * sampson(essential, a, b) / views.within
-    score = np.maximum(1 - miss**2, 0) @ weight
+    score = _gain(views.focal * sampson(essential, a, b), views.within) @ weight
+    essential = refined(essential[np.argsort(-score)[:REFINED]], a, b, weight, views.within / views.focal)
+    miss = views.focal * sampson(essential, a, b)
+    score = _gain(miss, views.within) @ weight
     kept: list[int] = []
     for k in np.argsort(-score):
         if len(kept) == HYPOTHESES or score[k] < 0.7 * score.max():
             break
-        if all(abs((essential[k] * essential[other]).sum()) < 0.999 for other in kept):
+        if all(abs((essential[k] * essential[other]).sum()) < 0.98 for other in kept):
             kept.append(int(k))
-    return [_in_front(essential[k], a[miss[k] < 1], b[miss[k] < 1]) for k in kept]
+    near = miss < views.within
+    poses = [_in_front(essential[k], a[near[k]], b[near[k]]) for k in kept]
+    plane = robust_homography(a[near[kept[0]]], b[near[kept[0]]], views.within / views.focal, rng)
+    return poses + ([] if plane is None else list(poses_of_plane(plane[0])))
 
 
 def _in_front(essential: F64, a: F64, b: F64) -> F64:
@@ -246,39 +153,30 @@ def _in_front(essential: F64, a: F64, b: F64) -> F64:
 
 
 def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> Growing | None:
+    """The frames placed from two of them; None where that fails."""
     n = len(views.xy)
     grown = Growing(views, start, np.zeros((n, 4)), np.zeros(n, bool))
     grown.triangulate()
-    for frame in frames:
-        if frame not in grown.poses:
-            if not grown.place(frame):
-                return None
-            grown.triangulate()
-    return grown
+    return grown if grown.place_all(frames) is None else None
 
 
-def agreement(trial: Growing) -> float:
-    """How much of what is seen in the trial's frames agrees with it, from 0 to 1."""
+def _score(trial: Growing) -> float:
+    """How well what is seen in the trial's frames agrees with it, from 0 to 1."""
     here = trial.views.of(list(trial.poses))
-    error = np.minimum(trial.bundle.errors(here.xy) / here.within, 1)
     count = here.seen.sum(1)
-    share = ((1 - error**2) * here.seen).sum(1) / np.maximum(count, 1)
+    share = (_gain(trial.bundle.errors(here.xy), here.within) * here.seen).sum(1) / np.maximum(count, 1)
     weight = here.weight * (count > 2)
     return float(share @ weight / max(weight.sum(), 1e-9))
 
 
-def _completed(grown: Growing, keys: Sequence[int]) -> Growing:
-    grown.adjust()
-    adjusted = len(grown.poses)
-    while left := [k for k in keys if k not in grown.poses]:
-        frame = min(left, key=lambda k: min(abs(k - other) for other in grown.poses))
-        if not grown.place(frame):
-            raise unplaced(frame)
-        grown.triangulate()
-        if len(grown.poses) >= 2 * adjusted or len(left) == 1:
-            grown.adjust()
-            adjusted = len(grown.poses)
-    return grown
+def _complete(trial: Growing, keys: Sequence[int]) -> int | None:
+    """Place all keys, and adjust whenever their number has doubled; a frame that cannot be placed, if any."""
+    while left := sorted(set(keys) - set(trial.poses), key=lambda k: min(abs(k - other) for other in trial.poses)):
+        lost = trial.place_all(left[: len(trial.poses)])
+        if lost is not None:
+            return lost
+        trial.adjust()
+    return None
 
 
 def unplaced(frame: int) -> BadInput:
