@@ -1,0 +1,273 @@
+"""Do the paper's claims about HiP hold at the size of a laptop? Each is tried on small pictures, and said to hold or not.
+
+    python benchmarks/hip_claims.py OUT --data digits
+    python benchmarks/hip_claims.py OUT --data cifar10/train.parquet --test cifar10/test.parquet --claims C1 C2 C3 C4
+
+C1  HiP is as accurate as a flat Perceiver of as many parameters, for a third of its FLOPs (or better).
+C2  Masked auto-encoding makes learned position codes work, and gives Fourier codes nothing.
+C3  Codes become spatial: those of neighbours alike, vertical ones too, and under a fixed permutation of the pixels too.
+C4  The order of the pixels is a prior that helps, not a need.
+
+`digits` are the 8x8 digits that come with scikit-learn, enlarged and put anywhere on a canvas of 32x32; 300 have labels, 497
+are the test. Of pictures in a parquet file, 2,000 have labels for C2 to C4, all for C1, and 2,000 are the test. Every run is
+`tapetum.train.fit` in a folder of OUT and goes on where it was stopped; results.json keeps what is finished.
+"""
+
+import argparse
+import io
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tapetum.account.flops import count_flops
+from tapetum.hip.config import FLAT_NANO, NANO
+from tapetum.hip.data import Examples, Field
+from tapetum.hip.pictures import neighbour_cosines
+from tapetum.hip.tasks import ClassTask, Masked, MaskedTask
+from tapetum.train import TrainConfig, fit
+
+SIDE = 32
+KINDS = "learned", "fourier", "random"
+
+
+def digits():
+    from sklearn.datasets import load_digits
+
+    pictures, labels = load_digits(return_X_y=True)
+    canvas = np.zeros((len(pictures), SIDE, SIDE, 1), np.uint8)
+    canvas[:, 8:24, 8:24, 0] = pictures.reshape(-1, 8, 8).repeat(2, 1).repeat(2, 2) * 15.9
+    order = np.random.default_rng(0).permutation(len(pictures))
+    return canvas[order], labels[order]
+
+
+def parquet(path, count):
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    table = pq.read_table(path)
+    column = next(n for n in table.column_names if isinstance(table.column(n)[0].as_py(), dict))
+    rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
+    stored = table.column(column).take(rows).to_pylist()
+    pictures = [np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB").resize((SIDE, SIDE))) for one in stored]
+    return np.stack(pictures), np.array(table.column("label").take(rows).to_pylist())
+
+
+class Data:
+    def __init__(self, source, test, labelled):
+        if source == "digits":
+            pictures, labels = digits()
+            self.train, self.check = (pictures[:-497], labels[:-497]), (pictures[-497:], labels[-497:])
+            self.shift, self.mirror, self.few = 8, False, 300
+        else:
+            self.train, self.check = parquet(source, None), parquet(test, 2000)
+            self.shift, self.mirror, self.few = 4, True, labelled
+        self.classes = int(self.train[1].max()) + 1
+        self.mean, self.std = self.train[0].mean((0, 1, 2)), self.train[0].std((0, 1, 2))
+        self.permutation = np.random.default_rng(1).permutation(SIDE * SIDE)
+
+    def examples(self, part, *, seed, permuted=False, few=False, moves=True):
+        pictures, labels = self.train if part == "train" else self.check
+        if few:
+            pictures, labels = pictures[: self.few], labels[: self.few]
+        field = Field(
+            pictures,
+            self.mean,
+            self.std,
+            shift=self.shift if moves else 0,
+            mirror=self.mirror and moves,
+            order=self.permutation if permuted else None,
+        )
+        return Examples({"image": field}, labels, seed=seed)
+
+    def checks(self, permuted=False):
+        """Test pictures; digits are put anywhere once and for all."""
+        pictures, labels = self.check
+        if self.shift == 8:
+            shown = self.examples("check", seed=99)
+            pictures = np.stack([shown[k]["image"].numpy() for k in range(len(pictures))])
+            labels = np.stack([shown[k]["target"].numpy() for k in range(len(labels))])
+            pictures = pictures.reshape(-1, SIDE, SIDE, pictures.shape[-1])
+            field = Field(pictures, order=self.permutation if permuted else None)
+        else:
+            field = Field(pictures, self.mean, self.std, order=self.permutation if permuted else None)
+        return Examples({"image": field}, labels)
+
+
+class Bench:
+    def __init__(self, args):
+        self.args, self.data = args, Data(args.data, args.test, args.labelled)
+        self.file = args.out / "results.json"
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.results = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def keep(self, name, make):
+        if name not in self.results:
+            self.results[name] = make()
+            self.file.write_text(json.dumps(self.results, indent=1))
+            print(name, {k: round(v, 4) for k, v in self.results[name].items()}, flush=True)
+        return self.results[name]
+
+    def config(self, steps, seed):
+        return TrainConfig(
+            steps=steps,
+            batch_size=32,
+            seed=seed,
+            lr=self.args.lr,
+            warmup_steps=steps // 20,
+            weight_decay=0.05,
+            betas=(0.9, 0.95),
+            threads=1,
+            log_every=20,
+            eval_every=steps,
+            checkpoint_every=200,
+            keep_last=1,
+            tensorboard=False,
+        )
+
+    def pretrain(self, kind, seed, permuted=False):
+        name = f"mae-{kind}{'-permuted' if permuted else ''}-{seed}"
+        out = self.args.out / name
+
+        def run():
+            start = time.process_time()
+            task = MaskedTask(
+                replace(NANO, positions=kind),
+                self.data.examples("train", seed=seed, permuted=permuted),
+                self.data.checks(permuted),
+                Masked(ratio=self.args.ratio),
+                None if permuted else out / "pictures",
+            )
+            result = fit(task, self.config(self.args.mae_steps, seed), out)
+            score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))
+            codes = result.model.positions["image"]().detach()
+            torch.manual_seed(seed)
+            fresh = task.model().positions["image"]().detach()
+            return {
+                "masked_mse": score["image"],
+                **{f"cosine_{k}": v for k, v in self.neighbours(codes, permuted).items()},
+                **{f"cosine_{k}_at_start": v for k, v in self.neighbours(fresh, permuted).items()},
+                "cpu_seconds": time.process_time() - start,
+            }
+
+        self.keep(name, run)
+        return sorted((out / "checkpoints").glob("step_*"))[-1] / "model.safetensors"
+
+    def neighbours(self, codes, permuted):
+        if permuted:
+            there = torch.empty_like(codes)
+            there[torch.from_numpy(self.data.permutation)] = codes
+            codes = there
+        return neighbour_cosines(codes, (SIDE, SIDE))
+
+    def learn(self, name, config, seed, *, start=None, permuted=False, few=True, steps=None):
+        def run():
+            begin = time.process_time()
+            task = ClassTask(
+                config,
+                self.data.examples("train", seed=seed, permuted=permuted, few=few),
+                self.data.checks(permuted),
+                self.data.classes,
+                start=start,
+            )
+            result = fit(task, self.config(steps or self.args.steps, seed), self.args.out / name)
+            model = result.model.eval()
+            return {
+                **task.evaluate(model, 0),
+                "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+                "gmacs": self.flops(model) / 2e9,
+                "cpu_seconds": time.process_time() - begin,
+            }
+
+        return self.keep(name, run)
+
+    def flops(self, model):
+        one = self.data.checks().plain(0, 1)
+        with torch.no_grad():
+            return count_flops(lambda: model({"image": one["image"]})).forward
+
+    def mean(self, pattern, key, seeds):
+        values = [self.results[pattern.format(seed)][key] for seed in seeds]
+        return float(np.mean(values)), float(np.std(values))
+
+
+def c1(bench, seeds):
+    for seed in seeds:
+        bench.learn(f"c1-hip-{seed}", NANO, seed, few=False, steps=bench.args.c1_steps)
+        bench.learn(f"c1-flat-{seed}", FLAT_NANO, seed, few=False, steps=bench.args.c1_steps)
+    rows = {}
+    for name in ("hip", "flat"):
+        rows[name] = [bench.mean(f"c1-{name}-{{}}", key, seeds) for key in ("accuracy", "parameters", "gmacs", "cpu_seconds")]
+    print("\nC1 | accuracy | parameters | GMACs | CPU seconds of training\n---|---|---|---|---")
+    for name, ((a, d), (p, _), (g, _), (s, _)) in rows.items():
+        print(f"{name} | {100 * a:.1f} ± {100 * d:.1f} | {p:,.0f} | {g:.4f} | {s:.0f}")
+    holds = rows["hip"][0][0] >= rows["flat"][0][0] - 0.01 and rows["flat"][2][0] >= 3 * rows["hip"][2][0] * 0.95
+    return holds, "HiP at least flat - 1 point for a third of the multiplications (within 5 %)"
+
+
+def c2(bench, seeds):
+    for seed in seeds:
+        for kind in KINDS:
+            config = replace(NANO, positions=kind)
+            bench.learn(f"{kind}-none-{seed}", config, seed)
+            bench.learn(f"{kind}-mae-{seed}", config, seed, start=bench.pretrain(kind, seed))
+    print("\nC2 | no MAE | MAE | gain | masked MSE\n---|---|---|---|---")
+    gains = {}
+    for kind in KINDS:
+        (a, da), (b, db) = (bench.mean(f"{kind}-{how}-{{}}", "accuracy", seeds) for how in ("none", "mae"))
+        mse, _ = bench.mean(f"mae-{kind}-{{}}", "masked_mse", seeds)
+        gains[kind] = b - a
+        print(f"{kind} | {100 * a:.1f} ± {100 * da:.1f} | {100 * b:.1f} ± {100 * db:.1f} | {100 * (b - a):+.1f} | {mse:.3f}")
+    holds = gains["learned"] >= 0.05 and gains["fourier"] <= gains["learned"] / 3
+    return holds, "learned codes gain 5 points or more by MAE, Fourier ones a third of that or less"
+
+
+def c3(bench, seeds):
+    for seed in seeds:
+        bench.pretrain("learned", seed)
+        bench.pretrain("learned", seed, permuted=True)
+    print("\nC3 | horizontal, start | vertical, start | horizontal | vertical\n---|---|---|---|---")
+    least = 1.0
+    for name in ("mae-learned-{}", "mae-learned-permuted-{}"):
+        keys = "cosine_horizontal_at_start", "cosine_vertical_at_start", "cosine_horizontal", "cosine_vertical"
+        row = [bench.mean(name, key, seeds) for key in keys]
+        least = min(least, row[2][0], row[3][0])
+        print(f"{name[4:-3]} | " + " | ".join(f"{m:.2f} ± {d:.2f}" for m, d in row))
+    return least > 0.3, "cosine of neighbours above 0.3 in both directions, permuted too"
+
+
+def c4(bench, seeds):
+    for seed in seeds:
+        bench.learn(f"learned-mae-{seed}", NANO, seed, start=bench.pretrain("learned", seed))
+        start = bench.pretrain("learned", seed, permuted=True)
+        bench.learn(f"permuted-mae-{seed}", NANO, seed, start=start, permuted=True)
+        bench.learn(f"permuted-none-{seed}", NANO, seed, permuted=True)
+    (a, da), (b, db) = (bench.mean(f"{name}-mae-{{}}", "accuracy", seeds) for name in ("learned", "permuted"))
+    c, dc = bench.mean("permuted-none-{}", "accuracy", seeds)
+    print("\nC4 | accuracy\n---|---")
+    print(f"in order, MAE | {100 * a:.1f} ± {100 * da:.1f}\npermuted, MAE | {100 * b:.1f} ± {100 * db:.1f}")
+    print(f"permuted, no MAE | {100 * c:.1f} ± {100 * dc:.1f}")
+    return -0.10 < b - a < 0, "permuted is worse, by less than 10 points"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--test", default=None)
+    parser.add_argument("--labelled", type=int, default=2000)
+    parser.add_argument("--claims", nargs="+", default=["C1", "C2", "C3", "C4"], choices=["C1", "C2", "C3", "C4"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--mae-steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--c1-steps", type=int, default=600)
+    parser.add_argument("--ratio", type=float, default=0.75)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    args = parser.parse_args()
+    bench = Bench(args)
+    for claim in args.claims:
+        holds, rule = {"C1": c1, "C2": c2, "C3": c3, "C4": c4}[claim](bench, args.seeds)
+        print(f"\n{claim} {'holds' if holds else 'is falsified'}: {rule}\n", flush=True)

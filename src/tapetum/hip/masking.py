@@ -1,0 +1,63 @@
+"""Hiding most of the inputs, so that the rest has to tell what they were.
+
+Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
+groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
+
+The paper's ratio is not told in what could be read; from its figure it is about 0.85. Whether it drops what is hidden or puts
+something in its place is not known either: both are here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The places of each group that are not hidden."""
+
+    places: Int[Tensor, "b h k"]
+    """Rising; h is 1 where all groups share them, else the number of groups."""
+    width: int
+    """Places of a group."""
+    how: Literal["drop", "replace"] = "drop"
+    """Hidden inputs are taken out, or lose their value and keep their position code."""
+
+    @property
+    def visible(self) -> Bool[Tensor, "b h m"]:
+        """Whether a place is kept."""
+        shape = (*self.places.shape[:2], self.width)
+        return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
+
+    def drop(self, x: Float[Tensor, "b g m e"]) -> Float[Tensor, "b g k e"]:
+        """What is kept of grouped inputs."""
+        return x.gather(2, self.places[..., None].expand(-1, x.shape[1], -1, x.shape[3]))
+
+
+def draw_mask(
+    batch: int,
+    groups: int,
+    width: int,
+    ratio: float,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+    shared: bool = True,
+    how: Literal["drop", "replace"] = "drop",
+) -> Kept:
+    """A random mask that hides a share `ratio` of `width` places, but never all, of each example.
+
+    `shared`: one mask for all groups, as in the paper; else one for each.
+
+    Raises BadInput for a ratio outside 0..1.
+    """
+    if not 0 <= ratio < 1:
+        raise BadInput(f"the mask ratio is {ratio}; it must be within 0..1, below 1")
+    count = max(1, round(width * (1 - ratio)))
+    chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
+    return Kept(chance.argsort(-1)[..., :count].sort(-1).values, width, how)

@@ -1,0 +1,229 @@
+"""What HiP is trained on: masked auto-encoding, and then classes, of examples or of their elements.
+
+Source: HiP (arXiv 2202.10890). Pre-training hides most inputs and asks for their values; the loss is the squared error of what
+was hidden, a mean for each modality, and of these. Then the same network, its position codes included, learns classes: from the
+mean of the processor's latents, or of each element, which its position code asks for in the decoder.
+
+Differs from the paper, whose text could not be read: ratio, loss and read-out are settings, the defaults those that its figures
+suggest. Training is by AdamW.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+from tapetum.hip.config import HipConfig
+from tapetum.hip.data import TARGET, Examples
+from tapetum.hip.grouping import Grouping, grouping
+from tapetum.hip.masking import Kept, draw_mask
+from tapetum.hip.model import Hip
+from tapetum.train import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masked:
+    """How inputs are hidden, and what of them is to be found."""
+
+    ratio: float = 0.85
+    """Share of the places of each group that is hidden."""
+    shared: bool = True
+    """All groups hide the same places."""
+    how: Literal["drop", "replace"] = "drop"
+    """Hidden inputs are taken out, or lose their value."""
+    loss: Literal["hidden", "all"] = "hidden"
+    """Over what the squared error is taken."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of modalities; 1 where none is given."""
+
+
+def masked_losses(
+    model: nn.Module, inputs: Mapping[str, Float[Tensor, "b _n _c"]], settings: Masked, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    """Mean squared error of each modality."""
+    plan = plan_of(model, inputs)
+    batch, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
+    kept = draw_mask(
+        batch,
+        plan.groups,
+        plan.width,
+        settings.ratio,
+        generator=generator,
+        device=device,
+        shared=settings.shared,
+        how=settings.how,
+    )
+    found = model(inputs, kept).reconstruction
+    losses = {}
+    for name, hidden in hidden_elements(plan, kept).items():
+        error = (found[name].float() - inputs[name].float()).square().mean(-1)
+        losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
+    return losses
+
+
+def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
+    """The groups that `inputs` have in `model`."""
+    config: HipConfig = model.config  # type: ignore[assignment]
+    lengths = {name: value.shape[1] for name, value in inputs.items() if name not in config.labels}
+    return grouping(lengths, config.groups[0], config.flat)
+
+
+def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"]]:
+    """Whether each element of each modality is hidden."""
+    hidden = ~kept.visible.expand(-1, plan.groups, -1)
+    return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}
+
+
+class MaskedTask(Task):
+    """Masked auto-encoding of examples; `checks` are never trained on."""
+
+    def __init__(self, config: HipConfig, examples: Examples, checks: Examples, settings: Masked, pictures: Path | None = None):
+        """`pictures`: a folder that gets a picture of reconstructions and one of codes at every evaluation."""
+        self.config, self.examples, self.checks, self.settings, self.pictures = config, examples, checks, settings, pictures
+
+    def model(self) -> nn.Module:
+        """A new network for the modalities of the examples."""
+        return Hip(self.config, self.examples.modalities())
+
+    def dataset(self) -> Examples:
+        """Examples, of which the target is not looked at."""
+        return self.examples
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """The weighted mean of the modalities' errors."""
+        losses = masked_losses(model, without_target(batch), self.settings, generator)
+        return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        weights = {name: self.settings.weights.get(name, 1.0) for name in losses}
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """The errors on the checks, the same places hidden every time; and pictures, if they are wanted."""
+        device = next(model.parameters()).device
+        generator = torch.Generator(device).manual_seed(0)
+        batch = {name: value.to(device) for name, value in without_target(self.checks.plain(0, 256)).items()}
+        losses = masked_losses(model, batch, self.settings, generator)
+        if self.pictures is not None:
+            from tapetum.hip.pictures import draw_progress
+
+            draw_progress(self.pictures, step, model, batch, self.settings)
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def describe(self) -> Mapping[str, Any]:
+        """All that decides what is learned, but for the examples themselves."""
+        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": len(self.examples)}
+
+
+def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs of a batch."""
+    return {name: value for name, value in batch.items() if name != TARGET}
+
+
+class Classifier(nn.Module):
+    """A HiP network that tells classes: of examples, by the mean of the processor's latents, or of a modality's elements."""
+
+    def __init__(self, hip: Hip, classes: int, elements_of: str | None = None):
+        super().__init__()
+        config = hip.config
+        if elements_of is not None and elements_of not in hip.positions:
+            raise BadInput(f"{elements_of!r} is no modality with a decoder; choose one of {', '.join(hip.positions)}")
+        self.hip, self.elements_of = hip, elements_of
+        width = config.channels[config.processor] if elements_of is None else config.embedding
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, classes)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n classes"]:
+        """Logits of each example, or of each element of the modality."""
+        if self.elements_of is None:
+            pooled = self.hip(inputs, decode=()).latents[self.hip.config.processor].mean((1, 2))
+            return self.out(self.norm(pooled))
+        return self.out(self.norm(self.hip(inputs, decode=(self.elements_of,)).features[self.elements_of]))
+
+
+class ClassTask(Task):
+    """Classes of examples, or of the elements of a modality; where a target is `ignore` nothing is learned or scored."""
+
+    def __init__(
+        self,
+        config: HipConfig,
+        examples: Examples,
+        checks: Examples,
+        classes: int,
+        *,
+        start: Path | None = None,
+        elements_of: str | None = None,
+        ignore: int = -1,
+        smoothing: float = 0.0,
+    ):
+        """`start`: weights of a network of the same config, as masked auto-encoding leaves them."""
+        self.config, self.examples, self.checks, self.classes = config, examples, checks, classes
+        self.start, self.elements_of, self.ignore, self.smoothing = start, elements_of, ignore, smoothing
+
+    def model(self) -> nn.Module:
+        """The network, with the weights of `start` if there are any, and a new read-out."""
+        hip = Hip(self.config, self.examples.modalities())
+        if self.start is not None:
+            hip.load_state_dict(load_file(self.start))
+        model = Classifier(hip, self.classes, self.elements_of)
+        for part in unused(model):
+            part.requires_grad_(False)
+        return model
+
+    def dataset(self) -> Examples:
+        """Examples with targets."""
+        return self.examples
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Cross entropy."""
+        logits, target = model(without_target(batch)).float(), batch[TARGET].long()
+        loss = F.cross_entropy(
+            logits.flatten(0, -2), target.flatten(), ignore_index=self.ignore, label_smoothing=self.smoothing
+        )
+        counted = target != self.ignore
+        right = (logits.argmax(-1) == target) & counted
+        return loss, {"accuracy": right.sum() / counted.sum().clamp(min=1)}
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Accuracy on the checks; of elements also the mean intersection over union of the classes that occur."""
+        device = next(model.parameters()).device
+        confusion = torch.zeros(self.classes, self.classes)
+        for start in range(0, len(self.checks), 128):
+            batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 128).items()}
+            found, target = model(without_target(batch)).argmax(-1), batch[TARGET].long()
+            counted = target != self.ignore
+            pairs = target[counted] * self.classes + found[counted]
+            confusion += torch.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape).cpu()
+        right = confusion.diagonal()
+        scores = {"accuracy": float(right.sum() / confusion.sum())}
+        if self.elements_of is not None:
+            union = confusion.sum(0) + confusion.sum(1) - right
+            occurs = confusion.sum(1) > 0
+            scores["mean_iou"] = float((right / union.clamp(min=1))[occurs].mean())
+        return scores
+
+    def describe(self) -> Mapping[str, Any]:
+        """All that decides what is learned, but for the examples themselves."""
+        start = self.start and Path(self.start).name
+        own = {"elements_of": self.elements_of, "ignore": self.ignore, "smoothing": self.smoothing, "start": start}
+        return {"config": asdict(self.config), "classes": self.classes, "examples": len(self.examples), **own}
+
+
+def unused(model: Classifier) -> list[nn.Module]:
+    """Parts of the network that have no say in the classes."""
+    hip = model.hip
+    if model.elements_of is not None:
+        return [*hip.unembed.values()]
+    return [*hip.unembed.values(), *hip.blocks[hip.config.processor + 1 :], hip.head]
