@@ -49,15 +49,36 @@ def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
     >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(2, 3))
     Flops(forward=60, backward=60, by_op={'addmm': (60, 0), 'mm': (0, 60)})
     """
-    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as forward:
+    with _counter() as forward:
         out = fn(*args, **kwargs)
     leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
-    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as backward:
+    with _counter() as backward:
         if leaves:
             torch.stack([leaf.sum().float() for leaf in leaves]).sum().backward()
     first, second = _by_name(forward), _by_name(backward)
     by_op = {name: (first.get(name, 0), second.get(name, 0)) for name in {**first, **second}}
     return Flops(sum(first.values()), sum(second.values()), by_op)
+
+
+class _NoModules:
+    """Stands in for the counter's tracker of modules, of which nothing is asked here.
+
+    The tracker registers hooks on the inputs of modules, and fails without gradients where one is a view of a parameter.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> "_NoModules":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def _counter() -> FlopCounterMode:
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+    return counter
 
 
 def _by_name(counter: FlopCounterMode) -> dict[str, int]:

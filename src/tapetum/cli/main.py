@@ -20,6 +20,7 @@ from tapetum.cli.bootstrap import Bootstrap
 from tapetum.cli.convert import Convert
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
+from tapetum.cli.hip import Hip
 from tapetum.cli.scenes import Scenes
 from tapetum.cli.show import Show
 from tapetum.cli.tapvid3d import TapVid3D
@@ -37,6 +38,7 @@ Verb = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d")]
+    | Annotated[Hip, tyro.conf.subcommand("hip")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )

@@ -37,7 +37,7 @@ class HipOutput:
     reconstruction: dict[str, Tensor]
     """(b, n, c) of each modality that was asked for."""
     features: dict[str, Tensor]
-    """(b, n, e) of which each reconstruction is a linear layer; e as of the embedding, of labels as of the processor's inputs."""
+    """(b, n, e) of which each reconstruction is a linear layer; e of the embedding, for labels of the processor's inputs."""
     latents: tuple[Float[Tensor, "b g k c"], ...]
     """Of each block that ran; the processor's are at `config.processor`."""
 
@@ -168,41 +168,43 @@ class Hip(nn.Module):
         if not inner:
             raise BadInput("all inputs are labels; give one or more that are not")
         plan = grouping({name: inputs[name].shape[1] for name in inner}, config.groups[0], config.flat)
-        codes = {name: self.positions[name]()[None] for name in inner}
-        embedded = plan.group({name: self.embed[name](inputs[name]) for name in inner})
-        queries = plan.group(codes)
-        real = plan.real().to(queries.device)[None] if config.mask_padding and plan.padding else None
-        x, mask = _entering(embedded, queries, kept, real)
+        queries = plan.group({name: self.positions[name]()[None] for name in inner})
         names = [name for name in inner if name in wanted]
-        latents, features = self._blocks(x, mask, inputs, runs_decoder=bool(names))
+        first = self._first(plan, inputs, queries, kept)
+        latents, features = self._rest(first, inputs, runs_decoder=bool(names))
         if names:
             features |= self._decoded(plan, names, latents[-1], queries.expand(batch, -1, -1, -1))
         features = {name: features[name] for name in inputs if name in wanted}
         found = {name: (self.unembed if name in self.unembed else self.label_unembed)[name](x) for name, x in features.items()}
         return HipOutput(found, features, tuple(latents))
 
-    def _blocks(
-        self, x: Tensor, mask: Tensor | None, inputs: Mapping[str, Tensor], runs_decoder: bool
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Latents of the blocks, and features of labels."""
-        config, latents, features = self.config, [], {}
+    def _first(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
+        """Latents of block 0. The large arrays are gone when it ends."""
+        real = plan.real().to(codes.device)[None] if self.config.mask_padding and plan.padding else None
+        embedded = plan.group({share.name: self.embed[share.name](inputs[share.name]) for share in plan.shares})
+        x, mask = _entering(embedded, codes, kept, real)
+        del embedded
+        return self._run(0, x, None, mask)
+
+    def _run(self, number: int, *inputs: Tensor | None) -> Tensor:
+        block = self.blocks[number]
+        return checkpointed(block, *inputs) if self.checkpointing and torch.is_grad_enabled() else block(*inputs)
+
+    def _rest(self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Latents of all blocks, and features of labels."""
+        config, latents, features = self.config, [first], {}
         labels = [name for name in inputs if name in config.labels]
-        for i, block in enumerate(self.blocks):
-            if i:
-                x, mask = regrouped(latents[-1], config.groups[i], config.regroup), None
+        for i in range(1, config.blocks if runs_decoder else config.processor + 1):
+            x = regrouped(latents[-1], config.groups[i], config.regroup)
             if i == config.processor and labels:
                 asked = {name: self.label_positions[name]()[None] for name in labels}
                 x = torch.cat([x, *((self.label_embed[name](inputs[name]) + asked[name])[:, None] for name in labels)], 2)
             skip = config.skip(i)
-            skipped = None if skip is None else latents[skip]
-            run = (x, skipped, mask)
-            latents.append(checkpointed(block, *run) if self.checkpointing and torch.is_grad_enabled() else block(*run))
+            latents.append(self._run(i, x, None if skip is None else latents[skip], None))
             if i == config.processor:
                 for name in labels:
                     query = asked[name][:, None].expand(len(x), -1, -1, -1)
                     features[name] = self.label_head(query, latents[-1])[:, 0]
-                if not runs_decoder:
-                    break
         return latents, features
 
     def _decoded(self, plan: Grouping, names: list[str], latents: Tensor, queries: Tensor) -> dict[str, Tensor]:
