@@ -18,6 +18,7 @@ import tyro
 
 from tapetum.cli.bootstrap import Bootstrap
 from tapetum.cli.convert import Convert
+from tapetum.cli.embed import Embed
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
 from tapetum.cli.hip import Hip
@@ -34,6 +35,7 @@ Verb = (
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Embed, tyro.conf.subcommand("embed")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]

@@ -127,11 +127,104 @@ class Kubric:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HipData:
+    """Train HiP on raw pictures, sound, video or points: masked auto-encoding, then classes.
+
+    Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
+    imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet.
+    """
+
+    out: Out
+    data: Annotated[Path, tyro.conf.arg(metavar="PATH")]
+    """Folder of the data, or one parquet file."""
+    layout: Literal["imagenet", "audioset", "voc", "modelnet40", "kinetics", "parquet"] = "parquet"
+    """How the data lies there; imagenet serves any train/CLASS/*.jpg and val/CLASS/*.jpg."""
+    variant: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """One of those that `tapetum hip variants` lists."""
+    positions: Literal["learned", "fourier", "random"] = "learned"
+    """Codes of the inputs' places."""
+    mae_steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Optimiser steps of masked auto-encoding; 0: none."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Optimiser steps with classes; 0: none."""
+    ratio: float = 0.85
+    """Share of the inputs that masked auto-encoding hides."""
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Examples of an optimiser step, over all processes."""
+    micro_batch: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Examples that a process works on at a time; what is left of a step's is accumulated."""
+    lr: Annotated[float | None, tyro.conf.arg(metavar="X")] = None
+    """Highest learning rate."""
+    picture: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Rows and columns of pictures and frames."""
+    samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Samples of sound."""
+    sound_rate: Annotated[int | None, tyro.conf.arg(metavar="HZ")] = None
+    """Samples of sound per second."""
+    bf16: bool | None = None
+    """Compute in bfloat16; weights stay float32."""
+    checkpointing: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Compute activations twice instead of keeping them: less memory, the same result."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: every process holds the whole model, or its share of it (FSDP2)."""
+    save_every: int = 500
+    """Steps between checkpoints: the most that a crash costs."""
+    minutes: Minutes = None
+    workers: int = 1
+    """Processes that make the data, for every process that trains."""
+    threads: Threads = None
+    seed: int = 1
+    """The same seed gives the same run."""
+
+    def train(self) -> Path | None:
+        """The finished weights, if it came to that."""
+        from tapetum.hip.recipes import RECIPES, hip_run
+        from tapetum.hip.tasks import Masked
+
+        run = RECIPES[self.layout]
+        size = None if self.picture is None else (self.picture, self.picture)
+        sizes = {"picture": size, "samples": self.samples, "sound_rate": self.sound_rate}
+        asked = {
+            name: getattr(self, name)
+            for name in ("variant", "mae_steps", "steps", "batch_size", "micro_batch", "lr", "bf16")
+            if getattr(self, name) is not None
+        }
+        run = replace(
+            run,
+            data=str(self.data),
+            positions=self.positions,
+            masked=Masked(ratio=self.ratio),
+            sizes=replace(run.sizes, **{name: value for name, value in sizes.items() if value is not None}),
+            checkpointing=self.checkpointing,
+            seed=self.seed,
+            **asked,
+        )
+        main = os.environ.get("RANK", "0") == "0"
+        finished = hip_run(
+            self.out,
+            run,
+            parallel=self.parallel,
+            minutes=self.minutes,
+            workers=self.workers,
+            threads=self.threads,
+            save_every=self.save_every,
+            say=print if main else lambda text: None,
+        )
+        if finished is None:
+            return None
+        if main:
+            for name, value in finished.scores.items():
+                print(f"{name}  {value:.4f}")
+        return finished.weights
+
+
 Recipe = (
     Annotated[Scenes, tyro.conf.subcommand("tap-nano", prefix_name=False)]
     | Annotated[CausalScenes, tyro.conf.subcommand("causal-tap-nano", prefix_name=False)]
     | Annotated[MoreScenes, tyro.conf.subcommand("more-tap-nano", prefix_name=False)]
     | Annotated[Kubric, tyro.conf.subcommand("tap-kubric", prefix_name=False)]
+    | Annotated[HipData, tyro.conf.subcommand("hip", prefix_name=False)]
 )
 
 

@@ -29,6 +29,17 @@ class Modality:
         return prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to a file's numbers before a network sees them: (x - mean) / std."""
+
+    mean: tuple[float, ...] = (0.0,)
+    """One a channel, or one."""
+    std: tuple[float, ...] = (1.0,)
+    rate: float | None = None
+    """Samples, or frames of a video, per second."""
+
+
 Modalities = Mapping[str, Modality]
 """By name, in the order in which they are packed."""
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.errors import BadInput
-from tapetum.hip.config import HipConfig, Modalities
+from tapetum.hip.config import HipConfig, Modalities, Preparation
 from tapetum.hip.grouping import Grouping, grouping
 from tapetum.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
 from tapetum.hip.masking import Kept
@@ -118,6 +118,8 @@ class Hip(nn.Module):
         self.config, self.modalities = config, dict(modalities)
         self.checkpointing = False
         """Blocks compute their activations again in backward instead of keeping them."""
+        self.preparations: dict[str, Preparation] = {}
+        """What is done to files' numbers before they come here, for those who read them."""
         inner = {name: m for name, m in modalities.items() if name not in config.labels}
         labels = {name: m for name, m in modalities.items() if name in config.labels}
         if not inner:

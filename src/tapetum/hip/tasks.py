@@ -84,13 +84,23 @@ def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"
 class MaskedTask(Task):
     """Masked auto-encoding of examples; `checks` are never trained on."""
 
-    def __init__(self, config: HipConfig, examples: Examples, checks: Examples, settings: Masked, pictures: Path | None = None):
+    def __init__(
+        self,
+        config: HipConfig,
+        examples: Examples,
+        checks: Examples,
+        settings: Masked,
+        pictures: Path | None = None,
+        *,
+        checkpointing: bool = False,
+    ):
         """`pictures`: a folder that gets a picture of reconstructions and one of codes at every evaluation."""
         self.config, self.examples, self.checks, self.settings, self.pictures = config, examples, checks, settings, pictures
+        self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
         """A new network for the modalities of the examples."""
-        return Hip(self.config, self.examples.modalities())
+        return new_hip(self.config, self.examples, self.checkpointing)
 
     def dataset(self) -> Examples:
         """Examples, of which the target is not looked at."""
@@ -121,7 +131,14 @@ class MaskedTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """All that decides what is learned, but for the examples themselves."""
-        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": len(self.examples)}
+        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
+
+
+def new_hip(config: HipConfig, examples: Examples, checkpointing: bool) -> Hip:
+    """A new network for the modalities of the examples, that knows how they are prepared."""
+    hip = Hip(config, examples.modalities())
+    hip.checkpointing, hip.preparations = checkpointing, examples.preparations()
+    return hip
 
 
 def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -152,7 +169,10 @@ class Classifier(nn.Module):
 
 
 class ClassTask(Task):
-    """Classes of examples, or of the elements of a modality; where a target is `ignore` nothing is learned or scored."""
+    """Classes of examples, or of the elements of a modality; where a target is `ignore` nothing is learned or scored.
+
+    Targets that are real numbers, (classes,) an example, are truths of labels of which any number may hold.
+    """
 
     def __init__(
         self,
@@ -165,14 +185,16 @@ class ClassTask(Task):
         elements_of: str | None = None,
         ignore: int = -1,
         smoothing: float = 0.0,
+        checkpointing: bool = False,
     ):
         """`start`: weights of a network of the same config, as masked auto-encoding leaves them."""
         self.config, self.examples, self.checks, self.classes = config, examples, checks, classes
         self.start, self.elements_of, self.ignore, self.smoothing = start, elements_of, ignore, smoothing
+        self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
         """The network, with the weights of `start` if there are any, and a new read-out."""
-        hip = Hip(self.config, self.examples.modalities())
+        hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
             hip.load_state_dict(load_file(self.start))
         model = Classifier(hip, self.classes, self.elements_of)
@@ -187,8 +209,11 @@ class ClassTask(Task):
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Cross entropy."""
-        logits, target = model(without_target(batch)).float(), batch[TARGET].long()
+        """Cross entropy; of each label, where any number may hold."""
+        logits, target = model(without_target(batch)).float(), batch[TARGET]
+        if target.is_floating_point():
+            return F.binary_cross_entropy_with_logits(logits, target.float()), {}
+        target = target.long()
         loss = F.cross_entropy(
             logits.flatten(0, -2), target.flatten(), ignore_index=self.ignore, label_smoothing=self.smoothing
         )
@@ -197,15 +222,21 @@ class ClassTask(Task):
         return loss, {"accuracy": right.sum() / counted.sum().clamp(min=1)}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Accuracy on the checks; of elements also the mean intersection over union of the classes that occur."""
+        """Accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of labels the
+        mean average precision."""
         device = next(model.parameters()).device
-        confusion = torch.zeros(self.classes, self.classes)
-        for start in range(0, len(self.checks), 128):
-            batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 128).items()}
-            found, target = model(without_target(batch)).argmax(-1), batch[TARGET].long()
-            counted = target != self.ignore
-            pairs = target[counted] * self.classes + found[counted]
-            confusion += torch.bincount(pairs, minlength=self.classes**2).reshape(confusion.shape).cpu()
+        found, wanted = [], []
+        for start in range(0, len(self.checks), 64):
+            batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 64).items()}
+            logits = model(without_target(batch)).float()
+            found.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
+            wanted.append(batch[TARGET].cpu())
+        answers, target = torch.cat(found), torch.cat(wanted)
+        if target.is_floating_point():
+            return {"mean_average_precision": mean_average_precision(answers, target)}
+        counted = target != self.ignore
+        pairs = target[counted].long() * self.classes + answers[counted]
+        confusion = torch.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes).double()
         right = confusion.diagonal()
         scores = {"accuracy": float(right.sum() / confusion.sum())}
         if self.elements_of is not None:
@@ -218,7 +249,23 @@ class ClassTask(Task):
         """All that decides what is learned, but for the examples themselves."""
         start = self.start and Path(self.start).name
         own = {"elements_of": self.elements_of, "ignore": self.ignore, "smoothing": self.smoothing, "start": start}
-        return {"config": asdict(self.config), "classes": self.classes, "examples": len(self.examples), **own}
+        return {"config": asdict(self.config), "classes": self.classes, "examples": self.examples.about, **own}
+
+
+def mean_average_precision(scores: Float[Tensor, "n classes"], truth: Float[Tensor, "n classes"]) -> float:
+    """Mean over the classes that occur of the average precision: that at the rank of each true example, ties taken together.
+
+    >>> round(mean_average_precision(torch.tensor([[3.0], [2.0], [1.0]]), torch.tensor([[1.0], [0.0], [1.0]])), 6)
+    0.833333
+    """
+    values = []
+    for score, true in zip(scores.T, truth.T > 0.5, strict=True):
+        if true.any():
+            order = score.argsort(descending=True)
+            ranked, true = score[order], true[order]
+            last = torch.searchsorted(-ranked, -ranked, right=True)  # of all that score as much
+            values.append((true.cumsum(0)[last - 1][true] / last[true]).double().mean())
+    return float(torch.stack(values).mean()) if values else float("nan")
 
 
 def unused(model: Classifier) -> list[nn.Module]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.hip.config import HipConfig, Modality
+from tapetum.hip.config import HipConfig, Modality, Preparation
 from tapetum.hip.model import Hip
 from tapetum.hub.unpickle import load_npy
 
@@ -147,9 +147,13 @@ def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]
 
 
 def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`), config and modalities to a safetensors file; all of it or nothing."""
+    """Write weights (rounded to `dtype`), config, modalities and their preparations to a safetensors file, or nothing."""
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    header = {"config": asdict(model.config), "modalities": {name: asdict(m) for name, m in model.modalities.items()}}
+    header = {
+        "config": asdict(model.config),
+        "modalities": {name: asdict(m) for name, m in model.modalities.items()},
+        "preparations": {name: asdict(p) for name, p in model.preparations.items()},
+    }
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(to_bytes(tensors, {"hip": json.dumps(header)}))
 
@@ -188,6 +192,9 @@ def _built(text: str, path: Path) -> Hip:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
         config = HipConfig(**fields)
         modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}
+        model = Hip(config, modalities)
+        for name, p in header.get("preparations", {}).items():
+            model.preparations[name] = Preparation(tuple(p["mean"]), tuple(p["std"]), p["rate"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
-    return Hip(config, modalities)
+    return model

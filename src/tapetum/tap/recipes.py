@@ -28,6 +28,7 @@ from tapetum.tap.model import Tapir
 from tapetum.tap.task import PointTask
 from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import accumulation
 
 MATCHING_WEIGHT = 5.0
 """Weight of `matching_loss` beside the losses of the paper."""
@@ -235,11 +236,6 @@ def tap_nano(
     if start is None:
         raise BadInput("the run has no phases: give at least one")
     return finished(run.model, start, out / f"{run.name}.safetensors", torch.float16)
-
-
-def accumulation(batch_size: int, micro_batch: int) -> int:
-    """Micro-batches that each of torchrun's processes accumulates."""
-    return max(1, batch_size // (micro_batch * int(os.environ.get("WORLD_SIZE", "1"))))
 
 
 def finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:

@@ -32,9 +32,10 @@ from tapetum.tap.config import TapirConfig
 from tapetum.tap.data import FEW_CLIPS, SceneClips, TapSamples, Tracked
 from tapetum.tap.footage import Footage, FootageConfig, prepare_all
 from tapetum.tap.model import Tapir
-from tapetum.tap.recipes import MATCHING_WEIGHT, accumulation
+from tapetum.tap.recipes import MATCHING_WEIGHT
 from tapetum.tap.selfcheck import check_clips, cycle_errors, grid, split
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import accumulation
 from tapetum.train.optim import decay_groups
 
 

@@ -21,9 +21,10 @@ from tapetum.tap import tracker
 from tapetum.tap.data import PAPER, TapSamples, Tracked
 from tapetum.tap.kubric import KubricClips, kubric_sequences
 from tapetum.tap.model import Tapir
-from tapetum.tap.recipes import accumulation, finished
+from tapetum.tap.recipes import finished
 from tapetum.tap.task import PointTask
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import accumulation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The settings of a training run, as a frozen config that imports no torch."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -143,3 +144,8 @@ class TrainConfig:
                 f"accumulated micro-batches; choose a multiple of {parts}"
             )
         return self.batch_size // parts
+
+
+def accumulation(batch_size: int, micro_batch: int) -> int:
+    """Micro-batches that each of torchrun's processes accumulates."""
+    return max(1, batch_size // (micro_batch * int(os.environ.get("WORLD_SIZE", "1"))))

@@ -32,9 +32,10 @@ CONTAINERS = (
     "ivf,ogg,mjpeg,mjpeg_2000,mxf,nut,dv,vc1,dirac,yuv4mpegpipe,rm,wtv,aac,ac3,aiff,amr,flac,mp3,wav,"
     "png_pipe,jpeg_pipe,bmp_pipe,tiff_pipe,webp_pipe,ppm_pipe,pgm_pipe,qoi_pipe"
 )
-"""Demuxers that may be used. Sound formats are among them only so that the message can say that there is no picture."""
+"""Demuxers that may be used; those of sound for `read_sound`, and so that a message can say that there is no picture."""
 
-_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+SAFE_OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+"""With which every file is opened."""
 
 _PATIENCE = 16
 """Errors in a row after which a damaged file is taken to have ended."""
@@ -73,7 +74,7 @@ class Decoder:
         self.scaler = VideoReformatter()
         try:
             self.container: InputContainer = av.open(
-                os.path.abspath(path), mode="r", options=_OPTIONS, metadata_errors="ignore"
+                os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore"
             )
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise BadInput(

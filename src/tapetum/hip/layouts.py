@@ -1,0 +1,271 @@
+"""Data sets in their official layouts, as examples for HiP.
+
+    imagenet    DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG: one folder a class (also any other such folders)
+    audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
+                recordings named by their video (--1yymn... .wav, or Y--1yymn....flac, or with _START_END) anywhere below DIR
+    voc         DIR/JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt (VOCdevkit/VOC2012)
+    modelnet40  DIR/airplane/train/airplane_0001.off and DIR/airplane/test/...: one folder a class
+    kinetics    DIR/train.csv and val.csv (label,youtube_id,time_start,time_end,split) and videos named ID_000010_000020.mp4
+                anywhere below DIR
+    parquet     train*.parquet and test*.parquet (or val) as Hugging Face writes them: image and audio are structs of bytes and
+                path, label a number or a word, mask a struct; or one such file, of which every tenth example is held out
+
+Inputs are as large as in the paper (arXiv 2202.10890), unless sizes are given. Of AudioSet and Kinetics, whose videos vanish
+from the web, what is there is taken, and it is said how much is not.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.hip.data import Examples, Field
+from tapetum.hip.media import Clips, Masks, Pictures, Points, Sounds, Stored, stored
+
+Part = Literal["train", "check"]
+MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)
+"""Of the channels of ImageNet's pictures, 0..255."""
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Of the inputs; None: what the layout's data set has in the paper."""
+
+    picture: tuple[int, int] | None = None
+    """Rows and columns of pictures and frames."""
+    frames: int = 8
+    video_rate: float = 3.125
+    """Frames per second: 8 frames last 2.56 s."""
+    samples: int = 122_880
+    sound_rate: int = 48_000
+    points: int = 2_048
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One part of a data set, and what there is to be told."""
+
+    examples: Examples
+    classes: tuple[str, ...]
+    """Names, by number."""
+    asks: Literal["class", "labels", "elements", "nothing"]
+    """One class of each example, any number of labels, a class of each element of `image`, or nothing is known."""
+    missing: int = 0
+    """Examples that are listed, but of which there is no file."""
+
+
+def data_set(layout: str, place: Path, part: Part, sizes: Sizes | None = None, seed: int = 0) -> DataSet:
+    """A part of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
+    if layout not in LAYOUTS:
+        raise BadInput(f"there is no layout {layout!r}; it is one of {', '.join(LAYOUTS)}")
+    if not place.exists():
+        raise BadInput(f"there is no {place}; give the folder of the data, as docs/hip.md shows it")
+    data = LAYOUTS[layout](place, part, sizes or Sizes(), seed)
+    data.examples.about |= {"layout": layout, "data": place.name, "sizes": asdict(sizes or Sizes()), "seed": seed}
+    return data
+
+
+def _imagenet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    folder = place / {"train": "train", "check": "val"}[part]
+    names = _subfolders(folder, "one folder of pictures a class")
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, _PICTURES)]
+    files, labels = _columns(found, folder, "pictures")
+    pictures = Field(Pictures(files, sizes.picture or (224, 224)), MEAN, STD, mirror=True)
+    return DataSet(Examples({"image": pictures}, np.array(labels), seed=seed), names, "class")
+
+
+def _modelnet40(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    names = _subfolders(place, "one folder of meshes a class")
+    folder = {"train": "train", "check": "test"}[part]
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
+    files, labels = _columns(found, place, f"{folder}/*.off meshes")
+    return DataSet(Examples({"points": Field(Points(files, sizes.points))}, np.array(labels), seed=seed), names, "class")
+
+
+def _voc(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    file = place / "ImageSets" / "Segmentation" / f"{ {'train': 'train', 'check': 'val'}[part] }.txt"
+    names = _text(file).split()
+    if not names:
+        raise BadInput(f"{file} names no pictures; copy it anew")
+    pictures = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
+    masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
+    return _dense(pictures, masks, VOC_CLASSES, sizes.picture or (512, 512), seed, area=0.25)
+
+
+def _dense(
+    pictures: Sequence[Stored], masks: Sequence[Stored], classes: tuple[str, ...], size: tuple[int, int], seed: int, area: float
+) -> DataSet:
+    shown = Field(Pictures(pictures, size, area), MEAN, STD, mirror=True)
+    truth = Field(Masks(masks, size, len(classes), area), mirror=True, fill=-1)
+    return DataSet(Examples({"image": shown}, truth, seed=seed), classes, "elements")
+
+
+def _audioset(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    classes = list(csv.DictReader(io.StringIO(_text(place / "class_labels_indices.csv"))))
+    if not classes or not {"mid", "display_name"} <= classes[0].keys():
+        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
+    number = {row["mid"]: k for k, row in enumerate(classes)}
+    lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if part == "train" else ["eval_segments.csv"]
+    present = [place / name for name in lists if (place / name).is_file()]
+    if not present:
+        raise BadInput(f"{place} holds no {' or '.join(lists)}; put the published lists there")
+    at = _by_video(place)
+    found, missing = [], 0
+    for file in present:
+        lines = (line for line in _text(file).splitlines() if line.strip() and not line.startswith("#"))
+        for row in csv.reader(lines, skipinitialspace=True):
+            if len(row) < 4:
+                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it anew")
+            truth = np.zeros(len(classes), np.float32)
+            truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
+            if row[0] in at and truth.any():
+                found.append((stored(at[row[0]]), truth))
+            else:
+                missing += 1
+    files, labels = _columns(found, place, "recordings of the videos in the lists")
+    fields: dict[str, Field] = {}
+    if all(Path(file.name).suffix in (".mp4", ".mkv", ".webm", ".avi") for file in files):
+        clips = Clips(files, sizes.frames, sizes.picture or (224, 224), sizes.video_rate)
+        fields["video"] = Field(clips, MEAN, STD)
+    fields["audio"] = Field(Sounds(files, sizes.sound_rate, sizes.samples))
+    names = tuple(row["display_name"] for row in classes)
+    return DataSet(Examples(fields, np.stack(labels), seed=seed), names, "labels", missing)
+
+
+def _kinetics(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    file = place / {"train": "train.csv", "check": "val.csv"}[part]
+    rows = list(csv.DictReader(io.StringIO(_text(file))))
+    if not rows or not {"label", "youtube_id"} <= rows[0].keys():
+        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
+    names = tuple(sorted({row["label"] for row in rows}))
+    number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
+    found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
+    files, labels = _columns(found, place, f"videos that {file.name} lists")
+    clips = Clips(files, sizes.frames, sizes.picture or (224, 224), sizes.video_rate)
+    fields = {"video": Field(clips, MEAN, STD, mirror=True)}
+    return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class", len(rows) - len(found))
+
+
+def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    files = _parquet_files(place, part)
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", "reading parquet") from error
+    try:
+        table = pa.concat_tables([pq.read_table(file) for file in files])
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+    if place.is_file():
+        held_out = np.arange(len(table)) % 10 == 0
+        table = table.filter(pa.array(held_out if part == "check" else ~held_out))
+    if not {"image", "audio"} & set(table.column_names):
+        raise BadInput(f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio")
+
+    def media(name: str) -> list[Stored]:
+        rows = table.column(name).to_pylist()
+        if not rows or not all(isinstance(row, dict) and isinstance(row.get("bytes"), bytes) for row in rows):
+            raise BadInput(f"the column {name} of {files[0]} is no struct with the bytes of files in every row; write it so")
+        return [Stored(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
+
+    fields: dict[str, Field] = {}
+    if "mask" in table.column_names:
+        names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
+        return _dense(media("image"), media("mask"), names, sizes.picture or (224, 224), seed, area=0.25)
+    if "image" in table.column_names:
+        fields["image"] = Field(Pictures(media("image"), sizes.picture or (224, 224), area=1.0), MEAN, STD, mirror=True)
+    if "audio" in table.column_names:
+        fields["audio"] = Field(Sounds(media("audio"), sizes.sound_rate, sizes.samples))
+    if "label" not in table.column_names:
+        return DataSet(Examples(fields, seed=seed), (), "nothing")
+    labels = table.column("label").to_pylist()
+    if all(isinstance(label, int) and label >= 0 for label in labels):
+        names = _classes_beside(files[0]) or tuple(str(k) for k in range(max(labels) + 1))
+        if max(labels) >= len(names):
+            raise BadInput(f"{files[0]} has the label {max(labels)} where classes.txt names {len(names)}; mend one of them")
+    else:
+        names = tuple(sorted({str(label) for label in labels}))
+        labels = [names.index(str(label)) for label in labels]
+    return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class")
+
+
+LAYOUTS: Mapping[str, Callable[[Path, Part, Sizes, int], DataSet]] = {
+    "imagenet": _imagenet,
+    "audioset": _audioset,
+    "voc": _voc,
+    "modelnet40": _modelnet40,
+    "kinetics": _kinetics,
+    "parquet": _parquet,
+}
+"""By name."""
+
+VOC_CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[Stored], list]:
+    if not found:
+        raise BadInput(f"{place} holds no {what}; docs/hip.md shows what the folder looks like")
+    return [row[0] for row in found], [row[1] for row in found]
+
+
+def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+    if not names:
+        raise BadInput(f"{folder} holds no folders; wanted {what}")
+    return tuple(names)
+
+
+def _files(folder: Path, endings: set[str]) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings) if folder.is_dir() else []
+
+
+def _by_video(place: Path) -> dict[str, Path]:
+    """Files by the eleven characters that name their video."""
+    found: dict[str, Path] = {}
+    for path in _files(place, _MEDIA):
+        name = path.stem[1:] if len(path.stem) == 12 and path.stem[0] == "Y" else path.stem
+        found[name[:11]] = path
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
+
+
+def _parquet_files(place: Path, part: Part) -> list[Path]:
+    """The file itself; or of a folder those that begin with train, or with test or val."""
+    if place.is_file():
+        return [place]
+    heads = ("train",) if part == "train" else ("test", "val")
+    for head in heads:
+        files = sorted(place.glob(f"{head}*.parquet"))
+        if files:
+            return files
+    raise BadInput(f"{place} holds no {heads[0]}*.parquet; give files that are called so, or the path of one file")
+
+
+def _classes_beside(file: Path) -> tuple[str, ...]:
+    beside = file.with_name("classes.txt")
+    return tuple(line.strip() for line in _text(beside).splitlines() if line.strip()) if beside.is_file() else ()
+
+
+def _largest(masks: Sequence[Stored]) -> int:
+    from tapetum.hip.media import opened_picture
+
+    numbers = [int(np.asarray(opened_picture(mask, None)).max()) for mask in masks]
+    return max(n for n in numbers if n < 255)

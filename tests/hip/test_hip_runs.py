@@ -1,0 +1,154 @@
+"""Whole runs on small real files, and the vectors that their networks make of files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hip_files import film, picture, sound, stripes
+from sklearn.metrics import average_precision_score
+
+from tapetum.errors import BadInput
+from tapetum.hip import weights
+from tapetum.hip.config import HipConfig, Modality, Preparation, variant
+from tapetum.hip.embed import Embedder
+from tapetum.hip.layouts import Sizes
+from tapetum.hip.model import Hip
+from tapetum.hip.recipes import RECIPES, HipRun, hip_run
+from tapetum.hip.tasks import Masked, mean_average_precision
+
+TINY = HipConfig(
+    groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
+)
+
+
+def run(file: Path, **more) -> HipRun:
+    small = HipRun(
+        layout="parquet",
+        data=str(file),
+        variant="hip-nano",
+        sizes=Sizes(picture=(8, 8)),
+        masked=Masked(ratio=0.5),
+        mae_steps=4,
+        steps=60,
+        batch_size=16,
+        micro_batch=8,
+        lr=2e-3,
+        weight_decay=0.05,
+        bf16=False,
+    )
+    return replace(small, **more)
+
+
+def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
+    said: list[str] = []
+    file = stripes(tmp_path / "stripes.parquet")
+    finished = hip_run(tmp_path / "run", run(file), workers=0, threads=1, say=said.append)
+    assert finished is not None
+    assert said == ["train: 57 examples of image 8x8x3", "check: 7 examples of image 8x8x3"]
+    assert set(finished.scores) == {"masked_image", "accuracy"}
+    assert finished.scores["accuracy"] > 0.8
+    model = weights.load(finished.weights)
+    assert model.config == variant("hip-nano")
+    assert model.preparations["image"].mean == pytest.approx((123.7, 116.3, 103.5))
+    again = hip_run(tmp_path / "run", run(file), workers=0, threads=1, say=said.append)
+    assert again is not None
+    assert again.scores == finished.scores
+
+
+def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path) -> None:
+    file = stripes(tmp_path / "stripes.parquet", 20)
+    ends = []
+    for name, more in (("plain", {}), ("saving", {"checkpointing": True})):
+        finished = hip_run(tmp_path / name, run(file, mae_steps=2, steps=2, **more), workers=0, threads=1, say=lambda _: None)
+        assert finished is not None
+        ends.append(weights.load(finished.weights).state_dict())
+    assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-6) for name in ends[0])
+
+
+def test_recipes_are_of_the_paper_s_sizes() -> None:
+    def inputs(name: str) -> int:
+        sizes = RECIPES[name].sizes
+        return {
+            "imagenet": 224 * 224,
+            "audioset": sizes.frames * 224 * 224 + sizes.samples,
+            "voc": 512 * 512,
+            "modelnet40": sizes.points,
+        }[name]
+
+    assert [inputs(name) for name in ("imagenet", "audioset", "voc", "modelnet40")] == [50_176, 524_288, 262_144, 2_048]
+    assert RECIPES["audioset"].sizes.samples == 2.56 * RECIPES["audioset"].sizes.sound_rate
+    assert RECIPES["audioset"].sizes.frames == pytest.approx(2.56 * RECIPES["audioset"].sizes.video_rate)
+    for recipe in RECIPES.values():
+        assert recipe.config.groups
+
+
+def test_refusals(tmp_path: Path) -> None:
+    file = stripes(tmp_path / "stripes.parquet", 20)
+    with pytest.raises(BadInput, match="no steps of either kind"):
+        hip_run(tmp_path / "run", run(file, mae_steps=0, steps=0))
+    bare = tmp_path / "bare.parquet"
+    pq.write_table(pq.read_table(file).drop(["label"]), bare)
+    with pytest.raises(BadInput, match="has no labels; give --steps 0"):
+        hip_run(tmp_path / "run", run(bare))
+    assert not (tmp_path / "run").exists()
+
+
+def test_average_precision_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((200, 5)) < 0.2).astype(np.float32)
+    scores = np.round(rng.normal(size=(200, 5)) + truth, 1).astype(np.float32)  # with ties
+    truth[:, 4] = 0
+    expected = np.mean([average_precision_score(truth[:, k], scores[:, k]) for k in range(4)])
+    assert mean_average_precision(torch.from_numpy(scores), torch.from_numpy(truth)) == pytest.approx(expected, abs=1e-7)
+
+
+def embedder(**modalities: Modality) -> Embedder:
+    torch.manual_seed(0)
+    model = Hip(TINY, modalities)
+    rates = {"audio": 4000.0, "video": 5.0}
+    model.preparations = {name: Preparation((0.0,), (255.0,), rates.get(name)) for name in modalities}
+    return Embedder(model)
+
+
+def test_files_become_pieces(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", (255, 0, 0))
+    sound(tmp_path / "a.wav", 1000, seconds=0.25)
+    film(tmp_path / "a.mkv")
+    both = embedder(image=Modality((4, 4), 3), audio=Modality((400,), 1))
+    (still,) = both.pieces(tmp_path / "a.png")
+    assert still.start is None
+    assert torch.equal(still.inputs["image"], torch.tensor([1.0, 0, 0]).expand(16, 3))
+    heard = list(both.pieces(tmp_path / "a.wav"))
+    assert [(p.start, p.stop) for p in heard] == [(0.0, 0.1), (0.1, 0.2), (0.2, 0.25)]
+    assert heard[2].inputs["audio"][200:].eq(0).all()
+    assert both.embed(heard).shape == (3, 32)
+    moving = embedder(video=Modality((2, 4, 4), 3), audio=Modality((1600,), 1))
+    pieces = list(moving.pieces(tmp_path / "a.mkv"))
+    assert [(p.start, p.stop) for p in pieces] == [(0.0, 0.4), (0.4, 0.5)]
+    assert pieces[0].inputs["video"].shape == (32, 3)
+    assert set(pieces[0].inputs) == {"video", "audio"}
+    stills = list(embedder(image=Modality((4, 4), 3)).pieces(tmp_path / "a.mkv"))
+    assert [(p.start, p.stop) for p in stills] == [(0.0, 1.0)]
+
+
+def test_vectors_do_not_depend_on_the_batch(tmp_path: Path) -> None:
+    for k, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255)]):
+        picture(tmp_path / f"{k}.png", colour)
+    maker = embedder(image=Modality((4, 4), 3))
+    pieces = [piece for k in range(3) for piece in maker.pieces(tmp_path / f"{k}.png")]
+    together, alone = maker.embed(pieces), np.concatenate([maker.embed([piece]) for piece in pieces])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert np.abs(together[0] - together[1]).max() > 1e-4
+
+
+def test_files_that_the_network_does_not_know(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", (255, 0, 0))
+    with pytest.raises(BadInput, match="is a picture, and the network knows audio only"):
+        list(embedder(audio=Modality((400,), 1)).pieces(tmp_path / "a.png"))
+    with pytest.raises(BadInput, match="does not say how files become"):
+        Embedder(Hip(TINY, {"image": Modality((4, 4), 3)}))
+    with pytest.raises(BadInput, match="there is no file"):
+        list(embedder(image=Modality((4, 4), 3)).pieces(tmp_path / "none.png"))
