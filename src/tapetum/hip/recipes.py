@@ -149,7 +149,7 @@ def hip_run(
             task = _class_task(run, train, checks, start)
         result = fit(
             task,
-            replace(config, steps=steps, warmup_steps=steps // 20, eval_every=max(1, steps // 10)),
+            replace(config, steps=steps, warmup_steps=steps // 20, eval_every=max(1, steps // 4)),
             out / folder,
         )
         if result.state == "stopped":
