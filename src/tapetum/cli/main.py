@@ -18,6 +18,7 @@ import tyro
 
 from tapetum.cli.bootstrap import Bootstrap
 from tapetum.cli.convert import Convert
+from tapetum.cli.data import Data
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
 from tapetum.cli.hip import Hip
@@ -35,6 +36,7 @@ Verb = (
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d")]

@@ -13,7 +13,7 @@
 A name may have several endings (`left.png`); the last one counts. Nothing runs code that comes with the data: pickles (pkl,
 pickle, pyd, pt, pth) stay bytes, and object arrays are refused. Which picture format it is, is told by the content.
 
-Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpickles some of them and turns every picture to RGB.
+Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpickles some and turns every picture to RGB.
 """
 
 import io

@@ -5,8 +5,8 @@ $XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size
 processes may make it at once: each writes a whole file, and all write the same.
 
 Source: the layout of WebDataset. Members are regular files named KEY.ENDING: the key ends at the first dot of the base name
-(folders belong to it, dots and all), and members of one key lie side by side. Directories, links, names without a dot or that begin
-with one, and names between double underscores (`__meta__/...`) are passed over.
+(folders belong to it, dots and all), and members of one key lie side by side. Directories, links, names without a dot or that
+begin with one, and names between double underscores (`__meta__/...`) are passed over.
 """
 
 import hashlib
