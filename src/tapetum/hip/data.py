@@ -1,4 +1,4 @@
-"""Examples for HiP: any modalities as arrays in memory, altered when they are shown.
+"""Examples for HiP: any modalities as arrays in memory or columns of shards, altered when they are shown.
 
 An element of an example is a row of channels; nothing tells the network where it is. Every showing is a pure function of
 (seed, index), as the training loop asks.
@@ -17,6 +17,7 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality
 from tapetum.train.data import Shuffle
+from tapetum.train.shards import Column
 
 TARGET = "target"
 """Name of the class, or of the classes of all elements, in an example."""
@@ -26,8 +27,8 @@ TARGET = "target"
 class Field:
     """One modality of all examples."""
 
-    values: np.ndarray
-    """(N, *shape, channels), any kind of number."""
+    values: np.ndarray | Column
+    """(N, *shape, channels), any kind of number; in memory, or read from shards when it is shown."""
     mean: float | np.ndarray = 0.0
     std: float | np.ndarray = 1.0
     """Subtracted and divided by, each a number or one a channel."""
@@ -68,7 +69,7 @@ def moved(value: np.ndarray, rng: np.random.Generator, shift: int, mirror: bool)
 class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Endless showings in a shuffled order: `examples[index]` has a tensor (n, c) of each modality, and the target."""
 
-    def __init__(self, fields: Mapping[str, Field], targets: np.ndarray | None = None, *, seed: int = 0):
+    def __init__(self, fields: Mapping[str, Field], targets: np.ndarray | Column | None = None, *, seed: int = 0):
         """`targets`: (N,) classes, or what else there is to be told of each example.
 
         Raises BadInput for fields of different numbers of examples, or none.

@@ -107,7 +107,7 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
 
 def _sound(data: bytes) -> Sound:
     name = "flac" if data.startswith(b"fLaC") else "wav"
-    with av.open(io.BytesIO(data), format=name) as container:
+    with av.open(io.BytesIO(data), mode="r", format=name) as container:
         stream = container.streams.audio[0]
         parts = [_samples(frame) for frame in container.decode(stream)]
         nothing = np.zeros((0, stream.codec_context.channels), np.float32)

@@ -179,7 +179,7 @@ def _next(tar: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
         if "end of data" in str(error):
             raise _cut_off(path, str(error)) from error
         raise _damaged(path, tar.offset) from error
-    tar.members.clear()  # which would hold all of them
+    tar.members = []  # which would hold all of them  # pyright: ignore[reportAttributeAccessIssue]
     return member
 
 
