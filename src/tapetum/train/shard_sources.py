@@ -5,8 +5,8 @@
     parquet     FILE.parquet, or DIR with some     key 000000000, ...; a field for each kind of column
 
 Columns of parquet: bytes, or Hugging Face's struct of bytes and path, get the ending of what they hold; an integer `label`
-becomes cls; text becomes txt (a null is empty text); all others go together into json, by their names. Two columns of one ending
-are told apart as COLUMN.ENDING. Pictures of several formats in one field are all called alike: decoders go by the content.
+becomes cls; text becomes txt (a null is empty text); all others go together into json, by their names. Two columns of one
+ending are told apart as COLUMN.ENDING. Pictures of several formats in one field are all called alike: decoders go by content.
 
 Source: folders of classes as torchvision's ImageFolder numbers them; parquet as the Hugging Face hub stores pictures and sound.
 """
