@@ -289,6 +289,7 @@ def test_fields_can_be_chosen_and_must_be_there(tmp_path: Path) -> None:
         ("npy", pickle.dumps([1])),
         ("npz", b"PK"),
         ("wav", b"RIFF"),
+        ("wav", sound()[0][:-2]),
         ("flac", b"fLaC\0"),
     ],
 )

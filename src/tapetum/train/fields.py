@@ -107,6 +107,9 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
 
 def _sound(data: bytes) -> Sound:
     name = "flac" if data.startswith(b"fLaC") else "wav"
+    promised = 8 + int.from_bytes(data[4:8], "little")
+    if name == "wav" and len(data) + 1 < promised < 1 << 32:  # FFmpeg takes what is there; some writers leave out a last zero
+        raise ValueError(f"{len(data)} of {promised} bytes are there")
     with av.open(io.BytesIO(data), mode="r", format=name) as container:
         stream = container.streams.audio[0]
         parts = [_samples(frame) for frame in container.decode(stream)]
