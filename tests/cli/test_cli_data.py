@@ -2,10 +2,8 @@
 
 import io
 import json
+import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,13 +163,23 @@ def test_what_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
     assert (code, err.count("\n")) == (2, 1)
 
 
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    source = files_in(tmp_path / "in", {f"a/{k:05d}.bin": bytes(200) for k in range(8000)})
-    command = [sys.executable, "-m", "tapetum.cli.main", "data", "shards", source, "--out", tmp_path / "out"]
-    process = subprocess.Popen([*command, "--samples-per-shard", "50"], stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(tmp_path.glob(".out.*/shard-000001.tar")):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
-    assert process.stderr.read() == "tapetum: interrupted\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+@pytest.mark.parametrize("there", [False, True])
+def test_ctrl_c_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    source, out = files_in(tmp_path / "in", {f"a/{k:02d}.bin": b"x" for k in range(20)}), tmp_path / "out"
+    if there:
+        out.mkdir()
+    seen: list[str] = []
+
+    def read(path: Path) -> bytes:
+        if path.name == "15.bin":
+            seen.extend(p.name for p in tmp_path.rglob("shard-*.tar"))
+            os.kill(os.getpid(), signal.SIGINT)
+        return path.read_bytes()
+
+    monkeypatch.setattr("tapetum.train.shard_sources._read", read)
+    code, said, err = run("data", "shards", source, "--out", out, "--samples-per-shard", 6)
+    assert (code, said, err) == (130, "", "tapetum: interrupted\n")
+    assert sorted(seen) == ["shard-000000.tar", "shard-000001.tar"]
+    assert [p.name for p in tmp_path.iterdir() if p != out] == ["in"]
+    assert out.exists() == there
+    assert not there or not list(out.iterdir())
