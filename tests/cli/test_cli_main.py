@@ -12,7 +12,7 @@ import pytest
 from tapetum.hub.registry import KNOWN
 
 Run = Callable[..., tuple[int, str, str]]
-VERBS = ["track", "show", "convert", "eval", "scenes", "train", "tapvid3d", "weights", "export"]
+VERBS = ["track", "show", "convert", "eval", "scenes", "data", "train", "tapvid3d", "weights", "export"]
 
 
 def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import torch
 from hip_files import film, picture, sound
 from PIL import Image
 
+from tapetum.cli.main import main
 from tapetum.errors import BadInput
 from tapetum.hip.data import TARGET
 from tapetum.hip.layouts import VOC_CLASSES, DataSet, Sizes, data_set
@@ -217,6 +218,25 @@ def test_one_parquet_file_holds_out_every_tenth(tmp_path: Path) -> None:
     assert data("parquet", file, "check").examples.plain(0, 2)[TARGET].tolist() == [0, 0]
     assert data("parquet", file).classes == ("word 0", "word 1")
     assert data("parquet", table(tmp_path / "bare.parquet")).asks == "nothing"
+
+
+def test_shards(tmp_path: Path) -> None:
+    imagenet(tmp_path / "folders")
+    for part in ("train", "val"):
+        source, out = tmp_path / "folders" / part, tmp_path / "shards" / part
+        assert main(["data", "shards", str(source), "--out", str(out)]) == 0
+    found = data("shards", tmp_path / "shards")
+    assert (len(found.examples), found.classes, found.asks) == (6, ("n01440764", "n01443537"), "class")
+    here, there = (d.examples.plain(0, 6) for d in (found, data("imagenet", tmp_path / "folders")))
+    assert torch.equal(here[TARGET], there[TARGET])
+    assert torch.equal(here["image"], there["image"])
+    assert torch.equal(found.examples[3]["image"], data("imagenet", tmp_path / "folders").examples[3]["image"])
+    assert len(data("shards", tmp_path / "shards", "check").examples) == 2
+    (tmp_path / "shards" / "train" / "classes.json").write_text('["one"]')
+    with pytest.raises(BadInput, match="classes from 0 to 1, and names for 1"):
+        data("shards", tmp_path / "shards")
+    with pytest.raises(BadInput, match=r"there is no .*train; put the shards"):
+        data("shards", tmp_path)
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import tyro
 
 from tapetum.cli.bootstrap import Bootstrap
 from tapetum.cli.convert import Convert
+from tapetum.cli.data import Data
 from tapetum.cli.embed import Embed
 from tapetum.cli.evaluate import Eval
 from tapetum.cli.export import Export
@@ -37,6 +38,7 @@ Verb = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Embed, tyro.conf.subcommand("embed")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Bootstrap, tyro.conf.subcommand("bootstrap")]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d")]

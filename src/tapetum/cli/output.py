@@ -61,14 +61,18 @@ def results_folder(out: Path) -> Iterator[Path]:
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
     temporary = out / f".{os.getpid()}.tmp" if out.is_dir() else out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    try:
+        _make(temporary, out)
         yield temporary
         _move(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make(temporary: Path, out: Path) -> None:
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
 
 
 def _move(temporary: Path, out: Path) -> None:

@@ -132,13 +132,13 @@ class HipData:
     """Train HiP on raw pictures, sound, video or points: masked auto-encoding, then classes.
 
     Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
-    imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet.
+    imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet and shards.
     """
 
     out: Out
     data: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """Folder of the data, or one parquet file."""
-    layout: Literal["imagenet", "audioset", "voc", "modelnet40", "kinetics", "parquet"] = "parquet"
+    layout: Literal["imagenet", "audioset", "voc", "modelnet40", "kinetics", "parquet", "shards"] = "parquet"
     """How the data lies there; imagenet serves any train/CLASS/*.jpg and val/CLASS/*.jpg."""
     variant: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """One of those that `tapetum hip variants` lists."""

@@ -1,4 +1,4 @@
-"""Examples for HiP: any modalities, as arrays in memory or files (`tapetum.hip.media`), altered when they are shown.
+"""Examples for HiP: any modalities, as arrays in memory, files (`tapetum.hip.media`) or shards, altered when they are shown.
 
 An element of an example is a row of channels; nothing tells the network where it is. Every showing is a pure function of
 (seed, index), as the training loop asks. All fields of an example draw the same random numbers, so that what lies together, a
@@ -20,6 +20,7 @@ from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
 from tapetum.hip.media import Values
 from tapetum.train.data import Shuffle
+from tapetum.train.shards import Column
 
 TARGET = "target"
 """Name of the class, or of the classes of all elements, in an example."""
@@ -29,8 +30,8 @@ TARGET = "target"
 class Field:
     """One modality of all examples."""
 
-    values: "np.ndarray | Values"
-    """(N, *shape, channels), any kind of number."""
+    values: "np.ndarray | Column | Values"
+    """(N, *shape, channels), any kind of number; in memory, or read when it is shown."""
     mean: float | np.ndarray = 0.0
     std: float | np.ndarray = 1.0
     """Subtracted and divided by, each a number or one a channel."""
@@ -61,7 +62,7 @@ class Field:
 
     def rows(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
         """Example k as (n, c), its numbers as they are stored."""
-        value = self.values[k] if isinstance(self.values, np.ndarray) else self.values.read(k, rng)
+        value = self.values[k] if isinstance(self.values, np.ndarray | Column) else self.values.read(k, rng)
         if rng is not None:
             value = moved(value, rng, self.shift, self.mirror, self.fill)
         rows = value.reshape(-1, value.shape[-1])
@@ -83,7 +84,7 @@ def moved(value: np.ndarray, rng: np.random.Generator, shift: int, mirror: bool,
 class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
     """Endless showings in a shuffled order: `examples[index]` has a tensor (n, c) of each modality, and the target."""
 
-    def __init__(self, fields: Mapping[str, Field], targets: "np.ndarray | Field | None" = None, *, seed: int = 0):
+    def __init__(self, fields: Mapping[str, Field], targets: "np.ndarray | Column | Field | None" = None, *, seed: int = 0):
         """`targets`: (N,) classes, (N, classes) truths, or a field of the class of each element, moved as the others are.
 
         Raises BadInput for fields of different numbers of examples, or none.

@@ -9,6 +9,8 @@
                 anywhere below DIR
     parquet     train*.parquet and test*.parquet (or val) as Hugging Face writes them: image and audio are structs of bytes and
                 path, label a number or a word, mask a struct; or one such file, of which every tenth example is held out
+    shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
+                flac, cls, and classes.json beside them
 
 Inputs are as large as in the paper (arXiv 2202.10890), unless sizes are given. Of AudioSet and Kinetics, whose videos vanish
 from the web, what is there is taken, and it is said how much is not.
@@ -16,6 +18,7 @@ from the web, what is there is taken, and it is said how much is not.
 
 import csv
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +29,8 @@ import numpy as np
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.hip.data import Examples, Field
 from tapetum.hip.media import Clips, Masks, Pictures, Points, Sounds, Stored, stored
+from tapetum.train.fields import PICTURES, last
+from tapetum.train.shards import Shards
 
 Part = Literal["train", "check"]
 MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)
@@ -197,6 +202,52 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
     return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class")
 
 
+@dataclass(frozen=True)
+class _Members:
+    """One field of all samples of shards, as files."""
+
+    shards: Shards
+    field: str
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, k: int) -> Stored:
+        tar, key = self.shards.locate(k)
+        return Stored(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
+
+
+def _shards(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+    folders = [place / name for name in (("train",) if part == "train" else ("val", "test"))]
+    folder = next((f for f in folders if f.is_dir()), None)
+    if folder is None:
+        raise BadInput(f"there is no {folders[0]}; put the shards of each part into a folder of its own, train and val")
+    there = Shards(folder).fields
+    fields: dict[str, Field] = {}
+    for name in there:
+        ending, members = last(name), _Members(Shards(folder, fields=[name]), name)
+        if ending in PICTURES and "image" not in fields:
+            fields["image"] = Field(Pictures(members, sizes.picture or (224, 224)), MEAN, STD, mirror=True)
+        elif ending in ("wav", "flac") and "audio" not in fields:
+            fields["audio"] = Field(Sounds(members, sizes.sound_rate, sizes.samples))
+    if not fields:
+        raise BadInput(f"{folder} has the fields {', '.join(there)}; wanted jpg, png, webp, wav or flac")
+    if "cls" not in there:
+        return DataSet(Examples(fields, seed=seed), (), "nothing")
+    column = Shards(folder, fields=["cls"]).column("cls")
+    labels = np.array([int(column[k]) for k in range(len(column))])
+    try:
+        names = tuple(map(str, json.loads(_text(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
+    names = names or tuple(str(k) for k in range(int(labels.max()) + 1))
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise BadInput(
+            f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
+        )
+    return DataSet(Examples(fields, labels, seed=seed), names, "class")
+
+
 LAYOUTS: Mapping[str, Callable[[Path, Part, Sizes, int], DataSet]] = {
     "imagenet": _imagenet,
     "audioset": _audioset,
@@ -204,6 +255,7 @@ LAYOUTS: Mapping[str, Callable[[Path, Part, Sizes, int], DataSet]] = {
     "modelnet40": _modelnet40,
     "kinetics": _kinetics,
     "parquet": _parquet,
+    "shards": _shards,
 }
 """By name."""
 

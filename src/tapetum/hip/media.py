@@ -9,7 +9,6 @@ Source: the inputs of HiP (arXiv 2202.10890): raw pixels, raw samples, points. P
 """
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,6 +44,14 @@ def stored(path: Path) -> Stored:
     return Stored(str(path), path)
 
 
+class Files(Protocol):
+    """Files by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int, /) -> Stored: ...
+
+
 class Values(Protocol):
     """One modality of all examples."""
 
@@ -62,7 +69,7 @@ class Values(Protocol):
 class Pictures:
     """Pictures as uint8 RGB of one size."""
 
-    files: Sequence[Stored]
+    files: Files
     size: tuple[int, int]
     """Height and width."""
     area: float = 0.08
@@ -85,7 +92,7 @@ class Pictures:
 class Masks:
     """Pictures of class numbers, int64, cut as `Pictures` cuts; numbers beyond the classes become -1."""
 
-    files: Sequence[Stored]
+    files: Files
     size: tuple[int, int]
     classes: int
     area: float = 0.08
@@ -110,7 +117,7 @@ class Masks:
 class Sounds:
     """Recordings, or the sound of videos, as samples -1..1; silence follows where they are too short."""
 
-    files: Sequence[Stored]
+    files: Files
     rate: int
     """Samples per second."""
     samples: int
@@ -132,7 +139,7 @@ class Sounds:
 class Clips:
     """Frames of videos at a rate of one's choice; the last frame is repeated where a video is too short."""
 
-    files: Sequence[Stored]
+    files: Files
     frames: int
     size: tuple[int, int]
     rate: float
@@ -166,7 +173,7 @@ class Clips:
 class Points:
     """Points on the surfaces of meshes (OFF files), evenly by area, scaled into the unit ball; in a fixed order: by height."""
 
-    files: Sequence[Stored]
+    files: Files
     count: int
 
     @property

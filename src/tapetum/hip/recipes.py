@@ -58,25 +58,28 @@ class HipRun:
         return replace(variant(self.variant), positions=self.positions)
 
 
+_SMALL = HipRun(
+    layout="parquet",
+    variant="hip-nano",
+    sizes=Sizes(picture=(32, 32), samples=4096, sound_rate=8000),
+    mae_steps=1000,
+    steps=1000,
+    batch_size=32,
+    micro_batch=32,
+    lr=2e-3,
+    weight_decay=0.05,
+)
+
 RECIPES: Mapping[str, HipRun] = {
     "imagenet": HipRun(layout="imagenet", mae_steps=300_000, steps=137_000, smoothing=0.1),
     "audioset": HipRun(layout="audioset", variant="hip-256", mae_steps=100_000, steps=100_000, batch_size=512, micro_batch=4),
     "voc": HipRun(layout="voc", mae_steps=20_000, steps=10_000, batch_size=64, micro_batch=4),
     "modelnet40": HipRun(layout="modelnet40", mae_steps=20_000, steps=10_000, batch_size=256, weight_decay=0.05),
     "kinetics": HipRun(layout="kinetics", variant="hip-256", mae_steps=100_000, steps=60_000, batch_size=512, micro_batch=4),
-    "parquet": HipRun(
-        layout="parquet",
-        variant="hip-nano",
-        sizes=Sizes(picture=(32, 32), samples=4096, sound_rate=8000),
-        mae_steps=1000,
-        steps=1000,
-        batch_size=32,
-        micro_batch=32,
-        lr=2e-3,
-        weight_decay=0.05,
-    ),
+    "parquet": _SMALL,
+    "shards": replace(_SMALL, layout="shards"),
 }
-"""By layout: data of the paper at its size, for accelerators; `parquet` small, for a laptop."""
+"""By layout: data of the paper at its size, for accelerators; `parquet` and `shards` small, for a laptop."""
 
 
 @dataclass(frozen=True)
