@@ -8,9 +8,11 @@ C2  Masked auto-encoding makes learned position codes work, and gives Fourier co
 C3  Codes become spatial: those of neighbours alike, vertical ones too, and under a fixed permutation of the pixels too.
 C4  The order of the pixels is a prior that helps, not a need.
 
-`digits` are the 8x8 digits that come with scikit-learn, enlarged and put anywhere on a canvas of 32x32; 300 have labels, 497
-are the test. Of pictures in a parquet file, 2,000 have labels for C2 to C4, all for C1, and 2,000 are the test. Every run is
-`tapetum.train.fit` in a folder of OUT and goes on where it was stopped; results.json keeps what is finished.
+`digits` are the 8x8 digits that come with scikit-learn, put anywhere on a canvas of 16x16 (for C1 enlarged, on 32x32); 300
+have labels, 497 are the test. Of pictures in a parquet file, made as small, 2,000 have labels for C2 to C4, all for C1, and
+2,000 are the test. C1 compares hip-nano and io-nano; the others use a network of three blocks, which learns on one core in
+minutes. Every run is `tapetum.train.fit` in a folder of OUT and goes on where it was stopped; results.json keeps what is
+finished.
 """
 
 import argparse
@@ -24,27 +26,30 @@ import numpy as np
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.hip.config import FLAT_NANO, NANO
+from tapetum.hip.config import FLAT_NANO, NANO, HipConfig
 from tapetum.hip.data import Examples, Field
 from tapetum.hip.pictures import neighbour_cosines
 from tapetum.hip.tasks import ClassTask, Masked, MaskedTask
 from tapetum.train import TrainConfig, fit
 
-SIDE = 32
 KINDS = "learned", "fourier", "random"
+SMALL = HipConfig(
+    groups=(8, 1, 8), latents=(16, 16, 16), channels=(48, 96, 48), self_layers=(1, 2, 1), self_heads=(2, 4, 2), embedding=16
+)
 
 
-def digits():
+def digits(side):
     from sklearn.datasets import load_digits
 
     pictures, labels = load_digits(return_X_y=True)
-    canvas = np.zeros((len(pictures), SIDE, SIDE, 1), np.uint8)
-    canvas[:, 8:24, 8:24, 0] = pictures.reshape(-1, 8, 8).repeat(2, 1).repeat(2, 2) * 15.9
+    canvas, edge = np.zeros((len(pictures), side, side, 1), np.uint8), side // 4
+    large = pictures.reshape(-1, 8, 8).repeat(side // 16, 1).repeat(side // 16, 2)
+    canvas[:, edge:-edge, edge:-edge, 0] = large * 15.9
     order = np.random.default_rng(0).permutation(len(pictures))
     return canvas[order], labels[order]
 
 
-def parquet(path, count):
+def parquet(path, count, side):
     import pyarrow.parquet as pq
     from PIL import Image
 
@@ -52,25 +57,29 @@ def parquet(path, count):
     column = next(n for n in table.column_names if isinstance(table.column(n)[0].as_py(), dict))
     rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
     stored = table.column(column).take(rows).to_pylist()
-    pictures = [np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB").resize((SIDE, SIDE))) for one in stored]
+    pictures = [np.asarray(Image.open(io.BytesIO(one["bytes"])).convert("RGB").resize((side, side))) for one in stored]
     return np.stack(pictures), np.array(table.column("label").take(rows).to_pylist())
 
 
 class Data:
-    def __init__(self, source, test, labelled):
+    def __init__(self, source, test, labelled, side):
+        self.side = side
         if source == "digits":
-            pictures, labels = digits()
+            pictures, labels = digits(side)
             self.train, self.check = (pictures[:-497], labels[:-497]), (pictures[-497:], labels[-497:])
-            self.shift, self.mirror, self.few = 8, False, 300
+            self.shift, self.mirror, self.few, self.anywhere = side // 4, False, 300, True
         else:
-            self.train, self.check = parquet(source, None), parquet(test, 2000)
-            self.shift, self.mirror, self.few = 4, True, labelled
+            self.train, self.check = parquet(source, None, side), parquet(test, 2000, side)
+            self.shift, self.mirror, self.few, self.anywhere = side // 8, True, labelled, False
+        self.validation = tuple(x[-500:] for x in self.train)
+        """Examples whose labels choose a learning rate, and are never learned from."""
+        self.train = tuple(x[:-500] for x in self.train)
         self.classes = int(self.train[1].max()) + 1
         self.mean, self.std = self.train[0].mean((0, 1, 2)), self.train[0].std((0, 1, 2))
-        self.permutation = np.random.default_rng(1).permutation(SIDE * SIDE)
+        self.permutation = np.random.default_rng(1).permutation(side * side)
 
     def examples(self, part, *, seed, permuted=False, few=False, moves=True):
-        pictures, labels = self.train if part == "train" else self.check
+        pictures, labels = getattr(self, part)
         if few:
             pictures, labels = pictures[: self.few], labels[: self.few]
         field = Field(
@@ -83,14 +92,14 @@ class Data:
         )
         return Examples({"image": field}, labels, seed=seed)
 
-    def checks(self, permuted=False):
-        """Test pictures; digits are put anywhere once and for all."""
-        pictures, labels = self.check
-        if self.shift == 8:
-            shown = self.examples("check", seed=99)
+    def checks(self, permuted=False, part="check"):
+        """Pictures for scores: digits are put anywhere once and for all."""
+        pictures, labels = self.check if part == "check" else self.validation
+        if self.anywhere:
+            shown = self.examples(part, seed=99)
             pictures = np.stack([shown[k]["image"].numpy() for k in range(len(pictures))])
             labels = np.stack([shown[k]["target"].numpy() for k in range(len(labels))])
-            pictures = pictures.reshape(-1, SIDE, SIDE, pictures.shape[-1])
+            pictures = pictures.reshape(-1, self.side, self.side, pictures.shape[-1])
             field = Field(pictures, order=self.permutation if permuted else None)
         else:
             field = Field(pictures, self.mean, self.std, order=self.permutation if permuted else None)
@@ -99,7 +108,7 @@ class Data:
 
 class Bench:
     def __init__(self, args):
-        self.args, self.data = args, Data(args.data, args.test, args.labelled)
+        self.args, self.lr = args, {}
         self.file = args.out / "results.json"
         args.out.mkdir(parents=True, exist_ok=True)
         self.results = json.loads(self.file.read_text()) if self.file.exists() else {}
@@ -111,18 +120,22 @@ class Bench:
             print(name, {k: round(v, 4) for k, v in self.results[name].items()}, flush=True)
         return self.results[name]
 
-    def config(self, steps, seed):
+    def look_at(self, side):
+        self.data = Data(self.args.data, self.args.test, self.args.labelled, side)
+
+    def config(self, steps, seed, lr):
         return TrainConfig(
             steps=steps,
             batch_size=32,
             seed=seed,
-            lr=self.args.lr,
+            lr=lr,
             warmup_steps=steps // 20,
             weight_decay=0.05,
             betas=(0.9, 0.95),
+            clip_norm=1.0,
             threads=1,
             log_every=20,
-            eval_every=steps,
+            eval_every=max(1, steps // 3),
             checkpoint_every=200,
             keep_last=1,
             tensorboard=False,
@@ -135,13 +148,13 @@ class Bench:
         def run():
             start = time.process_time()
             task = MaskedTask(
-                replace(NANO, positions=kind),
+                replace(SMALL, positions=kind),
                 self.data.examples("train", seed=seed, permuted=permuted),
                 self.data.checks(permuted),
                 Masked(ratio=self.args.ratio),
                 None if permuted else out / "pictures",
             )
-            result = fit(task, self.config(self.args.mae_steps, seed), out)
+            result = fit(task, self.config(self.args.mae_steps, seed, self.args.mae_lr), out)
             score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))
             codes = result.model.positions["image"]().detach()
             torch.manual_seed(seed)
@@ -161,10 +174,12 @@ class Bench:
             there = torch.empty_like(codes)
             there[torch.from_numpy(self.data.permutation)] = codes
             codes = there
-        return neighbour_cosines(codes, (SIDE, SIDE))
+        return neighbour_cosines(codes, (self.data.side, self.data.side))
 
-    def learn(self, name, config, seed, *, start=None, permuted=False, few=True, steps=None):
-        def run():
+    def learn(self, arm, config, seed, *, start=None, permuted=False, few=True, steps=None):
+        """Of the learning rates, the one that is best for an arm on the validation part of its first seed is used for all."""
+
+        def run(lr):
             begin = time.process_time()
             task = ClassTask(
                 config,
@@ -173,16 +188,25 @@ class Bench:
                 self.data.classes,
                 start=start,
             )
-            result = fit(task, self.config(steps or self.args.steps, seed), self.args.out / name)
-            model = result.model.eval()
+            result = fit(task, self.config(steps or self.args.steps, seed, lr), self.args.out / f"{arm}-{seed}-{lr:g}")
+            model, found = result.model.eval(), {}
+            for part in ("check", "validation"):
+                task.checks = self.data.checks(permuted, part)
+                found[part] = task.evaluate(model, 0)["accuracy"]
             return {
-                **task.evaluate(model, 0),
+                "accuracy": found["check"],
+                "validation": found["validation"],
+                "lr": lr,
                 "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
                 "gmacs": self.flops(model) / 2e9,
                 "cpu_seconds": time.process_time() - begin,
             }
 
-        return self.keep(name, run)
+        if arm not in self.lr:
+            tried = [self.keep(f"{arm}-{seed}@{lr:g}", lambda lr=lr: run(lr)) for lr in self.args.lr]
+            self.lr[arm] = max(tried, key=lambda row: row["validation"])["lr"]
+        lr = self.lr[arm]
+        self.results[f"{arm}-{seed}"] = self.keep(f"{arm}-{seed}@{lr:g}", lambda: run(lr))
 
     def flops(self, model):
         one = self.data.checks().plain(0, 1)
@@ -195,9 +219,10 @@ class Bench:
 
 
 def c1(bench, seeds):
+    bench.look_at(32)
     for seed in seeds:
-        bench.learn(f"c1-hip-{seed}", NANO, seed, few=False, steps=bench.args.c1_steps)
-        bench.learn(f"c1-flat-{seed}", FLAT_NANO, seed, few=False, steps=bench.args.c1_steps)
+        bench.learn("c1-hip", NANO, seed, few=False, steps=bench.args.c1_steps)
+        bench.learn("c1-flat", FLAT_NANO, seed, few=False, steps=bench.args.c1_steps)
     rows = {}
     for name in ("hip", "flat"):
         rows[name] = [bench.mean(f"c1-{name}-{{}}", key, seeds) for key in ("accuracy", "parameters", "gmacs", "cpu_seconds")]
@@ -209,11 +234,12 @@ def c1(bench, seeds):
 
 
 def c2(bench, seeds):
+    bench.look_at(16)
     for seed in seeds:
         for kind in KINDS:
-            config = replace(NANO, positions=kind)
-            bench.learn(f"{kind}-none-{seed}", config, seed)
-            bench.learn(f"{kind}-mae-{seed}", config, seed, start=bench.pretrain(kind, seed))
+            config = replace(SMALL, positions=kind)
+            bench.learn(f"{kind}-none", config, seed)
+            bench.learn(f"{kind}-mae", config, seed, start=bench.pretrain(kind, seed))
     print("\nC2 | no MAE | MAE | gain | masked MSE\n---|---|---|---|---")
     gains = {}
     for kind in KINDS:
@@ -226,6 +252,7 @@ def c2(bench, seeds):
 
 
 def c3(bench, seeds):
+    bench.look_at(16)
     for seed in seeds:
         bench.pretrain("learned", seed)
         bench.pretrain("learned", seed, permuted=True)
@@ -240,11 +267,12 @@ def c3(bench, seeds):
 
 
 def c4(bench, seeds):
+    bench.look_at(16)
     for seed in seeds:
-        bench.learn(f"learned-mae-{seed}", NANO, seed, start=bench.pretrain("learned", seed))
+        bench.learn("learned-mae", SMALL, seed, start=bench.pretrain("learned", seed))
         start = bench.pretrain("learned", seed, permuted=True)
-        bench.learn(f"permuted-mae-{seed}", NANO, seed, start=start, permuted=True)
-        bench.learn(f"permuted-none-{seed}", NANO, seed, permuted=True)
+        bench.learn("permuted-mae", SMALL, seed, start=start, permuted=True)
+        bench.learn("permuted-none", SMALL, seed, permuted=True)
     (a, da), (b, db) = (bench.mean(f"{name}-mae-{{}}", "accuracy", seeds) for name in ("learned", "permuted"))
     c, dc = bench.mean("permuted-none-{}", "accuracy", seeds)
     print("\nC4 | accuracy\n---|---")
@@ -261,11 +289,12 @@ if __name__ == "__main__":
     parser.add_argument("--labelled", type=int, default=2000)
     parser.add_argument("--claims", nargs="+", default=["C1", "C2", "C3", "C4"], choices=["C1", "C2", "C3", "C4"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--mae-steps", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--c1-steps", type=int, default=600)
+    parser.add_argument("--mae-steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--c1-steps", type=int, default=1000)
     parser.add_argument("--ratio", type=float, default=0.75)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--mae-lr", type=float, default=2e-3)
+    parser.add_argument("--lr", nargs="+", type=float, default=[3e-4, 1e-3])
     args = parser.parse_args()
     bench = Bench(args)
     for claim in args.claims:

@@ -31,7 +31,6 @@ def run(args, name, **more):
         "masked": Masked(ratio=0.75),
         "batch_size": 32,
         "micro_batch": 32,
-        "lr": 2e-3,
         "weight_decay": 0.05,
         "bf16": False,
         "seed": args.seed,
@@ -84,7 +83,7 @@ def joint(args):
         config = TrainConfig(
             steps=args.steps // 2,
             batch_size=32,
-            lr=2e-3,
+            lr=1e-3,
             weight_decay=0.05,
             betas=(0.9, 0.95),
             warmup_steps=args.steps // 40,
@@ -119,8 +118,8 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--mae", type=int, default=600, help="steps of masked auto-encoding")
-    parser.add_argument("--steps", type=int, default=1200, help="steps with classes")
+    parser.add_argument("--mae", type=int, default=500, help="steps of masked auto-encoding")
+    parser.add_argument("--steps", type=int, default=1000, help="steps with classes")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.tasks:

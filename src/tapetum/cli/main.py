@@ -47,7 +47,7 @@ Verb = (
     | Annotated[Export, tyro.conf.subcommand("export")]
 )
 
-_DESCRIPTION = "Track any point through video, score trackers, make synthetic scenes and train on them."
+_DESCRIPTION = "Track any point through video, learn from any modality, score it all, make synthetic scenes and train on them."
 _MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
 
 

@@ -66,7 +66,6 @@ _SMALL = HipRun(
     steps=1000,
     batch_size=32,
     micro_batch=32,
-    lr=2e-3,
     weight_decay=0.05,
 )
 
