@@ -39,6 +39,11 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert table.column("path").to_pylist() == [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
     assert table.column("modalities").to_pylist() == [["image"], ["image"]]
     assert main(f"embed {tmp_path / 'a.png'} --model {weights} --out {tmp_path / 'emb.npz'}".split()) == 0
+    (tmp_path / "folder").mkdir()
+    for name in ("c.png", "d.png"):
+        picture(tmp_path / "folder" / name, (0, 0, 255))
+    assert main(f"embed {tmp_path / 'folder'} --model {weights} --out {out}".split()) == 0
+    assert [Path(path).name for path in pq.read_table(out).column("path").to_pylist()] == ["c.png", "d.png"]
     with np.load(tmp_path / "emb.npz") as stored:
         np.testing.assert_allclose(stored["embedding"][0], table.column("embedding")[0].as_py(), atol=1e-6)
 
@@ -50,6 +55,7 @@ def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("a.png --model none.safetensors --out x.parquet", "there is no file none.safetensors"),
         ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),
         ("--model hip-16 --out x.npz", "there are no FILES"),
+        ("a.png --model hip-16 --out none/x.npz", "there is no folder none"),
     ],
 )
 def test_refusals(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

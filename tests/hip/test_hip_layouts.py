@@ -212,6 +212,14 @@ def test_parquet(tmp_path: Path) -> None:
     assert len(data("parquet", tmp_path, "check").examples) == 4
 
 
+def test_words_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
+    table(tmp_path / "train.parquet", 3, label=["cat", "dog", "cat"])
+    table(tmp_path / "test.parquet", 2, label=["emu", "dog"])
+    train, check = data("parquet", tmp_path), data("parquet", tmp_path, "check")
+    assert train.classes == check.classes == ("cat", "dog", "emu")
+    assert check.examples.plain(0, 2)[TARGET].tolist() == [2, 1]
+
+
 def test_one_parquet_file_holds_out_every_tenth(tmp_path: Path) -> None:
     file = table(tmp_path / "all.parquet", label=[f"word {k % 2}" for k in range(20)])
     assert len(data("parquet", file).examples) == 18

@@ -89,6 +89,17 @@ def test_refusals(tmp_path: Path) -> None:
     file = stripes(tmp_path / "stripes.parquet", 20)
     with pytest.raises(BadInput, match="no steps of either kind"):
         hip_run(tmp_path / "run", run(file, mae_steps=0, steps=0))
+    for more, message in (
+        ({"variant": "hip-99"}, "no variant 'hip-99'"),
+        ({"lr": -1.0}, "lr is -1"),
+        ({"data": str(tmp_path / "none")}, "there is no"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            hip_run(tmp_path / "run", run(file, **more))
+    with pytest.raises(BadInput, match=r"mask ratio is 1\.5"):
+        Masked(ratio=1.5)
+    with pytest.raises(BadInput, match="sizes of inputs must be above 0"):
+        Sizes(samples=0)
     bare = tmp_path / "bare.parquet"
     pq.write_table(pq.read_table(file).drop(["label"]), bare)
     with pytest.raises(BadInput, match="has no labels; give --steps 0"):

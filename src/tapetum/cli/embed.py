@@ -22,7 +22,7 @@ class Embed:
     """
 
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILES")]
-    """Pictures, recordings, videos."""
+    """Pictures, recordings, videos; of a folder all files in it."""
     model: Annotated[str, tyro.conf.arg(metavar="FILE")]
     """Weights of a network that `tapetum train hip` made."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
@@ -36,6 +36,8 @@ class Embed:
             raise BadInput(f"--out {self.out}: the ending must be .parquet or .npz")
         if not self.files:
             raise BadInput("there are no FILES; give pictures, recordings or videos")
+        if not self.out.absolute().parent.is_dir():
+            raise BadInput(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
         if self.batch_size < 1:
             raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
         if self.out.suffix == ".parquet":
@@ -66,8 +68,8 @@ class Embed:
                 )
             waiting.clear()
 
-        failed = 0
-        for file in self.files:
+        failed, files = 0, [file for path in self.files for file in (_inside(path) if path.is_dir() else [path])]
+        for file in files:
             try:
                 for piece in embedder.pieces(file):
                     if waiting and (len(waiting) == self.batch_size or piece.inputs.keys() != waiting[0].inputs.keys()):
@@ -78,11 +80,15 @@ class Embed:
                 failed += 1
         empty()
         if not rows:
-            raise BadInput(f"none of {len(self.files)} files could be read; {self.out} was not written")
+            raise BadInput(f"none of {len(files)} files could be read; {self.out} was not written")
         _write(rows, self.out)
-        print(f"{self.out}: {len(rows)} vectors of {len(rows[0]['embedding'])} numbers, of {len(self.files) - failed} files")
+        print(f"{self.out}: {len(rows)} vectors of {len(rows[0]['embedding'])} numbers, of {len(files) - failed} files")
         if failed:
-            raise BadInput(f"{failed} of {len(self.files)} files could not be read; the table has the others")
+            raise BadInput(f"{failed} of {len(files)} files could not be read; the table has the others")
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _pyarrow() -> Any:

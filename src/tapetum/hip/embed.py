@@ -56,7 +56,7 @@ class Embedder:
         if path.suffix.lower() in PICTURES:
             if "image" not in knows:
                 raise BadInput(f"{path} is a picture, and the network knows {', '.join(knows)} only")
-            yield Piece(str(path), None, None, {"image": self._picture(open_video(path)[0])})
+            yield Piece(str(path), None, None, {"image": self.picture(open_video(path)[0])})
             return
         sound = "audio" in knows and has_sound(path)
         if "video" in knows:
@@ -68,7 +68,7 @@ class Embedder:
                 times = video.timestamps - video.timestamps[0]
                 for second in range(int(times[-1]) + 1):
                     middle = int(np.abs(times - second - 0.5).argmin())
-                    yield Piece(str(path), float(second), second + 1.0, {"image": self._picture(video[middle])})
+                    yield Piece(str(path), float(second), second + 1.0, {"image": self.picture(video[middle])})
         else:
             raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
 
@@ -84,7 +84,8 @@ class Embedder:
     def _known(self, name: str) -> tuple[Modality, Preparation]:
         return self.model.modalities[name], self.model.preparations[name]
 
-    def _picture(self, frame: np.ndarray, name: str = "image") -> Tensor:
+    def picture(self, frame: np.ndarray, name: str = "image") -> Tensor:
+        """A frame, uint8 (h, w, 3), as the network takes it."""
         modality, preparation = self._known(name)
         height, width = modality.shape[-2:]
         box = window(frame.shape[0], frame.shape[1], (height, width), None, 0.08)
@@ -127,7 +128,7 @@ class Embedder:
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:
         wanted = start + np.arange(count) / rate
         frames = video[np.searchsorted(times, wanted + 1e-6, side="right") - 1]
-        return torch.cat([self._picture(frame, "video") for frame in frames])
+        return torch.cat([self.picture(frame, "video") for frame in frames])
 
 
 def _prepared(rows: np.ndarray, how: Preparation) -> Tensor:

@@ -22,7 +22,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Sizes:
     samples: int = 122_880
     sound_rate: int = 48_000
     points: int = 2_048
+
+    def __post_init__(self) -> None:
+        least = min(*(self.picture or (1, 1)), self.frames, self.video_rate, self.samples, self.sound_rate, self.points)
+        if not least > 0:
+            raise BadInput(f"sizes of inputs must be above 0, and the least is {least}; give larger ones")
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
         table = pa.concat_tables([pq.read_table(file) for file in files])
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+    words = _words(table, place, part)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
         table = table.filter(pa.array(held_out if part == "check" else ~held_out))
@@ -192,13 +198,14 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
     if "label" not in table.column_names:
         return DataSet(Examples(fields, seed=seed), (), "nothing")
     labels = table.column("label").to_pylist()
-    if all(isinstance(label, int) and label >= 0 for label in labels):
-        names = _classes_beside(files[0]) or tuple(str(k) for k in range(max(labels) + 1))
-        if max(labels) >= len(names):
-            raise BadInput(f"{files[0]} has the label {max(labels)} where classes.txt names {len(names)}; mend one of them")
+    if words:
+        labels, names = [words.index(str(label)) for label in labels], words
     else:
-        names = tuple(sorted({str(label) for label in labels}))
-        labels = [names.index(str(label)) for label in labels]
+        names = _classes_beside(files[0]) or tuple(str(k) for k in range(max(labels) + 1))
+    if min(labels) < 0 or max(labels) >= len(names):
+        raise BadInput(
+            f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
+        )
     return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class")
 
 
@@ -309,6 +316,21 @@ def _parquet_files(place: Path, part: Part) -> list[Path]:
         if files:
             return files
     raise BadInput(f"{place} holds no {heads[0]}*.parquet; give files that are called so, or the path of one file")
+
+
+def _words(table: Any, place: Path, part: Part) -> tuple[str, ...]:
+    """The classes of both parts, where they are words in the column label and not numbers."""
+    if "label" not in table.column_names:
+        return ()
+    labels = set(table.column("label").to_pylist())
+    if all(isinstance(label, int) for label in labels):
+        return ()
+    if place.is_dir():
+        import pyarrow.parquet as pq
+
+        for file in _parquet_files(place, "check" if part == "train" else "train"):
+            labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist())
+    return tuple(sorted(map(str, labels)))
 
 
 def _classes_beside(file: Path) -> tuple[str, ...]:

@@ -109,17 +109,7 @@ def hip_run(
     out, place = Path(out), Path(run.data)
     if not run.mae_steps and not run.steps:
         raise BadInput("a run has no steps of either kind; give it some")
-    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "check"))
-    if train.classes != checks.classes:
-        raise BadInput(
-            f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"
-        )
-    if run.steps and train.asks == "nothing":
-        raise BadInput(f"{place} has no labels; give --steps 0 to learn without")
-    for name, part in (("train", train), ("check", checks)):
-        shapes = ", ".join(f"{k} {'x'.join(map(str, (*m.shape, m.channels)))}" for k, m in part.examples.modalities().items())
-        gone = f", {part.missing:,} listed ones have no file" if part.missing else ""
-        say(f"{name}: {len(part.examples):,} examples of {shapes}{gone}")
+    network = run.config
     config = TrainConfig(
         steps=1,
         batch_size=run.batch_size,
@@ -136,6 +126,17 @@ def hip_run(
         checkpoint_every=save_every,
         max_minutes=minutes,
     )
+    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "check"))
+    if run.steps and train.classes != checks.classes:
+        raise BadInput(
+            f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"
+        )
+    if run.steps and train.asks == "nothing":
+        raise BadInput(f"{place} has no labels; give --steps 0 to learn without")
+    for name, part in (("train", train), ("check", checks)):
+        shapes = ", ".join(f"{k} {'x'.join(map(str, (*m.shape, m.channels)))}" for k, m in part.examples.modalities().items())
+        gone = f", {part.missing:,} listed ones have no file" if part.missing else ""
+        say(f"{name}: {len(part.examples):,} examples of {shapes}{gone}")
     start: Path | None = None
     scores: dict[str, float] = {}
     task: MaskedTask | ClassTask
@@ -144,9 +145,7 @@ def hip_run(
             continue
         if folder == "1-masked":
             pictures = out / "pictures"
-            task = MaskedTask(
-                run.config, train.examples, checks.examples, run.masked, pictures, checkpointing=run.checkpointing
-            )
+            task = MaskedTask(network, train.examples, checks.examples, run.masked, pictures, checkpointing=run.checkpointing)
         else:
             task = _class_task(run, train, checks, start)
         result = fit(

@@ -43,6 +43,10 @@ class Masked:
     weights: Mapping[str, float] = field(default_factory=dict)
     """Of modalities; 1 where none is given."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise BadInput(f"the mask ratio is {self.ratio}; it must be within 0..1, below 1")
+
 
 def masked_losses(
     model: nn.Module, inputs: Mapping[str, Float[Tensor, "b _n _c"]], settings: Masked, generator: torch.Generator | None = None
