@@ -134,6 +134,18 @@ def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     assert scores["mean_iou"] > 0.65
 
 
+def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
+    """Label 0: lying stripes; label 1: standing ones; label 2: always, which nothing can be wrong about; label 3: never."""
+    pictures, labels = stripes(64)
+    truth = np.stack([labels == 0, labels == 1, labels >= 0, labels < 0], 1).astype(np.float32)
+    data = Examples({"image": Field(pictures, 100.0, 100.0)}, truth, seed=1)
+    task = ClassTask(TINY, data, data, 4)
+    before = task.evaluate(task.model().eval(), 0)["mean_average_precision"]
+    assert before == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.1)  # all the same: the share of those that are true
+    result = fit(task, config(250), tmp_path)
+    assert task.evaluate(result.model.eval(), 0)["mean_average_precision"] > 0.85
+
+
 def test_scores_by_hand() -> None:
     class Fixed(torch.nn.Module):
         def __init__(self) -> None:
