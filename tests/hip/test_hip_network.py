@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tapetum.errors import BadInput
+from tapetum.hip import layers
 from tapetum.hip.config import NANO, HipConfig, Modality, variant
 from tapetum.hip.grouping import grouping
 from tapetum.hip.layers import variance_scaling
@@ -181,6 +182,25 @@ def test_checkpointing_changes_nothing() -> None:
         grads.append([p.grad.clone() for p in model.parameters()])
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("mask_padding", [False, True])
+def test_groups_may_be_worked_on_a_few_at_a_time(mask_padding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    modalities = {"image": Modality((9, 9), 3), "audio": Modality((50,), 1)}
+    torch.manual_seed(0)
+    model = awake(Hip(replace(NANO, mask_padding=mask_padding), modalities)).eval()
+    inputs = inputs_of(modalities)
+    plan = grouping({name: m.length for name, m in modalities.items()}, 16)
+    kept = draw_mask(2, 16, plan.width, 0.5, shared=False, generator=torch.Generator().manual_seed(0))
+    for chosen in (None, kept):
+        whole = model(inputs, chosen)  # gradients are kept, so in one go
+        for numbers in (1, 2000, 5000):
+            monkeypatch.setattr(layers, "_IN_CACHE", numbers)
+            with torch.no_grad():
+                parts = model(inputs, chosen)
+            for name in inputs:
+                torch.testing.assert_close(parts.reconstruction[name], whole.reconstruction[name], atol=2e-5, rtol=0)
+                assert not parts.reconstruction[name].requires_grad
 
 
 def test_bfloat16_stays_near() -> None:

@@ -36,6 +36,11 @@ class Linear(nn.Linear):
                 self.bias.zero_()
 
 
+_IN_CACHE = 1 << 17
+"""Numbers (512 KB) in the groups that a cross-attention works on at a time where nothing is learned: they stay in a core's own
+cache, while passes over a million elements of few channels are bound by memory."""
+
+
 class Attention(nn.Module):
     """Queries of `queries` channels look at inputs of `keys` channels, at width `width`; the answer is like the queries."""
 
@@ -85,6 +90,16 @@ class CrossAttention(nn.Module):
     def forward(
         self, queries: Float[Tensor, "b g n q"], inputs: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
     ) -> Float[Tensor, "b g n q"]:
+        largest = max(queries[:, 0].numel(), inputs[:, 0].numel())
+        some = max(1, _IN_CACHE // largest)
+        if torch.is_grad_enabled() or some >= inputs.shape[1]:
+            return self._found(queries, inputs, mask)
+        parts = [slice(first, first + some) for first in range(0, inputs.shape[1], some)]
+        masks = [mask if mask is None or mask.shape[1] == 1 else mask[:, part] for part in parts]
+        found = [self._found(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
+        return torch.cat(found, 1)
+
+    def _found(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
         x = self.attention(self.query_norm(queries), self.input_norm(inputs), mask)
         if self.residual:
             x = x + queries
