@@ -177,7 +177,11 @@ def test_ctrl_c_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
         return path.read_bytes()
 
     monkeypatch.setattr("tapetum.train.shard_sources._read", read)
-    code, said, err = run("data", "shards", source, "--out", out, "--samples-per-shard", 6)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs lack
+    try:
+        code, said, err = run("data", "shards", source, "--out", out, "--samples-per-shard", 6)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (code, said, err) == (130, "", "tapetum: interrupted\n")
     assert sorted(seen) == ["shard-000000.tar", "shard-000001.tar"]
     assert [p.name for p in tmp_path.iterdir() if p != out] == ["in"]

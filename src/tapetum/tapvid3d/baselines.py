@@ -56,7 +56,7 @@ def query_depth(
     Where a map has none it is the median of the other queries'; NaN for all where none is known.
 
     >>> maps = [np.full((3, 4), 6.0), np.full((3, 4), 2.0)]
-    >>> query_depth(np.array([[2.9, 1.1, 0], [1.2, 1, 1], [9, 9, 1]]), maps, (3, 4)).tolist()
+    >>> query_depth(np.array([[2.9, 1.1, 0], [1.2, 1, 1], [9, 9, 1]]), maps, (3, 4)).round(6).tolist()
     [6.0, 2.0, 4.0]
     """
     asked = np.round(queries_xyt[:, 2]).astype(int)
