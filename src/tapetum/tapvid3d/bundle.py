@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import MissingExtra
 from tapetum.tapvid3d.geometry import F64
 from tapetum.tapvid3d.turns import cross, left_jacobian, rotation
 from tapetum.tapvid3d.twoview import camera_points
@@ -181,13 +180,9 @@ def adjust(
         fixed: the frame that stays where it is, and the one that keeps the largest component of its way there.
         focal_prior: see `Problem`; None keeps the focal length.
         steps: of the solver, at most.
-
-    Raises MissingExtra without scipy.
     """
-    try:
-        from scipy.optimize import least_squares
-    except ImportError as error:
-        raise MissingExtra("scipy", "track3d", "bundle adjustment") from error
+    from scipy.optimize import least_squares
+
     point, frame = np.nonzero(seen)
     t, n = len(start.poses), len(start.points)
     free = np.ones(6 * t + 3 * n + 1, bool)

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64, project, transform
 from tapetum.tapvid3d.makers.common import I64, Arrays, Bool, Job, fails, generator, random_queries
 from tapetum.tapvid3d.makers.waymo import Boxes, Camera, Segment, segments, yawed
@@ -144,10 +144,8 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
         camera: of the picture.
         ranges: for each frame the lidar points (k, 3) of the picture as x, y and range.
     """
-    try:
-        from scipy.spatial import KDTree
-    except ImportError as error:
-        raise MissingExtra("scipy", "track3d", "the depth test of DriveTrack") from error
+    from scipy.spatial import KDTree
+
     h, w = camera.size
     xy, seen = in_image(tracks, camera)
     distance = np.linalg.norm(tracks, axis=-1)
