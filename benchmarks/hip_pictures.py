@@ -37,8 +37,9 @@ def chosen(results, arm):
 
 
 def svg(results):
-    width, height, base = 640, 320, 270
-    top = max(a for _, *arms in ARMS for arm in arms for a in chosen(results, arm)) * 1.15
+    shown = [row for row in ARMS if any(chosen(results, arm) for arm in row[1:])]
+    width, height, base = 70 + 140 * max(3, len(shown)), 320, 270
+    top = max(a for _, *arms in shown for arm in arms for a in chosen(results, arm)) * 1.15
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
@@ -47,7 +48,7 @@ def svg(results):
         y = base - 240 * share / top
         parts.append(f'<line x1="50" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="44" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f} %</text>')
-    for k, (name, *arms) in enumerate(ARMS):
+    for k, (name, *arms) in enumerate(shown):
         left = 70 + 140 * k
         for j, (arm, colour) in enumerate(zip(arms, COLOURS, strict=True)):
             values = chosen(results, arm)
