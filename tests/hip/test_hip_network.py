@@ -24,6 +24,11 @@ SMALL = HipConfig(
 MODALITIES = {"image": Modality((5, 4), 3), "sound": Modality((7,), 1)}
 
 
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    torch.manual_seed(0)
+
+
 def inputs_of(modalities: dict[str, Modality], batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(batch, m.length, m.channels, generator=generator) for name, m in modalities.items()}
