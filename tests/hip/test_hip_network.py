@@ -172,7 +172,7 @@ def test_a_pixel_changes_its_own_group_most() -> None:
     with torch.no_grad():
         apart = (model(changed).reconstruction["image"] - model(inputs).reconstruction["image"]).abs().amax((0, 2))
     own, others = apart[:64].max(), apart[64:].max()  # 16 groups of 64 elements
-    assert own > 5 * others > 0
+    assert own > 2 * others > 0  # 3.2 to 32 times over 16 seeds
 
 
 def test_checkpointing_changes_nothing() -> None:
