@@ -78,7 +78,7 @@ class Data:
         self.mean, self.std = self.train[0].mean((0, 1, 2)), self.train[0].std((0, 1, 2))
         self.permutation = np.random.default_rng(1).permutation(side * side)
 
-    def examples(self, part, *, seed, permuted=False, few=False, moves=True):
+    def examples(self, part, *, seed, permuted=False, few=False):
         pictures, labels = getattr(self, part)
         if few:
             pictures, labels = pictures[: self.few], labels[: self.few]
@@ -86,8 +86,8 @@ class Data:
             pictures,
             self.mean,
             self.std,
-            shift=self.shift if moves else 0,
-            mirror=self.mirror and moves,
+            shift=self.shift,
+            mirror=self.mirror,
             order=self.permutation if permuted else None,
         )
         return Examples({"image": field}, labels, seed=seed)

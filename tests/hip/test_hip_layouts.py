@@ -220,6 +220,12 @@ def test_words_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
     assert check.examples.plain(0, 2)[TARGET].tolist() == [2, 1]
 
 
+def test_pictures_are_as_large_as_in_the_paper_unless_told(tmp_path: Path) -> None:
+    for layout, make, side in (("imagenet", imagenet, 224), ("voc", voc, 512)):
+        found = data_set(layout, make(tmp_path / layout), "train")
+        assert found.examples.modalities()["image"].shape == (side, side)
+
+
 def test_one_parquet_file_holds_out_every_tenth(tmp_path: Path) -> None:
     file = table(tmp_path / "all.parquet", label=[f"word {k % 2}" for k in range(20)])
     assert len(data("parquet", file).examples) == 18

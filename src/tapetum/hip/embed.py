@@ -115,13 +115,16 @@ class Embedder:
         with open_video(path) as video:
             times = video.timestamps - video.timestamps[0]
             lasts, start = float(times[-1]) + 1 / video.rate, 0.0
+            heard, hertz = np.zeros(0, np.float32), 0
+            if sound:
+                hertz = round(self._known("audio")[1].rate or 0)
+                heard = read_sound(path, hertz)
             while start < lasts:
                 stop = min(lasts, start + count / rate)
                 inputs = {"video": self._clip(video, times, start, rate, count)}
                 if sound:
-                    own, how = self._known("audio")
-                    heard = read_sound(path, round(how.rate or 0), start=start, seconds=own.length / (how.rate or 1))
-                    inputs["audio"] = self._sound(heard[: own.length])
+                    first = round(start * hertz)
+                    inputs["audio"] = self._sound(heard[first : first + self._known("audio")[0].length])
                 yield Piece(str(path), start, stop, inputs)
                 start += count / rate
 

@@ -178,8 +178,10 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
         table = table.filter(pa.array(held_out if part == "check" else ~held_out))
-    if not {"image", "audio"} & set(table.column_names):
-        raise BadInput(f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio")
+    if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
+        raise BadInput(
+            f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
+        )
 
     def media(name: str) -> list[Stored]:
         rows = table.column(name).to_pylist()
@@ -342,4 +344,4 @@ def _largest(masks: Sequence[Stored]) -> int:
     from tapetum.hip.media import opened_picture
 
     numbers = [int(np.asarray(opened_picture(mask, None)).max()) for mask in masks]
-    return max(n for n in numbers if n < 255)
+    return max((n for n in numbers if n < 255), default=0)
