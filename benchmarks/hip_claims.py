@@ -123,7 +123,7 @@ class Bench:
     def look_at(self, side):
         self.data = Data(self.args.data, self.args.test, self.args.labelled, side)
 
-    def config(self, steps, seed, lr):
+    def config(self, steps, seed, lr, clip_norm=1.0):
         return TrainConfig(
             steps=steps,
             batch_size=32,
@@ -132,7 +132,7 @@ class Bench:
             warmup_steps=steps // 20,
             weight_decay=0.05,
             betas=(0.9, 0.95),
-            clip_norm=1.0,
+            clip_norm=clip_norm,
             threads=1,
             log_every=20,
             eval_every=max(1, steps // 3),
@@ -154,7 +154,7 @@ class Bench:
                 Masked(ratio=self.args.ratio),
                 None if permuted else out / "pictures",
             )
-            result = fit(task, self.config(self.args.mae_steps, seed, self.args.mae_lr), out)
+            result = fit(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
             score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))
             codes = result.model.positions["image"]().detach()
             torch.manual_seed(seed)
@@ -294,6 +294,7 @@ if __name__ == "__main__":
     parser.add_argument("--c1-steps", type=int, default=1000)
     parser.add_argument("--ratio", type=float, default=0.75)
     parser.add_argument("--mae-lr", type=float, default=2e-3)
+    parser.add_argument("--mae-clip", type=float, default=None, help="largest gradient norm of auto-encoding; none by default")
     parser.add_argument("--lr", nargs="+", type=float, default=[3e-4, 1e-3])
     args = parser.parse_args()
     bench = Bench(args)

@@ -1,9 +1,9 @@
 """Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
 
     python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
-        --out runs [--model tapir-nano] [--steps 600] [--seeds 1 2 3] [--without cycle proximity ...]
+        --out runs [--model tapir-nano] [--steps 600] [--seeds 1 2 3] [--without nothing cycle proximity ...]
 
-Runs `tapetum bootstrap` on the videos for each seed, whole and with each ingredient of --without left out, and scores what a
+Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
 on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
 is left out. Each run goes on where it was stopped; what is finished is only scored. Prints a row for every run, and mean and
@@ -25,10 +25,12 @@ from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
 from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
 
 WITHOUT = {
+    "nothing": {},
     "shrink": {"shrink": False},
     "spoil": {"spoil": False},
     "requery": {"requery": False},
     "cycle": {"cycle": False},
+    "confident": {"confident": 0.0},
     "proximity": {"proximity": False},
     "rebalance": {"rebalance": 0.0},
     "synthetic": {"synthetic": False},
@@ -56,6 +58,10 @@ def score(model, cutouts, held):
     return {**{name: float(result[name]) for name in names}, **{f"cycle_{k}": v for k, v in cycle.items()}}
 
 
+def tail(left_out):
+    return "" if left_out == "nothing" else f" without {left_out}"
+
+
 def row(name, s):
     print(
         f"{name:<28}{s['average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}{s['occlusion_accuracy']:>8.3f}"
@@ -78,17 +84,22 @@ def run(args):
     print(f"{'run':<28}{'AJ':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'<4 px':>9}")
     scored("start", args.model)
     for seed in args.seeds:
-        for left_out in (None, *args.without):
-            name = f"seed {seed}" + (f" without {left_out}" if left_out else "")
+        for left_out in args.without:
+            name = f"seed {seed}{tail(left_out)}"
             out = args.out / name.replace(" ", "-")
             if name not in results:
-                settings = Bootstrap(**WITHOUT[left_out or "footage"])
+                settings = Bootstrap(**WITHOUT[left_out])
                 if left_out == "footage":
                     settings = replace(settings, apart=False, weight=0.0)
                 recipe = BootstrapRun(
                     model=args.model,
                     settings=settings,
                     steps=args.steps,
+                    clips=args.clips,
+                    frames=args.frames,
+                    iterations=args.iterations,
+                    scenes=args.scenes,
+                    warped=args.warped,
                     lr=args.lr,
                     textures=args.textures,
                     part="train",
@@ -97,11 +108,10 @@ def run(args):
                 if bootstrap(args.videos, out, recipe, workers=args.workers, threads=args.threads) is None:
                     return
             scored(name, out)
-    for left_out in (None, *args.without):
-        tail = f" without {left_out}" if left_out else ""
-        rows = [results[f"seed {seed}{tail}"] for seed in args.seeds]
-        row("mean" + tail, {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
-        row("deviation" + tail, {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
+    for left_out in args.without:
+        rows = [results[f"seed {seed}{tail(left_out)}"] for seed in args.seeds]
+        row("mean" + tail(left_out), {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
+        row("deviation" + tail(left_out), {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
 
 
 if __name__ == "__main__":
@@ -113,9 +123,14 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--textures", default=None)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--clips", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--iterations", type=int, default=None)
+    parser.add_argument("--scenes", type=int, default=240)
+    parser.add_argument("--warped", type=int, default=0)
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--without", nargs="*", default=[], choices=list(WITHOUT))
+    parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     run(parser.parse_args())

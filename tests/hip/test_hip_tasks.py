@@ -14,7 +14,7 @@ from tapetum.hip.data import TARGET, Examples, Field
 from tapetum.hip.grouping import grouping
 from tapetum.hip.masking import draw_mask
 from tapetum.hip.pictures import cosines, neighbour_cosines, similarity_sheet
-from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask, hidden_elements, masked_losses
+from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask, Standardise, hidden_elements, masked_losses
 from tapetum.train import TrainConfig, fit
 
 TINY = HipConfig(
@@ -165,6 +165,29 @@ def test_a_read_out_needs_a_modality_with_a_decoder() -> None:
     model = MaskedTask(TINY, examples(), examples(), Masked()).model()
     with pytest.raises(BadInput, match="'label' is no modality"):
         Classifier(model, 2, elements_of="label")
+
+
+@pytest.mark.parametrize("elements_of", [None, "image"])
+def test_a_new_read_out_sees_features_that_differ(elements_of: str | None) -> None:
+    torch.manual_seed(0)
+    data = examples(shift=2)
+    model = ClassTask(TINY, data, data, 2, elements_of=elements_of).model()
+    inputs = {"image": torch.stack([data[k]["image"] for k in range(64)])}
+    with torch.no_grad():
+        features = model.features(inputs)
+        seen = model.norm(features).flatten(0, -2)
+        out = model(inputs)
+    if elements_of is None:  # nearly the same, whatever the input
+        assert (features.std(0) / features.mean(0).abs()).median() < 0.5
+    assert seen.mean(0).abs().max() < 0.2
+    assert (seen.std(0) - 1).abs().max() < 0.2
+    assert torch.equal(out, torch.zeros_like(out))
+
+
+def test_a_feature_that_never_changes_is_not_blown_up() -> None:
+    norm = Standardise(2)
+    norm.measure(torch.tensor([[5.0, 1.0], [5.0, 3.0]]))
+    assert norm(torch.tensor([[6.0, 2.0]])).tolist() == [[1.0, 0.0]]
 
 
 def test_cosines_of_codes_that_are_places() -> None:

@@ -27,7 +27,16 @@ from tapetum.tap.types import Estimate, Trajectories
 from tapetum.video import write_video
 
 Drift = Callable[..., np.ndarray]
-BARE = Bootstrap(shrink=False, spoil=False, requery=False, cycle=False, proximity=False, rebalance=0.0, synthetic=False)
+BARE = Bootstrap(
+    shrink=False,
+    spoil=False,
+    requery=False,
+    cycle=False,
+    confident=0.0,
+    proximity=False,
+    rebalance=0.0,
+    synthetic=False,
+)
 
 
 def estimate(xy: list, hidden: list) -> Estimate:
@@ -40,21 +49,34 @@ def test_pseudo_labels_by_hand() -> None:
     taught = estimate([[[[1, 1], [2, 2], [3, 3], [99, 4]], [[5, 5], [6, 6], [7, 7], [8, 8]]]], [[[0, 1, 0, 0], [1, 1, 1, 1]]])
     queries = torch.tensor([[[0.0, 1.5, 1.5], [2.0, 7.5, 7.5]]])
     for draw, frame in ((0.0, 0), (0.49, 0), (0.51, 2), (0.99, 2)):
-        labels = pseudo_labels(taught, queries, torch.full((1, 2), draw), 16, requery=True)
+        labels = pseudo_labels(taught, queries, torch.full((1, 2), draw), 16, Bootstrap())
         assert labels.frame[0, 0] == frame
         assert labels.place[0, 0].tolist() == [frame + 1, frame + 1]
         assert labels.usable.tolist() == [[True, False]]
         assert labels.occluded.tolist() == [[[False, True, False, False], [True] * 4]]
-    plain = pseudo_labels(taught, queries, torch.zeros(1, 2), 16, requery=False)
+    plain = pseudo_labels(taught, queries, torch.zeros(1, 2), 16, Bootstrap(requery=False))
     assert plain.frame.tolist() == [[0, 2]]
     assert plain.place.tolist() == [[[1.5, 1.5], [7.5, 7.5]]]
 
 
+def test_what_the_teacher_is_unsure_of_does_not_count() -> None:
+    # seen and near; seen, perhaps far (1/2); perhaps hidden (0.62); hidden; seen and hardly far (0.73)
+    occlusion = torch.tensor([[[-20.0, -20.0, 0.5, 20.0, -20.0]]])
+    taught = Estimate(torch.ones(1, 1, 5, 2), occlusion, torch.tensor([[[-20.0, 0.0, -20.0, 20.0, -1.0]]]))
+    queries, draw = torch.zeros(1, 1, 3), torch.tensor([[0.99]])
+    labels = pseudo_labels(taught, queries, draw, 16, Bootstrap(confident=0.7))
+    assert labels.sure.tolist() == [[[True, False, False, True, True]]]
+    assert labels.frame.tolist() == [[4]]
+    assert keep(labels, taught, queries, 16, replace(BARE, confident=0.7)).tolist() == [[[1, 0, 0, 1, 1]]]
+    unsure = pseudo_labels(Estimate(taught.tracks, occlusion, torch.zeros(1, 1, 5)), queries, draw, 16, Bootstrap())
+    assert not unsure.usable.any()
+    assert pseudo_labels(taught, queries, draw, 16, Bootstrap(confident=0.0)).sure.all()
+
+
 def test_masks_by_hand() -> None:
     xy = torch.zeros(1, 3, 5, 2)
-    labels = Labels(
-        xy, torch.zeros(1, 3, 5, dtype=torch.bool), torch.tensor([[True, True, False]]), torch.tensor([[4, 1, 4]]), xy[:, :, 0]
-    )
+    hidden, sure = torch.zeros(1, 3, 5, dtype=torch.bool), torch.ones(1, 3, 5, dtype=torch.bool)
+    labels = Labels(xy, hidden, sure, torch.tensor([[True, True, False]]), torch.tensor([[4, 1, 4]]), xy[:, :, 0])
     queries = torch.tensor([[[1.0, 0, 0], [1.0, 0, 0], [1.0, 0, 0]]])
     found = estimate([[[[0, 0]] * 5, [[0, 3.9]] * 5, [[0, 0]] * 5]], [[[0] * 5] * 3])
     none, every = replace(BARE, cycle=False), replace(BARE, cycle=True, proximity=True)

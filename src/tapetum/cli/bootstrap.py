@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tapetum.tap.recipes_bootstrap import BootstrapRun, Outcome
 
 Ingredient = Literal[
-    "shrink", "spoil", "requery", "cycle", "proximity", "rebalance", "synthetic", "apart", "average", "mixer-lr"
+    "shrink", "spoil", "requery", "cycle", "confident", "proximity", "rebalance", "synthetic", "apart", "average", "mixer-lr"
 ]
 
 
@@ -100,6 +100,7 @@ class Bootstrap:
             spoil="spoil" not in off,
             requery="requery" not in off,
             cycle="cycle" not in off,
+            confident=0.0 if "confident" in off else Settings.confident,
             proximity="proximity" not in off,
             synthetic="synthetic" not in off,
             apart="apart" not in off,

@@ -37,9 +37,6 @@ from tapetum.tap.types import Estimate, Trajectories
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
 from tapetum.train.data import Shuffle
 
-WITHIN = 4.0
-"""Pixels of a 256x256 picture from which the way back must not miss more."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
@@ -63,6 +60,11 @@ class Bootstrap:
     """The student starts from another place on the teacher's track; else from the teacher's query."""
     cycle: bool = True
     """Tracks count only where the student finds the way back to the teacher's query."""
+    within: float = 4.0
+    """Pixels of a 256x256 picture by which it may miss there."""
+    confident: float = 0.7
+    """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
+    hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
     proximity: bool = True
     """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
     rebalance: float = 1.0
@@ -72,7 +74,7 @@ class Bootstrap:
     apart: bool = True
     """Both losses keep moments of their own, and their moves are added up; else their sum is learned by one optimiser."""
     weight: float = 1.0
-    """Of the footage's loss beside the synthetic one's, where they are not apart."""
+    """Of the footage's loss beside the synthetic one's, where they are not apart; at 0 it is left out, as a control."""
     points: int = 64
     """Queries a clip."""
 
@@ -81,6 +83,8 @@ class Bootstrap:
             raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
         if not 1 <= self.quality[0] <= self.quality[1] <= 95:
             raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
+        if not 0 <= self.confident < 1 or not self.within > 0:
+            raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
         if self.points < 1:
             raise BadInput(f"points is {self.points}; wanted 1 or more")
 
@@ -145,34 +149,37 @@ class Labels:
     xy: Float[Tensor, "b n t 2"]
     """Raster pixels of the clean clip."""
     occluded: Bool[Tensor, "b n t"]
+    sure: Bool[Tensor, "b n t"]
     usable: Bool[Tensor, "b n"]
-    """The teacher sees the point somewhere, inside the picture."""
+    """The teacher surely sees the point somewhere, inside the picture."""
     frame: Int[Tensor, "b n"]
     """t2, of the student's query."""
     place: Float[Tensor, "b n 2"]
     """The student's query in the clean clip."""
 
 
-def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, requery: bool) -> Labels:
+def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Bootstrap) -> Labels:
     """Labels from the teacher's final estimate; the student's frame is drawn evenly from those in which the point is seen."""
     xy, occluded = taught.tracks.float(), taught.occlusion > 0
+    hidden, far = taught.occlusion.float().sigmoid(), taught.expected_dist.float().sigmoid()
+    sure = torch.maximum((1 - hidden) * (1 - far), hidden) >= settings.confident
     inside = ((xy >= 0) & (xy < size)).all(-1)
-    seen = ~occluded & inside
-    if not requery:
-        return Labels(xy, occluded, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
+    seen = ~occluded & inside & sure
+    if not settings.requery:
+        return Labels(xy, occluded, sure, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
     rank = (draw * seen.sum(-1)).long()  # among the seen frames, from 0 on
     frame = (seen & (seen.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
     place = xy.gather(2, frame[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-    return Labels(xy, occluded, seen.any(-1), frame, place)
+    return Labels(xy, occluded, sure, seen.any(-1), frame, place)
 
 
 def keep(labels: Labels, student: Estimate, queries: Tensor, size: int, settings: Bootstrap) -> Float[Tensor, "b n t"]:
     """1 for what counts in the loss, by the masks that `settings` ask for; `student` in pixels of the clean clip."""
     first = queries[..., 0].long()
-    kept = labels.usable[..., None].expand(labels.occluded.shape)
+    kept = labels.usable[..., None] & labels.sure
     if settings.cycle:
         back = student.tracks.gather(2, first[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
-        near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < WITHIN
+        near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < settings.within
         seen = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
         kept = kept & (near & seen)[..., None]
     if settings.proximity:
@@ -242,6 +249,8 @@ class BootstrapTask(PointTask):
             return self.footage_loss(model, batch, teacher or self._started(model))
         total, logs = torch.zeros(()), {}
         for name, part in batch.items():
+            if name == "footage" and self.settings.weight == 0:
+                continue
             loss, told = self.loss(model, part, generator, teacher)
             total = total + loss * (self.settings.weight if name == "footage" else 1.0)
             logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
@@ -254,7 +263,7 @@ class BootstrapTask(PointTask):
         settings, size = self.settings, self.size
         with torch.no_grad():
             taught = teacher(batch.video, batch.queries)
-            labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings.requery)
+            labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings)
         place = through(batch.maps, labels.frame, labels.place)
         asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)
         out = model(batch.spoilt, asked)

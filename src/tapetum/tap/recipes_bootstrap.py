@@ -29,11 +29,12 @@ from tapetum.scenes import SceneConfig
 from tapetum.tap import tracker, weights
 from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSamples
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.data import FEW_CLIPS, SceneClips, TapSamples, Tracked
+from tapetum.tap.data import FEW_CLIPS, Joined, SceneClips, TapSamples, Tracked
 from tapetum.tap.footage import Footage, FootageConfig, prepare_all
 from tapetum.tap.model import Tapir
 from tapetum.tap.recipes import MATCHING_WEIGHT
 from tapetum.tap.selfcheck import check_clips, cycle_errors, grid, split
+from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
 from tapetum.train.config import accumulation
 from tapetum.train.optim import decay_groups
@@ -59,8 +60,12 @@ class BootstrapRun:
     extra_convs: int | None = None
     """Convolution blocks on the stride-8 features, 5 in BootsTAPIR; None keeps those of `model`. Blocks that are new begin as
     a layer norm, which the rest of the network has yet to get used to: give them thousands of steps."""
+    iterations: int | None = None
+    """Refinement iterations while learning, which cost a step most; None takes as many as `model` uses."""
     scenes: int = 240
     """Different synthetic scenes."""
+    warped: int = 0
+    """Clips of cut-outs over moving pictures (`tapetum.tap.warped`) beside the scenes, each shown as often."""
     textures: str | None = None
     """Pictures to paint scenes with; None takes frames of the footage."""
     part: str = "all"
@@ -103,7 +108,12 @@ class FootageTask(BootstrapTask):
     def model(self) -> nn.Module:
         """The network that it starts from, refined at the size of the clips alone."""
         model = started(self.run)
-        config = replace(model.config, initial_resolution=(self.size, self.size), refine_at_least=None)
+        config = replace(
+            model.config,
+            initial_resolution=(self.size, self.size),
+            iterations=self.run.iterations or model.config.iterations,
+            refine_at_least=None,
+        )
         learner = Tapir(config)
         learner.load_state_dict(model.state_dict())
         return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -114,18 +124,26 @@ class FootageTask(BootstrapTask):
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
             return shown, None
+        pictures, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
         scenes = SceneClips(
             run.scenes,
             seed=run.seed,
-            config=SceneConfig(size=(run.size, run.size), frames=run.frames),
-            textures=run.textures or str(self.out / "stills"),
-            part=run.part if run.textures else "all",
+            config=SceneConfig(size=(run.size, run.size), frames=max(24, run.frames)),
+            textures=pictures,
+            part=part,
             cache=self.out / "scenes",
         )
-        alterations = replace(FEW_CLIPS, journey=0.3)
-        return shown, TapSamples(
-            scenes, size=run.size, points=run.settings.points, seed=run.seed, first=0.5, alterations=alterations
+        warped = WarpedClips(run.warped, seed=run.seed, source=pictures, part=part, frames=run.frames)
+        synthetic = TapSamples(
+            Joined(scenes, warped),
+            size=run.size,
+            points=run.settings.points,
+            seed=run.seed,
+            frames=run.frames,
+            first=0.5,
+            alterations=replace(FEW_CLIPS, journey=0.3),
         )
+        return shown, synthetic
 
     def checks(self) -> list[Tracked]:
         """Clips with known tracks, of footage that is left out."""
