@@ -157,6 +157,9 @@ STANDARDISED_ON = 64
 class Standardise(nn.Module):
     """Features less their mean, by their deviation, as `measure` found both; not trained."""
 
+    mean: Float[Tensor, " width"]
+    deviation: Float[Tensor, " width"]
+
     def __init__(self, width: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
