@@ -1,9 +1,12 @@
 """Are a small HiP's vectors of any use? Neighbours and a linear probe on them, beside the same on the raw pixels.
 
-    python benchmarks/hip_embed.py WEIGHTS --train cifar10/train.parquet --test cifar10/test.parquet
+    python benchmarks/hip_embed.py WEIGHTS ... --train cifar10/train.parquet --test cifar10/test.parquet
+    python benchmarks/hip_embed.py WEIGHTS ... --train camvid/train.parquet --test camvid/test.parquet
 
-WEIGHTS is a file that `tapetum train hip` made (with --steps 0 it has never seen a label), or `random`: hip-nano untrained, for
-32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from, 2,000 to score, drawn by a fixed seed.
+WEIGHTS is a name (hip-nano), a file that `tapetum train hip` made (with --steps 0 it has never seen a label), or `random`:
+hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from, 2,000 to score, drawn by a
+fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of 64x64 pixels, whose label is the class of
+more than 60 % of their pixels.
 """
 
 import argparse
@@ -23,6 +26,9 @@ from tapetum.hip.layouts import MEAN, STD
 from tapetum.hip.media import Stored, opened_picture
 from tapetum.hip.model import Hip
 
+UNLABELLED = 11
+"""Of CamVid's masks."""
+
 
 def pictures(path, count):
     table = pq.read_table(path)
@@ -30,6 +36,22 @@ def pictures(path, count):
     stored = table.column("image").take(rows).to_pylist()
     labels = np.array(table.column("label").take(rows).to_pylist())
     return [np.asarray(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored], labels
+
+
+def patches(path, count):
+    rows = pq.read_table(path).to_pylist()
+    rng, found, labels = np.random.default_rng(0), [], []
+    while len(found) < count:
+        row = rows[rng.integers(len(rows))]
+        frame = np.asarray(opened_picture(Stored("picture", row["image"]["bytes"]), "RGB"))
+        mask = np.asarray(opened_picture(Stored("picture", row["mask"]["bytes"]), "L"))
+        for _ in range(6):
+            y, x = (int(rng.integers(n - 64)) for n in mask.shape)
+            classes, counts = np.unique(mask[y : y + 64, x : x + 64], return_counts=True)
+            if counts.max() > 0.6 * 64 * 64 and classes[counts.argmax()] != UNLABELLED:
+                found.append(frame[y : y + 64, x : x + 64])
+                labels.append(classes[counts.argmax()])
+    return found[:count], np.array(labels[:count])
 
 
 def untrained():
@@ -60,7 +82,9 @@ if __name__ == "__main__":
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     args = parser.parse_args()
-    (train, train_labels), (test, test_labels) = pictures(args.train, 5000), pictures(args.test, 2000)
+    masked = "mask" in pq.read_schema(args.train).names
+    read, counts = (patches, (2000, 1000)) if masked else (pictures, (5000, 2000))
+    (train, train_labels), (test, test_labels) = read(args.train, counts[0]), read(args.test, counts[1])
     small = [np.stack([np.asarray(Image.fromarray(f).resize((16, 16))).reshape(-1) for f in fs]) for fs in (train, test)]
     score("raw pixels 16x16", small[0].astype(float), train_labels, small[1].astype(float), test_labels)
     for name in args.weights:

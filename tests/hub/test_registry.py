@@ -15,7 +15,7 @@ def test_every_entry_is_complete() -> None:
     for name, weights in KNOWN.items():
         assert weights.name == name
         assert weights.licence == "Apache-2.0"
-        assert weights.bundled == (name in ("tapir-nano", "causal-tapir-nano"))
+        assert weights.bundled == (name in ("tapir-nano", "causal-tapir-nano", "hip-nano"))
         assert weights.bundled or (weights.url or "").endswith(weights.file)
 
 
@@ -49,6 +49,14 @@ def test_the_bundled_file_belongs_inside_the_package() -> None:
     assert location(KNOWN["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "bundled", "tapir-nano.safetensors")
 
 
+def test_weights_for_another_verb_are_refused() -> None:
+    with pytest.raises(BadInput, match="hip-nano is for tapetum embed, not for track"):
+        resolve("hip-nano")
+    with pytest.raises(BadInput, match="tapir-nano is for tapetum track, not for embed"):
+        resolve("tapir-nano", "embed")
+    assert resolve("hip-nano", "embed") == (location(KNOWN["hip-nano"]), KNOWN["hip-nano"])
+
+
 def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     file.write_bytes(b"x")
@@ -59,7 +67,7 @@ def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no weights named 'tapri' and no such file; did you mean tapir"):
         resolve("tapri")
-    with pytest.raises(BadInput, match="known names are tapir-nano, causal-tapir-nano, tapir"):
+    with pytest.raises(BadInput, match="known names are tapir-nano, causal-tapir-nano, hip-nano, tapir"):
         resolve("zzz.pt")
     with pytest.raises(BadInput, match="is a folder"):
         resolve(tmp_path)

@@ -23,10 +23,10 @@ class Embed:
 
     files: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="FILES")]
     """Pictures, recordings, videos; of a folder all files in it."""
-    model: Annotated[str, tyro.conf.arg(metavar="FILE")]
-    """Weights of a network that `tapetum train hip` made."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """Table to write: .parquet or .npz."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "hip-nano"
+    """hip-nano, which comes with the package and knows pictures, or a file that `tapetum train hip` made."""
     batch_size: int = 16
     """Pieces that are looked at together."""
 
@@ -45,11 +45,12 @@ class Embed:
         from tapetum.hip.config import VARIANTS
         from tapetum.hip.embed import Embedder
         from tapetum.hip.weights import load
+        from tapetum.hub.registry import KNOWN
 
-        if self.model in VARIANTS and not Path(self.model).exists():
+        if self.model in VARIANTS and self.model not in KNOWN and not Path(self.model).exists():
             raise BadInput(
-                f"no weights of {self.model} were ever released, and none are bundled; make some with tapetum train hip, and "
-                "give the file"
+                f"no weights of {self.model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
+                "hip, and give the file"
             )
         embedder = Embedder(load(self.model))
         rows: list[dict[str, Any]] = []

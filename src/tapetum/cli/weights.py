@@ -75,10 +75,16 @@ class Weights:
 
 
 def _entry(weights: registry.Weights) -> dict[str, Any]:
+    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
+    fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
+    return {**fields, **_settings(weights), "path": str(path or registry.converted(weights)), "here": path is not None}
+
+
+def _settings(weights: registry.Weights) -> dict[str, Any]:
+    """What sets a tracker apart from others of its kind."""
+    if weights.verb != "track":
+        return {}
     from tapetum.tap.config import ARCHITECTURES
 
     config = ARCHITECTURES[weights.architecture]
-    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
-    fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
-    settings = {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
-    return {**fields, **settings, "path": str(path or registry.converted(weights)), "here": path is not None}
+    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}

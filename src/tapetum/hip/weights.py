@@ -25,6 +25,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hip.config import HipConfig, Modality, Preparation
 from tapetum.hip.model import Hip
+from tapetum.hub.registry import KNOWN, resolve
 from tapetum.hub.unpickle import load_npy
 
 _ROOT = "perceiver"
@@ -158,12 +159,14 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
         temporary.write_bytes(to_bytes(tensors, {"hip": json.dumps(header)}))
 
 
-def load(path: str | os.PathLike[str]) -> Hip:
-    """The float32 network in a file that `save` wrote. No code in the file is run.
+def load(name_or_path: str | os.PathLike[str]) -> Hip:
+    """The float32 network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote.
 
-    Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its config.
+    No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its
+    config; the name is one of weights for another purpose.
     """
-    path = Path(path)
+    known = os.fspath(name_or_path) in KNOWN
+    path = resolve(name_or_path, "embed")[0] if known else Path(name_or_path)
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
     try:

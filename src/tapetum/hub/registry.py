@@ -1,13 +1,14 @@
 """Names of weights: what each is, where it comes from, and where it lies on this machine.
 
-The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` and `causal-tapir-nano` are this
-project's own small networks and ship inside the package. Nothing here imports torch.
+The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano`, `causal-tapir-nano` and `hip-nano` are
+this project's own small networks and ship inside the package. Nothing here imports torch.
 """
 
 import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tapetum.errors import BadInput
 from tapetum.hub.download import check
@@ -24,7 +25,7 @@ class Weights:
     name: str
     """What the user types."""
     architecture: str
-    """Name for `tapetum.tap.build`."""
+    """Name for `tapetum.tap.build`, or `tapetum.hip.config.variant`."""
     summary: str
     """One line for a table."""
     paper: str
@@ -37,6 +38,8 @@ class Weights:
     """Where the file can be had; None for bundled weights."""
     sha256: str | None = None
     """Of the file at `url`, where this project has seen it; else what is fetched first is recorded and enforced."""
+    verb: Literal["track", "embed"] = "track"
+    """Of the command line, which uses it."""
 
     @property
     def bundled(self) -> bool:
@@ -78,6 +81,16 @@ KNOWN = {
             licence="Apache-2.0",
             file="tap/bundled/causal-tapir-nano.safetensors",
             url=None,
+        ),
+        Weights(
+            name="hip-nano",
+            architecture="hip-nano",
+            summary="small HiP trained by this project on CIFAR-10; the default of embed",
+            paper="the network of arXiv 2202.10890 with a small config",
+            licence="Apache-2.0",
+            file="hip/bundled/hip-nano.safetensors",
+            url=None,
+            verb="embed",
         ),
         _official("tapir", "tapir", "TAPIR trained on panning Kubric", "tapir_checkpoint_panning.pt", _TAPIR),
         _official("tapir-jax", "tapir", "the same, of the JAX release", "tapir_checkpoint_panning.npy", _TAPIR),
@@ -134,13 +147,16 @@ def converted(weights: Weights) -> Path:
     return location(weights) if weights.bundled else folder() / f"{weights.name}.safetensors"
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Path, Weights | None]:
+def resolve(name_or_path: str | os.PathLike[str], verb: Literal["track", "embed"] = "track") -> tuple[Path, Weights | None]:
     """The file for a name of `KNOWN` (with its entry) or for a path (with None); a path may be a folder with `TRACKER_FILE`.
 
     Raises:
-        BadInput: the name is unknown and no file either, its file is not on this machine, or is not what was fetched.
+        BadInput: the name is unknown and no file either, is of weights for another verb, its file is not on this machine, or
+            is not what was fetched.
     """
     weights = KNOWN.get(os.fspath(name_or_path))
+    if weights is not None and weights.verb != verb:
+        raise BadInput(f"{weights.name} is for tapetum {weights.verb}, not for {verb}; see: tapetum weights list")
     if weights is None:
         path = Path(name_or_path)
         for file in (path, path / TRACKER_FILE):
