@@ -4,8 +4,8 @@
     python benchmarks/hip_embed.py WEIGHTS ... --train camvid/train.parquet --test camvid/test.parquet
 
 WEIGHTS is a name (hip-nano), a file that `tapetum train hip` made (with --steps 0 it has never seen a label), or `random`:
-hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from, 2,000 to score, drawn by a
-fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of 64x64 pixels, whose label is the class of
+hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from, 2,000 to score, drawn by
+a fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of 64x64 pixels, whose label is the class of
 more than 60 % of their pixels.
 """
 
