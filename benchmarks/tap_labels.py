@@ -5,8 +5,8 @@
 Clips with exact tracks are made of PICTURES, a folder or parquet file (`tapetum.tap.warped`; every tenth picture, the share
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees them shrunk and spoilt,
 and starts from another frame of the teacher's track. Printed for several `Bootstrap.confident` and `within`: the share of
-points and frames that count; the distance of the teacher's label, and of the student's answer, from the truth, in px of 256x256 (median,
-mean, share beyond 4) where both are seen; and the share of labels that say seen where the point is hidden.
+points and frames that count; the distance of the teacher's label, and of the student's answer, from the truth, in px of
+256x256 (median, mean, share beyond 4) where both are seen; and the share of labels that say seen where the point is hidden.
 """
 
 import argparse

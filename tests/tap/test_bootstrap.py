@@ -20,7 +20,9 @@ from torch import nn
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSample, Labels, keep, mapped, pseudo_labels, show, through
+from tapetum.tap.data import TapSamples
 from tapetum.tap.footage import Footage
+from tapetum.tap.model import Tapir
 from tapetum.tap.recipes_bootstrap import BootstrapRun, FootageTask, bootstrap, started
 from tapetum.tap.selfcheck import CycleErrors, check_clips, cycle_errors, grid, split
 from tapetum.tap.types import Estimate, Trajectories
@@ -332,6 +334,32 @@ def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
     assert all(not block.narrow.weight.any() for block in larger.backbone.extra)
     known = tapetum.load(recipe.model).model.state_dict()
     assert all(torch.equal(larger.state_dict()[name], value) for name, value in known.items())
+
+
+def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
+    run = replace(recipe, scenes=2, warped=3, iterations=1)
+    task = FootageTask(run, tmp_path / "footage", tmp_path)
+    synthetic = task.samples()[1]
+    assert isinstance(synthetic, TapSamples)
+    assert len(synthetic.clips) == 5
+    warped = next(k for k in range(5) if synthetic.order(k) >= 2)
+    assert synthetic[warped].video.shape == (run.frames, run.size, run.size, 3)
+    model = task.model()
+    assert isinstance(model, Tapir)
+    assert model.config.iterations == 1
+    assert started(run).config.iterations > 1
+
+
+def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
+    settings = replace(recipe.settings, synthetic=True, apart=False, weight=0.0)
+    task = FootageTask(replace(recipe, settings=settings), tmp_path / "footage", tmp_path)
+    model, batch = task.model().train(), task.collate([task.dataset()[0]])
+    loss, told = task.loss(model, batch, torch.Generator())
+    alone, _ = task.loss(model, batch["synthetic"], torch.Generator())
+    assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
+    assert all(name.startswith("synthetic/") for name in told)
 
 
 def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
