@@ -16,7 +16,8 @@ exact tracks are learned in every step beside it, with optimiser moments of thei
 
 Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `Bootstrap` are from memory of it,
 or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each ingredient are
-settings as well. A track whose query is on t2 = t1 keeps all its frames.
+settings as well. A track whose query is on t2 = t1 keeps all its frames. A third mask, `confident`, is ours: labels of
+which the teacher itself is unsure do not count, neither as targets nor as the student's queries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -150,6 +151,7 @@ class Labels:
     """Raster pixels of the clean clip."""
     occluded: Bool[Tensor, "b n t"]
     sure: Bool[Tensor, "b n t"]
+    """The teacher is confident, of seeing it there or of its being hidden."""
     usable: Bool[Tensor, "b n"]
     """The teacher surely sees the point somewhere, inside the picture."""
     frame: Int[Tensor, "b n"]

@@ -67,7 +67,7 @@ class BootstrapRun:
     warped: int = 0
     """Clips of cut-outs over moving pictures (`tapetum.tap.warped`) beside the scenes, each shown as often."""
     textures: str | None = None
-    """Pictures to paint scenes with; None takes frames of the footage."""
+    """Pictures of which scenes and warped clips are made; None takes frames of the footage."""
     part: str = "all"
     """Of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
     checks: int = 12
