@@ -31,6 +31,7 @@ WITHOUT = {
     "requery": {"requery": False},
     "cycle": {"cycle": False},
     "confident": {"confident": 0.0},
+    "polish": {"polish": False},
     "proximity": {"proximity": False},
     "rebalance": {"rebalance": 0.0},
     "synthetic": {"synthetic": False},

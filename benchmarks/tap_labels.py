@@ -4,9 +4,9 @@
 
 Clips with exact tracks are made of PICTURES, a folder or parquet file (`tapetum.tap.warped`; every tenth picture, the share
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees them shrunk and spoilt,
-and starts from another frame of the teacher's track. Printed for several `Bootstrap.confident` and `within`: the share of
-points and frames that count; the distance of the teacher's label, and of the student's answer, from the truth, in px of
-256x256 (median, mean, share beyond 4) where both are seen; and the share of labels that say seen where the point is hidden.
+and starts from another frame of the teacher's track. Printed for several `Bootstrap.confident`, `within` and `polish`: the
+share of points and frames that count; the distance of the teacher's label, and of the student's answer, from the truth, in px
+of 256x256 (median, mean, share beyond 4) where both are seen; and the share of labels that say seen where the point is hidden.
 """
 
 import argparse
@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tap.bootstrap import Bootstrap, keep, mapped, pseudo_labels, through
+from tapetum.tap.bootstrap import Bootstrap, keep, mapped, polished_estimate, pseudo_labels, through
 from tapetum.tap.model import Tapir
 from tapetum.tap.types import Estimate
 from tapetum.tap.warped import WarpedClips
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
 
 SIZE = 256
-CASES = [(c, 4.0) for c in (0.0, 0.3, 0.5, 0.7, 0.85)] + [(0.0, 1.5), (0.0, 0.75), (0.7, 1.5)]
+CASES = [(c, 4.0, False) for c in (0.0, 0.3, 0.5, 0.7, 0.85)] + [(0.0, 1.5, False), (0.0, 0.75, False), (0.7, 1.5, False)]
+CASES += [(c, 4.0, True) for c in (0.0, 0.7, 0.9)]
 
 
 def tensors(clip, rng, settings):
@@ -49,6 +50,8 @@ def measure(model, clips, settings, seed):
             clips[number], np.random.default_rng((seed, number)), settings
         )
         taught = model(video, queries)
+        if settings.polish:
+            taught = polished_estimate(taught, video, queries)
         labels = pseudo_labels(taught, queries, draw, SIZE, settings)
         place = through(maps, labels.frame, labels.place).clamp(0, SIZE)
         out = model(spoilt, torch.cat([labels.frame[..., None].float(), place], -1))
@@ -75,15 +78,14 @@ def main():
     model = Tapir(replace(loaded.config, initial_resolution=(SIZE, SIZE), refine_at_least=None)).eval()
     model.load_state_dict(loaded.state_dict())
     clips = WarpedClips(args.clips, seed=args.seed, source=args.pictures, part="held-out", frames=args.frames)
-    print(
-        f"{'confident':>9}{'within':>8}{'count':>8}   label: median  mean   > 4    student: median  mean   > 4    wrongly seen"
-    )
-    for confident, within in CASES:
-        rows, share = measure(model, clips, Bootstrap(confident=confident, within=within), args.seed)
+    settings = f"{'confident':>9}{'within':>8}{'polish':>8}{'count':>8}"
+    print(settings + "   label: median  mean   > 4    student: median  mean   > 4    wrongly seen")
+    for confident, within, polish in CASES:
+        rows, share = measure(model, clips, Bootstrap(confident=confident, within=within, polish=polish), args.seed)
         says, seen = rows[:, 2] > 0, rows[:, 3] > 0
         label, student = (rows[says & seen, k] for k in (0, 1))
         print(
-            f"{confident:9.2f}{within:8.2f}{share:8.2f}"
+            f"{confident:9.2f}{within:8.2f}{'yes' if polish else 'no':>8}{share:8.2f}"
             + "".join(f"{'':11}{np.median(e):6.2f}{e.mean():6.2f}{(e > 4).mean():6.2f} " for e in (label, student))
             + f"{(says & ~seen).sum() / says.sum():16.3f}",
             flush=True,

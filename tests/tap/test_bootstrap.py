@@ -19,7 +19,18 @@ from torch import nn
 
 import tapetum
 from tapetum.errors import BadInput
-from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSample, Labels, keep, mapped, pseudo_labels, show, through
+from tapetum.tap.bootstrap import (
+    Bootstrap,
+    BootstrapTask,
+    FootageSample,
+    Labels,
+    keep,
+    mapped,
+    polished_estimate,
+    pseudo_labels,
+    show,
+    through,
+)
 from tapetum.tap.data import TapSamples
 from tapetum.tap.footage import Footage
 from tapetum.tap.model import Tapir
@@ -73,6 +84,22 @@ def test_what_the_teacher_is_unsure_of_does_not_count() -> None:
     unsure = pseudo_labels(Estimate(taught.tracks, occlusion, torch.zeros(1, 1, 5)), queries, draw, 16, Bootstrap())
     assert not unsure.usable.any()
     assert pseudo_labels(taught, queries, draw, 16, Bootstrap(confident=0.0)).sure.all()
+
+
+def test_labels_are_made_exact_and_believed_where_pictures_agree() -> None:
+    coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    still = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0) * 2 - 1
+    video = still.expand(1, 4, -1, -1, -1).clone()
+    video[:, 3] = 0  # nothing to be seen
+    queries = torch.tensor([[[0.0, 30, 30], [1.0, 40, 25]]])
+    places = queries[0, :, None, 1:].expand(2, 4, 2)[None]
+    taught = Estimate(places + 0.8, torch.full((1, 2, 4), 1.5), torch.full((1, 2, 4), 0.5))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        better = polished_estimate(taught, video, queries)
+    torch.testing.assert_close(better.tracks[:, :, :3], places[:, :, :3], rtol=0, atol=0.02)
+    torch.testing.assert_close(better.tracks[:, :, 3], taught.tracks[:, :, 3])
+    for logit, before in ((better.occlusion, 1.5), (better.expected_dist, 0.5)):
+        assert logit[0].tolist() == [[-5, -5, -5, before]] * 2
 
 
 def test_masks_by_hand() -> None:
@@ -325,7 +352,7 @@ def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     per_step = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
     teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
     footage = per_step["footage/forward"] + per_step["footage/backward"]
-    assert footage / (2 * teacher + per_step["synthetic/backward"]) == pytest.approx(1.0, abs=0.02)
+    assert 0.98 < footage / (2 * teacher + per_step["synthetic/backward"]) < 1.06  # the rest is the polish of the labels
 
 
 def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:

@@ -32,7 +32,7 @@ SMALL = TapirConfig(
 )
 
 
-NARROW = replace(NANO, strides=(1, 2, 2, 1), antialias=False, average_positions=True, refine_at_least=None)
+NARROW = replace(NANO, strides=(1, 2, 2, 1), antialias=False, average_positions=True, refine_at_least=None, polish=False)
 """`NANO` with the published values of what shapes do not tell."""
 
 

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from tapetum.tap.recipes_bootstrap import BootstrapRun, Outcome
 
 Ingredient = Literal[
-    "shrink", "spoil", "requery", "cycle", "confident", "proximity", "rebalance", "synthetic", "apart", "average", "mixer-lr"
+    "shrink",
+    "spoil",
+    "requery",
+    "cycle",
+    "confident",
+    "polish",
+    "proximity",
+    "rebalance",
+    "synthetic",
+    "apart",
+    "average",
+    "mixer-lr",
 ]
 
 
@@ -101,6 +112,7 @@ class Bootstrap:
             requery="requery" not in off,
             cycle="cycle" not in off,
             confident=0.0 if "confident" in off else Settings.confident,
+            polish="polish" not in off,
             proximity="proximity" not in off,
             synthetic="synthetic" not in off,
             apart="apart" not in off,

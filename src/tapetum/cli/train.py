@@ -93,8 +93,8 @@ class Kubric:
     save_every: int = 500
     """Steps between checkpoints: the most that a crash costs."""
     minutes: Minutes = None
-    workers: int = 4
-    """Processes that make the data, for every process that trains."""
+    workers: int | None = None
+    """Processes that make the data, for every process that trains; by default four, or as many as there are cores."""
     threads: Threads = None
     seed: int = 1
     """The same seed gives the same run."""

@@ -33,10 +33,14 @@ from tapetum.errors import BadInput
 from tapetum.tap.data import TapSample, Tracked, collate
 from tapetum.tap.footage import Footage
 from tapetum.tap.losses import tracking_losses
+from tapetum.tap.polish import SURELY_SEEN, polished
 from tapetum.tap.task import PointTask
 from tapetum.tap.types import Estimate, Trajectories
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
 from tapetum.train.data import Shuffle
+
+NO_DOUBT = 5.0
+"""Size of the logits of what is beyond doubt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,9 @@ class Bootstrap:
     confident: float = 0.7
     """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
     hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
+    polish: bool = True
+    """The teacher's tracks are made exact, and believed, where pictures agree (`tapetum.tap.polish`). Not in the paper: it
+    tells a small teacher what it does not know."""
     proximity: bool = True
     """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
     rebalance: float = 1.0
@@ -158,6 +165,21 @@ class Labels:
     """t2, of the student's query."""
     place: Float[Tensor, "b n 2"]
     """The student's query in the clean clip."""
+
+
+def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Estimate:
+    """A teacher's estimate with its tracks made exact by the pictures, and no doubt left where they agree well."""
+    frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
+    hidden, far = taught.occlusion.float().cpu(), taught.expected_dist.float().cpu()
+    confidence = (-hidden).sigmoid() * (-far).sigmoid()
+    tracks, agree = [], []
+    for clip, asked, xy, sure in zip(frames, queries.cpu(), taught.tracks.float().cpu(), confidence, strict=True):
+        exact, raised = polished(lambda begin, end, clip=clip: clip[begin:end], asked, xy, sure)
+        tracks.append(exact)
+        agree.append(raised > SURELY_SEEN)
+    seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
+    hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
+    return Estimate(place, hidden, far)
 
 
 def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Bootstrap) -> Labels:
@@ -265,6 +287,8 @@ class BootstrapTask(PointTask):
         settings, size = self.settings, self.size
         with torch.no_grad():
             taught = teacher(batch.video, batch.queries)
+            if settings.polish:
+                taught = polished_estimate(taught, batch.video, batch.queries)
             labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings)
         place = through(batch.maps, labels.frame, labels.place)
         asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)

@@ -31,6 +31,8 @@ class TapirConfig:
     """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
     refine_at_least: tuple[int, int] | None = None
     """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
+    polish: bool = False
+    """Trackers of this network align each point's first look with every frame (`tapetum.tap.polish`), unless told otherwise."""
     stem_channels: int = 64
     """Output channels of the 7x7 stride-2 stem."""
     channels: tuple[int, int, int, int] = (64, 128, 256, 256)
@@ -84,6 +86,7 @@ NANO = TapirConfig(
     antialias=True,
     average_positions=False,
     refine_at_least=(384, 384),
+    polish=True,
     stem_channels=24,
     channels=(48, 64, 96, 96),
     strides=(2, 1, 2, 1),
@@ -94,7 +97,8 @@ NANO = TapirConfig(
 )
 """`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
-enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution."""
+enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
+a small network knows to a pixel or so is then made exact by aligning pictures."""
 CAUSAL_NANO = replace(NANO, causal=True)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
 

@@ -8,6 +8,7 @@ are not computed a second time in the backward pass to save memory.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -111,11 +112,11 @@ def tap_kubric(
     *,
     parallel: Literal["ddp", "fsdp"] = "ddp",
     minutes: float | None = None,
-    workers: int = 4,
+    workers: int | None = None,
     threads: int | None = None,
     save_every: int = 500,
 ) -> Path | None:
-    """Train in the folder `out`; the same call goes on after a stop.
+    """Train in the folder `out`; the same call goes on after a stop. `workers` None: four, or as many as there are cores.
 
     Returns the file of the finished weights, or None if `minutes` or a signal stopped this call. BadInput when the data folder
     lacks something or a sequence is damaged.
@@ -135,7 +136,7 @@ def tap_kubric(
         max_skips=5,
         bf16=run.bf16,
         parallel=parallel,
-        workers=workers,
+        workers=min(4, os.cpu_count() or 1) if workers is None else workers,
         threads=threads,
         eval_every=10 * save_every if task.held_out else 0,
         checkpoint_every=save_every,

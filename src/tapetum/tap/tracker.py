@@ -14,11 +14,13 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from tapetum.blocks.sampling import scale_xy
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.model import Tapir
+from tapetum.tap.polish import Anchors, grey, polished, reduced, taken
 from tapetum.tap.tracks import Tracks
 from tapetum.tap.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.windows import FeaturesOf, Reel, plan, track_in_windows
@@ -47,6 +49,8 @@ class Stream:
     """None before the first frame."""
     asked: Float[Tensor, "1 n 2"] | None = None
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
+    anchors: Anchors | None = None
+    """Their patches, if places are polished."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -105,6 +109,7 @@ class Tracker:
         frame_chunk: int | None = None,
         half_features: bool = True,
         refinement_resolutions: Sequence[Size] | None = None,
+        polish: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
         """Track points through a video, before and after the frame on which each was asked for.
@@ -122,6 +127,8 @@ class Tracker:
             half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
                 That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
+            polish: align each point's first look with every frame (`tapetum.tap.polish`); None does what the network's config
+                says, which is yes for the bundled ones and no for the published ones.
             progress: is called with the number of frames seen and the number of all frames.
 
         Raises:
@@ -155,6 +162,8 @@ class Tracker:
         xy, confidence = track_in_windows(
             self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=MATCHED_AT_A_TIME
         )
+        if self._polishes(polish):
+            xy, confidence = polished(lambda begin, end: video[begin:end], asked, xy, confidence, self.device)
         confidence = confidence.numpy()
         return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
 
@@ -165,6 +174,7 @@ class Tracker:
         points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]],
         *,
         refinement_resolutions: Sequence[Size] | None = None,
+        polish: bool | None = None,
     ) -> Stream:
         """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
@@ -183,7 +193,8 @@ class Tracker:
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         found, asked = self._points_on(frame, points, resolutions)
-        return Stream(size, resolutions, found, None, asked)
+        anchors = self._anchors(frame, asked) if self._polishes(polish) else None
+        return Stream(size, resolutions, found, None, asked, anchors)
 
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
@@ -196,9 +207,13 @@ class Tracker:
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.asked is None else stream.asked[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
-        confidence = out.confidence[0, :, 0].cpu().numpy()
-        seen = Seen(out.tracks[0, :, 0].float().cpu().numpy(), confidence > 0.5, confidence)
-        return replace(stream, mixer=out.state, asked=None), seen
+        xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
+        if anchors is not None:
+            small = reduced(*stream.size)
+            anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
+            xy, confidence = taken(xy, confidence, scale_xy(places, small, stream.size), score)
+        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy())
+        return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
     @torch.inference_mode()
     def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
@@ -213,7 +228,9 @@ class Tracker:
         if mixer is not None:
             blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
-        return replace(stream, points=stream.points.beside(new), mixer=mixer, asked=torch.cat([before, asked], 1))
+        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, asked))
+        points = stream.points.beside(new)
+        return replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
@@ -221,7 +238,16 @@ class Tracker:
         chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
         mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
         asked = None if stream.asked is None else stream.asked[:, chosen]
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked)
+        anchors = None if stream.anchors is None else stream.anchors.select(chosen)
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors)
+
+    def _polishes(self, asked: bool | None) -> bool:
+        return self.model.config.polish if asked is None else asked
+
+    def _anchors(self, frame: np.ndarray, asked: Float[Tensor, "1 n 2"]) -> Anchors:
+        """Patches around points (x, y) of a frame."""
+        size = (frame.shape[0], frame.shape[1])
+        return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
         pictures = torch.from_numpy(frames).to(self.device).float().div(127.5).sub(1)

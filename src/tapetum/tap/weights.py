@@ -57,6 +57,7 @@ _NOT_IN_SHAPES = (
     "iterations",
     "average_positions",
     "refine_at_least",
+    "polish",
     "strides",
 )
 """Fields of a config that its tensors do not tell."""
