@@ -52,7 +52,7 @@ def clip_row(tracker, clip, queries, folder, threads):
     session = session_of(path, threads)
     video = (clip.astype(np.float32) / 127.5 - 1)[None]
     theirs, found = timed(lambda: session.run(["tracks"], {"video": video, "queries": queries[None]})[0][0])
-    ours, tracks = timed(lambda: tracker.track(clip, queries).xy)
+    ours, tracks = timed(lambda: tracker.track(clip, queries, polish=False).xy)
     return np.abs(found - tracks).max(), nodes(path), path.stat().st_size / 1e6, spent, theirs, ours
 
 
@@ -66,7 +66,7 @@ def online_row(tracker, clip, queries, folder, threads):
     frames = [(frame.astype(np.float32) / 127.5 - 1)[None, None] for frame in clip]
     found = first.run(None, {"frame": frames[0], "points": queries[None, :, 1:]})
     state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
-    stream = tracker.start(clip[0], queries[:, 1:])
+    stream = tracker.start(clip[0], queries[:, 1:], polish=False)
     apart, theirs, ours, asked = 0.0, [], [], queries[None, :, 1:]
     for frame, picture in zip(clip, frames, strict=True):
         begin = time.perf_counter()

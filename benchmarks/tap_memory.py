@@ -4,15 +4,16 @@
     python benchmarks/tap_memory.py --model causal-tapir-nano --live
 
 Writes a video of so many frames (a smooth picture that slides about), tracks points that start all over it, and notes the
-resident memory of the process whenever frames have been seen. Prints the most that was resident up to frame 500 and to the
-end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and FILE.svg. With --live
-frames go through `Tracker.step` one by one instead of through windows.
+resident memory of the process whenever frames have been seen, and every half second while the tracks are polished. Prints the
+most that was resident up to frame 500 and to the end, and their ratio (windows of more than 500 frames are not full by then),
+and writes FILE.csv and FILE.svg. With --live frames go through `Tracker.step` one by one instead of through windows.
 """
 
 import argparse
 import csv
 import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -110,7 +111,18 @@ def main():
                     stream, _ = tracker.step(stream, video[t])
                     note(t + 1)
             else:
+                done = threading.Event()
+
+                def watch():
+                    while not done.wait(0.5):
+                        if rows and rows[-1][0] == args.frames:
+                            note(args.frames)
+
+                watcher = threading.Thread(target=watch)
+                watcher.start()
                 tracker.track(video, queries, refinement_resolutions=refine, window=args.window, progress=note)
+                done.set()
+                watcher.join()
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
     what = (

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -76,6 +76,9 @@ class Track:
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
+    polish: Literal["auto", "yes", "no"] = "auto"
+    """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
+    not."""
     compile: tyro.conf.FlagCreatePairsOff[bool] = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -174,6 +177,8 @@ class Track:
         from tapetum.bench.baselines import load_tracker
 
         tracker = load_tracker(self._model, self.device, self.dtype)
+        if self.polish != "auto" and (model := getattr(tracker, "model", None)):
+            model.config = replace(model.config, polish=self.polish == "yes")
         if self.compile and (compiled := getattr(tracker, "compile", None)):
             compiled()
         return tracker

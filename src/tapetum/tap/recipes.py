@@ -5,7 +5,7 @@ official architectures.
 
 Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels
 and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 and 24
-frames with four; a batch is a few clips of 64 points, half of whose queries are on first frames; `matching_loss` is added;
+frames with four, and then with clips that turn and grow; a batch is a few clips of 64 points, half of whose queries are on first frames; `matching_loss` is added;
 gradients are clipped; weights are averaged.
 """
 
@@ -87,6 +87,19 @@ class TapNano:
         ),
         Phase(name="2-short", size=256, frames=12, steps=3400, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
         Phase(name="3-full", size=256, steps=2200, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
+        Phase(
+            name="4-turns",
+            size=256,
+            frames=12,
+            steps=700,
+            batch_size=4,
+            micro_batch=2,
+            lr=6e-4,
+            clips=1800,
+            points=64,
+            iterations=2,
+            journey=0.6,
+        ),
     )
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
@@ -108,19 +121,6 @@ RECIPES = {
     "more-tap-nano": TapNano(
         start="tapir-nano",
         phases=(
-            Phase(
-                name="4-turns",
-                size=256,
-                frames=12,
-                steps=700,
-                batch_size=4,
-                micro_batch=2,
-                lr=6e-4,
-                clips=1800,
-                points=64,
-                iterations=2,
-                journey=0.6,
-            ),
             Phase(
                 name="5-layers",
                 size=256,
