@@ -4,9 +4,9 @@
 official architectures.
 
 Differs from the paper: the run is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128 pixels
-and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, and ends at 256x256 and 24
-frames with four, and then with clips that turn and grow; a batch is a few clips of 64 points, half of whose queries are on first frames; `matching_loss` is added;
-gradients are clipped; weights are averaged.
+and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, goes on at 256x256 and 24
+frames with four, and ends with 12 frames that turn and grow; a batch is a few clips of 64 points, half of whose queries are on
+first frames; `matching_loss` is added; gradients are clipped; weights are averaged.
 """
 
 import json
