@@ -1,4 +1,4 @@
-"""`tapetum track` with the tracker that needs no weights: what is written, where, and for which points."""
+"""`tapetum track`, mostly with the tracker that needs no weights: what is written, where, and for which points."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tapetum
 from tapetum.tap.tracks import Tracks
 from tapetum.video import open_video
 
@@ -62,6 +63,15 @@ def test_points_from_a_table(run: Run, clip: Path, tmp_path: Path, text: str, qu
     table.write_text(text, encoding="utf-8")
     assert run("track", clip, "--model", "static", "--points", table, "--out", tmp_path / "out")[0] == 0
     assert Tracks.load(tmp_path / "out" / "tracks.npz").queries.tolist() == queries
+
+
+@pytest.mark.parametrize(("asked", "polished"), [("auto", True), ("yes", True), ("no", False)])
+def test_tracks_are_polished_as_asked(run: Run, clip: Path, tmp_path: Path, asked: str, polished: bool) -> None:
+    assert run("track", clip, "--grid", 3, "--polish", asked, "--out", tmp_path)[0] == 0
+    tracks = Tracks.load(tmp_path / "tracks.npz")
+    expected = tapetum.load("tapir-nano").track(clip, tracks.queries, polish=polished)
+    np.testing.assert_allclose(tracks.xy, expected.xy, atol=0.02)
+    assert np.array_equal(tracks.xy[:, 0], tracks.queries[:, 1:]) == polished  # the patch lies exactly where it was cut
 
 
 def test_the_default_folder_has_the_name_of_the_video(

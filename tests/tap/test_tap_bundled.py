@@ -28,6 +28,15 @@ def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     assert np.mean(scores) > np.mean(still) + 0.2
 
 
+def test_polish_makes_places_exact():
+    clip, tracker = clip_of(SEEDS[0]), tapetum.load("tapir-nano")
+    near = []
+    for polish in (False, True):
+        tracks = tracker.track(clip.video, clip.queries, polish=polish)
+        near.append((np.linalg.norm(tracks.xy - clip.truth.xy, axis=-1)[clip.truth.visible] < 0.5).mean())
+    assert near[1] > near[0] + 0.1
+
+
 def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("causal-tapir-nano")
     first = clip.queries[clip.queries[:, 0] == 0][:8]
