@@ -106,6 +106,14 @@ class Data:
         return Examples({"image": field}, labels)
 
 
+def finish(task, config, out):
+    """A run to its end; where it is stopped, so is all, since half a run is no result."""
+    result = fit(task, config, out)
+    if result.state == "stopped":
+        raise SystemExit("stopped; the same command goes on")
+    return result
+
+
 class Bench:
     def __init__(self, args):
         self.args, self.lr = args, {}
@@ -154,7 +162,7 @@ class Bench:
                 Masked(ratio=self.args.ratio),
                 None if permuted else out / "pictures",
             )
-            result = fit(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
+            result = finish(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
             score = dict(task.evaluate(result.model.eval(), self.args.mae_steps))
             codes = result.model.positions["image"]().detach()
             torch.manual_seed(seed)
@@ -188,7 +196,7 @@ class Bench:
                 self.data.classes,
                 start=start,
             )
-            result = fit(task, self.config(steps or self.args.steps, seed, lr), self.args.out / f"{arm}-{seed}-{lr:g}")
+            result = finish(task, self.config(steps or self.args.steps, seed, lr), self.args.out / f"{arm}-{seed}-{lr:g}")
             model, found = result.model.eval(), {}
             for part in ("check", "validation"):
                 task.checks = self.data.checks(permuted, part)
