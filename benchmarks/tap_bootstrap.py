@@ -1,7 +1,7 @@
 """Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
 
     python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
-        --out runs [--model tapir-nano] [--steps 600] [--seeds 1 2 3] [--without nothing cycle proximity ...]
+        --out runs [--model tapir-nano] [--steps 400] [--seeds 1 2 3] [--without nothing cycle proximity ...]
 
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
@@ -35,7 +35,6 @@ WITHOUT = {
     "proximity": {"proximity": False},
     "rebalance": {"rebalance": 0.0},
     "synthetic": {"synthetic": False},
-    "apart": {"apart": False},
     "average": {"teacher": "start"},
     "footage": {},
 }
@@ -89,7 +88,7 @@ def run(args):
             name = f"seed {seed}{tail(left_out)}"
             out = args.out / name.replace(" ", "-")
             if name not in results:
-                settings = Bootstrap(**WITHOUT[left_out])
+                settings = Bootstrap(**WITHOUT[left_out], apart=args.apart)
                 if left_out == "footage":
                     settings = replace(settings, apart=False, weight=0.0)
                 recipe = BootstrapRun(
@@ -123,15 +122,16 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--textures", default=None)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--clips", type=int, default=1)
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--iterations", type=int, default=None)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--clips", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument("--scenes", type=int, default=240)
-    parser.add_argument("--warped", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--warped", type=int, default=480)
+    parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
+    parser.add_argument("--apart", action="store_true", help="both losses with optimiser moments of their own, as published")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     run(parser.parse_args())

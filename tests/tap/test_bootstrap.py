@@ -316,7 +316,7 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
         {"cycle": False},
         {"proximity": False},
         {"synthetic": False},
-        {"apart": False},
+        {"apart": True},
         {"teacher": "start"},
     ],
 )
@@ -348,6 +348,7 @@ def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe
 def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     videos: Path, recipe: BootstrapRun, tmp_path: Path
 ) -> None:
+    recipe = replace(recipe, settings=replace(recipe.settings, apart=True))  # so that the ledger tells them apart
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1)
     per_step = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
     teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
@@ -380,7 +381,7 @@ def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recip
 
 def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
-    settings = replace(recipe.settings, synthetic=True, apart=False, weight=0.0)
+    settings = replace(recipe.settings, synthetic=True, weight=0.0)
     task = FootageTask(replace(recipe, settings=settings), tmp_path / "footage", tmp_path)
     model, batch = task.model().train(), task.collate([task.dataset()[0]])
     loss, told = task.loss(model, batch, torch.Generator())

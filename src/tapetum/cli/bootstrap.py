@@ -24,7 +24,6 @@ Ingredient = Literal[
     "proximity",
     "rebalance",
     "synthetic",
-    "apart",
     "average",
     "mixer-lr",
 ]
@@ -46,22 +45,24 @@ class Bootstrap:
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """Tracker to start from: a name of weights (see: tapetum weights list), a file, or a folder that this verb made."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Optimiser steps; by default 600."""
-    clips: int = 1
+    """Optimiser steps; by default 400."""
+    clips: int = 2
     """Clips of footage in a step, and as many synthetic ones."""
-    frames: int = 24
+    frames: int = 12
     """Frames of the clips that are shown; no shorter shot is used."""
     size: int = 256
     """Height and width in pixels of the clips; frames are squashed to squares."""
     lr: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
-    """Peak learning rate; by default 1e-4."""
+    """Peak learning rate; by default 3e-4."""
     textures: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Folder or parquet file of pictures to paint the synthetic scenes with; by default frames of the footage."""
     extra_convs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Give the tracker this many convolution blocks, as BootsTAPIR's 5; new ones need thousands of steps."""
     without: tyro.conf.UseAppendAction[tuple[Ingredient, ...]] = ()
     """Leave out an ingredient of the recipe, to see what it does; may be repeated. average: the teacher stays as it began;
-    apart: one optimiser for both kinds of clips; mixer-lr: the temporal mixer learns as quickly as the rest."""
+    mixer-lr: the temporal mixer learns as quickly as the rest."""
+    apart: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Learn footage and synthetic clips with optimiser moments of their own, as published."""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
     """Stop after so many minutes; the same command goes on."""
     workers: int = 1
@@ -115,7 +116,7 @@ class Bootstrap:
             polish="polish" not in off,
             proximity="proximity" not in off,
             synthetic="synthetic" not in off,
-            apart="apart" not in off,
+            apart=self.apart,
             teacher="start" if "average" in off else "average",
             rebalance=0.0 if "rebalance" in off else Settings.rebalance,
         )

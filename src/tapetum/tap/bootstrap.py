@@ -79,8 +79,9 @@ class Bootstrap:
     """How much more visible frames weigh in the occlusion loss of pseudo-labels, against sliding towards hidden."""
     synthetic: bool = True
     """Clips with exact tracks are learned beside the footage."""
-    apart: bool = True
-    """Both losses keep moments of their own, and their moves are added up; else their sum is learned by one optimiser."""
+    apart: bool = False
+    """Both losses keep moments of their own, and their moves are added up, as published; else their sum is learned by one
+    optimiser, which did better with little footage (docs/log.md)."""
     weight: float = 1.0
     """Of the footage's loss beside the synthetic one's, where they are not apart; at 0 it is left out, as a control."""
     points: int = 64
