@@ -119,7 +119,8 @@ def test_points_do_not_know_of_each_other_nor_of_the_chunks(film, truth, rough, 
     queries, xy = truth
     confidence = torch.zeros(xy.shape[:2])
     exact, sure = polished(of(film), queries, rough, confidence)
-    monkeypatch.setattr(polish, "FRAMES_AT_A_TIME", 2)
+    monkeypatch.setattr(polish, "PICTURES", 2)
+    monkeypatch.setattr(polish, "READ", 1)
     monkeypatch.setattr(polish, "AT_A_TIME", 5)
     chunked, also_sure = polished(of(film), queries, rough, confidence)
     assert_allclose(chunked, exact, atol=1e-3)

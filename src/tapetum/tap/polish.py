@@ -47,7 +47,10 @@ STRETCH = (0.2, 5.0)
 """Least and largest area of the warp of a unit square."""
 AT_A_TIME = 256
 """Points worked on at a time."""
-FRAMES_AT_A_TIME = 32
+PICTURES = 64
+"""Grey pictures held at a time, since a video is read onwards only, and backwards in stretches."""
+READ = 4
+"""Frames read at a time."""
 
 _STIFF = 4e-4
 """Added to the normal equations, for the affine part times RADIUS^2 / 4."""
@@ -235,13 +238,15 @@ def _polished(
     born: dict[int, Anchors] = {}
     for onward in (True, False):
         rows, active = torch.zeros(0, dtype=torch.long), None
-        for begin in sorted(range(0, frames, FRAMES_AT_A_TIME), reverse=not onward):
-            end = min(begin + FRAMES_AT_A_TIME, frames)
+        for begin in sorted(range(0, frames, PICTURES), reverse=not onward):
+            end = min(begin + PICTURES, frames)
             if not ((at >= 0) & (at < end) if onward else at >= max(begin, 1)).any():
                 continue
-            shown = frames_of(begin, end)
-            pictures = grey(shown, device)
-            size = (shown.shape[1], shown.shape[2])
+            pictures, size = [], (0, 0)
+            for first in range(begin, end, READ):
+                shown = frames_of(first, min(first + READ, end))
+                size = (shown.shape[1], shown.shape[2])
+                pictures.extend(grey(shown, device))
             small = reduced(*size)
             for t in sorted(range(begin, end), reverse=not onward):
                 picture = pictures[t - begin]

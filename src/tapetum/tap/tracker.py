@@ -162,6 +162,7 @@ class Tracker:
         xy, confidence = track_in_windows(
             self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=MATCHED_AT_A_TIME
         )
+        del reel, points  # most of the memory
         if self._polishes(polish):
             xy, confidence = polished(lambda begin, end: video[begin:end], asked, xy, confidence, self.device)
         confidence = confidence.numpy()
