@@ -118,7 +118,7 @@ def main():
                         if rows:
                             note(rows[-1][0])
 
-                watcher = threading.Thread(target=watch)
+                watcher = threading.Thread(target=watch, daemon=True)
                 watcher.start()
                 tracker.track(video, queries, refinement_resolutions=refine, window=args.window, progress=note)
                 done.set()
