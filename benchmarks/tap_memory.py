@@ -3,9 +3,9 @@
     python benchmarks/tap_memory.py [--frames 10000] [--size 640x480] [--points 256] [--model tapir-nano] [--out FILE]
     python benchmarks/tap_memory.py --model causal-tapir-nano --live
 
-Writes a video of so many frames (a smooth picture that slides about), tracks points that start all over it, and notes the
-resident memory of the process whenever frames have been seen, and four times a second. Prints the most that was resident up
-to frame 500 and to the end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and
+Writes a video of so many frames (a smooth picture that slides about), tracks points that start all over it, and notes the most
+memory that was resident since the last note, whenever frames have been seen and at the end. Prints the most that was resident
+up to frame 500 and to the end, and their ratio (windows of more than 500 frames are not full by then), and writes FILE.csv and
 FILE.svg. With --live frames go through `Tracker.step` one by one instead of through windows.
 """
 
@@ -13,7 +13,6 @@ import argparse
 import csv
 import os
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 import tapetum
-from tap_speed import resident
+from tap_speed import forget_peak, resident
 from tapetum.video import open_video, write_video
 
 EARLY = 500
@@ -99,7 +98,8 @@ def main():
 
         def note(seen, _frames=None):
             nonlocal shown
-            rows.append((seen, round(time.perf_counter() - began, 1), resident(peak=False) / 1e6))
+            rows.append((seen, round(time.perf_counter() - began, 1), resident(peak=True) / 1e6))
+            forget_peak()
             if time.perf_counter() - shown > 60:
                 shown = time.perf_counter()
                 print(f"{seen} frames, {rows[-1][1]:.0f} s, {rows[-1][2]:.0f} MB", flush=True)
@@ -111,18 +111,8 @@ def main():
                     stream, _ = tracker.step(stream, video[t])
                     note(t + 1)
             else:
-                done = threading.Event()
-
-                def watch():
-                    while not done.wait(0.25):
-                        if rows:
-                            note(rows[-1][0])
-
-                watcher = threading.Thread(target=watch, daemon=True)
-                watcher.start()
                 tracker.track(video, queries, refinement_resolutions=refine, window=args.window, progress=note)
-                done.set()
-                watcher.join()
+                note(args.frames)
     frames, _, memory = np.array(rows).T
     early, all_of_it = memory[frames <= EARLY].max(), memory.max()
     what = (
