@@ -58,8 +58,8 @@ def score(model, cutouts, held):
     return {**{name: float(result[name]) for name in names}, **{f"cycle_{k}": v for k, v in cycle.items()}}
 
 
-def tail(left_out):
-    return "" if left_out == "nothing" else f" without {left_out}"
+def tail(left_out, apart):
+    return ("" if left_out == "nothing" else f" without {left_out}") + " apart" * apart
 
 
 def row(name, s):
@@ -85,7 +85,7 @@ def run(args):
     scored("start", args.model)
     for seed in args.seeds:
         for left_out in args.without:
-            name = f"seed {seed}{tail(left_out)}"
+            name = f"seed {seed}{tail(left_out, args.apart)}"
             out = args.out / name.replace(" ", "-")
             if name not in results:
                 settings = Bootstrap(**WITHOUT[left_out], apart=args.apart)
@@ -109,9 +109,9 @@ def run(args):
                     return
             scored(name, out)
     for left_out in args.without:
-        rows = [results[f"seed {seed}{tail(left_out)}"] for seed in args.seeds]
-        row("mean" + tail(left_out), {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
-        row("deviation" + tail(left_out), {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
+        rows = [results[f"seed {seed}{tail(left_out, args.apart)}"] for seed in args.seeds]
+        row("mean" + tail(left_out, args.apart), {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
+        row("deviation" + tail(left_out, args.apart), {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
 
 
 if __name__ == "__main__":
