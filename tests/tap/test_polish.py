@@ -72,7 +72,12 @@ def test_autocast_does_not_reach_it(film, truth, rough) -> None:
     queries, xy = truth
     with torch.autocast("cpu", dtype=torch.bfloat16):
         exact, _ = polished(of(film), queries, rough, torch.zeros(xy.shape[:2]))
+        first = queries[:, 0] == 0
+        anchors = Anchors.at(grey(film[:1])[0], queries[first, 1:])
+        for t in range(2):
+            anchors, places, _ = anchors.follow(grey(film[t : t + 1])[0], rough[first, t])
     assert (exact - xy).norm(dim=-1).max() < 0.1
+    assert (places - xy[first, 1]).norm(dim=-1).max() < 0.1
 
 
 def test_the_place_is_that_of_opencv(film, truth, rough) -> None:

@@ -16,7 +16,7 @@ patch may fit in the wrong place, which only a high correlation, a short way and
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,17 @@ def reduced(height: int, width: int) -> Size:
     return (round(height * factor), round(width * factor))
 
 
+def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Without autocast: products of places in bfloat16 would be off by a pixel."""
+
+    @wraps(method)
+    def exact(self: Any, picture: Tensor, *rest: Any) -> Any:
+        with torch.autocast(picture.device.type, enabled=False):
+            return method(self, picture, *rest)
+
+    return exact
+
+
 @dataclass(frozen=True)
 class Patches:
     """What n points looked like in the frames of their queries."""
@@ -93,6 +104,7 @@ class Patches:
     """Too little contrast to be found again."""
 
     @classmethod
+    @_exact
     def cut(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
         """Patches around places (x, y) of a picture."""
         weight, (x, y, _) = _weight(picture.device), _offsets(picture.device).T
@@ -113,6 +125,7 @@ class Patches:
         """Those of some of the points, by number, mask or slice."""
         return Patches(self.look[index], self.solve[index], self.plain[index])
 
+    @_exact
     def aligned(
         self, picture: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
@@ -225,13 +238,6 @@ def polished(
         frames_of: frames begin..end-1 of the video, read twice in all.
         queries: (t, x, y) in raster pixels.
     """
-    with torch.autocast(torch.device(device).type, enabled=False):  # products of places, in bfloat16, would be off by a pixel
-        return _polished(frames_of, queries, xy, confidence, device)
-
-
-def _polished(
-    frames_of: Callable[[int, int], np.ndarray], queries: Tensor, xy: Tensor, confidence: Tensor, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
     frames = xy.shape[1]
     xy, confidence = xy.clone(), confidence.clone()
     at = torch.where(queries[:, 0] == queries[:, 0].round(), queries[:, 0], -1).long()
