@@ -239,6 +239,23 @@ def test_what_online_asks_for(run: Run, clip: Path, tmp_path: Path) -> None:
     assert "--preview belongs to --online" in err
 
 
+@pytest.mark.parametrize("before", [None, b"kept until the first frame"])
+def test_a_pipe_that_holds_nothing_leaves_no_preview(model: Path, tmp_path: Path, before: bytes | None) -> None:
+    preview = tmp_path / "p.mjpeg"
+    if before:
+        preview.write_bytes(before)
+    result = subprocess.run(
+        command("-", "--online", "--model", model, "--out", tmp_path / "out", "--preview", preview),
+        input=b"no video",
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert (preview.read_bytes() if preview.exists() else None) == before
+
+
 def test_a_window_needs_a_display(run: Run, model: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)

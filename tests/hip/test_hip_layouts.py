@@ -112,6 +112,7 @@ def test_audioset_with_pictures_and_sound(tmp_path: Path) -> None:
         path.unlink()
     for name in ("--PJHxphWEs", "--ZhevVpy1s"):
         film(tmp_path / f"{name}.mkv")
+        (tmp_path / f"{name}.mkv").rename(tmp_path / f"{name}.MKV")
     found = data("audioset", tmp_path)
     example = found.examples[0]
     assert example["video"].shape == (2 * 64, 3)
@@ -218,6 +219,14 @@ def test_words_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
     train, check = data("parquet", tmp_path), data("parquet", tmp_path, "check")
     assert train.classes == check.classes == ("cat", "dog", "emu")
     assert check.examples.plain(0, 2)[TARGET].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("labels", [["cat", None, "dog"], [1, None, 0]])
+def test_rows_without_a_label_are_counted(tmp_path: Path, labels: list) -> None:
+    for name in ("train", "test"):
+        table(tmp_path / f"{name}.parquet", 3, label=labels)
+    with pytest.raises(BadInput, match="1 rows without a label"):
+        data("parquet", tmp_path)
 
 
 def test_pictures_are_as_large_as_in_the_paper_unless_told(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tapetum.cli.output import note
 from tapetum.errors import BadInput
@@ -122,19 +123,22 @@ def preview(to: str | None, cleanup: ExitStack) -> Show | None:
         return None
     if to == WINDOW:
         return _window(cleanup)
-    try:
-        file = sys.stdout.buffer if to == "-" else open(to, "wb")  # noqa: SIM115 (closed by `cleanup`)
-    except OSError as error:
-        raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error
-
-    if to != "-":
-        cleanup.callback(file.close)
+    @cache
+    def opened() -> BinaryIO:
+        """The file, once there is a frame for it."""
+        if to == "-":
+            return sys.stdout.buffer
+        try:
+            return cleanup.enter_context(open(to, "wb"))
+        except OSError as error:
+            raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error
 
     def show(frame: "np.ndarray") -> bool:
         from PIL import Image
 
         data = io.BytesIO()
         Image.fromarray(frame).save(data, "JPEG", quality=80)
+        file = opened()
         try:
             file.write(data.getvalue())
             file.flush()

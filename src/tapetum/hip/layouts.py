@@ -141,7 +141,7 @@ def _audioset(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
                 missing += 1
     files, labels = _columns(found, place, "recordings of the videos in the lists")
     fields: dict[str, Field] = {}
-    if all(Path(file.name).suffix in (".mp4", ".mkv", ".webm", ".avi") for file in files):
+    if all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files):
         clips = Clips(files, sizes.frames, sizes.picture or (224, 224), sizes.video_rate)
         fields["video"] = Field(clips, MEAN, STD)
     fields["audio"] = Field(Sounds(files, sizes.sound_rate, sizes.samples))
@@ -200,6 +200,8 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
     if "label" not in table.column_names:
         return DataSet(Examples(fields, seed=seed), (), "nothing")
     labels = table.column("label").to_pylist()
+    if None in labels:
+        raise BadInput(f"{files[0]} has {labels.count(None)} rows without a label; leave these out, or the whole column")
     if words:
         labels, names = [words.index(str(label)) for label in labels], words
     else:
@@ -324,14 +326,14 @@ def _words(table: Any, place: Path, part: Part) -> tuple[str, ...]:
     """The classes of both parts, where they are words in the column label and not numbers."""
     if "label" not in table.column_names:
         return ()
-    labels = set(table.column("label").to_pylist())
+    labels = set(table.column("label").to_pylist()) - {None}
     if all(isinstance(label, int) for label in labels):
         return ()
     if place.is_dir():
         import pyarrow.parquet as pq
 
         for file in _parquet_files(place, "check" if part == "train" else "train"):
-            labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist())
+            labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
     return tuple(sorted(map(str, labels)))
 
 
