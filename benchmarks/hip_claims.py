@@ -174,6 +174,8 @@ class Bench:
                 "cpu_seconds": time.process_time() - start,
             }
 
+        if not out.exists():  # a results.json without its runs: others begin from this one's weights
+            self.results.pop(name, None)
         self.keep(name, run)
         return sorted((out / "checkpoints").glob("step_*"))[-1] / "model.safetensors"
 

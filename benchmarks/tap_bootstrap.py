@@ -6,8 +6,11 @@
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
 on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
-is left out. Each run goes on where it was stopped; what is finished is only scored. Prints a row for every run, and mean and
-deviation over the seeds; results.json in --out keeps all.
+is left out. Each run goes on where it was stopped; what is finished is only scored.
+
+Prints two rows for every run, of the network alone and with its tracks polished, and mean and deviation over the seeds;
+results.json in --out keeps all. The mean cycle error is over the points that a run judges (sees at the end of a clip), not
+those that the start judges; the last column has the means of both over the points that both judge.
 """
 
 import argparse
@@ -41,8 +44,9 @@ WITHOUT = {
 """What `--without` leaves out, as changes of `Bootstrap`; footage: only the synthetic clips are learned, as a control."""
 
 
-def score(model, cutouts, held):
+def score(model, cutouts, held, polish):
     tracker = tapetum.load(model)
+    tracker.model.config = replace(tracker.model.config, polish=polish)
 
     def track(video, queries):
         tracks = tracker.track(video, queries)
@@ -53,19 +57,31 @@ def score(model, cutouts, held):
     for path in held:
         video, _ = load(path, 48)
         errors.append(cycle_errors(track, video, grid(video.shape[1:], 12)).error)
-    cycle = CycleErrors(np.concatenate(errors)).summary()
+    errors = np.concatenate(errors)
+    cycle = CycleErrors(errors).summary()
     names = ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")
-    return {**{name: float(result[name]) for name in names}, **{f"cycle_{k}": v for k, v in cycle.items()}}
+    return {
+        **{name: float(result[name]) for name in names},
+        **{f"cycle_{k}": v for k, v in cycle.items()},
+        "cycle_errors": [None if np.isnan(e) else round(float(e), 3) for e in errors],
+    }
+
+
+def shared(start, s):
+    """Mean cycle error over the points that both judge, of the start and of a run: the others differ from run to run."""
+    pairs = [(a, b) for a, b in zip(start["cycle_errors"], s["cycle_errors"], strict=True) if a is not None and b is not None]
+    return np.mean(pairs, axis=0).tolist()
 
 
 def tail(left_out, apart):
     return ("" if left_out == "nothing" else f" without {left_out}") + " apart" * apart
 
 
-def row(name, s):
+def row(name, s, start=None):
     print(
-        f"{name:<28}{s['average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}{s['occlusion_accuracy']:>8.3f}"
-        f"{s['cycle_median_px']:>9.2f}{s['cycle_mean_px']:>8.2f}{s['cycle_judged']:>8.2f}{s['cycle_back_within_4px']:>9.2f}",
+        f"{name:<36}{s['average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}{s['occlusion_accuracy']:>8.3f}"
+        f"{s['cycle_median_px']:>9.2f}{s['cycle_mean_px']:>8.2f}{s['cycle_judged']:>8.2f}{s['cycle_back_within_4px']:>9.3f}"
+        + ("" if start is None else "{:>9.2f} ->{:>6.2f}".format(*shared(start, s))),
         flush=True,
     )
 
@@ -75,13 +91,15 @@ def run(args):
     results = json.loads(file.read_text()) if file.exists() else {}
 
     def scored(name, model):
-        if name not in results:
-            results[name] = score(model, args.cutouts, args.held)
-            args.out.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(results, indent=1))
-        row(name, results[name])
+        for polish in (False, True):
+            key = name + " polished" * polish
+            if key not in results:
+                results[key] = score(model, args.cutouts, args.held, polish)
+                args.out.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(results, indent=1))
+            row(key, results[key], results["start" + " polished" * polish])
 
-    print(f"{'run':<28}{'AJ':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'<4 px':>9}")
+    print(f"{'run':<36}{'AJ':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'<4 px':>9}{'both judge':>18}")
     scored("start", args.model)
     for seed in args.seeds:
         for left_out in args.without:
@@ -109,9 +127,11 @@ def run(args):
                     return
             scored(name, out)
     for left_out in args.without:
-        rows = [results[f"seed {seed}{tail(left_out, args.apart)}"] for seed in args.seeds]
-        row("mean" + tail(left_out, args.apart), {k: float(np.mean([r[k] for r in rows])) for k in rows[0]})
-        row("deviation" + tail(left_out, args.apart), {k: float(np.std([r[k] for r in rows])) for k in rows[0]})
+        for ending in (tail(left_out, args.apart), tail(left_out, args.apart) + " polished"):
+            rows = [results[f"seed {seed}{ending}"] for seed in args.seeds]
+            numbers = [key for key in rows[0] if key != "cycle_errors"]
+            row("mean" + ending, {k: float(np.mean([r[k] for r in rows])) for k in numbers})
+            row("deviation" + ending, {k: float(np.std([r[k] for r in rows])) for k in numbers})
 
 
 if __name__ == "__main__":
@@ -132,7 +152,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
     parser.add_argument("--apart", action="store_true", help="both losses with optimiser moments of their own, as published")
-    parser.add_argument("--set", type=json.loads, default={}, help="further changes of the settings, as json: {\"stride\": 2}")
+    parser.add_argument("--set", type=json.loads, default={}, help='further changes of the settings, as json: {"stride": 2}')
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     run(parser.parse_args())
