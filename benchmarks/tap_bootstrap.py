@@ -106,7 +106,7 @@ def run(args):
             name = f"seed {seed}{tail(left_out, args.apart)}"
             out = args.out / name.replace(" ", "-")
             if name not in results:
-                settings = Bootstrap(**{**WITHOUT[left_out], "apart": args.apart, **args.set})
+                settings = Bootstrap(**WITHOUT[left_out], apart=args.apart)
                 if left_out == "footage":
                     settings = replace(settings, apart=False, weight=0.0)
                 recipe = BootstrapRun(
@@ -152,7 +152,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
     parser.add_argument("--apart", action="store_true", help="both losses with optimiser moments of their own, as published")
-    parser.add_argument("--set", type=json.loads, default={}, help='further changes of the settings, as json: {"stride": 2}')
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     run(parser.parse_args())

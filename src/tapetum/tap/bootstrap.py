@@ -86,9 +86,6 @@ class Bootstrap:
     """Of the footage's loss beside the synthetic one's, where they are not apart; at 0 it is left out, as a control."""
     points: int = 64
     """Queries a clip."""
-    stride: int = 1
-    """The student sees every so many frames at most, drawn evenly; the teacher all frames. Not in the paper: where little moves
-    from frame to frame, as in much footage, the student has nothing to learn from neighbours."""
 
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
@@ -97,28 +94,21 @@ class Bootstrap:
             raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
         if not 0 <= self.confident < 1 or not self.within > 0:
             raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
-        if self.points < 1 or self.stride < 1:
-            raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
-
-    def span(self, frames: int) -> int:
-        """Frames of a showing of which the student sees `frames`."""
-        return self.stride * (frames - 1) + 1
+        if self.points < 1:
+            raise BadInput(f"points is {self.points}; wanted 1 or more")
 
 
 @dataclass(frozen=True)
 class FootageSample:
     """A clip twice, as the teacher and as the student see it; batches have a leading axis b."""
 
-    video: Float[Tensor, "*b all h w 3"]
-    """-1..1; all frames, which the teacher sees."""
-    taken: Int[Tensor, "*b t"]
-    """Numbers of the frames that the student sees."""
+    video: Float[Tensor, "*b t h w 3"]
+    """-1..1"""
     spoilt: Float[Tensor, "*b t h w 3"]
-    """These, as the student sees them."""
     maps: Float[Tensor, "*b t 3 3"]
     """From raster pixels of `video` to those of `spoilt`."""
     queries: Float[Tensor, "*b n 3"]
-    """Of the teacher: (t, x, y) raster pixels of `video`; t, whole, counts the frames that were taken."""
+    """Of the teacher: (t, x, y) raster pixels of `video`, t whole."""
     draw: Float[Tensor, "*b n"]
     """0..1: which of the frames in which the teacher sees a point is the student's."""
 
@@ -138,22 +128,14 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
 
 
 def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: int, frames: int) -> FootageSample:
-    """One showing of a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: the teacher sees a stretch of
-    `settings.span(frames)` of its frames, the student `frames` of these, neighbours or every so many.
-
-    A clip that is shorter stands still at its end.
-    """
-    span = settings.span(frames)
-    step = int(rng.integers(min(settings.stride, max(1, (len(clip) - 1) // max(1, frames - 1))))) + 1
-    begin = int(rng.integers(max(0, len(clip) - span) + 1))
-    first = int(rng.integers(min(span, len(clip)) - step * (frames - 1)))
-    taken = first + step * np.arange(frames)
-    clip = clip[np.minimum(np.arange(begin, begin + span), len(clip) - 1)]
-    if rng.random() < 0.5:
-        clip, taken = clip[::-1], (span - 1 - taken)[::-1]
+    """One showing of a clip, uint8 (t, size, size, 3): `frames` neighbours or every second frame, forwards or backwards, maybe
+    mirrored."""
+    step = 2 if len(clip) >= 2 * frames - 1 and rng.random() < 0.5 else 1
+    begin = int(rng.integers(len(clip) - step * (frames - 1)))
+    clip = clip[begin : begin + step * (frames - 1) + 1 : step]
+    clip = clip[::-1] if rng.random() < 0.5 else clip
     clip = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
-    seen = np.ascontiguousarray(clip[taken])
-    spoilt = jpeg(seen, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else seen
+    spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
     pictures = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
     maps = np.tile(np.eye(3), (frames, 1, 1))
     if settings.shrink:
@@ -162,7 +144,6 @@ def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: 
     queries = np.column_stack([rng.integers(frames, size=settings.points), rng.uniform(0, size, (settings.points, 2))])
     return FootageSample(
         torch.from_numpy(clip).float() / 127.5 - 1,
-        torch.from_numpy(taken.copy()),
         pictures.permute(0, 2, 3, 1).contiguous() * 2 - 1,
         torch.from_numpy(maps.astype(np.float32)),
         torch.from_numpy(queries.astype(np.float32)),
@@ -200,16 +181,6 @@ def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queri
     seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
     hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
     return Estimate(place, hidden, far)
-
-
-def at_frames(estimate: Estimate, frames: Int[Tensor, "b t"]) -> Estimate:
-    """Some of the frames of an estimate."""
-    clip = torch.arange(len(frames), device=frames.device)[:, None]
-
-    def chosen(values: Tensor) -> Tensor:
-        return values.transpose(1, 2)[clip, frames].transpose(1, 2)
-
-    return Estimate(chosen(estimate.tracks), chosen(estimate.occlusion), chosen(estimate.expected_dist))
 
 
 def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Bootstrap) -> Labels:
@@ -316,12 +287,9 @@ class BootstrapTask(PointTask):
         """Losses of all the student's iterates against the teacher's final estimate."""
         settings, size = self.settings, self.size
         with torch.no_grad():
-            when = batch.taken.gather(1, batch.queries[..., 0].long())
-            asked = torch.cat([when[..., None].to(batch.queries), batch.queries[..., 1:]], -1)
-            taught = teacher(batch.video, asked)
+            taught = teacher(batch.video, batch.queries)
             if settings.polish:
-                taught = polished_estimate(taught, batch.video, asked)
-            taught = at_frames(taught, batch.taken)
+                taught = polished_estimate(taught, batch.video, batch.queries)
             labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings)
         place = through(batch.maps, labels.frame, labels.place)
         asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)

@@ -233,7 +233,7 @@ def bootstrap(
         BadInput: there is no video, or no clip to learn from; `out` belongs to another run; the disk is full.
     """
     source, out, run = Path(source), Path(out), run or BootstrapRun()
-    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.settings.span(run.frames))
+    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.frames)
     config = train_config(run, minutes, workers, threads, device)
     clips = out / "footage"
     main = os.environ.get("RANK", "0") == "0"
