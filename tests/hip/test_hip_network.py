@@ -113,6 +113,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         ({"image": good["image"][:, :-1]}, r"shape \(2, 19, 3\); wanted \(batch, 20, 3\)"),
         ({"image": good["image"], "sound": good["sound"][:1]}, "batch sizes differ: image 2, sound 1"),
         ({"image": good["image"].int()}, "int32"),
+        ({"image": good["image"].index_fill(1, torch.tensor([3]), torch.nan)}, "'image' holds 6 numbers that are not finite"),
     ):
         with pytest.raises(BadInput, match=words):
             model(bad)

@@ -123,6 +123,7 @@ def preview(to: str | None, cleanup: ExitStack) -> Show | None:
         return None
     if to == WINDOW:
         return _window(cleanup)
+
     @cache
     def opened() -> BinaryIO:
         """The file, once there is a frame for it."""

@@ -276,6 +276,10 @@ def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
             )
         if not value.is_floating_point():
             raise BadInput(f"{name!r} is {str(value.dtype).removeprefix('torch.')}; wanted floating-point numbers")
+        if value.device.type != "meta" and not value.isfinite().all():
+            raise BadInput(
+                f"{name!r} holds {int((~value.isfinite()).sum())} numbers that are not finite; mend or leave them out"
+            )
         sizes[name] = len(value)
     if len(set(sizes.values())) > 1:
         raise BadInput(f"batch sizes differ: {', '.join(f'{name} {size}' for name, size in sizes.items())}; they must be one")
