@@ -11,8 +11,9 @@ C4  The order of the pixels is a prior that helps, not a need.
 `digits` are the 8x8 digits that come with scikit-learn, put anywhere on a canvas of 16x16 (for C1 enlarged, on 32x32); 300
 have labels, 497 are the test. Of pictures in a parquet file, made as small, 2,000 have labels for C2 to C4, all for C1, and
 2,000 are the test. C1 compares hip-nano and io-nano; the others use a network of three blocks, which learns on one core in
-minutes. Every run is `tapetum.train.fit` in a folder of OUT and goes on where it was stopped; results.json keeps what is
-finished.
+minutes. A group of theirs is two rows of a picture, so what all groups hide alike, as in the paper, are columns; --own-masks
+hides other places in every group. Every run is `tapetum.train.fit` in a folder of OUT and goes on where it was stopped;
+results.json keeps what is finished.
 """
 
 import argparse
@@ -159,7 +160,7 @@ class Bench:
                 replace(SMALL, positions=kind),
                 self.data.examples("train", seed=seed, permuted=permuted),
                 self.data.checks(permuted),
-                Masked(ratio=self.args.ratio),
+                Masked(ratio=self.args.ratio, shared=not self.args.own_masks),
                 None if permuted else out / "pictures",
             )
             result = finish(task, self.config(self.args.mae_steps, seed, self.args.mae_lr, self.args.mae_clip), out)
@@ -303,6 +304,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--c1-steps", type=int, default=1000)
     parser.add_argument("--ratio", type=float, default=0.75)
+    parser.add_argument("--own-masks", action="store_true", help="each group hides places of its own, not all the same")
     parser.add_argument("--mae-lr", type=float, default=2e-3)
     parser.add_argument("--mae-clip", type=float, default=None, help="largest gradient norm of auto-encoding; none by default")
     parser.add_argument("--lr", nargs="+", type=float, default=[3e-4, 1e-3])
