@@ -31,11 +31,12 @@ from tapetum.tap.bootstrap import (
     show,
     through,
 )
-from tapetum.tap.data import TapSamples
+from tapetum.tap.data import TapSamples, Tracked
 from tapetum.tap.footage import Footage
 from tapetum.tap.model import Tapir
-from tapetum.tap.recipes_bootstrap import BootstrapRun, FootageTask, bootstrap, started
+from tapetum.tap.recipes_bootstrap import JUDGED, BootstrapRun, FootageTask, bootstrap, started
 from tapetum.tap.selfcheck import CycleErrors, check_clips, cycle_errors, grid, split
+from tapetum.tap.task import PointTask
 from tapetum.tap.types import Estimate, Trajectories
 from tapetum.video import write_video
 
@@ -282,9 +283,9 @@ def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: Bootstrap
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "cut")
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "cut")
     assert replace(whole, file=cut.file) == cut
-    scores = [line["eval"]["average_jaccard"] for line in log_of(tmp_path / "whole") if "eval" in line]
+    scores = [line["eval"][JUDGED] for line in log_of(tmp_path / "whole") if "eval" in line]
     assert len(scores) == 3
-    assert whole.after["average_jaccard"] == max([*scores, whole.before["average_jaccard"]])
+    assert whole.after[JUDGED] == max([*scores, whole.before[JUDGED]])
     tracker = tapetum.load(tmp_path / "whole")  # the folder is the tracker's name
     assert tracker.model.config == tapetum.load(recipe.model).model.config
     assert tracker.track(videos / "0.mp4", [[0, 10, 10]]).xy.shape == (1, 9, 2)
@@ -295,6 +296,34 @@ def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: Bootstrap
     assert parts == {"synthetic", "footage"}
 
 
+@pytest.mark.parametrize("confidence", [0.45, 0.75])
+def test_calling_more_points_visible_is_not_taken_for_better(confidence: float) -> None:
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(4, 28, (6, 5, 2)).astype(np.float32)
+    visible = rng.random((6, 5)) < 0.6
+    visible[:, 0] = True
+
+    class Scored(PointTask):
+        def checks(self) -> list[Tracked]:
+            return [Tracked(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
+
+    class Right(nn.Module):
+        """Knows all places, and which are seen, but how sure it is of them is as asked."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(()))
+
+        def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
+            sure = torch.from_numpy(np.where(visible, confidence, 0.01)).float()[None]
+            estimate = Estimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
+            return Trajectories(estimate.tracks, estimate.occlusion, estimate.expected_dist, (estimate,))
+
+    scores = Scored(32, 6).evaluate(Right(), 0)
+    assert scores[JUDGED] == pytest.approx(1)
+    assert scores["average_jaccard"] == pytest.approx(float(confidence > 0.5), abs=1e-6)
+
+
 def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     # a rate at which nothing survives: whatever the start was worth, the end is worth less
     out = bootstrap(videos, tmp_path, replace(recipe, lr=30.0, mixer_lr=1.0), workers=0, threads=1)
@@ -303,8 +332,8 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
     if out.step == 0:
         assert all(torch.equal(ours[name], start[name]) for name in start)
         assert out.after == out.before
-    assert out.after["average_jaccard"] >= out.before["average_jaccard"]
-    assert out.after["average_jaccard"] >= out.last["average_jaccard"]
+    assert out.after[JUDGED] >= out.before[JUDGED]
+    assert out.after[JUDGED] >= out.last[JUDGED]
 
 
 @pytest.mark.parametrize(

@@ -167,13 +167,15 @@ def _content(outcome: "Outcome", out: Path) -> dict:
 
 
 def _text(outcome: "Outcome", out: Path) -> str:
-    before, after, last = (scores["average_jaccard"] for scores in (outcome.before, outcome.after, outcome.last))
+    from tapetum.tap.recipes_bootstrap import JUDGED
+
+    before, after, last = (scores[JUDGED] for scores in (outcome.before, outcome.after, outcome.last))
     if outcome.step:
         verdict = f"better: the weights of step {outcome.step} are kept"
     else:
         verdict = f"no better (at the end {last:.3f}): the weights that it started from are kept"
     rows = [
-        f"average Jaccard on clips made of left out frames: {before:.3f} before, {after:.3f} after; {verdict}",
+        f"average Jaccard on clips made of left out frames, best threshold: {before:.3f} before, {after:.3f} after; {verdict}",
         "real clips that were left out, to their end and back: "
         f"median {outcome.cycle_before['median_px']:.2f} px before, {outcome.cycle_after['median_px']:.2f} px after; "
         f"back within 4 px {outcome.cycle_before['back_within_4px']:.2f} before, "
