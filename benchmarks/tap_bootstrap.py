@@ -27,7 +27,8 @@ from tapetum.bench.tapvid import read_clips, sample_queries
 from tapetum.tap.bootstrap import Bootstrap
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
-from tapetum.tap.selfcheck import CycleErrors, grid
+from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
+from tapetum.tap.task import CONFIDENCES
 
 WITHOUT = {
     "nothing": {},
@@ -47,7 +48,6 @@ WITHOUT = {
 
 THRESHOLD = 0.5
 """Confidence above which a point is called visible."""
-THRESHOLDS = 0.2, 0.3, 0.4, THRESHOLD, 0.6, 0.7
 NUMBERS = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy", "cycle_back_within_4px"
 
 
@@ -68,7 +68,7 @@ def score(model, cutouts, held, polish):
 
 def cutout_scores(tracker, cutouts):
     """Scores by the confidence above which a point is called visible."""
-    rows = {threshold: [] for threshold in THRESHOLDS}
+    rows = {threshold: [] for threshold in CONFIDENCES}
     for clip in read_clips(cutouts):
         asked = sample_queries(clip.tracks, clip.occluded, "first")
         end = [asked.occluded.shape[1] - 1, *clip.video.shape[2:0:-1]]
@@ -84,14 +84,15 @@ def cycle(tracker, video):
 
     A point that leaves the picture has confidence 0.
     """
-    queries, last, (height, width) = grid(video.shape[1:], 12), len(video) - 1, video.shape[1:3]
-    there = tracker.track(video, queries)
-    ends = there.xy[:, last]
-    inside = ((ends >= 0) & (ends < [width, height])).all(1)
-    back = tracker.track(video, np.column_stack([np.full(inside.sum(), last), ends[inside]]).astype(np.float32))
-    errors = np.full(len(queries), np.nan)
-    errors[inside] = np.linalg.norm((back.xy[:, 0] - queries[inside, 1:]) * 256 / height, axis=1)
-    return errors, np.where(inside, there.confidence[:, last], 0)
+    sure = []
+
+    def track(video, queries):
+        tracks = tracker.track(video, queries)
+        sure.append(tracks.confidence[:, -1])
+        return tracks.xy, np.ones_like(tracks.visible)
+
+    errors = cycle_errors(track, video, grid(video.shape[1:], 12)).error
+    return errors, np.where(np.isfinite(errors), sure[0], 0)
 
 
 def as_many(start, s):

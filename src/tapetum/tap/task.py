@@ -14,8 +14,8 @@ from tapetum.tap.losses import matching_loss, tracking_losses
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.train import Task
 
-THRESHOLDS = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
-"""Of confidence, above which a point is called visible; 0.5 is the paper's."""
+CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
+"""Above which a point may be called visible; 0.5 is the paper's."""
 
 
 class PointTask(Task):
@@ -73,7 +73,7 @@ class PointTask(Task):
         device = next(model.parameters()).device
         if self._checks is None:
             self._checks = self.checks()
-        rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in THRESHOLDS}
+        rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in CONFIDENCES}
         for clip in self._checks:
             frames = clip.video[:]
             keep = np.flatnonzero(clip.visible.any(1))[: self.points]
