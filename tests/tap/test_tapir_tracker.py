@@ -65,6 +65,12 @@ def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([picture[32 - y : 128 - y, 32 - x : 128 - x] for x, y in shift]), shift
 
 
+def test_a_tracker_does_not_keep_what_training_needs():
+    model = Tapir(TINY).train()
+    assert not Tracker(model).model.training
+    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heat is None
+
+
 def test_one_window_is_the_plain_network():
     tracker, video = network(), noise()
     queries = np.array([[0, 10.5, 20.25], [3, 60, 5], [5, 0, 48], [1.5, 30, 30]], np.float32)

@@ -69,10 +69,13 @@ class Seen:
 
 
 class Tracker:
-    """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`."""
+    """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`.
+
+    The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
+    """
 
     def __init__(self, model: Tapir):
-        self.model = model
+        self.model = model.eval()
 
     @property
     def device(self) -> torch.device:

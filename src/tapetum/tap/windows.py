@@ -76,7 +76,8 @@ class Reel:
         kept = max(0, self._end - begin)
         if self._held is not None and kept and begin > self._begin:
             for maps in self._held.maps:
-                maps[:, :kept] = maps[:, begin - self._begin : self._end - self._begin].clone()
+                for place in range(kept):
+                    maps[:, place] = maps[:, begin - self._begin + place]
         for first in range(begin + kept, end, self._chunk):
             last = min(first + self._chunk, end)
             part = self._features_of(first, last)
@@ -104,7 +105,8 @@ def track_in_windows(
     `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video.
     """
     frames = windows[-1].end
-    xy, confidence = torch.empty(len(queries), frames, 2), torch.empty(len(queries), frames)
+    # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
+    xy, confidence = torch.full((len(queries), frames, 2), torch.nan), torch.full((len(queries), frames), torch.nan)
     state, asked = None, queries[None].to(points.initial.device)
     for window in windows:
         out = model.trajectories(
