@@ -29,8 +29,8 @@ from tapetum.video import open_video
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
 ACTIVATION_BYTES = 1 << 24
-"""So many frames go through the picture network at a time that its largest float32 activation is of this size, if nothing else
-is asked for."""
+"""So many frames go through the picture network at a time that neither they nor its largest activation, in float32, take more, if
+nothing else is asked for."""
 MATCHED_AT_A_TIME = 8
 """Frames in which a chunk of queries is sought at a time."""
 LEAST_WINDOW = 48
@@ -156,7 +156,7 @@ class Tracker:
             return features
 
         windows = plan(frames, window, 0 if causal else overlap)
-        frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions)
+        frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions, size)
         reel = Reel(features_of, frame_chunk, min(window, frames), half and len(windows) > 1)
         if len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
@@ -254,7 +254,7 @@ class Tracker:
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
 
     def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
-        pictures = torch.from_numpy(frames).to(self.device).float().div(127.5).sub(1)
+        pictures = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
         return self.model.features(pictures[None], resolutions)
 
     def _points(self, features_of: FeaturesOf, queries: Float[Tensor, "n 3"], frames: int) -> QueryFeatures:
@@ -344,10 +344,10 @@ def _affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int,
     return max(LEAST_WINDOW, 2 * fit if half and frames > fit else fit)
 
 
-def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...]) -> int:
-    """Frames whose activations after the stem (stride 2, 4 bytes a number) fit in ACTIVATION_BYTES."""
+def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...], size: Size) -> int:
+    """Frames that fit in ACTIVATION_BYTES, as float32, before they are resized and after the stem (stride 2)."""
     pixels = max(height * width for height, width in {config.initial_resolution, *resolutions})
-    return max(1, ACTIVATION_BYTES // (pixels * config.stem_channels))
+    return max(1, ACTIVATION_BYTES // max(pixels * config.stem_channels, 12 * size[0] * size[1]))
 
 
 def _check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 3"]:
