@@ -29,8 +29,8 @@ from tapetum.video import open_video
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
 ACTIVATION_BYTES = 1 << 24
-"""So many frames go through the picture network at a time that neither they nor its largest activation, in float32, take more, if
-nothing else is asked for."""
+"""So many frames go through the picture network at a time that neither they nor its largest activation, in float32, take more,
+if nothing else is asked for."""
 MATCHED_AT_A_TIME = 8
 """Frames in which a chunk of queries is sought at a time."""
 LEAST_WINDOW = 48
