@@ -74,6 +74,23 @@ def test_tracks_are_polished_as_asked(run: Run, clip: Path, tmp_path: Path, aske
     assert np.array_equal(tracks.xy[:, 0], tracks.queries[:, 1:]) == polished  # the patch lies exactly where it was cut
 
 
+@pytest.mark.parametrize(("asked", "looks_again"), [("auto", True), ("no", False)])
+def test_points_are_looked_for_again_as_asked(run: Run, clip: Path, tmp_path: Path, asked: str, looks_again: bool) -> None:
+    assert run("track", clip, "--grid", 3, "--polish", "no", "--second-look", asked, "--out", tmp_path)[0] == 0
+    tracks, tracker = Tracks.load(tmp_path / "tracks.npz"), tapetum.load("tapir-nano")
+    same, other = (
+        tracker.track(clip, tracks.queries, polish=False, second_look=look) for look in (looks_again, not looks_again)
+    )
+    np.testing.assert_allclose(tracks.xy, same.xy, atol=0.02)
+    assert np.abs(tracks.xy - other.xy).max() > 0.1
+
+
+def test_a_causal_model_has_no_second_look(run: Run, clip: Path, tmp_path: Path) -> None:
+    code, _, error = run("track", clip, "--model", "causal-tapir-nano", "--second-look", "yes", "--out", tmp_path)
+    assert code == 2
+    assert "needs the future" in error
+
+
 def test_the_default_folder_has_the_name_of_the_video(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,20 @@ def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     assert np.mean(scores) > np.mean(still) + 0.2
 
 
+def test_a_second_look_knows_better_what_is_visible():
+    tracker, right, scores = tapetum.load("tapir-nano"), [], []
+    for seed in (900_003, 900_004):
+        clip = clip_of(seed)
+        for look in (False, True):
+            tracks = tracker.track(clip.video, clip.queries, second_look=look)
+            truth = clip.queries, ~clip.truth.visible, clip.truth.xy
+            found = tapvid_metrics(*truth, ~tracks.visible, tracks.xy, "first")
+            right.append(found["occlusion_accuracy"])
+            scores.append(found["average_jaccard"])
+    assert np.mean(right[1::2]) > np.mean(right[::2]) + 0.01
+    assert np.mean(scores[1::2]) > np.mean(scores[::2])
+
+
 def test_polish_makes_places_exact():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("tapir-nano")
     near = []

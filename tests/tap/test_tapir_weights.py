@@ -32,7 +32,15 @@ SMALL = TapirConfig(
 )
 
 
-NARROW = replace(NANO, strides=(1, 2, 2, 1), antialias=False, average_positions=True, refine_at_least=None, polish=False)
+NARROW = replace(
+    NANO,
+    strides=(1, 2, 2, 1),
+    antialias=False,
+    average_positions=True,
+    refine_at_least=None,
+    second_look=False,
+    polish=False,
+)
 """`NANO` with the published values of what shapes do not tell."""
 
 

@@ -76,6 +76,9 @@ class Track:
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it."""
+    second_look: Literal["auto", "yes", "no"] = "auto"
+    """Seek each point once more, with what it looks like wherever it was seen; auto: tapir-nano does. Takes a network that is
+    not causal."""
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
@@ -177,8 +180,9 @@ class Track:
         from tapetum.bench.baselines import load_tracker
 
         tracker = load_tracker(self._model, self.device, self.dtype)
-        if self.polish != "auto" and (model := getattr(tracker, "model", None)):
-            model.config = replace(model.config, polish=self.polish == "yes")
+        asked = {k: v == "yes" for k in ("second_look", "polish") if (v := getattr(self, k)) != "auto"}
+        if asked and (model := getattr(tracker, "model", None)):
+            model.config = replace(model.config, **asked)
         if self.compile and (compiled := getattr(tracker, "compile", None)):
             compiled()
         return tracker

@@ -112,6 +112,7 @@ class Tracker:
         frame_chunk: int | None = None,
         half_features: bool = True,
         refinement_resolutions: Sequence[Size] | None = None,
+        second_look: bool | None = None,
         polish: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
@@ -130,6 +131,8 @@ class Tracker:
             half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
                 That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
+            second_look: seek each point once more, with what it looks like wherever it was seen (`tapetum.tap.second_look`),
+                which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
             polish: align each point's first look with every frame (`tapetum.tap.polish`); None does what the network's config
                 says, which is yes for the bundled ones and no for the published ones.
             progress: is called with the number of frames seen and the number of all frames.
@@ -142,6 +145,11 @@ class Tracker:
         asked = check_queries(queries, frames, size)
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         causal = self.model.config.causal
+        again = self.model.config.second_look if second_look is None else second_look
+        if again and causal:
+            raise BadInput(
+                "a second look needs the future, and this network is causal; leave second_look out, or take tapir-nano"
+            )
         half = half_features and not causal
         window = window or _affordable(self.model.config, resolutions, frames, half)
         if overlap is None:
@@ -163,7 +171,14 @@ class Tracker:
         else:
             points = self._points(lambda begin, end: self._features(video[begin:end], resolutions), asked, frames)
         xy, confidence = track_in_windows(
-            self.model, reel, points, asked, windows, query_chunk=query_chunk, frame_chunk=MATCHED_AT_A_TIME
+            self.model,
+            reel,
+            points,
+            asked,
+            windows,
+            query_chunk=query_chunk,
+            frame_chunk=MATCHED_AT_A_TIME,
+            second_look=again,
         )
         del reel, points  # most of the memory
         if self._polishes(polish):
@@ -267,9 +282,7 @@ class Tracker:
             features = features_of(begin, min(begin + 1 + int(local[:, 0].any()), frames))
             groups.append(self.model.query_features(features, local[None].to(self.device)))
             order.append(chosen)
-        points = groups[0]
-        for group in groups[1:]:
-            points = points.beside(group)
+        points = groups[0].beside(*groups[1:])
         return points.select(torch.cat(order).argsort().to(self.device))
 
     def _points_on(

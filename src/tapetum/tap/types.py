@@ -61,17 +61,22 @@ class QueryFeatures:
     levels: tuple[tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]], ...]
     """For each refinement: stride 4 and stride 8."""
 
+    def map(self, function: Callable[..., Tensor], *others: "QueryFeatures") -> "QueryFeatures":
+        """Apply `function` to the tensors that stand at the same place of these and all others."""
+        every = (self, *others)
+        levels = tuple(
+            (function(*(hires for hires, _ in level)), function(*(lowres for _, lowres in level)))
+            for level in zip(*(points.levels for points in every), strict=True)
+        )
+        return QueryFeatures(function(*(points.initial for points in every)), levels)
+
     def select(self, index: Tensor | slice) -> "QueryFeatures":
         """The features of some of the points."""
-        levels = tuple((hires[:, index], lowres[:, index]) for hires, lowres in self.levels)
-        return QueryFeatures(self.initial[:, index], levels)
+        return self.map(lambda x: x[:, index])
 
-    def beside(self, other: "QueryFeatures") -> "QueryFeatures":
-        """These points, then those of `other`."""
-        levels = tuple(
-            (torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]], 1)) for a, b in zip(self.levels, other.levels, strict=True)
-        )
-        return QueryFeatures(torch.cat([self.initial, other.initial], 1), levels)
+    def beside(self, *others: "QueryFeatures") -> "QueryFeatures":
+        """These points, and then others."""
+        return self.map(lambda *x: torch.cat(x, 1), *others)
 
 
 @dataclass(frozen=True)

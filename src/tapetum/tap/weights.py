@@ -57,6 +57,7 @@ _NOT_IN_SHAPES = (
     "iterations",
     "average_positions",
     "refine_at_least",
+    "second_look",
     "polish",
     "strides",
 )

@@ -9,6 +9,8 @@ appearance does not drift. Neighbouring windows overlap, to give the refinement 
     window 1            [- -|- - - - - -|- -]              | cut: the middle of an overlap. Each frame's answer comes from the
     window 2                        [- -|- - - - - - -]      window in which it is farther from the edge.
 
+Each window is looked at on its own, once or, with a second look, twice (`tapetum.tap.second_look`).
+
 A causal network needs no overlap: the state of its mixer is carried, and the result is exactly that of one pass.
 
 What did not help: letting the places found in an overlap stand in for matching in the next window, as a query's own place does
@@ -24,7 +26,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tapetum.tap.model import Tapir, places_of
-from tapetum.tap.types import Features, QueryFeatures
+from tapetum.tap.second_look import seen_features
+from tapetum.tap.types import Features, QueryFeatures, State
 
 FeaturesOf = Callable[[int, int], Features]
 """Computes the features of frames begin..end-1 of a video."""
@@ -99,25 +102,33 @@ def track_in_windows(
     *,
     query_chunk: int | None,
     frame_chunk: int | None,
+    second_look: bool = False,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Places and confidences in all frames, on the CPU.
 
-    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video.
+    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video. With `second_look`, each
+    window is looked at twice, the second time with what was seen in it.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
     xy, confidence = torch.full((len(queries), frames, 2), torch.nan), torch.full((len(queries), frames), torch.nan)
-    state, asked = None, queries[None].to(points.initial.device)
+    asked = queries[None].to(points.initial.device)
+    state: State | None = None
     for window in windows:
-        out = model.trajectories(
-            reel.show(window.begin, window.end),
-            points,
-            places_of(asked, window.end - window.begin, window.begin),
-            query_chunk=query_chunk,
-            frame_chunk=frame_chunk,
-            state=state,
-            keep_state=model.config.causal,
-        )
+        features = reel.show(window.begin, window.end)
+        seek = points
+        for again in range(1 + second_look):
+            if again:
+                seek = seen_features(model, features, points, out, asked[..., 0].round() - window.begin, query_chunk)
+            out = model.trajectories(
+                features,
+                seek,
+                places_of(asked, window.end - window.begin, window.begin),
+                query_chunk=query_chunk,
+                frame_chunk=frame_chunk,
+                state=state,
+                keep_state=model.config.causal,
+            )
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
