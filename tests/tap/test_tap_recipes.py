@@ -53,7 +53,9 @@ def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
     start = tmp_path / "start.safetensors"
     weights.save(Tapir(TINY.model), start)
     phase = replace(TINY.phases[1], lr=1e-6)
-    run = replace(TINY, name="live", model=replace(TINY.model, causal=True), start=str(start), phases=(phase,))
+    run = replace(
+        TINY, name="live", model=replace(TINY.model, causal=True, second_look=False), start=str(start), phases=(phase,)
+    )
     made = tap_nano(tmp_path / "run", run, workers=0)
     assert made == tmp_path / "run" / "live.safetensors"
     ours, theirs = (tapetum.load(path).model for path in (made, start))

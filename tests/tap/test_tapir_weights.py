@@ -36,6 +36,7 @@ NARROW = replace(
     NANO,
     strides=(1, 2, 2, 1),
     antialias=False,
+    iterations=4,
     average_positions=True,
     refine_at_least=None,
     second_look=False,

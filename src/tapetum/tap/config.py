@@ -89,6 +89,7 @@ OFFICIAL = {
 NANO = TapirConfig(
     pyramid_level=1,
     antialias=True,
+    iterations=2,
     average_positions=False,
     refine_at_least=(384, 384),
     second_look=True,
@@ -105,7 +106,7 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning pictures."""
-CAUSAL_NANO = replace(NANO, causal=True, second_look=False)
+CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_look=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
 
 ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}

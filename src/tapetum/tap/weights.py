@@ -183,7 +183,7 @@ def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_te
     if config is None:
         config = infer_config(tensors, causal="causal" in path.name.lower() if causal is None else causal)
     if causal is not None:
-        config = replace(config, causal=causal)
+        config = replace(config, causal=causal, second_look=config.second_look and not causal)
     if softmax_temperature is not None:
         config = replace(config, softmax_temperature=softmax_temperature)
     return to_model(config, tensors)
