@@ -2,9 +2,11 @@
 
     python benchmarks/tap_cutouts.py make photos.parquet cutouts.pkl --videos 40
     python benchmarks/tap_cutouts.py lucas-kanade cutouts.pkl
+    python benchmarks/tap_cutouts.py footage photos.parquet folder --videos 160 --seed 77
 
 Drawn by OpenCV's warps in 2D, with nothing from `tapetum.scenes`, so that it is an independent check of a model trained there.
-Only every tenth picture is used (numbers 9, 19, ...): the share that `tapetum train tap-nano` holds out.
+Only every tenth picture is used (numbers 9, 19, ...): the share that `tapetum train tap-nano` holds out. `footage` writes such
+videos of all other pictures, as mp4 files without their truth, for `tapetum bootstrap` to learn from.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 
 from tapetum.scenes.textures import from_pictures
+from tapetum.video import write_video
 
 SIZE, FRAMES = 256, 24
 
@@ -128,6 +131,14 @@ def make(args):
     Path(args.out).write_bytes(pickle.dumps(data))
 
 
+def footage(args):
+    every = from_pictures(args.source, part="train")
+    Path(args.out).mkdir(parents=True)
+    for k in range(args.videos):
+        rng = np.random.default_rng((args.seed, k))
+        write_video(Path(args.out) / f"{k:03d}.mp4", render(rng, layers_of(rng, every)), 24)
+
+
 def lucas_kanade(video, queries, tolerance=1.0):
     """Pyramidal Lucas-Kanade from each query both ways; a point whose way back misses by more than `tolerance` px is lost.
 
@@ -178,6 +189,12 @@ if __name__ == "__main__":
     maker.add_argument("--points", type=int, default=64)
     maker.add_argument("--seed", type=int, default=0)
     maker.set_defaults(run=make)
+    filmer = verbs.add_parser("footage")
+    filmer.add_argument("source")
+    filmer.add_argument("out")
+    filmer.add_argument("--videos", type=int, default=160)
+    filmer.add_argument("--seed", type=int, default=77)
+    filmer.set_defaults(run=footage)
     scorer = verbs.add_parser("lucas-kanade")
     scorer.add_argument("data")
     scorer.add_argument("--mode", default="first")
