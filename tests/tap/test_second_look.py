@@ -8,6 +8,7 @@ import torch
 
 import tapetum
 from tapetum.errors import BadInput
+from tapetum.tap import weights
 from tapetum.tap.config import NANO, TapirConfig
 from tapetum.tap.model import Tapir, places_of
 from tapetum.tap.second_look import seen_features
@@ -109,3 +110,11 @@ def test_a_causal_network_has_none():
         network(causal=True).track(noise(), [[0, 1, 1]], second_look=True)
     with pytest.raises(BadInput, match="second_look needs the future"):
         TapirConfig(causal=True, second_look=True)
+
+
+def test_loaded_as_causal_a_file_loses_it(tmp_path):
+    weights.save(network(second_look=True).model, tmp_path / "twice.safetensors")
+    assert weights.load(tmp_path / "twice.safetensors").config.second_look
+    config = weights.load(tmp_path / "twice.safetensors", causal=True).config
+    assert config.causal
+    assert not config.second_look
