@@ -11,7 +11,9 @@ is left out. Each run goes on where it was stopped; what is finished is only sco
 Prints two rows for every run, of the network alone and with its tracks polished, and mean and deviation over the seeds;
 results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so there are
 two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it best, and
-`as many` the mean cycle error of its surest points, as many as the start calls visible.
+`as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position accuracy
+and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of steady
+points only.
 """
 
 import argparse
@@ -22,10 +24,11 @@ from pathlib import Path
 import numpy as np
 
 import tapetum
+from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
 from tapetum.tap.bootstrap import Bootstrap
-from tapetum.tap.metrics import mean_metrics, tapvid_metrics
+from tapetum.tap.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
 from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
 from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
 from tapetum.tap.task import CONFIDENCES
@@ -35,20 +38,26 @@ WITHOUT = {
     "shrink": {"shrink": False},
     "spoil": {"spoil": False},
     "requery": {"requery": False},
-    "cycle": {"cycle": False},
     "confident": {"confident": 0.0},
     "polish": {"polish": False},
+    "second-look": {"second_look": False},
+    "stride": {"stride": 1},
+    "between": {"between": False},
+    "moving": {"moving": 0.0},
+    "matching": {"matching": False},
     "proximity": {"proximity": False},
     "rebalance": {"rebalance": 0.0},
     "synthetic": {"synthetic": False},
     "average": {"teacher": "start"},
     "footage": {},
+    "+cycle": {"cycle": True},
 }
-"""What `--without` leaves out, as changes of `Bootstrap`; footage: only the synthetic clips are learned, as a control."""
+"""What `--without` leaves out, as changes of `Bootstrap`; footage: only the synthetic clips are learned, as a control; with a
+plus it is put in."""
 
 THRESHOLD = 0.5
 """Confidence above which a point is called visible."""
-NUMBERS = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy", "cycle_back_within_4px"
+NUMBERS = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy", "followed_jaccard"
 
 
 def score(model, cutouts, held, polish):
@@ -56,12 +65,14 @@ def score(model, cutouts, held, polish):
     tracker.model.config = replace(tracker.model.config, polish=polish)
     by_threshold = cutout_scores(tracker, cutouts)
     usual = by_threshold[THRESHOLD]
-    errors, confidence = np.concatenate([cycle(tracker, load(path, 48)[0]) for path in held], 1)
+    real = [load(path, 48)[0] for path in held]
+    errors, confidence = np.concatenate([cycle(tracker, video) for video in real], 1)
     summary = CycleErrors(np.where(confidence > THRESHOLD, errors, np.nan)).summary()
     return {
         **{name: usual[name] for name in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")},
         "best_average_jaccard": max(scores["average_jaccard"] for scores in by_threshold.values()),
         **{f"cycle_{k}": v for k, v in summary.items()},
+        **followed_scores(tracker, real),
         "errors": [[round(float(c), 4), round(float(e), 3)] for c, e in zip(confidence, errors, strict=True) if c > 0],
     }
 
@@ -95,6 +106,35 @@ def cycle(tracker, video):
     return errors, np.where(np.isfinite(errors), sure[0], 0)
 
 
+def followed(video, n=24):
+    """Queries on the first frame, places, and where these are true as far as real video tells.
+
+    Lucas-Kanade follows a point from frame to frame; it counts as long as each step is undone within half a pixel, and the
+    whole way back from there (every eighth frame) ends within one of where it began.
+    """
+    queries = grid(video.shape[1:], n)
+    xy, true = lucas_kanade(video, queries, 0.5)
+    for t in (*range(8, len(video), 8), len(video) - 1):
+        back, _ = lucas_kanade(video[: t + 1], np.column_stack([np.full(len(xy), t), xy[:, t]]))
+        true[np.linalg.norm(back[:, 0] - queries[:, 1:], axis=1) >= 1, t:] = False
+    return queries, xy, true
+
+
+def followed_scores(tracker, videos):
+    """Position accuracy and average Jaccard where `followed` knows the truth, a mean over videos; all of it is visible."""
+    rows = []
+    for video in videos:
+        queries, xy, true = followed(video)
+        tracks = tracker.track(video, queries)
+        error, seen = np.linalg.norm(tracks.xy - xy, axis=-1)[:, 1:], tracks.visible[:, 1:]
+        counts = true[:, 1:]
+        within = [(error < d) & counts for d in THRESHOLDS]
+        jaccard = [(w & seen).sum() / (counts.sum() + (counts & seen & ~w).sum()) for w in within]
+        rows.append((np.mean([w.sum() / counts.sum() for w in within]), np.mean(jaccard)))
+    position, jaccard = np.mean(rows, 0)
+    return {"followed_position": float(position), "followed_jaccard": float(jaccard)}
+
+
 def as_many(start, s):
     """Mean cycle error and share within 4 pixels of the surest points, as many as the start calls visible."""
     count = sum(confidence > THRESHOLD for confidence, _ in start["errors"])
@@ -103,14 +143,17 @@ def as_many(start, s):
 
 
 def tail(left_out, apart):
-    return ("" if left_out == "nothing" else f" without {left_out}") + " apart" * apart
+    told = {"nothing": "", "+cycle": " with cycle"}.get(left_out, f" without {left_out}")
+    return told + " apart" * apart
 
 
 def row(name, s, start):
     print(
         f"{name:<36}{s['average_jaccard']:>8.3f}{s['best_average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}"
         f"{s['occlusion_accuracy']:>8.3f}{s['cycle_median_px']:>9.2f}{s['cycle_mean_px']:>8.2f}{s['cycle_judged']:>8.2f}"
-        f"{s['cycle_back_within_4px']:>9.3f}" + "{:>11.2f}{:>7.3f}".format(*as_many(start, s)),
+        f"{s['cycle_back_within_4px']:>9.3f}"
+        + "{:>11.2f}{:>7.3f}".format(*as_many(start, s))
+        + f"{s['followed_position']:>9.3f}{s['followed_jaccard']:>7.3f}",
         flush=True,
     )
 
@@ -128,8 +171,8 @@ def run(args):
                 file.write_text(json.dumps(results, indent=1))
             row(key, results[key], results["start" + " polished" * polish])
 
-    names = f"{'AJ':>8}{'best':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'back':>9}{'as many':>11}{'<4 px':>7}"
-    print(f"{'run':<36}{names}")
+    names = f"{'AJ':>8}{'best':>8}{'<d':>8}{'OA':>8}{'cycle':>9}{'mean':>8}{'judged':>8}{'back':>9}"
+    print(f"{'run':<36}{names}{'as many':>11}{'<4 px':>7}{'real <d':>9}{'AJ':>7}")
     scored("start", args.model)
     for seed in args.seeds:
         for left_out in args.without:

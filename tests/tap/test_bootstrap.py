@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import nn
 
 import tapetum
 from tapetum.errors import BadInput
+from tapetum.tap import weights
 from tapetum.tap.bootstrap import (
     Bootstrap,
     BootstrapTask,
@@ -29,7 +30,9 @@ from tapetum.tap.bootstrap import (
     polished_estimate,
     pseudo_labels,
     show,
+    teach,
     through,
+    where_it_changes,
 )
 from tapetum.tap.data import TapSamples, Tracked
 from tapetum.tap.footage import Footage
@@ -42,6 +45,8 @@ from tapetum.video import write_video
 
 Drift = Callable[..., np.ndarray]
 BARE = Bootstrap(
+    stride=1,
+    moving=0.0,
     shrink=False,
     spoil=False,
     requery=False,
@@ -161,7 +166,7 @@ def scene(points: int = 6, frames: int = 8) -> tuple[torch.Tensor, torch.Tensor,
     time = torch.from_numpy(rng.integers(frames, size=points))
     queries = torch.cat([time[:, None].float(), xy[0, range(points), time]], -1)
     sample = replace(sample, queries=queries)
-    batch = FootageSample(*(getattr(sample, name)[None] for name in ("video", "spoilt", "maps", "queries", "draw")))
+    batch = FootageSample(*(getattr(sample, part.name)[None] for part in fields(FootageSample)))
     return xy, hidden, batch
 
 
@@ -174,7 +179,7 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     xy, hidden, batch = scene()
     still = torch.eye(3).expand_as(batch.maps)
     teacher = Knows(xy, hidden, still)
-    task = Alone(64, Bootstrap(points=6, proximity=False), matching_weight=0.0)
+    task = Alone(64, Bootstrap(points=6, proximity=False, cycle=True), matching_weight=0.0)
     student = Knows(xy, hidden, batch.maps)
     loss, logs = task.footage_loss(student, batch, teacher)
     assert loss < 1e-4
@@ -190,7 +195,7 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     assert teacher.off.grad is None
     far = Knows(xy, hidden, batch.maps, off=1.25)  # five pixels of 256: the cycle fails everywhere
     assert task.footage_loss(far, batch, teacher)[0] == 0
-    free = Alone(64, Bootstrap(points=6, proximity=False, cycle=False), matching_weight=0.0)
+    free = Alone(64, Bootstrap(points=6, proximity=False), matching_weight=0.0)
     assert free.footage_loss(far, batch, teacher)[0] > 0.5
 
 
@@ -200,7 +205,7 @@ def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
     student = Knows(xy, hidden.logical_not(), batch.maps)
     occlusion = []
     for rebalance in (0.0, 1.0):
-        settings = Bootstrap(points=6, cycle=False, rebalance=rebalance)
+        settings = Bootstrap(points=6, rebalance=rebalance)
         occlusion.append(Alone(64, settings, matching_weight=0.0).footage_loss(student, batch, teacher)[1]["occlusion"])
     assert float(occlusion[1]) == pytest.approx(2 * float(occlusion[0]), rel=1e-5)
 
@@ -210,7 +215,7 @@ def test_what_the_student_sees() -> None:
     same = show(np.random.default_rng(5), clip, replace(BARE, points=4), 32, 8)
     torch.testing.assert_close(same.video, same.spoilt)
     torch.testing.assert_close(same.maps, torch.eye(3).expand(8, 3, 3))
-    spoilt = show(np.random.default_rng(5), clip, Bootstrap(points=4, area=(0.3, 0.4)), 32, 8)
+    spoilt = show(np.random.default_rng(5), clip, Bootstrap(points=4, stride=1, area=(0.3, 0.4)), 32, 8)
     torch.testing.assert_close(spoilt.video, same.video)
     assert (spoilt.spoilt == -1).all(-1).float().mean() > 0.4  # black around the window
     seen = {show(np.random.default_rng(k), clip, BARE, 32, 8).video[0].sum().item() for k in range(40)}
@@ -221,7 +226,64 @@ def test_what_the_student_sees() -> None:
     assert (q[:, 1:] < 32).all()
 
 
-@pytest.mark.parametrize("bad", [{"area": (0.0, 1.0)}, {"aspect": (2.0, 1.0)}, {"quality": (0, 10)}, {"points": 0}])
+@pytest.mark.parametrize(
+    ("length", "between", "apart", "taught"), [(20, True, 2, 15), (20, False, 1, 8), (15, True, 2, 15), (14, True, 1, 8)]
+)
+def test_the_teacher_sees_the_frames_between(length: int, between: bool, apart: int, taught: int) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (length, 32, 32, 3), dtype=np.uint8)
+    settings = replace(BARE, stride=2, between=between, points=4)
+    sample = show(np.random.default_rng(5), clip, settings, 32, 8)
+    assert sample.frames.tolist() == list(range(0, 8 * apart, apart))
+    torch.testing.assert_close(sample.spoilt, sample.video[sample.frames])
+    assert len(sample.video) == settings.length(8) == 15  # so that samples make a batch
+    assert (sample.video[:taught] == -1).flatten(1).all(1).sum() == 0
+    assert (sample.video[taught:] == -1).all()  # nothing
+
+
+class Listens(nn.Module):
+    """A tracker that says that points move right by a pixel a frame, from where they were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
+        self.lengths.append(video.shape[1])
+        moved = torch.arange(video.shape[1]) - queries[..., :1]
+        tracks = queries[:, :, None, 1:] + torch.stack([moved, torch.zeros_like(moved)], -1)
+        return Trajectories(tracks, torch.zeros_like(moved), moved)
+
+
+def test_a_teacher_is_asked_for_its_own_frames_and_answers_for_the_students() -> None:
+    video, draw = torch.zeros(2, 9, 16, 16, 3), torch.zeros(2, 1)
+    frames = torch.tensor([[0, 2, 4, 6, 8], [0, 1, 2, 3, 4]])
+    queries = torch.tensor([[[3.0, 5, 5]], [[3.0, 5, 5]]])
+    batch = FootageSample(video, frames, video[:, :5], torch.eye(3).expand(2, 5, 3, 3), queries, draw)
+    teacher = Listens()
+    told = teach(teacher, batch, replace(BARE, polish=False))
+    assert teacher.lengths == [9, 5]
+    assert told.tracks[:, 0, :, 0].tolist() == [[-1, 1, 3, 5, 7], [2, 3, 4, 5, 6]]
+    assert told.expected_dist[:, 0].tolist() == [[-6, -4, -2, 0, 2], [-3, -2, -1, 0, 1]]
+
+
+def test_queries_are_drawn_where_the_picture_changes() -> None:
+    clip = np.full((6, 64, 64, 3), 99, np.uint8)
+    clip[2, 8:16, 40:48] = 200  # there for a moment, gone before and after
+    found = where_it_changes(np.random.default_rng(0), clip, 300)
+    here = (found[:, 1] >= 40) & (found[:, 1] < 48) & (found[:, 2] >= 8) & (found[:, 2] < 16)
+    assert here.mean() > 0.9
+    assert set(found[here, 0].tolist()) == {1.0, 2.0, 3.0}
+    still = where_it_changes(np.random.default_rng(0), clip[:1].repeat(3, 0), 500)
+    assert len({tuple(cell) for cell in (still[:, 1:] // 8).tolist()}) == 64  # everywhere, if nothing does
+    assert where_it_changes(np.random.default_rng(0), clip[:1], 5).shape == (5, 3)
+    half = show(np.random.default_rng(0), clip, replace(BARE, moving=0.5, points=200), 64, 6).queries
+    at = (half[:, 2] >= 8) & (half[:, 2] < 16) & (half[:, 0] > 0) & (half[:, 0] < 5)
+    assert 90 < at.sum() < 125
+
+
+@pytest.mark.parametrize(
+    "bad", [{"area": (0.0, 1.0)}, {"aspect": (2.0, 1.0)}, {"quality": (0, 10)}, {"points": 0}, {"stride": 0}, {"moving": 1.5}]
+)
 def test_settings_that_make_no_sense_are_refused(bad: dict) -> None:
     with pytest.raises(BadInput, match="wanted"):
         Bootstrap(**bad)
@@ -260,7 +322,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory, drift: Drift) -> Path:
 @pytest.fixture
 def recipe(tiny: Path) -> BootstrapRun:
     return BootstrapRun(
-        model=str(tiny), settings=Bootstrap(points=8), steps=6, frames=5, size=32, scenes=3, checks=2, scored=3, bf16=False
+        model=str(tiny),
+        settings=Bootstrap(points=8, stride=1),
+        steps=6,
+        frames=5,
+        size=32,
+        scenes=3,
+        checks=2,
+        scored=3,
+        bf16=False,
     )
 
 
@@ -291,7 +361,7 @@ def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: Bootstrap
     assert tracker.track(videos / "0.mp4", [[0, 10, 10]]).xy.shape == (1, 9, 2)
     assert not (tmp_path / "whole" / "scenes").exists()
     with pytest.raises(BadInput, match="is of a run with"):
-        bootstrap(videos, tmp_path / "cut", replace(recipe, settings=Bootstrap(points=8, cycle=False)), workers=0)
+        bootstrap(videos, tmp_path / "cut", replace(recipe, settings=replace(recipe.settings, cycle=True)), workers=0)
     parts = {key.split("/")[0] for key in log_of(tmp_path / "whole")[-1]["metrics"]}
     assert parts == {"synthetic", "footage"}
 
@@ -342,10 +412,15 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
         {"shrink": False},
         {"spoil": False},
         {"requery": False},
-        {"cycle": False},
+        {"cycle": True},
         {"proximity": False},
         {"synthetic": False},
         {"apart": True},
+        {"stride": 1},
+        {"between": False},
+        {"moving": 0.0},
+        {"matching": False},
+        {"second_look": False},
         {"teacher": "start"},
     ],
 )
@@ -361,7 +436,7 @@ def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tm
 
 def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
-    task = FootageTask(replace(recipe, settings=replace(recipe.settings, cycle=False)), tmp_path / "footage", tmp_path)
+    task = FootageTask(recipe, tmp_path / "footage", tmp_path)
     model = task.model().train()
     batch = task.collate([task.dataset()[0]])["footage"]
     loss, _ = task.loss(model, batch, torch.Generator(), task.model().eval())
@@ -374,17 +449,55 @@ def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe
     assert len(rates) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize(("polish", "most"), [(False, 1.02), (True, 1.06)])
+@pytest.mark.parametrize(("polish", "stride", "most"), [(False, 1, 1.02), (True, 1, 1.06), (False, 2, 1.22)])
 def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
-    videos: Path, recipe: BootstrapRun, tmp_path: Path, polish: bool, most: float
+    videos: Path, recipe: BootstrapRun, tmp_path: Path, polish: bool, stride: int, most: float
 ) -> None:
-    settings = replace(recipe.settings, apart=True, polish=polish)  # apart, so that the ledger tells them apart
+    """At stride 2 the teacher sees 9 frames of the student's 5: 4.8 forward passes instead of 4."""
+    settings = replace(recipe.settings, apart=True, polish=polish, stride=stride)  # apart, so that the ledger tells them apart
     recipe = replace(recipe, settings=settings)
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1)
     per_step = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
     teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
     footage = per_step["footage/forward"] + per_step["footage/backward"]
     assert 0.98 < footage / (2 * teacher + per_step["synthetic/backward"]) < most
+
+
+def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_look=True))
+    start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
+    torch.nn.init.constant_(start.matching.occlusion_out.bias, -5.0)  # all is seen, so that both looks differ
+    weights.save(start, tmp_path / "twice.safetensors")
+    recipe = replace(recipe, model=str(tmp_path / "twice.safetensors"))
+    bootstrap(videos, tmp_path / "out", recipe, workers=0, threads=1, minutes=0)
+    found = {}
+    for twice in (True, False):
+        run = replace(recipe, settings=replace(recipe.settings, second_look=twice))
+        task = FootageTask(run, tmp_path / "out" / "footage", tmp_path / "out")
+        model, teacher = task.model().train(), task.model().eval()
+        assert isinstance(model, Tapir)
+        assert model.config.second_look is twice
+        batch = task.collate([task.dataset()[0]])
+        found[twice] = [task.loss(model, part, torch.Generator(), teacher)[0].item() for part in batch.values()]
+    assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
+    assert started(recipe).config.second_look  # what comes out is used as before
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapRun, tmp_path: Path, weight: float) -> None:
+    bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
+    told = {}
+    for matching in (True, False):
+        run = replace(recipe, settings=replace(recipe.settings, matching=matching, confident=0.0))
+        task = FootageTask(run, tmp_path / "footage", tmp_path)
+        task.matching_weight = weight
+        batch = task.collate([task.dataset()[0]])["footage"]
+        loss, told[matching] = task.loss(task.model().train(), batch, torch.Generator(), task.model().eval())
+        told[matching] = {**told[matching], "loss": loss.detach()}
+    assert ("matching" in told[True]) == (weight > 0)
+    added = weight * float(told[True].get("matching", 0))
+    assert float(told[True]["loss"] - told[False]["loss"]) == pytest.approx(added, rel=1e-5, abs=1e-6)
+    assert added > 0 or not weight
 
 
 def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:

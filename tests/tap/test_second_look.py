@@ -11,7 +11,7 @@ from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO, TapirConfig
 from tapetum.tap.model import Tapir, places_of
-from tapetum.tap.second_look import seen_features
+from tapetum.tap.second_look import looks, seen_features
 from tapetum.tap.tracker import Tracker
 from tapetum.tap.types import Trajectories
 
@@ -73,6 +73,40 @@ def test_a_tracker_looks_twice_with_it_where_asked_for():
     np.testing.assert_allclose(again.xy, twice.tracks[0], atol=1e-4)
     np.testing.assert_allclose(again.confidence, twice.confidence[0], atol=1e-5)
     assert np.abs(again.xy - plain.xy).max() > 0.01
+
+
+def test_both_looks_of_a_batch_are_those_of_each_clip():
+    model = network(second_look=True).model
+    video = torch.stack([torch.from_numpy(noise()), torch.from_numpy(noise()).flip(0)]).float() / 127.5 - 1
+    queries = torch.tensor([[[0, 10.5, 20.25], [3, 60, 5]], [[5, 0, 48], [1.0, 30, 30]]])
+    with torch.no_grad():
+        both = looks(model, video, queries)
+        for k in range(2):
+            alone = looks(model, video[k : k + 1], queries[k : k + 1])
+            for one, of_batch in zip(alone, both, strict=True):
+                torch.testing.assert_close(one.tracks[0], of_batch.tracks[k], atol=1e-4, rtol=0)
+        tracked = Tracker(model).track(noise(), queries[0].numpy())
+        np.testing.assert_allclose(tracked.xy, both[-1].tracks[0], atol=1e-4)
+        once = looks(network().model, video, queries)
+    assert len(both) == 2
+    assert len(once) == 1
+    torch.testing.assert_close(once[0].tracks, both[0].tracks)
+
+
+def test_a_second_look_learns_from_what_was_seen_and_not_from_where():
+    model = network(second_look=True).model
+    video = torch.from_numpy(noise()).float()[None] / 127.5 - 1
+    features = model.features(video)
+    queries = torch.tensor([[[0.0, 20, 20]]])
+    tracks = torch.full((1, 1, 6, 2), 30.0, requires_grad=True)
+    sure = torch.full((1, 1, 6), -5.0, requires_grad=True)
+    found = seen_features(
+        model, features, model.query_features(features, queries), Trajectories(tracks, sure, sure), queries[..., 0]
+    )
+    (moved,) = torch.autograd.grad(found.initial.sum(), features.initial)
+    assert moved[:, 1:].abs().sum() > 0
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(found.initial.sum(), tracks)
 
 
 def test_chunks_of_points_change_nothing():

@@ -18,9 +18,12 @@ Ingredient = Literal[
     "shrink",
     "spoil",
     "requery",
-    "cycle",
     "confident",
     "polish",
+    "second-look",
+    "between",
+    "moving",
+    "matching",
     "proximity",
     "rebalance",
     "synthetic",
@@ -63,6 +66,8 @@ class Bootstrap:
     mixer-lr: the temporal mixer learns as quickly as the rest."""
     apart: tyro.conf.FlagCreatePairsOff[bool] = False
     """Learn footage and synthetic clips with optimiser moments of their own, as published."""
+    cycle: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Count a track only where the tracker finds its own way back to where the teacher began, as published."""
     minutes: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
     """Stop after so many minutes; the same command goes on."""
     workers: int = 1
@@ -111,9 +116,13 @@ class Bootstrap:
             shrink="shrink" not in off,
             spoil="spoil" not in off,
             requery="requery" not in off,
-            cycle="cycle" not in off,
+            cycle=self.cycle,
             confident=0.0 if "confident" in off else Settings.confident,
             polish="polish" not in off,
+            second_look="second-look" not in off,
+            between="between" not in off,
+            moving=0.0 if "moving" in off else Settings.moving,
+            matching="matching" not in off,
             proximity="proximity" not in off,
             synthetic="synthetic" not in off,
             apart=self.apart,

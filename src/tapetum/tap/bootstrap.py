@@ -4,20 +4,22 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
 
     clip, clean    --teacher--> p_T(t), hidden_T(t)   of a point q1 asked for on frame t1
       |                              |
-      | shrink into a window that    | any frame t2 in which the teacher sees the point
-      | moves, JPEG before that      v
+      | every second frame, JPEG,    | any frame t2 of the student's in which the teacher sees the point
+      | shrunk into a moving window  v
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
 
-So any query on a track must give the whole track, whatever the picture went through. What the teacher got wrong is kept out by
-two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only if it is
-nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic clips with
-exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
+So any query on a track must give the whole track, whatever the picture went through. The paper keeps out what the teacher got
+wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
+if it is nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic
+clips with exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
 
-Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `Bootstrap` are from memory of it,
-or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each ingredient are
-settings as well. A track whose query is on t2 = t1 keeps all its frames. A third mask, `confident`, is ours: labels of
-which the teacher itself is unsure do not count, neither as targets nor as the student's queries.
+Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `Bootstrap` are from memory of
+it, or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each
+ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small
+network, with little footage, knows what the student does not, these are ours: `stride`, `second_look`, `polish` and `moving`;
+and `confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
+queries. It stands in for the cycle, which is off; matching's loss is ours as in `tapetum.tap.losses`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,19 +28,25 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from tapetum.errors import BadInput
 from tapetum.tap.data import TapSample, Tracked, collate
 from tapetum.tap.footage import Footage
-from tapetum.tap.losses import tracking_losses
+from tapetum.tap.losses import matching_loss, mean_losses, tracking_losses
 from tapetum.tap.polish import SURELY_SEEN, polished
+from tapetum.tap.second_look import looks
 from tapetum.tap.task import PointTask
-from tapetum.tap.types import Estimate, Trajectories
+from tapetum.tap.types import Estimate, Trajectories, reduce_estimates
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
 from tapetum.train.data import Shuffle
 
+CELL = 8
+"""Side in pixels of the squares in which change is measured."""
+NOISE = 2.0
+"""Levels of 255 by which a square changes where nothing moves."""
 NO_DOUBT = 5.0
 """Size of the logits of what is beyond doubt."""
 
@@ -51,6 +59,11 @@ class Bootstrap:
     """The average of the student's weights, or the weights from which it started (not in the paper)."""
     ema_decay: float = 0.99
     """Of the teacher. [recalled]"""
+    stride: int = 2
+    """The student sees every so-many-th of the teacher's frames, less where a clip is too short. Not in the paper: what moves
+    little from frame to frame is easier to follow, so the teacher knows what the student has to learn."""
+    between: bool = True
+    """The teacher sees the frames between those of the student; else only the same."""
     shrink: bool = True
     """The student sees the clip in a smaller window that moves."""
     area: tuple[float, float] = (0.6, 1.0)
@@ -63,16 +76,23 @@ class Bootstrap:
     """Lowest and highest JPEG quality, the same for all frames of a clip. [recalled]"""
     requery: bool = True
     """The student starts from another place on the teacher's track; else from the teacher's query."""
-    cycle: bool = True
-    """Tracks count only where the student finds the way back to the teacher's query."""
+    cycle: bool = False
+    """Tracks count only where the student finds the way back to the teacher's query, as published. That leaves out most of what
+    the student has yet to learn: where truth is known, 18 % of the labels are right where the student is wrong, with this mask
+    8 % (docs/bootstrap.md)."""
     within: float = 4.0
     """Pixels of a 256x256 picture by which it may miss there."""
-    confident: float = 0.7
+    confident: float = 0.9
     """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
     hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
     polish: bool = True
     """The teacher's tracks are made exact, and believed, where pictures agree (`tapetum.tap.polish`). Not in the paper: it
     tells a small teacher what it does not know."""
+    second_look: bool = True
+    """Teacher and student look twice, if that is how the tracker is used (`tapetum.tap.second_look`), and both of the
+    student's looks learn. Not in the paper."""
+    matching: bool = True
+    """Footage has the loss on matching's map too (`tapetum.tap.losses.matching_loss`), where the synthetic clips have it."""
     proximity: bool = True
     """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
     rebalance: float = 1.0
@@ -82,6 +102,9 @@ class Bootstrap:
     apart: bool = False
     """Both losses keep moments of their own, and their moves are added up, as published; else their sum is learned by one
     optimiser, which did better with little footage (docs/log.md)."""
+    moving: float = 0.5
+    """Share of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a camera
+    stands still, most points do, and nothing is to be learned from them."""
     weight: float = 1.0
     """Of the footage's loss beside the synthetic one's, where they are not apart; at 0 it is left out, as a control."""
     points: int = 64
@@ -94,21 +117,29 @@ class Bootstrap:
             raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
         if not 0 <= self.confident < 1 or not self.within > 0:
             raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
-        if self.points < 1:
-            raise BadInput(f"points is {self.points}; wanted 1 or more")
+        if not 0 <= self.moving <= 1:
+            raise BadInput(f"moving is {self.moving}; wanted a share, 0..1")
+        if self.points < 1 or self.stride < 1:
+            raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
+
+    def length(self, frames: int) -> int:
+        """Frames that a teacher sees where a student sees `frames`, in a clip that is long enough."""
+        return self.stride * (frames - 1) + 1
 
 
 @dataclass(frozen=True)
 class FootageSample:
     """A clip twice, as the teacher and as the student see it; batches have a leading axis b."""
 
-    video: Float[Tensor, "*b t h w 3"]
-    """-1..1"""
+    video: Float[Tensor, "*b d h w 3"]
+    """-1..1; what comes after the student's last frame does not count."""
+    frames: Int[Tensor, "*b t"]
+    """Those of `video` that the student sees, rising from 0."""
     spoilt: Float[Tensor, "*b t h w 3"]
     maps: Float[Tensor, "*b t 3 3"]
-    """From raster pixels of `video` to those of `spoilt`."""
+    """From raster pixels of the student's frames in `video` to those in `spoilt`."""
     queries: Float[Tensor, "*b n 3"]
-    """Of the teacher: (t, x, y) raster pixels of `video`, t whole."""
+    """Of the teacher: (t, x, y), t one of the student's frames by its number there, raster pixels of `video`."""
     draw: Float[Tensor, "*b n"]
     """0..1: which of the frames in which the teacher sees a point is the student's."""
 
@@ -128,13 +159,20 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
 
 
 def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: int, frames: int) -> FootageSample:
-    """One showing of a clip, uint8 (t, size, size, 3): `frames` neighbours or every second frame, forwards or backwards, maybe
-    mirrored."""
-    step = 2 if len(clip) >= 2 * frames - 1 and rng.random() < 0.5 else 1
-    begin = int(rng.integers(len(clip) - step * (frames - 1)))
-    clip = clip[begin : begin + step * (frames - 1) + 1 : step]
+    """One showing of a clip, uint8 (t, size, size, 3): neighbours or every second frame, forwards or backwards, maybe mirrored,
+    `frames` of them for the student, and those between for the teacher."""
+    stride = min(settings.stride, (len(clip) - 1) // max(frames - 1, 1)) or 1
+    count = stride * (frames - 1) + 1
+    step = 2 if len(clip) >= 2 * count - 1 and rng.random() < 0.5 else 1
+    begin = int(rng.integers(len(clip) - step * (count - 1)))
+    clip = clip[begin : begin + step * (count - 1) + 1 : step]
     clip = clip[::-1] if rng.random() < 0.5 else clip
-    clip = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
+    whole = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
+    clip = np.ascontiguousarray(whole[::stride])
+    if not settings.between:
+        whole, stride = clip, 1
+    taught = np.zeros((settings.length(frames), *whole.shape[1:]), np.uint8)  # of the same length in all samples
+    taught[: len(whole)] = whole
     spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
     pictures = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
     maps = np.tile(np.eye(3), (frames, 1, 1))
@@ -142,13 +180,26 @@ def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: 
         maps = shrinking(rng, frames, size, settings.area, settings.aspect)
         pictures = warp_frames(pictures, torch.from_numpy(maps), (size, size))
     queries = np.column_stack([rng.integers(frames, size=settings.points), rng.uniform(0, size, (settings.points, 2))])
+    moving = round(settings.moving * settings.points)
+    queries[:moving] = where_it_changes(rng, clip, moving)
     return FootageSample(
-        torch.from_numpy(clip).float() / 127.5 - 1,
+        torch.from_numpy(taught).float() / 127.5 - 1,
+        torch.arange(frames) * stride,
         pictures.permute(0, 2, 3, 1).contiguous() * 2 - 1,
         torch.from_numpy(maps.astype(np.float32)),
         torch.from_numpy(queries.astype(np.float32)),
         torch.from_numpy(rng.random(settings.points, np.float32)),
     )
+
+
+def where_it_changes(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], count: int) -> Float[np.ndarray, "n 3"]:
+    """Queries (t, x, y), likelier the more a cell of the picture changes from its frame to the next or the one before."""
+    steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(-1) if len(clip) > 1 else np.zeros((1, *clip.shape[1:3]))
+    change = np.maximum(np.concatenate([steps, steps[-1:]]), np.concatenate([steps[:1], steps]))[-len(clip) :]
+    cells = F.avg_pool2d(torch.from_numpy(change), CELL).numpy()
+    weight = np.maximum(cells - NOISE, 1e-3).ravel()
+    frame, row, column = np.unravel_index(rng.choice(weight.size, count, p=weight / weight.sum()), cells.shape)
+    return np.stack([frame, *((np.stack([column, row]) + rng.random((2, count))) * CELL)], 1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +232,19 @@ def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queri
     seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
     hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
     return Estimate(place, hidden, far)
+
+
+def teach(teacher: nn.Module, batch: FootageSample, settings: Bootstrap) -> Estimate:
+    """What the teacher says of the student's frames, clip by clip, since their lengths differ."""
+    clips = []
+    for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
+        video = video[None, : int(frames[-1]) + 1]
+        asked = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
+        seen: Estimate = looks(teacher, video, asked)[-1]
+        if settings.polish:
+            seen = polished_estimate(seen, video, asked)
+        clips.append(Estimate(seen.tracks[:, :, frames], seen.occlusion[:, :, frames], seen.expected_dist[:, :, frames]))
+    return reduce_estimates(torch.cat, clips)
 
 
 def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Bootstrap) -> Labels:
@@ -287,26 +351,29 @@ class BootstrapTask(PointTask):
         """Losses of all the student's iterates against the teacher's final estimate."""
         settings, size = self.settings, self.size
         with torch.no_grad():
-            taught = teacher(batch.video, batch.queries)
-            if settings.polish:
-                taught = polished_estimate(taught, batch.video, batch.queries)
-            labels = pseudo_labels(taught, batch.queries, batch.draw, size, settings)
+            labels = pseudo_labels(teach(teacher, batch, settings), batch.queries, batch.draw, size, settings)
         place = through(batch.maps, labels.frame, labels.place)
         asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, size)], -1)
-        out = model(batch.spoilt, asked)
         back = torch.linalg.inv(batch.maps)
 
         def clean(estimate: Estimate) -> Estimate:
             return Estimate(mapped(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
 
-        final = clean(out)
-        unrefined = tuple(clean(estimate) for estimate in out.unrefined)
-        student = Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)
+        every, students = looks(model, batch.spoilt, asked), []
+        for look in every:
+            final = clean(look)
+            unrefined = tuple(clean(estimate) for estimate in look.unrefined)
+            students.append(Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined))
         with torch.no_grad():
             mask = keep(labels, final, batch.queries, size, settings)
             seen = mask * ~labels.occluded
             off = (final.tracks - labels.xy).norm(dim=-1)
-        losses = tracking_losses(student, labels.xy, labels.occluded, (size, size), mask=mask, rebalance=settings.rebalance)
+        losses = mean_losses(
+            [
+                tracking_losses(look, labels.xy, labels.occluded, (size, size), mask=mask, rebalance=settings.rebalance)
+                for look in students
+            ]
+        )
         logs = {
             "position": losses.position.detach(),
             "occlusion": losses.occlusion.detach(),
@@ -316,7 +383,13 @@ class BootstrapTask(PointTask):
             "teacher_sees": (~labels.occluded).float().mean(),
             "within_2px": ((off < 2) * seen).sum() / seen.sum().clamp(min=1),
         }
-        return losses.total, logs
+        total, heats = losses.total, [look.heat for look in every if look.heat is not None]
+        if settings.matching and self.matching_weight and heats:
+            there, ignored = mapped(batch.maps, labels.xy), seen == 0
+            matching = torch.stack([matching_loss(heat, there, ignored, (size, size)) for heat in heats]).mean()
+            total = total + self.matching_weight * matching
+            logs["matching"] = matching.detach()
+        return total, logs
 
     def _started(self, model: nn.Module) -> nn.Module:
         """The network as it was before the first step, which learns nothing."""

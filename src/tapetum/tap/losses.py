@@ -9,6 +9,7 @@ Differs from the papers: `matching_loss` is ours, and no part of `tracking_losse
 `mask`, `occlusion_mask` and `rebalance` are the hooks that BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,6 +49,13 @@ class TrackLosses:
             self.occlusion + other.occlusion,
             self.expected_dist + other.expected_dist,
         )
+
+
+def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
+    """Term by term, for a network that looks more than once."""
+    total = sum(losses[1:], losses[0])
+    share = 1 / len(losses)
+    return TrackLosses(total.position * share, total.occlusion * share, total.expected_dist * share)
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:

@@ -60,6 +60,8 @@ class Phase:
     """Share of showings in which the picture turns, grows and drifts (`tapetum.tap.data.journey`)."""
     warped: int = 0
     """Clips of cut-outs over moving pictures (`tapetum.tap.warped`) shown beside those of scenes, each as often."""
+    second_look: bool = False
+    """The network learns with both looks (`tapetum.tap.second_look`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,7 @@ class SceneTask(PointTask):
             initial_resolution=(phase.size, phase.size),
             iterations=phase.iterations,
             refine_at_least=None,
+            second_look=phase.second_look,
         )
 
     def model(self) -> nn.Module:

@@ -117,6 +117,7 @@ class FootageTask(BootstrapTask):
             initial_resolution=(self.size, self.size),
             iterations=self.run.iterations or model.config.iterations,
             refine_at_least=None,
+            second_look=model.config.second_look and self.run.settings.second_look,
         )
         learner = Tapir(config)
         learner.load_state_dict(model.state_dict())
@@ -237,7 +238,7 @@ def bootstrap(
         BadInput: there is no video, or no clip to learn from; `out` belongs to another run; the disk is full.
     """
     source, out, run = Path(source), Path(out), run or BootstrapRun()
-    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.frames)
+    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.settings.length(run.frames) - 1)
     config = train_config(run, minutes, workers, threads, device)
     clips = out / "footage"
     main = os.environ.get("RANK", "0") == "0"

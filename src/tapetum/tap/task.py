@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.tap.data import TapSample, Tracked, collate
-from tapetum.tap.losses import matching_loss, tracking_losses
+from tapetum.tap.losses import matching_loss, mean_losses, tracking_losses
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
+from tapetum.tap.second_look import looks
 from tapetum.train import Task
 
 CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
@@ -41,11 +42,14 @@ class PointTask(Task):
     def loss(
         self, model: nn.Module, batch: TapSample, generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Losses of all iterates, and shares of points that are well placed and rightly called hidden."""
-        learn = self.refine_with_gradient
-        out = model(batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
-        size = (self.size, self.size)
-        losses = tracking_losses(out, batch.xy, batch.occluded, size)
+        """Losses of all iterates, and shares of points that are well placed and rightly called hidden.
+
+        Of a network that looks twice, the mean over both looks; the shares are those of the second.
+        """
+        learn, size = self.refine_with_gradient, (self.size, self.size)
+        every = looks(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
+        out = every[-1]
+        losses = mean_losses([tracking_losses(look, batch.xy, batch.occluded, size) for look in every])
         total = losses.total
         logs = {
             "position": losses.position.detach(),
@@ -53,8 +57,8 @@ class PointTask(Task):
             "expected_dist": losses.expected_dist.detach(),
         }
         if self.matching_weight:
-            assert out.heat is not None
-            matching = matching_loss(out.heat, batch.xy, batch.occluded, size)
+            heats = [look.heat for look in every if look.heat is not None]
+            matching = torch.stack([matching_loss(heat, batch.xy, batch.occluded, size) for heat in heats]).mean()
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         with torch.no_grad():
@@ -83,7 +87,7 @@ class PointTask(Task):
             queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
             pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
             video = nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-            out = model(video[None].to(device), torch.from_numpy(queries)[None].to(device))
+            out = looks(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
             confidence, tracks = out.confidence[0].float().cpu().numpy(), out.tracks[0].cpu().numpy()
             for threshold, row in rows.items():
                 row.append(tapvid_metrics(queries, ~visible, xy, confidence <= threshold, tracks, "first"))

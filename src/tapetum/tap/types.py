@@ -32,6 +32,11 @@ class Features:
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
+    def clip(self, k: int) -> "Features":
+        """The features of clip `k` of a batch, as a batch of one."""
+        pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
+        return Features(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
+
     def blank(self, frames: int, half: bool = False) -> "Features":
         """Room for the features of so many frames of the same video; maps that are one here are one there.
 
