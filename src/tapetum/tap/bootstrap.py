@@ -78,8 +78,8 @@ class Bootstrap:
     """The student starts from another place on the teacher's track; else from the teacher's query."""
     cycle: bool = False
     """Tracks count only where the student finds the way back to the teacher's query, as published. That leaves out most of what
-    the student has yet to learn: where truth is known, 18 % of the labels are right where the student is wrong, with this mask
-    8 % (docs/bootstrap.md)."""
+    the student has yet to learn: where truth is known, 20 % of the labels are right where the student is wrong, with this mask
+    7 % (docs/bootstrap.md)."""
     within: float = 4.0
     """Pixels of a 256x256 picture by which it may miss there."""
     confident: float = 0.9
