@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from tapetum.errors import BadInput
 from tapetum.tap.data import TapSample, Tracked, collate
 from tapetum.tap.footage import Footage
-from tapetum.tap.losses import matching_loss, mean_losses, tracking_losses
+from tapetum.tap.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tap.polish import SURELY_SEEN, polished
 from tapetum.tap.second_look import looks
 from tapetum.tap.task import PointTask
@@ -386,7 +386,7 @@ class BootstrapTask(PointTask):
         total, heats = losses.total, [look.heat for look in every if look.heat is not None]
         if settings.matching and self.matching_weight and heats:
             there, ignored = mapped(batch.maps, labels.xy), seen == 0
-            matching = torch.stack([matching_loss(heat, there, ignored, (size, size)) for heat in heats]).mean()
+            matching = mean_of_looks([matching_loss(heat, there, ignored, (size, size)) for heat in heats])
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         return total, logs

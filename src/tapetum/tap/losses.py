@@ -10,7 +10,7 @@ Differs from the papers: `matching_loss` is ours, and no part of `tracking_losse
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -51,11 +51,14 @@ class TrackLosses:
         )
 
 
+def mean_of_looks(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """Of a network that looks once or more."""
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
+
+
 def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
-    """Term by term, for a network that looks more than once."""
-    total = sum(losses[1:], losses[0])
-    share = 1 / len(losses)
-    return TrackLosses(total.position * share, total.occlusion * share, total.expected_dist * share)
+    """`mean_of_looks`, term by term."""
+    return TrackLosses(*(mean_of_looks([getattr(look, term.name) for look in losses]) for term in fields(TrackLosses)))
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:

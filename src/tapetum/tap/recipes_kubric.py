@@ -80,7 +80,8 @@ class KubricTask(PointTask):
         if run.start is None and run.model not in tracker.ARCHITECTURES:
             raise BadInput(f"there is no architecture named {run.model!r}; known names are {', '.join(tracker.ARCHITECTURES)}")
         self.architecture = tracker.load(run.start).model.config if run.start else tracker.ARCHITECTURES[run.model]
-        self.config = replace(self.architecture, initial_resolution=(run.size, run.size), refine_at_least=None)
+        size = (run.size, run.size)
+        self.config = replace(self.architecture, initial_resolution=size, refine_at_least=None, second_look=False)
 
     def model(self) -> nn.Module:
         """The network, with the weights of `TapKubric.start` if it names any."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.tap.data import TapSample, Tracked, collate
-from tapetum.tap.losses import matching_loss, mean_losses, tracking_losses
+from tapetum.tap.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.tap.second_look import looks
 from tapetum.train import Task
@@ -58,7 +58,7 @@ class PointTask(Task):
         }
         if self.matching_weight:
             heats = [look.heat for look in every if look.heat is not None]
-            matching = torch.stack([matching_loss(heat, batch.xy, batch.occluded, size) for heat in heats]).mean()
+            matching = mean_of_looks([matching_loss(heat, batch.xy, batch.occluded, size) for heat in heats])
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         with torch.no_grad():
