@@ -60,8 +60,6 @@ class Phase:
     """Share of showings in which the picture turns, grows and drifts (`tapetum.tap.data.journey`)."""
     warped: int = 0
     """Clips of cut-outs over moving pictures (`tapetum.tap.warped`) shown beside those of scenes, each as often."""
-    second_look: bool = False
-    """The network learns with both looks (`tapetum.tap.second_look`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +152,7 @@ class SceneTask(PointTask):
             initial_resolution=(phase.size, phase.size),
             iterations=phase.iterations,
             refine_at_least=None,
-            second_look=phase.second_look,
+            second_look=False,
         )
 
     def model(self) -> nn.Module:
