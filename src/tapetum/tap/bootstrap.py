@@ -4,7 +4,7 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
 
     clip, clean    --teacher--> p_T(t), hidden_T(t)   of a point q1 asked for on frame t1
       |                              |
-      | every second frame, JPEG,    | any frame t2 of the student's in which the teacher sees the point
+      | every n-th frame, JPEG,      | any frame t2 of the student's in which the teacher sees the point
       | shrunk into a moving window  v
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
@@ -59,8 +59,8 @@ class Bootstrap:
     """The average of the student's weights, or the weights from which it started (not in the paper)."""
     ema_decay: float = 0.99
     """Of the teacher. [recalled]"""
-    stride: int = 2
-    """The student sees every so-many-th of the teacher's frames, less where a clip is too short. Not in the paper: what moves
+    stride: int = 3
+    """The student sees every n-th frame of a clip, n drawn up to this, less where it is too short. Not in the paper: what moves
     little from frame to frame is easier to follow, so the teacher knows what the student has to learn."""
     between: bool = True
     """The teacher sees the frames between those of the student; else only the same."""
@@ -123,7 +123,7 @@ class Bootstrap:
             raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
 
     def length(self, frames: int) -> int:
-        """Frames that a teacher sees where a student sees `frames`, in a clip that is long enough."""
+        """Most frames that a teacher sees where a student sees `frames`."""
         return self.stride * (frames - 1) + 1
 
 
@@ -155,17 +155,22 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
 
     def __getitem__(self, index: int) -> FootageSample:
         rng = np.random.default_rng((self.seed, 2, index))
-        return show(rng, self.footage[self.numbers[self.order(index)]], self.settings, self.size, self.frames)
+        clip = self.footage[self.numbers[self.order(index)]]
+        return show(rng, clip, self.settings, self.size, self.frames, self.stride(index))
+
+    def stride(self, index: int) -> int:
+        """Every second sample makes up for the one before it, so that pairs cost a teacher the same."""
+        drawn = int(np.random.default_rng((self.seed, 3, index // 2)).integers(self.settings.stride))
+        return self.settings.stride - drawn if index % 2 else drawn + 1
 
 
-def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: int, frames: int) -> FootageSample:
-    """One showing of a clip, uint8 (t, size, size, 3): neighbours or every second frame, forwards or backwards, maybe mirrored,
-    `frames` of them for the student, and those between for the teacher."""
-    stride = min(settings.stride, (len(clip) - 1) // max(frames - 1, 1)) or 1
+def show(rng: np.random.Generator, clip: np.ndarray, settings: Bootstrap, size: int, frames: int, stride: int) -> FootageSample:
+    """One showing of a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: every `stride`-th frame, `frames`
+    of them, for the student, and those between for the teacher."""
+    stride = max(1, min(stride, (len(clip) - 1) // max(frames - 1, 1)))
     count = stride * (frames - 1) + 1
-    step = 2 if len(clip) >= 2 * count - 1 and rng.random() < 0.5 else 1
-    begin = int(rng.integers(len(clip) - step * (count - 1)))
-    clip = clip[begin : begin + step * (count - 1) + 1 : step]
+    begin = int(rng.integers(len(clip) - count + 1))
+    clip = clip[begin : begin + count]
     clip = clip[::-1] if rng.random() < 0.5 else clip
     whole = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
     clip = np.ascontiguousarray(whole[::stride])

@@ -238,7 +238,8 @@ def bootstrap(
         BadInput: there is no video, or no clip to learn from; `out` belongs to another run; the disk is full.
     """
     source, out, run = Path(source), Path(out), run or BootstrapRun()
-    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=2 * run.settings.length(run.frames) - 1)
+    longest = max(4, run.settings.stride) * (run.frames - 1) + 1
+    footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=longest)
     config = train_config(run, minutes, workers, threads, device)
     clips = out / "footage"
     main = os.environ.get("RANK", "0") == "0"
