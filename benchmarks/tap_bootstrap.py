@@ -1,7 +1,7 @@
 """Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
 
     python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
-        --out runs [--model tapir-nano] [--steps 400] [--seeds 1 2 3] [--without nothing cycle proximity ...]
+        --out runs [--model tapir-nano] [--steps 400] [--seeds 1 2 3] [--without nothing footage proximity ...]
 
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error

@@ -21,6 +21,7 @@ Ingredient = Literal[
     "confident",
     "polish",
     "second-look",
+    "stride",
     "between",
     "moving",
     "matching",
@@ -63,7 +64,7 @@ class Bootstrap:
     """Give the tracker this many convolution blocks, as BootsTAPIR's 5; new ones need thousands of steps."""
     without: tyro.conf.UseAppendAction[tuple[Ingredient, ...]] = ()
     """Leave out an ingredient of the recipe, to see what it does; may be repeated. average: the teacher stays as it began;
-    mixer-lr: the temporal mixer learns as quickly as the rest."""
+    stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
     apart: tyro.conf.FlagCreatePairsOff[bool] = False
     """Learn footage and synthetic clips with optimiser moments of their own, as published."""
     cycle: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -120,6 +121,7 @@ class Bootstrap:
             confident=0.0 if "confident" in off else Settings.confident,
             polish="polish" not in off,
             second_look="second-look" not in off,
+            stride=1 if "stride" in off else Settings.stride,
             between="between" not in off,
             moving=0.0 if "moving" in off else Settings.moving,
             matching="matching" not in off,
