@@ -175,8 +175,8 @@ def prepare_all(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> Footage:
     """Clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
-    claim(out, config)
     videos = find_videos(source)
+    claim(out, config)
     keys = []
     for number, video in enumerate(videos):
         name = name_of(video, source)

@@ -69,9 +69,9 @@ def prepare_on_ray(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> Footage:
     """`tapetum.tap.footage.prepare_all` with many videos at a time; all machines must see `source` and `out`."""
-    claim(out, config)
     source, out = source.resolve(), out.resolve()
     videos = find_videos(source)
+    claim(out, config)
 
     def work(video: Path) -> str:
         return prepare(video, name_of(video, source), out, config)["key"]
