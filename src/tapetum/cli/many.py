@@ -4,7 +4,9 @@ A video's folder appears whole, with summary.json in it; a video that has one ma
 cannot be tracked are named, and stop no other.
 """
 
+import glob
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -28,17 +30,22 @@ def sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.tap.footage import ENDINGS, find_videos, name_of
+    from tapetum.tap.footage import name_of, videos_below
+    from tapetum.video.pictures import PICTURES
 
     if not given:
         raise BadInput("no video was given; give a video file, a folder of pictures or of videos, or an array")
     named = []
     for source in given:
         path = Path(source)
-        if path.is_dir() and any(p.suffix.lower() in ENDINGS for p in path.rglob("*")):
-            named += [(name_of(video, path), str(video)) for video in find_videos(path)]
-        else:
-            named.append((path.name, source))
+        videos = videos_below(path) if path.is_dir() else []
+        pictures = sum(p.suffix.lower() in PICTURES for p in path.iterdir()) if videos else 0
+        if pictures:
+            raise BadInput(
+                f"{source} has {pictures} pictures and {len(videos)} videos in it ({videos[0].name}); give the files of the "
+                "videos, or move these out of the folder of pictures"
+            )
+        named += [(name_of(video, path), str(video)) for video in videos] or [(Path(os.path.abspath(source)).name, source)]
     seen: dict[str, str] = {}
     for name, source in named:
         if name in seen:
@@ -54,7 +61,9 @@ def track_many(verb: "Track", named: list[tuple[str, str]], out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
-    settings = json.loads(json.dumps({k: v for k, v in asdict(verb).items() if k not in HARMLESS}, default=str))
+    given = {k: v for k, v in asdict(verb).items() if k not in HARMLESS}
+    files = {k: _stamp(Path(v)) for k, v in given.items() if isinstance(v, str | Path) and Path(v).exists()}
+    settings = json.loads(json.dumps({**given, "files": files}, default=str))
     out = out.resolve() if verb.engine == "ray" else out
     jobs = [(name, str(Path(source).resolve()) if verb.engine == "ray" else source) for name, source in named]
 
@@ -69,8 +78,9 @@ def track_many(verb: "Track", named: list[tuple[str, str]], out: Path) -> None:
             bars.advance(task)
             if "trouble" in summary:
                 note(f"{jobs[number][0]}: {summary['trouble']}")
-    for left in (*out.glob(".*.tmp"), *out.glob("*/.*.tmp")):  # of workers that were killed
-        shutil.rmtree(left, ignore_errors=True)
+    for name, _ in jobs:  # what workers left that were killed
+        for left in (*(out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"), *(out / name).glob(".*.tmp")):
+            shutil.rmtree(left, ignore_errors=True)
     summaries = [summary for summary in results if summary is not None]
     with whole_file(out / "videos.json") as temporary:
         temporary.write_text(json.dumps(summaries, indent=1))
@@ -99,12 +109,14 @@ def _in_order(verb: "Track", work: Any, jobs: list[tuple[str, str]]) -> Iterator
 
 def _one(verb: "Track", settings: dict[str, Any], name: str, source: str, out: Path) -> dict[str, Any]:
     """The summary of a video, tracked now or before; one with `trouble` if it cannot be."""
+    from tapetum.tap.footage import TRACKS
+
     folder = out / name
     file = folder / SUMMARY
     stamp = _stamp(Path(source))
     if file.exists():
         before = json.loads(file.read_text())
-        if before.get("settings") == settings and before.get("stamp") == stamp:
+        if before.get("settings") == settings and before.get("stamp") == stamp and (folder / TRACKS).exists():
             return {key: value for key, value in before.items() if key not in ("settings", "stamp")}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,14 +124,14 @@ def _one(verb: "Track", settings: dict[str, Any], name: str, source: str, out: P
         summary = verb.track(source, folder)
     except TapetumError as error:
         return {"video": source, "trouble": str(error)}
+    except Exception as error:  # such as no memory for this one
+        return {"video": source, "trouble": f"{type(error).__name__}: {error}"}
     with whole_file(file) as temporary:
         temporary.write_text(json.dumps({**summary, "settings": settings, "stamp": stamp}, indent=1))
     return summary
 
 
-def _stamp(source: Path) -> list[int] | None:
-    """Size and time of a file, by which it is known to be the same."""
-    if not source.is_file():
-        return None
-    stat = source.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _stamp(source: Path) -> list[list[Any]]:
+    """Name, size and time of a file, or of those in a folder, by which it is known to be the same."""
+    files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file())
+    return [[file.name, (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]

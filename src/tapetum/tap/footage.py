@@ -36,6 +36,8 @@ ENDINGS = {
     *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
 }
 """Endings of files that are taken to be videos."""
+OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
+"""What `tapetum track` leaves in a folder of results, which may lie among the videos."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,25 @@ class ClipOf:
 def find_videos(source: Path) -> list[Path]:
     """All files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
 
-    Raises BadInput if there are none.
+    Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
     """
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise BadInput(f"there is no folder {source}; give one with videos in it")
-    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file() and not p.name.startswith("."))
+    found = videos_below(source)
     if not found:
         others = sum(p.is_file() for p in source.rglob("*"))
         raise BadInput(
             f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
         )
     return found
+
+
+def videos_below(folder: Path) -> list[Path]:
+    """What `find_videos` finds, which may be nothing."""
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+    return sorted(p for p in named if p.is_file() and not (p.name == OVERLAY and (p.parent / TRACKS).exists()))
 
 
 def claim(out: Path, config: FootageConfig) -> None:
