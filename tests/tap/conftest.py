@@ -1,4 +1,4 @@
-"""Small moving pictures, and a very small network."""
+"""Small moving pictures, and a very small network that learns from them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 
 from tapetum.tap import weights
+from tapetum.tap.bootstrap import Bootstrap
 from tapetum.tap.config import NANO
 from tapetum.tap.model import Tapir
+from tapetum.tap.recipes_bootstrap import BootstrapRun
+from tapetum.video import write_video
 
 
 def _drift(seed: int, frames: int, step: int = 2, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -35,3 +38,28 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     weights.save(Tapir(config), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory, drift: Callable[..., np.ndarray]) -> Path:
+    """A folder of three short videos, of a clip each."""
+    folder = tmp_path_factory.mktemp("videos")
+    for seed in range(3):
+        write_video(folder / f"{seed}.mp4", drift(seed, 13), 25)
+    return folder
+
+
+@pytest.fixture
+def recipe(tiny: Path) -> BootstrapRun:
+    """A bootstrapping run of seconds."""
+    return BootstrapRun(
+        model=str(tiny),
+        settings=Bootstrap(points=8, stride=1),
+        steps=6,
+        frames=5,
+        size=32,
+        scenes=3,
+        checks=2,
+        scored=3,
+        bf16=False,
+    )

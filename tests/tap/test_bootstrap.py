@@ -42,7 +42,6 @@ from tapetum.tap.recipes_bootstrap import JUDGED, BootstrapRun, FootageTask, boo
 from tapetum.tap.selfcheck import CycleErrors, check_clips, cycle_errors, grid, split
 from tapetum.tap.task import PointTask
 from tapetum.tap.types import Estimate, Trajectories
-from tapetum.video import write_video
 
 Drift = Callable[..., np.ndarray]
 BARE = Bootstrap(
@@ -321,29 +320,6 @@ def test_cycle_errors_by_hand() -> None:
 
 
 # whole runs -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory, drift: Drift) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for seed in range(3):
-        write_video(folder / f"{seed}.mp4", drift(seed, 13), 25)
-    return folder
-
-
-@pytest.fixture
-def recipe(tiny: Path) -> BootstrapRun:
-    return BootstrapRun(
-        model=str(tiny),
-        settings=Bootstrap(points=8, stride=1),
-        steps=6,
-        frames=5,
-        size=32,
-        scenes=3,
-        checks=2,
-        scored=3,
-        bf16=False,
-    )
 
 
 def files_of(run: Path) -> dict[str, bytes]:

@@ -1,6 +1,8 @@
 """Folders of videos to clips: cuts, what is left out, damage, going on, full disks."""
 
+import hashlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -168,6 +170,33 @@ def test_folders_without_a_clip_are_refused_with_the_reason(tmp_path: Path, drif
     (tmp_path / "bad" / "text.mp4").write_text("hello")
     with pytest.raises(BadInput, match=r"no frame could be read; text\.mp4: "):
         clips_of(tmp_path / "bad", tmp_path / "out2")
+
+
+def test_any_name_any_link_and_what_can_be_read_later(tmp_path: Path, drift: Drift) -> None:
+    folder, aside = tmp_path / "in", tmp_path / "aside"
+    folder.mkdir()
+    aside.mkdir()
+    odd = os.fsdecode(b"bad\xff[red]/a.mp4")
+    (folder / odd).parent.mkdir()
+    write_video(tmp_path / "a.mp4", drift(0, 8), 25)
+    (tmp_path / "a.mp4").rename(folder / odd)
+    write_video(aside / "b.mp4", drift(1, 8), 25)
+    (folder / "link").symlink_to(aside)
+    (aside / "back").symlink_to(folder)
+    (folder / "later.mp4").write_bytes(b"")
+    footage = clips_of(folder, tmp_path / "out")
+    assert [clip.video for clip in footage.clips] == [odd, "link/b.mp4"]
+    write_report(footage, tmp_path / "report.txt")
+    assert "bad\\udcff[red]/a.mp4: 1 clips" in (tmp_path / "report.txt").read_text()
+    record = next(file for file in (tmp_path / "out" / "videos").iterdir() if "later" in file.read_text())
+    write_video(folder / "later.mp4", drift(2, 8), 25)
+    later = (folder / "later.mp4").stat()
+    key = hashlib.sha256(f"later.mp4\n{later.st_size}\n{later.st_mtime_ns}".encode()).hexdigest()[:16]
+    record.rename(record.with_name(f"{key}.json"))  # as if it had been there, but could not be read
+    assert [clip.video for clip in clips_of(folder, tmp_path / "out").clips] == [odd, "later.mp4", "link/b.mp4"]
+    (tmp_path / "out" / "footage.json").write_text("")
+    with pytest.raises(BadInput, match=r"cannot read .*footage\.json .*; delete .*out and run again"):
+        clips_of(folder, tmp_path / "out")
 
 
 FULL = """

@@ -102,7 +102,9 @@ class Bootstrap:
         if os.environ.get("RANK", "0") != "0":
             return
         if outcome is None:
-            print(f"stopped; the same command goes on from {self.out}")
+            note(f"stopped; the same command goes on from {self.out}")
+            if self.json:
+                print_json({"tracker": None, "out": str(self.out)})
         elif self.json:
             print_json(_content(outcome, self.out))
         else:
@@ -185,10 +187,11 @@ def _text(outcome: "Outcome", out: Path) -> str:
         verdict = f"better: the weights of step {outcome.step} are kept"
     else:
         verdict = f"no better (at the end {last:.3f}): the weights that it started from are kept"
+    medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
+    first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
     rows = [
         f"average Jaccard on clips made of left out frames, best threshold: {before:.3f} before, {after:.3f} after; {verdict}",
-        "real clips that were left out, to their end and back: "
-        f"median {outcome.cycle_before['median_px']:.2f} px before, {outcome.cycle_after['median_px']:.2f} px after; "
+        f"real clips that were left out, to their end and back: {first} before, {then} after; "
         f"back within 4 px {outcome.cycle_before['back_within_4px']:.2f} before, "
         f"{outcome.cycle_after['back_within_4px']:.2f} after",
         f"tracker  {out}    tapetum track clip.mp4 --model {out}",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def progress() -> Progress:
     """Bars on stderr where that is a terminal, nothing elsewhere."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -90,7 +90,7 @@ def _move(temporary: Path, out: Path) -> None:
 def downloads() -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr, where that is a terminal, for bytes that are here and bytes of the whole."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("fetching", total=None)
         yield lambda done, size: bar.update(task, completed=done, total=size)

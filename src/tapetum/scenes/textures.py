@@ -55,7 +55,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
         entries: list[Any] = [str(f) for f in files]
     elif path.suffix == ".parquet" and path.exists():
         entries = _parquet_bytes(path)

@@ -17,6 +17,7 @@ of these are ours.
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -75,15 +76,23 @@ def find_videos(source: Path) -> list[Path]:
 
 def videos_below(folder: Path) -> list[Path]:
     """What `find_videos` finds, which may be nothing."""
-    named = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
-    return sorted(p for p in named if p.is_file() and not (p.name == OVERLAY and (p.parent / TRACKS).exists()))
+    found, been = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in been:  # a link that leads back
+            folders.clear()
+            continue
+        been.add(real)
+        files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
+        found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
+    return sorted(found)
 
 
 def claim(out: Path, config: FootageConfig) -> None:
     """Makes `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     if file.exists():
-        found = json.loads(file.read_text())
+        found = _read(file)
         if found != label:
             changed = ", ".join(f"{k} {found.get(k)!r} (now {v!r})" for k, v in label.items() if found.get(k) != v)
             raise BadInput(f"{out} keeps clips made with {changed}; choose another folder, or delete that one")
@@ -101,10 +110,11 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
     """
     stat = video.stat()
-    key = hashlib.sha256(f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    told = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
+    key = hashlib.sha256(told).hexdigest()[:16]
     file = out / "videos" / f"{key}.json"
-    if file.exists():
-        return json.loads(file.read_text())
+    if file.exists() and (known := _read(file))["frames"]:  # else it may be readable by now
+        return known
     record: dict[str, Any] = {"key": key, "video": name, "frames": 0, "shots": 0, "clips": [], "left_out": {}, "trouble": None}
     left_out: Counter[str] = Counter()
     shard: list[tuple[UInt8[np.ndarray, "t s s 3"], int]] = []
@@ -161,8 +171,7 @@ class Footage:
 
     def __init__(self, out: Path):
         self.out = out
-        keys = json.loads((out / "list.json").read_text())
-        self.records = [json.loads((out / "videos" / f"{key}.json").read_text()) for key in keys]
+        self.records = [_read(out / "videos" / f"{key}.json") for key in _read(out / "list.json")]
         self.clips = [ClipOf(**clip) for record in self.records for clip in record["clips"]]
 
     def __len__(self) -> int:
@@ -227,9 +236,18 @@ def write_report(footage: Footage, file: Path) -> list[str]:
     """
     lines = report(footage)
     with whole_file(file) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", errors="backslashreplace")
     trouble = [f"{record['video']}: {record['trouble']}" for record in footage.records if record["trouble"]]
     return [*trouble, f"{lines[-1]} ({file})"]
+
+
+def _read(file: Path) -> Any:
+    """What was kept as JSON. Raises BadInput where it is missing or damaged."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        folder = file.parent.parent if file.parent.name == "videos" else file.parent
+        raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error
 
 
 def report(footage: Footage) -> list[str]:

@@ -9,12 +9,15 @@ Differs from the paper: made for one laptop and an hour, not for 256 accelerator
 best of the scored weights are taken; scenes and clips of warped pictures stand for Kubric's; both losses are added up.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +26,24 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.hub.registry import TRACKER_FILE
+from tapetum.hub.registry import TRACKER_FILE, resolve
 from tapetum.scenes import SceneConfig
 from tapetum.tap import tracker, weights
 from tapetum.tap.bootstrap import Bootstrap, BootstrapTask, FootageSamples
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.data import FEW_CLIPS, Joined, SceneClips, TapSamples, Tracked
-from tapetum.tap.footage import Footage, FootageConfig, prepare_all
+from tapetum.tap.data import FEW_CLIPS, Joined, SceneClips, TapSamples, Tracked, opened
+from tapetum.tap.footage import Footage, FootageConfig, find_videos, prepare_all
 from tapetum.tap.model import Tapir
 from tapetum.tap.recipes import MATCHING_WEIGHT
 from tapetum.tap.selfcheck import check_clips, cycle_errors, grid, split
 from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
+from tapetum.train.checkpoint import checkpoints
 from tapetum.train.config import accumulation
 from tapetum.train.optim import decay_groups
+from tapetum.train.world import locked, pick_device
 
 JUDGED = "best_average_jaccard"
 """Score by which weights are kept. Footage in which nearly all is seen teaches to call more points visible, and that alone
@@ -97,9 +103,9 @@ class Outcome:
     """Scores of the weights at the end."""
     step: int
     """Of the kept weights; 0 are those that it started from."""
-    cycle_before: dict[str, float]
-    """Cycle error of the start on real clips that were left out."""
-    cycle_after: dict[str, float]
+    cycle_before: dict[str, float | None]
+    """Cycle error of the start on real clips that were left out; None for pixels where no point was seen at the end."""
+    cycle_after: dict[str, float | None]
 
 
 class FootageTask(BootstrapTask):
@@ -180,11 +186,23 @@ class FootageTask(BootstrapTask):
 
     def describe(self) -> Mapping[str, Any]:
         """All that decides what is learned."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in ("steps", "clips", "lr", "seed", "bf16")}
-        for outside in ("model", "textures"):
-            run[outside] = run[outside] and Path(run[outside]).name
-        clips = [clip.shard for clip in Footage(self.footage).clips]
-        return json.loads(json.dumps({"run": run, "footage": clips}))
+        harmless = "steps", "clips", "lr", "seed", "bf16"  # to these the config sees
+        run = {k: v for k, v in settings_of(self.run).items() if k not in harmless}
+        return {"run": run, "footage": contents_of(Footage(self.footage))}
+
+
+def settings_of(run: BootstrapRun) -> dict[str, Any]:
+    """All of a run as JSON has it; the weights by what is in them."""
+    content = asdict(run) | {"model": hashlib.sha256(resolve(run.model)[0].read_bytes()).hexdigest()[:16]}
+    content["textures"] = run.textures and Path(run.textures).name
+    return json.loads(json.dumps(content))
+
+
+def contents_of(footage: Footage) -> dict[str, Any]:
+    """What tells the clips of a folder from those of another."""
+    clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
+    digest = hashlib.sha256("\n".join(clips).encode()).hexdigest()[:16]
+    return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
 
 
 def started(run: BootstrapRun) -> Tapir:
@@ -241,25 +259,62 @@ def bootstrap(
     longest = max(4, run.settings.stride) * (run.frames - 1) + 1
     footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=longest)
     config = train_config(run, minutes, workers, threads, device)
-    clips = out / "footage"
     main = os.environ.get("RANK", "0") == "0"
-    task = FootageTask(run, clips, out)
+    task = FootageTask(run, out / "footage", out)
     if main:
-        (out / "ready.json").unlink(missing_ok=True)
-        tracker.load(run.model)  # before anything is written: is it there?
-        found = (prepare or prepare_all)(source, clips, footage)
-        _stills(found, out)
-        if not (out / "before.json").exists():
-            say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
-            with torch.no_grad():
-                _write_json(out / "before.json", task.evaluate(task.model().eval(), 0))
-        _write_json(out / "ready.json", {"clips": len(found)})
-    else:
-        _wait_for(out / "ready.json")
-    result = fit(task, config, out / "run")
-    if result.state == "stopped":
-        return None
-    return _finish(task, out) if main else None
+        _check(source, run, config)
+    with locked(out) if main else nullcontext():
+        if main:
+            (out / "ready.json").unlink(missing_ok=True)
+            _take_up(out, "run", settings_of(run))
+            found = (prepare or prepare_all)(source, task.footage, footage)
+            _take_up(out, "footage", contents_of(found))
+            _stills(found, out)
+            if not (out / "before.json").exists():
+                say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
+                with torch.no_grad():
+                    _write_json(out / "before.json", task.evaluate(task.model().eval(), 0))
+            _write_json(out / "ready.json", _launch())
+        else:
+            _wait_for(out / "ready.json")
+        result = fit(task, config, out / "run")
+        if result.state == "stopped":
+            return None
+        return _finish(task, out) if main else None
+
+
+def _check(source: Path, run: BootstrapRun, config: TrainConfig) -> None:
+    """All that can be refused before anything is written."""
+    find_videos(source)
+    started(run)
+    pick_device(config.device)
+    if run.textures:
+        opened(run.textures, run.part)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if run.clips % processes:
+        raise BadInput(f"{run.clips} clips a step do not divide into {processes} processes; give --clips a multiple of that")
+
+
+def _take_up(out: Path, part: str, content: Mapping[str, Any]) -> None:
+    """Keeps in run.json what this run is; where `out` holds scores of another one, they are thrown away.
+
+    Raises BadInput where that has checkpoints already.
+    """
+    file = out / "run.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    before = known.get(part, {})
+    if before == content:
+        return
+    if checkpoints(out / "run" / "checkpoints"):
+        changed = ", ".join(f"{k} {before.get(k)!r} (now {v!r})" for k, v in content.items() if before.get(k) != v)
+        raise BadInput(
+            f"{out} is of a run with other {'videos' if part == 'footage' else 'settings'}: {changed}; "
+            "go on with those that it began with, or give --out another folder"
+        )
+    for name in ("before.json", "best.json", "best.safetensors"):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "scenes", ignore_errors=True)
+    _write_json(file, {**known, part: content})
 
 
 def train_config(
@@ -309,8 +364,8 @@ def _finish(task: FootageTask, out: Path) -> Outcome:
     return outcome
 
 
-def cycles_of(model: str | Path, footage: Footage, numbers: list[int]) -> dict[str, float]:
-    """Cycle error of a tracker on some clips, a grid of 8x8 points each."""
+def cycles_of(model: str | Path, footage: Footage, numbers: list[int]) -> dict[str, float | None]:
+    """Cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
     loaded = tracker.load(model)
 
     def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -318,25 +373,39 @@ def cycles_of(model: str | Path, footage: Footage, numbers: list[int]) -> dict[s
         return tracks.xy, tracks.visible
 
     errors = [cycle_errors(track, (clip := footage[k]), grid(clip.shape[1:], 8)) for k in numbers]
-    return type(errors[0])(np.concatenate([e.error for e in errors])).summary()
+    summary = type(errors[0])(np.concatenate([e.error for e in errors])).summary()
+    return {name: value if np.isfinite(value) else None for name, value in summary.items()}
 
 
 def _stills(footage: Footage, out: Path) -> None:
-    """Three frames of every clip to learn from, as pictures to paint scenes with."""
+    """Three frames of every clip to learn from, and nothing else, as pictures to paint scenes with."""
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
+    wanted = {}
     for number in split(footage)[0]:
         clip = footage.clips[number]
         for at in (0, clip.frames // 2, clip.frames - 1):
-            file = folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"
-            if not file.exists():
-                with whole_file(file) as temporary:
-                    Image.fromarray(footage[number][at]).save(temporary, "JPEG", quality=92)
+            wanted[folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
+    for file in set(folder.iterdir()) - wanted.keys():  # of clips that are no more, or half-written
+        file.unlink()
+    for file, (number, at) in wanted.items():
+        if not file.exists():
+            picture = BytesIO()
+            Image.fromarray(footage[number][at]).save(picture, "JPEG", quality=92)
+            with whole_file(file) as temporary:
+                temporary.write_bytes(picture.getvalue())  # PIL itself does not tell of a full disk
+
+
+def _launch() -> dict[str, str]:
+    """Tells this start of torchrun from others."""
+    names = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"
+    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+    return {name: os.environ.get(name, "") for name in names} | {"parent": str(os.getppid()) if one_machine else ""}
 
 
 def _wait_for(file: Path) -> None:
-    """Until the first process has prepared everything; if it fails, torchrun ends this one too."""
-    while not file.exists():
+    """Until the first process of this start has prepared everything; if it fails, torchrun ends this one too."""
+    while not file.exists() or json.loads(file.read_text()) != _launch():
         time.sleep(0.5)
 
 

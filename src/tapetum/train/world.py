@@ -14,7 +14,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -172,10 +172,14 @@ def _lost_peers_told() -> Iterator[None]:
 
 @contextmanager
 def claimed(out: Path, world: World) -> Iterator[None]:
-    """Makes the folder and holds its lock, so that no second run writes there; a lock dies with its process."""
-    if not world.main:
+    """`locked` in the main process, which writes for all."""
+    with locked(out) if world.main else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Makes the folder and holds its lock, so that no second run writes there; a lock dies with its process."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
