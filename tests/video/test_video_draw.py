@@ -7,7 +7,7 @@ import pytest
 
 from tapetum.errors import BadInput
 from tapetum.video import colour_wheel, draw_tracks
-from tapetum.video.draw import position_colours
+from tapetum.video.draw import _unbroken, draw_paths, position_colours
 
 RED = np.array([[255, 0, 0]], np.uint8)
 
@@ -130,3 +130,29 @@ def test_three_hundred_points_are_drawn_in_time():
     for _ in draw_tracks(frames, xy, rng.random((300, 12)) > 0.3):
         pass
     assert 12 / (time.process_time() - begin) > 15
+
+
+def test_whole_paths_are_lines_that_gaps_and_jumps_interrupt() -> None:
+    frame = np.full((40, 60, 3), 100, np.uint8)
+    along = np.arange(5.0, 56)
+    path = np.stack([along, np.full(51, 20.0)], 1)
+    path[20:25] = np.nan
+    jump = np.array([[1.0, 2.0], [1.0, 8.0], [59.0, 10_000.0], [np.inf, 3.0]])
+    colours = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
+    drawn = draw_paths(frame, np.stack([path, np.pad(jump, ((0, 47), (0, 0)), mode="edge")]), colours, width=3)
+    assert (frame == 100).all()
+    red = (drawn == [255, 0, 0]).all(-1)
+    assert red[19:21, 6:24].all()
+    assert red[19:21, 31:55].all()
+    assert (drawn[:, 26:29] == 100).all()
+    assert (drawn[:15, 10:] == 100).all()  # nothing leads to the place far away
+    assert ((drawn == [0, 255, 0]).all(-1)[3:7, 0:2]).all()
+    assert (draw_paths(frame, path[None, :1], colours[:1]) == 100).all()
+
+
+def test_a_path_that_trembles_has_few_corners() -> None:
+    rng = np.random.default_rng(0)
+    path = np.stack([np.linspace(10, 50, 5000), np.full(5000, 20.0)], 1) + rng.uniform(-1e-3, 1e-3, (5000, 2))
+    (line,) = _unbroken(path, 100.0)
+    assert len(line) < 40
+    np.testing.assert_array_equal(line[[0, -1]], path[[0, -1]])
