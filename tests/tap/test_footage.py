@@ -139,8 +139,11 @@ def test_preparation_goes_on_and_refuses_other_settings(tmp_path: Path, drift: D
     stamps = {file: file.stat().st_mtime_ns for file in records}
     gone = records[1]
     gone.unlink()  # as if the process had been killed before it was written
+    left = tmp_path / "out" / "shards" / ".a.123.tmp.npz"
+    left.write_bytes(b"half")
     again = clips_of(tmp_path / "in", tmp_path / "out")
     assert again.clips == first.clips
+    assert not left.exists()
     assert {file for file in records if file.stat().st_mtime_ns != stamps[file]} == {gone}
     (tmp_path / "in" / "1.mp4").unlink()
     assert {clip.video for clip in clips_of(tmp_path / "in", tmp_path / "out").clips} == {"0.mp4", "2.mp4"}

@@ -91,6 +91,8 @@ def videos_below(folder: Path) -> list[Path]:
 def claim(out: Path, config: FootageConfig) -> None:
     """Makes `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
+    for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
+        left.unlink(missing_ok=True)
     if file.exists():
         found = _read(file)
         if found != label:

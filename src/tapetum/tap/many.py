@@ -42,13 +42,13 @@ def share_out(
             try:
                 yield number, ray.get(task)
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, TapetumError):
+                if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are told in one line
                     raise error.cause from None
                 raise
-            except ray.exceptions.WorkerCrashedError as error:
+            except ray.exceptions.RayError as error:
                 raise TapetumError(
-                    f"the workers on {items[number]} were killed {RETRIES + 1} times, most often by the system for want of "
-                    "memory; run the same command again to go on"
+                    f"the workers on {items[number]} were lost again and again ({type(error).__name__}), most often killed by "
+                    "the system for want of memory; run the same command again to go on"
                 ) from error
 
 
