@@ -348,7 +348,7 @@ def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: Bootstrap
     assert tracker.model.config == tapetum.load(recipe.model).model.config
     assert tracker.track(videos / "0.mp4", [[0, 10, 10]]).xy.shape == (1, 13, 2)
     assert not (tmp_path / "whole" / "scenes").exists()
-    with pytest.raises(BadInput, match="is of a run with"):
+    with pytest.raises(BadInput, match=r"is of a run with other settings: cycle False \(now True\); go on"):
         bootstrap(videos, tmp_path / "cut", replace(recipe, settings=replace(recipe.settings, cycle=True)), workers=0)
     parts = {key.split("/")[0] for key in log_of(tmp_path / "whole")[-1]["metrics"]}
     assert parts == {"synthetic", "footage"}

@@ -186,14 +186,16 @@ class FootageTask(BootstrapTask):
 
     def describe(self) -> Mapping[str, Any]:
         """All that decides what is learned."""
-        harmless = "steps", "clips", "lr", "seed", "bf16"  # to these the config sees
-        run = {k: v for k, v in settings_of(self.run).items() if k not in harmless}
+        with_config = "steps", "clips", "lr", "seed", "bf16"
+        run = {k: v for k, v in settings_of(self.run).items() if k not in with_config}
         return {"run": run, "footage": contents_of(Footage(self.footage))}
 
 
 def settings_of(run: BootstrapRun) -> dict[str, Any]:
-    """All of a run as JSON has it; the weights by what is in them."""
-    content = asdict(run) | {"model": hashlib.sha256(resolve(run.model)[0].read_bytes()).hexdigest()[:16]}
+    """All of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
+    content = asdict(run)
+    content |= content.pop("settings")
+    content["model"] = hashlib.sha256(resolve(run.model)[0].read_bytes()).hexdigest()[:16]
     content["textures"] = run.textures and Path(run.textures).name
     return json.loads(json.dumps(content))
 
