@@ -1,15 +1,15 @@
 """Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
 
     python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
-        --out runs [--model tapir-nano] [--steps 400] [--seeds 1 2 3] [--without nothing footage proximity ...]
+        --out runs [--model tapir-nano-synthetic] [--steps 400] [--seeds 1 2 3] [--without nothing footage proximity ...]
 
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
 on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
 is left out. Each run goes on where it was stopped; what is finished is only scored.
 
-Prints two rows for every run, of the network alone and with its tracks polished, and mean and deviation over the seeds;
-results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so there are
+Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, and mean and deviation over
+the seeds; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so there are
 two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it best, and
 `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position accuracy
 and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of steady
@@ -163,7 +163,7 @@ def run(args):
     results = json.loads(file.read_text()) if file.exists() else {}
 
     def scored(name, model):
-        for polish in (False, True):
+        for polish in (False,) if args.alone else (False, True):
             key = name + " polished" * polish
             if key not in results:
                 results[key] = score(model, args.cutouts, args.held, polish)
@@ -200,7 +200,8 @@ def run(args):
                     return
             scored(name, out)
     for left_out in args.without:
-        for ending in (tail(left_out, args.apart), tail(left_out, args.apart) + " polished"):
+        told = tail(left_out, args.apart)
+        for ending in (told,) if args.alone else (told, told + " polished"):
             rows = [results[f"seed {seed}{ending}"] for seed in args.seeds]
             found = np.array([[r[k] for k in NUMBERS] for r in rows])
             print(
@@ -215,7 +216,7 @@ if __name__ == "__main__":
     parser.add_argument("--held", nargs="+", type=Path, required=True)
     parser.add_argument("--cutouts", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", default="tapir-nano")
+    parser.add_argument("--model", default="tapir-nano-synthetic")
     parser.add_argument("--textures", default=None)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--clips", type=int, default=2)
@@ -227,6 +228,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
     parser.add_argument("--apart", action="store_true", help="both losses with optimiser moments of their own, as published")
+    parser.add_argument("--alone", action="store_true", help="without the rows of polished tracks, in half of the time")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     run(parser.parse_args())

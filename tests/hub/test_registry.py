@@ -15,7 +15,7 @@ def test_every_entry_is_complete() -> None:
     for name, weights in KNOWN.items():
         assert weights.name == name
         assert weights.licence == "Apache-2.0"
-        assert weights.bundled == (name in ("tapir-nano", "causal-tapir-nano", "hip-nano"))
+        assert weights.bundled == (name in ("tapir-nano", "tapir-nano-synthetic", "causal-tapir-nano", "hip-nano"))
         assert weights.bundled or (weights.url or "").endswith(weights.file)
 
 
@@ -67,7 +67,7 @@ def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no weights named 'tapri' and no such file; did you mean tapir"):
         resolve("tapri")
-    with pytest.raises(BadInput, match="known names are tapir-nano, causal-tapir-nano, hip-nano, tapir"):
+    with pytest.raises(BadInput, match="known names are tapir-nano, tapir-nano-synthetic, causal-tapir-nano, hip-nano, tapir"):
         resolve("zzz.pt")
     with pytest.raises(BadInput, match="is a folder"):
         resolve(tmp_path)

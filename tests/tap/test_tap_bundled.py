@@ -14,7 +14,7 @@ def clip_of(seed: int):
     return make_clip(seed, SceneConfig(size=(256, 256), frames=10), points=32)
 
 
-@pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("causal-tapir-nano", 0.75)])
+@pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("tapir-nano-synthetic", 0.75), ("causal-tapir-nano", 0.75)])
 def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     tracker, scores, still = tapetum.load(name), [], []
     for seed in SEEDS:
@@ -47,8 +47,8 @@ def test_polish_makes_places_exact():
     near = []
     for polish in (False, True):
         tracks = tracker.track(clip.video, clip.queries, polish=polish)
-        near.append((np.linalg.norm(tracks.xy - clip.truth.xy, axis=-1)[clip.truth.visible] < 0.5).mean())
-    assert near[1] > near[0] + 0.1
+        near.append((np.linalg.norm(tracks.xy - clip.truth.xy, axis=-1)[clip.truth.visible] < 0.25).mean())
+    assert near[1] > near[0] + 0.2
 
 
 def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():

@@ -1,7 +1,8 @@
 """Names of weights: what each is, where it comes from, and where it lies on this machine.
 
-The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano`, `causal-tapir-nano` and `hip-nano` are
-this project's own small networks and ship inside the package. Nothing here imports torch.
+The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` (and as it was before it
+learned from videos, `tapir-nano-synthetic`), `causal-tapir-nano` and `hip-nano` are this project's own small networks and ship
+inside the package. Nothing here imports torch.
 """
 
 import difflib
@@ -67,16 +68,25 @@ KNOWN = {
         Weights(
             name="tapir-nano",
             architecture="tapir-nano",
-            summary="small TAPIR trained by this project on scenes; the default, for a laptop",
-            paper="the network of arXiv 2306.08637 with a small config",
+            summary="small TAPIR trained by this project on scenes and unlabelled videos; the default, for a laptop",
+            paper="the network of arXiv 2306.08637 with a small config, bootstrapped as in arXiv 2402.00847",
             licence="Apache-2.0",
             file="tap/bundled/tapir-nano.safetensors",
             url=None,
         ),
         Weights(
+            name="tapir-nano-synthetic",
+            architecture="tapir-nano",
+            summary="the same before it learned from videos",
+            paper="the network of arXiv 2306.08637 with a small config",
+            licence="Apache-2.0",
+            file="tap/bundled/tapir-nano-synthetic.safetensors",
+            url=None,
+        ),
+        Weights(
             name="causal-tapir-nano",
             architecture="causal-tapir-nano",
-            summary="the same for frames one by one; the default of track --online",
+            summary="small TAPIR for frames one by one, trained on scenes; the default of track --online",
             paper="the network of arXiv 2306.08637 with a small config",
             licence="Apache-2.0",
             file="tap/bundled/causal-tapir-nano.safetensors",

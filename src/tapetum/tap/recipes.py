@@ -64,9 +64,9 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class TapNano:
-    """The settings of the run that made `tapir-nano`."""
+    """The settings of the run that made `tapir-nano-synthetic`, from which `tapetum bootstrap` then made `tapir-nano`."""
 
-    name: str = "tapir-nano"
+    name: str = "tapir-nano-synthetic"
     """Of the file with the finished weights."""
     model: TapirConfig = NANO
     start: str | None = None
@@ -115,11 +115,11 @@ RECIPES = {
     "causal-tap-nano": TapNano(
         name="causal-tapir-nano",
         model=CAUSAL_NANO,
-        start="tapir-nano",
+        start="tapir-nano-synthetic",
         phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
     ),
     "more-tap-nano": TapNano(
-        start="tapir-nano",
+        start="tapir-nano-synthetic",
         phases=(
             Phase(
                 name="5-layers",
