@@ -9,11 +9,11 @@ on the clips of --held, which must not be among the videos. Of the textures ever
 is left out. Each run goes on where it was stopped; what is finished is only scored.
 
 Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, and mean and deviation over
-the seeds; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so there are
-two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it best, and
-`as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position accuracy
-and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of steady
-points only.
+the seeds; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so
+there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it
+best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position
+accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of
+steady points only.
 """
 
 import argparse
