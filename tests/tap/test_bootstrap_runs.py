@@ -74,7 +74,7 @@ def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     assert sorted((out / "stills").iterdir()) == stills
     whole = bootstrap(videos, tmp_path / "whole", recipe, workers=0)
     assert whole is not None
-    assert load_file(whole.file).keys() == load_file(out / "tracker.safetensors").keys()
+    assert whole.file.read_bytes() == (out / "tracker.safetensors").read_bytes()
 
 
 def test_a_second_run_leaves_the_first_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path, drift: Drift) -> None:

@@ -83,6 +83,7 @@ def videos_below(folder: Path) -> list[Path]:
             folders.clear()
             continue
         been.add(real)
+        folders.sort()  # the same way goes first each time
         files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
         found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
     return sorted(found)
