@@ -8,9 +8,10 @@ user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photograp
 on the clips of --held, which must not be among the videos. Of the textures every tenth picture, of which the cut-outs are made,
 is left out. Each run goes on where it was stopped; what is finished is only scored.
 
-Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, and mean and deviation over
-the seeds; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these, so
-there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it
+Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, mean and deviation over the
+seeds, and by how much each run that leaves something out changes from that with `nothing` left out, video by video, with the
+standard error; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these,
+so there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it
 best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position
 accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of
 steady points only.
@@ -49,11 +50,12 @@ WITHOUT = {
     "rebalance": {"rebalance": 0.0},
     "synthetic": {"synthetic": False},
     "average": {"teacher": "start"},
+    "mixer-lr": {},
     "footage": {},
     "+cycle": {"cycle": True},
 }
-"""What `--without` leaves out, as changes of `Bootstrap`; footage: only the synthetic clips are learned, as a control; with a
-plus it is put in."""
+"""What `--without` leaves out, as changes of `Bootstrap`; mixer-lr: the mixer learns as quickly as the rest; footage: only the
+synthetic clips are learned, as a control; with a plus it is put in."""
 
 THRESHOLD = 0.5
 """Confidence above which a point is called visible."""
@@ -63,7 +65,7 @@ NUMBERS = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh"
 def score(model, cutouts, held, polish):
     tracker = tapetum.load(model)
     tracker.model.config = replace(tracker.model.config, polish=polish)
-    by_threshold = cutout_scores(tracker, cutouts)
+    by_threshold, jaccards = cutout_scores(tracker, cutouts)
     usual = by_threshold[THRESHOLD]
     real = [load(path, 48)[0] for path in held]
     errors, confidence = np.concatenate([cycle(tracker, video) for video in real], 1)
@@ -73,12 +75,13 @@ def score(model, cutouts, held, polish):
         "best_average_jaccard": max(scores["average_jaccard"] for scores in by_threshold.values()),
         **{f"cycle_{k}": v for k, v in summary.items()},
         **followed_scores(tracker, real),
+        "jaccards": [round(jaccard, 5) for jaccard in jaccards],
         "errors": [[round(float(c), 4), round(float(e), 3)] for c, e in zip(confidence, errors, strict=True) if c > 0],
     }
 
 
 def cutout_scores(tracker, cutouts):
-    """Scores by the confidence above which a point is called visible."""
+    """Scores by the confidence above which a point is called visible, and the average Jaccard of every video at THRESHOLD."""
     rows = {threshold: [] for threshold in CONFIDENCES}
     for clip in read_clips(cutouts):
         asked = sample_queries(clip.tracks, clip.occluded, "first")
@@ -87,7 +90,8 @@ def cutout_scores(tracker, cutouts):
         for threshold, row in rows.items():
             hidden = tracks.confidence <= threshold
             row.append(tapvid_metrics(asked.queries, asked.occluded, asked.tracks, hidden, tracks.xy, "first"))
-    return {threshold: mean_metrics(row)[0] for threshold, row in rows.items()}
+    means = {threshold: mean_metrics(row)[0] for threshold, row in rows.items()}
+    return means, [float(scores["average_jaccard"]) for scores in rows[THRESHOLD]]
 
 
 def cycle(tracker, video):
@@ -142,6 +146,12 @@ def as_many(start, s):
     return errors.mean(), (errors < 4).mean()
 
 
+def difference(whole, s):
+    """What average Jaccard changes by from `whole` to `s`: mean over the videos, and its standard error."""
+    change = np.subtract(s["jaccards"], whole["jaccards"])
+    return change.mean(), change.std(ddof=1) / len(change) ** 0.5
+
+
 def tail(left_out, apart):
     told = {"nothing": "", "+cycle": " with cycle"}.get(left_out, f" without {left_out}")
     return told + " apart" * apart
@@ -192,6 +202,7 @@ def run(args):
                     scenes=args.scenes,
                     warped=args.warped,
                     lr=args.lr,
+                    mixer_lr=1.0 if left_out == "mixer-lr" else BootstrapRun.mixer_lr,
                     textures=args.textures,
                     part="train",
                     seed=seed,
@@ -208,6 +219,13 @@ def run(args):
                 f"{'mean' + ending:<36}"
                 + "".join(f"{m:>8.3f} ± {d:.3f}" for m, d in zip(found.mean(0), found.std(0), strict=True))
             )
+    for seed in args.seeds:
+        whole = results.get(f"seed {seed}{tail('nothing', args.apart)}", {})
+        for left_out in args.without:
+            name = f"seed {seed}{tail(left_out, args.apart)}"
+            if "jaccards" in whole and "jaccards" in results[name] and left_out != "nothing":
+                change, error = difference(whole, results[name])
+                print(f"{name:<36}{change:>+8.4f} ± {error:.4f} of average Jaccard, over the same videos")
 
 
 if __name__ == "__main__":
