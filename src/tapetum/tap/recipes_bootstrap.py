@@ -265,6 +265,9 @@ def bootstrap(
     task = FootageTask(run, out / "footage", out)
     if main:
         _check(source, run, config)
+    if threads:
+        torch.set_num_threads(threads)
+    where = pick_device(device)
     with locked(out) if main else nullcontext():
         if main:
             (out / "ready.json").unlink(missing_ok=True)
@@ -275,14 +278,14 @@ def bootstrap(
             if not (out / "before.json").exists():
                 say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
                 with torch.no_grad():
-                    _write_json(out / "before.json", task.evaluate(task.model().eval(), 0))
+                    _write_json(out / "before.json", task.evaluate(task.model().eval().to(where), 0))
             _write_json(out / "ready.json", _launch())
         else:
             _wait_for(out / "ready.json")
         result = fit(task, config, out / "run")
         if result.state == "stopped":
             return None
-        return _finish(task, out) if main else None
+        return _finish(task, out, where) if main else None
 
 
 def _check(source: Path, run: BootstrapRun, config: TrainConfig) -> None:
@@ -348,7 +351,7 @@ def train_config(
     )
 
 
-def _finish(task: FootageTask, out: Path) -> Outcome:
+def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     """The best weights as the result, with what there is to say of them."""
     best = read_best(out)
     assert best is not None
@@ -359,16 +362,16 @@ def _finish(task: FootageTask, out: Path) -> Outcome:
     last = next(line["eval"] for line in reversed(log) if "eval" in line)
     footage = Footage(task.footage)
     held = split(footage)[1]
-    cycles = [cycles_of(model, footage, held) for model in (task.run.model, out / TRACKER_FILE)]
+    cycles = [cycles_of(model, footage, held, device) for model in (task.run.model, out / TRACKER_FILE)]
     shutil.rmtree(out / "scenes", ignore_errors=True)
     outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
     _write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})
     return outcome
 
 
-def cycles_of(model: str | Path, footage: Footage, numbers: list[int]) -> dict[str, float | None]:
+def cycles_of(model: str | Path, footage: Footage, numbers: list[int], device: torch.device) -> dict[str, float | None]:
     """Cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
-    loaded = tracker.load(model)
+    loaded = tracker.load(model, device)
 
     def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tracks = loaded.track(video, queries)
