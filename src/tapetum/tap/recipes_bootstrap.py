@@ -264,7 +264,7 @@ def bootstrap(
     main = os.environ.get("RANK", "0") == "0"
     task = FootageTask(run, out / "footage", out)
     if main:
-        _check(source, run, config)
+        _check(source, run)
     if threads:
         torch.set_num_threads(threads)
     where = pick_device(device)
@@ -288,11 +288,10 @@ def bootstrap(
         return _finish(task, out, where) if main else None
 
 
-def _check(source: Path, run: BootstrapRun, config: TrainConfig) -> None:
+def _check(source: Path, run: BootstrapRun) -> None:
     """All that can be refused before anything is written."""
     find_videos(source)
     started(run)
-    pick_device(config.device)
     if run.textures:
         opened(run.textures, run.part)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
