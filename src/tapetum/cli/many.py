@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import shutil
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -125,7 +126,7 @@ def _one(verb: "Track", settings: dict[str, Any], name: str, source: str, out: P
     except TapetumError as error:
         return {"video": source, "trouble": str(error)}
     except Exception as error:  # such as no memory for this one
-        return {"video": source, "trouble": f"{type(error).__name__}: {error}"}
+        return {"video": source, "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     with whole_file(file) as temporary:
         temporary.write_text(json.dumps({**summary, "settings": settings, "stamp": stamp}, indent=1))
     return summary
