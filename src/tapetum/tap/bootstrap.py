@@ -300,7 +300,7 @@ def _apply(maps: Tensor, places: Tensor) -> Tensor:
 
 
 class BootstrapTask(PointTask):
-    """Footage and synthetic clips, learned together. `build` makes the network, with the weights from which all starts."""
+    """Footage and synthetic clips, learned together. `model` makes the network, with the weights from which all starts."""
 
     def __init__(self, size: int, settings: Bootstrap, *, matching_weight: float):
         super().__init__(size, settings.points, matching_weight=matching_weight)
