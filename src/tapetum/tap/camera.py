@@ -21,6 +21,8 @@ LEAST = 8
 """Points that must agree for a homography; with fewer the camera is taken to stand still."""
 TRIES = 200
 """Samples of four points drawn for a pair of frames."""
+AT_ONCE = 20
+"""Samples that are fitted together."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +57,38 @@ def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"])
 
     None where the points do not determine one: fewer than four, or on a line.
     """
-    if len(a) < 4:
-        return None
+    found = _fits(a[None], b[None])[0] if len(a) >= 4 else None
+    return found if found is not None and np.isfinite(found).all() else None
+
+
+def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> Homographies:
+    """Of each of `k` sets of points the homography that fits best; NaN where they do not determine one."""
     (na, norm_a), (nb, norm_b) = _normalised(a), _normalised(b)
-    x, y, one, zero = na[:, 0], na[:, 1], np.ones(len(a)), np.zeros(len(a))
-    u, v = nb.T
+    (x, y), (u, v) = np.moveaxis(na, -1, 0), np.moveaxis(nb, -1, 0)
+    one, zero = np.ones_like(x), np.zeros_like(x)
     rows = np.concatenate(
         [
-            np.stack([x, y, one, zero, zero, zero, -u * x, -u * y, -u], 1),
-            np.stack([zero, zero, zero, x, y, one, -v * x, -v * y, -v], 1),
-        ]
+            np.stack([x, y, one, zero, zero, zero, -u * x, -u * y, -u], -1),
+            np.stack([zero, zero, zero, x, y, one, -v * x, -v * y, -v], -1),
+        ],
+        axis=1,
     )
-    _, values, right = np.linalg.svd(rows.T @ rows)
-    if values[7] < 1e-9 * values[0]:
-        return None
-    found = np.linalg.inv(norm_b) @ right[8].reshape(3, 3) @ norm_a
-    return found / found[2, 2] if abs(found[2, 2]) > 1e-12 else None
+    _, values, right = np.linalg.svd(rows.transpose(0, 2, 1) @ rows)
+    found = np.linalg.inv(norm_b) @ right[:, 8].reshape(-1, 3, 3) @ norm_a
+    last = found[:, 2:, 2:]
+    known = (values[:, 7] >= 1e-9 * values[:, 0])[:, None, None] & (np.abs(last) > 1e-12)
+    return np.where(known, found / np.where(known, last, 1.0), np.nan)
 
 
-def _normalised(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The points around zero at a mean distance of one, and the matrix that does it."""
-    centre = points.mean(0)
-    scale = 1 / max(float(np.linalg.norm(points - centre, axis=1).mean()), 1e-9)
-    return (points - centre) * scale, np.array([[scale, 0, -scale * centre[0]], [0, scale, -scale * centre[1]], [0, 0, 1]])
+def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """The points of each set around zero at a mean distance of one, and the matrices that do it."""
+    centre = points.mean(1, keepdims=True)
+    scale = 1 / np.maximum(np.linalg.norm(points - centre, axis=-1).mean(1), 1e-9)
+    matrices = np.zeros((len(points), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scale
+    matrices[:, :2, 2] = -scale[:, None] * centre[:, 0]
+    matrices[:, 2, 2] = 1
+    return (points - centre) * scale[:, None, None], matrices
 
 
 def robust_homography(
@@ -87,27 +98,26 @@ def robust_homography(
     best = np.zeros(len(a), bool)
     if len(a) < LEAST:
         return None
-    for _ in range(TRIES):
-        four = rng.choice(len(a), 4, replace=False)
-        found = fit_homography(a[four], b[four])
-        if found is None:
-            continue
-        agrees = _distance(found, a, b) < within
-        if agrees.sum() > best.sum():
-            best = agrees
+    for _ in range(TRIES // AT_ONCE):
+        four = rng.random((AT_ONCE, len(a))).argpartition(4)[:, :4]
+        agree = _distance(_fits(a[four], b[four]), a, b) < within
+        most = agree[agree.sum(1).argmax()]
+        if most.sum() > best.sum():
+            best = most
             if best.sum() > 0.95 * len(a):
                 break
     found = None
     for _ in range(3):
         if best.sum() < LEAST or (found := fit_homography(a[best], b[best])) is None:
             return None
-        best = _distance(found, a, b) < within
+        best = _distance(found[None], a, b)[0] < within
     return (found, best) if found is not None and best.sum() >= LEAST else None
 
 
-def _distance(homography: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    moved = through(homography[None], a[:, None])[:, 0]
-    return np.nan_to_num(np.linalg.norm(moved - b, axis=1), nan=np.inf)
+def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.ndarray, "k n"]:
+    """From where each of the maps sends the points `a` to `b`, infinite where it sends them behind the camera."""
+    moved = through(maps, np.broadcast_to(a[:, None], (len(a), len(maps), 2)))
+    return np.nan_to_num(np.linalg.norm(moved - b[:, None], axis=-1), nan=np.inf).T
 
 
 def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
