@@ -71,25 +71,19 @@ def test_what_is_done_is_not_done_again_unless_options_change(folder: Path, tmp_
     assert Tracks.load(tmp_path / "a.mp4" / "tracks.npz").points == 9
 
 
-def test_what_nobody_expected_stops_no_other_video_and_leaves_its_traceback(
-    folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usual = Track.track
-
-    def track(self: Track, source: str, folder: Path) -> dict[str, object]:
-        if source.endswith("a.mp4"):
-            raise RuntimeError("no memory for this one")
-        return usual(self, source, folder)
-
-    monkeypatch.setattr(Track, "track", track)
-    words = ["track", folder / "a.mp4", folder / "b.mp4", "--model", "static", "--grid", 2, "--out", tmp_path]
-    code, _, errors = run(*words)
+def test_what_nobody_expected_stops_no_other_video_and_leaves_its_traceback(folder: Path, tmp_path: Path, run: Run) -> None:
+    videos = tmp_path / "in"
+    shutil.copytree(folder, videos, ignore=shutil.ignore_patterns("broken.mp4"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "deep").write_text("a file where the folder of deep/a.mp4 would be")
+    code, _, errors = run("track", videos, "--model", "static", "--grid", 2, "--out", out)
     assert code == 2
-    assert "a.mp4: RuntimeError: no memory for this one" in errors
+    assert "deep/a.mp4: FileExistsError: " in errors
     assert "Traceback" not in errors
-    failed, done = json.loads((tmp_path / "videos.json").read_text())
-    assert "in track\n" in failed["traceback"]
-    assert done["points"] == 4
+    *done, failed = json.loads((out / "videos.json").read_text())
+    assert failed["traceback"].startswith("Traceback")
+    assert [row["points"] for row in done] == [4, 4]
 
 
 def test_results_among_the_videos_are_not_videos(clip: Path, tmp_path: Path, run: Run) -> None:
