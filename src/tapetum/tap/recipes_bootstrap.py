@@ -88,6 +88,10 @@ class BootstrapRun:
     bf16: bool = True
     """Learn under bfloat16 autocast."""
 
+    def __post_init__(self) -> None:
+        if self.clips < 1 or self.frames < 2:
+            raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
+
 
 @dataclass(frozen=True)
 class Outcome:

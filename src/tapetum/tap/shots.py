@@ -44,8 +44,10 @@ class FootageConfig:
     def __post_init__(self) -> None:
         if not 2 <= self.shortest <= self.longest:
             raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
-        if self.size < 16 or self.size % 8 or self.shard < 1 or not self.fastest > 0:
-            raise BadInput("size must be a multiple of 8 from 16 on, shard 1 or more, fastest above 0")
+        if self.size < 16 or self.size % 8:
+            raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
+        if self.shard < 1 or not self.fastest > 0:
+            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
 
 
 @dataclass
