@@ -106,6 +106,7 @@ def test_damage_is_told_and_the_rest_is_used(tmp_path: Path, drift: Drift) -> No
         assert records[name]["trouble"]
         assert records[name]["clips"] == []
     assert "but the video began as 64x48" in records["sizes.mkv"]["trouble"]
+    assert "sizes.mkv" not in records["sizes.mkv"]["trouble"]  # the line of a report begins with it
     assert [clip["frames"] for clip in records["sizes.mkv"]["clips"]] == [8]  # what came before the change
     lines = write_report(footage, tmp_path / "report.txt")
     assert len(lines) == 5

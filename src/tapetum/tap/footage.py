@@ -166,7 +166,7 @@ def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[n
             if number % step == 0:
                 yield frame
     except BadInput as error:
-        record["trouble"] = str(error)
+        record["trouble"] = str(error).removeprefix(f"{reader.name}: ")  # reports begin with the video's name
 
 
 class Footage:
