@@ -18,6 +18,7 @@ from tapetum.scenes import SceneConfig, make_clip
 from tapetum.tap.data import Tracked
 from tapetum.tap.kubric import write_sequence
 from tapetum.tap.recipes_kubric import PUBLIC, KubricTask, TapKubric, tap_kubric
+from tapetum.train import Moment
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,11 @@ def test_numbers_of_the_paper(data: Path) -> None:
 def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     task = KubricTask(run)
     batch = task.collate([task.dataset()[0]])
-    _, logs = task.loss(task.model().train(), batch, torch.Generator())
+    _, logs = task.loss(task.model().train(), batch, Moment())
     assert set(logs) == {"position", "occlusion", "expected_dist", "within_2px", "occlusion_accuracy"}
     everything = KubricTask(replace(run, refine_with_gradient=None))
     models = [task.model().train(), everything.model().train()]
-    losses = [t.loss(m, batch, torch.Generator())[0] for t, m in zip((task, everything), models, strict=True)]
+    losses = [t.loss(m, batch, Moment())[0] for t, m in zip((task, everything), models, strict=True)]
     torch.testing.assert_close(losses[0], losses[1])
     for each in losses:
         each.backward()

@@ -1,6 +1,5 @@
 """`tapetum bootstrap`: a tracker that learns from a folder of the user's own videos."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from tapetum.cli.output import note, print_json, progress
+from tapetum.train.launch import is_main
 
 if TYPE_CHECKING:
     from tapetum.tap.footage import Footage, FootageConfig
@@ -99,7 +99,7 @@ class Bootstrap:
             prepare=self._prepare(),
             say=note,
         )
-        if os.environ.get("RANK", "0") != "0":
+        if not is_main():
             return
         if outcome is None:
             note(f"stopped; the same command goes on from {self.out}")

@@ -1,11 +1,12 @@
 """`tapetum train`: whole training runs by name."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
+
+from tapetum.train.launch import is_main
 
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", help="Folder of the run: checkpoints, logs, and the finished weights.")]
 Minutes = Annotated[float | None, tyro.conf.arg(metavar="M", help="Stop after so many minutes; the same command goes on.")]
@@ -200,7 +201,7 @@ class HipData:
             seed=self.seed,
             **asked,
         )
-        main = os.environ.get("RANK", "0") == "0"
+        main = is_main()
         finished = hip_run(
             self.out,
             run,
@@ -237,7 +238,7 @@ class Train:
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         weights = self.recipe.train()
-        if os.environ.get("RANK", "0") != "0":
+        if not is_main():
             return
         if weights is None:
             print(f"stopped; the same command goes on from {self.recipe.out}")

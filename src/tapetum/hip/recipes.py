@@ -8,7 +8,6 @@ Differs from that run: AdamW with warm-up and a cosine instead of LAMB; pictures
 CutMix or MixUp.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from tapetum.hip.model import Hip
 from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.config import accumulation
+from tapetum.train.launch import is_main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +184,6 @@ def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]
 def _save(result: FitResult, path: Path) -> Path:
     """The network without its read-out, written by the first process."""
     hip = result.model.hip if isinstance(result.model, Classifier) else result.model
-    if os.environ.get("RANK", "0") == "0":
+    if is_main():
         weights.save(cast(Hip, hip), path)
     return path

@@ -25,7 +25,7 @@ from tapetum.hip.data import TARGET, Examples
 from tapetum.hip.grouping import Grouping, grouping
 from tapetum.hip.masking import Kept, draw_mask
 from tapetum.hip.model import Hip
-from tapetum.train import Task
+from tapetum.train import Moment, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +111,10 @@ class MaskedTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """The weighted mean of the modalities' errors."""
-        losses = masked_losses(model, without_target(batch), self.settings, generator)
+        losses = masked_losses(model, without_target(batch), self.settings, moment.generator)
         return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
@@ -255,7 +255,7 @@ class ClassTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Cross entropy; of each label, where any number may hold."""
         logits, target = model(without_target(batch)).float(), batch[TARGET]

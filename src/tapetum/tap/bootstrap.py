@@ -41,6 +41,7 @@ from tapetum.tap.second_look import looks
 from tapetum.tap.task import PointTask
 from tapetum.tap.types import Estimate, Trajectories, reduce_estimates
 from tapetum.tap.warps import jpeg, shrinking, warp_frames
+from tapetum.train import Moment
 from tapetum.train.data import Shuffle
 
 CELL = 8
@@ -305,7 +306,7 @@ class BootstrapTask(PointTask):
     def __init__(self, size: int, settings: Bootstrap, *, matching_weight: float):
         super().__init__(size, settings.points, matching_weight=matching_weight)
         self.settings = settings
-        self.taught = settings.teacher == "average"
+        self.teachers = ("ema",) if settings.teacher == "average" else ()
         both = settings.synthetic and settings.apart
         self.parts = ("synthetic", "footage") if both else ()
         self._start: nn.Module | None = None
@@ -333,19 +334,18 @@ class BootstrapTask(PointTask):
         self,
         model: nn.Module,
         batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
-        generator: torch.Generator,
-        teacher: nn.Module | None = None,
+        moment: Moment,
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Of one kind of sample; or of both, added up, where they are not learned apart."""
         if isinstance(batch, TapSample):
-            return super().loss(model, batch, generator)
+            return super().loss(model, batch, moment)
         if isinstance(batch, FootageSample):
-            return self.footage_loss(model, batch, teacher or self._started(model))
+            return self.footage_loss(model, batch, moment.teachers.get("ema") or self._started(model))
         total, logs = torch.zeros(()), {}
         for name, part in batch.items():
             if name == "footage" and self.settings.weight == 0:
                 continue
-            loss, told = self.loss(model, part, generator, teacher)
+            loss, told = self.loss(model, part, moment)
             total = total + loss * (self.settings.weight if name == "footage" else 1.0)
             logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
         return total, logs

@@ -10,7 +10,6 @@ first frames; `matching_loss` is added; gradients are clipped; weights are avera
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from tapetum.tap.task import PointTask
 from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
 from tapetum.train.config import accumulation
+from tapetum.train.launch import is_main
 
 MATCHING_WEIGHT = 5.0
 """Weight of `matching_loss` beside the losses of the paper."""
@@ -241,7 +241,7 @@ def tap_nano(
 
 def finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
     """Makes a checkpoint's tensors a file of weights, which the first process writes."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_main():
         model = Tapir(config)
         model.load_state_dict(load_file(state))
         weights.save(model, target, dtype=dtype)

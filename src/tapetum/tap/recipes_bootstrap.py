@@ -11,12 +11,10 @@ best of the scored weights are taken; scenes and clips of warped pictures stand 
 
 import hashlib
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,12 +40,15 @@ from tapetum.tap.warped import WarpedClips
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import checkpoints
 from tapetum.train.config import accumulation
+from tapetum.train.launch import is_main, world_size
 from tapetum.train.optim import decay_groups
-from tapetum.train.world import locked, pick_device
+from tapetum.train.world import claimed, join_world
 
 JUDGED = "best_average_jaccard"
 """Score by which weights are kept. Footage in which nearly all is seen teaches to call more points visible, and that alone
 raises the average Jaccard of a network that is too careful."""
+PREPARING = timedelta(days=7)
+"""How long the other processes wait while the main one makes clips of the videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,16 +266,13 @@ def bootstrap(
     longest = max(4, run.settings.stride) * (run.frames - 1) + 1
     footage = footage or FootageConfig(size=run.size, shortest=run.frames, longest=longest)
     config = train_config(run, minutes, workers, threads, device)
-    main = os.environ.get("RANK", "0") == "0"
     task = FootageTask(run, out / "footage", out)
-    if main:
+    if is_main():
         _check(source, run)
     if threads:
         torch.set_num_threads(threads)
-    where = pick_device(device)
-    with locked(out) if main else nullcontext():
-        if main:
-            (out / "ready.json").unlink(missing_ok=True)
+    with join_world(device) as world, claimed(out, world):
+        if world.main:
             _take_up(out, "run", settings_of(run))
             found = (prepare or prepare_all)(source, task.footage, footage)
             _take_up(out, "footage", contents_of(found))
@@ -282,14 +280,12 @@ def bootstrap(
             if not (out / "before.json").exists():
                 say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
                 with torch.no_grad():
-                    _write_json(out / "before.json", task.evaluate(task.model().eval().to(where), 0))
-            _write_json(out / "ready.json", _launch())
-        else:
-            _wait_for(out / "ready.json")
+                    _write_json(out / "before.json", task.evaluate(task.model().eval().to(world.device), 0))
+        world.barrier(PREPARING)
         result = fit(task, config, out / "run")
         if result.state == "stopped":
             return None
-        return _finish(task, out, where) if main else None
+        return _finish(task, out, world.device) if world.main else None
 
 
 def _check(source: Path, run: BootstrapRun) -> None:
@@ -298,7 +294,7 @@ def _check(source: Path, run: BootstrapRun) -> None:
     started(run)
     if run.textures:
         opened(run.textures, run.part)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = world_size()
     if run.clips % processes:
         raise BadInput(f"{run.clips} clips a step do not divide into {processes} processes; give --clips a multiple of that")
 
@@ -402,19 +398,6 @@ def _stills(footage: Footage, out: Path) -> None:
             Image.fromarray(footage[number][at]).save(picture, "JPEG", quality=92)
             with whole_file(file) as temporary:
                 temporary.write_bytes(picture.getvalue())  # PIL itself does not tell of a full disk
-
-
-def _launch() -> dict[str, str]:
-    """Tells this start of torchrun from others."""
-    names = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"
-    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
-    return {name: os.environ.get(name, "") for name in names} | {"parent": str(os.getppid()) if one_machine else ""}
-
-
-def _wait_for(file: Path) -> None:
-    """Until the first process of this start has prepared everything; if it fails, torchrun ends this one too."""
-    while not file.exists() or json.loads(file.read_text()) != _launch():
-        time.sleep(0.5)
 
 
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:

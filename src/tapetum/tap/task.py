@@ -13,7 +13,7 @@ from tapetum.tap.data import TapSample, Tracked, collate
 from tapetum.tap.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tap.metrics import mean_metrics, tapvid_metrics
 from tapetum.tap.second_look import looks
-from tapetum.train import Task
+from tapetum.train import Moment, Task
 
 CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
 """Above which a point may be called visible; 0.5 is the paper's."""
@@ -39,9 +39,7 @@ class PointTask(Task):
         """Samples to a batch."""
         return collate(items)
 
-    def loss(
-        self, model: nn.Module, batch: TapSample, generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: TapSample, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Losses of all iterates, and shares of points that are well placed and rightly called hidden.
 
         Of a network that looks twice, the mean over both looks; the shares are those of the second.
