@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from tapetum.data.samples import Shuffle
 from tapetum.errors import BadInput
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.network.second_look import looks
@@ -41,7 +42,6 @@ from tapetum.tap.training.data import TapSample, Tracked, collate
 from tapetum.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tap.training.task import PointTask
 from tapetum.tap.training.warping import jpeg, shrinking, warp_frames
-from tapetum.train.data import Shuffle
 
 CELL = 8
 """Side in pixels of the squares in which change is measured."""
