@@ -7,7 +7,7 @@ momentum m and weight decay beta:
     v     = m * v + gamma * local * (g + beta * w)
     w     = w - v
 
-Vectors (biases, gains and offsets of norms) are not adapted, local is 1, as in SimCLR (arXiv 2002.05709, appendix B.9) and BYOL;
+Vectors (biases, gains and offsets of norms) are not adapted, local is 1, as in SimCLR (arXiv 2002.05709, B.9) and BYOL;
 nor is a weight where |w| or |g| + beta * |w| is zero. The rate is inside the momentum, as published; code that has it outside
 differs where the rate changes.
 """

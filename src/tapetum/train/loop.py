@@ -16,10 +16,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.config import TrainConfig
-from tapetum.train.data import EVALUATION, Stream, mix_seed, seed_globals
 from tapetum.train.log import say
 from tapetum.train.objective import Objective
 from tapetum.train.optim import set_rates
@@ -28,6 +28,7 @@ from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate, weight_decay
 from tapetum.train.sharding import clip_gradients, full_tensors
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
+from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 from tapetum.train.world import StopRequest, World, alone, claimed, join_world
 

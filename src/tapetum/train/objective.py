@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapetum.data.samples import seed_globals
 from tapetum.train.config import TrainConfig
-from tapetum.train.data import seed_globals
 from tapetum.train.gradient_cache import Replay, replayed_loss
 from tapetum.train.moment import Moment
 from tapetum.train.task import JointTask, Task

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tapetum.account.flops import Flops, count_flops
+from tapetum.data.samples import LOSS, mix_seed
 from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
-from tapetum.train.data import LOSS, Stream, mix_seed, sample_numbers
 from tapetum.train.gradient_cache import Cached, cache_gradients, refuse_batch_statistics
 from tapetum.train.objective import Objective, in_parallel
+from tapetum.train.stream import Stream, sample_numbers
 from tapetum.train.task import JointTask
 from tapetum.train.world import World
 

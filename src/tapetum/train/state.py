@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.errors import BadInput
 from tapetum.train import checkpoint
 from tapetum.train.averages import MovingAverage, new_averages
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, TrainConfig, default_of
-from tapetum.train.data import WEIGHTS, mix_seed, seed_globals
 from tapetum.train.freezing import holds_batch_statistics
 from tapetum.train.gather import SyncBatchNorm
 from tapetum.train.optim import build_optimizer, freeze_by_rules, optimizer_tensors, restore_optimizer, ruled_groups
