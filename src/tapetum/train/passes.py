@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,12 +99,16 @@ class Passes:
         return count_flops(lambda: self.objective("loss", on_device, step, self._seed(step, 0))[0])
 
     def _flops_of_cached(self, batch: Any, step: int) -> Flops:
-        """Of a step, as if all micro-batches were one; what is computed again counts as backward, as checkpoints do."""
-        batches, kept = [batch] * self.config.accumulation, []
-        first = count_flops(lambda: kept.append(self._cache(self.objective, batches, step, seeds=(0,) * len(batches))))
-        again = [lambda part=part: self._replay(self.objective, kept[0], part, batch, step, 0) for part in range(len(batches))]
-        second = sum(count_flops(replay).total for replay in again)
-        return Flops(first.total, second, {})
+        """Of a step, as if its micro-batches were all this one; what is computed again counts as backward."""
+        parts, on_device = self.config.accumulation, to_device(batch, self.world.device)
+        kept: list[Cached] = []
+        total = count_flops(lambda: kept.append(self._cache(self.objective, [batch] * parts, step, seeds=[0] * parts))).total
+        for part in range(parts):
+            total += count_flops(partial(self._replay, self.objective, kept[0], part, batch, step, 0)).total
+        with torch.no_grad():
+            forward = parts * count_flops(lambda: self.objective("embed", on_device, step, 0)).total
+            forward += count_flops(lambda: self.objective("joint_loss", kept[0].replays[-1].joint, step, 0)).total
+        return Flops(forward, total - forward, {})
 
     def _cache(self, objective: Objective, batches: Sequence[Any], step: int, seeds: Sequence[int] | None = None) -> Cached:
         seeds = seeds or [self._seed(step, part) for part in range(len(batches))]
