@@ -95,7 +95,10 @@ def _family(module: str, model: str) -> Family:
     return Family(config=f"{where}_config:{model}Config", model=f"{where}:{model}", named=f"{where}_config:NAMED")
 
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: dict[str, Family] = {
+    "vit": _family("vit", "ViT"),
+    "towers": _family("towers", "Towers"),
+}
 """Every family by the name that files carry."""
 
 

@@ -5,8 +5,10 @@ in a file is run.
 
 A source is a module with two functions, in `SOURCES`:
 
-    describe(architecture, state) -> (Architecture, state)   what the weights are, and the weights with the library's usual names
-    rows(encoder) -> list of Row                             its table of names for an encoder
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
+    rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
+
+None where the module does not know such a network; then the next one is asked.
 """
 
 import json
