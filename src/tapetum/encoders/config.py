@@ -32,10 +32,10 @@ class Preprocessing:
     size: tuple[int, int]
     """Rows and columns of the prepared picture."""
     resize: Literal["crop", "squash"] = "crop"
-    """crop: scale until the picture covers size / crop_fraction, then cut out the centre; squash: straight to size, whatever
-    the shape."""
+    """crop: scale until the picture covers size / crop_fraction; squash: to size / crop_fraction, whatever its shape. Then the
+    centre is cut out."""
     crop_fraction: float = 1.0
-    """Part of the scaled picture's shorter side that is left by the crop."""
+    """Part of the scaled picture's shorter side that is left."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     antialias: bool = True
     """Widen the filter when shrinking, as Pillow does."""
@@ -58,9 +58,9 @@ class Preprocessing:
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
         """Give rows and columns of a picture of `rows` x `columns` after it is scaled, before the crop."""
+        wanted = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":
-            return self.size
-        wanted = [int(side / self.crop_fraction) for side in self.size]
+            return wanted
         if wanted[0] * columns >= wanted[1] * rows:  # rows are what is short
             return wanted[0], max(wanted[1], int(wanted[0] * columns / rows))
         return max(wanted[0], int(wanted[1] * rows / columns)), wanted[1]

@@ -79,6 +79,9 @@ class ViT(Encoder):
 
         Raises BadInput if the patches do not divide the pictures.
         """
+        if self.config.ragged:
+            rows, columns = (int(side) - int(side) % self.config.patch for side in pictures.shape[2:])
+            pictures = pictures[:, :, :rows, :columns]
         x = self.patches(pictures)
         grid = (int(x.shape[1]), int(x.shape[2]))
         x = x.flatten(1, 2)
