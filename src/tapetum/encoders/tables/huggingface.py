@@ -62,7 +62,7 @@ def _common(c: Mapping[str, Any], activation: str, eps: float) -> ViTConfig:
         width=c["hidden_size"],
         depth=c["num_hidden_layers"],
         heads=c["num_attention_heads"],
-        mlp_width=c["intermediate_size"] if "intermediate_size" in c else int(c["hidden_size"] * c["mlp_ratio"]),
+        mlp_width=int(c["hidden_size"] * c["mlp_ratio"]) if "mlp_ratio" in c else c["intermediate_size"],
         patch=c["patch_size"],
         picture_size=(rows, columns),
         ragged=bool(rows % c["patch_size"] or columns % c["patch_size"]),

@@ -40,6 +40,7 @@ _CLIP_CROPS = (
     (r"_patch32_clip(_quickgelu)?_224(?!\.(datacomp|metaclip))", 0.9),
     (r"(base|medium)_patch16_clip(_quickgelu)?_224\.(openai|laion2b_ft_in12k|tinyclip)", 0.9),
 )
+_SIGLIP_WHOLE = re.compile(r"siglip_\w*378\.webli_ft|so400m_patch14_siglip_gap_(378|384|448|896)\.(webli|pali)")
 _SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|patch32_clip_384\.openai|_378\.webli_ft")
 
 
@@ -91,7 +92,7 @@ def _preprocessing(name: str, kind: str, flavour: str, picture: int, tag: str) -
         if re.search(r"vit_large_patch14_clip_\d+\.laion2b", name):
             prepared = replace(prepared, mean=HALF, std=HALF)
     else:
-        whole = "webli_ft" in tag or (flavour == "siglip_gap" and picture >= 378) or (not flavour and picture > 224)
+        whole = _SIGLIP_WHOLE.search(name) or (not flavour and picture > 224)
         prepared = half(picture, 1.0 if whole else 0.9)
     return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
 
