@@ -1,7 +1,6 @@
 """Vision transformers of timm: the same weights give the same features, at their own picture size and at another."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import torch
@@ -63,7 +62,7 @@ def test_features_are_those_of_timm(name, classes):
             if classes:
                 torch.testing.assert_close(ours.classify(x), theirs(x), atol=1e-5, rtol=1e-5)
     back = encoders.to_state(ours, "timm")
-    assert list(back) and back.keys() == state.keys()
+    assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state)
 
 
@@ -137,13 +136,11 @@ def test_what_does_not_fit_is_named():
     assert "pos_embed holds" in refused(state | {"pos_embed": state["pos_embed"] * torch.nan})
     assert "no table of names" in refused(state, name="vit_tiny_patch16_rope_224")
     assert "no source 'jax'" in refused(state, source="jax")
-    assert "no classifier" in str(
-        pytest.raises(BadInput, encoders.from_state(state, "timm", name, **changes).classify, None).value
-    )
+    with pytest.raises(BadInput, match="no classifier"):
+        encoders.from_state(state, "timm", name, **changes).classify(torch.zeros(1, 3, 32, 32))
 
 
 def test_timm_has_no_network_with_a_pooler():
     encoder = encoders.build("vit-nano", pooler=True)
     with pytest.raises(BadInput, match="timm has no network"):
         encoders.to_state(encoder, "timm")
-    assert replace(encoder.config, pooler=False).pooler is False

@@ -171,6 +171,8 @@ def from_json(header: Mapping[str, Any]) -> Architecture:
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
     def frozen(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _tuples(value)
         return tuple(frozen(v) for v in value) if isinstance(value, list) else value
 
     return {name: frozen(value) for name, value in stored.items()}
