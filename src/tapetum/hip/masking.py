@@ -53,7 +53,7 @@ def draw_mask(
     shared: bool = True,
     how: Literal["drop", "replace"] = "drop",
 ) -> Kept:
-    """A random mask that hides a share `ratio` of `width` places, but never all, of each example.
+    """A random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
     `shared`: one mask for all groups, as in the paper; else one for each.
 
