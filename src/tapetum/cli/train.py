@@ -34,7 +34,7 @@ class Scenes:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
-        from tapetum.tap.recipes import RECIPES, tap_nano
+        from tapetum.tap.training.recipes import RECIPES, tap_nano
 
         run = RECIPES[self.name]
         run = replace(
@@ -101,7 +101,7 @@ class Kubric:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
-        from tapetum.tap.recipes_kubric import PUBLIC, TapKubric, tap_kubric
+        from tapetum.tap.training.recipes_kubric import PUBLIC, TapKubric, tap_kubric
 
         schedule = PUBLIC if self.schedule == "public" else {}
         asked = {"steps": self.steps, "batch_size": self.batch_size}
@@ -179,8 +179,8 @@ class HipData:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
+        from tapetum.hip.config import Masked
         from tapetum.hip.recipes import RECIPES, hip_run
-        from tapetum.hip.tasks import Masked
 
         run = RECIPES[self.layout]
         size = None if self.picture is None else (self.picture, self.picture)

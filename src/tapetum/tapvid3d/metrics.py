@@ -4,8 +4,8 @@ Every frame of every track counts, the query's own and those before it too. With
 truth, both in metres in the camera of their frame, Z the depth of G and f = sqrt(fx fy):
 
     within_d                  |P - G| < d Z / f, for d = 1, 2, 4, 8, 16; or < 0.01, 0.04, 0.16, 0.64, 2.56 m (fixed)
-    occlusion_accuracy        share of all points where the predicted visibility is the true one: OA
-    pts_within_d              share of the visible points that are within d, whatever the predicted visibility
+    occlusion_accuracy        fraction of all points where the predicted visibility is the true one: OA
+    pts_within_d              fraction of the visible points that are within d, whatever the predicted visibility
     jaccard_d                 hits / (visible + false alarms): a hit is visible, predicted visible and within d; a false
                               alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d: APD and 3D-AJ
@@ -27,7 +27,7 @@ counts twice against the Jaccard; a query's frame that is a fraction is rounded 
 are those of the clip resized to 256 pixels on its shorter side.
 
 Degenerate clips. A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is
-predicted visible. `tapetum.tap.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
+predicted visible. `tapetum.tracks.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
 finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is taken over the points that
 are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0, every position is wrong.
 
@@ -47,8 +47,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 
 from tapetum.errors import BadInput
-from tapetum.tap.metrics import THRESHOLDS
 from tapetum.tapvid3d.counts import count_neighbourhoods, count_tracks
+from tapetum.tracks.metrics import THRESHOLDS
 
 Scaling = Literal["none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d"]
 """How predictions are rescaled; `median` is the benchmark's headline."""
@@ -78,7 +78,8 @@ def tapvid3d_metrics(
     *,
     compat: Literal["tapnet"] | None = None,
 ) -> dict[str, Any]:
-    """The thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public function's.
+    """Return the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
+    function's.
 
     Args:
         gt_occluded: truth, True where the point cannot be seen; axes as `order` says.

@@ -1,0 +1,144 @@
+"""The metrics of TAP-Vid (arXiv 2211.03726, section 3.3), for one video and averaged over videos.
+
+Every number is computed over the *evaluated frames* E of all queries of a video together, at 256x256 pixels:
+
+    mode first     E = the frames strictly after the query's frame
+    mode strided   E = all frames except the query's own
+
+    occlusion_accuracy        fraction of E where the predicted occlusion is the true one
+    pts_within_d              fraction of the visible part of E closer than d pixels, whatever the predicted occlusion
+    jaccard_d                 hits / (visible + false alarms) in E: a hit is visible, predicted visible and closer
+                              than d; a false alarm is predicted visible and not a hit
+    average_pts_within_thresh, average_jaccard       means over d = 1, 2, 4, 8, 16
+
+Unusual: a distance of exactly d is too far; a visible point that is predicted visible in the wrong place counts twice
+against the Jaccard (once as visible, once as false alarm); a query's frame that is a fraction is rounded half to even.
+
+Differs from the public reference: there one video with 0/0 makes the mean over all videos NaN; here each mean leaves
+such videos out and `mean_metrics` tells how many. Queries are (t, x, y) as everywhere in tapetum.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Num
+
+from tapetum.errors import BadInput
+
+Mode = Literal["first", "strided"]
+"""How a benchmark chooses its queries, and with it the frames that count."""
+
+THRESHOLDS = (1, 2, 4, 8, 16)
+"""Distances in pixels of the 256x256 video."""
+
+HEADLINES = ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")
+"""The three numbers that papers report."""
+
+
+def tapvid_metrics(
+    queries: Num[np.ndarray, "n 3"],
+    gt_occluded: Bool[np.ndarray, "n t"],
+    gt_tracks: Num[np.ndarray, "n t 2"],
+    pred_occluded: Bool[np.ndarray, "n t"],
+    pred_tracks: Num[np.ndarray, "n t 2"],
+    mode: Mode,
+) -> dict[str, float]:
+    """Return the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+
+    Args:
+        queries: frame, x, y of each query; only the frame is used.
+        gt_occluded: truth, True where the point cannot be seen.
+        gt_tracks: truth, x and y in raster pixels of the 256x256 video; ignored where occluded.
+        pred_occluded: prediction, True where the tracker says that the point cannot be seen.
+        pred_tracks: prediction, x and y in the same pixels.
+        mode: "first" or "strided".
+
+    Raises:
+        BadInput: shapes that do not fit together, a query outside the video or an unknown mode.
+
+    >>> truth = np.array([[[10.5, 10.5], [12.5, 10.5], [14.5, 10.5]]])
+    >>> seen = np.zeros((1, 3), bool)
+    >>> scores = tapvid_metrics(np.array([[0, 10.5, 10.5]]), seen, truth, seen, truth + [3.0, 0.0], "first")
+    >>> scores["pts_within_2"], scores["pts_within_4"], scores["average_jaccard"]
+    (0.0, 1.0, 0.6)
+    """
+    gt_occluded, pred_occluded = np.asarray(gt_occluded, bool), np.asarray(pred_occluded, bool)
+    gt_tracks, pred_tracks = np.asarray(gt_tracks), np.asarray(pred_tracks)
+    _check_shapes(np.asarray(queries), gt_occluded, gt_tracks, pred_occluded, pred_tracks)
+    counted = evaluated_frames(np.asarray(queries)[:, 0], gt_occluded.shape[1], mode)
+
+    visible = ~gt_occluded & counted
+    pred_visible = ~pred_occluded & counted
+    squared_distance = np.square(pred_tracks - gt_tracks).sum(axis=-1)
+    scores = {"occlusion_accuracy": _ratio((pred_occluded == gt_occluded) & counted, counted)}
+    for threshold in THRESHOLDS:
+        within = squared_distance < threshold**2
+        hits = visible & pred_visible & within
+        false_alarms = pred_visible & ~hits
+        scores[f"pts_within_{threshold}"] = _ratio(visible & within, visible)
+        scores[f"jaccard_{threshold}"] = _ratio(hits, visible, false_alarms)
+    scores["average_pts_within_thresh"] = float(np.mean([scores[f"pts_within_{d}"] for d in THRESHOLDS]))
+    scores["average_jaccard"] = float(np.mean([scores[f"jaccard_{d}"] for d in THRESHOLDS]))
+    return scores
+
+
+def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mode) -> Bool[np.ndarray, "n t"]:
+    """Tell where a frame of a query counts.
+
+    >>> evaluated_frames(np.array([1]), 4, "first").astype(int)
+    array([[0, 0, 1, 1]])
+    >>> evaluated_frames(np.array([1]), 4, "strided").astype(int)
+    array([[1, 0, 1, 1]])
+    """
+    if mode not in get_args(Mode):
+        raise BadInput(f"the query mode is {mode!r}; it must be 'first' or 'strided'")
+    start = np.round(query_frames)
+    outside = ~((start >= 0) & (start < frames))
+    if outside.any():
+        raise BadInput(f"a query is at frame {query_frames[outside][0]:g} of a video of {frames} frames (0..{frames - 1})")
+    time = np.arange(frames)
+    return time > start[:, None] if mode == "first" else time != start[:, None]
+
+
+def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, int]]:
+    """Average plainly over videos of every metric, and how many videos each headline number had to leave out (NaN).
+
+    A mean over nothing is NaN.
+
+    >>> mean_metrics([{"average_jaccard": 0.5}, {"average_jaccard": float("nan")}])
+    ({'average_jaccard': 0.5}, {'average_jaccard': 1})
+    """
+    rows = list(per_video)
+    means, dropped = {}, {}
+    for name in rows[0] if rows else ():
+        values = np.array([row[name] for row in rows])
+        finite = values[~np.isnan(values)]
+        means[name] = float(finite.mean()) if finite.size else float("nan")
+        dropped[name] = values.size - finite.size
+    return means, {name: dropped[name] for name in HEADLINES if name in dropped}
+
+
+def _ratio(part: Bool[np.ndarray, "n t"], *wholes: Bool[np.ndarray, "n t"]) -> float:
+    whole = sum(int(np.count_nonzero(mask)) for mask in wholes)
+    return int(np.count_nonzero(part)) / whole if whole else float("nan")
+
+
+def _check_shapes(
+    queries: np.ndarray,
+    gt_occluded: np.ndarray,
+    gt_tracks: np.ndarray,
+    pred_occluded: np.ndarray,
+    pred_tracks: np.ndarray,
+) -> None:
+    if gt_occluded.ndim != 2:
+        raise BadInput(f"gt_occluded has shape {gt_occluded.shape}; it must be (n, t)")
+    n, t = gt_occluded.shape
+    for name, array, wanted in (
+        ("queries", queries, (n, 3)),
+        ("gt_tracks", gt_tracks, (n, t, 2)),
+        ("pred_occluded", pred_occluded, (n, t)),
+        ("pred_tracks", pred_tracks, (n, t, 2)),
+    ):
+        if array.shape != wanted:
+            raise BadInput(f"{name} has shape {array.shape}; with gt_occluded of shape {(n, t)} it must be {wanted}")

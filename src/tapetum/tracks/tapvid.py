@@ -1,0 +1,148 @@
+"""Files of TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): videos with points annotated in every frame.
+
+A pickle holds, for each video, `video` (uint8 frames, or JPEG bytes a frame), `points` (x, y as shares of width and
+height, so that 0 and 1 are the outer edges of the picture) and `occluded`. DAVIS and RoboTAP are dicts by name,
+RGB-Stacking is a list, Kinetics is made of several files of either kind.
+
+Unusual: pickles are read without running their code, one file at a time, and frames are decoded when asked for.
+"""
+
+import glob
+import io
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Num, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.hub.unpickle import load_pickle
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One video of a file, whose fields have been checked against each other."""
+
+    name: str
+    """Key in the file, or its number where the file is a list; behind the name of the file where there are several."""
+    video: Any
+    """t frames as they are stored: uint8 (t, h, w, 3), or a sequence of JPEG bytes or of arrays; see `pictures`."""
+    points: Num[np.ndarray, "n t 2"]
+    """x, y as shares of width and height; anything where occluded."""
+    occluded: Bool[np.ndarray, "n t"]
+    """True where the point cannot be seen."""
+
+    def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """Yield the frames one by one, decoded. Raises `BadInput` where one is no whole picture."""
+        for index, frame in enumerate(self.video):
+            picture = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+                found = f"{picture.dtype} {picture.shape}"
+                raise _bad(self.name, "video", f"frame {index} is {found}; it must be uint8 (height, width, 3)")
+            yield picture
+
+
+def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
+    """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
+
+    Raises:
+        BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
+    """
+    files = _files(os.fspath(path))
+    for file in files:
+        content = load_pickle(file)
+        if not isinstance(content, (dict, list, tuple)) or not content:
+            found = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
+            raise BadInput(f"{file} holds {found}; a TAP-Vid pickle is a dict or list of videos")
+        if isinstance(content, dict):
+            entries = {str(name): entry for name, entry in content.items()}
+        else:
+            entries = {f"{index:05d}": entry for index, entry in enumerate(content)}
+        del content
+        for name in list(entries):
+            entry = entries.pop(name)
+            yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, entry)
+
+
+def write_entries(path: str | os.PathLike[str], entries: Mapping[str, Entry]) -> Path:
+    """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
+
+    The file appears whole or not at all. Raises `BadInput` where it cannot be written, or could not be read again.
+    """
+    content = {
+        name: {
+            "video": np.ascontiguousarray(entry.video, np.uint8),
+            "points": np.ascontiguousarray(entry.points, np.float32),
+            "occluded": np.ascontiguousarray(entry.occluded, np.bool_),
+        }
+        for name, entry in entries.items()
+    }
+    for name, entry in content.items():
+        _entry(name, entry)
+    path = Path(path)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        pickle.dump(content, file, protocol=4)
+    return path
+
+
+def _files(path: str) -> list[str]:
+    if Path(path).is_dir():
+        path = os.path.join(glob.escape(path), "*.pkl")
+    files = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    if not files:
+        raise BadInput(f"there is no file {path}; give a TAP-Vid pickle, a folder of them or a pattern")
+    return files
+
+
+def _bad(name: str, field: str, found: str) -> BadInput:
+    return BadInput(f"video {name!r}, field {field!r}: {found}")
+
+
+def _entry(name: str, entry: Any) -> Entry:
+    """Check one entry of a pickle."""
+    if not isinstance(entry, dict):
+        raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
+    for field in ("video", "points", "occluded"):
+        if field not in entry:
+            raise _bad(name, field, "missing; a video has the fields video, points and occluded")
+    occluded, points, video = np.asarray(entry["occluded"]), np.asarray(entry["points"]), entry["video"]
+    if occluded.ndim != 2 or occluded.dtype.kind not in "biuf" or not np.isin(occluded, (0, 1)).all():
+        raise _bad(name, "occluded", f"{occluded.dtype} {occluded.shape}; it must be bool (tracks, frames)")
+    occluded = occluded.astype(bool)
+    if points.dtype.kind not in "fiu" or points.shape != (*occluded.shape, 2):
+        found = f"{points.dtype} {points.shape}"
+        raise _bad(name, "points", f"{found}; with occluded {occluded.shape} it must be numbers {(*occluded.shape, 2)}")
+    seen = points[~occluded]
+    if not np.isfinite(seen).all():
+        raise _bad(name, "points", "a visible point is NaN or infinite; mark it as occluded or mend it")
+    if seen.size and np.abs(seen).max() > 2:
+        found = f"a visible point reaches {np.abs(seen).max():g}"
+        raise _bad(name, "points", f"{found}; points are shares of width and height, 0..1")
+    encoded = isinstance(video, (list, tuple)) or (isinstance(video, np.ndarray) and video.dtype.kind in "OS")
+    if not encoded and not (
+        isinstance(video, np.ndarray) and video.dtype == np.uint8 and video.ndim == 4 and video.shape[-1] == 3
+    ):
+        found = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
+        raise _bad(name, "video", f"{found}; it must be uint8 (frames, height, width, 3) or a list of JPEG bytes")
+    if not len(video) or (isinstance(video, np.ndarray) and not video.size):
+        raise _bad(name, "video", "no frames")
+    if len(video) != occluded.shape[1]:
+        raise _bad(name, "video", f"{len(video)} frames, but points and occluded have {occluded.shape[1]}")
+    return Entry(name=name, video=video, points=points, occluded=occluded)
+
+
+def _decoded(name: str, index: int, frame: Any) -> UInt8[np.ndarray, "h w 3"]:
+    if not isinstance(frame, bytes):
+        raise _bad(name, "video", f"frame {index} is a {type(frame).__name__}; it must be an array or JPEG bytes")
+    try:
+        with Image.open(io.BytesIO(frame)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split())
+        raise _bad(name, "video", f"frame {index} is no whole picture ({reason})") from error
