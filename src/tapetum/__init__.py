@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from tapetum.tap.tracker import Tracker
+    from tapetum.tap.tracking.tracker import Tracker
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -25,8 +25,8 @@ def load(
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
 ) -> "Tracker":
-    """A tracker with weights, by name or from a file; see `tapetum.tap.tracker.load`."""
-    return import_module("tapetum.tap.tracker").load(name_or_path, device, dtype)
+    """A tracker with weights, by name or from a file; see `tapetum.tap.tracking.tracker.load`."""
+    return import_module("tapetum.tap.tracking.tracker").load(name_or_path, device, dtype)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,8 @@ from tapetum.errors import BadInput
 from tapetum.hub import registry
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.convert import convert, fetch
-from tapetum.tap.model import Tapir
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.weights.convert import convert, fetch
 
 SMALL = TapirConfig(
     pyramid_level=1,

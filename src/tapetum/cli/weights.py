@@ -45,13 +45,13 @@ class Weights:
             self._print(_entry(registry.find(self.name)))
         elif self.action == "fetch":
             registry.find(self.name)
-            from tapetum.tap.convert import fetch
+            from tapetum.tap.weights.convert import fetch
 
             with downloads() as show:
                 path = fetch(self.name, show)
             self._print({"name": self.name, "path": str(path)})
         else:
-            from tapetum.tap.convert import convert
+            from tapetum.tap.weights.convert import convert
 
             source = Path(self.name)
             if not source.is_file():

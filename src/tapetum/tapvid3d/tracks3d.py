@@ -1,7 +1,7 @@
 """Tracks3D: where each queried point is in each frame, in space and in the picture.
 
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
-`extrinsics_w2c` they are also known in the world. Pixels and times are as in `tapetum.tap.tracks`.
+`extrinsics_w2c` they are also known in the world. Pixels and times are as in `tapetum.tracks.tracks`.
 
 Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the
 query, the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
@@ -18,8 +18,8 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.tap.tracks import DAMAGE, WHOLE, Tracks, columns_of, csv_columns, csv_table, fields_of, tabulated
 from tapetum.tapvid3d.geometry import transform
+from tapetum.tracks.tracks import DAMAGE, WHOLE, Tracks, columns_of, csv_columns, csv_table, fields_of, tabulated
 
 CAMERA = ("cam_x", "cam_y", "cam_z")
 """Columns of the csv table with the position in the camera of the frame; others are those of `Tracks`."""
