@@ -2,10 +2,10 @@
 
     python benchmarks/compact_log.py RUN.jsonl OUT.csv [--rows 200] [--digits 5]
 
-RUN.jsonl is the log that `tapetum.train.fit` writes, a line of JSON a step. Rows of the table are means over neighbouring lines
-and stand at the last step of them. A line with scores (`eval`) always ends a row, so every score is kept as it was measured, and
-there may be a few more rows than asked for. Columns: step, loss, lr, grad_norm, skipped (the sum so far), each metric, each
-score as eval/NAME, and time in seconds of that session. Cells are empty where a line did not have the value.
+RUN.jsonl is the log that `tapetum.train.fit` writes, a line of JSON a step. Rows of the table are means over neighbouring
+lines and stand at the last step of them. A line with scores (`eval`) always ends a row, so every score is kept as it was
+measured, and there may be a few more rows than asked for. Columns: step, loss, lr, grad_norm, skipped (the sum so far), each
+metric, each score as eval/NAME, and time in seconds of that session. Cells are empty where a line did not have the value.
 """
 
 import argparse

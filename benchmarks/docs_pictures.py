@@ -1,6 +1,6 @@
 """Makes the pictures of the docs: scenes.jpg, and demo.jpg from the overlay that `make demo` wrote.
 
-    python benchmarks/docs_pictures.py [FOLDER]
+python benchmarks/docs_pictures.py [FOLDER]
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Settings of the site: `make docs` builds it with Sphinx into build/site.
 
-The reference is made from the docstrings of every public module, found by walking the package, so that it needs no list by hand.
-Docstrings are plain text, not reStructuredText: `_plain` turns code, lists, doctests, tables and indented drawings into it.
+The reference is made from the docstrings of every public module, found by walking the package, so that it needs no list by
+hand. Docstrings are plain text, not reStructuredText: `_plain` turns code, lists, doctests, tables and drawings into it.
 """
 
 import importlib
