@@ -20,7 +20,7 @@ from tapetum.cli.bootstrap import Bootstrap, Ingredient
 from tapetum.cli.many import sources
 from tapetum.cli.track import Track
 from tapetum.tap.bootstrap.recipes import BootstrapRun
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,7 @@ import torch
 
 import tapetum
 from tapetum.tap import weights
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tapetum.tracks.exchange import read_tracks
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

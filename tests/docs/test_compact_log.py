@@ -1,21 +1,17 @@
 """The table of a run's curve: means over lines, scores as they were, counters of the last line."""
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
-_spec = importlib.util.spec_from_file_location("compact_log", Path(__file__).parents[2] / "benchmarks" / "compact_log.py")
-assert _spec and _spec.loader
-compact_log = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(compact_log)
+from compact_log import compact
 
 
 def table(tmp_path: Path, lines: list[dict], **options: int) -> list[dict[str, str]]:
     """Write a log of these lines and read the table made of it."""
     log, out = tmp_path / "log.jsonl", tmp_path / "curve.csv"
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    compact_log.compact(log, out, **options)
+    compact(log, out, **options)
     with out.open() as file:
         return list(csv.DictReader(file))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tapetum.errors import BadInput
 from tapetum.tracks.exchange import read_tracks, write_tracks
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 

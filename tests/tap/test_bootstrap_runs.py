@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from tapetum.cli.bootstrap import _content, _text
 from tapetum.cli.output import print_json
 from tapetum.errors import BadInput
+from tapetum.tap.bootstrap import recipes as runs
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.bootstrap.recipes import BootstrapRun, Outcome, bootstrap
-from tapetum.tap.bootstrap import recipes as runs
 from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors
 from tapetum.tap.weights.files import load, save
 from tapetum.video import write_video

@@ -7,7 +7,7 @@ import pytest
 from tapetum.errors import BadInput
 from tapetum.tracks.camera import camera_motion, fit_homography, robust_homography, through
 from tapetum.tracks.rainbow import draw_rainbow
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 
 def turning(frames: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from tapetum.bench.tapvid import read_clips
 from tapetum.errors import BadInput
 from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
 from tapetum.tracks.tapvid import Entry, write_entries
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "exchange"

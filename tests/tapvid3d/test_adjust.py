@@ -8,7 +8,7 @@ from tapetum.tapvid3d.geometry import project, transform
 from tapetum.tapvid3d.reconstruction.adjust import adjusted
 from tapetum.tapvid3d.reconstruction.bundle import Bundle, Problem, rotation, tangents_at
 from tapetum.tapvid3d.reconstruction.twoview import five_point, homogeneous
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 CAMERA = np.array([280.0, 280, 160, 120])
 SIZE = 240, 320

@@ -11,8 +11,7 @@ from tapetum.scenes import SceneConfig
 from tapetum.scenes.sample import sample_world
 from tapetum.scenes.truth import Oracle, Truth
 from tapetum.tapvid3d.reconstruction.adjust import adjusted, apart, reconstruct, support_queries
-from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks, Tracks3D
 
 FRAMES = 16
 SIZE = 256, 256

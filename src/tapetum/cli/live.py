@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.tap.tracking.tracker import Tracker
-    from tapetum.tracks.tracks import Tracks
+    from tapetum.types import Tracks
     from tapetum.video import LiveVideo
 
 Points = list[tuple[float, float, float]]
@@ -76,7 +76,7 @@ class Run:
         """All that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
-        from tapetum.tracks.tracks import Tracks
+        from tapetum.types import Tracks
 
         confidence = np.stack([seen[1] for seen in self.seen], 1)
         return Tracks(

@@ -16,7 +16,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write
 
 if TYPE_CHECKING:
-    from tapetum.tracks.tracks import Tracks
+    from tapetum.types import Tracks
     from tapetum.video import Video
 
 

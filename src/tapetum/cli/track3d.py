@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.cli.track import Queries
-    from tapetum.tapvid3d.tracks3d import Tracks3D
-    from tapetum.tracks.tracks import Tracks
+    from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
 View3D = Literal["html", "still", "rerun"]

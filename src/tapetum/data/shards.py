@@ -7,7 +7,7 @@ A shard is a tar in which the members of a sample lie side by side and share the
 
 What is unusual: nothing is streamed. An index says where every member lies, so sample k is a few reads at known places
 (`os.pread`), a pure function of k. The loop's exact resume and its equality of one and several processes hold as with anything
-else; order comes from `tapetum.train.data.Shuffle`; workers share no state and need no splitting of shards.
+else; order comes from `tapetum.data.samples.Shuffle`; workers share no state and need no splitting of shards.
 
 Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and written alike. Differs from it: random access;
 samples must have equal fields; pickles are not loaded; grey pictures of png stay 2-D (`tapetum.data.fields`).

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tapetum.tap.tracking.tracker import Tracker
-    from tapetum.tracks.tracks import Tracks
+    from tapetum.types import Tracks
 
 __all__ = ["Tracker", "Tracks", "build"]
 
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
     if name == "Tracker":
         return import_module("tapetum.tap.tracking.tracker").Tracker
     if name == "Tracks":
-        return import_module("tapetum.tracks.tracks").Tracks
+        return import_module("tapetum.types").Tracks
     if name in ("config", "export", "network", "tracking", "training", "bootstrap", "weights"):
         return import_module(f"tapetum.tap.{name}")
     raise AttributeError(f"module 'tapetum.tap' has no attribute {name!r}")

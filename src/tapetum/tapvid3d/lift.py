@@ -20,8 +20,7 @@ from tapetum.tapvid3d.baselines import Static, query_depth
 from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
 from tapetum.tapvid3d.geometry import unproject
 from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
-from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks, Tracks3D
 
 
 class Tracker2D(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 Homographies = Float64[np.ndarray, "t 3 3"]
 

@@ -32,7 +32,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.tracks import tables
 from tapetum.tracks.tapvid import Entry, read_entries, write_entries
-from tapetum.tracks.tracks import COLUMNS, Tracks
+from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
 
 Layout = Literal["tapetum", "dlc", "napari", "tapvid"]

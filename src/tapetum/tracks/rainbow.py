@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 
 from tapetum.errors import BadInput
 from tapetum.tracks.camera import CameraMotion, camera_motion
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import TrackPainter, colour_wheel
 from tapetum.video.draw import draw_paths
 from tapetum.video.types import Frame

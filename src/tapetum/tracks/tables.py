@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tapetum.errors import BadInput
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 
 _LIKELY = 0.5
 """A position of DeepLabCut counts as visible where its likelihood is above this."""

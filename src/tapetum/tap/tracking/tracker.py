@@ -23,7 +23,7 @@ from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.tracking.polish import Anchors, grey, polished, reduced, taken
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 FEATURE_BYTES = 1 << 30

@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tapetum.data.samples import Shuffle
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.textures import Textures, from_pictures, procedural
 from tapetum.tap.training.warping import journey, move_points, warp_frames
-from tapetum.train.data import Shuffle
 
 POINTS_PER_CLIP = 384
 """Tracks kept with a cached clip; each showing picks some of them."""

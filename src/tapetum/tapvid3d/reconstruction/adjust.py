@@ -27,8 +27,7 @@ from tapetum.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
 from tapetum.tapvid3d.reconstruction.incremental import first_reconstruction, turn_errors, unplaced
 from tapetum.tapvid3d.reconstruction.reconstruction import LEAST, Growing, Views, crowding
 from tapetum.tapvid3d.reconstruction.twoview import camera_points
-from tapetum.tapvid3d.tracks3d import Tracks3D
-from tapetum.tracks.tracks import Tracks
+from tapetum.types import Tracks, Tracks3D
 
 FOCAL = 0.87
 """Focal length that is expected where none is given, in lengths of the picture's longer side: that of a view of 60 degrees."""

@@ -1,15 +1,13 @@
 """Tracks3D: where each queried point is in each frame, in space and in the picture.
 
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
-`extrinsics_w2c` they are also known in the world. Pixels and times are as in `tapetum.tracks.tracks`.
+`extrinsics_w2c` they are also known in the world. Pixels and times are as in `Tracks`.
 
 Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the
 query, the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
 """
 
-import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.tapvid3d.geometry import transform
-from tapetum.tracks.tracks import DAMAGE, WHOLE, Tracks, columns_of, csv_columns, csv_table, fields_of, tabulated
+from tapetum.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
+from tapetum.types.checks import finite
+from tapetum.types.tracks import WHOLE, Tracks, columns_of, fields_of, tabulated
 
 CAMERA = ("cam_x", "cam_y", "cam_z")
 """Columns of the csv table with the position in the camera of the frame; others are those of `Tracks`."""
@@ -62,11 +60,13 @@ class Tracks3D:
         flat = Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
         shape = flat.points, flat.frames
         arrays = {
-            "xyz": _finite("xyz", self.xyz, (*shape, 3), np.float32),
-            "intrinsics": _finite("intrinsics", self.intrinsics, (4,), np.float64),
+            "xyz": finite("Tracks3D", "xyz", self.xyz, (*shape, 3), np.float32),
+            "intrinsics": finite("Tracks3D", "intrinsics", self.intrinsics, (4,), np.float64),
         }
         if self.extrinsics_w2c is not None:
-            arrays["extrinsics_w2c"] = poses = _finite("extrinsics_w2c", self.extrinsics_w2c, (shape[1], 4, 4), np.float64)
+            arrays["extrinsics_w2c"] = poses = finite(
+                "Tracks3D", "extrinsics_w2c", self.extrinsics_w2c, (shape[1], 4, 4), np.float64
+            )
             if (poses[:, 3] != (0, 0, 0, 1)).any():
                 raise BadInput("extrinsics_w2c of Tracks3D are not poses: the last row of each must be 0, 0, 0, 1")
         if (arrays["intrinsics"][:2] <= 0).any():
@@ -94,18 +94,16 @@ class Tracks3D:
         """float64 (n, t, 3): positions in the world; those in the cameras where there are no extrinsics."""
         if self.extrinsics_w2c is None:
             return self.xyz.astype(np.float64)
-        return transform(np.linalg.inv(self.extrinsics_w2c), self.xyz.transpose(1, 0, 2)).transpose(1, 0, 2)
+        to_world = np.linalg.inv(self.extrinsics_w2c)
+        by_frame = self.xyz.transpose(1, 0, 2).astype(np.float64) @ np.swapaxes(to_world[:, :3, :3], -1, -2)
+        return (by_frame + to_world[:, None, :3, 3]).transpose(1, 0, 2)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, as npz or csv by its extension. The file appears whole or not at all.
 
         Raises `BadInput` for another extension, where the place cannot be written, and for a csv without any row.
         """
-        path = Path(path)
-        data = _format(path)[0](self)
-        with whole_file(path) as temporary:
-            temporary.write_bytes(data)
-        return path
+        return save(self, path, _FORMATS, "3D tracks")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks3D":
@@ -113,45 +111,17 @@ class Tracks3D:
 
         Raises `BadInput` where the file is missing, damaged or of another layout.
         """
-        path = Path(path)
-        read = _format(path)[1]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or error
-            raise BadInput(f"cannot read 3D tracks from {path}: {reason}; give a file written by Tracks3D.save") from error
-        try:
-            found = read(data)
-        except DAMAGE as error:
-            reason = " ".join(str(error).split())
-            raise BadInput(f"{path} does not hold 3D tracks ({reason}); give a file written by Tracks3D.save") from error
-        return cls(**found)
-
-
-def _finite(name: str, value: Any, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype=dtype)
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{name} of Tracks3D is not an array of numbers: {error}") from error
-    if array.shape != shape:
-        raise BadInput(f"{name} of Tracks3D has shape {array.shape}; it must be {shape}")
-    if not np.isfinite(array).all():
-        raise BadInput(f"{name} of Tracks3D holds NaN or infinity; every number must be finite")
-    return array
+        return cls(**load(path, _FORMATS, "3D tracks", "Tracks3D.save"))
 
 
 def _to_npz(tracks: Tracks3D) -> bytes:
-    buffer = io.BytesIO()
     arrays = {field.name: getattr(tracks, field.name) for field in fields(tracks)}
-    np.savez_compressed(buffer, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
-    return buffer.getvalue()
+    return to_npz({name: array for name, array in arrays.items() if array is not None})
 
 
 def _from_npz(data: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        found = {
-            field.name: file[field.name] for field in fields(Tracks3D) if field.name in file or field.name != "extrinsics_w2c"
-        }
+    names = tuple(field.name for field in fields(Tracks3D) if field.name != "extrinsics_w2c")
+    found = from_npz(data, names, optional=("extrinsics_w2c",))
     return {**found, "metric": found["metric"].item()}
 
 
@@ -166,11 +136,11 @@ def _to_csv(tracks: Tracks3D) -> bytes:
     if tracks.extrinsics_w2c is not None:
         poses = np.tile(tracks.extrinsics_w2c[:, :3].reshape(t, 12), (n, 1))
         columns |= dict(zip(POSE, poses.T, strict=True))
-    return csv_table(columns)
+    return to_csv(columns)
 
 
 def _from_csv(data: bytes) -> dict[str, Any]:
-    table = tabulated(csv_columns(data, _EXACT))
+    table = tabulated(from_csv(data, _EXACT))
     found = fields_of(table) | {"xyz": np.stack([table[name] for name in CAMERA], axis=-1)}
     for name in ("metric", *INTRINSICS):
         if (table[name] != table[name][0, 0]).any():
@@ -185,15 +155,4 @@ def _from_csv(data: bytes) -> dict[str, Any]:
     return found
 
 
-_FORMATS: dict[str, tuple[Callable[[Tracks3D], bytes], Callable[[bytes], dict[str, Any]]]] = {
-    ".npz": (_to_npz, _from_npz),
-    ".csv": (_to_csv, _from_csv),
-}
-
-
-def _format(path: Path) -> tuple[Callable[[Tracks3D], bytes], Callable[[bytes], dict[str, Any]]]:
-    try:
-        return _FORMATS[path.suffix.lower()]
-    except KeyError:
-        found = f"the extension {path.suffix!r}" if path.suffix else "no extension"
-        raise BadInput(f"{path} has {found}; 3D tracks are stored as npz or csv") from None
+_FORMATS: Formats[Tracks3D] = {".npz": (_to_npz, _from_npz), ".csv": (_to_csv, _from_csv)}

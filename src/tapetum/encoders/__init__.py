@@ -1,0 +1,1 @@
+"""Reusable networks for pictures and words."""
