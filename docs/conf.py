@@ -20,13 +20,14 @@ sys.path.insert(0, str(HERE.parent / "src"))
 project, author, copyright = "tapetum", "the tapetum authors", "the tapetum authors, Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme, html_title, html_show_sourcelink = "furo", "tapetum", False
+html_static_path, html_css_files = ["_static"], ["wide.css"]
 exclude_patterns = ["conf.py"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_heading_anchors = 4
 suppress_warnings = ["ref.python"]  # a type in a signature of which two modules have one of that name
 
 autodoc_typehints, autodoc_member_order, autodoc_preserve_defaults = "signature", "bysource", True
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 python_use_unqualified_type_names, python_maximum_signature_line_length, add_module_names = True, 88, False
 toc_object_entries = False
 
@@ -84,7 +85,8 @@ def _plain(lines: list[str]) -> list[str]:
     blocks, out = _blocks(lines), []
     for kind, block in blocks:
         if kind == "literal":
-            out += ["::", "", *("    " + line for line in block), ""]
+            kind = "pycon" if block[0].lstrip().startswith(">>>") else "text"
+            out += [f".. code-block:: {kind}", "", *("    " + line for line in block), ""]
         elif kind == "list":
             out += [*_list(block), ""]
         else:
