@@ -1,6 +1,6 @@
 """Whole runs of HiP: masked auto-encoding, then classes, on data in one of the layouts of `tapetum.data.layouts`.
 
-Source: HiP (arXiv 2202.10890), whose text could not be read in full: sizes of inputs, variants and the mask's share are the
+Source: HiP (arXiv 2202.10890), whose text could not be read in full: sizes of inputs, variants and the mask's ratio are the
 paper's; optimiser, schedule, batches and lengths are not known. They are settings here, and what stands in `RECIPES` leans on
 Perceiver IO's ImageNet run (arXiv 2107.14795: 110 epochs, batch 1,024, weight decay 0.1, label smoothing 0.1).
 
@@ -55,7 +55,7 @@ class HipRun:
 
     @property
     def config(self) -> HipConfig:
-        """Of the network."""
+        """Sizes of the network."""
         return replace(variant(self.variant), positions=self.positions)
 
 
