@@ -1,0 +1,29 @@
+"""`tapetum train`: whole training runs by name; one file a system, each with its commands as a union."""
+
+from dataclasses import dataclass
+
+from tapetum.cli.train.hip import HipCommand
+from tapetum.cli.train.tap import TapCommand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model; the same command goes on where a run was stopped."""
+
+    recipe: TapCommand | HipCommand
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        from tapetum.train.launch_config import is_main_process
+        from tapetum.verbs.train import train
+
+        command, main = self.recipe, is_main_process()
+        trained = train(command.recipe, command.launch, print if main else lambda text: None)
+        if not main:
+            return
+        if trained is None:
+            print(f"stopped; the same command goes on from {command.launch.out}")
+            return
+        for name, value in trained.scores.items():
+            print(f"{name}  {value:.4f}")
+        print(f"weights  {trained.weights}")
