@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from tapetum.tap.bootstrap.config import Ingredients
 from tapetum.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
-from tapetum.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples
+from tapetum.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
 from tapetum.tap.network.second_look import looks
 from tapetum.tap.network.types import Estimate, Trajectories
 from tapetum.tap.training.clips import Tracked
