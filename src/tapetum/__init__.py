@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
-_ROOMS = ("account", "bench", "blocks", "errors", "hip", "hub", "scenes", "tap", "train", "video")
+_ROOMS = ("account", "bench", "blocks", "encoders", "errors", "hip", "hub", "scenes", "tap", "train", "video")
 
 
 def load(

@@ -39,7 +39,7 @@ class Ingredients:
     cycle: bool = False
     """Tracks count only where the student finds the way back to the teacher's query, as published. That leaves out most of what
     the student has yet to learn: where truth is known, 20 % of the labels are right where the student is wrong, with this mask
-    7 %."""
+    7 % (docs/evidence/bootstrap.md)."""
     within: float = 4.0
     """Pixels of a 256x256 picture by which it may miss there."""
     confident: float = 0.9
@@ -61,7 +61,7 @@ class Ingredients:
     """Clips with exact tracks are learned beside the footage."""
     separate_moments: bool = False
     """Both losses keep optimiser moments of their own, and their moves are added up, as published; else their sum is learned by
-    one optimiser, which did better with little footage."""
+    one optimiser, which did better with little footage (docs/log.md)."""
     moving: float = 0.5
     """Fraction of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a
     camera stands still, most points do, and nothing is to be learned from them."""
