@@ -61,7 +61,7 @@ class Ingredients:
     """Clips with exact tracks are learned beside the footage."""
     separate_moments: bool = False
     """Both losses keep optimiser moments of their own, and their moves are added up, as published; else their sum is learned by
-    one optimiser, which did better with little footage (docs/log.md)."""
+    one optimiser, which did better with little footage (docs/log)."""
     moving: float = 0.5
     """Fraction of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a
     camera stands still, most points do, and nothing is to be learned from them."""
