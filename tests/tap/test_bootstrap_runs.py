@@ -108,6 +108,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     if "clips" in change:
         monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "0")
     device = change.pop("device", "auto")
     with pytest.raises(BadInput, match=says):
         bootstrap(videos, replace(recipe, **change), Launch(out=tmp_path / "out", workers=0, device=device))

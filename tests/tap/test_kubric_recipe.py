@@ -19,6 +19,7 @@ from tapetum.tap.training.clips import Tracked
 from tapetum.tap.training.kubric import write_sequence
 from tapetum.tap.training.recipes import TapKubric, tap_kubric
 from tapetum.tap.training.run_kubric import KubricTask, train_tap_kubric
+from tapetum.train import Moment
 from tapetum.train.launch_config import Launch
 
 
@@ -64,11 +65,11 @@ def test_numbers_of_the_paper(data: Path) -> None:
 def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     task = KubricTask(run)
     batch = task.collate([task.dataset()[0]])
-    _, logs = task.loss(task.model().train(), batch, torch.Generator())
+    _, logs = task.loss(task.model().train(), batch, Moment())
     assert set(logs) == {"position", "occlusion", "expected_dist", "within_2px", "occlusion_accuracy"}
     everything = KubricTask(replace(run, refine_with_gradient=None))
     models = [task.model().train(), everything.model().train()]
-    losses = [t.loss(m, batch, torch.Generator())[0] for t, m in zip((task, everything), models, strict=True)]
+    losses = [t.loss(m, batch, Moment())[0] for t, m in zip((task, everything), models, strict=True)]
     torch.testing.assert_close(losses[0], losses[1])
     for each in losses:
         each.backward()

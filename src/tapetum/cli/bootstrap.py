@@ -10,6 +10,7 @@ from tapetum.cli.options import LaunchOptions, options
 from tapetum.cli.output import note, print_json, progress
 from tapetum.tap.bootstrap.config import Ingredient
 from tapetum.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
+from tapetum.train.launch import is_main
 from tapetum.verbs.bootstrap import Engine, bootstrap
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ class Bootstrap:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.train.launch_config import is_main_process
-
         recipe, out = without(self.recipe, self.without), self.launch.out
         with progress() as bars:
             task = bars.add_task("cutting clips", total=None)
@@ -49,7 +48,7 @@ class Bootstrap:
                 bars.update(task, completed=done, total=count, description=f"clips of {name}")
 
             outcome = bootstrap(self.folder, recipe, self.launch, engine=self.engine, say=note, progress=show)
-        if not is_main_process():
+        if not is_main():
             return
         if outcome is None:
             note(f"stopped; the same command goes on from {out}")

@@ -18,7 +18,8 @@ from tapetum.hip.masked import MaskedTask
 from tapetum.hip.model import Hip
 from tapetum.hip.recipes import HipRun
 from tapetum.train import FitResult, TrainConfig, fit
-from tapetum.train.launch_config import Launch, is_main_process, train_config
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,6 @@ def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]
 def _save(result: FitResult, path: Path) -> Path:
     """The network without its read-out, written by the first process."""
     hip = result.model.hip if isinstance(result.model, Classifier) else result.model
-    if is_main_process():
+    if is_main():
         weights.save(cast(Hip, hip), path)
     return path

@@ -1,6 +1,5 @@
 """Where and with what a run is trained, and how that and a recipe become the config of the loop. Imports no torch."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +58,3 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         device=launch.device,
         parallel=launch.parallel,
     )
-
-
-def is_main_process() -> bool:
-    """Say whether this is the one of torchrun's processes that writes and speaks."""
-    return os.environ.get("RANK", "0") == "0"

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from tapetum.cli.train.hip import HipCommand
 from tapetum.cli.train.tap import TapCommand
+from tapetum.train.launch import is_main
+from tapetum.verbs.train import train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +16,7 @@ class Train:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.train.launch_config import is_main_process
-        from tapetum.verbs.train import train
-
-        command, main = self.recipe, is_main_process()
+        command, main = self.recipe, is_main()
         trained = train(command.recipe, command.launch, print if main else lambda text: None)
         if not main:
             return

@@ -9,11 +9,10 @@ Settings, and how they differ from the paper, stand in `recipes` and `config`; w
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -27,10 +26,8 @@ from tapetum.tap.bootstrap.recipes import BootstrapRun
 from tapetum.tap.bootstrap.run_folder import (
     claim_run,
     footage_identity,
-    launch_identity,
     read_best,
     run_identity,
-    wait_for,
     write_json,
     write_stills,
 )
@@ -38,11 +35,14 @@ from tapetum.tap.bootstrap.run_task import FootageTask, start_network
 from tapetum.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tap.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
-from tapetum.train.launch_config import Launch, is_main_process, train_config
-from tapetum.train.world import locked, pick_device
+from tapetum.train.launch import is_main, world_size
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.world import claimed, join_world
 
 Prepare = Callable[[Path, Path, FootageConfig], Footage]
 """What makes clips of a folder of videos in another folder."""
+PREPARING = timedelta(days=7)
+"""How long the other processes wait while the main one makes clips of the videos."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,21 @@ def bootstrap(
     Raises:
         BadInput: there is no video, or no clip to learn from; `launch.out` belongs to another run; the disk is full.
     """
-    source, out, main = Path(source), launch.out, is_main_process()
+    source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)
     task = FootageTask(run, out / "footage", out)
-    if main:
+    if is_main():
         _check(source, run)
     if launch.threads:
         torch.set_num_threads(launch.threads)
-    where = pick_device(launch.device)
-    with locked(out) if main else nullcontext():
-        if main:
-            (out / "ready.json").unlink(missing_ok=True)
-            _prepare(task, source, footage, prepare, where, say)
-            write_json(out / "ready.json", launch_identity())
-        else:
-            wait_for(out / "ready.json")
+    with join_world(launch.device) as world, claimed(out, world):
+        if world.main:
+            _prepare(task, source, footage, prepare, world.device, say)
+        world.barrier(PREPARING)
         result = fit(task, config, out / "run")
         if result.state == "stopped":
             return None
-        return _finish(task, out, where) if main else None
+        return _finish(task, out, world.device) if world.main else None
 
 
 def _check(source: Path, run: BootstrapRun) -> None:
@@ -112,7 +108,7 @@ def _check(source: Path, run: BootstrapRun) -> None:
     start_network(run)
     if run.textures:
         open_textures(run.textures, run.part)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = world_size()
     if run.clips % processes:
         raise BadInput(f"{run.clips} clips a step do not divide into {processes} processes; give --clips a multiple of that")
 

@@ -12,9 +12,7 @@ OUT/run.json                    settings and footage of the run: a folder with c
 
 import hashlib
 import json
-import os
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO
@@ -96,19 +94,6 @@ def write_stills(footage: Footage, out: Path) -> None:
             Image.fromarray(footage[number][at]).save(picture, "JPEG", quality=92)
             with whole_file(file) as temporary:
                 temporary.write_bytes(picture.getvalue())  # PIL itself does not tell of a full disk
-
-
-def launch_identity() -> dict[str, str]:
-    """Tell this start of torchrun from others."""
-    names = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"
-    one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
-    return {name: os.environ.get(name, "") for name in names} | {"parent": str(os.getppid()) if one_machine else ""}
-
-
-def wait_for(file: Path) -> None:
-    """Wait until the first process of this start has prepared everything; if it fails, torchrun ends this one too."""
-    while not file.exists() or json.loads(file.read_text()) != launch_identity():
-        time.sleep(0.5)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

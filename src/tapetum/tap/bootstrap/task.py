@@ -37,6 +37,7 @@ from tapetum.tap.training.clips import Tracked
 from tapetum.tap.training.data import TapSample, collate
 from tapetum.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tap.training.task import PointTask
+from tapetum.train import Moment
 
 
 class BootstrapTask(PointTask):
@@ -45,7 +46,7 @@ class BootstrapTask(PointTask):
     def __init__(self, size: int, settings: Ingredients, *, matching_weight: float):
         super().__init__(size, settings.points, matching_weight=matching_weight)
         self.settings = settings
-        self.taught = settings.teacher == "average"
+        self.teachers = ("ema",) if settings.teacher == "average" else ()
         both = settings.synthetic and settings.separate_moments
         self.parts = ("synthetic", "footage") if both else ()
         self._start: nn.Module | None = None
@@ -71,19 +72,18 @@ class BootstrapTask(PointTask):
         self,
         model: nn.Module,
         batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
-        generator: torch.Generator,
-        teacher: nn.Module | None = None,
+        moment: Moment,
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
         if isinstance(batch, TapSample):
-            return super().loss(model, batch, generator)
+            return super().loss(model, batch, moment)
         if isinstance(batch, FootageSample):
-            return self.footage_loss(model, batch, teacher or self._started(model))
+            return self.footage_loss(model, batch, moment.teachers.get("ema") or self._started(model))
         total, logs = torch.zeros(()), {}
         for name, part in batch.items():
             if name == "footage" and self.settings.weight == 0:
                 continue
-            loss, told = self.loss(model, part, generator, teacher)
+            loss, told = self.loss(model, part, moment)
             total = total + loss * (self.settings.weight if name == "footage" else 1.0)
             logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
         return total, logs

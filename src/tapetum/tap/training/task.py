@@ -19,8 +19,8 @@ from tapetum.tap.training.clips import Tracked
 from tapetum.tap.training.data import TapSample, collate
 from tapetum.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
 from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
-from tapetum.train import Task
-from tapetum.train.launch_config import is_main_process
+from tapetum.train import Moment, Task
+from tapetum.train.launch import is_main
 
 CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
 """Above which a point may be called visible; 0.5 is the paper's."""
@@ -46,9 +46,7 @@ class PointTask(Task):
         """Put samples into a batch."""
         return collate(items)
 
-    def loss(
-        self, model: nn.Module, batch: TapSample, generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: TapSample, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
 
         Of a network that looks twice, the mean over both looks; the fractions are those of the second.
@@ -112,7 +110,7 @@ class PointTask(Task):
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
     """Make a checkpoint's tensors a file of weights, which the first process writes."""
-    if is_main_process():
+    if is_main():
         model = Tapir(config)
         model.load_state_dict(load_file(state))
         weights.save(model, target, dtype=dtype)
