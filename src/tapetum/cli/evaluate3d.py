@@ -52,10 +52,10 @@ class TapVid3D:
         import json
         from functools import partial
 
+        from tapetum.bench.baselines import load_tracker3d
         from tapetum.bench.tapvid import as_json
         from tapetum.bench.tapvid3d import evaluate
         from tapetum.files import whole_file
-        from tapetum.tapvid3d.lift import load_tracker3d
 
         true_depth = self.depth == "true"
         source = None if true_depth else self.depth
