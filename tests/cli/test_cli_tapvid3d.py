@@ -17,10 +17,10 @@ from official_clips import example, prediction, save
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.tapvid3d.baselines import Static
 from tapetum.tapvid3d.metrics import Scaling
+from tapetum.verbs.evaluate_tapvid3d import TapVid3DOptions
 
 Run = Callable[..., tuple[int, str, str]]
 COMMAND = ["eval", "tapvid3d"]
-from tapetum.verbs.evaluate_tapvid3d import TapVid3DOptions
 
 
 @pytest.fixture
