@@ -1,7 +1,7 @@
 """`tapetum weights`: which weights there are, and how to get them here."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -22,7 +22,7 @@ class Weights(ConvertSettings):
 
     action: tyro.conf.Positional[Literal["list", "show", "fetch", "convert"]]
     """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX)."""
-    name: tyro.conf.Positional[str | None] = None
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME|FILE")] = None
     """Which one to show or fetch, or the file to convert."""
     json: bool = False
     """Print JSON instead of text."""

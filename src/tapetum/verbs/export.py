@@ -15,7 +15,7 @@ from tapetum.verbs.verb import File, Listener, verb
 class ExportOptions:
     """What may be asked of `export`."""
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|FILE")]
     """Name of weights (see: tapetum weights list), or a file of weights."""
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE.onnx|FILE.pt2")]
     """File to write."""
