@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from tapetum.tap.tracker import Tracker
-
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
-_ROOMS = ("account", "bench", "blocks", "errors", "hip", "hub", "scenes", "tap", "train", "video")
+_ROOMS = ("account", "bench", "blocks", "encoders", "errors", "hip", "hub", "scenes", "tap", "train", "video")
 
 
 def load(
     name_or_path: "str | PathLike[str]",
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
-) -> "Tracker":
-    """A tracker with weights, by name or from a file; see `tapetum.tap.tracker.load`."""
-    return import_module("tapetum.tap.tracker").load(name_or_path, device, dtype)
+) -> Any:
+    """Load whatever the weights are, by name (`tapetum weights list`) or from a file: a tracker, a HiP network, an encoder.
+
+    Args:
+        name_or_path: a file may be one of ours, whose header says what it is, or a published checkpoint of TAPIR.
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
+
+    Raises:
+        BadInput: the name is unknown, the file is not there, or it does not hold what its header says.
+    """
+    return import_module("tapetum.hub.loading").load(name_or_path, device, dtype)
 
 
 def __getattr__(name: str) -> Any:

@@ -45,9 +45,9 @@ class Embed:
         from tapetum.hip.config import VARIANTS
         from tapetum.hip.embed import Embedder
         from tapetum.hip.weights import load
-        from tapetum.hub.registry import KNOWN
+        from tapetum.hub.registry import known
 
-        if self.model in VARIANTS and self.model not in KNOWN and not Path(self.model).exists():
+        if self.model in VARIANTS and self.model not in known() and not Path(self.model).exists():
             raise BadInput(
                 f"no weights of {self.model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
                 "hip, and give the file"

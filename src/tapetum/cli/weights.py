@@ -44,8 +44,7 @@ class Weights:
         elif self.action == "show":
             self._print(_entry(registry.find(self.name)))
         elif self.action == "fetch":
-            registry.find(self.name)
-            from tapetum.tap.convert import fetch
+            from tapetum.hub.fetch import fetch
 
             with downloads() as show:
                 path = fetch(self.name, show)
@@ -61,7 +60,7 @@ class Weights:
             self._print({"source": str(source), "path": str(target)})
 
     def _list(self) -> None:
-        entries = [_entry(weights) for weights in registry.KNOWN.values()]
+        entries = [_entry(weights) for weights in registry.known().values()]
         if self.json:
             print_json({"weights": entries})
         else:
@@ -76,13 +75,13 @@ class Weights:
 
 def _entry(weights: registry.Weights) -> dict[str, Any]:
     path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
-    fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
+    fields = {key: value for key, value in dataclasses.asdict(weights).items() if key not in ("file", "loader", "converter")}
     return {**fields, **_settings(weights), "path": str(path or registry.converted(weights)), "here": path is not None}
 
 
 def _settings(weights: registry.Weights) -> dict[str, Any]:
     """What sets a tracker apart from others of its kind."""
-    if weights.verb != "track":
+    if "track" not in weights.verbs:
         return {}
     from tapetum.tap.config import ARCHITECTURES
 
