@@ -73,7 +73,7 @@ def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no weights named 'tapri' and no such file; did you mean tapir"):
         resolve("tapri")
-    with pytest.raises(BadInput, match="known names are tapir-nano, tapir-nano-synthetic, causal-tapir-nano, hip-nano, tapir"):
+    with pytest.raises(BadInput, match="known names are tapir-nano, .*, hip-nano, efficientnet-lite0, .*, tapir, tapir-jax, "):
         resolve("zzz.pt")
     with pytest.raises(BadInput, match="is a folder"):
         resolve(tmp_path)
@@ -144,9 +144,9 @@ def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
     tapetum.encoders.save(encoder, tmp_path / "mine.safetensors")
     loaded = tapetum.load(tmp_path / "mine.safetensors", dtype=torch.float16)
     assert type(loaded) is type(encoder)
-    assert loaded.head is not None and loaded.head.weight.dtype == torch.float16
+    assert loaded.head.weight.dtype == torch.float16
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
     with pytest.raises(BadInput, match="is not one of the published TAPIR weights"):
-        torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
         tapetum.load(tmp_path / "a.pt")
 
 

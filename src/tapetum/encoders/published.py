@@ -8,6 +8,8 @@ models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illu
 from tapetum.hub.registry import Weights
 
 _LOADER = "tapetum.encoders.factory:load"
+PORT = "efficientnet_lite_pytorch"
+"""Whose names the tensors of these files have; see `tapetum.encoders.factory.SOURCES`."""
 
 
 def _lite(number: int, sha256: str, pixels: int) -> Weights:

@@ -17,7 +17,7 @@ from tapetum.hub.download import check, check_sum
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
 OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published")
-"""Modules without torch; each has `PUBLISHED`, a tuple of `Weights`, and `HEADERS`, which says what loads files of its system."""
+"""Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +150,11 @@ def missing(weights: Weights) -> str:
         f"the weights {weights.name} are not on this machine; run: tapetum weights fetch {weights.name}"
         f" (or download {weights.url} and put it at {path})"
     )
+
+
+def names_of(verb: str) -> str:
+    """List the names of all weights for a verb, in one line."""
+    return ", ".join(name for name, weights in known().items() if verb in weights.verbs)
 
 
 def find(name: str) -> Weights:
