@@ -96,6 +96,8 @@ def _family(module: str, model: str) -> Family:
 
 
 FAMILIES: dict[str, Family] = {
+    "vit": _family("vit", "ViT"),
+    "towers": _family("towers", "Towers"),
     "resnet": _family("resnet", "ResNet"),
     "nfnet": _family("nfnet", "NFNet"),
     "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite"),

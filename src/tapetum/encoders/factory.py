@@ -5,10 +5,10 @@ in a file is run.
 
 A source is a module with two functions, in `SOURCES`:
 
-    describe(architecture, state) -> (Architecture, state)   what the weights are, and they with the library's usual names
-    rows(encoder, source) -> list of Row                     its table of names for an encoder
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
+    rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
 
-Either gives None for what it does not know; then the next module of the source is asked.
+None where the module does not know such a network; then the next one is asked.
 """
 
 import json
