@@ -16,8 +16,8 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from tapetum.train.data import Shuffle
-from tapetum.train.shards import Shards, write_shards
+from tapetum.data.samples import Shuffle
+from tapetum.data.shards import Shards, write_shards
 
 
 def picture(seed: int, size: int) -> bytes:

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.tap.metrics import HEADLINES
-from tapetum.tapvid3d.from_scenes import write_scenes
 from tapetum.tapvid3d.lift import load_tracker3d
+from tapetum.tapvid3d.makers.from_scenes import write_scenes
+from tapetum.tracks.metrics import HEADLINES
 
 SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"
 TRACKERS = ("static", "true"), ("tapir-nano", "true"), ("tapir-nano", "adjust")

@@ -28,11 +28,11 @@ import tapetum
 from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
-from tapetum.tap.bootstrap import Bootstrap
-from tapetum.tap.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
-from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
-from tapetum.tap.selfcheck import CycleErrors, cycle_errors, grid
-from tapetum.tap.task import CONFIDENCES
+from tapetum.tap.bootstrap.recipes import BootstrapRun, bootstrap
+from tapetum.tap.bootstrap.task import Bootstrap
+from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.tap.training.task import CONFIDENCES
+from tapetum.tracks.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
 
 WITHOUT = {
     "nothing": {},

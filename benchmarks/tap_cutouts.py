@@ -168,7 +168,7 @@ def lucas_kanade(video, queries, tolerance=1.0):
 
 def score(args):
     from tapetum.bench.tapvid import evaluate
-    from tapetum.tap.tracks import Tracks
+    from tapetum.types import Tracks
 
     class LucasKanade:
         def track(self, video, queries):

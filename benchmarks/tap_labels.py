@@ -2,7 +2,7 @@
 
     python benchmarks/tap_labels.py PICTURES [--model tapir-nano-synthetic] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
 
-Clips with exact tracks are made of PICTURES, a folder or parquet file (`tapetum.tap.warped`; every tenth picture, the share
+Clips with exact tracks are made of PICTURES, a folder or parquet file (`training.picture_clips`; every tenth picture, the share
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of
 their frames shrunk and spoilt, and starts from another of these on the teacher's track. Printed for several
 `Bootstrap.confident`, `within` (- is without `cycle`) and `polish`: the share of points and frames that count; the distance
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tap.bootstrap import Bootstrap, FootageSample, keep, mapped, pseudo_labels, teach, through
-from tapetum.tap.model import Tapir
-from tapetum.tap.second_look import looks
-from tapetum.tap.types import Estimate
-from tapetum.tap.warped import WarpedClips
-from tapetum.tap.warps import jpeg, shrinking, warp_frames
+from tapetum.tap.bootstrap.task import Bootstrap, FootageSample, keep, mapped, pseudo_labels, teach, through
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.network.second_look import looks
+from tapetum.tap.network.types import Estimate
+from tapetum.tap.training.picture_clips import WarpedClips
+from tapetum.tap.training.warping import jpeg, shrinking, warp_frames
 
 SIZE = 256
 CASES = [(c, within, polish) for polish in (False, True) for within in (4.0, 16.0, None) for c in (0.0, 0.7, 0.9)]

@@ -1,6 +1,6 @@
 """TAPIR in the published order of operations, to time ours beside it.
 
-`Published` runs the weights of a `tapetum.tap.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
+`Published` runs the weights of a `tap.network.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
 google-deepmind/tapnet): channels-first convolutions and instance norms, ten frames at a time through the picture network, 49
 bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in every
 iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed sequences, and
@@ -11,7 +11,7 @@ videos is kept. `tests/tap/test_tap_published.py` holds it against golden tensor
 import torch
 import torch.nn.functional as F
 
-from tapetum.tap.model import Tapir, default_resolutions
+from tapetum.tap.network.model import Tapir, default_resolutions
 
 CHUNK = 10
 """Frames that go through the picture network at a time."""

@@ -33,9 +33,9 @@ def make_data(folder):
     from tapetum.scenes import SceneConfig, make_clip
     from tapetum.tap import weights
     from tapetum.tap.config import NANO
-    from tapetum.tap.data import Tracked
-    from tapetum.tap.kubric import write_sequence
-    from tapetum.tap.model import Tapir
+    from tapetum.tap.network.model import Tapir
+    from tapetum.tap.training.data import Tracked
+    from tapetum.tap.training.kubric import write_sequence
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)

@@ -14,7 +14,7 @@ from PIL import Image
 from tapetum.bench.baselines import Static
 from tapetum.bench.tapvid import as_json, evaluate, read_clips, sample_queries
 from tapetum.errors import BadInput
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 
 T = 7
 

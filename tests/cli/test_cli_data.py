@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from tapetum.train.shards import Shards
+from tapetum.data.shards import Shards
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -176,7 +176,7 @@ def test_ctrl_c_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
             os.kill(os.getpid(), signal.SIGINT)
         return path.read_bytes()
 
-    monkeypatch.setattr("tapetum.train.shard_sources._read", read)
+    monkeypatch.setattr("tapetum.data.shard_sources._read", read)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs lack
     try:
         code, said, err = run("data", "shards", source, "--out", out, "--samples-per-shard", 6)

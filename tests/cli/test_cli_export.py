@@ -8,7 +8,7 @@ import torch
 
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.model import Tapir
+from tapetum.tap.network.model import Tapir
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from PIL import Image
 import tapetum
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.model import Tapir
+from tapetum.tap.network.model import Tapir
 from tapetum.video import LiveVideo, open_video, write_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -19,8 +19,8 @@ from PIL import Image
 from tapetum.cli.bootstrap import Bootstrap, Ingredient
 from tapetum.cli.many import sources
 from tapetum.cli.track import Track
-from tapetum.tap.recipes_bootstrap import BootstrapRun
-from tapetum.tap.tracks import Tracks
+from tapetum.tap.bootstrap.recipes import BootstrapRun
+from tapetum.types import Tracks
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -237,8 +237,8 @@ def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
         write_video(videos / f"{number}.mp4", np.stack([wide[:, 2 * t : 2 * t + 64] for t in range(30)]), 25)
     (videos / "text.mp4").write_text("hello")
     script = (
-        "import sys; from pathlib import Path; from tapetum.tap.footage import FootageConfig, prepare_all, report\n"
-        "from tapetum.tap.many import prepare_on_ray\n"
+        "import sys; from pathlib import Path; from tapetum.tap.bootstrap.footage import FootageConfig, prepare_all, report\n"
+        "from tapetum.tap.bootstrap.many import prepare_on_ray\n"
         "config = FootageConfig(size=32, shortest=6, longest=10)\n"
         "for make, out in ((prepare_all, 'one'), (prepare_on_ray, 'ray')):\n"
         "    footage = make(Path(sys.argv[1]), Path(sys.argv[2]) / out, config)\n"

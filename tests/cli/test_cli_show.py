@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.tap.exchange import read_tracks
-from tapetum.tap.tracks import Tracks
+from tapetum.tracks.exchange import read_tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tapetum
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.tapvid3d.tracks3d import Tracks3D
+from tapetum.types import Tracks3D
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -76,7 +76,7 @@ def public_sampling(functions: dict[str, Callable], q: dict[str, np.ndarray], mo
 
 def compare(functions: dict[str, Callable], count: int) -> None:
     from tapetum.bench.tapvid import sample_queries
-    from tapetum.tap.metrics import tapvid_metrics
+    from tapetum.tracks.metrics import tapvid_metrics
 
     worst, nans = 0.0, 0
     for seed in range(1000, 1000 + count):

@@ -122,7 +122,7 @@ def our_model(case: Case):
     """Ours with the recipe's weights, for the tests that hold ours against these outputs."""
     from tapetum.tap import weights
     from tapetum.tap.config import TapirConfig
-    from tapetum.tap.model import Tapir
+    from tapetum.tap.network.model import Tapir
 
     config = TapirConfig(
         pyramid_level=case.pyramid_level,

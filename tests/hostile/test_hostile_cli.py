@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hostile_corpus import BUGS, DAMAGES, FRAMES, SOURCES, Corpus, Reader, digests
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tapetum.errors import BadInput
-from tapetum.tap.exchange import read_tracks, write_tracks
-from tapetum.tap.tracks import Tracks
+from tapetum.tracks.exchange import read_tracks, write_tracks
+from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -132,7 +132,7 @@ def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
 
     import tapetum
     from tapetum.hip.model import Hip
-    from tapetum.tap.tracker import Tracker
+    from tapetum.tap.tracking.tracker import Tracker
 
     assert isinstance(tapetum.load("tapir-nano", "cpu", torch.float16), Tracker)
     hip = tapetum.load("hip-nano", dtype=torch.bfloat16)

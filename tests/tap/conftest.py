@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from tapetum.tap import weights
-from tapetum.tap.bootstrap import Bootstrap
+from tapetum.tap.bootstrap.recipes import BootstrapRun
+from tapetum.tap.bootstrap.task import Bootstrap
 from tapetum.tap.config import NANO
-from tapetum.tap.model import Tapir
-from tapetum.tap.recipes_bootstrap import BootstrapRun
+from tapetum.tap.network.model import Tapir
 from tapetum.video import write_video
 
 

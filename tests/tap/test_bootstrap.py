@@ -20,7 +20,9 @@ from torch import nn
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap import weights
-from tapetum.tap.bootstrap import (
+from tapetum.tap.bootstrap.footage import Footage
+from tapetum.tap.bootstrap.recipes import JUDGED, BootstrapRun, FootageTask, bootstrap, started
+from tapetum.tap.bootstrap.task import (
     Bootstrap,
     BootstrapTask,
     FootageSample,
@@ -35,13 +37,11 @@ from tapetum.tap.bootstrap import (
     through,
     where_it_changes,
 )
-from tapetum.tap.data import TapSamples, Tracked
-from tapetum.tap.footage import Footage
-from tapetum.tap.model import Tapir
-from tapetum.tap.recipes_bootstrap import JUDGED, BootstrapRun, FootageTask, bootstrap, started
-from tapetum.tap.selfcheck import CycleErrors, check_clips, cycle_errors, grid, split
-from tapetum.tap.task import PointTask
-from tapetum.tap.types import Estimate, Trajectories
+from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, check_clips, cycle_errors, grid, split
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.network.types import Estimate, Trajectories
+from tapetum.tap.training.data import TapSamples, Tracked
+from tapetum.tap.training.task import PointTask
 
 Drift = Callable[..., np.ndarray]
 BARE = Bootstrap(
@@ -543,8 +543,8 @@ def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRu
 SCRIPT = """
 import sys
 from pathlib import Path
-from tapetum.tap.bootstrap import Bootstrap
-from tapetum.tap.recipes_bootstrap import BootstrapRun, bootstrap
+from tapetum.tap.bootstrap.task import Bootstrap
+from tapetum.tap.bootstrap.recipes import BootstrapRun, bootstrap
 
 videos, model, out = sys.argv[1:]
 run = BootstrapRun(

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from tapetum.cli.bootstrap import _content, _text
 from tapetum.cli.output import print_json
 from tapetum.errors import BadInput
-from tapetum.tap import recipes_bootstrap as runs
-from tapetum.tap.footage import Footage
-from tapetum.tap.recipes_bootstrap import BootstrapRun, Outcome, bootstrap
-from tapetum.tap.selfcheck import CycleErrors
-from tapetum.tap.weights import load, save
+from tapetum.tap.bootstrap import recipes as runs
+from tapetum.tap.bootstrap.footage import Footage
+from tapetum.tap.bootstrap.recipes import BootstrapRun, Outcome, bootstrap
+from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors
+from tapetum.tap.weights.files import load, save
 from tapetum.video import write_video
 
 Drift = Callable[..., np.ndarray]
@@ -114,8 +114,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from tapetum.errors import BadInput
-from tapetum.tap.footage import Footage
-from tapetum.tap.recipes_bootstrap import _stills
+from tapetum.tap.bootstrap.footage import Footage
+from tapetum.tap.bootstrap.recipes import _stills
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 try:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.tap.camera import camera_motion, fit_homography, robust_homography, through
-from tapetum.tap.rainbow import draw_rainbow
-from tapetum.tap.tracks import Tracks
+from tapetum.tracks.camera import camera_motion, fit_homography, robust_homography, through
+from tapetum.tracks.rainbow import draw_rainbow
+from tapetum.types import Tracks
 
 
 def turning(frames: int) -> np.ndarray:

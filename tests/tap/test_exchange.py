@@ -16,9 +16,9 @@ from PIL import Image
 
 from tapetum.bench.tapvid import read_clips
 from tapetum.errors import BadInput
-from tapetum.tap.exchange import Layout, check_video, read_tracks, write_tracks
-from tapetum.tap.tapvid import Entry, write_entries
-from tapetum.tap.tracks import Tracks
+from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
+from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.types import Tracks
 from tapetum.video import open_video
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "exchange"
@@ -264,5 +264,5 @@ def test_long_tables_are_plain_csv(tmp_path: Path) -> None:
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys, tapetum.tap.exchange; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, tapetum.tracks.exchange; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from tapetum.errors import BadInput
-from tapetum.tap.footage import Footage, find_videos, prepare_all, report, write_report
-from tapetum.tap.shots import FootageConfig, shots
+from tapetum.tap.bootstrap.footage import Footage, find_videos, prepare_all, report, write_report
+from tapetum.tap.bootstrap.shots import FootageConfig, shots
 from tapetum.video import open_video, write_video
 
 Drift = Callable[..., np.ndarray]
@@ -207,7 +207,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from tapetum.errors import BadInput
-from tapetum.tap.footage import FootageConfig, prepare_all
+from tapetum.tap.bootstrap.footage import FootageConfig, prepare_all
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

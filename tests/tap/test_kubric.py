@@ -9,8 +9,8 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.scenes import Clip, SceneConfig, make_clip
-from tapetum.tap.data import FEW_CLIPS, PAPER, Alterations, Tracked, augment, shorten
-from tapetum.tap.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
+from tapetum.tap.training.data import FEW_CLIPS, PAPER, Alterations, Tracked, augment, shorten
+from tapetum.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap.data import Tracked
-from tapetum.tap.kubric import write_sequence
-from tapetum.tap.recipes_kubric import PUBLIC, KubricTask, TapKubric, tap_kubric
+from tapetum.tap.training.data import Tracked
+from tapetum.tap.training.kubric import write_sequence
+from tapetum.tap.training.recipes_kubric import PUBLIC, KubricTask, TapKubric, tap_kubric
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tapetum.bench.tapvid import sample_queries
 from tapetum.errors import BadInput
-from tapetum.tap.metrics import THRESHOLDS, evaluated_frames, mean_metrics, tapvid_metrics
+from tapetum.tracks.metrics import THRESHOLDS, evaluated_frames, mean_metrics, tapvid_metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tapvid_metrics.npz"
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from tapetum.tap import polish
 from tapetum.tap.config import CAUSAL_NANO, NANO
-from tapetum.tap.model import Tapir
-from tapetum.tap.polish import Anchors, grey, polished
-from tapetum.tap.tracker import Tracker
-from tapetum.tap.warps import warp_frames
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking import polish
+from tapetum.tap.tracking.polish import Anchors, grey, polished
+from tapetum.tap.tracking.tracker import Tracker
+from tapetum.tap.training.warping import warp_frames
 
 FRAMES, H, W = 9, 120, 160
 

@@ -10,10 +10,10 @@ import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO, TapirConfig
-from tapetum.tap.model import Tapir, places_of
-from tapetum.tap.second_look import looks, seen_features
-from tapetum.tap.tracker import Tracker
-from tapetum.tap.types import Trajectories
+from tapetum.tap.network.model import Tapir, places_of
+from tapetum.tap.network.second_look import looks, seen_features
+from tapetum.tap.network.types import Trajectories
+from tapetum.tap.tracking.tracker import Tracker
 
 TINY = TapirConfig(
     initial_resolution=(64, 64),

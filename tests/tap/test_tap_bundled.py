@@ -5,7 +5,7 @@ import pytest
 
 import tapetum
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap.metrics import tapvid_metrics
+from tapetum.tracks.metrics import tapvid_metrics
 
 SEEDS = (900_001, 900_002)
 

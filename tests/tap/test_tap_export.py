@@ -10,8 +10,8 @@ import torch
 from tapetum.errors import BadInput
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.export import clip_program, export, online_programs
-from tapetum.tap.model import Tapir
-from tapetum.tap.tracker import Tracker
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking.tracker import Tracker
 
 TINY = TapirConfig(
     pyramid_level=1,

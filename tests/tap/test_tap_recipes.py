@@ -10,8 +10,8 @@ import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO
-from tapetum.tap.model import Tapir
-from tapetum.tap.recipes import Phase, TapNano, tap_nano
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.training.recipes import Phase, TapNano, tap_nano
 
 TINY = TapNano(
     model=replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32)),

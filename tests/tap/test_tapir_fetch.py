@@ -16,8 +16,8 @@ from tapetum.hub import registry
 from tapetum.hub.fetch import fetch
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.convert import convert
-from tapetum.tap.model import Tapir
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.weights.convert import convert
 
 SMALL = TapirConfig(
     pyramid_level=1,

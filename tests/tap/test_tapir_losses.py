@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tapetum.tap.losses import estimate_losses, matching_loss, tracking_losses
-from tapetum.tap.types import Estimate, Trajectories
+from tapetum.tap.network.types import Estimate, Trajectories
+from tapetum.tap.training.losses import estimate_losses, matching_loss, tracking_losses
 
 SIZE = (256, 256)
 
@@ -104,7 +104,7 @@ def test_matching_term_shares_a_place_among_four_cells():
 
 
 def test_matching_term_is_least_where_soft_argmax_is_right():
-    from tapetum.tap.matching import soft_argmax
+    from tapetum.tap.network.matching import soft_argmax
 
     place = torch.tensor([3.3, 4.6])
     heat = torch.zeros(1, 1, 1, 8, 8, requires_grad=True)

@@ -17,8 +17,8 @@ CHILD = """
 import json, sys, torch
 from pathlib import Path
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.model import Tapir
-from tapetum.tap.tracker import Tracker
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking.tracker import Tracker
 from tapetum.video import open_video
 
 def resident():

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 
 from tapetum.blocks.sampling import sample_video, scale_xy
 from tapetum.errors import BadInput
-from tapetum.tap import correlation
 from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
-from tapetum.tap.correlation import local_correlation
-from tapetum.tap.losses import tracking_losses
-from tapetum.tap.matching import soft_argmax
-from tapetum.tap.model import Tapir, default_resolutions, places_of
+from tapetum.tap.network import correlation
+from tapetum.tap.network.correlation import local_correlation
+from tapetum.tap.network.matching import soft_argmax
+from tapetum.tap.network.model import Tapir, default_resolutions, places_of
+from tapetum.tap.training.losses import tracking_losses
 
 TINY = TapirConfig(
     pyramid_level=1,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.model import Tapir
+from tapetum.tap.network.model import Tapir
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -13,9 +13,9 @@ import torch
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap.config import TapirConfig
-from tapetum.tap.model import Tapir
-from tapetum.tap.tracker import Tracker
-from tapetum.tap.windows import plan
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking.tracker import Tracker
+from tapetum.tap.tracking.windows import plan
 
 TINY = TapirConfig(
     pyramid_level=1,

@@ -14,9 +14,9 @@ import tapetum
 from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
-from tapetum.tap.haiku import from_haiku
-from tapetum.tap.model import Tapir
-from tapetum.tap.tracker import build
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking.tracker import build
+from tapetum.tap.weights.haiku import from_haiku
 
 SMALL = TapirConfig(
     pyramid_level=1,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 
 
 def some_tracks(n: int = 3, t: int = 5, seed: int = 0) -> Tracks:
@@ -143,5 +143,5 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys, tapetum.tap.tracks, tapetum.tap.metrics; sys.exit('torch' in sys.modules)"
+    code = "import sys, tapetum.types.tracks, tapetum.tracks.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

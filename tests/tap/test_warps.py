@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.tap.data import FEW_CLIPS, Alterations, Joined, Tracked, augment
-from tapetum.tap.warped import WarpedClips, warped_clip
-from tapetum.tap.warps import journey, jpeg, move_points, shrinking, warp_frames
+from tapetum.tap.training.data import FEW_CLIPS, Alterations, Joined, Tracked, augment
+from tapetum.tap.training.picture_clips import WarpedClips, warped_clip
+from tapetum.tap.training.warping import journey, jpeg, move_points, shrinking, warp_frames
 
 
 def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:

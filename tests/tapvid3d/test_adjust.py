@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.tap.tracks import Tracks
-from tapetum.tapvid3d.adjust import adjusted
-from tapetum.tapvid3d.bundle import Bundle, Problem, rotation, tangents_at
 from tapetum.tapvid3d.geometry import project, transform
-from tapetum.tapvid3d.twoview import five_point, homogeneous
+from tapetum.tapvid3d.reconstruction.adjust import adjusted
+from tapetum.tapvid3d.reconstruction.bundle import Bundle, Problem, rotation, tangents_at
+from tapetum.tapvid3d.reconstruction.twoview import five_point, homogeneous
+from tapetum.types import Tracks
 
 CAMERA = np.array([280.0, 280, 160, 120])
 SIZE = 240, 320

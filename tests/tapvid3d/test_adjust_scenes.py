@@ -10,9 +10,8 @@ import pytest
 from tapetum.scenes import SceneConfig
 from tapetum.scenes.sample import sample_world
 from tapetum.scenes.truth import Oracle, Truth
-from tapetum.tap.tracks import Tracks
-from tapetum.tapvid3d.adjust import adjusted, apart, reconstruct, support_queries
-from tapetum.tapvid3d.tracks3d import Tracks3D
+from tapetum.tapvid3d.reconstruction.adjust import adjusted, apart, reconstruct, support_queries
+from tapetum.types import Tracks, Tracks3D
 
 FRAMES = 16
 SIZE = 256, 256

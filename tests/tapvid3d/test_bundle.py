@@ -4,9 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from tapetum.tapvid3d.bundle import Bundle, Problem, adjust, tangents_at
-from tapetum.tapvid3d.turns import left_jacobian, rotation
-from tapetum.tapvid3d.twoview import five_point, homogeneous, poses_of, poses_of_plane, refined, sampson, triangulate
+from tapetum.tapvid3d.reconstruction.bundle import Bundle, Problem, adjust, tangents_at
+from tapetum.tapvid3d.reconstruction.rotations import left_jacobian, rotation
+from tapetum.tapvid3d.reconstruction.twoview import (
+    five_point,
+    homogeneous,
+    poses_of,
+    poses_of_plane,
+    refined,
+    sampson,
+    triangulate,
+)
 
 CAMERA = np.array([280.0, 290, 160, 120])
 

@@ -5,10 +5,10 @@ import pytest
 
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap.tracks import Tracks
 from tapetum.tapvid3d.geometry import project, unproject
 from tapetum.tapvid3d.lift import Lifted, lift, lift_static, load_tracker3d, through_time
 from tapetum.tapvid3d.metrics import tapvid3d_metrics
+from tapetum.types import Tracks
 
 CAMERA = np.array([20.0, 20, 16, 12])
 SIZE = 24, 32

@@ -15,7 +15,7 @@ from raw_adt import APARTMENT, FIRST, STEP, Sequence, write_sequence
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.tapvid3d.data import read_clip
+from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project
 from tapetum.tapvid3d.makers import adt, aria
 from tapetum.tapvid3d.makers.common import run

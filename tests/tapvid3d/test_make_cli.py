@@ -14,7 +14,7 @@ from raw_waymo import write_segment
 
 from tapetum.cli.tapvid3d_make import Make
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.data import read_clip
+from tapetum.tapvid3d.format.data import read_clip
 
 
 def make(*arguments: object) -> None:

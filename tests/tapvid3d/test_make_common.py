@@ -8,8 +8,8 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.data import read_clip
-from tapetum.tapvid3d.frames import encode
+from tapetum.tapvid3d.format.data import read_clip
+from tapetum.tapvid3d.format.frames import encode
 from tapetum.tapvid3d.geometry import project, unproject
 from tapetum.tapvid3d.makers.common import (
     Job,

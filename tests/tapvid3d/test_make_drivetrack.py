@@ -18,7 +18,7 @@ from raw_waymo import SEGMENT, Drive, write_segment
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.data import read_clip
+from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project, transform
 from tapetum.tapvid3d.makers import drivetrack, waymo
 from tapetum.tapvid3d.makers.common import Arrays, run

@@ -16,7 +16,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial.transform import Rotation
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.data import read_clip
+from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project, transform
 from tapetum.tapvid3d.makers import gaussians, pstudio
 from tapetum.tapvid3d.makers.common import pixel_centres, run

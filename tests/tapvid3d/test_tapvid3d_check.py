@@ -9,7 +9,7 @@ import pytest
 from official_clips import CAMERA, H, N, T, W, example, jpeg, objects, save
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.check import check
+from tapetum.tapvid3d.format.check import check
 from tapetum.tapvid3d.splits import minival
 
 GOOD = example()

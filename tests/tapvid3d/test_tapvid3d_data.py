@@ -11,9 +11,9 @@ import pytest
 from official_clips import CAMERA, H, N, T, W, example, jpeg, objects, prediction, save
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d import npz
-from tapetum.tapvid3d.data import depth_path, read_clip, read_depth, read_prediction, write_clip
-from tapetum.tapvid3d.npz import Damage
+from tapetum.tapvid3d.format import npz
+from tapetum.tapvid3d.format.data import depth_path, read_clip, read_depth, read_prediction, write_clip
+from tapetum.tapvid3d.format.npz import Damage
 
 README = {"tracks_XYZ": "tracks_xyz", "visibility": "visibility", "fx_fy_cx_cy": "intrinsics"}
 

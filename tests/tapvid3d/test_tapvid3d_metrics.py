@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapetum.errors import BadInput
-from tapetum.tap.metrics import THRESHOLDS, mean_metrics
 from tapetum.tapvid3d.geometry import project
 from tapetum.tapvid3d.metrics import tapvid3d_metrics
+from tapetum.tracks.metrics import THRESHOLDS, mean_metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tapvid3d_metrics.npz"
 SCALINGS = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")

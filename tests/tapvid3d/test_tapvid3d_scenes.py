@@ -8,11 +8,11 @@ import pytest
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.baselines import Static
-from tapetum.tapvid3d.check import check
-from tapetum.tapvid3d.data import depth_path, read_clip, read_depth
 from tapetum.tapvid3d.depth import sample_depth
-from tapetum.tapvid3d.from_scenes import write_scenes
+from tapetum.tapvid3d.format.check import check
+from tapetum.tapvid3d.format.data import depth_path, read_clip, read_depth
 from tapetum.tapvid3d.geometry import project, transform
+from tapetum.tapvid3d.makers.from_scenes import write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tapvid3d.tracks3d import Tracks3D
 from tapetum.tapvid3d.views import still, write_html, write_rerun, write_still
 from tapetum.tapvid3d.views.html import LEVELS
+from tapetum.types import Tracks3D
 from tapetum.video import draw_tracks
 
 RERUN = importlib.util.find_spec("rerun") is not None

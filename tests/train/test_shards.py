@@ -24,12 +24,13 @@ import torch
 import webdataset
 from PIL import Image
 
+from tapetum.data import tar_index
+from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.errors import BadInput
 from tapetum.hip.config import HipConfig
 from tapetum.hip.data import Examples, Field
 from tapetum.hip.tasks import ClassTask
-from tapetum.train import TrainConfig, fit, tar_index
-from tapetum.train.shards import Shards, expand_braces, find_tars, write_shards
+from tapetum.train import TrainConfig, fit
 
 
 @pytest.fixture(scope="module", autouse=True)

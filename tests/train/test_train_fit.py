@@ -159,7 +159,7 @@ def test_a_teacher_needs_an_average(tmp_path: Path) -> None:
 
 
 def _samples(count: int, each: int = 1) -> torch.Tensor:
-    from tapetum.train.data import SAMPLE, mix_seed, seed_globals
+    from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
 
     rows = []
     for number in range(count):

@@ -12,15 +12,16 @@ import pytest
 import torch
 from torch import nn
 
+from tapetum.data.samples import Shuffle, mix_seed, sample_generator
 from tapetum.errors import BadInput
 from tapetum.train import Task, TrainConfig, checkpoint, fit
 from tapetum.train.batch import to_device
-from tapetum.train.data import Shuffle, mix_seed, sample_generator, sample_numbers
 from tapetum.train.ema import Ema
 from tapetum.train.log import JsonLines
 from tapetum.train.optim import decay_groups
 from tapetum.train.schedule import learning_rate
 from tapetum.train.state import evaluation_mode
+from tapetum.train.stream import sample_numbers
 
 
 @pytest.mark.parametrize(("world_size", "accumulation"), [(1, 1), (1, 4), (2, 2), (4, 1), (2, 3)])

@@ -8,7 +8,7 @@ from jaxtyping import Num
 
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
-from tapetum.tap.tracks import Tracks
+from tapetum.types import Tracks
 
 Progress = Callable[[int, int], None] | None
 """Is called with the number of frames seen and the number of all frames."""

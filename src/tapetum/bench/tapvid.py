@@ -21,8 +21,8 @@ from PIL import Image
 
 from tapetum.bench.baselines import Tracker
 from tapetum.errors import BadInput
-from tapetum.tap.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
-from tapetum.tap.tapvid import read_entries
+from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
+from tapetum.tracks.tapvid import read_entries
 
 SIZE = 256
 """Width and height at which the benchmark tracks and scores."""

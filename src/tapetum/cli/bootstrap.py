@@ -11,8 +11,8 @@ import tyro
 from tapetum.cli.output import note, print_json, progress
 
 if TYPE_CHECKING:
-    from tapetum.tap.footage import Footage, FootageConfig
-    from tapetum.tap.recipes_bootstrap import BootstrapRun, Outcome
+    from tapetum.tap.bootstrap.footage import Footage, FootageConfig
+    from tapetum.tap.bootstrap.recipes import BootstrapRun, Outcome
 
 Ingredient = Literal[
     "shrink",
@@ -86,7 +86,7 @@ class Bootstrap:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tap.recipes_bootstrap import bootstrap
+        from tapetum.tap.bootstrap.recipes import bootstrap
 
         outcome = bootstrap(
             self.folder,
@@ -111,8 +111,8 @@ class Bootstrap:
             print(_text(outcome, self.out))
 
     def _recipe(self) -> "BootstrapRun":
-        from tapetum.tap.bootstrap import Bootstrap as Settings
-        from tapetum.tap.recipes_bootstrap import BootstrapRun
+        from tapetum.tap.bootstrap.recipes import BootstrapRun
+        from tapetum.tap.bootstrap.task import Bootstrap as Settings
 
         off = set(self.without)
         settings = Settings(
@@ -151,8 +151,8 @@ class Bootstrap:
         """Makes clips, shows how far it is, and leaves a report."""
 
         def prepare(source: Path, out: Path, config: "FootageConfig") -> "Footage":
-            from tapetum.tap.footage import prepare_all, write_report
-            from tapetum.tap.many import prepare_on_ray
+            from tapetum.tap.bootstrap.footage import prepare_all, write_report
+            from tapetum.tap.bootstrap.many import prepare_on_ray
 
             with progress() as bars:
                 task = bars.add_task("cutting clips", total=None)
@@ -180,7 +180,7 @@ def _content(outcome: "Outcome", out: Path) -> dict:
 
 
 def _text(outcome: "Outcome", out: Path) -> str:
-    from tapetum.tap.recipes_bootstrap import JUDGED
+    from tapetum.tap.bootstrap.recipes import JUDGED
 
     before, after, last = (scores[JUDGED] for scores in (outcome.before, outcome.after, outcome.last))
     if outcome.step:

@@ -35,7 +35,7 @@ class Convert:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tap.exchange import check_video, read_tracks, write_tracks
+        from tapetum.tracks.exchange import check_video, read_tracks, write_tracks
         from tapetum.video import open_video
 
         if self.target.resolve() == self.source.resolve():

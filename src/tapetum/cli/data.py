@@ -38,8 +38,8 @@ class Make:
         """Do it; raises `TapetumError` for all that the user can mend."""
         import json
 
-        from tapetum.train.shard_sources import open_source
-        from tapetum.train.shards import refuse_content, write_shards
+        from tapetum.data.shard_sources import open_source
+        from tapetum.data.shards import refuse_content, write_shards
 
         refuse_content(self.out)
         source = open_source(self.source, self.layout)
@@ -72,7 +72,7 @@ class Show:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.train.shards import KEY, Shards
+        from tapetum.data.shards import KEY, Shards
 
         shards = Shards(self.shards)
         stored, first = shards.read(0), shards[0]

@@ -17,8 +17,8 @@ from tapetum.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.tap.tracker import Tracker
-    from tapetum.tap.tracks import Tracks
+    from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.types import Tracks
     from tapetum.video import LiveVideo
 
 Points = list[tuple[float, float, float]]
@@ -76,7 +76,7 @@ class Run:
         """All that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
-        from tapetum.tap.tracks import Tracks
+        from tapetum.types import Tracks
 
         confidence = np.stack([seen[1] for seen in self.seen], 1)
         return Tracks(

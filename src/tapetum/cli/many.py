@@ -31,7 +31,7 @@ def sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.tap.footage import name_of, videos_below
+    from tapetum.tap.bootstrap.footage import name_of, videos_below
     from tapetum.video.pictures import PICTURES
 
     if not given:
@@ -103,14 +103,14 @@ def _in_order(verb: "Track", work: Any, jobs: list[tuple[str, str]]) -> Iterator
     if verb.engine == "local":
         yield from enumerate(map(work, jobs))
         return
-    from tapetum.tap.many import share_out
+    from tapetum.tap.bootstrap.many import share_out
 
     yield from share_out(work, jobs, gpus=1 if (verb.device or "cpu").startswith("cuda") else 0)
 
 
 def _one(verb: "Track", settings: dict[str, Any], name: str, source: str, out: Path) -> dict[str, Any]:
     """The summary of a video, tracked now or before; one with `trouble` if it cannot be."""
-    from tapetum.tap.footage import TRACKS
+    from tapetum.tap.bootstrap.footage import TRACKS
 
     folder = out / name
     file = folder / SUMMARY

@@ -16,7 +16,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write
 
 if TYPE_CHECKING:
-    from tapetum.tap.tracks import Tracks
+    from tapetum.types import Tracks
     from tapetum.video import Video
 
 
@@ -43,7 +43,7 @@ View = Literal["tracks", "rainbow"]
 
 def write_overlay(path: Path, video: "Video", tracks: "Tracks", view: View = "tracks") -> None:
     """The video with its tracks drawn on it, with a bar while that goes on; raises `BadInput` as `write_video`."""
-    from tapetum.tap.rainbow import draw_rainbow
+    from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
 
     with progress() as bars:

@@ -33,7 +33,7 @@ class Show:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tap.exchange import check_video, read_tracks
+        from tapetum.tracks.exchange import check_video, read_tracks
         from tapetum.video import open_video
 
         out = self.out or Path(f"{self.video.resolve().stem}-overlay.mp4")

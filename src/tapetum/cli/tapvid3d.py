@@ -27,7 +27,7 @@ class Check:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tapvid3d.check import check
+        from tapetum.tapvid3d.format.check import check
 
         with progress() as bars:
             task = bars.add_task("checking", total=None)
@@ -63,7 +63,7 @@ class Scenes:
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from tapetum.tapvid3d.from_scenes import write_scenes
+        from tapetum.tapvid3d.makers.from_scenes import write_scenes
 
         with progress() as bars:
             task = bars.add_task("rendering", total=self.n)

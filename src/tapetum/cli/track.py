@@ -18,7 +18,7 @@ from tapetum.errors import BadInput, TapetumError
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
-    from tapetum.tap.tracks import Tracks
+    from tapetum.types import Tracks
     from tapetum.video import Video
 
 Queries = list[tuple[float, float, float]]

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.cli.track import Queries
-    from tapetum.tap.tracks import Tracks
-    from tapetum.tapvid3d.tracks3d import Tracks3D
+    from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
 View3D = Literal["html", "still", "rerun"]
@@ -55,7 +54,7 @@ class Lifting:
         """Points to be tracked beside those that are wanted: grids, from which adjustment finds the camera."""
         if self.static or not self.adjusts:
             return []
-        from tapetum.tapvid3d.adjust import support_queries
+        from tapetum.tapvid3d.reconstruction.adjust import support_queries
 
         return [(float(t), float(x), float(y)) for t, x, y in support_queries(len(video), (video.height, video.width))]
 
@@ -63,7 +62,7 @@ class Lifting:
         """The first `count` points of `tracks`; the others are kept for `lift`."""
         if tracks.points == count:
             return tracks
-        from tapetum.tapvid3d.adjust import apart
+        from tapetum.tapvid3d.reconstruction.adjust import apart
 
         tracks, self.support = apart(tracks, count)
         return tracks
@@ -72,8 +71,8 @@ class Lifting:
         """The tracks in space. Raises `BadInput` where there is no depth for them."""
         import numpy as np
 
-        from tapetum.tapvid3d.adjust import adjusted
         from tapetum.tapvid3d.lift import lift, lift_static
+        from tapetum.tapvid3d.reconstruction.adjust import adjusted
 
         size = video.height, video.width
         if self.adjusts and not self.static:

@@ -34,7 +34,7 @@ class Scenes:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
-        from tapetum.tap.recipes import RECIPES, tap_nano
+        from tapetum.tap.training.recipes import RECIPES, tap_nano
 
         run = RECIPES[self.name]
         run = replace(
@@ -101,7 +101,7 @@ class Kubric:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
-        from tapetum.tap.recipes_kubric import PUBLIC, TapKubric, tap_kubric
+        from tapetum.tap.training.recipes_kubric import PUBLIC, TapKubric, tap_kubric
 
         schedule = PUBLIC if self.schedule == "public" else {}
         asked = {"steps": self.steps, "batch_size": self.batch_size}

@@ -50,7 +50,7 @@ class Weights:
                 path = fetch(self.name, show)
             self._print({"name": self.name, "path": str(path)})
         else:
-            from tapetum.tap.convert import convert
+            from tapetum.tap.weights.convert import convert
 
             source = Path(self.name)
             if not source.is_file():

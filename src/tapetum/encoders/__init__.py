@@ -32,8 +32,8 @@ __all__ = [
     "to_state",
 ]
 
-_LAZY: dict[str, str] = {name: "factory" for name in ("build", "load", "from_state", "to_state", "save")}
-_LAZY |= {name: "features" for name in ("Encoder", "Features")}
+_LAZY: dict[str, str] = dict.fromkeys(("build", "load", "from_state", "to_state", "save"), "factory")
+_LAZY |= dict.fromkeys(("Encoder", "Features"), "features")
 
 
 def __getattr__(name: str) -> Any:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.data.samples import Shuffle
+from tapetum.data.shards import Column
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
 from tapetum.hip.media import Values
-from tapetum.train.data import Shuffle
-from tapetum.train.shards import Column
 
 TARGET = "target"
 """Name of the class, or of the classes of all elements, in an example."""

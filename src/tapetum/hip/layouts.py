@@ -26,11 +26,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapetum.data.fields import PICTURES, last
+from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.hip.data import Examples, Field
 from tapetum.hip.media import Clips, Masks, Pictures, Points, Sounds, Stored, stored
-from tapetum.train.fields import PICTURES, last
-from tapetum.train.shards import Shards
 
 Part = Literal["train", "check"]
 MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tapetum.tap.tracker import Tracker
-    from tapetum.tap.tracks import Tracks
+    from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.types import Tracks
 
 __all__ = ["Tracker", "Tracks", "build"]
 
 
 def build(name: str, seed: int = 0) -> "Tracker":
-    """A tracker with random weights; see `tapetum.tap.tracker.build`."""
-    from tapetum.tap import tracker
+    """A tracker with random weights; see `tapetum.tap.tracking.tracker.build`."""
+    from tapetum.tap.tracking import tracker
 
     return tracker.build(name, seed)
 
@@ -20,9 +20,9 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "Tracker":
-        return import_module("tapetum.tap.tracker").Tracker
+        return import_module("tapetum.tap.tracking.tracker").Tracker
     if name == "Tracks":
-        return import_module("tapetum.tap.tracks").Tracks
-    if name in ("exchange", "losses", "metrics", "model", "tapvid", "tracker", "weights"):
+        return import_module("tapetum.types").Tracks
+    if name in ("config", "export", "network", "tracking", "training", "bootstrap", "weights"):
         return import_module(f"tapetum.tap.{name}")
     raise AttributeError(f"module 'tapetum.tap' has no attribute {name!r}")

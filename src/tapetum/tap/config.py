@@ -33,9 +33,9 @@ class TapirConfig:
     """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
     second_look: bool = False
     """Trackers of this network seek each point once more, with what it looks like wherever it was seen
-    (`tapetum.tap.second_look`), unless told otherwise; not for causal ones."""
+    (`tapetum.tap.network.second_look`), unless told otherwise; not for causal ones."""
     polish: bool = False
-    """Trackers of this network align each point's first look with every frame (`tapetum.tap.polish`), unless told otherwise."""
+    """Trackers of this network align each point's first look with every frame (`tracking.polish`), unless told otherwise."""
     stem_channels: int = 64
     """Output channels of the 7x7 stride-2 stem."""
     channels: tuple[int, int, int, int] = (64, 128, 256, 256)

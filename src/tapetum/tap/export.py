@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
-from tapetum.tap.model import Tapir
-from tapetum.tap.tracker import Tracker
-from tapetum.tap.types import QueryFeatures, Size, State
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.network.types import QueryFeatures, Size, State
+from tapetum.tap.tracking.tracker import Tracker
 
 OPSET = 20
 """Version of the ONNX operators."""

@@ -7,7 +7,7 @@ videos, `tapir-nano-synthetic`) and `causal-tapir-nano` are this project's own s
 from tapetum.hub.registry import Weights
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
-_LOADER = "tapetum.tap.tracker:load"
+_LOADER = "tapetum.tap.tracking.tracker:load"
 _TAPIR, _BOOTS = "arXiv 2306.08637", "arXiv 2402.00847"
 
 
@@ -33,7 +33,7 @@ def _official(name: str, architecture: str, summary: str, file: str, paper: str)
         file=file.rpartition("/")[2],
         loader=_LOADER,
         url=_OFFICIAL + file,
-        converter="tapetum.tap.convert:convert_published",
+        converter="tapetum.tap.weights.convert:convert_published",
     )
 
 

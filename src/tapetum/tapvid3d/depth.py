@@ -20,7 +20,7 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.tapvid3d.npz import Npz
+from tapetum.tapvid3d.format.npz import Npz
 
 NETWORKS = {
     "zoedepth": "Intel/zoedepth-nyu-kitti",

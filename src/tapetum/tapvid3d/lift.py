@@ -16,12 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 
 from tapetum.errors import BadInput
-from tapetum.tap.tracks import Tracks
-from tapetum.tapvid3d.adjust import AdjustedTracker
 from tapetum.tapvid3d.baselines import Static, query_depth
 from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
 from tapetum.tapvid3d.geometry import unproject
-from tapetum.tapvid3d.tracks3d import Tracks3D
+from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
+from tapetum.types import Tracks, Tracks3D
 
 
 class Tracker2D(Protocol):
@@ -138,7 +137,7 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
         if depth is not None:
             raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
         return Static()
-    from tapetum.tap import tracker
+    from tapetum.tap.tracking import tracker
 
     if depth == "adjust":
         return AdjustedTracker(tracker.load(name, device=device))

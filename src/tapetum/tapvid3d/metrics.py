@@ -27,7 +27,7 @@ counts twice against the Jaccard; a query's frame that is a fraction is rounded 
 are those of the clip resized to 256 pixels on its shorter side.
 
 Degenerate clips. A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is
-predicted visible. `tapetum.tap.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
+predicted visible. `tapetum.tracks.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
 finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is taken over the points that
 are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0, every position is wrong.
 
@@ -47,8 +47,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, Num
 
 from tapetum.errors import BadInput
-from tapetum.tap.metrics import THRESHOLDS
 from tapetum.tapvid3d.counts import count_neighbourhoods, count_tracks
+from tapetum.tracks.metrics import THRESHOLDS
 
 Scaling = Literal["none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d"]
 """How predictions are rescaled; `median` is the benchmark's headline."""

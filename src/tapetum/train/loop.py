@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapetum.data.samples import EVALUATION, LOSS, mix_seed, seed_globals
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
-from tapetum.train.data import EVALUATION, LOSS, Stream, mix_seed, sample_numbers, seed_globals
 from tapetum.train.log import say
 from tapetum.train.objective import Objective, in_parallel
 from tapetum.train.optim import Gradients, set_learning_rate
@@ -29,6 +29,7 @@ from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate
 from tapetum.train.shares import clip, whole
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
+from tapetum.train.stream import Stream, sample_numbers
 from tapetum.train.task import Task
 from tapetum.train.world import StopWish, World, claimed, join_world
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tapetum.account.flops import Flops, count_flops
+from tapetum.data.samples import seed_globals
 from tapetum.train.config import TrainConfig
-from tapetum.train.data import seed_globals
 from tapetum.train.task import Task
 from tapetum.train.world import World
 

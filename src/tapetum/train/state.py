@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.errors import BadInput
 from tapetum.train import checkpoint
 from tapetum.train.config import HARMLESS, TrainConfig
-from tapetum.train.data import WEIGHTS, mix_seed, seed_globals
 from tapetum.train.ema import Ema
 from tapetum.train.optim import build_optimizer, optimizer_tensors, restore_optimizer
 from tapetum.train.shares import share_of, whole

@@ -35,8 +35,8 @@ class Task(Protocol):
         """Samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
 
         An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
-        (run's seed, n) before each item is made, and `tapetum.train.data` has generators for those who want their own.
-        A finite collection of files maps n to a file with `tapetum.train.data.Shuffle`.
+        (run's seed, n) before each item is made, and `tapetum.data.samples` has generators for those who want their own.
+        A finite collection of files maps n to a file with `tapetum.data.samples.Shuffle`.
         """
         ...
 

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.frames import encode
+from tapetum.tapvid3d.format.frames import encode
+from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.tapvid3d.makers.aria import INTRINSICS, SIZE, Frame, Frames, Scene, open_frames, read_scene
 from tapetum.tapvid3d.makers.common import (
@@ -40,7 +41,6 @@ from tapetum.tapvid3d.makers.common import (
     random_queries,
     whole_chunks,
 )
-from tapetum.tapvid3d.npz import Npz
 
 FRAMES = 300
 """Frames of a clip, before those are taken out whose colour, depth or labels are missing."""

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
+from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64
 from tapetum.tapvid3d.makers.common import I64, U8, is_rigid, poses, rotations
-from tapetum.tapvid3d.npz import Npz
 
 SIZE, FOCAL = 512, 280.0
 """Width and height of a rectified frame, and its focal length, in pixels."""

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput
+from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64, project, transform
 from tapetum.tapvid3d.makers.common import I64, Bool, rotations
-from tapetum.tapvid3d.npz import Npz
 
 NEAR = 0.2
 """Metres from the camera's plane within which a Gaussian is not drawn."""

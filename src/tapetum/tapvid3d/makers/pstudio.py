@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64, transform, unproject
 from tapetum.tapvid3d.makers.common import (
     Arrays,
@@ -39,7 +40,6 @@ from tapetum.tapvid3d.makers.common import (
     random_queries,
 )
 from tapetum.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, read_gaussians, render
-from tapetum.tapvid3d.npz import Npz
 
 TRACKS = 256
 TOLERANCE = 0.05

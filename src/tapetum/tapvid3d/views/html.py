@@ -29,8 +29,8 @@ import numpy as np
 from PIL import Image
 
 from tapetum.files import whole_file
-from tapetum.tapvid3d.tracks3d import Tracks3D
 from tapetum.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, pictures
+from tapetum.types import Tracks3D
 
 PICTURE_HEIGHT, PICTURES = 128, 100
 """Height of the page's small pictures in pixels, and most of them in a page."""

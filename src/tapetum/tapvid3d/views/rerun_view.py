@@ -23,9 +23,9 @@ import numpy as np
 
 from tapetum.errors import MissingExtra
 from tapetum.files import whole_file
-from tapetum.tapvid3d.frames import encode
-from tapetum.tapvid3d.tracks3d import Tracks3D
+from tapetum.tapvid3d.format.frames import encode
 from tapetum.tapvid3d.views.scene import Scene, bounds, check_rate, choose, pictures
+from tapetum.types import Tracks3D
 
 TRAIL = 10
 """Frames that a path is long."""

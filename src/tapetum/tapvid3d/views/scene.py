@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import transform, unproject
-from tapetum.tapvid3d.tracks3d import Tracks3D
+from tapetum.types import Tracks3D
 from tapetum.video.draw import position_colours
 
 POINTS, FRAMES = 300, 100

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.tapvid3d.geometry import transform
-from tapetum.tapvid3d.tracks3d import Tracks3D
 from tapetum.tapvid3d.views.scene import POINTS, Scene, bounds, choose, frustum, in_first
+from tapetum.types import Tracks3D
 
 TRAIL = 16
 """Frames that a path is long, as in the benchmark's notebook."""

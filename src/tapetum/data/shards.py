@@ -1,0 +1,287 @@
+"""Samples in tar files of WebDataset's layout, read at any place and written whole.
+
+A shard is a tar in which the members of a sample lie side by side and share the key of their names:
+
+    train-000000.tar:   n01/cat.jpg  n01/cat.cls  n01/dog.jpg  n01/dog.cls ...
+                        `- sample 0 ------------' `- sample 1 ------------'
+
+What is unusual: nothing is streamed. An index says where every member lies, so sample k is a few reads at known places
+(`os.pread`), a pure function of k. The loop's exact resume and its equality of one and several processes hold as with anything
+else; order comes from `tapetum.data.samples.Shuffle`; workers share no state and need no splitting of shards.
+
+Source: WebDataset (github.com/webdataset/webdataset), whose shards are read and written alike. Differs from it: random access;
+samples must have equal fields; pickles are not loaded; grey pictures of png stay 2-D (`tapetum.data.fields`).
+"""
+
+import itertools
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.data.fields import Sound, decode, encode
+from tapetum.data.tar_index import index_of, split_name
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write, whole_file
+
+KEY = "__key__"
+"""Name of a sample's key beside its fields."""
+Source = str | Path | Sequence[str | Path]
+"""A tar, a folder of tars, a pattern such as train-{0000..0007}.tar, or a list of these."""
+
+
+class Shards:
+    """The samples of one or more tars, in their order: `shards[k]` has a value for each field, and the key as `__key__`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_shards([{"__key__": "a", "cls": 3}, {"__key__": "b", "cls": 5}], folder, "train")
+    ...     print(Shards(folder)[1])
+    {'__key__': 'b', 'cls': 5}
+    """
+
+    def __init__(self, source: Source, *, fields: Sequence[str] | None = None):
+        """`fields`: the endings to read, which every sample must have; by default all there are.
+
+        Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields.
+        """
+        self.tars = find_tars(source)
+        indexes = [index_of(tar) for tar in self.tars]
+        found = tuple(dict.fromkeys(name for index in indexes for name in index.fields))
+        self.fields = found if fields is None else tuple(fields)
+        self._keys = [index.keys for index in indexes]
+        self._ends = np.cumsum([len(keys) for keys in self._keys])
+        if not len(self):
+            raise BadInput(f"there is no sample in {_several(self.tars)}; a sample is one or more files named KEY.ENDING")
+        unknown = sorted(set(self.fields) - set(found))
+        if unknown:
+            raise BadInput(f"there is no field {unknown[0]!r} in {_several(self.tars)}; there are {', '.join(found)}")
+        self._places = np.full((2, len(self), len(self.fields)), -1, np.int64)
+        for index, end in zip(indexes, self._ends, strict=True):
+            rows = slice(end - len(index.keys), end)
+            for column, name in enumerate(self.fields):
+                if name in index.fields:
+                    theirs = index.fields.index(name)
+                    self._places[:, rows, column] = index.offsets[:, theirs], index.sizes[:, theirs]
+        lacking = np.argwhere(self._places[0] < 0)
+        if len(lacking):
+            k, column = map(int, lacking[0])
+            tar, key = self.locate(k)
+            raise BadInput(
+                f"{tar}: sample {key} has no field {self.fields[column]!r}, which others have; "
+                "all samples must have the same: add it, or name only those to be read (fields)"
+            )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, k: int) -> dict[str, Any]:
+        """Sample k, decoded. Raises BadInput that names tar and key of a damaged member, IndexError for no such k."""
+        tar, key = self.locate(k)
+        data = self.read(k)
+        return {KEY: key} | {name: decode(name, data[name], f"{tar}: {key}.{name}") for name in self.fields}
+
+    def read(self, k: int) -> dict[str, bytes]:
+        """The fields of sample k as they are stored."""
+        return {name: self._read(k, column) for column, name in enumerate(self.fields)}
+
+    def locate(self, k: int) -> tuple[Path, str]:
+        """The tar of sample k, and its key."""
+        if not 0 <= k < len(self):
+            raise IndexError(f"sample {k} of {len(self)}")
+        shard = int(np.searchsorted(self._ends, k, side="right"))
+        keys = self._keys[shard]
+        return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
+
+    def column(self, field: str) -> "Column":
+        """One field of all samples, without reading the others."""
+        return Column(self, field)
+
+    def _read(self, k: int, column: int) -> bytes:
+        tar, key = self.locate(k)
+        offset, size = map(int, self._places[:, k, column])
+        try:
+            # Opened for every read: there may be more tars than open files are allowed, and nothing is left to share.
+            file = os.open(tar, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            try:
+                data = _pread(file, size, offset)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
+        if len(data) < size:
+            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it anew")
+        return data
+
+
+class Column:
+    """One field of all samples, as a sequence of arrays of one shape, or of numbers, that are read when they are asked for."""
+
+    def __init__(self, shards: Shards, field: str):
+        if field not in shards.fields:
+            raise BadInput(f"there is no field {field!r}; there are {', '.join(shards.fields)}")
+        self._shards, self._number, self._name = shards, shards.fields.index(field), field
+        self.shape = (len(shards), *self._value(0).shape)
+        """Number of samples, and the shape of each."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        """The value of sample k: of a sound its samples. Raises BadInput for another shape than the first has."""
+        value = self._value(k)
+        if value.shape != self.shape[1:]:
+            tar, key = self._shards.locate(k)
+            raise BadInput(f"{tar}: {key}.{self._name} has shape {value.shape}, the first {self.shape[1:]}; bring all to one")
+        return value
+
+    def _value(self, k: int) -> np.ndarray:
+        tar, key = self._shards.locate(k)
+        where = f"{tar}: {key}.{self._name}"
+        value = decode(self._name, self._shards._read(k, self._number), where)
+        value = np.asarray(value.samples if isinstance(value, Sound) else value)
+        if value.dtype.kind not in "biufc":
+            raise BadInput(f"{where} is no array or number; choose a field of pictures, sounds, arrays or classes")
+        return value
+
+
+def find_tars(source: Source) -> list[Path]:
+    """The tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
+    if not isinstance(source, str | Path):
+        found = [tar for one in source for tar in find_tars(one)]
+        if not found:
+            raise BadInput("the list of shards is empty; give one tar or more")
+        return found
+    if Path(source).is_dir():
+        tars = sorted(path for path in Path(source).iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
+        if not tars:
+            packed = next((p.name for p in Path(source).iterdir() if re.search(r"\.tar\.\w+$|\.tgz$", p.name)), None)
+            packed = packed if packed and not packed.endswith(".index") else None
+            hint = f"; {packed} is compressed: unpack it to a plain .tar" if packed else "; give a folder with .tar files"
+            raise BadInput(f"there is no .tar in {source}{hint}")
+        return tars
+    return [Path(source)] if Path(source).exists() else [Path(name) for name in expand_braces(str(source))]
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """The names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
+
+    >>> expand_braces("{a,b}-{08..10}.tar")
+    ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
+    """
+    return ["".join(parts) for parts in itertools.product(*map(_choices, re.split(r"(\{[^{}]*\})", pattern)))]
+
+
+def _choices(part: str) -> Sequence[str]:
+    numbers = re.fullmatch(r"\{(\d+)\.\.(\d+)\}", part)
+    if numbers:
+        first, final = numbers.groups()
+        if not 0 <= int(final) - int(first) < 1_000_000:
+            raise BadInput(f"{part} is no range of shards; give the lower number first, such as {{0000..0007}}")
+        return [f"{number:0{len(first)}}" for number in range(int(first), int(final) + 1)]
+    return part[1:-1].split(",") if part.startswith("{") and "," in part else [part]
+
+
+def _several(tars: Sequence[Path]) -> str:
+    return str(tars[0]) if len(tars) == 1 else f"{tars[0]} and {len(tars) - 1} more"
+
+
+def _pread(file: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from `offset` on; the system may give fewer at a time (Linux 2 GiB)."""
+    data = os.pread(file, size, offset)
+    if len(data) == size or not data:
+        return data
+    parts = [data]
+    while data and (done := sum(map(len, parts))) < size:
+        data = os.pread(file, size - done, offset + done)
+        parts.append(data)
+    return b"".join(parts)
+
+
+def write_shards(
+    samples: Iterable[Mapping[str, Any]],
+    folder: str | Path,
+    name: str,
+    *,
+    samples_per_shard: int = 10_000,
+    bytes_per_shard: int = 1_000_000_000,
+) -> list[Path]:
+    """Writes `folder`/`name`-000000.tar and so on, each with its index, and returns their paths.
+
+    A sample has its key as `__key__`, and bytes, or a value that `tapetum.data.fields` can store, for each ending. A shard is
+    full with so many samples, or once it has so many bytes of fields. The same samples give the same bytes. Each shard is there
+    whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
+    """
+    if samples_per_shard < 1 or bytes_per_shard < 1:
+        raise BadInput(f"a shard of {samples_per_shard} samples or {bytes_per_shard} bytes; both must be 1 or more")
+    if not name or "/" in name or name.startswith("."):
+        raise BadInput(f"shards cannot be named {name!r}; give a name without slashes that begins with no dot")
+    folder = Path(folder)
+    refuse_content(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    encoded = _encoded(samples)
+    paths: list[Path] = []
+    for first in encoded:
+        path = folder / f"{name}-{len(paths):06d}.tar"
+        with whole_file(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+            written = 0
+            for number, (key, members) in enumerate(itertools.chain([first], encoded), start=1):
+                for ending, data in members.items():
+                    _add(tar, f"{key}.{ending}", data)
+                    written += len(data)
+                if number == samples_per_shard or written >= bytes_per_shard:
+                    break
+        index_of(path)
+        paths.append(path)
+    if not paths:
+        raise BadInput("there is no sample to write; give one or more")
+    return paths
+
+
+def refuse_content(folder: Path) -> None:
+    """BadInput where `folder` is a file or holds anything."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; give a folder that is empty or not there yet")
+    there = next(folder.iterdir(), None) if folder.exists() else None
+    if there is not None:
+        raise BadInput(f"{folder} is not empty (it holds {there.name}); give a folder that is empty or not there yet")
+
+
+def _encoded(samples: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Keys and members, checked to be read back as they are."""
+    seen: set[str] = set()
+    fields: set[str] | None = None
+    for number, sample in enumerate(samples):
+        key = sample.get(KEY)
+        members = {ending: value for ending, value in sample.items() if ending != KEY}
+        if not isinstance(key, str) or key in seen or not members:
+            found = "has no fields" if not members else f"has the {KEY} {key!r}"
+            raise BadInput(f"sample {number} {found}; each needs a text of its own as {KEY}, and one field or more")
+        wrong = next((ending for ending in members if split_name(f"{key}.{ending}") != (key, ending)), None)
+        if wrong is not None or "\0" in key:
+            raise BadInput(
+                f"{key}.{wrong} is no name of a member: give a key without dots after its last slash, endings in lower case"
+            )
+        fields = set(members) if fields is None else fields
+        if set(members) != fields:
+            odd = sorted(set(members) ^ fields)[0]
+            raise BadInput(
+                f"sample {key} {'lacks' if odd in fields else 'has'} {odd!r} unlike those before; give all the same fields"
+            )
+        seen.add(key)
+        yield key, {ending: encode(ending, value) for ending, value in members.items()}
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    import io
+
+    member = tarfile.TarInfo(name)  # owner 0, time 0
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))

@@ -1,0 +1,147 @@
+"""Named columns and arrays as bytes, and values as files of one of several formats, by the extension of the name.
+
+Files appear whole or not at all, and reading them never runs code. A type says which formats it has, as a mapping from the
+extension to a pair of functions: value to bytes, and bytes to the fields of a value.
+"""
+
+import csv
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import whole_file
+
+Value = TypeVar("Value")
+Formats = Mapping[str, tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]]
+"""By extension: value to bytes, bytes to fields. The second raises one of `DAMAGE` for bytes that hold no such value."""
+
+DAMAGE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
+
+
+def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
+    """Write `value` to `path`, in the format of its extension: beside its place, flushed to the disk, then renamed.
+
+    `what` names such values in messages, in the plural. Raises BadInput for another extension or where the place cannot be
+    written, MissingExtra where a format needs an extra.
+    """
+    path = Path(path)
+    data = _format(path, formats, what)[0](value)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer: str) -> dict[str, Any]:
+    """Read the fields of a value that `save` wrote; `writer` names the function to make such a file with.
+
+    Raises BadInput where the file is missing, damaged or of another layout.
+    """
+    path = Path(path)
+    read = _format(path, formats, what)[1]
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(f"cannot read {what} from {path}: {reason}; give a file written by {writer}") from error
+    try:
+        return read(data)
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path} does not hold {what} ({reason}); give a file written by {writer}") from error
+
+
+def _format(
+    path: Path, formats: Formats[Value], what: str
+) -> tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]:
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        found = f"the extension {path.suffix!r}" if path.suffix else "no extension"
+        *most, last = [extension.removeprefix(".") for extension in formats]
+        known = f"{', '.join(most)} or {last}" if most else last
+        raise BadInput(f"{path} has {found}; {what} are stored as {known}") from None
+
+
+def to_npz(arrays: Mapping[str, Any]) -> bytes:
+    """The arrays by name as a compressed npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
+
+
+def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Columns of numbers as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
+    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of writerows
+        # str of a float32 is the shortest text that reads back to the same float32.
+        writer.writerows(zip(*(map(str, values[start : start + 10_000]) for values in numbers), strict=True))
+    return file.getvalue().encode()
+
+
+def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
+    """The columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
+    rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    header = next(rows, [])
+    body = [row for row in rows if row]
+    if any(len(row) != len(header) for row in body):
+        raise ValueError("a row has another number of columns than the header")
+    columns = {}
+    for index, name in enumerate(header):
+        texts = [row[index] for row in body]
+        dtype = dtypes.get(name, np.float32)
+        columns[name] = np.array(texts, dtype=np.str_).astype(dtype) if texts else np.zeros(0, dtype)
+    return columns
+
+
+def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Columns as parquet; raises MissingExtra without pyarrow."""
+    arrow, parquet = _pyarrow("writing parquet")
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(dict(columns)), buffer)
+    return buffer.getvalue()
+
+
+def from_parquet(data: bytes) -> dict[str, np.ndarray]:
+    """The columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
+    arrow, parquet = _pyarrow("reading parquet")
+    try:
+        table = parquet.read_table(io.BytesIO(data))
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _pyarrow(purpose: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", purpose) from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,85 @@
+"""A second look at a clip, with what a point looked like wherever the first look saw it.
+
+Not a part of TAPIR, which seeks a point with the features of its query alone. Those know it from one side, in one light and at
+one size. Where the first look sees the point, the features there know it from others; so their mean, each weighing as much as
+the tracker is sure of it and the query's own 1, seeks it once more:
+
+    query --features--> first look --> frames in which it is visible --mean of their features--> second look
+
+That is so for the coarse features (stride 8), which tell where a point is at all. The fine ones (stride 4) stay the query's:
+places are not exact, so a mean of these would blur. The features of the clip are the same, so only matching and refinement are
+done twice. Where the first look was wrong, wrong features take part, but few against many. What it brings is in docs/log.md; a
+third look, with what the second saw, was worse.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.tap.network.model import Tapir, places_of
+from tapetum.tap.network.types import Estimate, Features, QueryFeatures, Trajectories
+
+VISIBLE = 0.5
+"""Confidence of the first look above which its places take part."""
+
+
+def looks(
+    model: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"], **chunks: Any
+) -> tuple[Trajectories, ...]:
+    """What a `Tapir`, or what is called as one, sees: at both looks if its config asks for a second, whose is the answer.
+
+    `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
+    pass through the features that are averaged, not through where the first look found them.
+    """
+    if not isinstance(model, Tapir) or not model.config.second_look:
+        return (model(video, queries, **chunks),)
+    features = model.features(video)
+    points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
+    first = model.trajectories(features, points, known, **chunks)
+    seek = seen_features(model, features, points, first, queries[..., 0].round())
+    return first, model.trajectories(features, seek, known, **chunks)
+
+
+def seen_features(
+    model: Tapir,
+    features: Features,
+    points: QueryFeatures,
+    first: Estimate,
+    asked: Float[Tensor, "b n"],
+    chunk: int | None = None,
+) -> QueryFeatures:
+    """What to seek points with in a second look at clips.
+
+    Args:
+        features: of the clips.
+        points: of the queries, with which `first` was found.
+        first: the first look.
+        asked: the frame nearest to each query, counted in this clip; outside of 0..t-1 where it is none of the clip's.
+        chunk: points worked on at a time, which bounds memory.
+    """
+    tracks, confidence = first.tracks.detach().float(), first.confidence.detach()
+    clips, count, frames = confidence.shape
+    size = tracks.new_tensor([features.video_size[1], features.video_size[0]])
+    counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
+    counts &= torch.arange(frames, device=asked.device) != asked[..., None]  # the query has its own features
+    weight = torch.where(counts, confidence, 0.0)
+
+    def mean(clip: int, some: slice) -> QueryFeatures:
+        row, frame = weight[clip, some].nonzero(as_tuple=True)
+        share = weight[clip, some][row, frame]
+        places = torch.cat([frame[:, None].float(), tracks[clip, some][row, frame]], 1)
+        whole = 1 + weight[clip, some].sum(-1, keepdim=True)
+        own = points.map(lambda x: x[clip : clip + 1, some])
+        mixed = own.map(
+            lambda own, seen: own[0].float().index_add(0, row, seen[0].float() * share[:, None]).div(whole)[None].to(own),
+            model.query_features(features.clip(clip), places[None]),
+        )
+        levels = zip(own.levels, mixed.levels, strict=True)
+        return QueryFeatures(mixed.initial, tuple((fine, coarse) for (fine, _), (_, coarse) in levels))
+
+    step = chunk or max(count, 1)
+    parts = [[mean(clip, slice(begin, begin + step)) for begin in range(0, max(count, 1), step)] for clip in range(clips)]
+    whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
+    return whole[0].map(lambda *x: torch.cat(x), *whole[1:])

@@ -1,0 +1,1 @@
+"""Training on exact tracks: clips, losses, task and recipes."""

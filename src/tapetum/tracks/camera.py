@@ -1,0 +1,188 @@
+"""The camera's motion, read from tracks: what most points do together is the camera's doing, the others move by themselves.
+
+From each frame to the next a homography is fitted robustly to the points that are seen in both (RANSAC, then least squares on
+those that agree). A homography is exact for a camera that only turns, and for a flat background; near things that a travelling
+camera passes look as if they moved, which no homography can tell from a motion of their own.
+
+Points that follow the camera in most frames are background. With these alone every frame is then laid on a reference frame
+directly where enough of them are seen in both, and through the frames between where not, so that errors do not add up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from tapetum.types import Tracks
+
+Homographies = Float64[np.ndarray, "t 3 3"]
+
+LEAST = 8
+"""Points that must agree for a homography; with fewer the camera is taken to stand still."""
+TRIES = 200
+"""Samples of four points drawn for a pair of frames."""
+AT_ONCE = 20
+"""Samples that are fitted together."""
+
+
+@dataclass(frozen=True)
+class CameraMotion:
+    """Where the camera looked."""
+
+    to_reference: Homographies
+    """From raster pixels of each frame to those of the reference frame."""
+    reference: int
+    background: Bool[np.ndarray, " n"]
+    """Points that moved with the camera alone."""
+
+    def stabilised(self, xy: Float64[np.ndarray, "n t 2"], frame: int) -> Float64[np.ndarray, "n t 2"]:
+        """Places of the first frames, as they would lie in `frame` if the camera had stood still there."""
+        return through((np.linalg.inv(self.to_reference[frame]) @ self.to_reference)[: xy.shape[1]], xy)
+
+
+def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
+    """Places, those of each frame through its homography; NaN where that sends them behind the camera.
+
+    >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
+    [[[2.0, 2.0]]]
+    """
+    ones = np.concatenate([xy, np.ones((*xy.shape[:2], 1))], -1)
+    moved = np.einsum("tij,ntj->nti", maps, ones)
+    ahead = moved[..., 2:] > 1e-9
+    return np.where(ahead, moved[..., :2] / np.where(ahead, moved[..., 2:], 1.0), np.nan)
+
+
+def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "3 3"] | None:
+    """The homography that brings `a` to `b` in the least squares of the normalised linear system (Hartley 1997).
+
+    None where the points do not determine one: fewer than four, or on a line.
+    """
+    found = _fits(a[None], b[None])[0] if len(a) >= 4 else None
+    return found if found is not None and np.isfinite(found).all() else None
+
+
+def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> Homographies:
+    """Of each of `k` sets of points the homography that fits best; NaN where they do not determine one."""
+    (na, norm_a), (nb, norm_b) = _normalised(a), _normalised(b)
+    (x, y), (u, v) = np.moveaxis(na, -1, 0), np.moveaxis(nb, -1, 0)
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    rows = np.concatenate(
+        [
+            np.stack([x, y, one, zero, zero, zero, -u * x, -u * y, -u], -1),
+            np.stack([zero, zero, zero, x, y, one, -v * x, -v * y, -v], -1),
+        ],
+        axis=1,
+    )
+    _, values, right = np.linalg.svd(rows.transpose(0, 2, 1) @ rows)
+    found = np.linalg.inv(norm_b) @ right[:, 8].reshape(-1, 3, 3) @ norm_a
+    last = found[:, 2:, 2:]
+    known = (values[:, 7] >= 1e-9 * values[:, 0])[:, None, None] & (np.abs(last) > 1e-12)
+    return np.where(known, found / np.where(known, last, 1.0), np.nan)
+
+
+def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """The points of each set around zero at a mean distance of one, and the matrices that do it."""
+    centre = points.mean(1, keepdims=True)
+    scale = 1 / np.maximum(np.linalg.norm(points - centre, axis=-1).mean(1), 1e-9)
+    matrices = np.zeros((len(points), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scale
+    matrices[:, :2, 2] = -scale[:, None] * centre[:, 0]
+    matrices[:, 2, 2] = 1
+    return (points - centre) * scale[:, None, None], matrices
+
+
+def robust_homography(
+    a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"], within: float, rng: np.random.Generator
+) -> tuple[Float64[np.ndarray, "3 3"], Bool[np.ndarray, " n"]] | None:
+    """The homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
+    best = np.zeros(len(a), bool)
+    if len(a) < LEAST:
+        return None
+    for _ in range(TRIES // AT_ONCE):
+        four = rng.random((AT_ONCE, len(a))).argpartition(4)[:, :4]
+        agree = _distance(_fits(a[four], b[four]), a, b) < within
+        most = agree[agree.sum(1).argmax()]
+        if most.sum() > best.sum():
+            best = most
+            if best.sum() > 0.95 * len(a):
+                break
+    found = None
+    for _ in range(3):
+        if best.sum() < LEAST or (found := fit_homography(a[best], b[best])) is None:
+            return None
+        best = _distance(found[None], a, b)[0] < within
+    return (found, best) if found is not None and best.sum() >= LEAST else None
+
+
+def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.ndarray, "k n"]:
+    """From where each of the maps sends the points `a` to `b`, infinite where it sends them behind the camera."""
+    moved = through(maps, np.broadcast_to(a[:, None], (len(a), len(maps), 2)))
+    return np.nan_to_num(np.linalg.norm(moved - b[:, None], axis=-1), nan=np.inf).T
+
+
+def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
+    """The camera's motion and the points that belong to the background.
+
+    Args:
+        within: pixels by which a point of the background may miss the camera's motion from a frame to the next.
+        reference: frame on which the others are laid; the middle one by default.
+        seed: of the random samples; the same gives the same result.
+    """
+    rng = np.random.default_rng(seed)
+    xy, visible = tracks.xy.astype(np.float64), tracks.visible
+    n, t = visible.shape
+    onto = t // 2 if reference is None else reference
+    steps = np.tile(np.eye(3), (max(t - 1, 0), 1, 1))
+    judged, agreed = np.zeros(n), np.zeros(n)
+    for k in range(t - 1):
+        both = np.flatnonzero(visible[:, k] & visible[:, k + 1])
+        found = robust_homography(xy[both, k], xy[both, k + 1], within, rng)
+        judged[both] += 1
+        if found is None:
+            agreed[both] += np.linalg.norm(xy[both, k + 1] - xy[both, k], axis=1) < within
+        else:
+            steps[k] = found[0]
+            agreed[both] += found[1]
+    background = (judged > 0) & (agreed >= 0.8 * judged)
+    to_reference, background = _direct(xy, visible, _chained(steps, onto), onto, background, within, rng)
+    return CameraMotion(to_reference, onto, background)
+
+
+def _chained(steps: Homographies, reference: int) -> Homographies:
+    """Homographies from every frame to the reference, through the frames between."""
+    maps = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
+    for k in range(reference - 1, -1, -1):
+        maps[k] = maps[k + 1] @ steps[k]
+    for k in range(reference + 1, len(maps)):
+        maps[k] = maps[k - 1] @ np.linalg.inv(steps[k - 1])
+    return maps
+
+
+def _direct(
+    xy: np.ndarray,
+    visible: np.ndarray,
+    chained: Homographies,
+    reference: int,
+    background: np.ndarray,
+    within: float,
+    rng: np.random.Generator,
+) -> tuple[Homographies, Bool[np.ndarray, " n"]]:
+    """Homographies straight to the reference where the background allows, and the background without what drifts from it.
+
+    Slow motion escapes a look at neighbouring frames; over the whole clip it shows.
+    """
+    maps = chained.copy()
+    for k in range(len(maps)):
+        both = np.flatnonzero(background & visible[:, k] & visible[:, reference])
+        found = robust_homography(xy[both, k], xy[both, reference], 2 * within, rng) if k != reference else None
+        if found is not None and found[1].sum() >= max(LEAST, len(both) // 2):
+            maps[k] = found[0]
+    places = np.where(visible[..., None], through(maps, xy), np.nan)
+    counts: Int64[np.ndarray, " n"] = visible.sum(1)
+    known = np.flatnonzero(background & (counts > 0))
+    kept = background.copy()
+    if len(known):
+        middle = np.nanmedian(places[known], axis=1)
+        off = np.nanpercentile(np.linalg.norm(places[known] - middle[:, None], axis=-1), 80, axis=1)
+        kept[known] = off < 2 * within
+    return maps, kept

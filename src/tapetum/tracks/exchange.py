@@ -1,0 +1,160 @@
+"""Tracks in the layouts of other programs: tables of DeepLabCut and napari, pickles of TAP-Vid.
+
+    layout   file   coordinates                                   lost when written
+    tapetum  any    raster pixels                                 nothing
+    dlc      .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden
+    napari   .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden, confidence
+    tapvid   .pkl   0 to 1 from edge to edge                      queries, positions where hidden, confidence
+
+What a layout does not know is filled in when it is read. The query is where the point is first visible. A position
+that is missing lies on the line between those before and after it, or is that of the first or the last, or 0, 0 for a
+point that has none at all. Without a likelihood, confidence is 1 where there is a position and else 0. A position of
+DeepLabCut is visible where its likelihood is above 0.5; where it is not, it is kept as the guess that it is.
+
+About pixels: DeepLabCut nowhere says where in the first pixel its origin lies. Its labels are clicks in napari, stored
+as they are, and in napari the first pixel reaches from -0.5 to 0.5. So both get half a pixel less than our raster
+coordinates, in which it reaches from 0 to 1.
+
+Plain numpy: no torch, no pandas, and nothing in a file is ever run.
+"""
+
+import csv
+import glob
+import io
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.tracks import tables
+from tapetum.tracks.tapvid import Entry, read_entries, write_entries
+from tapetum.types.tracks import COLUMNS, Tracks
+from tapetum.video import Video
+
+Layout = Literal["tapetum", "dlc", "napari", "tapvid"]
+
+_ASIDE = 1.0
+"""Pixels by which a query may lie outside the picture, as annotations at its edge do."""
+
+
+def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
+    """Tracks from a file of any layout, which is told from the extension and the header.
+
+    Args:
+        path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with
+            individuals; points in the order of the columns); .csv with columns ID, T, Y, X as of a napari Tracks layer
+            (points in the order of their IDs); .pkl of TAP-Vid.
+        video: the tracks' own video, if it is at hand. It says how many frames there are, where a table of napari ends
+            with the last visible point, and the size that shares of TAP-Vid are scaled to, in place of the frames in the
+            pickle. Whether it fits is not checked: see `check_video`.
+        name: which video of a pickle that holds several.
+
+    Raises:
+        BadInput: no such file, an unknown layout, or damage; the message names the line.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if name is not None and suffix != ".pkl":
+        raise BadInput(f"{path} holds one set of tracks; the name of a video ({name}) is for TAP-Vid pickles (.pkl)")
+    if suffix == ".pkl":
+        return _from_tapvid(path, video, name)
+    if suffix in (".h5", ".hdf5"):
+        raise BadInput(f"{path} is HDF5, which is not read; DeepLabCut writes the same as csv: analyze_videos_converth5_to_csv")
+    if suffix != ".csv":
+        return Tracks.load(path)
+    header = tables.columns(path)
+    if set(COLUMNS) <= set(header):
+        return Tracks.load(path)
+    if header[:1] == ["scorer"]:
+        return tables.from_dlc(path)
+    if {"y", "x"} <= set(header) and not set(header).isdisjoint(tables.TRACK_ID):
+        return tables.from_napari(path, 0 if video is None else len(video))
+    if header[:2] == ["index", "axis-0"]:
+        raise BadInput(f"{path} is a layer of napari without track ids; give a table with the columns ID,T,Y,X")
+    raise BadInput(
+        f"{path} begins with {','.join(header)[:60]!r}; a table of tracks begins with {','.join(COLUMNS)} (ours), "
+        "scorer (DeepLabCut) or ID,T,Y,X (napari)"
+    )
+
+
+def write_tracks(
+    tracks: Tracks, path: str | os.PathLike[str], layout: Layout | None = None, *, video: Video | None = None
+) -> Path:
+    """Write tracks in a layout; by default TAP-Vid for .pkl and what `Tracks.save` does for all else.
+
+    dlc: scorer `tapetum`, body parts `point0`, `point1`, ...; x, y are empty where the point is hidden, the likelihood
+    is the confidence. napari: a row for each visible point; a point that is never visible has none. tapvid: needs the
+    `video`, whose frames are stored with the tracks, under its name without the extension.
+
+    The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its
+    confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the picture's size from tapvid.
+
+    Raises:
+        BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
+    """
+    path = Path(path)
+    layout = layout or ("tapvid" if path.suffix.lower() == ".pkl" else "tapetum")
+    if layout == "tapetum":
+        return tracks.save(path)
+    suffix = ".pkl" if layout == "tapvid" else ".csv"
+    if path.suffix.lower() != suffix:
+        raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {suffix}")
+    if layout == "tapvid":
+        return _to_tapvid(tracks, path, video)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows(tables.dlc_rows(tracks) if layout == "dlc" else tables.napari_rows(tracks))
+    with whole_file(path) as temporary:
+        temporary.write_text(file.getvalue(), encoding="utf-8")
+    return path
+
+
+def check_video(tracks: Tracks, video: Video) -> None:
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture.
+
+    Tracks do not know the size of their video, so a larger one with as many frames passes.
+    """
+    if tracks.frames != len(video):
+        raise BadInput(
+            f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"
+        )
+    outside = (tracks.queries[:, 1:] < -_ASIDE) | (tracks.queries[:, 1:] > np.array([video.width, video.height]) + _ASIDE)
+    if outside.any():
+        point = int(outside.any(axis=1).argmax())
+        _, x, y = tracks.queries[point]
+        raise BadInput(
+            f"point {point} of the tracks starts at {x:g},{y:g}, outside the {video.width}x{video.height} pixels of "
+            f"{video.name}; give the video that they come from, at its own size"
+        )
+
+
+def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a TAP-Vid pickle")
+    entries = {entry.name: entry for entry in read_entries(glob.escape(os.fspath(path)))}
+    if name is None and len(entries) == 1:
+        (name,) = entries
+    if name not in entries:
+        some = ", ".join(islice(entries, 5)) + (", ..." if len(entries) > 5 else "")
+        found = f"holds {len(entries)} videos" if name is None else f"has no video {name}"
+        raise BadInput(f"{path} {found}; name one of {some}")
+    entry = entries[name]
+    if video is None:
+        height, width = next(entry.pictures()).shape[:2]
+    else:
+        height, width = video.height, video.width
+    xy = np.where(entry.occluded[..., None], np.nan, entry.points) * np.array([width, height])
+    return tables.filled(xy, ~entry.occluded, (~entry.occluded).astype(np.float32))
+
+
+def _to_tapvid(tracks: Tracks, path: Path, video: Video | None) -> Path:
+    if video is None:
+        raise BadInput(f"{path} needs the frames too: a TAP-Vid pickle holds them beside the points; give the video")
+    check_video(tracks, video)
+    points = tracks.xy.astype(np.float64) / (video.width, video.height)
+    name = Path(video.name).stem
+    return write_entries(path, {name: Entry(name=name, video=video[:], points=points, occluded=~tracks.visible)})

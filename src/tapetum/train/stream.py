@@ -1,0 +1,186 @@
+"""The stream of samples: which sample goes where, and the workers that make them.
+
+A run is one long stream of samples numbered 0, 1, 2, ...; step s takes the `batch_size` samples from s * batch_size on, cut
+into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:
+
+    step 0, 8 samples, 2 processes x 2 micro-batches        step 0, 8 samples, 1 process x 4 micro-batches
+      process 0:  [0 1]         [4 5]                         process 0:  [0 1]  [2 3]  [4 5]  [6 7]
+      process 1:         [2 3]         [6 7]
+
+so every way to factor the work sees the same micro-batches. A sample's content depends on its number alone: before it is
+made, all global generators are seeded by (seed, number). So nothing about workers or prefetching can reach a result, and a
+resumed run needs no state of any generator, only its step.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
+from tapetum.errors import BadInput, TapetumError
+from tapetum.train.config import TrainConfig
+from tapetum.train.task import Task
+from tapetum.train.world import World
+
+
+def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:
+    """Numbers of the samples in accumulated micro-batch `part` of process `rank` in step `step`.
+
+    >>> config = TrainConfig(steps=2, batch_size=8, accumulation=2)
+    >>> sample_numbers(1, part=1, rank=0, world_size=2, config=config)
+    range(12, 14)
+    """
+    size = config.micro_batch(world_size)
+    first = step * config.batch_size + (part * world_size + rank) * size
+    return range(first, first + size)
+
+
+class _Order(Sampler[list[int]]):
+    """The numbers of one process's micro-batches from step `start` on."""
+
+    def __init__(self, config: TrainConfig, start: int, rank: int, world_size: int):
+        self.config = config
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return (self.config.steps - self.start) * self.config.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.config.steps):
+            for part in range(self.config.accumulation):
+                yield list(sample_numbers(step, part, self.rank, self.world_size, self.config))
+
+
+class _Seeded(Dataset):
+    """The task's dataset, with all global generators seeded before each item."""
+
+    def __init__(self, dataset: Dataset, seed: int):
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Any:
+        seed_globals(mix_seed(self.seed, SAMPLE, number))
+        try:
+            return self.dataset[number]
+        except TapetumError as error:
+            return _Refusal(str(error))
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Stands for a micro-batch of which a sample is damaged: an exception out of a worker would bring a page of traceback."""
+
+    message: str
+
+
+class _Collate:
+    """The task's collate, with the CPU seconds that the making process has used so far, for the ledger."""
+
+    def __init__(self, collate: Callable[[Sequence[Any]], Any]):
+        self.collate = collate
+
+    def __call__(self, items: Sequence[Any]) -> tuple[Any, int, float]:
+        refusal = next((item for item in items if isinstance(item, _Refusal)), None)
+        return refusal or self.collate(items), os.getpid(), time.process_time()
+
+
+def _start_worker(_worker: int) -> None:
+    """A worker has one torch thread (DataLoader sees to it), leaves SIGTERM to the trainer, and is gone when that is gone."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _context() -> Any:
+    """Workers come from a fork server: a clean process that has imported torch and started no thread.
+
+    Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
+    macOS); spawn would be as safe but imports torch anew in every worker.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tapetum.train.forkserver", "tapetum.train.stream"])
+    return context
+
+
+class Stream:
+    """The micro-batches of one process from step `start` on, in order; a context manager that ends its workers."""
+
+    def __init__(self, task: Task, config: TrainConfig, start: int, world: World):
+        self._loader = DataLoader(
+            _Seeded(task.dataset(), config.seed),
+            batch_sampler=_Order(config, start, world.rank, world.size),
+            collate_fn=_Collate(task.collate),
+            num_workers=config.workers,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=_context() if config.workers else None,
+            prefetch_factor=config.prefetch if config.workers else None,
+            pin_memory=world.device.type == "cuda",
+        )
+        self._workers = config.workers
+        self._began = time.process_time()
+        self._worker_seconds: dict[int, float] = {}
+        self._others = set(multiprocessing.active_children())
+        self._batches = iter(self._loader)
+        self._ahead: list[Any] = []
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time used by this process and its workers since the stream began."""
+        return time.process_time() - self._began + sum(self._worker_seconds.values())
+
+    def peek(self) -> Any:
+        """The micro-batch that `next` will give."""
+        if not self._ahead:
+            self._ahead.append(self._take())
+        return self._ahead[0]
+
+    def next(self) -> Any:
+        """The next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
+        return self._ahead.pop() if self._ahead else self._take()
+
+    def _take(self) -> Any:
+        try:
+            batch, pid, seconds = next(self._batches)
+        except (RuntimeError, OSError, EOFError) as error:
+            if self._lost_worker():
+                raise TapetumError(
+                    "a data worker was killed, most often by the system for want of memory; "
+                    "lower workers or prefetch, then run the same command again to resume"
+                ) from error
+            raise
+        if isinstance(batch, _Refusal):
+            raise BadInput(batch.message)
+        if pid != os.getpid():
+            self._worker_seconds[pid] = seconds
+        return batch
+
+    def _lost_worker(self) -> bool:
+        """A worker is dead: then any error of reading from it (a broken pipe, a refused connection) is only an echo."""
+        workers = set(multiprocessing.active_children()) - self._others
+        return len(workers) < self._workers or bool(
+            multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1.0)
+        )
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._batches
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.kill()

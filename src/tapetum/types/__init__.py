@@ -1,0 +1,12 @@
+"""What one system says and another takes: tracks, boxes, masks, segments, answers. Frozen, numpy alone.
+
+>>> from tapetum.types import Boxes
+>>> Boxes(xyxy=[[0, 0, 4, 2]], labels=["cat"]).area.tolist()
+[8.0]
+"""
+
+from tapetum.types.regions import Answer, Boxes, Masks, Segments
+from tapetum.types.tracks import Tracks
+from tapetum.types.tracks3d import Tracks3D
+
+__all__ = ["Answer", "Boxes", "Masks", "Segments", "Tracks", "Tracks3D"]

@@ -1,0 +1,37 @@
+"""Checks that the types share: arrays of the right shape with finite numbers."""
+
+from typing import Any
+
+import numpy as np
+
+from tapetum.errors import BadInput
+
+
+def finite(
+    owner: str, name: str, value: Any, shape: tuple[int | None, ...], dtype: type = np.float32, axes: str = ""
+) -> np.ndarray:
+    """`value` as an array of `dtype` and `shape`, where None is any size; `axes` names the sizes in messages.
+
+    Raises BadInput, naming the field `name` of the type `owner`, for another shape or a number that is not finite.
+
+    >>> finite("Boxes", "scores", [0.5], (None,)).dtype.name
+    'float32'
+    """
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{name} of {owner} is not an array of numbers: {error}") from error
+    if array.ndim != len(shape) or any(want not in (None, size) for size, want in zip(array.shape, shape, strict=True)):
+        wanted = axes or str(tuple("any" if size is None else size for size in shape))
+        raise BadInput(f"{name} of {owner} has shape {array.shape}; it must be {wanted}")
+    if not np.isfinite(array).all():
+        raise BadInput(f"{name} of {owner} holds NaN or infinity; every number must be finite")
+    return array
+
+
+def truths(owner: str, name: str, value: Any) -> np.ndarray:
+    """`value` as bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
+    array = np.asarray(value)
+    if array.dtype != np.bool_ and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
+        raise BadInput(f"{name} of {owner} has dtype {array.dtype}; it must be bool (or 0 and 1)")
+    return array.astype(np.bool_, copy=False)
