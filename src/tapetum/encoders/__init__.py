@@ -32,8 +32,8 @@ __all__ = [
     "to_state",
 ]
 
-_LAZY: dict[str, str] = dict.fromkeys(("build", "load", "from_state", "to_state", "save"), "factory")
-_LAZY |= dict.fromkeys(("Encoder", "Features"), "features")
+_HOMES = {"factory": ("build", "load", "from_state", "to_state", "save"), "features": ("Encoder", "Features")}
+_LAZY = {name: home for home, names_there in _HOMES.items() for name in names_there}
 
 
 def __getattr__(name: str) -> Any:

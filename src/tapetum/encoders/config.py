@@ -32,10 +32,10 @@ class Preprocessing:
     size: tuple[int, int]
     """Rows and columns of the prepared picture."""
     resize: Literal["crop", "squash"] = "crop"
-    """crop: scale until the picture covers size / crop_fraction, then cut out the centre; squash: the same, but whatever its
-    shape to exactly size / crop_fraction."""
+    """crop: scale until the picture covers size / crop_fraction; squash: to size / crop_fraction, whatever its shape. Then the
+    centre is cut out."""
     crop_fraction: float = 1.0
-    """Part of the scaled picture's shorter side that is left by the crop."""
+    """Part of the scaled picture's shorter side that is left."""
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     antialias: bool = True
     """Widen the filter when shrinking, as Pillow does."""
@@ -174,6 +174,8 @@ def from_json(header: Mapping[str, Any]) -> Architecture:
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
     def frozen(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _tuples(value)
         return tuple(frozen(v) for v in value) if isinstance(value, list) else value
 
     return {name: frozen(value) for name, value in stored.items()}

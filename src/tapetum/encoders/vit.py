@@ -40,8 +40,8 @@ class ViT(Encoder):
         self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02) if config.registers else None
         self._own_positions()
         self.norm_before = self._norm() if config.norm_before else nn.Identity()
-        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
-        self.blocks = nn.ModuleList(self._block(rate) for rate in rates)
+        last = max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(self._block(config.drop_path * i / last) for i in range(config.depth))
         self.norm = self._norm()
         self.pool = None
         if config.pooling == "attention":
@@ -79,6 +79,9 @@ class ViT(Encoder):
 
         Raises BadInput if the patches do not divide the pictures.
         """
+        if self.config.ragged:
+            rows, columns = (int(side) - int(side) % self.config.patch for side in pictures.shape[2:])
+            pictures = pictures[:, :, :rows, :columns]
         x = self.patches(pictures)
         grid = (int(x.shape[1]), int(x.shape[2]))
         x = x.flatten(1, 2)

@@ -1,8 +1,8 @@
 """Sizes of vision transformers, and those that other projects have published, by name. Imports no torch.
 
 Names: `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10270), `deit3-*` of DeiT III (2204.07118),
-`dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193, 2309.16588), `mae-*` of MAE (2111.06377),
-`clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343). `vit-nano` is this project's own, for tests.
+`dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193, 2309.16588), `mae-*` of MAE
+(2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP (2303.15343). `vit-nano` is this project's own, for tests.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +28,8 @@ class ViTConfig(EncoderConfig):
     """Side of a patch, in pixels."""
     picture_size: tuple[int, int] = (224, 224)
     """Rows and columns of the pictures for whose grid there are positions; for others they are interpolated."""
+    ragged: bool = False
+    """Pixels at the right and at the bottom that fill no patch are left out (SigLIP at 384 with patches of 14), not refused."""
     class_token: bool = True
     registers: int = 0
     """Tokens after the class token that are for the network's own use."""
@@ -63,7 +65,8 @@ class ViTConfig(EncoderConfig):
                 f"a ViT of width {self.width}, depth {self.depth}, {self.heads} heads and patches of {self.patch} cannot be;"
                 " all are 1 or more, and heads divide the width"
             )
-        if len(self.picture_size) != 2 or any(side < self.patch or side % self.patch for side in self.picture_size):
+        fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.picture_size)
+        if len(self.picture_size) != 2 or not fits:
             raise BadInput(f"patches of {self.patch} do not divide pictures of {self.picture_size}; choose multiples")
         if not self.class_token and (self.pooling == "token" or self.registers):
             raise BadInput("pooling by token, and registers, want a class token; set class_token, or pool by mean or attention")

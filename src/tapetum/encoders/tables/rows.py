@@ -28,7 +28,7 @@ class Row:
     fill: float = 0.0
     """What theirs is made of then."""
     optional: bool = False
-    """It may be missing on the way here; only where there are none of ours."""
+    """It may be missing on the way here, if there are none of ours."""
 
 
 def same(pairs: Mapping[str, str]) -> list[Row]:
@@ -89,8 +89,7 @@ def send(model: nn.Module, rows: Iterable[Row]) -> dict[str, Tensor]:
     own, out = model.state_dict(), {}
     for row in rows:
         if not row.ours:
-            if not row.optional:
-                out[row.theirs] = torch.full(row.shape, row.fill)
+            out[row.theirs] = torch.full(row.shape, row.fill)
             continue
         parts = [own.pop(name).detach() for name in row.ours]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
