@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.hip.config import NANO
+from tapetum.hip.classes import Classifier, ClassTask
+from tapetum.hip.config import NANO, Masked, Sizes
 from tapetum.hip.data import Examples
-from tapetum.hip.layouts import Sizes, data_set
+from tapetum.hip.datasets import data_set
 from tapetum.hip.recipes import HipRun, hip_run
-from tapetum.hip.tasks import Classifier, ClassTask, Masked
 from tapetum.train import TrainConfig, fit
 
 SOUND = {"samples": 4096, "sound_rate": 8000}
@@ -50,7 +50,7 @@ def camvid(args):
     sizes = Sizes(picture=(64, 64))
     place = args.data / "camvid"
     scores = run(args, "camvid", data=str(place), sizes=sizes, mae_steps=args.mae // 2, steps=args.steps // 2)
-    train, test = (data_set("parquet", place, part, sizes).examples.plain(0, 400)["target"] for part in ("train", "check"))
+    train, test = (data_set("parquet", place, part, sizes).examples.plain(0, 400)["target"] for part in ("train", "val"))
     return {**{k: scores[k] for k in ("mean_iou", "accuracy")}, "trivial": prior_iou(train.numpy(), test.numpy())}
 
 
@@ -73,12 +73,12 @@ def digits(args):
 def joint(args):
     """A picture and a word of the same number, each alone, and both."""
     pictures, sounds = ({}, {})
-    for part in ("train", "check"):
+    for part in ("train", "val"):
         pictures[part] = data_set("parquet", args.data / "cifar10", part, Sizes(picture=(32, 32))).examples
         sounds[part] = data_set("parquet", args.data / "spoken_digits" / "recordings.parquet", part, Sizes(**SOUND)).examples
     out = {}
     for senses in (("image",), ("audio",), ("image", "audio")):
-        train, check = (paired(pictures[part], sounds[part], senses, args.seed) for part in ("train", "check"))
+        train, check = (paired(pictures[part], sounds[part], senses, args.seed) for part in ("train", "val"))
         task = ClassTask(NANO, train, check, 10)
         config = TrainConfig(
             steps=args.steps // 2,

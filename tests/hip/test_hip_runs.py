@@ -12,12 +12,11 @@ from sklearn.metrics import average_precision_score
 
 from tapetum.errors import BadInput
 from tapetum.hip import weights
-from tapetum.hip.config import HipConfig, Modality, Preparation, variant
+from tapetum.hip.classes import mean_average_precision
+from tapetum.hip.config import HipConfig, Masked, Modality, Preparation, Sizes, variant
 from tapetum.hip.embed import Embedder
-from tapetum.hip.layouts import Sizes
 from tapetum.hip.model import Hip
 from tapetum.hip.recipes import RECIPES, HipRun, hip_run
-from tapetum.hip.tasks import Masked, mean_average_precision
 
 TINY = HipConfig(
     groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8

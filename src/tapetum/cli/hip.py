@@ -72,7 +72,7 @@ class Plan:
                     "elements_per_group": s.own,
                     "padding": 0 if made.grouping.flat else s.groups * made.grouping.width - s.length,
                 }
-                for s in made.grouping.shares
+                for s in made.grouping.spans
             ],
             "parts": [{"name": p.name, "parameters": p.parameters, "macs": self.batch * p.macs + p.once} for p in made.parts],
             "parameters": made.parameters,

@@ -62,9 +62,9 @@ class Lifting:
         """The first `count` points of `tracks`; the others are kept for `lift`."""
         if tracks.points == count:
             return tracks
-        from tapetum.tapvid3d.reconstruction.adjust import apart
+        from tapetum.tapvid3d.reconstruction.adjust import split_support
 
-        tracks, self.support = apart(tracks, count)
+        tracks, self.support = split_support(tracks, count)
         return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":

@@ -179,8 +179,8 @@ class HipData:
 
     def train(self) -> Path | None:
         """The finished weights, if it came to that."""
+        from tapetum.hip.config import Masked
         from tapetum.hip.recipes import RECIPES, hip_run
-        from tapetum.hip.tasks import Masked
 
         run = RECIPES[self.layout]
         size = None if self.picture is None else (self.picture, self.picture)

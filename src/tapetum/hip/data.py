@@ -1,4 +1,4 @@
-"""Examples for HiP: any modalities, as arrays in memory, files (`tapetum.hip.media`) or shards, altered when they are shown.
+"""Examples for HiP: any modalities, as arrays in memory, files (`tapetum.data.media`) or shards, altered when they are shown.
 
 An element of an example is a row of channels; nothing tells the network where it is. Every showing is a pure function of
 (seed, index), as the training loop asks. All fields of an example draw the same random numbers, so that what lies together, a
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.data.media import Values
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Column
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
-from tapetum.hip.media import Values
 
 TARGET = "target"
 """Name of the class, or of the classes of all elements, in an example."""
@@ -132,3 +132,8 @@ class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
     def preparations(self) -> dict[str, Preparation]:
         """For the network's file."""
         return {name: field.preparation for name, field in self.fields.items()}
+
+
+def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the target of a batch: its inputs."""
+    return {name: value for name, value in batch.items() if name != TARGET}

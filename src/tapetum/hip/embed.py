@@ -1,7 +1,7 @@
 """Vectors for files: what a HiP network's processor makes of pictures, recordings and videos.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
-(`tapetum.hip.tasks.Classifier`). A piece is a picture; or as much of a recording or a video as the network takes at a time, one
+(`hip.classes.Classifier`). A piece is a picture; or as much of a recording or a video as the network takes at a time, one
 piece after the other. A network that knows pictures but no video looks at the frame in the middle of every second.
 """
 
@@ -15,9 +15,9 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
+from tapetum.data.media import window
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
-from tapetum.hip.media import window
 from tapetum.hip.model import Hip
 from tapetum.video import Video, open_video
 from tapetum.video.pictures import PICTURES

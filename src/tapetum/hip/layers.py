@@ -117,10 +117,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b g n c"]) -> Float[Tensor, "b g n c"]:
         y = self.norm(x)
-        x = x + self._spared(self.attention(y, y))
-        return x + self._spared(self.mlp(self.mlp_norm(x)))
+        x = x + self._dropped(self.attention(y, y))
+        return x + self._dropped(self.mlp(self.mlp_norm(x)))
 
-    def _spared(self, x: Tensor) -> Tensor:
+    def _dropped(self, x: Tensor) -> Tensor:
         """Dropout, and whole examples left out; what stays is not scaled up, as published."""
         x = F.dropout(x, self.dropout, self.training)
         if self.training and self.drop_path:

@@ -7,7 +7,6 @@ positions are.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,20 +15,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.files import whole_file
-from tapetum.hip.config import Modality
-from tapetum.hip.masking import draw_mask
-
-if TYPE_CHECKING:
-    from tapetum.hip.tasks import Masked
+from tapetum.hip.config import Masked, Modality
+from tapetum.hip.masking import draw_mask, hidden_elements, plan_of
 
 ROWS, SCALE = 8, 4
 """Examples in a picture of reconstructions, and screen pixels of an element."""
 
 
-def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: "Masked") -> None:
+def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: Masked) -> None:
     """`STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a picture."""
-    from tapetum.hip.tasks import hidden_elements, plan_of
-
     some = {name: value[:ROWS] for name, value in inputs.items()}
     plan = plan_of(model, some)
     device = next(iter(some.values())).device

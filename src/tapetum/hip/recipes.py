@@ -1,6 +1,6 @@
-"""Whole runs of HiP: masked auto-encoding, then classes, on data in one of the layouts of `tapetum.hip.layouts`.
+"""Whole runs of HiP: masked auto-encoding, then classes, on data in one of the layouts of `tapetum.data.layouts`.
 
-Source: HiP (arXiv 2202.10890), whose text could not be read in full: sizes of inputs, variants and the mask's share are the
+Source: HiP (arXiv 2202.10890), whose text could not be read in full: sizes of inputs, variants and the mask's ratio are the
 paper's; optimiser, schedule, batches and lengths are not known. They are settings here, and what stands in `RECIPES` leans on
 Perceiver IO's ImageNet run (arXiv 2107.14795: 110 epochs, batch 1,024, weight decay 0.1, label smoothing 0.1).
 
@@ -18,10 +18,11 @@ import torch
 
 from tapetum.errors import BadInput
 from tapetum.hip import weights
-from tapetum.hip.config import HipConfig, variant
-from tapetum.hip.layouts import DataSet, Sizes, data_set
+from tapetum.hip.classes import Classifier, ClassTask
+from tapetum.hip.config import HipConfig, Masked, Sizes, variant
+from tapetum.hip.datasets import DataSet, data_set
+from tapetum.hip.masked import MaskedTask
 from tapetum.hip.model import Hip
-from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.config import accumulation
 
@@ -126,7 +127,7 @@ def hip_run(
         checkpoint_every=save_every,
         max_minutes=minutes,
     )
-    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "check"))
+    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
         raise BadInput(
             f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"

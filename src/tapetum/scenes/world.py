@@ -53,7 +53,7 @@ class World:
     focal: F64
     """Bezier control values (k, 1) of the focal length in pixels, the same along x and y."""
     light: F64
-    """Direction (3,) that the light goes, unit length, and ambient share as a fourth number."""
+    """Direction (3,) that the light goes, unit length, and ambient fraction as a fourth number."""
     seed: int
     """Of the sensor's noise."""
 

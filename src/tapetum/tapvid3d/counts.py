@@ -84,10 +84,10 @@ def _near_pairs(points: Planes, axis: int, frames: int, radius: float) -> Iterat
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     held = 0
     for step in range(frames, points[0].size, frames):
-        apart = [x[step:] - x[:-step] for x in points]
-        if not (apart[axis] < radius).any():
+        differences = [x[step:] - x[:-step] for x in points]
+        if not (differences[axis] < radius).any():
             break
-        found = np.flatnonzero(_squared_length(apart) < radius * radius)
+        found = np.flatnonzero(_squared_length(differences) < radius * radius)
         if found.size:
             pairs.append((found, found + step))
             held += found.size

@@ -5,8 +5,8 @@ Every number is computed over the *evaluated frames* E of all queries of a video
     mode first     E = the frames strictly after the query's frame
     mode strided   E = all frames except the query's own
 
-    occlusion_accuracy        share of E where the predicted occlusion is the true one
-    pts_within_d              share of the visible part of E closer than d pixels, whatever the predicted occlusion
+    occlusion_accuracy        fraction of E where the predicted occlusion is the true one
+    pts_within_d              fraction of the visible part of E closer than d pixels, whatever the predicted occlusion
     jaccard_d                 hits / (visible + false alarms) in E: a hit is visible, predicted visible and closer
                               than d; a false alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d = 1, 2, 4, 8, 16

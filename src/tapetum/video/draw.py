@@ -170,9 +170,9 @@ class _Trails:
         away = np.hypot(dx - t * along[:, 0], dy - t * along[:, 1])
         cover = np.clip(self.half_width + 0.5 - away, 0, 1) * strength[owner[line]]
         pixel, cover, line = _strongest(pixel, cover, line)
-        share = (self.strength[pixel] * (1 - cover))[:, None]
-        mixed = self.colour[pixel] * share + tints[owner[line]] * cover[:, None]
-        self.colour[pixel] = mixed / (share + cover[:, None])
+        weight = (self.strength[pixel] * (1 - cover))[:, None]
+        mixed = self.colour[pixel] * weight + tints[owner[line]] * cover[:, None]
+        self.colour[pixel] = mixed / (weight + cover[:, None])
         self.strength[pixel] = np.maximum(self.strength[pixel], cover)
 
     def lay_on(self, canvas: Frame) -> None:

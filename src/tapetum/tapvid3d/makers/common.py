@@ -125,8 +125,10 @@ def is_rigid(matrices: ArrayLike) -> bool:
     matrices = np.asarray(matrices, np.float64)
     if matrices.shape[-2:] != (4, 4) or not np.isfinite(matrices).all():
         return False
-    turn = matrices[..., :3, :3]
-    square = np.allclose(turn @ turn.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool((np.linalg.det(turn) > 0).all())
+    rotation = matrices[..., :3, :3]
+    square = np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool(
+        (np.linalg.det(rotation) > 0).all()
+    )
     return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
 
 

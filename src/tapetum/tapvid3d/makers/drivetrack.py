@@ -33,7 +33,7 @@ LEAST_FRAMES = 24
 FARTHEST = 50.0
 """Metres from the vehicle's origin within which a corner of the box must come, in some frame."""
 SHRINK = 0.1
-"""Metres by which a box is smaller in length, width and height, when points are taken from it: less ground."""
+"""Metres by which a box is smaller in length, width and height, when points are found from it: less ground."""
 OCCLUDED = 0.95
 """Share of its own range by which a point is hidden, if the lidar's range at its pixel is less."""
 TRACKS = 256
@@ -60,9 +60,9 @@ class Vehicle:
     @cached_property
     def world_from_object(self) -> F64:
         """Poses (t, 4, 4) of the boxes in the world: yaw and place only."""
-        turn = np.arctan2(self.world_from_vehicle[:, 1, 0], self.world_from_vehicle[:, 0, 0])
+        heading = np.arctan2(self.world_from_vehicle[:, 1, 0], self.world_from_vehicle[:, 0, 0])
         centre = transform(self.world_from_vehicle, self.boxes[:, None, :3])[:, 0]
-        return yawed(self.boxes[:, 6] + turn, centre)
+        return yawed(self.boxes[:, 6] + heading, centre)
 
 
 def candidates(segment: Segment) -> Iterator[Vehicle]:
@@ -121,11 +121,11 @@ def inside(points: F64, box: F64) -> Bool:
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
     """Points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
     object_from_vehicle = np.linalg.inv(vehicle.world_from_object) @ vehicle.world_from_vehicle
-    taken = [
+    found = [
         transform(move, cloud[inside(cloud, box)])
         for move, cloud, box in zip(object_from_vehicle, points, vehicle.boxes, strict=True)
     ]
-    return np.concatenate(taken)
+    return np.concatenate(found)
 
 
 def transport(vehicle: Vehicle, points: F64) -> F64:

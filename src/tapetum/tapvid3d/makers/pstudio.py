@@ -108,7 +108,7 @@ class View:
 def look(scene: Gaussians, camera: Camera) -> View:
     """Depth and foreground in all moments; by far the most of the work."""
     pairs = [render(scene, moment, camera.intrinsics, camera.w2c, camera.size) for moment in range(len(scene.means))]
-    return View(np.stack([depth for depth, _ in pairs]), np.stack([share > 0.5 for _, share in pairs]))
+    return View(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
 
 
 def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:

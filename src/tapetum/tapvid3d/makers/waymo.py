@@ -242,8 +242,8 @@ def lidar_points(
     ray = np.stack([np.cos(azimuth) * flat, np.sin(azimuth) * flat, up], 1)
     points = transform(vehicle_from_lidar, ray * ranges[row, column][:, None])
     roll, tilt, yaw, *shift = np.asarray(world_from_pixel, np.float64)[row, column].T
-    turn = _about(yaw, 2) @ _about(tilt, 1) @ _about(roll, 0)
-    world = transform(poses(turn, np.stack(shift, 1)), points[:, None])[:, 0]
+    rotation = _about(yaw, 2) @ _about(tilt, 1) @ _about(roll, 0)
+    world = transform(poses(rotation, np.stack(shift, 1)), points[:, None])[:, 0]
     return transform(np.linalg.inv(world_from_vehicle), world)
 
 

@@ -47,7 +47,7 @@ class Bundle:
 class Problem:
     """What is seen of a bundle, and what of it may change; turns a vector of changes into errors and their derivatives.
 
-    The vector: for each frame a turn (rotation vector, after the pose) and a shift, then for each point its three steps in the
+    The vector: for each frame a rotation vector (after the pose) and a shift, then for each point its three steps in the
     tangent, then the logarithm of the factor of the focal length.
     """
 
@@ -71,9 +71,9 @@ class Problem:
 
     def bundle(self, changes: F64) -> Bundle:
         """The bundle after changes, a vector of all free numbers."""
-        turn, shift, steps, focal = self._parts(changes)
+        rotation_vectors, shift, steps, focal = self._parts(changes)
         poses = self.start.poses.copy()
-        poses[:, :, :3] = rotation(turn) @ poses[:, :, :3]
+        poses[:, :, :3] = rotation(rotation_vectors) @ poses[:, :, :3]
         poses[:, :, 3] += shift
         points = self.start.points + np.einsum("nij,nj->ni", self.tangents, steps)
         scale = np.exp(focal)
@@ -140,9 +140,9 @@ def _shortening(error: F64, scale: float) -> tuple[F64, F64]:
     square = (error**2).sum(1) / scale**2
     small = square < 1e-6
     safe = np.where(small, 1.0, square)
-    share = np.where(small, 1 - square / 2, np.log1p(safe) / safe)
-    slope = np.where(small, -0.5, (1 / (1 + safe) - share) / safe)
-    factor = np.sqrt(share)
+    ratio = np.where(small, 1 - square / 2, np.log1p(safe) / safe)
+    slope = np.where(small, -0.5, (1 / (1 + safe) - ratio) / safe)
+    factor = np.sqrt(ratio)
     return factor, slope / (factor * scale**2)
 
 

@@ -65,7 +65,7 @@ def crowding(places: F64, size: tuple[int, int]) -> F64:
 
 
 @dataclass
-class Growing:
+class PartialReconstruction:
     """A reconstruction on its way: some frames have a pose, and the points are what those frames say."""
 
     views: Views
@@ -148,10 +148,10 @@ def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
 
 def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
     """The pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
-    turn, shift = near[:, :3], near[:, 3]
+    rotation_matrix, shift = near[:, :3], near[:, 3]
     for scale in (8 * views.within, 3 * views.within, views.within):
         for _ in range(4):
-            turned = points[:, :3] @ turn.T
+            turned = points[:, :3] @ rotation_matrix.T
             rays = turned + points[:, 3:] * shift
             rays[:, 2] = np.where(abs(rays[:, 2]) < 1e-9, 1e-9, rays[:, 2])
             error = rays[:, :2] / rays[:, 2:] * views.intrinsics[:2] + views.intrinsics[2:] - xy
@@ -162,5 +162,5 @@ def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
             normal = np.einsum("nai,naj->ij", weighted, jacobian, optimize=True)
             damped = normal + np.diag(1e-9 * normal.diagonal() + 1e-12)
             step = np.linalg.solve(damped, -np.einsum("nai,na->i", weighted, error))
-            turn, shift = rotation(step[:3]) @ turn, shift + step[3:]
-    return np.column_stack([turn, shift])
+            rotation_matrix, shift = rotation(step[:3]) @ rotation_matrix, shift + step[3:]
+    return np.column_stack([rotation_matrix, shift])

@@ -70,24 +70,24 @@ def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
     gain a great deal by it.
     """
     u, v = _oriented(essential)
-    turn, way = u @ _QUARTER @ v, u[:, :, 2]
+    r, way = u @ _QUARTER @ v, u[:, :, 2]
     a1, b1 = homogeneous(a), homogeneous(b)
     for _ in range(10):
-        e = cross(way) @ turn
+        e = cross(way) @ r
         ea, eb = a1 @ e.transpose(0, 2, 1), b1 @ e
         length = np.sqrt(np.maximum((ea[..., :2] ** 2).sum(-1) + (eb[..., :2] ** 2).sum(-1), 1e-30))
         error = (ea * b1).sum(-1) / length
         sideways = np.linalg.svd(way[:, None])[2][:, 1:]
-        slopes = np.concatenate([(cross(way)[:, None] @ cross(np.eye(3))) @ turn[:, None], cross(sideways) @ turn[:, None]], 1)
+        slopes = np.concatenate([(cross(way)[:, None] @ cross(np.eye(3))) @ r[:, None], cross(sideways) @ r[:, None]], 1)
         jacobian = ((a1 @ slopes.transpose(0, 1, 3, 2)) * b1).sum(-1) / length[:, None]
         weighted = jacobian * (weight / (1 + (error / scale) ** 2))[:, None]
         normal = weighted @ jacobian.transpose(0, 2, 1)
         damping = 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(5) + 1e-12 * np.eye(5)
         step = np.linalg.solve(normal + damping, -weighted @ error[..., None])[..., 0]
-        turn = rotation(step[:, :3]) @ turn
+        r = rotation(step[:, :3]) @ r
         way = way + np.einsum("ki,kij->kj", step[:, 3:], sideways)
         way /= np.linalg.norm(way, axis=1, keepdims=True)
-    return cross(way) @ turn / np.sqrt(2)
+    return cross(way) @ r / np.sqrt(2)
 
 
 def poses_of(essential: F64) -> F64:
@@ -122,8 +122,8 @@ def poses_of_plane(homography: F64) -> F64:
         u = (np.sqrt(max(1 - least, 0)) * v[0] + sign * np.sqrt(max(most - 1, 0)) * v[2]) / np.sqrt(most - least)
         normal = np.cross(v[1], u)
         hv, hu = h @ v[1], h @ u
-        turn = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
-        found.append(np.column_stack([turn, (h - turn) @ normal * np.copysign(1, normal[2])]))
+        r = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
+        found.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
     return np.stack(found)
 
 

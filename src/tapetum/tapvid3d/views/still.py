@@ -151,7 +151,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
         (2, {0: high[0], 1: high[1]}, (1, 0.4), "la", (0.5, 50, 34), "la"),
         (1, {0: low[0], 2: low[2]}, (-1, 0), "rm", (0.0, -44, -18), "ld"),
     )
-    for axis, fixed, direction, anchor, (share, right, down), name_anchor in edges:
+    for axis, fixed, direction, anchor, (fraction, right, down), name_anchor in edges:
         start, end = (np.array([fixed.get(k, side[k]) for k in range(3)]) for side in (low, high))
         first, last = box.place(start), box.place(end)
         canvas.line(_flat(np.stack([first, last])), _INK, round(2 * pixel))
@@ -161,7 +161,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
             at = box.place(np.where(np.arange(3) == axis, value, start))
             canvas.line(_flat(np.stack([at, at + 8 * pixel * np.array(direction)])), _INK, round(2 * pixel))
             canvas.text(tuple(at + 14 * pixel * np.array(direction)), f"{value + 0.0:.{digits}f}", _FAINT, font, anchor)
-        at = first + share * (last - first) + pixel * np.array([right, down])
+        at = first + fraction * (last - first) + pixel * np.array([right, down])
         canvas.text(tuple(at), _NAMES[axis] + unit, _INK, font, name_anchor)
 
 

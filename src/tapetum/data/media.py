@@ -1,11 +1,10 @@
-"""Files as values of fixed shape for HiP: pictures, masks, recordings, videos and point clouds, read when they are asked for.
+"""Files as values of fixed shape: pictures, masks, recordings, videos and point clouds, read when they are asked for.
 
 A showing for training looks at a random part, all others at the middle one or the whole. Which part is the first thing that is
-drawn, and every field of an example draws the same numbers (`tapetum.hip.data`): a picture and its mask are cut alike, and
+drawn, and every field of an example draws the same numbers (see `hip.data`): a picture and its mask are cut alike, and
 the sound of a video begins with its frames.
 
-Source: the inputs of HiP (arXiv 2202.10890): raw pixels, raw samples, points. Parts of pictures as usual on ImageNet: area
-0.08 to 1, aspect 3/4 to 4/3.
+Source: parts of pictures as usual on ImageNet (arXiv 1409.4842): area 0.08 to 1, aspect 3/4 to 4/3.
 """
 
 import io
@@ -17,12 +16,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from tapetum.data.meshes import on_surface, read_off
 from tapetum.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.sound import read_sound
-
-MAX_POINTS = 5_000_000
-"""Vertices or faces in a mesh beyond which it is refused."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Pictures:
     size: tuple[int, int]
     """Height and width."""
     area: float = 0.08
-    """Least share of a picture that training looks at; 1: the whole picture, always."""
+    """Least fraction of a picture that training looks at; 1: the whole picture, always."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -183,7 +180,7 @@ class Points:
 
     def read(self, k: int, rng: np.random.Generator | None) -> Float32[np.ndarray, "n 3"]:
         """Raises BadInput for a file that is no mesh."""
-        vertices, faces = read_off(self.files[k])
+        vertices, faces = read_off(self.files[k].content, self.files[k].name)
         points = on_surface(vertices, faces, self.count, rng or np.random.default_rng(k))
         points -= (points.min(0) + points.max(0)) / 2
         points /= max(float(np.linalg.norm(points, axis=1).max()), 1e-9)
@@ -219,8 +216,8 @@ def window(
     aspect = size[1] / size[0]
     if rng is not None:
         for _ in range(10):
-            share, ratio = rng.uniform(area, 1), aspect * np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-            w, h = np.sqrt(share * height * width * ratio), np.sqrt(share * height * width / ratio)
+            fraction, ratio = rng.uniform(area, 1), aspect * np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = np.sqrt(fraction * height * width * ratio), np.sqrt(fraction * height * width / ratio)
             if w <= width and h <= height:
                 left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
                 return float(left), float(top), float(left + w), float(top + h)
@@ -236,50 +233,5 @@ def begin(have: int, want: int, rng: np.random.Generator | None) -> int:
     >>> begin(10, 4, None), begin(3, 4, None)
     (3, 0)
     """
-    share = 0.5 if rng is None else float(rng.random())
-    return int(share * (max(0, have - want) + (rng is not None))) if have > want else 0
-
-
-def read_off(file: Stored) -> tuple[Float32[np.ndarray, "v 3"], np.ndarray]:
-    """Vertices and triangles (f, 3) of a mesh in an OFF file; faces of more corners are cut into fans.
-
-    ModelNet40 has files in which the numbers follow the word OFF on the same line. Raises BadInput for anything else.
-    """
-    try:
-        data = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
-        words = data.split()
-        if words[0][:3] != b"OFF":
-            raise ValueError("it does not begin with OFF")
-        words = ([words[0][3:]] if len(words[0]) > 3 else []) + words[1:]
-        v, f = int(words[0]), int(words[1])
-        if not (0 < v <= MAX_POINTS and 0 < f <= MAX_POINTS):
-            raise ValueError(f"it states {v} vertices and {f} faces; from 1 to {MAX_POINTS} are read")
-        vertices = np.array(words[3 : 3 + 3 * v], np.float32).reshape(v, 3)
-        rest, at, triangles = words[3 + 3 * v :], 0, []
-        for _ in range(f):
-            corners = int(rest[at])
-            face = [int(word) for word in rest[at + 1 : at + 1 + corners]]
-            if len(face) != corners or not all(0 <= c < v for c in face):
-                raise ValueError("a face has corners that are not there")
-            triangles += [(face[0], face[i], face[i + 1]) for i in range(1, corners - 1)]
-            at += 1 + corners
-        if not triangles or not np.isfinite(vertices).all():
-            raise ValueError("it has no faces, or vertices that are not finite")
-    except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file.name}; copy the data anew") from error
-    except (ValueError, IndexError) as error:
-        raise BadInput(f"{file.name} is not a whole OFF file of a mesh ({str(error)[:100]}); copy it anew") from error
-    return vertices, np.array(triangles)
-
-
-def on_surface(
-    vertices: Float32[np.ndarray, "v 3"], faces: np.ndarray, count: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "n 3"]:
-    """`count` random points of the triangles, evenly by area."""
-    a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
-    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    total = areas.sum()
-    chosen = rng.choice(len(faces), count, p=areas / total if total > 0 else None)
-    u, v = rng.random((2, count, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return (a[chosen] + u * (b[chosen] - a[chosen]) + v * (c[chosen] - a[chosen])).astype(np.float32)
+    fraction = 0.5 if rng is None else float(rng.random())
+    return int(fraction * (max(0, have - want) + (rng is not None))) if have > want else 0

@@ -1,154 +1,28 @@
-"""What HiP is trained on: masked auto-encoding, and then classes, of examples or of their elements.
+"""HiP's second phase: classes of examples, or of their elements.
 
-Source: HiP (arXiv 2202.10890). Pre-training hides most inputs and asks for their values; the loss is the squared error of what
-was hidden, a mean for each modality, and of these. Then the same network, its position codes included, learns classes: from the
-mean of the processor's latents, or of each element, which its position code asks for in the decoder.
+Source: HiP (arXiv 2202.10890). The network that masked auto-encoding leaves, its position codes included, learns classes: from
+the mean of the processor's latents, or of each element, which its position code asks for in the decoder.
 
-Differs from the paper, whose text could not be read: ratio, loss and read-out are settings, the defaults those that its figures
-suggest. Training is by AdamW.
+Differs from the paper, whose text could not be read: the read-out is a setting. Training is by AdamW.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tapetum.errors import BadInput
 from tapetum.hip.config import HipConfig
-from tapetum.hip.data import TARGET, Examples
-from tapetum.hip.grouping import Grouping, grouping
-from tapetum.hip.masking import Kept, draw_mask
+from tapetum.hip.data import TARGET, Examples, without_target
+from tapetum.hip.masked import new_hip
 from tapetum.hip.model import Hip
 from tapetum.train import Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Masked:
-    """How inputs are hidden, and what of them is to be found."""
-
-    ratio: float = 0.85
-    """Share of the places of each group that is hidden."""
-    shared: bool = True
-    """All groups hide the same places."""
-    how: Literal["drop", "replace"] = "drop"
-    """Hidden inputs are taken out, or lose their value."""
-    loss: Literal["hidden", "all"] = "hidden"
-    """Over what the squared error is taken."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Of modalities; 1 where none is given."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ratio < 1:
-            raise BadInput(f"the mask ratio is {self.ratio}; it must be within 0..1, below 1")
-
-
-def masked_losses(
-    model: nn.Module, inputs: Mapping[str, Float[Tensor, "b _n _c"]], settings: Masked, generator: torch.Generator | None = None
-) -> dict[str, Tensor]:
-    """Mean squared error of each modality."""
-    plan = plan_of(model, inputs)
-    batch, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
-    kept = draw_mask(
-        batch,
-        plan.groups,
-        plan.width,
-        settings.ratio,
-        generator=generator,
-        device=device,
-        shared=settings.shared,
-        how=settings.how,
-    )
-    found = model(inputs, kept).reconstruction
-    losses = {}
-    for name, hidden in hidden_elements(plan, kept).items():
-        error = (found[name].float() - inputs[name].float()).square().mean(-1)
-        losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
-    return losses
-
-
-def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
-    """The groups that `inputs` have in `model`."""
-    config: HipConfig = model.config  # type: ignore[assignment]
-    lengths = {name: value.shape[1] for name, value in inputs.items() if name not in config.labels}
-    return grouping(lengths, config.groups[0], config.flat)
-
-
-def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"]]:
-    """Whether each element of each modality is hidden."""
-    hidden = ~kept.visible.expand(-1, plan.groups, -1)
-    return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}
-
-
-class MaskedTask(Task):
-    """Masked auto-encoding of examples; `checks` are never trained on."""
-
-    def __init__(
-        self,
-        config: HipConfig,
-        examples: Examples,
-        checks: Examples,
-        settings: Masked,
-        pictures: Path | None = None,
-        *,
-        checkpointing: bool = False,
-    ):
-        """`pictures`: a folder that gets a picture of reconstructions and one of codes at every evaluation."""
-        self.config, self.examples, self.checks, self.settings, self.pictures = config, examples, checks, settings, pictures
-        self.checkpointing = checkpointing
-
-    def model(self) -> nn.Module:
-        """A new network for the modalities of the examples."""
-        return new_hip(self.config, self.examples, self.checkpointing)
-
-    def dataset(self) -> Examples:
-        """Examples, of which the target is not looked at."""
-        return self.examples
-
-    def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """The weighted mean of the modalities' errors."""
-        losses = masked_losses(model, without_target(batch), self.settings, generator)
-        return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
-
-    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        weights = {name: self.settings.weights.get(name, 1.0) for name in losses}
-        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
-
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """The errors on the checks, the same places hidden every time; and pictures, if they are wanted."""
-        device = next(model.parameters()).device
-        generator = torch.Generator(device).manual_seed(0)
-        batch = {name: value.to(device) for name, value in without_target(self.checks.plain(0, 256)).items()}
-        losses = masked_losses(model, batch, self.settings, generator)
-        if self.pictures is not None:
-            from tapetum.hip.pictures import draw_progress
-
-            draw_progress(self.pictures, step, model, batch, self.settings)
-        return {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def describe(self) -> Mapping[str, Any]:
-        """All that decides what is learned, but for the examples themselves."""
-        return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
-
-
-def new_hip(config: HipConfig, examples: Examples, checkpointing: bool) -> Hip:
-    """A new network for the modalities of the examples, that knows how they are prepared."""
-    hip = Hip(config, examples.modalities())
-    hip.checkpointing, hip.preparations = checkpointing, examples.preparations()
-    return hip
-
-
-def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inputs of a batch."""
-    return {name: value for name, value in batch.items() if name != TARGET}
-
 
 STANDARDISED_ON = 64
 """Examples from whose features a new read-out takes what to subtract and to divide by."""
@@ -301,7 +175,7 @@ class ClassTask(Task):
 
 
 def mean_average_precision(scores: Float[Tensor, "n classes"], truth: Float[Tensor, "n classes"]) -> float:
-    """Mean over the classes that occur of the average precision: that at the rank of each true example, ties taken together.
+    """Average over the classes that occur of the average precision: that at the rank of each true example, ties taken together.
 
     >>> round(mean_average_precision(torch.tensor([[3.0], [2.0], [1.0]]), torch.tensor([[1.0], [0.0], [1.0]])), 6)
     0.833333
@@ -317,7 +191,7 @@ def mean_average_precision(scores: Float[Tensor, "n classes"], truth: Float[Tens
 
 
 def unused(model: Classifier) -> list[nn.Module]:
-    """Parts of the network that have no say in the classes."""
+    """Find the parts of the network that have no say in the classes."""
     hip = model.hip
     if model.elements_of is not None:
         return [*hip.unembed.values()]

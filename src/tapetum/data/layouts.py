@@ -1,4 +1,4 @@
-"""Data sets in their official layouts, as examples for HiP.
+"""Data sets in their official layouts: which files there are, and what is known of each. Any system may read them.
 
     imagenet    DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG: one folder a class (also any other such folders)
     audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
@@ -12,117 +12,92 @@
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
                 flac, cls, and classes.json beside them
 
-Inputs are as large as in the paper (arXiv 2202.10890), unless sizes are given. Of AudioSet and Kinetics, whose videos vanish
-from the web, what is there is taken, and it is said how much is not.
+Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
+what is there is taken, and it is said how much is not.
 """
 
 import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tapetum.data.fields import PICTURES, last
+from tapetum.data.media import Files, Stored, opened_picture, stored
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.hip.data import Examples, Field
-from tapetum.hip.media import Clips, Masks, Pictures, Points, Sounds, Stored, stored
 
-Part = Literal["train", "check"]
-MEAN, STD = np.array([123.7, 116.3, 103.5], np.float32), np.array([58.4, 57.1, 57.4], np.float32)
-"""Of the channels of ImageNet's pictures, 0..255."""
+Split = Literal["train", "val"]
+"""What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
+Asks = Literal["class", "labels", "elements", "nothing"]
+"""What is known of an example: one class, any number of labels, a class of each pixel, or nothing."""
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Of the inputs; None: what the layout's data set has in the paper."""
-
-    picture: tuple[int, int] | None = None
-    """Rows and columns of pictures and frames."""
-    frames: int = 8
-    video_rate: float = 3.125
-    """Frames per second: 8 frames last 2.56 s."""
-    samples: int = 122_880
-    sound_rate: int = 48_000
-    points: int = 2_048
-
-    def __post_init__(self) -> None:
-        least = min(*(self.picture or (1, 1)), self.frames, self.video_rate, self.samples, self.sound_rate, self.points)
-        if not least > 0:
-            raise BadInput(f"sizes of inputs must be above 0, and the least is {least}; give larger ones")
-
-
 @dataclass(frozen=True)
-class DataSet:
-    """One part of a data set, and what there is to be told."""
+class Listing:
+    """One split of a data set."""
 
-    examples: Examples
+    files: Mapping[str, Files]
+    """The files of each example, by what they are: image, mask, audio, video, points; each column of the same length N."""
+    truth: np.ndarray | None
+    """int64 (N,) class numbers, float32 (N, classes) of 0 and 1, or None where nothing is known or `mask` tells it."""
     classes: tuple[str, ...]
     """Names, by number."""
-    asks: Literal["class", "labels", "elements", "nothing"]
-    """One class of each example, any number of labels, a class of each element of `image`, or nothing is known."""
+    asks: Asks
     missing: int = 0
     """Examples that are listed, but of which there is no file."""
 
+    def __len__(self) -> int:
+        return len(next(iter(self.files.values())))
 
-def data_set(layout: str, place: Path, part: Part, sizes: Sizes | None = None, seed: int = 0) -> DataSet:
-    """A part of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
+
+def listing(layout: str, place: Path, split: Split) -> Listing:
+    """List one split of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
     if layout not in LAYOUTS:
         raise BadInput(f"there is no layout {layout!r}; it is one of {', '.join(LAYOUTS)}")
     if not place.exists():
-        raise BadInput(f"there is no {place}; give the folder of the data, as docs/hip.md shows it")
-    data = LAYOUTS[layout](place, part, sizes or Sizes(), seed)
-    data.examples.about |= {"layout": layout, "data": place.name, "sizes": asdict(sizes or Sizes()), "seed": seed}
-    return data
+        raise BadInput(f"there is no {place}; give the folder of the data, laid out as tapetum.data.layouts says")
+    return LAYOUTS[layout](place, split)
 
 
-def _imagenet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
-    folder = place / {"train": "train", "check": "val"}[part]
+def _imagenet(place: Path, split: Split) -> Listing:
+    folder = place / split
     names = _subfolders(folder, "one folder of pictures a class")
     found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, _PICTURES)]
     files, labels = _columns(found, folder, "pictures")
-    pictures = Field(Pictures(files, sizes.picture or (224, 224)), MEAN, STD, mirror=True)
-    return DataSet(Examples({"image": pictures}, np.array(labels), seed=seed), names, "class")
+    return Listing({"image": files}, np.array(labels), names, "class")
 
 
-def _modelnet40(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+def _modelnet40(place: Path, split: Split) -> Listing:
     names = _subfolders(place, "one folder of meshes a class")
-    folder = {"train": "train", "check": "test"}[part]
+    folder = {"train": "train", "val": "test"}[split]
     found = [(stored(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
     files, labels = _columns(found, place, f"{folder}/*.off meshes")
-    return DataSet(Examples({"points": Field(Points(files, sizes.points))}, np.array(labels), seed=seed), names, "class")
+    return Listing({"points": files}, np.array(labels), names, "class")
 
 
-def _voc(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
-    file = place / "ImageSets" / "Segmentation" / f"{ {'train': 'train', 'check': 'val'}[part] }.txt"
+def _voc(place: Path, split: Split) -> Listing:
+    file = place / "ImageSets" / "Segmentation" / f"{split}.txt"
     names = _text(file).split()
     if not names:
         raise BadInput(f"{file} names no pictures; copy it anew")
     pictures = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
     masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
-    return _dense(pictures, masks, VOC_CLASSES, sizes.picture or (512, 512), seed, area=0.25)
+    return Listing({"image": pictures, "mask": masks}, None, VOC_CLASSES, "elements")
 
 
-def _dense(
-    pictures: Sequence[Stored], masks: Sequence[Stored], classes: tuple[str, ...], size: tuple[int, int], seed: int, area: float
-) -> DataSet:
-    shown = Field(Pictures(pictures, size, area), MEAN, STD, mirror=True)
-    truth = Field(Masks(masks, size, len(classes), area), mirror=True, fill=-1)
-    return DataSet(Examples({"image": shown}, truth, seed=seed), classes, "elements")
-
-
-def _audioset(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
+def _audioset(place: Path, split: Split) -> Listing:
     classes = list(csv.DictReader(io.StringIO(_text(place / "class_labels_indices.csv"))))
     if not classes or not {"mid", "display_name"} <= classes[0].keys():
         raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
     number = {row["mid"]: k for k, row in enumerate(classes)}
-    lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if part == "train" else ["eval_segments.csv"]
+    lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if split == "train" else ["eval_segments.csv"]
     present = [place / name for name in lists if (place / name).is_file()]
     if not present:
         raise BadInput(f"{place} holds no {' or '.join(lists)}; put the published lists there")
@@ -140,17 +115,13 @@ def _audioset(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
             else:
                 missing += 1
     files, labels = _columns(found, place, "recordings of the videos in the lists")
-    fields: dict[str, Field] = {}
-    if all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files):
-        clips = Clips(files, sizes.frames, sizes.picture or (224, 224), sizes.video_rate)
-        fields["video"] = Field(clips, MEAN, STD)
-    fields["audio"] = Field(Sounds(files, sizes.sound_rate, sizes.samples))
+    videos = all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files)
     names = tuple(row["display_name"] for row in classes)
-    return DataSet(Examples(fields, np.stack(labels), seed=seed), names, "labels", missing)
+    return Listing({"video": files, "audio": files} if videos else {"audio": files}, np.stack(labels), names, "labels", missing)
 
 
-def _kinetics(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
-    file = place / {"train": "train.csv", "check": "val.csv"}[part]
+def _kinetics(place: Path, split: Split) -> Listing:
+    file = place / f"{split}.csv"
     rows = list(csv.DictReader(io.StringIO(_text(file))))
     if not rows or not {"label", "youtube_id"} <= rows[0].keys():
         raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
@@ -158,13 +129,11 @@ def _kinetics(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
     found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
     files, labels = _columns(found, place, f"videos that {file.name} lists")
-    clips = Clips(files, sizes.frames, sizes.picture or (224, 224), sizes.video_rate)
-    fields = {"video": Field(clips, MEAN, STD, mirror=True)}
-    return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class", len(rows) - len(found))
+    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(found))
 
 
-def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
-    files = _parquet_files(place, part)
+def _parquet(place: Path, split: Split) -> Listing:
+    files = _parquet_files(place, split)
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -174,10 +143,10 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
         table = pa.concat_tables([pq.read_table(file) for file in files])
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
-    words = _words(table, place, part)
+    words = _words(table, place, split)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
-        table = table.filter(pa.array(held_out if part == "check" else ~held_out))
+        table = table.filter(pa.array(held_out if split == "val" else ~held_out))
     if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
         raise BadInput(
             f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
@@ -189,16 +158,12 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
             raise BadInput(f"the column {name} of {files[0]} is no struct with the bytes of files in every row; write it so")
         return [Stored(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
 
-    fields: dict[str, Field] = {}
     if "mask" in table.column_names:
         names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
-        return _dense(media("image"), media("mask"), names, sizes.picture or (224, 224), seed, area=0.25)
-    if "image" in table.column_names:
-        fields["image"] = Field(Pictures(media("image"), sizes.picture or (224, 224), area=1.0), MEAN, STD, mirror=True)
-    if "audio" in table.column_names:
-        fields["audio"] = Field(Sounds(media("audio"), sizes.sound_rate, sizes.samples))
+        return Listing({"image": media("image"), "mask": media("mask")}, None, names, "elements")
+    found = {name: media(name) for name in ("image", "audio") if name in table.column_names}
     if "label" not in table.column_names:
-        return DataSet(Examples(fields, seed=seed), (), "nothing")
+        return Listing(found, None, (), "nothing")
     labels = table.column("label").to_pylist()
     if None in labels:
         raise BadInput(f"{files[0]} has {labels.count(None)} rows without a label; leave these out, or the whole column")
@@ -210,7 +175,7 @@ def _parquet(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
         raise BadInput(
             f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
         )
-    return DataSet(Examples(fields, np.array(labels), seed=seed), names, "class")
+    return Listing(found, np.array(labels), names, "class")
 
 
 @dataclass(frozen=True)
@@ -228,23 +193,23 @@ class _Members:
         return Stored(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
 
 
-def _shards(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
-    folders = [place / name for name in (("train",) if part == "train" else ("val", "test"))]
+def _shards(place: Path, split: Split) -> Listing:
+    folders = [place / name for name in (("train",) if split == "train" else ("val", "test"))]
     folder = next((f for f in folders if f.is_dir()), None)
     if folder is None:
         raise BadInput(f"there is no {folders[0]}; put the shards of each part into a folder of its own, train and val")
     there = Shards(folder).fields
-    fields: dict[str, Field] = {}
+    found: dict[str, Files] = {}
     for name in there:
         ending, members = last(name), _Members(Shards(folder, fields=[name]), name)
-        if ending in PICTURES and "image" not in fields:
-            fields["image"] = Field(Pictures(members, sizes.picture or (224, 224)), MEAN, STD, mirror=True)
-        elif ending in ("wav", "flac") and "audio" not in fields:
-            fields["audio"] = Field(Sounds(members, sizes.sound_rate, sizes.samples))
-    if not fields:
+        if ending in PICTURES:
+            found.setdefault("image", members)
+        elif ending in ("wav", "flac"):
+            found.setdefault("audio", members)
+    if not found:
         raise BadInput(f"{folder} has the fields {', '.join(there)}; wanted jpg, png, webp, wav or flac")
     if "cls" not in there:
-        return DataSet(Examples(fields, seed=seed), (), "nothing")
+        return Listing(found, None, (), "nothing")
     column = Shards(folder, fields=["cls"]).column("cls")
     labels = np.array([int(column[k]) for k in range(len(column))])
     try:
@@ -256,10 +221,10 @@ def _shards(place: Path, part: Part, sizes: Sizes, seed: int) -> DataSet:
         raise BadInput(
             f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
         )
-    return DataSet(Examples(fields, labels, seed=seed), names, "class")
+    return Listing(found, labels, names, "class")
 
 
-LAYOUTS: Mapping[str, Callable[[Path, Part, Sizes, int], DataSet]] = {
+LAYOUTS: Mapping[str, Callable[[Path, Split], Listing]] = {
     "imagenet": _imagenet,
     "audioset": _audioset,
     "voc": _voc,
@@ -278,7 +243,7 @@ VOC_CLASSES = (
 
 def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[Stored], list]:
     if not found:
-        raise BadInput(f"{place} holds no {what}; docs/hip.md shows what the folder looks like")
+        raise BadInput(f"{place} holds no {what}; tapetum.data.layouts says what the folder looks like")
     return [row[0] for row in found], [row[1] for row in found]
 
 
@@ -310,11 +275,11 @@ def _text(path: Path) -> str:
         raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
 
 
-def _parquet_files(place: Path, part: Part) -> list[Path]:
+def _parquet_files(place: Path, split: Split) -> list[Path]:
     """The file itself; or of a folder those that begin with train, or with test or val."""
     if place.is_file():
         return [place]
-    heads = ("train",) if part == "train" else ("test", "val")
+    heads = ("train",) if split == "train" else ("test", "val")
     for head in heads:
         files = sorted(place.glob(f"{head}*.parquet"))
         if files:
@@ -322,7 +287,7 @@ def _parquet_files(place: Path, part: Part) -> list[Path]:
     raise BadInput(f"{place} holds no {heads[0]}*.parquet; give files that are called so, or the path of one file")
 
 
-def _words(table: Any, place: Path, part: Part) -> tuple[str, ...]:
+def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
     """The classes of both parts, where they are words in the column label and not numbers."""
     if "label" not in table.column_names:
         return ()
@@ -332,7 +297,7 @@ def _words(table: Any, place: Path, part: Part) -> tuple[str, ...]:
     if place.is_dir():
         import pyarrow.parquet as pq
 
-        for file in _parquet_files(place, "check" if part == "train" else "train"):
+        for file in _parquet_files(place, "val" if split == "train" else "train"):
             labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
     return tuple(sorted(map(str, labels)))
 
@@ -343,7 +308,5 @@ def _classes_beside(file: Path) -> tuple[str, ...]:
 
 
 def _largest(masks: Sequence[Stored]) -> int:
-    from tapetum.hip.media import opened_picture
-
     numbers = [int(np.asarray(opened_picture(mask, None)).max()) for mask in masks]
     return max((n for n in numbers if n < 255), default=0)
