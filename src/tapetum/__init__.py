@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
-_ROOMS = ("account", "bench", "blocks", "encoders", "errors", "hip", "hub", "scenes", "tap", "train", "video")
+_ROOMS = ("account", "bench", "blocks", "encoders", "errors", "hip", "hub", "scenes", "tap", "train", "verbs", "video")
+_FUNCTIONS = {"classify": "classify"}
+"""Verbs that are functions of the package, each with its module in `tapetum.verbs`."""
 
 
 def load(
@@ -39,4 +41,6 @@ def load(
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"tapetum.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(f"tapetum.verbs.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'tapetum' has no attribute {name!r}")

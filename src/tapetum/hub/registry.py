@@ -126,7 +126,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         for file in (path, path / TRACKER_FILE):
             if file.is_file():
                 return file, None
-        raise BadInput(_unknown(os.fspath(name_or_path), path))
+        raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
     for path in (converted(weights), location(weights)):
         if path.is_file():
             if weights.package is not None:
@@ -152,9 +152,9 @@ def missing(weights: Weights) -> str:
     )
 
 
-def names_of(verb: str) -> str:
-    """List the names of all weights for a verb, in one line."""
-    return ", ".join(name for name, weights in known().items() if verb in weights.verbs)
+def names_of(verb: str | None) -> list[str]:
+    """Give the names of all weights for a verb; None takes all."""
+    return [name for name, weights in known().items() if verb is None or verb in weights.verbs]
 
 
 def find(name: str) -> Weights:
@@ -165,9 +165,10 @@ def find(name: str) -> Weights:
         raise BadInput(_unknown(name, None)) from None
 
 
-def _unknown(name: str, path: Path | None) -> str:
-    near = difflib.get_close_matches(name, known(), n=1)
-    advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(known())}"
+def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
+    names = names_of(verb)
+    near = difflib.get_close_matches(name, names, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
         return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
     return f"there are no weights named {name!r}{'' if path is None else ' and no such file'}; {advice}"
