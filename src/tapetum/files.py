@@ -37,7 +37,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:
-    """The one line to say when writing `path` failed with `error`."""
+    """Return the one line to say when writing `path` failed with `error`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return BadInput(f"the disk is full: {path} was not written; free some room and run again")
     return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

@@ -200,3 +200,21 @@ def test_what_does_not_fit_is_named():
     assert "activation of this config is 'selu'" in refused(state, config | {"hidden_act": "selu"})
     assert "is no config" in refused(state, "google/vit-base-patch16-224")
     assert "gated MLPs" in refused(state, transformers.Dinov2Config(use_swiglu_ffn=True).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vit-nano", {"classes": 2, "pooler": True}),
+        ("vit-nano", {"registers": 2}),
+        ("vit-nano", {"norm": "pooled", "pooling": "mean"}),
+        ("deit3-small", {}),
+        ("clip-base-32", {"classes": 2}),
+        ("clip-base-32", {"class_token": False, "pooling": "mean"}),
+        ("siglip-base-16", {"qkv_bias": False}),
+    ],
+)
+def test_transformers_has_no_such_network(name, changes):
+    sizes = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 16}
+    with pytest.raises(BadInput, match="huggingface has no network"):
+        encoders.to_state(encoders.build(name, **sizes, **changes), "huggingface")

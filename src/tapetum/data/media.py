@@ -37,7 +37,7 @@ class Stored:
 
 
 def stored(path: Path) -> Stored:
-    """A file by its path."""
+    """Return a file by its path."""
     return Stored(str(path), path)
 
 
@@ -58,7 +58,7 @@ class Values(Protocol):
         ...
 
     def read(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Example k, (*shape, channels); without a generator always the same part."""
+        """Read example k, (*shape, channels); without a generator always the same part."""
         ...
 
 
@@ -188,7 +188,7 @@ class Points:
 
 
 def opened_picture(file: Stored, mode: str | None) -> Image.Image:
-    """A picture, converted to `mode` if one is given. Raises BadInput where there is none."""
+    """Return a picture, converted to `mode` if one is given. Raises BadInput where there is none."""
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])
     try:
@@ -204,7 +204,7 @@ def opened_picture(file: Stored, mode: str | None) -> Image.Image:
 def window(
     height: int, width: int, size: tuple[int, int], rng: np.random.Generator | None, area: float
 ) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
+    """Return left, top, right, bottom of the part to look at: random, or the largest in the middle of the aspect of `size`.
 
     >>> window(100, 200, (10, 10), None, 0.08)
     (50.0, 0.0, 150.0, 100.0)
@@ -228,7 +228,7 @@ def window(
 
 
 def begin(have: int, want: int, rng: np.random.Generator | None) -> int:
-    """Where a part of `want` begins in `have`: anywhere, or so that it is in the middle; 0 where there is too little.
+    """Find where a part of `want` begins in `have`: anywhere, or so that it is in the middle; 0 where there is too little.
 
     >>> begin(10, 4, None), begin(3, 4, None)
     (3, 0)

@@ -72,7 +72,7 @@ def make(found: Architecture, seed: int = 0) -> Encoder:
 def describe(encoder: Encoder) -> Architecture:
     """Give the architecture of an encoder."""
     for family, parts in FAMILIES.items():
-        if type(encoder.config).__name__ == parts.config.partition(":")[2]:
+        if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
     raise BadInput(f"{type(encoder).__name__} is of no family that tapetum knows; it cannot be saved or sent")
 

@@ -1,7 +1,7 @@
 """What an encoder gives, and what all encoders share."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -53,9 +53,9 @@ class Encoder(nn.Module):
         """Look at prepared pictures; see `prepare`."""
         raise NotImplementedError
 
-    def __call__(self, pictures: Float[Tensor, "b 3 h w"], *more: Any, **named: Any) -> Features:
-        """Look at prepared pictures; see `prepare`."""
-        return cast(Features, super().__call__(pictures, *more, **named))
+    if TYPE_CHECKING:
+
+        def __call__(self, pictures: Float[Tensor, "b 3 h w"]) -> Features: ...
 
     def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """Give the logits of prepared pictures. Raises BadInput if the encoder has no classifier."""

@@ -46,7 +46,7 @@ class Standardise(nn.Module):
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def forward(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """The features, of mean 0 and deviation 1 where they are as those that were measured."""
+        """Return the features, of mean 0 and deviation 1 where they are as those that were measured."""
         return (features - self.mean) / self.deviation
 
 
@@ -69,11 +69,11 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n classes"]:
-        """Logits of each example, or of each element of the modality."""
+        """Return the logits of each example, or of each element of the modality."""
         return self.out(self.norm(self.features(inputs)))
 
     def features(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n width"]:
-        """What the read-out is given, before it is standardised."""
+        """Return what the read-out is given, before it is standardised."""
         if self.elements_of is None:
             return self.hip(inputs, decode=()).latents[self.hip.config.processor].mean((1, 2))
         return self.hip(inputs, decode=(self.elements_of,)).features[self.elements_of]
@@ -104,7 +104,7 @@ class ClassTask(Task):
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
-        """The network, with the weights of `start` if there are any, and a new read-out."""
+        """Return the network, with the weights of `start` if there are any, and a new read-out."""
         hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
             hip.load_state_dict(load_file(self.start))
@@ -116,7 +116,7 @@ class ClassTask(Task):
 
     @torch.no_grad()
     def _first_features(self, model: Classifier) -> Float[Tensor, "n width"]:
-        """Of the first examples that are shown, one at a time; of elements every seventeenth."""
+        """Compute features of the first examples that are shown, one at a time; of elements every seventeenth."""
         found = []
         for index in range(STANDARDISED_ON):
             example = without_target(self.examples[index])
@@ -125,13 +125,13 @@ class ClassTask(Task):
         return torch.cat(found)
 
     def dataset(self) -> Examples:
-        """Examples with targets."""
+        """Return examples with targets."""
         return self.examples
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Cross entropy; of each label, where any number may hold."""
+        """Return cross entropy; of each label, where any number may hold."""
         logits, target = model(without_target(batch)).float(), batch[TARGET]
         if target.is_floating_point():
             return F.binary_cross_entropy_with_logits(logits, target.float()), {}
@@ -144,8 +144,8 @@ class ClassTask(Task):
         return loss, {"accuracy": right.sum() / counted.sum().clamp(min=1)}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of labels the
-        mean average precision."""
+        """Evaluate accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of
+        labels the mean average precision."""
         device = next(model.parameters()).device
         found, wanted = [], []
         for start in range(0, len(self.checks), 64):
@@ -168,7 +168,7 @@ class ClassTask(Task):
         return scores
 
     def describe(self) -> Mapping[str, Any]:
-        """All that decides what is learned, but for the examples themselves."""
+        """Describe all that decides what is learned, but for the examples themselves."""
         start = self.start and Path(self.start).name
         own = {"elements_of": self.elements_of, "ignore": self.ignore, "smoothing": self.smoothing, "start": start}
         return {"config": asdict(self.config), "classes": self.classes, "examples": self.examples.about, **own}

@@ -39,7 +39,7 @@ class HipEmbedder:
         self.model = model.eval()
 
     def pieces(self, path: Path) -> Iterator[Piece]:
-        """The pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
+        """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
         knows = self.model.modalities
         if path.suffix.lower() in PICTURES:
             if "image" not in knows:
@@ -57,7 +57,7 @@ class HipEmbedder:
             raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
 
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
-        """A vector for each piece; all must have the same modalities."""
+        """Make a vector of each piece; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         device = next(self.model.parameters()).device
         with torch.inference_mode():
@@ -73,7 +73,7 @@ class HipEmbedder:
         return self.model.modalities[name], self.model.preparations[name]
 
     def picture(self, frame: np.ndarray, name: str = "image") -> Tensor:
-        """A frame, uint8 (h, w, 3), as the network takes it."""
+        """Return a frame, uint8 (h, w, 3), as the network takes it."""
         modality, preparation = self._known(name)
         height, width = modality.shape[-2:]
         box = window(frame.shape[0], frame.shape[1], (height, width), None, 0.08)

@@ -60,7 +60,7 @@ class Grouping:
         return self.groups * self.width - sum(span.length for span in self.spans)
 
     def group(self, parts: "Mapping[str, Tensor]") -> "Tensor":
-        """Tensors (b, n, c) by modality to one (b, groups, width, c); padding is zeros."""
+        """Group tensors (b, n, c) by modality to one (b, groups, width, c); padding is zeros."""
         import torch
         import torch.nn.functional as F
 
@@ -74,7 +74,7 @@ class Grouping:
         return grouped[0] if len(grouped) == 1 else torch.cat(grouped, 1)
 
     def ungroup(self, x: "Tensor", names: Sequence[str] | None = None) -> "dict[str, Tensor]":
-        """The inverse: (b, groups, width, c) to tensors (b, n, c), of all modalities or of `names`."""
+        """Undo `group`: (b, groups, width, c) to tensors (b, n, c), of all modalities or of `names`."""
         out, at = {}, 0
         for span in self.spans:
             if names is None or span.name in names:
@@ -87,7 +87,7 @@ class Grouping:
         return out
 
     def real(self) -> "Tensor":
-        """(groups, width) bool: what is no padding."""
+        """Return (groups, width) bool: what is no padding."""
         import torch
 
         places = {span.name: torch.ones(1, span.length, 1) for span in self.spans}
@@ -95,7 +95,7 @@ class Grouping:
 
 
 def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Grouping:
-    """Groups for modalities of these lengths.
+    """Return groups for modalities of these lengths.
 
     >>> plan = grouping({"image": 1024, "label": 32}, 16)
     >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
@@ -125,7 +125,7 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
 
 
 def assign(lengths: Sequence[int], groups: int) -> list[int]:
-    """Groups of each modality: one, and one more for the fullest until none is left.
+    """Return groups of each modality: one, and one more for the fullest until none is left.
 
     >>> assign([401408, 122880], 256)
     [196, 60]

@@ -66,17 +66,17 @@ class MaskedTask(Task):
         self.checkpointing = checkpointing
 
     def model(self) -> nn.Module:
-        """A new network for the modalities of the examples."""
+        """Return a new network for the modalities of the examples."""
         return new_hip(self.config, self.examples, self.checkpointing)
 
     def dataset(self) -> Examples:
-        """Examples, of which the target is not looked at."""
+        """Return examples, of which the target is not looked at."""
         return self.examples
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """The weighted mean of the modalities' errors."""
+        """Return the weighted mean of the modalities' errors."""
         losses = masked_losses(model, without_target(batch), self.settings, generator)
         return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
 
@@ -85,7 +85,7 @@ class MaskedTask(Task):
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum() / sum(weights.values())
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """The errors on the checks, the same places hidden every time; and pictures, if they are wanted."""
+        """Evaluate the errors on the checks, the same places hidden every time; and pictures, if they are wanted."""
         device = next(model.parameters()).device
         generator = torch.Generator(device).manual_seed(0)
         batch = {name: value.to(device) for name, value in without_target(self.checks.plain(0, 256)).items()}
@@ -95,7 +95,7 @@ class MaskedTask(Task):
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
     def describe(self) -> Mapping[str, Any]:
-        """All that decides what is learned, but for the examples themselves."""
+        """Describe all that decides what is learned, but for the examples themselves."""
         return {"config": asdict(self.config), "masked": asdict(self.settings), "examples": self.examples.about}
 
 

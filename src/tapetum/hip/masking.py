@@ -38,7 +38,7 @@ class Kept:
         return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
 
     def drop(self, x: Float[Tensor, "b g m e"]) -> Float[Tensor, "b g k e"]:
-        """What is kept of grouped inputs."""
+        """Return what is kept of grouped inputs."""
         return x.gather(2, self.places[..., None].expand(-1, x.shape[1], -1, x.shape[3]))
 
 
@@ -53,7 +53,7 @@ def draw_mask(
     shared: bool = True,
     how: Literal["drop", "replace"] = "drop",
 ) -> Kept:
-    """A random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
+    """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
     `shared`: one mask for all groups, as in the paper; else one for each.
 

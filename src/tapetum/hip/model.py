@@ -43,7 +43,7 @@ class HipOutput:
     features: dict[str, Tensor]
     """(b, n, e) of which each reconstruction is a linear layer; e of the embedding, for labels of the processor's inputs."""
     latents: tuple[Float[Tensor, "b g k c"], ...]
-    """Of each block that ran; the processor's are at `config.processor`."""
+    """Latents of each block that ran; the processor's are at `config.processor`."""
 
 
 class Block(nn.Module):
@@ -82,7 +82,7 @@ class Block(nn.Module):
         skip: Float[Tensor, "b g k s"] | None = None,
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b g k c"]:
-        """Latents for inputs that are in groups already (`regrouped`)."""
+        """Return latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)
         if self.training and self.trained_rows < self.rows:
             queries = _draw_queries(queries, self.trained_rows)
@@ -101,7 +101,7 @@ def _draw_queries(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor
 
 
 def regrouped(x: Float[Tensor, "b g n c"], groups: int, how: str) -> Float[Tensor, "b h m c"]:
-    """The same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
+    """Return the same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
 
     >>> regrouped(torch.arange(4.0).reshape(1, 4, 1, 1), 2, "reshape")[0, :, :, 0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
@@ -154,7 +154,7 @@ class Hip(nn.Module):
         kept: Kept | None = None,
         decode: Collection[str] | None = None,
     ) -> HipOutput:
-        """Latents of all blocks, and a reconstruction of the inputs.
+        """Return latents of all blocks, and a reconstruction of the inputs.
 
         Args:
             inputs: some of the modalities; their order here is that in which they are packed into groups.
@@ -231,7 +231,7 @@ class Hip(nn.Module):
 
 
 def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
-    """The groups of some modalities alone, moved together."""
+    """Return the groups of some modalities alone, moved together."""
     from dataclasses import replace
 
     spans, first = [], 0
@@ -257,7 +257,7 @@ def _entering(
 
 
 def zero_linear(inputs: int, outputs: int) -> Linear:
-    """A linear layer that gives zeros at first."""
+    """Return a linear layer that gives zeros at first."""
     layer = Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     return layer
@@ -273,7 +273,7 @@ def check_names(modalities: Modalities) -> None:
 
 
 def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
-    """The batch size. Raises BadInput for inputs that are not those of `modalities`."""
+    """Check the batch size. Raises BadInput for inputs that are not those of `modalities`."""
     if not inputs:
         raise BadInput(f"there is no input; give one or more of {', '.join(modalities)}")
     sizes = {}

@@ -55,7 +55,7 @@ class HipRun:
 
     @property
     def config(self) -> HipConfig:
-        """Of the network."""
+        """Sizes of the network."""
         return replace(variant(self.variant), positions=self.positions)
 
 

@@ -69,7 +69,7 @@ def known() -> dict[str, Weights]:
 
 
 def folder() -> Path:
-    """Where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
+    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
 
     That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
     """

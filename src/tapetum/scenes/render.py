@@ -44,7 +44,7 @@ class Renderer:
         self.to_texels = [world.things[k].facets.paint[j] for k, j in facets]
 
     def render(self, times: F64) -> Rendering:
-        """Frames at `times` (t,) in 0..1, each a moment without blur."""
+        """Render frames at `times` (t,) in 0..1, each a moment without blur."""
         view = self.world.view(times)
         h, w = self.world.config.size
         colour = torch.zeros(len(times), 3, h, w)

@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Textures = procedural) -> World:
-    """A random world; the same seed and textures give the same world."""
+    """Sample a random world; the same seed and textures give the same world."""
     rng = np.random.default_rng(seed)
     focal = _focal(rng, config)
     camera = _camera(rng, config)

@@ -39,7 +39,8 @@ def count_tracks(
     unit: Float[np.ndarray, "#n #t"],
     squares: Sequence[float],
 ) -> Integer[np.ndarray, "n 2 2 6"]:
-    """Counts of the points of each track, predictions multiplied by `scale`; squared thresholds are `squares` x `unit`."""
+    """Count the points of each track, predictions multiplied by `scale`; squared thresholds are `squares` x
+    `unit`."""
     level = _levels(_planes(gt), _planes(pred), scale, unit, squares)
     numbers = np.arange(len(gt))[:, None] * CELLS + (_kind(visible, pred_visible) + level)
     return _histogram(numbers.ravel("K"), len(gt))
@@ -55,7 +56,8 @@ def count_neighbourhoods(
     squares: Sequence[float],
     radius: float,
 ) -> Integer[np.ndarray, "n 2 2 6"]:
-    """Counts of the points in each track's neighbourhood, its own among them. A true position with NaN is near nothing."""
+    """Count the points in each track's neighbourhood, its own among them. A true position with NaN is near
+    nothing."""
     n, t = visible.shape
     row, unit, scales = (np.broadcast_to(array, (n, t)) for array in (CELLS * np.arange(n)[:, None], unit, scale))
     kind = _kind(visible, pred_visible)

@@ -78,7 +78,8 @@ def tapvid3d_metrics(
     *,
     compat: Literal["tapnet"] | None = None,
 ) -> dict[str, Any]:
-    """The thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public function's.
+    """Return the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
+    function's.
 
     Args:
         gt_occluded: truth, True where the point cannot be seen; axes as `order` says.

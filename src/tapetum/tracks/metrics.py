@@ -44,7 +44,7 @@ def tapvid_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     mode: Mode,
 ) -> dict[str, float]:
-    """The metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+    """Return the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
 
     Args:
         queries: frame, x, y of each query; only the frame is used.
@@ -84,7 +84,7 @@ def tapvid_metrics(
 
 
 def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mode) -> Bool[np.ndarray, "n t"]:
-    """True where a frame of a query counts.
+    """Tell where a frame of a query counts.
 
     >>> evaluated_frames(np.array([1]), 4, "first").astype(int)
     array([[0, 0, 1, 1]])
@@ -102,7 +102,7 @@ def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mod
 
 
 def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, int]]:
-    """Plain mean over videos of every metric, and how many videos each headline number had to leave out (NaN).
+    """Average plainly over videos of every metric, and how many videos each headline number had to leave out (NaN).
 
     A mean over nothing is NaN.
 

@@ -191,9 +191,12 @@ def rows(encoder: Encoder, source: str) -> list[Row] | None:
     if not isinstance(encoder, ViT) or encoder.config.norm != "tokens":
         return None
     config = encoder.config
+    scaled = config.layer_scale is not None
     if config.norm_before or not config.class_token:
-        return None if config.classes or config.registers or config.layer_scale else _contrastive(config)
-    return _plain(config) if config.class_position and not (config.layer_scale is not None and config.classes) else None
+        more = config.classes or config.registers or scaled or config.pooler or not config.qkv_bias
+        return None if more or config.norm_before != config.class_token else _contrastive(config)
+    fits = config.class_position and config.patch_bias and (scaled or not config.registers)
+    return _plain(config) if fits and bool(config.classes) + config.pooler + scaled <= 1 else None
 
 
 def _plain(config: ViTConfig) -> list[Row]:

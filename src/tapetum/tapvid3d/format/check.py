@@ -89,7 +89,7 @@ def check(
 
 
 def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """What is wrong with a clip that could be read, as kinds and lines."""
+    """Return what is wrong with a clip that could be read, as kinds and lines."""
     yield from _images(clip)
     never = ~clip.visibility.any(axis=0)
     if never.any():

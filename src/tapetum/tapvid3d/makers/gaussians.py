@@ -51,7 +51,7 @@ class Gaussians:
 
 
 def read_gaussians(path: Path) -> Gaussians:
-    """The scene in a `params.npz`. Raises `BadInput` where it is missing, damaged or of other shapes."""
+    """Read the scene in a `params.npz`. Raises `BadInput` where it is missing, damaged or of other shapes."""
     names = ("means3D", "unnorm_rotations", "log_scales", "logit_opacities", "seg_colors")
     with Npz(path) as file:
         means, quaternions, scales, opacity, colours = (file.numbers(name).astype(np.float64) for name in names)
@@ -82,7 +82,7 @@ class Splats:
 
 
 def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> Splats:
-    """The Gaussians of one moment that a camera may see in a picture of `size` (height, width); OpenCV's axes."""
+    """Splat the Gaussians of one moment that a camera may see in a picture of `size` (height, width); OpenCV's axes."""
     k = np.asarray(intrinsics, np.float64)
     seen = transform(w2c, scene.means[moment])
     order = np.flatnonzero((seen[:, 2] > NEAR) & (scene.opacity > LEAST))
@@ -107,7 +107,8 @@ def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: 
 
 
 def render(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> tuple[F64, F64]:
-    """Median depth (h, w) along the axis of view, infinite where there is none, and the fraction (h, w) of the foreground."""
+    """Render the median depth (h, w) along the axis of view, infinite where there is none, and the fraction (h, w) of the
+    foreground."""
     splats = splat(scene, moment, intrinsics, w2c, size)
     h, w = size
     depth, coverage = np.full(h * w, np.inf), np.zeros(h * w)
@@ -152,7 +153,8 @@ def _touches(splats: Splats, size: tuple[int, int]) -> Iterator[tuple[I64, I64, 
 
 
 def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
-    """For each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest there."""
+    """Return for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
+    there."""
     rotation = rotations(scene.quaternions[moment])
     opacity = np.log(scene.opacity)
     out = np.empty(len(points), np.int64)
@@ -163,7 +165,7 @@ def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
 
 
 def carry(scene: Gaussians, gaussian: I64, moment: I64, points: F64) -> F64:
-    """Points (n, 3) in the world at their moments (n,), moved through all moments (t, n, 3) with their Gaussians (n,)."""
+    """Carry points (n, 3) in the world at their moments (n,), moved through all moments (t, n, 3) with their Gaussians (n,)."""
     rotation = rotations(scene.quaternions[:, gaussian])
     number = np.arange(len(points))
     local = np.einsum("nij,ni->nj", rotation[moment, number], points - scene.means[moment, gaussian])

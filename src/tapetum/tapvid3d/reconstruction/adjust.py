@@ -68,7 +68,7 @@ def adjusted(
     *,
     support: Tracks | None = None,
 ) -> Tracks3D:
-    """Tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
+    """Return tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
 
     Args:
         tracks: the points that are wanted.
@@ -121,7 +121,8 @@ class AdjustedTracker:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h2 w2"] | None = None,
     ) -> Tracks3D:
-        """Points through all frames, in an unknown unit; see `tapetum.tapvid3d.lift.Lifted.track`. Depth is not looked at."""
+        """Track points through all frames, in an unknown unit; see `tapetum.tapvid3d.lift.Lifted.track`. Depth is not looked
+        at."""
         size = video.shape[1:3]
         asked = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
         both = self.tracker.track(video, np.concatenate([asked, support_queries(len(video), size)]))
@@ -130,7 +131,7 @@ class AdjustedTracker:
 
 
 def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
-    """Queries (t, x, y) of grids over a picture of (height, width), on several frames from the first to the last."""
+    """Return queries (t, x, y) of grids over a picture of (height, width), on several frames from the first to the last."""
     count = min(frames, int(np.clip(-(-frames // EVERY) + 1, 3, 9)))
     cells = (np.arange(GRID) + 0.5) / GRID
     moments = np.linspace(0, frames - 1, count).round()
@@ -139,7 +140,7 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
 
 
 def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
-    """The first `count` points, and the others."""
+    """Split off the first `count` points from the others."""
     names = ("xy", "visible", "confidence", "queries")
     first, last = (Tracks(**{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None)))
     return first, last
@@ -153,7 +154,8 @@ def _beside(a: Tracks, b: Tracks) -> Tracks:
 def reconstruct(
     tracks: Tracks, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"] | None = None, seed: int = 0
 ) -> Reconstruction:
-    """Where the camera was in each frame, and where the points are that stand still; arguments and errors as of `adjusted`."""
+    """Find where the camera was in each frame, and where the points are that stand still; arguments and errors as of
+    `adjusted`."""
     h, w = size
     t = tracks.frames
     seen = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)

@@ -38,7 +38,7 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 
 
 def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
-    """The cameras of the frames `keys`, and all points.
+    """Return the cameras of the frames `keys`, and all points.
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
@@ -97,7 +97,8 @@ def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def rotation_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """(n,) What a turn of the camera leaves of the differences between places (n, 2) in two views; robust beyond `scale`."""
+    """Return (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
+    `scale`."""
     a1, b1 = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (homogeneous(a), homogeneous(b)))
     counts, error = weight, np.zeros(len(a))
     for _ in range(8):
@@ -144,7 +145,7 @@ def _hypotheses(views: Views, i: int, j: int, rng: np.random.Generator) -> list[
 
 
 def _in_front(essential: F64, a: F64, b: F64) -> F64:
-    """Of the four poses that an essential matrix allows, the one with most points in front of both cameras."""
+    """Choose of the four poses that an essential matrix allows the one with most points in front of both cameras."""
 
     def ahead(pose: F64) -> int:
         poses = np.stack([np.eye(3, 4), pose])
@@ -182,7 +183,7 @@ def _complete(trial: PartialReconstruction, keys: Sequence[int]) -> int | None:
 
 
 def unplaced(frame: int) -> BadInput:
-    """The one line to say of a frame that has no pose."""
+    """Return the one line to say of a frame that has no pose."""
     return BadInput(
         f"the camera of frame {frame} cannot be found: fewer than {LEAST} points that stand still are seen there and in the "
         "frames beside it; track more points of the background, or cut the video there"
