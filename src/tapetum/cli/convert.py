@@ -16,7 +16,7 @@ class Convert:
     """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid.
 
     What IN is is told from its extension and header. What a layout does not hold is lost in it, such as queries and the
-    positions of hidden points; see docs/tap.md.
+    positions of hidden points; see docs/guides/other-programs.md.
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN")]

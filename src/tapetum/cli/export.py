@@ -15,8 +15,8 @@ from tapetum.errors import BadInput
 class Export:
     """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
 
-    Inputs are float32 pictures in -1..1, channels last, and queries (t, x, y) in pixels; docs/tap.md says the rest. With
-    --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.
+    Inputs are float32 pictures in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says the rest.
+    With --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.
     """
 
     model: tyro.conf.Positional[str]

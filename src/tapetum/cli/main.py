@@ -53,18 +53,22 @@ _DESCRIPTION = "Track any point through video, learn from any modality, score it
 _MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
 
 
+def parse(arguments: Sequence[str]) -> Verb:
+    """Read `arguments` into the verb that they ask for, without running it; raises SystemExit where they do not fit."""
+    return tyro.cli(
+        Verb,  # pyright: ignore[reportArgumentType]
+        prog="tapetum",
+        description=_DESCRIPTION,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (those of the process by default) and return the exit code."""
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
     try:
-        verb = tyro.cli(
-            Verb,  # pyright: ignore[reportArgumentType]
-            prog="tapetum",
-            description=_DESCRIPTION,
-            args=sys.argv[1:] if arguments is None else arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-        verb.run()
+        parse(sys.argv[1:] if arguments is None else arguments).run()
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)

@@ -79,7 +79,7 @@ class Bootstrap:
     cycle: bool = False
     """Tracks count only where the student finds the way back to the teacher's query, as published. That leaves out most of what
     the student has yet to learn: where truth is known, 20 % of the labels are right where the student is wrong, with this mask
-    7 % (docs/bootstrap.md)."""
+    7 % (docs/evidence/bootstrap.md)."""
     within: float = 4.0
     """Pixels of a 256x256 picture by which it may miss there."""
     confident: float = 0.9
@@ -101,7 +101,7 @@ class Bootstrap:
     """Clips with exact tracks are learned beside the footage."""
     apart: bool = False
     """Both losses keep moments of their own, and their moves are added up, as published; else their sum is learned by one
-    optimiser, which did better with little footage (docs/log.md)."""
+    optimiser, which did better with little footage (docs/log)."""
     moving: float = 0.5
     """Share of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a camera
     stands still, most points do, and nothing is to be learned from them."""

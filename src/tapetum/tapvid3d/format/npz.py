@@ -24,7 +24,7 @@ Kind = Literal[
     "missing", "unreadable", "large", "pickled", "key", "dtype", "shape", "nan", "images", "intrinsics", "poses", "query-frame",
     "query-hidden", "query-off", "never-visible", "outside", "behind",
 ]  # fmt: skip
-"""What can be wrong with a file, in a word; `docs/tapvid3d.md` lists them."""
+"""What can be wrong with a file, in a word; `docs/systems/tapvid3d.md` lists them."""
 
 LIMIT = 2**30
 """Most bytes that one array may have when unpacked; the largest of the benchmark has about a tenth."""

@@ -8,7 +8,8 @@
 
 Tables are read here, VRS files by projectaria-tools (`pip install 'tapetum[aria]'`). It has no wheels for some systems:
 there, work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are
-those of facebookresearch/projectaria_tools, whose test data were read with this file; docs/tapvid3d.md says what agreed.
+those of facebookresearch/projectaria_tools, whose test data were read with this file; what agreed is in
+docs/evidence/tapvid3d.md.
 """
 
 import csv
