@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
+from tests.golden.make_convolutional_golden import GOLDEN, NETWORKS, seen
 from timm.models import nfnet as timm_nfnet
 from torch import Tensor, nn
 from transformers import ResNetConfig as TheirResNetConfig
@@ -234,3 +236,22 @@ def test_gradient_reaches_everything_and_one_is_a_row_of_a_batch() -> None:
 def test_refused_configs(name: str, changes: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         tapetum.encoders.build(name, **changes)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_results_do_not_drift(name: str) -> None:
+    with np.load(GOLDEN) as golden:
+        for key, value in seen(name).items():
+            wanted = golden[f"{name}/{key}"]
+            np.testing.assert_allclose(value, wanted, atol=1e-5 * max(1.0, float(np.abs(wanted).max())), err_msg=key)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_exported_program_says_the_same(name: str) -> None:
+    encoder = shuffled(tapetum.encoders.build(name, **NETWORKS[name]))
+    x = pictures(48, 64)
+    program = torch.export.export(encoder, (x,))
+    with torch.no_grad():
+        ours, theirs = encoder(x), program.module()(x)
+    torch.testing.assert_close(theirs.pooled, ours.pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(theirs.maps[0], ours.maps[0], atol=1e-5, rtol=1e-5)

@@ -44,6 +44,7 @@ def test_what_comes_by_name_can_be_saved_moved_and_refused(tmp_path: Path) -> No
     assert again.preprocessing.mean == (127.0, 127.0, 127.0)
     assert again.head.weight.dtype == torch.bfloat16
     assert not again.training
+    assert again.classify(again.prepare(np.zeros((1, 30, 40, 3), np.uint8))).dtype == torch.bfloat16
     with pytest.raises(BadInput, match="was made with Preprocessing"):
         load("efficientnet-lite0", preprocessing=Preprocessing(size=(224, 224)))
 
