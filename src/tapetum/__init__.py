@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.embed import embed as embed
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
@@ -31,6 +31,7 @@ _ROOMS = (
     *("types", "verbs", "video"),
 )
 _FUNCTIONS = {
+    "classify": "classify",
     "convert": "convert",
     "embed": "embed",
     "evaluate_tapvid": "evaluate_tapvid",
@@ -48,9 +49,18 @@ def load(
     name_or_path: "str | PathLike[str]",
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
-) -> "Tracker":
-    """A tracker with weights, by name or from a file; see `tapetum.tap.tracking.tracker.load`."""
-    return import_module("tapetum.tap.tracking.tracker").load(name_or_path, device, dtype)
+) -> Any:
+    """Load whatever the weights are, by name (`tapetum weights list`) or from a file: a tracker, a HiP network, an encoder.
+
+    Args:
+        name_or_path: a file may be one of ours, whose header says what it is, or a published checkpoint of TAPIR.
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
+
+    Raises:
+        BadInput: the name is unknown, the file is not there, or it does not hold what its header says.
+    """
+    return import_module("tapetum.hub.loading").load(name_or_path, device, dtype)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.cli.main import GROUPS, VERBS
-from tapetum.hub.registry import KNOWN
+from tapetum.hub.registry import known
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -101,7 +101,7 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "tapir_checkpoint_panning.pt").write_bytes(b"x")
     code, out, _ = run("weights", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(KNOWN)
+    assert [line.split()[0] for line in out.splitlines()] == list(known())
     assert "tapir                  here" in out
     code, out, _ = run("weights", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}

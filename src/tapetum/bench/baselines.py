@@ -53,7 +53,7 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()
-    resolve(name_or_path)
+    resolve(name_or_path, "track")
     import torch
 
     import tapetum
@@ -63,7 +63,10 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"cannot compute on {device!r} ({reason}); give cpu, or a device of this machine") from error
-    return tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
+    tracker = tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
+    if not hasattr(tracker, "track"):
+        raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
+    return tracker
 
 
 def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Static3D | Lifted | AdjustedTracker":

@@ -57,4 +57,5 @@ class Weights(ConvertSettings):
         if self.json:
             print_json(entry)
         else:
-            print("\n".join(f"{key:20} {value}" for key, value in entry.items() if value is not None))
+            shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+            print("\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None))

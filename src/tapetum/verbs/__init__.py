@@ -25,8 +25,20 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live", "many", "scenes", "show"),
-    *("tapvid3d", "track", "weights"),
+    *(
+        "classify",
+        "convert",
+        "data",
+        "embed",
+        "evaluate_tapvid",
+        "evaluate_tapvid3d",
+        "export",
+        "hip",
+        "live",
+        "many",
+        "scenes",
+    ),
+    *("show", "tapvid3d", "track", "weights"),
 )
 
 

