@@ -40,6 +40,7 @@ class Show:
         if out.resolve() in (self.tracks.resolve(), self.video.resolve()):
             raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
         with open_video(self.video) as video:
+            video.hold()  # so that drawing need not decode again what fits
             report = video.check()
             if report.damaged:
                 note(f"{self.video}: {report.damaged} of {report.promised} frames are damaged or missing")

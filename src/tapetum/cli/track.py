@@ -115,7 +115,9 @@ class Track:
         from tapetum.video import open_video
 
         with open_video(source) as video, results_folder(out) as folder:
-            # Decode once to know the true number of frames: queries and tracks are held against it.
+            # Decode all to know the true number of frames: queries and tracks are held against it. What fits is kept meanwhile,
+            # so that the network, the polish and the overlay need not decode it again.
+            video.hold()
             report = video.check()
             if report.damaged:
                 note(f"{source}: {report.damaged} of {report.promised} frames are damaged or missing")
