@@ -10,7 +10,7 @@ import pytest
 from tapetum.scenes import SceneConfig
 from tapetum.scenes.sample import sample_world
 from tapetum.scenes.truth import Oracle, Truth
-from tapetum.tapvid3d.reconstruction.adjust import adjusted, apart, reconstruct, support_queries
+from tapetum.tapvid3d.reconstruction.adjust import adjusted, reconstruct, split_tracks, support_queries
 from tapetum.types import Tracks, Tracks3D
 
 FRAMES = 16
@@ -100,7 +100,7 @@ def test_opencv_places_the_cameras_where_we_do() -> None:
 
 def test_few_points_lean_on_the_support_and_the_same_seed_gives_the_same() -> None:
     tracks, _, camera, poses = scene(21)
-    few, support = apart(tracks, 3)
+    few, support = split_tracks(tracks, 3)
     found = adjusted(few, SIZE, camera, support=support)
     assert found.points == 3
     assert off(found, poses)[0] < 0.1

@@ -151,8 +151,7 @@ class Bootstrap:
         """Makes clips, shows how far it is, and leaves a report."""
 
         def prepare(source: Path, out: Path, config: "FootageConfig") -> "Footage":
-            from tapetum.tap.bootstrap.footage import prepare_all, write_report
-            from tapetum.tap.bootstrap.many import prepare_on_ray
+            from tapetum.tap.bootstrap.footage import prepare_all, prepare_on_ray, write_report
 
             with progress() as bars:
                 task = bars.add_task("cutting clips", total=None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.cli.output import print_json, progress, results_folder
+from tapetum.cli.output import print_json, progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,11 @@ class Make:
 
         from tapetum.data.shard_sources import open_source
         from tapetum.data.shards import refuse_content, write_shards
+        from tapetum.files import whole_folder
 
         refuse_content(self.out)
         source = open_source(self.source, self.layout)
-        with results_folder(self.out) as folder, progress() as bars:
+        with whole_folder(self.out) as folder, progress() as bars:
             samples = iter(source) if self.shuffle is None else source.shuffled(self.shuffle, folder.parent)
             paths = write_shards(
                 bars.track(samples, len(source), description="writing"),

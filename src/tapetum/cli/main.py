@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog="tapetum",
             description=_DESCRIPTION,
             args=sys.argv[1:] if arguments is None else arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
         verb.run()
         sys.stdout.flush()

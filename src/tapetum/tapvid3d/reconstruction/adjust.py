@@ -125,7 +125,7 @@ class AdjustedTracker:
         size = video.shape[1:3]
         asked = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
         both = self.tracker.track(video, np.concatenate([asked, support_queries(len(video), size)]))
-        tracks, support = apart(both, len(asked))
+        tracks, support = split_tracks(both, len(asked))
         return adjusted(tracks, size, intrinsics, support=support)
 
 
@@ -138,8 +138,8 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
     return np.stack([t, x, y], axis=-1).reshape(-1, 3).astype(np.float32)
 
 
-def apart(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
-    """The first `count` points, and the others."""
+def split_tracks(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
+    """Give the first `count` points, and the others."""
     names = ("xy", "visible", "confidence", "queries")
     first, last = (Tracks(**{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None)))
     return first, last
