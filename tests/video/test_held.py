@@ -1,6 +1,8 @@
 """Frames that are held: not decoded again, the same to the bit, never more than there is room for."""
 
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -154,3 +156,36 @@ def test_frames_that_came_first_stay() -> None:
     assert [number in held for number in range(4)] == [True, True, True, False]
     assert held[0] == "frame 0"
     assert (len(held), held.room) == (3, 0)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tapetum.video import open_video
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+for frame in open_video(sys.argv[1]):  # whatever a pass takes for itself
+    pass
+before = resident()
+video = open_video(sys.argv[1])
+video.hold(int(sys.argv[2]) << 20)
+video.check()
+for frame in video:
+    pass
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from /proc")
+def test_no_more_memory_is_taken_than_there_is_room(clip) -> None:
+    path = clip("long.mp4", n=120, size=(640, 480), options={"preset": "ultrafast"})  # 55 MB in YUV
+
+    def taken(room: int) -> float:
+        child = [sys.executable, "-c", CHILD, str(path), str(room)]
+        return float(subprocess.run(child, check=True, capture_output=True, text=True).stdout)
+
+    assert taken(512) > 45
+    assert taken(16) < 16 + 8
