@@ -5,9 +5,9 @@
 Makes a clip itself (a picture of several scales that slides on a closed path, h264, one key frame in 250 frames) and tracks in
 it with each tree of sources, in turns, `--pairs` times; a tree is a checkout, by default this one alone. Every run is a process
 of its own, from the start of Python to the last file written. Columns: frames of the video a second of wall clock; seconds of
-processor in user mode, which a busy machine disturbs less; frames that came out of the decoder for each frame of the video,
-counted where FFmpeg gives them out, and how many of these were turned into RGB; the most memory that was resident. Says at the
-end whether all runs wrote the same tracks and the same pictures.
+processor in user mode, which a busy machine disturbs less, and in the system; frames that came out of the decoder for each
+frame of the video, counted where FFmpeg gives them out; how many of these were turned into RGB; the most memory that was
+resident. Says at the end whether all runs wrote the same tracks and the same pictures.
 """
 
 import argparse
@@ -45,7 +45,7 @@ Decoder._decode, files.upright_rgb = decoded, converted
 code = main(sys.argv[2:])
 seconds = time.perf_counter() - began
 used = resource.getrusage(resource.RUSAGE_SELF)
-row = {"seconds": seconds, "user": used.ru_utime, "megabytes": used.ru_maxrss / 1024, **count}
+row = {"seconds": seconds, "user": used.ru_utime, "system": used.ru_stime, "megabytes": used.ru_maxrss / 1024, **count}
 with open(sys.argv[1], "w") as file:
     json.dump(row, file)
 sys.exit(code)
@@ -102,7 +102,7 @@ def main():
         clip = Path(name) / "clip.mp4"
         write_video(clip, sliding(args.frames, width, height), 30)
         print(f"{args.frames} frames of {args.size}, {clip.stat().st_size / 1e6:.1f} MB; load {os.getloadavg()[0]:.1f}")
-        print("frames/s  user s  decoded/frame  RGB/frame  most MB  tree", flush=True)
+        print("frames/s  user s  system s  decoded/frame  RGB/frame  most MB  tree", flush=True)
         for _ in range(args.pairs):
             for tree in rows:
                 row, written = run(tree, clip, Path(name), args.options)
@@ -118,7 +118,7 @@ def main():
 def text(row, frames):
     """A row of the table."""
     return (
-        f"{frames / row['seconds']:8.2f}  {row['user']:6.1f}  {row['decoded'] / frames:13.2f}  "
+        f"{frames / row['seconds']:8.2f}  {row['user']:6.1f}  {row['system']:8.1f}  {row['decoded'] / frames:13.2f}  "
         f"{row['converted'] / frames:9.2f}  {row['megabytes']:7.0f} "
     )
 
