@@ -2,15 +2,9 @@
 
 from dataclasses import dataclass
 
-from tapetum.cli.output import note, print_json
+from tapetum.cli.output import print_json, terminal
 from tapetum.errors import BadInput
 from tapetum.verbs.classify import ClassifyOptions, classify
-from tapetum.verbs.verb import Listener
-
-
-class _Notes(Listener):
-    def note(self, text: str) -> None:
-        note(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +20,8 @@ class Classify(ClassifyOptions):
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        result = classify.run(self, _Notes())
+        with terminal() as listener:
+            result = classify.run(self, listener)
         if self.json:
             print_json(result.as_json())
         else:

@@ -2,7 +2,7 @@
 
 A module here is named as its verb: `tapetum.verbs.track`, `tapetum.verbs.data`. A verb that does one thing has a function of
 that name, which is `tapetum.track` too; one whose name is that of a room, or that does several things, is reached through its
-module: `tapetum.verbs.data.write`, `tapetum.verbs.evaluate.tapvid`. Importing this package imports none of them.
+module: `tapetum.verbs.data.write`, `tapetum.verbs.weights.fetch`. Importing this package imports none of them.
 
 One pattern holds everywhere, so that no option is typed twice:
 
@@ -15,6 +15,9 @@ One pattern holds everywhere, so that no option is typed twice:
     cli/show.py      class Show(ShowOptions): json: bool = False   the fields are the options of the command, which adds how the
                                                                    result is printed, and nothing else
 
+Two verbs differ, `train` and `bootstrap`: their options are whole configs already (a recipe, and a `Launch` for where and with
+what it runs), which the function takes and the command line opens up (`tapetum.cli.options`).
+
 Annotations such as `tyro.conf.arg(metavar="FILE")` say how the command line writes an option; they mean nothing elsewhere. A
 function raises `BadInput` for all that the user can mend, whose message names options as the command line does (--grid). It
 prints nothing: remarks and progress go to its listener (`tapetum.verbs.verb.Listener`), and those of a plain call are Python
@@ -26,19 +29,8 @@ from typing import Any
 
 _VERBS = (
     "classify",
-    "convert",
-    "data",
-    "embed",
-    "evaluate",
-    "export",
-    "hip",
-    "live",
-    "many",
-    "scenes",
-    "show",
-    "tapvid3d",
-    "track",
-    "weights",
+    *("bootstrap", "convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live"),
+    *("many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
 )
 
 
