@@ -79,7 +79,6 @@ def fetch(options: FetchOptions, listener: Listener) -> Fetched:
 
     Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
     """
-    registry.find(options.name)
     from tapetum.hub.fetch import fetch
 
     return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching")))
