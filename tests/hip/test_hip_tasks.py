@@ -16,7 +16,7 @@ from tapetum.hip.grouping import grouping
 from tapetum.hip.masked import MaskedTask, masked_losses
 from tapetum.hip.masking import draw_mask, hidden_elements
 from tapetum.hip.pictures import cosines, neighbour_cosines, similarity_sheet
-from tapetum.train import TrainConfig, fit
+from tapetum.train import Moment, TrainConfig, fit
 
 TINY = HipConfig(
     groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
@@ -91,7 +91,7 @@ def test_masked_losses_by_hand() -> None:
 def test_modalities_weigh_what_they_are_told() -> None:
     both = Examples({"a": Field(np.ones((4, 8, 1))), "b": Field(3 * np.ones((4, 8, 1)))})
     task = MaskedTask(TINY, both, both, Masked(weights={"a": 3.0}))
-    loss, logs = task.loss(task.model(), both.plain(0, 4), torch.Generator().manual_seed(0))
+    loss, logs = task.loss(task.model(), both.plain(0, 4), Moment(generator=torch.Generator().manual_seed(0)))
     assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
     assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
 

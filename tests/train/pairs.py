@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nursery import die_at, free_port
 from torch import Tensor, nn
 
 import tapetum.train.fsdp  # noqa: F401
@@ -173,6 +172,8 @@ def clashing(out: str) -> None:
 
 
 def main() -> None:
+    from nursery import free_port  # beside this file, which is a script when this runs
+
     for line in sys.stdin:
         request = json.loads(line)
         if request["processes"] > 1:
@@ -182,6 +183,8 @@ def main() -> None:
 
 
 def start(request: dict[str, Any], rank: int) -> int:
+    from nursery import die_at
+
     pid = os.fork()
     if pid == 0:
         if request["processes"] > 1:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,40 @@ def test_what_does_not_repeat_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="embed gave something that is not a tensor with an axis"):
         fit(Scalar(), CONFIG, tmp_path)
     torch.set_num_threads(before)
+
+
+class Two(Random):
+    """Two losses learned apart, without randomness; in every second step embeddings are frozen."""
+
+    parts = ("one", "two")
+
+    def model(self) -> nn.Module:
+        model = super().model()
+        model.encoder[1] = nn.Identity()
+        model.frozen = nn.Linear(5, 4, dtype=torch.float64).requires_grad_(False)
+        return model
+
+    def dataset(self) -> Any:
+        class Noise:
+            def __getitem__(self, number: int) -> dict[str, Tensor]:
+                return {name: torch.randn(5, dtype=torch.float64) * (1 if name == "one" else -1) for name in Two.parts}
+
+        return Noise()
+
+    def embed(self, model: Any, batch: Any, moment: Moment) -> dict[str, Tensor]:
+        return {"found": (model.encoder if moment.step % 2 else model.frozen)(batch)}
+
+    def joint_loss(self, model: Any, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        return info_nce(embeddings["found"], embeddings["found"].flip(1), model.scale), {}
+
+
+def test_losses_learned_apart_and_frozen_embeddings_are_cached_too(tmp_path: Path) -> None:
+    before, found = torch.get_num_threads(), []
+    for accumulation in (1, 3):
+        config = replace(CONFIG, accumulation=accumulation, lr=0.1)
+        found.append(fit(Two(), config, tmp_path / str(accumulation)).model.state_dict())
+    torch.set_num_threads(before)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
 
 
 MEMORY = '''

@@ -23,6 +23,7 @@ RESUMABLE_FIELDS = frozenset(
         "prefetch",
         "tensorboard",
         "threads",
+        "weights_to_score",
         "workers",
     }
 )
@@ -44,7 +45,6 @@ LATER_FIELDS = frozenset(
         "rules",
         "schedule",
         "trust",
-        "weights_to_score",
     }
 )
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""

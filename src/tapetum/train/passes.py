@@ -125,7 +125,9 @@ class Passes:
         on_device = to_device(batch, self.world.device)
         with self._exchange(last=one.joint is not None):
             seed = self._seed(step, part) if seed is None else seed
-            parallel("replay", on_device, step, seed, replay=one, joint_seed=joint_seed).backward()
+            value = parallel("replay", on_device, step, seed, replay=one, joint_seed=joint_seed)
+            if value.requires_grad:  # embeddings of something frozen learn nothing
+                value.backward()
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Under DDP the gradients are exchanged with the last part of a step; under FSDP2 with each: less memory."""
