@@ -33,6 +33,10 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # a proxy on this machine would be a way out
 
 
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+"""Processes that tests start find `support` as the tests do."""
+
+
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mp4 of 6 frames of 64x48 pixels: a bright square that moves right over noise."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from official_clips import H, N, T, W, example, objects, prediction, save
 
+from support.scripts import GOLDEN
+from support.tapvid3d_clips import H, N, T, W, example, objects, prediction, save
 from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.errors import BadInput
@@ -20,7 +21,7 @@ from tapetum.tapvid3d.baselines import Points3D, Static
 from tapetum.tapvid3d.lift import load_tracker3d
 from tapetum.tapvid3d.splits import minival
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tapvid3d_eval.json").read_text())
+PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
 
 
@@ -40,12 +41,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "gt", tmp_path / "pred"
 
 
-@pytest.mark.parametrize("mode", GOLDEN)
+@pytest.mark.parametrize("mode", PUBLIC)
 def test_the_public_driver_says_the_same(folders: tuple[Path, Path], mode: str) -> None:
     result = evaluate(*folders, scalings=(mode,))  # pyright: ignore[reportArgumentType]
     ours = result["scalings"][mode]["average"]
-    assert set(GOLDEN[mode]) == set(ours) == set(METRICS)
-    for name, value in GOLDEN[mode].items():
+    assert set(PUBLIC[mode]) == set(ours) == set(METRICS)
+    for name, value in PUBLIC[mode].items():
         assert ours[name] == pytest.approx(value, abs=1e-9), name
     [failed] = result["failed"]
     assert (failed["source"], failed["name"]) == ("clips", "2")

@@ -1,28 +1,14 @@
 """The published order of operations that the benchmarks time ours against: it gives the public model's numbers."""
 
-import importlib.util
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 import tapetum
+from support.scripts import GOLDEN, script
 
-TESTS = Path(__file__).parents[1]
-
-
-@cache
-def module(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-recipes = module(TESTS / "golden" / "make_tapir_golden.py")
-published = module(TESTS.parent / "benchmarks" / "tap_published.py")
+recipes = script("tests/golden/make_tapir_golden.py")
+published = script("benchmarks/tap_published.py")
 CASES = [case for case in recipes.CASES if case.refine is None]
 
 
@@ -41,7 +27,7 @@ def test_the_transcription_gives_the_public_numbers(case):
             seen = [torch.cat(part, 2) for part in zip(*steps, strict=True)]
         else:
             seen = plain.track(video, queries)
-    with np.load(TESTS / "golden" / "tapir.npz") as golden:
+    with np.load(GOLDEN / "tapir.npz") as golden:
         for name, tensor in zip(("tracks", "occlusion", "expected_dist"), seen, strict=True):
             np.testing.assert_allclose(tensor[0].numpy(), golden[f"{case.name}/{name}"], atol=1e-3, rtol=0, err_msg=name)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hip_files import picture, sound, stripes
 
+from support.files import picture, sound, stripes
 from tapetum.cli.main import main
 
 

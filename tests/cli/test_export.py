@@ -6,27 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from tapetum.tap import weights
-from tapetum.tap.config import TapirConfig
-from tapetum.tap.network.model import Tapir
+from support.networks import save_tapir
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    config = TapirConfig(
-        causal=True,
-        initial_resolution=(32, 32),
-        iterations=1,
-        stem_channels=16,
-        channels=(16, 16, 24, 24),
-        blocks_per_group=(1, 1, 1, 1),
-        matching_channels=(4, 6, 4),
-        mixer_width=16,
-        mixer_blocks=1,
-    )
-    torch.manual_seed(0)
-    weights.save(Tapir(config), tmp_path / "small.safetensors")
-    return str(tmp_path / "small.safetensors")
+    small = save_tapir(tmp_path / "small.safetensors", causal=True, initial_resolution=(32, 32), iterations=1, mixer_blocks=1)
+    return str(small)
 
 
 def test_a_clip_and_the_two_programs_of_a_stream(run, model, tmp_path):

@@ -15,13 +15,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import tapetum
-from tapetum.tap import weights
-from tapetum.tap.config import TapirConfig
-from tapetum.tap.network.model import Tapir
+from support.networks import save_tapir
 from tapetum.video import LiveVideo, open_video, write_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -30,22 +27,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small causal network with random weights."""
-    torch.manual_seed(0)
-    config = TapirConfig(
-        causal=True,
-        pyramid_level=1,
-        initial_resolution=(64, 64),
-        stem_channels=16,
-        channels=(16, 16, 16, 16),
-        blocks_per_group=(1, 1, 1, 1),
-        matching_channels=(4, 6, 5),
-        mixer_width=16,
-        mixer_blocks=2,
-        mixer_expansion=2,
-    )
-    path = tmp_path_factory.mktemp("model") / "causal.safetensors"
-    weights.save(Tapir(config), path)
-    return path
+    return save_tapir(tmp_path_factory.mktemp("model") / "causal.safetensors", causal=True)
 
 
 def command(*arguments: object) -> list[str]:

@@ -12,8 +12,8 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from official_clips import example, prediction, save
 
+from support.tapvid3d_clips import example, prediction, save
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.cli.evaluate3d import TapVid3D
 from tapetum.tapvid3d.baselines import Static

@@ -24,10 +24,10 @@ import torch
 import webdataset
 from PIL import Image
 
+from support.networks import HIP
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.errors import BadInput
-from tapetum.hip.config import HipConfig
 from tapetum.hip.data import Examples, Field
 from tapetum.hip.tasks import ClassTask
 from tapetum.train import TrainConfig, fit
@@ -458,9 +458,6 @@ STEPS = 12
 CONFIG = TrainConfig(
     steps=STEPS, batch_size=8, accumulation=4, lr=3e-3, warmup_steps=2, checkpoint_every=3, threads=1, tensorboard=False
 )
-TINY = HipConfig(
-    groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
-)
 
 
 def task(folder: Path) -> ClassTask:
@@ -468,7 +465,7 @@ def task(folder: Path) -> ClassTask:
     shards = Shards(folder)
     field = Field(shards.column("png"), 128.0, 64.0, shift=1, mirror=True)
     examples = Examples({"image": field}, shards.column("cls"), seed=1)
-    return ClassTask(TINY, examples, examples, 2)
+    return ClassTask(HIP, examples, examples, 2)
 
 
 @pytest.fixture(scope="module")

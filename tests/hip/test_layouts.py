@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hip_files import film, picture, sound
 from PIL import Image
 
+from support.files import film, picture, sound
 from tapetum.cli.main import main
 from tapetum.errors import BadInput
 from tapetum.hip.data import TARGET

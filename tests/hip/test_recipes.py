@@ -7,21 +7,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hip_files import film, picture, sound, stripes
 from sklearn.metrics import average_precision_score
 
+from support.files import film, picture, sound, stripes
+from support.networks import HIP
 from tapetum.errors import BadInput
 from tapetum.hip import weights
-from tapetum.hip.config import HipConfig, Modality, Preparation, variant
+from tapetum.hip.config import Modality, Preparation, variant
 from tapetum.hip.embed import Embedder
 from tapetum.hip.layouts import Sizes
 from tapetum.hip.model import Hip
 from tapetum.hip.recipes import RECIPES, HipRun, hip_run
 from tapetum.hip.tasks import Masked, mean_average_precision
-
-TINY = HipConfig(
-    groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
-)
 
 
 def run(file: Path, **more) -> HipRun:
@@ -109,7 +106,7 @@ def test_average_precision_is_that_of_scikit_learn() -> None:
 
 def embedder(**modalities: Modality) -> Embedder:
     torch.manual_seed(0)
-    model = Hip(TINY, modalities)
+    model = Hip(HIP, modalities)
     rates = {"audio": 4000.0, "video": 5.0}
     model.preparations = {name: Preparation((0.0,), (255.0,), rates.get(name)) for name in modalities}
     return Embedder(model)
@@ -151,6 +148,6 @@ def test_files_that_the_network_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a picture, and the network knows audio only"):
         list(embedder(audio=Modality((400,), 1)).pieces(tmp_path / "a.png"))
     with pytest.raises(BadInput, match="does not say how files become"):
-        Embedder(Hip(TINY, {"image": Modality((4, 4), 3)}))
+        Embedder(Hip(HIP, {"image": Modality((4, 4), 3)}))
     with pytest.raises(BadInput, match="there is no file"):
         list(embedder(image=Modality((4, 4), 3)).pieces(tmp_path / "none.png"))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from support.scripts import GOLDEN
 from tapetum.errors import BadInput
 from tapetum.hip import weights
 from tapetum.hip.config import VARIANTS, HipConfig, Modality, variant
 from tapetum.hip.model import Hip
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "hip.npz"
 TINY = HipConfig(
     groups=(4, 2, 1, 2, 4),
     latents=(6, 8, 4, 8, 6),
@@ -46,7 +46,7 @@ def golden(case: str) -> tuple[dict, dict[str, torch.Tensor], dict[str, torch.Te
     """Parameters, inputs and answers."""
     params: dict[str, dict[str, np.ndarray]] = {}
     inputs, answers = {}, {}
-    with np.load(GOLDEN) as stored:
+    with np.load(GOLDEN / "hip.npz") as stored:
         for key in stored.files:
             if key.startswith(f"{case}:"):
                 _, module, leaf = key.split(":")

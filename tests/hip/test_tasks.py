@@ -8,18 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
+from support.networks import HIP
 from tapetum.errors import BadInput
-from tapetum.hip.config import HipConfig, Modality
+from tapetum.hip.config import Modality
 from tapetum.hip.data import TARGET, Examples, Field
 from tapetum.hip.grouping import grouping
 from tapetum.hip.masking import draw_mask
 from tapetum.hip.pictures import cosines, neighbour_cosines, similarity_sheet
 from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask, Standardise, hidden_elements, masked_losses
 from tapetum.train import TrainConfig, fit
-
-TINY = HipConfig(
-    groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
-)
 
 
 def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +69,7 @@ def test_fields_of_different_lengths_are_refused() -> None:
 
 
 def test_masked_losses_by_hand() -> None:
-    task = MaskedTask(TINY, examples(), examples(), Masked(ratio=0.5))
+    task = MaskedTask(HIP, examples(), examples(), Masked(ratio=0.5))
     model = task.model().eval()  # gives zeros
     inputs = {"image": examples().plain(0, 4)["image"]}
     plan = grouping({"image": 64}, 4)
@@ -89,7 +86,7 @@ def test_masked_losses_by_hand() -> None:
 
 def test_modalities_weigh_what_they_are_told() -> None:
     both = Examples({"a": Field(np.ones((4, 8, 1))), "b": Field(3 * np.ones((4, 8, 1)))})
-    task = MaskedTask(TINY, both, both, Masked(weights={"a": 3.0}))
+    task = MaskedTask(HIP, both, both, Masked(weights={"a": 3.0}))
     loss, logs = task.loss(task.model(), both.plain(0, 4), torch.Generator().manual_seed(0))
     assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
     assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
@@ -97,7 +94,7 @@ def test_modalities_weigh_what_they_are_told() -> None:
 
 @pytest.mark.parametrize("how", ["drop", "replace"])
 def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None:
-    task = MaskedTask(TINY, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "pictures")
+    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "pictures")
     before = task.evaluate(task.model().eval(), 0)["image"]
     result = fit(task, config(300, eval_every=300), tmp_path / "run")
     after = task.evaluate(result.model.eval(), 300)["image"]
@@ -108,9 +105,9 @@ def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None
 
 
 def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> None:
-    mae = fit(MaskedTask(TINY, examples(), examples(), Masked()), config(3), tmp_path / "mae")
+    mae = fit(MaskedTask(HIP, examples(), examples(), Masked()), config(3), tmp_path / "mae")
     start = mae.checkpoint / "model.safetensors"
-    task = ClassTask(TINY, examples(), examples(48, 9), 2, start=start)
+    task = ClassTask(HIP, examples(), examples(48, 9), 2, start=start)
     model = task.model()
     assert torch.equal(model.hip.blocks[0].latents, mae.model.blocks[0].latents)
     assert all(not p.requires_grad for p in model.hip.blocks[2].parameters())  # the decoder has no say
@@ -118,7 +115,7 @@ def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> Non
     assert task.evaluate(result.model.eval(), 250)["accuracy"] > 0.8
     shuffled = examples(48, 9)
     shuffled.targets = np.random.default_rng(0).permutation(shuffled.targets)
-    assert 0.3 < ClassTask(TINY, examples(), shuffled, 2).evaluate(result.model.eval(), 0)["accuracy"] < 0.7
+    assert 0.3 < ClassTask(HIP, examples(), shuffled, 2).evaluate(result.model.eval(), 0)["accuracy"] < 0.7
 
 
 def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
@@ -127,7 +124,7 @@ def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     targets = (pictures[..., 0] > 100).astype(np.int64)
     targets[:, 0] = -1
     data = Examples({"image": Field(pictures, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
-    task = ClassTask(TINY, data, data, 2, elements_of="image")
+    task = ClassTask(HIP, data, data, 2, elements_of="image")
     result = fit(task, config(250), tmp_path)
     scores = task.evaluate(result.model.eval(), 0)
     assert scores["accuracy"] > 0.8
@@ -139,7 +136,7 @@ def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
     pictures, labels = stripes(64)
     truth = np.stack([labels == 0, labels == 1, labels >= 0, labels < 0], 1).astype(np.float32)
     data = Examples({"image": Field(pictures, 100.0, 100.0)}, truth, seed=1)
-    task = ClassTask(TINY, data, data, 4)
+    task = ClassTask(HIP, data, data, 4)
     before = task.evaluate(task.model().eval(), 0)["mean_average_precision"]
     assert before == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.1)  # all the same: the share of those that are true
     result = fit(task, config(250), tmp_path)
@@ -156,13 +153,13 @@ def test_scores_by_hand() -> None:
             return torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2]]), 3).float()
 
     data = Examples({"image": Field(np.zeros((1, 4, 3)))}, np.array([[0, 0, 1, -1]]))
-    scores = ClassTask(TINY, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
+    scores = ClassTask(HIP, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
     # class 0: 1 of 2; class 1: 1 of 2; class 2 does not occur where anything is counted
     assert scores == pytest.approx({"accuracy": 2 / 3, "mean_iou": 0.5})
 
 
 def test_a_read_out_needs_a_modality_with_a_decoder() -> None:
-    model = MaskedTask(TINY, examples(), examples(), Masked()).model()
+    model = MaskedTask(HIP, examples(), examples(), Masked()).model()
     with pytest.raises(BadInput, match="'label' is no modality"):
         Classifier(model, 2, elements_of="label")
 
@@ -171,7 +168,7 @@ def test_a_read_out_needs_a_modality_with_a_decoder() -> None:
 def test_a_new_read_out_sees_features_that_differ(elements_of: str | None) -> None:
     torch.manual_seed(0)
     data = examples(shift=2)
-    model = ClassTask(TINY, data, data, 2, elements_of=elements_of).model()
+    model = ClassTask(HIP, data, data, 2, elements_of=elements_of).model()
     inputs = {"image": torch.stack([data[k]["image"] for k in range(64)])}
     with torch.no_grad():
         features = model.features(inputs)
@@ -200,6 +197,6 @@ def test_cosines_of_codes_that_are_places() -> None:
 
 
 def test_other_settings_do_not_go_on(tmp_path: Path) -> None:
-    fit(MaskedTask(TINY, examples(), examples(), Masked()), config(2), tmp_path)
+    fit(MaskedTask(HIP, examples(), examples(), Masked()), config(2), tmp_path)
     with pytest.raises(BadInput):
-        fit(MaskedTask(replace(TINY, embedding=16), examples(), examples(), Masked()), config(4), tmp_path)
+        fit(MaskedTask(replace(HIP, embedding=16), examples(), examples(), Masked()), config(4), tmp_path)

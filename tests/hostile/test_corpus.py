@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hostile_corpus import BUGS, DAMAGES, FRAMES, SOURCES, Corpus, Reader, digests
+from support.scripts import script
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
+hostile_corpus = script("benchmarks/hostile_corpus.py")
+BUGS, DAMAGES, FRAMES, SOURCES = (getattr(hostile_corpus, name) for name in ("BUGS", "DAMAGES", "FRAMES", "SOURCES"))
+Corpus, Reader, digests = hostile_corpus.Corpus, hostile_corpus.Reader, hostile_corpus.digests
 Run = Callable[..., tuple[int, str, str]]
 EACH = len(SOURCES) * len(DAMAGES)
 """Files in which each damage of each codec comes once."""

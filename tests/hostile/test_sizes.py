@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import hostile_corpus
+from support.scripts import ROOT
 from tapetum.video.types import MAX_PIXELS
 
 HUGE = 30_000
@@ -135,7 +135,7 @@ for name, path in json.load(sys.stdin).items():
 def read(paths: dict[str, Path]) -> dict[str, tuple[str, int]]:
     """What is said of each file, and by how many megabytes the peak memory of a process that reads one after another rises."""
     given = json.dumps({name: str(path) for name, path in paths.items()})
-    command = [sys.executable, "-c", READ, str(Path(hostile_corpus.__file__).parent)]
+    command = [sys.executable, "-c", READ, str(ROOT / "benchmarks")]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=100, check=True)
     return {name: (said, rise) for name, said, rise in map(json.loads, done.stdout.splitlines())}
 

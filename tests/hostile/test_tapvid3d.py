@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from official_clips import CAMERA, N, T, example, jpeg, objects, prediction, save
+
+from support.tapvid3d_clips import CAMERA, N, T, example, jpeg, objects, prediction, save
 
 Run = Callable[..., tuple[int, str, str]]
 

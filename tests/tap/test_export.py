@@ -7,33 +7,19 @@ import onnxruntime
 import pytest
 import torch
 
+from support.networks import TAPIR, tracker
 from tapetum.errors import BadInput
-from tapetum.tap.config import TapirConfig
 from tapetum.tap.export import clip_program, export, online_programs
-from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking.tracker import Tracker
 
-TINY = TapirConfig(
-    pyramid_level=1,
-    extra_convs=1,
-    initial_resolution=(32, 32),
-    antialias=True,
-    refine_at_least=(48, 48),
-    iterations=1,
-    stem_channels=16,
-    channels=(16, 16, 24, 24),
-    blocks_per_group=(1, 1, 1, 1),
-    matching_channels=(4, 6, 4),
-    mixer_width=16,
-    mixer_blocks=1,
-    mixer_expansion=2,
+TINY = replace(
+    TAPIR, extra_convs=1, initial_resolution=(32, 32), antialias=True, refine_at_least=(48, 48), iterations=1, mixer_blocks=1
 )
 SIZE, POINTS = (40, 56), 3
 
 
 def network(**changes) -> Tracker:
-    torch.manual_seed(0)
-    return Tracker(Tapir(replace(TINY, **changes)))
+    return tracker(TINY, **changes)
 
 
 def pictures(frames: int, seed: int = 1) -> np.ndarray:

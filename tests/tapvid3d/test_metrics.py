@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.scripts import GOLDEN
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import project
 from tapetum.tapvid3d.metrics import tapvid3d_metrics
 from tapetum.tracks.metrics import THRESHOLDS, mean_metrics
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "tapvid3d_metrics.npz"
 SCALINGS = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
 CASES = 24
 CAMERA = np.array([128.0, 128, 64, 64])
@@ -26,7 +25,7 @@ CAMERA = np.array([128.0, 128, 64, 64])
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / "tapvid3d_metrics.npz") as file:
         return dict(file)
 
 

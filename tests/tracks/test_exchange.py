@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.scripts import GOLDEN
 from tapetum.bench.tapvid import read_clips
 from tapetum.errors import BadInput
 from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
@@ -21,7 +22,6 @@ from tapetum.tracks.tapvid import Entry, write_entries
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "exchange"
 WIDTH, HEIGHT = 64, 48
 
 
@@ -90,7 +90,7 @@ def test_tables_as_they_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["deeplabcut", "movement", "napari"])
 def test_tables_of_other_programs(name: str) -> None:
     """Written by pandas (as DeepLabCut does), movement and napari; see make_exchange_golden.py."""
-    truth, tracks = Tracks.load(GOLDEN / "truth.npz"), read_tracks(GOLDEN / f"{name}.csv")
+    truth, tracks = Tracks.load(GOLDEN / "exchange" / "truth.npz"), read_tracks(GOLDEN / "exchange" / f"{name}.csv")
     np.testing.assert_array_equal(tracks.visible, truth.visible)
     np.testing.assert_array_equal(tracks.xy[truth.visible], truth.xy[truth.visible])
     np.testing.assert_array_equal(tracks.queries, truth.queries)

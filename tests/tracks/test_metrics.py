@@ -1,23 +1,21 @@
 """TAP-Vid metrics: the public implementation's recorded answers, and small cases worked out by hand."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.scripts import GOLDEN
 from tapetum.bench.tapvid import sample_queries
 from tapetum.errors import BadInput
 from tapetum.tracks.metrics import THRESHOLDS, evaluated_frames, mean_metrics, tapvid_metrics
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "tapvid_metrics.npz"
-
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / "tapvid_metrics.npz") as file:
         return dict(file)
 
 

@@ -6,31 +6,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from support.networks import TAPIR, tapir
 from tapetum.blocks.sampling import sample_video, scale_xy
 from tapetum.errors import BadInput
-from tapetum.tap.config import NANO, OFFICIAL, TapirConfig
+from tapetum.tap.config import NANO, OFFICIAL
 from tapetum.tap.network import correlation
 from tapetum.tap.network.correlation import local_correlation
 from tapetum.tap.network.matching import soft_argmax
 from tapetum.tap.network.model import Tapir, default_resolutions, places_of
 from tapetum.tap.training.losses import tracking_losses
 
-TINY = TapirConfig(
-    pyramid_level=1,
-    initial_resolution=(64, 64),
-    stem_channels=16,
-    channels=(16, 24, 32, 32),
-    blocks_per_group=(1, 2, 1, 1),
-    matching_channels=(4, 6, 4),
-    mixer_width=16,
-    mixer_blocks=2,
-    mixer_expansion=2,
-)
+TINY = replace(TAPIR, channels=(16, 24, 32, 32), blocks_per_group=(1, 2, 1, 1))
 
 
 def tiny(seed: int = 0, **changes) -> Tapir:
-    torch.manual_seed(seed)
-    return Tapir(replace(TINY, **changes))
+    return tapir(TINY, seed, **changes)
 
 
 def random_case(batch: int = 1, points: int = 5, frames: int = 6, height: int = 64, width: int = 64, seed: int = 1):

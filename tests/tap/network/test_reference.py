@@ -1,26 +1,14 @@
 """TAPIR beside the public PyTorch implementation: same weights, same video, same tracks and logits."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
+from support.scripts import GOLDEN, script
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.network.model import Tapir
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def _recipes():
-    spec = importlib.util.spec_from_file_location("make_tapir_golden", GOLDEN / "make_tapir_golden.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-recipes = _recipes()
+recipes = script("tests/golden/make_tapir_golden.py")
 
 
 def _stepwise(model: Tapir, video: torch.Tensor, queries: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -7,31 +7,21 @@ import pytest
 import torch
 
 import tapetum
+from support.networks import TAPIR, tapir
 from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO, TapirConfig
-from tapetum.tap.network.model import Tapir, places_of
+from tapetum.tap.network.model import places_of
 from tapetum.tap.network.second_look import looks, seen_features
 from tapetum.tap.network.types import Trajectories
 from tapetum.tap.tracking.tracker import Tracker
 
-TINY = TapirConfig(
-    initial_resolution=(64, 64),
-    iterations=1,
-    stem_channels=4,
-    channels=(6, 8, 10, 12),
-    blocks_per_group=(1, 1, 1, 1),
-    matching_channels=(4, 6, 4),
-    mixer_width=16,
-    mixer_blocks=2,
-    mixer_expansion=2,
-)
+TINY = replace(TAPIR, pyramid_level=0, iterations=1, stem_channels=4, channels=(6, 8, 10, 12))
 
 
 def network(**changes) -> Tracker:
     """With random weights, but for sure that points are visible."""
-    torch.manual_seed(0)
-    model = Tapir(replace(TINY, **changes))
+    model = tapir(TINY, **changes)
     torch.nn.init.constant_(model.matching.occlusion_out.bias, -5.0)
     return Tracker(model)
 

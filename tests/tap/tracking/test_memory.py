@@ -16,9 +16,7 @@ FRAMES, EARLY = 1600, 400
 CHILD = """
 import json, sys, torch
 from pathlib import Path
-from tapetum.tap.config import TapirConfig
-from tapetum.tap.network.model import Tapir
-from tapetum.tap.tracking.tracker import Tracker
+from support.networks import tracker
 from tapetum.video import open_video
 
 def resident():
@@ -27,10 +25,7 @@ def resident():
 
 torch.set_num_threads(1)
 how, path = sys.argv[1:3]
-tracker = Tracker(Tapir(TapirConfig(
-    causal=how == "live", initial_resolution=(64, 64), iterations=1, stem_channels=16, channels=(16, 16, 24, 24),
-    blocks_per_group=(1, 1, 1, 1), matching_channels=(4, 6, 4), mixer_width=16, mixer_blocks=1,
-)))
+tracker = tracker(causal=how == "live", pyramid_level=0, iterations=1, mixer_blocks=1, mixer_expansion=4)
 seen, kept = [], []
 with open_video(path) as video:
     if how == "live":

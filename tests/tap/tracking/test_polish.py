@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from support.networks import tracker
 from tapetum.tap.config import CAUSAL_NANO, NANO
-from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import polish
 from tapetum.tap.tracking.polish import Anchors, grey, polished
 from tapetum.tap.tracking.tracker import Tracker
@@ -158,11 +158,8 @@ def small() -> Callable[[bool], Tracker]:
 
     def build(causal: bool) -> Tracker:
         base = CAUSAL_NANO if causal else NANO
-        config = replace(
-            base, initial_resolution=(64, 64), refine_at_least=None, channels=(8, 8, 8, 8), mixer_width=16, mixer_blocks=1
-        )
-        torch.manual_seed(0)
-        return Tracker(Tapir(config).eval())
+        sizes = {"channels": (8, 8, 8, 8), "mixer_width": 16, "mixer_blocks": 1}
+        return tracker(base, initial_resolution=(64, 64), refine_at_least=None, **sizes)
 
     return build
 

@@ -4,35 +4,17 @@ import itertools
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import tapetum
+from support.networks import tapir
+from support.networks import tracker as network
 from tapetum.errors import BadInput
-from tapetum.tap.config import TapirConfig
-from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking.tracker import Tracker
 from tapetum.tap.tracking.windows import plan
-
-TINY = TapirConfig(
-    pyramid_level=1,
-    initial_resolution=(64, 64),
-    stem_channels=16,
-    channels=(16, 16, 24, 24),
-    blocks_per_group=(1, 1, 1, 1),
-    matching_channels=(4, 6, 4),
-    mixer_width=16,
-    mixer_blocks=2,
-    mixer_expansion=2,
-)
-
-
-def network(seed: int = 0, **changes) -> Tracker:
-    torch.manual_seed(seed)
-    return Tracker(Tapir(replace(TINY, **changes)))
 
 
 def matcher(**changes) -> Tracker:
@@ -66,7 +48,7 @@ def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_tracker_does_not_keep_what_training_needs():
-    model = Tapir(TINY).train()
+    model = tapir().train()
     assert not Tracker(model).model.training
     assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heat is None
 

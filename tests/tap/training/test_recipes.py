@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import tapetum
+from support.networks import TAPIR_NANO
 from tapetum.errors import BadInput
 from tapetum.tap import weights
-from tapetum.tap.config import NANO
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.training.recipes import Phase, TapNano, tap_nano
 
 TINY = TapNano(
-    model=replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32)),
+    model=TAPIR_NANO,
     phases=(
         Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
         Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, warped=1),

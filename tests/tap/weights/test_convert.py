@@ -11,23 +11,15 @@ import pytest
 import torch
 
 import tapetum
+from support.haiku import haiku_of
+from support.networks import TAPIR, tapir
 from tapetum.errors import BadInput
 from tapetum.hub import registry
 from tapetum.tap import weights
-from tapetum.tap.config import TapirConfig
-from tapetum.tap.network.model import Tapir
 from tapetum.tap.weights.convert import convert, fetch
 
-SMALL = TapirConfig(
-    pyramid_level=1,
-    stem_channels=16,
-    channels=(16, 16, 16, 16),
-    blocks_per_group=(1, 1, 1, 1),
-    matching_channels=(4, 6, 5),
-    mixer_width=16,
-    mixer_blocks=2,
-    mixer_expansion=2,
-)
+SMALL = replace(TAPIR, initial_resolution=(256, 256))
+"""With the resolution that a file without a config is taken to have."""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -57,8 +49,7 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    return Tapir(SMALL)
+    return tapir(SMALL)
 
 
 def names(folder):
@@ -98,9 +89,7 @@ def test_one_flipped_byte_is_refused_by_name(store, tmp_path, model):
 
 
 def test_a_jax_checkpoint_by_name(store, tmp_path, model):
-    from tests.tap.test_tapir_weights import _haiku
-
-    content = {"params": _haiku(weights.to_official(model.state_dict())), "state": {}}
+    content = {"params": haiku_of(weights.to_official(model.state_dict())), "state": {}}
     np.save(store / "causal_tapir_checkpoint.npy", np.array(content, dtype=object), allow_pickle=True)
     fetch("causal-tapir")
     loaded = tapetum.load("causal-tapir").model

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from official_clips import CAMERA, H, N, T, W, example, jpeg, objects, save
 
+from support.tapvid3d_clips import CAMERA, H, N, T, W, example, jpeg, objects, save
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.format.check import check
 from tapetum.tapvid3d.splits import minival

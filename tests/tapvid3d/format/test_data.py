@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from official_clips import CAMERA, H, N, T, W, example, jpeg, objects, prediction, save
 
+from support.tapvid3d_clips import CAMERA, H, N, T, W, example, jpeg, objects, prediction, save
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.format import npz
 from tapetum.tapvid3d.format.data import depth_path, read_clip, read_depth, read_prediction, write_clip

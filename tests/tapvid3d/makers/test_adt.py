@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_adt import APARTMENT, FIRST, STEP, Sequence, write_sequence
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from support.raw_adt import APARTMENT, FIRST, STEP, Sequence, write_sequence
+from support.scripts import GOLDEN
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project
 from tapetum.tapvid3d.makers import adt, aria
 from tapetum.tapvid3d.makers.common import run
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "adt.npz"
 NAME = "Apartment_release_meal_seq136"
 FRAMES = 8
 
@@ -63,7 +63,7 @@ def edges(moments: adt.Moments, tracks: np.ndarray) -> np.ndarray:
 
 
 def test_the_public_generator_says_the_same(moments: adt.Moments):
-    golden = np.load(GOLDEN)
+    golden = np.load(GOLDEN / "adt.npz")
     tracks, seen, _ = adt.follow(golden["queries"], moments)
     assert tracks.shape == golden["tracks"].shape
     same = abs(tracks - golden["tracks"]).max((0, 2)) < 1e-9  # a rendered depth on the edge of a millimetre may fall otherwise

@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import raw_waymo as raw
-from raw_waymo import SEGMENT, Drive, write_segment
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from support import raw_waymo as raw
+from support.raw_waymo import SEGMENT, Drive, write_segment
+from support.scripts import GOLDEN
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project, transform
 from tapetum.tapvid3d.makers import drivetrack, waymo
 from tapetum.tapvid3d.makers.common import Arrays, run
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "drivetrack.npz"
 FRAMES = 28
 NEAR, LATE = "-near_car-by9OrBGLkI0iw", "enters_late--KwT3uVxUaQ"
 OPENCV = raw.SCENES_FROM_WAYMO
@@ -111,7 +111,7 @@ def test_visibility_is_that_of_exact_ranges_but_for_edges(drive: Drive, clip: Ar
 
 
 def test_drivetracks_own_code_says_the_same(segment: waymo.Segment):
-    golden = np.load(GOLDEN)
+    golden = np.load(GOLDEN / "drivetrack.npz")
     for uid in (NEAR, LATE):
         car = vehicle(segment, uid)
         shown = drivetrack.kept(car)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_pstudio import CAMERAS, Studio, write_studio
 from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.spatial.transform import Rotation
 
+from support.raw_pstudio import CAMERAS, Studio, write_studio
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.format.data import read_clip
 from tapetum.tapvid3d.geometry import project, transform
