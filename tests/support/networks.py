@@ -22,7 +22,15 @@ TAPIR = TapirConfig(
     mixer_blocks=2,
     mixer_expansion=2,
 )
-TAPIR_NANO = replace(NANO, stem_channels=16, channels=(16, 32, 32, 32), mixer_width=32, mixer_blocks=2)
+TAPIR_NANO = replace(
+    NANO,
+    initial_resolution=(64, 64),
+    refine_at_least=(96, 96),
+    stem_channels=16,
+    channels=(16, 32, 32, 32),
+    mixer_width=32,
+    mixer_blocks=2,
+)
 """The bundled tracker made small: two looks, polish, an enlarged second refinement."""
 HIP = HipConfig(
     groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
