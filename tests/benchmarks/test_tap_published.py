@@ -12,6 +12,7 @@ published = script("benchmarks/tap_published.py")
 CASES = [case for case in recipes.CASES if case.refine is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_transcription_gives_the_public_numbers(case):
     model = recipes.our_model(case)

@@ -15,6 +15,7 @@ def model(tmp_path: Path) -> str:
     return str(small)
 
 
+@pytest.mark.slow
 def test_a_clip_and_the_two_programs_of_a_stream(run, model, tmp_path):
     out = tmp_path / "clip.pt2"
     code, said, _ = run("export", model, str(out), "--size", "48x40", "--frames", "3", "--points", "2", "--json")

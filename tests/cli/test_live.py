@@ -34,6 +34,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "tapetum.cli.main", "track", *map(str, arguments)]
 
 
+@pytest.mark.slow
 def test_a_pipe_gives_what_the_file_gives(model: Path, clip: Path, tmp_path: Path) -> None:
     points = tmp_path / "points.csv"
     points.write_text("t,x,y\n3,40,30\n0,20,22\n0,50.5,10\n")
@@ -113,6 +114,7 @@ def opened(address: str) -> LiveVideo:
     raise AssertionError("the server never answered")
 
 
+@pytest.mark.slow
 def test_a_slow_consumer_of_a_network_stream_drops_frames_and_sees_the_newest() -> None:
     port = free_port()
     server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), "40", "25"])
@@ -129,6 +131,7 @@ def test_a_slow_consumer_of_a_network_stream_drops_frames_and_sees_the_newest() 
     assert server.wait(timeout=10) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_live_run_with_its_results(model: Path, clip: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("-", "--online", "--model", model, "--grid", "3", "--out", tmp_path / "out", "--preview", tmp_path / "p"),
@@ -181,6 +184,7 @@ def test_sources_that_are_not_there(run: Run, model: Path, tmp_path: Path, sourc
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_playlist_in_a_pipe_is_refused(model: Path, tmp_path: Path) -> None:
     secret = write_video(tmp_path / "secret.mp4", np.zeros((3, 32, 32, 3), np.uint8), 10)
     result = subprocess.run(
@@ -193,6 +197,7 @@ def test_a_playlist_in_a_pipe_is_refused(model: Path, tmp_path: Path) -> None:
     assert b"standard input is not a video that can be read" in result.stderr
 
 
+@pytest.mark.slow
 def test_an_mp4_in_a_pipe_that_ends_with_its_index(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "plain.mp4"
     with av.open(str(path), "w") as file:
@@ -221,6 +226,7 @@ def test_what_online_asks_for(run: Run, clip: Path, tmp_path: Path) -> None:
     assert "--preview belongs to --online" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, b"kept until the first frame"])
 def test_a_pipe_that_holds_nothing_leaves_no_preview(model: Path, tmp_path: Path, before: bytes | None) -> None:
     preview = tmp_path / "p.mjpeg"

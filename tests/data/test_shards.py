@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import tarfile
 import time
@@ -24,6 +23,7 @@ import torch
 import webdataset
 from PIL import Image
 
+from support.forks import Fork, Forks
 from support.networks import HIP
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
@@ -494,31 +494,32 @@ def tensors_of(out: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in (out / "checkpoints" / f"step_{STEPS:08d}").glob("*.safetensors")}
 
 
-def trainer(folder: Path, out: Path, workers: int = 0, parallel: str = "-", start: tuple[str, ...] = ()) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, *start, __file__, folder, out, str(workers), parallel], env=environment)
+@pytest.mark.slow
+def test_killed_and_resumed_with_workers_equals_an_unbroken_run(
+    folder: Path, unbroken: Path, tmp_path: Path, forks: Forks
+) -> None:
+    def trainer() -> Fork:
+        return forks.start(__file__, folder, tmp_path, 2, "-", errors=tmp_path / "errors")
 
-
-def test_killed_and_resumed_with_workers_equals_an_unbroken_run(folder: Path, unbroken: Path, tmp_path: Path) -> None:
-    victim = trainer(folder, tmp_path, workers=2)
-    log = tmp_path / "log.jsonl"
+    victim, log = trainer(), tmp_path / "log.jsonl"
     while victim.poll() is None:
         if log.exists() and log.read_bytes().count(b"\n") >= 5:
-            victim.send_signal(signal.SIGKILL)
+            victim.kill()
             break
         time.sleep(0.001)
     assert victim.wait() == -signal.SIGKILL
     assert 0 < log.read_bytes().count(b"\n") < STEPS
-    assert trainer(folder, tmp_path, workers=2).wait() == 0
+    assert trainer().wait() == 0, (tmp_path / "errors").read_text()
     assert log_of(tmp_path) == log_of(unbroken)
     assert tensors_of(tmp_path) == tensors_of(unbroken)
     assert len(tensors_of(tmp_path)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_under_torchrun_equal_one(folder: Path, unbroken: Path, tmp_path: Path, parallel: str) -> None:
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    assert trainer(folder, tmp_path, parallel=parallel, start=torchrun).wait() == 0
+def test_two_processes_equal_one(folder: Path, unbroken: Path, tmp_path: Path, parallel: str, forks: Forks) -> None:
+    errors = tmp_path / "errors"
+    assert forks.pair(__file__, folder, tmp_path, 0, parallel, errors=errors) == [0, 0], errors.read_text()
     for ours, theirs in zip(log_of(tmp_path), log_of(unbroken), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
         assert ours["metrics"]["accuracy"] == theirs["metrics"]["accuracy"]

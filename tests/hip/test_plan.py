@@ -21,6 +21,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["learned", "fourier", "random"])
 @pytest.mark.parametrize(("name", "modalities"), CASES, ids=[name for name, _ in CASES])
 def test_parameters_and_multiplications(name: str, modalities: dict[str, Modality], kind: str) -> None:
@@ -34,6 +35,7 @@ def test_parameters_and_multiplications(name: str, modalities: dict[str, Modalit
         assert made.macs(2) == count_flops(lambda: model(inputs)).forward // 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "modalities"), CASES, ids=[name for name, _ in CASES])
 def test_what_training_keeps(name: str, modalities: dict[str, Modality]) -> None:
     model = Hip(variant(name), modalities)

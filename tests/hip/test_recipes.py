@@ -39,6 +39,7 @@ def run(file: Path, **more) -> HipRun:
     return replace(small, **more)
 
 
+@pytest.mark.slow
 def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     said: list[str] = []
     file = stripes(tmp_path / "stripes.parquet")
@@ -55,6 +56,7 @@ def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     assert again.scores == finished.scores
 
 
+@pytest.mark.slow
 def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path) -> None:
     file = stripes(tmp_path / "stripes.parquet", 20)
     ends = []

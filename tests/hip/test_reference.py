@@ -171,6 +171,7 @@ def test_totals_of_the_released_tests(name: str, total: int, shared: int) -> Non
     assert found - shared * VARIANTS[name].embedding ** 2 == total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hip-mini", "hip-bottleneck-mini"])
 @pytest.mark.parametrize(("train", "full"), [(None, 128), (32, None)])
 def test_fewer_latents_in_training(name: str, train: int | None, full: int | None) -> None:

@@ -92,6 +92,7 @@ def test_modalities_weigh_what_they_are_told() -> None:
     assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["drop", "replace"])
 def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None:
     task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "pictures")
@@ -104,6 +105,7 @@ def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None
     assert (tmp_path / "pictures" / "000300-image-codes.png").exists()
 
 
+@pytest.mark.slow
 def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> None:
     mae = fit(MaskedTask(HIP, examples(), examples(), Masked()), config(3), tmp_path / "mae")
     start = mae.checkpoint / "model.safetensors"
@@ -118,6 +120,7 @@ def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> Non
     assert 0.3 < ClassTask(HIP, examples(), shuffled, 2).evaluate(result.model.eval(), 0)["accuracy"] < 0.7
 
 
+@pytest.mark.slow
 def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     """Where a picture is bright is class 1, the border is not scored."""
     pictures, _ = stripes(64)
@@ -131,6 +134,7 @@ def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     assert scores["mean_iou"] > 0.65
 
 
+@pytest.mark.slow
 def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
     """Label 0: lying stripes; label 1: standing ones; label 2: always, which nothing can be wrong about; label 3: never."""
     pictures, labels = stripes(64)

@@ -30,6 +30,7 @@ def corpus(folder: Path) -> Corpus:
     return Corpus.make(folder)
 
 
+@pytest.mark.slow
 def test_five_hundred_damaged_videos(corpus: Corpus, folder: Path, tmp_path: Path) -> None:
     truth = {name: digests(folder / name) for name in SOURCES}
     found = {}
@@ -55,6 +56,7 @@ def test_a_file_depends_on_seed_and_number_alone(corpus: Corpus, tmp_path: Path)
         assert one != three
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "code"), [("crash", "input(); os.abort()"), ("hang", "input(); time.sleep(60)")])
 def test_a_child_that_dies_or_hangs_is_seen_and_replaced(tmp_path: Path, kind: str, code: str) -> None:
     flag = tmp_path / "once"

@@ -140,6 +140,7 @@ def read(paths: dict[str, Path]) -> dict[str, tuple[str, int]]:
     return {name: (said, rise) for name, said, rise in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [HUGE, BEYOND])
 def test_too_large_a_frame_is_refused_before_decoding(tmp_path: Path, side: int) -> None:
     assert side * side > MAX_PIXELS

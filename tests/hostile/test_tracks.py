@@ -95,6 +95,7 @@ def test_bad_tables(run: Run, clip: Path, tmp_path: Path, case: tuple[Any, ...])
         assert all(message in line for message in [*messages, "bad.csv"]), line
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     head=st.sampled_from(["", DLC, "ID,T,Y,X\n", "point,frame,x,y,visible,confidence,query_t,query_x,query_y\n", "scorer,"]),

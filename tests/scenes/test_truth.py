@@ -186,6 +186,7 @@ def test_same_seed_same_clip_and_other_seed_another():
     assert not np.array_equal(a.video, c.video)
 
 
+@pytest.mark.slow
 def test_small_objects_get_points():
     counts = np.zeros(2)
     for seed in range(8):

@@ -14,6 +14,7 @@ def clip_of(seed: int):
     return make_clip(seed, SceneConfig(size=(256, 256), frames=10), points=32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("tapir-nano-synthetic", 0.75), ("causal-tapir-nano", 0.75)])
 def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     tracker, scores, still = tapetum.load(name), [], []
@@ -28,6 +29,7 @@ def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     assert np.mean(scores) > np.mean(still) + 0.2
 
 
+@pytest.mark.slow
 def test_a_second_look_knows_better_what_is_visible():
     tracker, right, scores = tapetum.load("tapir-nano"), [], []
     for seed in (900_003, 900_004):
@@ -42,6 +44,7 @@ def test_a_second_look_knows_better_what_is_visible():
     assert np.mean(scores[1::2]) > np.mean(scores[::2])
 
 
+@pytest.mark.slow
 def test_polish_makes_places_exact():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("tapir-nano")
     near = []
@@ -51,6 +54,7 @@ def test_polish_makes_places_exact():
     assert near[1] > near[0] + 0.2
 
 
+@pytest.mark.slow
 def test_the_causal_one_gives_frame_by_frame_what_it_gives_for_the_clip():
     clip, tracker = clip_of(SEEDS[0]), tapetum.load("causal-tapir-nano")
     first = clip.queries[clip.queries[:, 0] == 0][:8]

@@ -30,6 +30,7 @@ def queries(last: float) -> np.ndarray:
     return np.array([[[0, 3, 4], [last, 30.5, 20.25], [0.5 * last, 50, 39]]], np.float32)
 
 
+@pytest.mark.slow
 def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
     tracker, video, asked = network(), pictures(4), queries(3)
     program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
@@ -44,6 +45,7 @@ def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
         np.testing.assert_allclose(torchs.numpy(), getattr(ours, name).numpy(), atol=1e-3, rtol=0, err_msg=name)
 
 
+@pytest.mark.slow
 def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
     tracker = network(causal=True)
     frames = np.random.default_rng(2).integers(0, 256, (5, *SIZE, 3), dtype=np.uint8)

@@ -30,6 +30,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_scores_of_a_run_that_never_began_are_not_taken_for_those_of_another(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,6 +55,7 @@ def test_scores_of_a_run_that_never_began_are_not_taken_for_those_of_another(
     assert all(((value - start[name]).abs() < 1e-4).all() for name, value in load_file(ours.file).items())
 
 
+@pytest.mark.slow
 def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, drift: Drift
 ) -> None:
@@ -77,6 +79,7 @@ def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     assert whole.file.read_bytes() == (out / "tracker.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_run_leaves_the_first_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path, drift: Drift) -> None:
     out = tmp_path / "out"
     assert bootstrap(videos, out, recipe, workers=0, minutes=0) is None
@@ -125,6 +128,7 @@ except BadInput as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, minutes=0)
     stills = sorted((tmp_path / "stills").iterdir())
@@ -139,6 +143,7 @@ def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRu
         Image.open(still).load()
 
 
+@pytest.mark.slow
 def test_cycles_of_which_nothing_is_seen_at_the_end_have_no_pixels(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,11 +1,7 @@
 """BootsTAP's losses, held against cases worked out by hand; whole runs, made tiny."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -18,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tapetum
+from support.forks import Fork, Forks
 from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.bootstrap.footage import Footage
@@ -332,6 +329,7 @@ def log_of(run: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     whole = bootstrap(videos, tmp_path / "whole", recipe, workers=0, threads=1)
     assert bootstrap(videos, tmp_path / "cut", recipe, workers=0, threads=1, minutes=0) is None
@@ -382,6 +380,7 @@ def test_calling_more_points_visible_is_not_taken_for_better(confidence: float) 
     assert scores["average_jaccard"] == pytest.approx(float(confidence > 0.5), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     # a rate at which nothing survives: whatever the start was worth, the end is worth less
     out = bootstrap(videos, tmp_path, replace(recipe, lr=30.0, mixer_lr=1.0), workers=0, threads=1)
@@ -394,6 +393,7 @@ def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun,
     assert out.after[JUDGED] >= out.last[JUDGED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -437,6 +437,7 @@ def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe
     assert len(rates) == len(list(model.parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("polish", "stride", "most"), [(False, 1, 1.02), (True, 1, 1.06), (False, 3, 1.22)])
 def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, polish: bool, stride: int, most: float
@@ -451,6 +452,7 @@ def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
     assert 0.98 < footage / (2 * teacher + per_step["synthetic/backward"]) < most
 
 
+@pytest.mark.slow
 def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     start = Tapir(replace(tapetum.load(recipe.model).model.config, second_look=True))
     start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
@@ -471,6 +473,7 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
     assert started(recipe).config.second_look  # what comes out is used as before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapRun, tmp_path: Path, weight: float) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
@@ -496,6 +499,7 @@ def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
     assert all(torch.equal(larger.state_dict()[name], value) for name, value in known.items())
 
 
+@pytest.mark.slow
 def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
     run = replace(recipe, scenes=2, warped=3, iterations=1)
@@ -522,6 +526,7 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
     assert all(name.startswith("synthetic/") for name in told)
 
 
+@pytest.mark.slow
 def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, tmp_path, recipe, workers=0, threads=1, minutes=0)
     footage = Footage(tmp_path / "footage")
@@ -555,27 +560,28 @@ bootstrap(videos, out, run, workers=0, threads=1)
 
 
 @pytest.mark.slow
-def test_two_processes_learn_as_one_and_kills_change_nothing(videos: Path, tiny: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    (tmp_path / "script.py").write_text(SCRIPT)
-    alone = [sys.executable, str(tmp_path / "script.py"), str(videos), str(tiny)]
-    pair = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *alone[1:]]
-    for line, name in ((alone, "one"), (pair, "two")):
-        done = subprocess.run([*line, str(tmp_path / name)], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+def test_two_processes_learn_as_one_and_kills_change_nothing(videos: Path, tiny: Path, tmp_path: Path, forks: Forks) -> None:
+    script, errors = tmp_path / "script.py", tmp_path / "errors"
+    script.write_text(SCRIPT)
+
+    def alone(name: str) -> Fork:
+        return forks.start(script, videos, tiny, tmp_path / name, errors=errors)
+
+    assert alone("one").wait() == 0, errors.read_text()
+    assert forks.pair(script, videos, tiny, tmp_path / "two", errors=errors) == [0, 0], errors.read_text()
     for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
     killed = tmp_path / "killed"
     log, dice = killed / "run" / "log.jsonl", np.random.default_rng(0)
     for _ in range(3):
         before = log.stat().st_size if log.exists() else 0
-        process = subprocess.Popen([*alone, str(killed)], env=environment, stderr=subprocess.DEVNULL)
+        process = alone("killed")
         while process.poll() is None and not (log.exists() and log.stat().st_size > before):
             time.sleep(0.05)
         time.sleep(dice.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
-    assert subprocess.run([*alone, str(killed)], env=environment).returncode == 0
+    assert alone("killed").wait() == 0, errors.read_text()
     assert files_of(killed) == files_of(tmp_path / "one")
 
 

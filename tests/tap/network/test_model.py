@@ -385,6 +385,7 @@ class _Arrays(torch.nn.Module):
         return out.tracks, out.confidence
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_exported_network_gives_the_same_tracks():
     model, (video, queries) = _Arrays(tiny()).eval(), random_case(frames=3)

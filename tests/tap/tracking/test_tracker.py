@@ -112,6 +112,7 @@ def test_features_kept_in_half_precision_move_points_by_thousandths():
     assert np.percentile(apart, 99) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("causal", "window"), [(False, 24), (True, 16)])
 def test_chunks_of_frames_and_queries_change_nothing_in_windows(causal, window):
     video, _ = sliding(40)
@@ -255,6 +256,7 @@ def test_what_a_stream_refuses():
         tracker.step(stream, video[1, :40])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_compiled_tracker_gives_the_same_tracks(causal):
     if shutil.which("c++") is None and shutil.which("g++") is None:

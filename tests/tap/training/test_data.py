@@ -87,6 +87,7 @@ def test_a_clip_without_visible_points_is_refused():
         augment(Tracked(plain.video, plain.xy, np.zeros_like(plain.visible)), np.random.default_rng(0), 96, 4)
 
 
+@pytest.mark.slow
 def test_samples_are_a_function_of_their_number(tmp_path):
     cached = TapSamples(SceneClips(3, config=SMALL, cache=tmp_path), size=32, points=8, seed=5)
     fresh = TapSamples(SceneClips(3, config=SMALL), size=32, points=8, seed=5)

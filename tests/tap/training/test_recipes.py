@@ -23,6 +23,7 @@ TINY = TapNano(
 )
 
 
+@pytest.mark.slow
 def test_stop_go_on_and_finish(tmp_path):
     run = replace(TINY, cache=str(tmp_path / "clips"))
     assert tap_nano(tmp_path / "run", run, minutes=0, workers=0) is None
@@ -49,6 +50,7 @@ def test_a_run_needs_phases(tmp_path):
         tap_nano(tmp_path, replace(TINY, phases=()))
 
 
+@pytest.mark.slow
 def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
     start = tmp_path / "start.safetensors"
     weights.save(Tapir(TINY.model), start)

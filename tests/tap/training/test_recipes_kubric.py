@@ -45,6 +45,7 @@ def run(data: Path, tiny: Path) -> TapKubric:
     )
 
 
+@pytest.mark.slow
 def test_numbers_of_the_paper(data: Path) -> None:
     run = TapKubric(data=str(data))
     assert (run.steps, run.batch_size, run.weight_decay) == (50_000, 256, 0.01)
@@ -74,6 +75,7 @@ def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     assert 0 < few < all_
 
 
+@pytest.mark.slow
 def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
     whole = tap_kubric(tmp_path / "whole", run, workers=0, threads=1)
     assert tap_kubric(tmp_path / "cut", run, workers=0, threads=1, minutes=0) is None

@@ -56,6 +56,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
+@pytest.mark.slow
 def test_fetched_once_then_loaded_by_name_without_the_server(store, tmp_path, model, run):
     torch.save(weights.to_official(model.state_dict()), store / "bootstap" / "causal_bootstapir_checkpoint.pt")
     code, out, err = run("weights", "fetch", "causal-bootstapir")
@@ -78,6 +79,7 @@ def test_fetched_once_then_loaded_by_name_without_the_server(store, tmp_path, mo
     assert "causal-bootstapir      here" in out
 
 
+@pytest.mark.slow
 def test_one_flipped_byte_is_refused_by_name(store, tmp_path, model):
     torch.save(weights.to_official(model.state_dict()), store / "tapir_checkpoint_panning.pt")
     path = fetch("tapir")
@@ -88,6 +90,7 @@ def test_one_flipped_byte_is_refused_by_name(store, tmp_path, model):
         tapetum.load("tapir")
 
 
+@pytest.mark.slow
 def test_a_jax_checkpoint_by_name(store, tmp_path, model):
     content = {"params": haiku_of(weights.to_official(model.state_dict())), "state": {}}
     np.save(store / "causal_tapir_checkpoint.npy", np.array(content, dtype=object), allow_pickle=True)
@@ -105,6 +108,7 @@ class Foreign:
         return (open, (str(self.mark), "w"))
 
 
+@pytest.mark.slow
 def test_a_hostile_checkpoint_runs_nothing_and_leaves_no_weights(store, tmp_path):
     torch.save({"x": Foreign(tmp_path / "mark")}, store / "tapir_checkpoint_panning.pt")
     with pytest.raises(BadInput, match="is not a file of weights alone"):
@@ -113,6 +117,7 @@ def test_a_hostile_checkpoint_runs_nothing_and_leaves_no_weights(store, tmp_path
     assert names(tmp_path / "weights") == ["tapir_checkpoint_panning.pt", "tapir_checkpoint_panning.pt.json"]
 
 
+@pytest.mark.slow
 def test_a_file_is_converted_with_the_settings_asked_for(tmp_path, model, run):
     torch.save(weights.to_official(model.state_dict()), tmp_path / "mine.pt")
     code, _, err = run("weights", "convert", tmp_path / "mine.pt", "--causal", "True", "--softmax-temperature", "10")

@@ -99,6 +99,7 @@ def exact_rule(drive: Drive, tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return rule, exact, near
 
 
+@pytest.mark.slow
 def test_visibility_is_that_of_exact_ranges_but_for_edges(drive: Drive, clip: Arrays):
     rule, exact, (two, three) = exact_rule(drive, clip["tracks_XYZ"])
     seen = clip["visibility"]

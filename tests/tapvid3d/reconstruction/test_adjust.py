@@ -64,6 +64,7 @@ def test_the_focal_length_is_found_too() -> None:
     assert error(tracks, xyz, still, found.xyz) < 0.02
 
 
+@pytest.mark.slow
 def test_no_parallax_and_too_few_points_are_said_in_one_line() -> None:
     tracks, *_ = world(1, travel=0.0)
     with pytest.raises(BadInput, match=r"only turns .* give --depth") as caught:

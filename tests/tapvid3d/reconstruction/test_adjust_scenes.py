@@ -50,6 +50,7 @@ def off(found: Tracks3D, poses: np.ndarray) -> tuple[float, float]:
     return float(np.degrees(np.arccos(cosine.clip(-1, 1))).max()), float(way)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 13, 21])
 def test_exact_tracks_give_the_camera_and_the_background(number: int) -> None:
     tracks, truth, camera, poses = scene(number)
@@ -67,6 +68,7 @@ def test_exact_tracks_give_the_camera_and_the_background(number: int) -> None:
     assert np.median(np.linalg.norm(pixels - tracks.xy, axis=-1)[still]) < 0.01
 
 
+@pytest.mark.slow
 def test_noise_and_mistakes() -> None:
     tracks, _, camera, poses = scene(21)
     turn, way = off(adjusted(noisy(tracks, 0.5, 0.03), SIZE, camera), poses)
@@ -80,6 +82,7 @@ def test_the_focal_length_is_estimated() -> None:
     assert adjusted(tracks, SIZE).intrinsics[0] == pytest.approx(camera[0], rel=0.01)
 
 
+@pytest.mark.slow
 def test_opencv_places_the_cameras_where_we_do() -> None:
     tracks, _, camera, _ = scene(21)
     tracks = noisy(tracks, 0.3)
@@ -98,6 +101,7 @@ def test_opencv_places_the_cameras_where_we_do() -> None:
         assert np.linalg.norm(way[:, 0] - found.bundle.poses[frame, :, 3]) < 0.05 * abs(points[use]).max()
 
 
+@pytest.mark.slow
 def test_few_points_lean_on_the_support_and_the_same_seed_gives_the_same() -> None:
     tracks, _, camera, poses = scene(21)
     few, support = apart(tracks, 3)
