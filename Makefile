@@ -5,12 +5,13 @@ JOBS ?= logical
 SPREAD := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast lint format clean
+.PHONY: help demo test test-fast docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say where the overlay is"
 	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
 	@echo "make test-fast   the same without the slow ones: under a minute on two cores, to run between edits"
+	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
 
 $(BIN)/python:
@@ -34,6 +35,10 @@ test: .venv/dev.stamp
 
 test-fast: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow"
+
+docs: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "build/site/index.html"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -13,11 +13,35 @@ if TYPE_CHECKING:
     import torch
 
     from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.verbs.convert import convert as convert
+    from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
+    from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.verbs.export import export as export
+    from tapetum.verbs.live import track_live as track_live
+    from tapetum.verbs.many import track_many as track_many
+    from tapetum.verbs.show import show as show
+    from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
-_ROOMS = ("account", "bench", "blocks", "errors", "hip", "hub", "scenes", "tap", "train", "video")
+_ROOMS = (
+    *("account", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "scenes", "tap", "tapvid3d", "tracks", "train"),
+    *("types", "verbs", "video"),
+)
+_FUNCTIONS = {
+    "convert": "convert",
+    "embed": "embed",
+    "evaluate_tapvid": "evaluate_tapvid",
+    "evaluate_tapvid3d": "evaluate_tapvid3d",
+    "export": "export",
+    "show": "show",
+    "track": "track",
+    "track_live": "live",
+    "track_many": "many",
+}
+"""Verbs that are functions of the package, each with its module in `tapetum.verbs`."""
 
 
 def load(
@@ -32,4 +56,6 @@ def load(
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"tapetum.{name}")
+    if name in _FUNCTIONS:
+        return getattr(import_module(f"tapetum.verbs.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module 'tapetum' has no attribute {name!r}")

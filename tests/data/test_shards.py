@@ -28,8 +28,8 @@ from support.networks import HIP
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.errors import BadInput
+from tapetum.hip.classes import ClassTask
 from tapetum.hip.data import Examples, Field
-from tapetum.hip.tasks import ClassTask
 from tapetum.train import TrainConfig, fit
 
 

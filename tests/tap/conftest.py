@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from support.networks import TAPIR_NANO, save_tapir
+from tapetum.tap.bootstrap.config import Ingredients
 from tapetum.tap.bootstrap.recipes import BootstrapRun
-from tapetum.tap.bootstrap.task import Bootstrap
 from tapetum.video import write_video
 
 
@@ -46,7 +46,7 @@ def recipe(tiny: Path) -> BootstrapRun:
     """A bootstrapping run of seconds."""
     return BootstrapRun(
         model=str(tiny),
-        settings=Bootstrap(points=8, stride=1),
+        settings=Ingredients(points=8, stride=1),
         steps=6,
         frames=5,
         size=32,

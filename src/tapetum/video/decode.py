@@ -110,7 +110,7 @@ class Decoder:
         return self.stream.time_base or Fraction(1, 1000)
 
     def packets(self) -> Iterator[Packet]:
-        """Packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
+        """Yield packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
         failures = 0
         while failures < _PATIENCE:
             try:
@@ -123,7 +123,7 @@ class Decoder:
                 failures += 1
 
     def frames(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
-        """Decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
+        """Yield decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
         for packet in packets:
             self.place += 1
             yield from self._decode(packet)
