@@ -1,4 +1,4 @@
-"""Trains the network of `tests/train/nursery.py` for twelve steps, for `tests/train/test_train_golden.py`.
+"""Trains the network of `tests/train/nursery.py` for twelve steps, for `tests/train/test_golden.py`.
 
     python make_train_golden.py OUT
 

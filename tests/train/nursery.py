@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # as building an optimizer does, which would cost every trainer seconds
 from torch import nn
 
 from tapetum.errors import TapetumError
