@@ -57,7 +57,7 @@ VERBS = {
     "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the picture or in space"),
     "show": Entry("show.Show", "track", "draw saved tracks on their video"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
-    "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
+    "classify": Entry("classify.Classify", "see", "say what is in pictures, by the 1,000 names of ImageNet"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.cli.allocator import keep_freed_memory
 from tapetum.cli.output import note, print_json, terminal
 from tapetum.cli.preview import preview
 from tapetum.errors import BadInput
@@ -37,6 +38,7 @@ class Track(TrackManyOptions):
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         self.check()
+        keep_freed_memory()
         if self.online:
             self._live()
             return

@@ -28,8 +28,7 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    "classify",
-    *("bootstrap", "convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live"),
+    *("bootstrap", "classify", "convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live"),
     *("many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
 )
 
