@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say where the overlay is"
 	@echo "make test    set up and run the tests"
+	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
 
 $(BIN)/python:
@@ -28,6 +29,10 @@ demo: .venv/tapetum.stamp
 
 test: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+docs: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "build/site/index.html"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .

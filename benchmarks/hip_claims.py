@@ -27,10 +27,11 @@ import numpy as np
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.hip.config import FLAT_NANO, NANO, HipConfig
+from tapetum.hip.classes import ClassTask
+from tapetum.hip.config import FLAT_NANO, NANO, HipConfig, Masked
 from tapetum.hip.data import Examples, Field
+from tapetum.hip.masked import MaskedTask
 from tapetum.hip.pictures import neighbour_cosines
-from tapetum.hip.tasks import ClassTask, Masked, MaskedTask
 from tapetum.train import TrainConfig, fit
 
 KINDS = "learned", "fourier", "random"

@@ -19,11 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from tapetum.data.media import Stored, opened_picture
 from tapetum.hip import weights
 from tapetum.hip.config import NANO, Modality, Preparation
+from tapetum.hip.datasets import MEAN, STD
 from tapetum.hip.embed import Embedder, Piece
-from tapetum.hip.layouts import MEAN, STD
-from tapetum.hip.media import Stored, opened_picture
 from tapetum.hip.model import Hip
 
 UNLABELLED = 11

@@ -1,8 +1,8 @@
 """Pictures of a run of `hip_claims.py`: accuracies as bars, and how codes became spatial.
 
-    python benchmarks/hip_pictures.py OUT docs/hip
+    python benchmarks/hip_pictures.py OUT evidence/hip-claims/digits
 
-writes docs/hip-claims.svg (each dot a seed) and docs/hip-codes.png: the likeness of 25 codes with all others in the course
+writes digits-claims.svg (each dot a seed) and digits-codes.png there: the likeness of 25 codes with all others in the course
 of masked auto-encoding, from left to right, then inputs, what was left of them, and what was found.
 """
 

@@ -5,15 +5,15 @@
 Makes the scenes in DIR/scenes (unless they are there) and scores on them: the static baseline and tapir-nano with true depth,
 and tapir-nano with nothing but the tracks (`adjust`). `reproduce_2d` takes depth from the truth, so that row for row it is the
 bound of what lifting can reach. Finished clips are kept in DIR: the same command goes on. Prints the tables in Markdown, as
-docs/tapvid3d.md has them; how scenes and the real benchmark differ is said there.
+docs/evidence/tapvid3d.md has them; how scenes and the real benchmark differ is said there.
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
 
+from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.tapvid3d.lift import load_tracker3d
 from tapetum.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.tracks.metrics import HEADLINES
 

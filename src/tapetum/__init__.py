@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     import torch
 
     from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.verbs.convert import convert as convert
+    from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
+    from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.verbs.export import export as export
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.show import show as show
@@ -28,6 +33,8 @@ _ROOMS = (
 _FUNCTIONS = {
     "convert": "convert",
     "embed": "embed",
+    "evaluate_tapvid": "evaluate_tapvid",
+    "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
     "show": "show",
     "track": "track",

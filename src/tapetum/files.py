@@ -73,7 +73,7 @@ def _move(temporary: Path, out: Path) -> None:
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:
-    """Give the one line to say when writing `path` failed with `error`."""
+    """Return the one line to say when writing `path` failed with `error`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return BadInput(f"the disk is full: {path} was not written; free some room and run again")
     return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

@@ -81,20 +81,20 @@ def _format(
 
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
-    """The arrays by name as a compressed npz."""
+    """Return the arrays by name as a compressed npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
 def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
+    """Return the arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
 
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Columns of numbers as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    """Return columns of numbers as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
@@ -106,7 +106,7 @@ def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
-    """The columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
+    """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(rows, [])
     body = [row for row in rows if row]
@@ -121,7 +121,7 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
 
 
 def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Columns as parquet; raises MissingExtra without pyarrow."""
+    """Return columns as parquet; raises MissingExtra without pyarrow."""
     arrow, parquet = _pyarrow("writing parquet")
     buffer = io.BytesIO()
     parquet.write_table(arrow.table(dict(columns)), buffer)
@@ -129,7 +129,7 @@ def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_parquet(data: bytes) -> dict[str, np.ndarray]:
-    """The columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
+    """Return the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
     arrow, parquet = _pyarrow("reading parquet")
     try:
         table = parquet.read_table(io.BytesIO(data))

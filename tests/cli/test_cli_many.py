@@ -10,14 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.cli.bootstrap import Bootstrap, Ingredient
-from tapetum.tap.bootstrap.recipes import BootstrapRun
 from tapetum.types import Tracks
 from tapetum.verbs import many
 from tapetum.verbs.track import Tracked, TrackOptions, track
@@ -273,11 +270,3 @@ def test_bootstrap_says_what_is_wrong_in_one_line(tmp_path: Path, run: Run, clip
         assert "Traceback" not in errors
         assert out == ""
         assert (tmp_path / f"out{number}").exists() == ("no clip" in says)  # it says why, on disk too
-
-
-@pytest.mark.parametrize("ingredient", get_args(Ingredient))
-def test_what_is_left_out_is_left_out(ingredient: Ingredient, tmp_path: Path) -> None:
-    usual = Bootstrap(folder=tmp_path, out=tmp_path)._recipe()
-    assert Bootstrap(folder=tmp_path, out=tmp_path, without=(ingredient,))._recipe() != usual
-    assert usual == BootstrapRun()
-    assert Bootstrap(folder=tmp_path, out=tmp_path, cycle=True)._recipe().settings.cycle

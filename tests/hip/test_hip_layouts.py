@@ -12,10 +12,13 @@ from hip_files import film, picture, sound
 from PIL import Image
 
 from tapetum.cli.main import main
+from tapetum.data.layouts import VOC_CLASSES
+from tapetum.data.media import Points, Stored
+from tapetum.data.meshes import on_surface, read_off
 from tapetum.errors import BadInput
+from tapetum.hip.config import Sizes
 from tapetum.hip.data import TARGET
-from tapetum.hip.layouts import VOC_CLASSES, DataSet, Sizes, data_set
-from tapetum.hip.media import Points, Stored, on_surface, read_off
+from tapetum.hip.datasets import DataSet, data_set
 from tapetum.video import write_video
 
 SMALL = Sizes(picture=(8, 8), frames=2, video_rate=5.0, samples=400, sound_rate=4000, points=64)
@@ -38,7 +41,7 @@ def test_imagenet(tmp_path: Path) -> None:
     assert found.classes == ("n01440764", "n01443537")
     assert found.asks == "class"
     assert len(found.examples) == 6
-    assert len(data("imagenet", tmp_path, "check").examples) == 2
+    assert len(data("imagenet", tmp_path, "val").examples) == 2
     batch = found.examples.plain(0, 6)
     assert batch["image"].shape == (6, 64, 3)
     assert batch[TARGET].tolist() == [0, 0, 0, 1, 1, 1]
@@ -172,7 +175,7 @@ def test_modelnet40(tmp_path: Path) -> None:
 
 
 def test_points_lie_on_the_surface_evenly() -> None:
-    vertices, faces = read_off(Stored("cube", CUBE.encode()))
+    vertices, faces = read_off(CUBE.encode(), "cube")
     assert faces.shape == (12, 3)
     points = on_surface(vertices, faces, 30000, np.random.default_rng(0))
     on_face = np.minimum(np.abs(points), np.abs(points - 1)).min(1)
@@ -210,13 +213,13 @@ def test_parquet(tmp_path: Path) -> None:
     assert (len(found.examples), found.classes, found.asks) == (8, ("cat", "dog"), "class")
     red = found.examples.plain(0, 8)["image"][:, 0, 0] * 58.4 + 123.7
     assert red.tolist() == pytest.approx([0, 10, 20, 30, 40, 50, 0, 10], abs=0.01)
-    assert len(data("parquet", tmp_path, "check").examples) == 4
+    assert len(data("parquet", tmp_path, "val").examples) == 4
 
 
 def test_words_are_the_same_classes_in_both_parts(tmp_path: Path) -> None:
     table(tmp_path / "train.parquet", 3, label=["cat", "dog", "cat"])
     table(tmp_path / "test.parquet", 2, label=["emu", "dog"])
-    train, check = data("parquet", tmp_path), data("parquet", tmp_path, "check")
+    train, check = data("parquet", tmp_path), data("parquet", tmp_path, "val")
     assert train.classes == check.classes == ("cat", "dog", "emu")
     assert check.examples.plain(0, 2)[TARGET].tolist() == [2, 1]
 
@@ -238,7 +241,7 @@ def test_pictures_are_as_large_as_in_the_paper_unless_told(tmp_path: Path) -> No
 def test_one_parquet_file_holds_out_every_tenth(tmp_path: Path) -> None:
     file = table(tmp_path / "all.parquet", label=[f"word {k % 2}" for k in range(20)])
     assert len(data("parquet", file).examples) == 18
-    assert data("parquet", file, "check").examples.plain(0, 2)[TARGET].tolist() == [0, 0]
+    assert data("parquet", file, "val").examples.plain(0, 2)[TARGET].tolist() == [0, 0]
     assert data("parquet", file).classes == ("word 0", "word 1")
     assert data("parquet", table(tmp_path / "bare.parquet")).asks == "nothing"
 
@@ -254,7 +257,7 @@ def test_shards(tmp_path: Path) -> None:
     assert torch.equal(here[TARGET], there[TARGET])
     assert torch.equal(here["image"], there["image"])
     assert torch.equal(found.examples[3]["image"], data("imagenet", tmp_path / "folders").examples[3]["image"])
-    assert len(data("shards", tmp_path / "shards", "check").examples) == 2
+    assert len(data("shards", tmp_path / "shards", "val").examples) == 2
     (tmp_path / "shards" / "train" / "classes.json").write_text('["one"]')
     with pytest.raises(BadInput, match="classes from 0 to 1, and names for 1"):
         data("shards", tmp_path / "shards")

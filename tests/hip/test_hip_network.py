@@ -57,7 +57,7 @@ def awake(model: Hip, seed: int = 0) -> Hip:
 )
 def test_groups_are_given_out_as_published(groups: int, lengths: tuple[int, ...], counts: list[int], width: int) -> None:
     plan = grouping({str(i): n for i, n in enumerate(lengths)}, groups)
-    assert [share.groups for share in plan.shares] == counts
+    assert [span.groups for span in plan.spans] == counts
     assert plan.width == width
     assert plan.padding == groups * width - sum(lengths)
 

@@ -12,12 +12,13 @@ from sklearn.metrics import average_precision_score
 
 from tapetum.errors import BadInput
 from tapetum.hip import weights
-from tapetum.hip.config import HipConfig, Modality, Preparation, variant
+from tapetum.hip.classes import mean_average_precision
+from tapetum.hip.config import HipConfig, Masked, Modality, Preparation, Sizes, variant
 from tapetum.hip.embed import Embedder
-from tapetum.hip.layouts import Sizes
 from tapetum.hip.model import Hip
-from tapetum.hip.recipes import RECIPES, HipRun, hip_run
-from tapetum.hip.tasks import Masked, mean_average_precision
+from tapetum.hip.recipes import RECIPES, HipRun
+from tapetum.hip.run import train_hip
+from tapetum.train.launch_config import Launch
 
 TINY = HipConfig(
     groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
@@ -45,7 +46,7 @@ def run(file: Path, **more) -> HipRun:
 def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     said: list[str] = []
     file = stripes(tmp_path / "stripes.parquet")
-    finished = hip_run(tmp_path / "run", run(file), workers=0, threads=1, say=said.append)
+    finished = train_hip(run(file), Launch(out=tmp_path / "run", workers=0, threads=1), said.append)
     assert finished is not None
     assert said == ["train: 57 examples of image 8x8x3", "check: 7 examples of image 8x8x3"]
     assert set(finished.scores) == {"masked_image", "accuracy"}
@@ -53,7 +54,7 @@ def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     model = weights.load(finished.weights)
     assert model.config == variant("hip-nano")
     assert model.preparations["image"].mean == pytest.approx((123.7, 116.3, 103.5))
-    again = hip_run(tmp_path / "run", run(file), workers=0, threads=1, say=said.append)
+    again = train_hip(run(file), Launch(out=tmp_path / "run", workers=0, threads=1), said.append)
     assert again is not None
     assert again.scores == finished.scores
 
@@ -62,7 +63,9 @@ def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path) -> None:
     file = stripes(tmp_path / "stripes.parquet", 20)
     ends = []
     for name, more in (("plain", {}), ("saving", {"checkpointing": True})):
-        finished = hip_run(tmp_path / name, run(file, mae_steps=2, steps=2, **more), workers=0, threads=1, say=lambda _: None)
+        finished = train_hip(
+            run(file, mae_steps=2, steps=2, **more), Launch(out=tmp_path / name, workers=0, threads=1), lambda _: None
+        )
         assert finished is not None
         ends.append(weights.load(finished.weights).state_dict())
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-6) for name in ends[0])
@@ -79,14 +82,14 @@ def test_recipes_are_of_the_paper_s_sizes() -> None:
 def test_refusals(tmp_path: Path) -> None:
     file = stripes(tmp_path / "stripes.parquet", 20)
     with pytest.raises(BadInput, match="no steps of either kind"):
-        hip_run(tmp_path / "run", run(file, mae_steps=0, steps=0))
+        train_hip(run(file, mae_steps=0, steps=0), Launch(out=tmp_path / "run"))
     for more, message in (
         ({"variant": "hip-99"}, "no variant 'hip-99'"),
         ({"lr": -1.0}, "lr is -1"),
         ({"data": str(tmp_path / "none")}, "there is no"),
     ):
         with pytest.raises(BadInput, match=message):
-            hip_run(tmp_path / "run", run(file, **more))
+            train_hip(run(file, **more), Launch(out=tmp_path / "run"))
     with pytest.raises(BadInput, match=r"mask ratio is 1\.5"):
         Masked(ratio=1.5)
     with pytest.raises(BadInput, match="sizes of inputs must be above 0"):
@@ -94,7 +97,7 @@ def test_refusals(tmp_path: Path) -> None:
     bare = tmp_path / "bare.parquet"
     pq.write_table(pq.read_table(file).drop(["label"]), bare)
     with pytest.raises(BadInput, match="has no labels; give --steps 0"):
-        hip_run(tmp_path / "run", run(bare))
+        train_hip(run(bare), Launch(out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from tapetum.errors import BadInput
-from tapetum.hip.config import HipConfig, Modality
+from tapetum.hip.classes import Classifier, ClassTask, Standardise
+from tapetum.hip.config import HipConfig, Masked, Modality
 from tapetum.hip.data import TARGET, Examples, Field
 from tapetum.hip.grouping import grouping
-from tapetum.hip.masking import draw_mask
+from tapetum.hip.masked import MaskedTask, masked_losses
+from tapetum.hip.masking import draw_mask, hidden_elements
 from tapetum.hip.pictures import cosines, neighbour_cosines, similarity_sheet
-from tapetum.hip.tasks import Classifier, ClassTask, Masked, MaskedTask, Standardise, hidden_elements, masked_losses
 from tapetum.train import TrainConfig, fit
 
 TINY = HipConfig(

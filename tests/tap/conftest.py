@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from tapetum.tap import weights
+from tapetum.tap.bootstrap.config import Ingredients
 from tapetum.tap.bootstrap.recipes import BootstrapRun
-from tapetum.tap.bootstrap.task import Bootstrap
 from tapetum.tap.config import NANO
 from tapetum.tap.network.model import Tapir
 from tapetum.video import write_video
@@ -54,7 +54,7 @@ def recipe(tiny: Path) -> BootstrapRun:
     """A bootstrapping run of seconds."""
     return BootstrapRun(
         model=str(tiny),
-        settings=Bootstrap(points=8, stride=1),
+        settings=Ingredients(points=8, stride=1),
         steps=6,
         frames=5,
         size=32,

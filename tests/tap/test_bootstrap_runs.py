@@ -16,11 +16,15 @@ from safetensors.torch import load_file
 from tapetum.cli.bootstrap import _content, _text
 from tapetum.cli.output import print_json
 from tapetum.errors import BadInput
-from tapetum.tap.bootstrap import recipes as runs
+from tapetum.tap.bootstrap import run as runs
+from tapetum.tap.bootstrap import unlabelled_scores
 from tapetum.tap.bootstrap.footage import Footage
-from tapetum.tap.bootstrap.recipes import BootstrapRun, Outcome, bootstrap
+from tapetum.tap.bootstrap.recipes import BootstrapRun
+from tapetum.tap.bootstrap.run import Outcome, bootstrap
+from tapetum.tap.bootstrap.run_folder import write_stills
 from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors
 from tapetum.tap.weights.files import load, save
+from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
 
 Drift = Callable[..., np.ndarray]
@@ -42,11 +46,11 @@ def test_scores_of_a_run_that_never_began_are_not_taken_for_those_of_another(
     with monkeypatch.context() as patch:
         patch.setattr(runs, "fit", killed)
         with pytest.raises(KeyboardInterrupt):
-            bootstrap(videos, out, recipe, workers=0)
+            bootstrap(videos, recipe, Launch(out=out, workers=0))
     assert (out / "before.json").exists()
     still = replace(recipe, model=str(other), lr=1e-12)  # learns nothing
-    ours = bootstrap(videos, out, still, workers=0)
-    alone = bootstrap(videos, tmp_path / "alone", still, workers=0)
+    ours = bootstrap(videos, still, Launch(out=out, workers=0))
+    alone = bootstrap(videos, still, Launch(out=tmp_path / "alone", workers=0))
     assert ours is not None
     assert alone is not None
     assert ours.before == alone.before
@@ -61,32 +65,32 @@ def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     folder.mkdir()
     for video in videos.iterdir():
         (folder / video.name).symlink_to(video)
-    assert bootstrap(folder, out, recipe, workers=0, minutes=0) is None
+    assert bootstrap(folder, recipe, Launch(out=out, workers=0, minutes=0)) is None
     stills = sorted((out / "stills").iterdir())
     write_video(folder / "3.mp4", drift(3, 13), 25)
     with pytest.raises(BadInput, match=r"run with other videos: videos 3 \(now 4\), clips 3 \(now 4\), digest .*; go on"):
-        bootstrap(folder, out, recipe, workers=0)
+        bootstrap(folder, recipe, Launch(out=out, workers=0))
     with pytest.raises(BadInput, match=r"is of a run with other settings: seed 1 \(now 2\); go on"):
-        bootstrap(folder, out, replace(recipe, seed=2), workers=0)
+        bootstrap(folder, replace(recipe, seed=2), Launch(out=out, workers=0))
     (folder / "3.mp4").unlink()
     (out / "stills" / ".a.123.tmp.jpg").write_bytes(b"half")  # by a process that was killed
-    assert bootstrap(folder, out, recipe, workers=0) is not None
+    assert bootstrap(folder, recipe, Launch(out=out, workers=0)) is not None
     assert sorted((out / "stills").iterdir()) == stills
-    whole = bootstrap(videos, tmp_path / "whole", recipe, workers=0)
+    whole = bootstrap(videos, recipe, Launch(out=tmp_path / "whole", workers=0))
     assert whole is not None
     assert whole.file.read_bytes() == (out / "tracker.safetensors").read_bytes()
 
 
 def test_a_second_run_leaves_the_first_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path, drift: Drift) -> None:
     out = tmp_path / "out"
-    assert bootstrap(videos, out, recipe, workers=0, minutes=0) is None
+    assert bootstrap(videos, recipe, Launch(out=out, workers=0, minutes=0)) is None
     listed = (out / "footage" / "list.json").read_bytes()
     (tmp_path / "in").mkdir()
     write_video(tmp_path / "in" / "a.mp4", drift(5, 13), 25)
     with (out / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(BadInput, match="another run is training in"):
-            bootstrap(tmp_path / "in", out, recipe, workers=0)
+            bootstrap(tmp_path / "in", recipe, Launch(out=out, workers=0))
     assert (out / "footage" / "list.json").read_bytes() == listed
 
 
@@ -104,9 +108,10 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     if "clips" in change:
         monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "0")
     device = change.pop("device", "auto")
     with pytest.raises(BadInput, match=says):
-        bootstrap(videos, tmp_path / "out", replace(recipe, **change), workers=0, device=device)
+        bootstrap(videos, replace(recipe, **change), Launch(out=tmp_path / "out", workers=0, device=device))
     assert not (tmp_path / "out").exists()
 
 
@@ -115,25 +120,25 @@ import resource, signal, sys
 from pathlib import Path
 from tapetum.errors import BadInput
 from tapetum.tap.bootstrap.footage import Footage
-from tapetum.tap.bootstrap.recipes import _stills
+from tapetum.tap.bootstrap.run_folder import write_stills
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 try:
-    _stills(Footage(Path(sys.argv[1]) / "footage"), Path(sys.argv[1]))
+    write_stills(Footage(Path(sys.argv[1]) / "footage"), Path(sys.argv[1]))
 except BadInput as error:
     print(error)
 """
 
 
 def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, tmp_path, recipe, workers=0, minutes=0)
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, minutes=0))
     stills = sorted((tmp_path / "stills").iterdir())
     for still in stills:
         still.unlink()
     told = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True).stdout
     assert "the disk is full" in told
     assert not list((tmp_path / "stills").iterdir())
-    runs._stills(Footage(tmp_path / "footage"), tmp_path)
+    write_stills(Footage(tmp_path / "footage"), tmp_path)
     assert sorted((tmp_path / "stills").iterdir()) == stills
     for still in stills:
         Image.open(still).load()
@@ -142,8 +147,10 @@ def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRu
 def test_cycles_of_which_nothing_is_seen_at_the_end_have_no_pixels(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runs, "cycle_errors", lambda track, video, queries: CycleErrors(np.full(len(queries), np.nan)))
-    out = bootstrap(videos, tmp_path, recipe, workers=0)
+    monkeypatch.setattr(
+        unlabelled_scores, "cycle_errors", lambda track, video, queries: CycleErrors(np.full(len(queries), np.nan))
+    )
+    out = bootstrap(videos, recipe, Launch(out=tmp_path, workers=0))
     assert isinstance(out, Outcome)
     assert out.cycle_after == {"median_px": None, "mean_px": None, "judged": 0.0, "back_within_4px": 0.0}
     print_json(_content(out, tmp_path))

@@ -9,7 +9,8 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.scenes import Clip, SceneConfig, make_clip
-from tapetum.tap.training.data import FEW_CLIPS, PAPER, Alterations, Tracked, augment, shorten
+from tapetum.tap.training.clips import Tracked
+from tapetum.tap.training.data import FEW_CLIPS, PAPER, Alterations, augment, shorten
 from tapetum.tap.training.kubric import KubricClips, kubric_sequences, read_sequence, write_sequence
 
 

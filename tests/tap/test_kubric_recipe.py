@@ -15,9 +15,12 @@ from safetensors.torch import load_file
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap.training.data import Tracked
+from tapetum.tap.training.clips import Tracked
 from tapetum.tap.training.kubric import write_sequence
-from tapetum.tap.training.recipes_kubric import PUBLIC, KubricTask, TapKubric, tap_kubric
+from tapetum.tap.training.recipes import TapKubric, tap_kubric
+from tapetum.tap.training.run_kubric import KubricTask, train_tap_kubric
+from tapetum.train import Moment
+from tapetum.train.launch_config import Launch
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def test_numbers_of_the_paper(data: Path) -> None:
     run = TapKubric(data=str(data))
     assert (run.steps, run.batch_size, run.weight_decay) == (50_000, 256, 0.01)
     assert (run.lr, run.betas, run.warmup_steps, run.frames, run.points, run.size) == (1e-3, (0.9, 0.95), 1000, 24, 256, 256)
-    public = replace(run, **PUBLIC)
+    public = tap_kubric(str(data), "public")
     assert (public.steps, public.batch_size, public.weight_decay) == (100_000, 512, 0.1)
     task = KubricTask(replace(run, model="causal-bootstapir"))
     assert task.config == tapetum.tap.build("causal-bootstapir").model.config
@@ -62,11 +65,11 @@ def test_numbers_of_the_paper(data: Path) -> None:
 def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     task = KubricTask(run)
     batch = task.collate([task.dataset()[0]])
-    _, logs = task.loss(task.model().train(), batch, torch.Generator())
+    _, logs = task.loss(task.model().train(), batch, Moment())
     assert set(logs) == {"position", "occlusion", "expected_dist", "within_2px", "occlusion_accuracy"}
     everything = KubricTask(replace(run, refine_with_gradient=None))
     models = [task.model().train(), everything.model().train()]
-    losses = [t.loss(m, batch, torch.Generator())[0] for t, m in zip((task, everything), models, strict=True)]
+    losses = [t.loss(m, batch, Moment())[0] for t, m in zip((task, everything), models, strict=True)]
     torch.testing.assert_close(losses[0], losses[1])
     for each in losses:
         each.backward()
@@ -75,9 +78,9 @@ def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
 
 
 def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
-    whole = tap_kubric(tmp_path / "whole", run, workers=0, threads=1)
-    assert tap_kubric(tmp_path / "cut", run, workers=0, threads=1, minutes=0) is None
-    cut = tap_kubric(tmp_path / "cut", run, workers=1, threads=1)
+    whole = train_tap_kubric(run, Launch(out=tmp_path / "whole", workers=0, threads=1))
+    assert train_tap_kubric(run, Launch(out=tmp_path / "cut", workers=0, threads=1, minutes=0)) is None
+    cut = train_tap_kubric(run, Launch(out=tmp_path / "cut", workers=1, threads=1))
     assert whole is not None
     assert cut is not None
     assert whole.name == "tiny.safetensors"
@@ -86,7 +89,7 @@ def test_stop_go_on_and_finish(run: TapKubric, tmp_path: Path) -> None:
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert 0 <= log[-1]["eval"]["average_jaccard"] <= 1
     with pytest.raises(BadInput, match="is of a run with"):
-        tap_kubric(tmp_path / "cut", replace(run, points=7), workers=0)
+        train_tap_kubric(replace(run, points=7), Launch(out=tmp_path / "cut", workers=0))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -96,7 +99,7 @@ def test_a_damaged_frame_ends_training_with_one_line(run: TapKubric, tmp_path: P
     for t in range(8):
         Image.new("RGB", (20 + t, 20)).save(tmp_path / "data" / "0000" / "frames" / f"{t:03d}.png")
     with pytest.raises(BadInput, match=r"0000/frames/00\d\.png is \d\dx20 pixels where the frames before are") as error:
-        tap_kubric(tmp_path / "run", replace(run, data=str(tmp_path / "data")), workers=workers, threads=1)
+        train_tap_kubric(replace(run, data=str(tmp_path / "data")), Launch(out=tmp_path / "run", workers=workers, threads=1))
     assert "\n" not in str(error.value)
 
 

@@ -6,7 +6,8 @@ import torch
 
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig
-from tapetum.tap.training.data import SceneClips, TapSamples, Tracked, augment, collate, shorten
+from tapetum.tap.training.clips import SceneClips, Tracked
+from tapetum.tap.training.data import TapSamples, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 

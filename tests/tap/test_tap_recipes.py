@@ -11,13 +11,15 @@ from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.config import NANO
 from tapetum.tap.network.model import Tapir
-from tapetum.tap.training.recipes import Phase, TapNano, tap_nano
+from tapetum.tap.training.recipes import Phase, TapNano
+from tapetum.tap.training.run_scenes import train_tap_nano
+from tapetum.train.launch_config import Launch
 
 TINY = TapNano(
     model=replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32)),
     phases=(
         Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
-        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, warped=1),
+        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, picture_clips=1),
     ),
     checks=1,
 )
@@ -25,8 +27,8 @@ TINY = TapNano(
 
 def test_stop_go_on_and_finish(tmp_path):
     run = replace(TINY, cache=str(tmp_path / "clips"))
-    assert tap_nano(tmp_path / "run", run, minutes=0, workers=0) is None
-    made = tap_nano(tmp_path / "run", run, workers=0)
+    assert train_tap_nano(run, Launch(out=tmp_path / "run", minutes=0, workers=0)) is None
+    made = train_tap_nano(run, Launch(out=tmp_path / "run", workers=0))
     assert made is not None
     tracker = tapetum.load(made)
     assert tracker.model.config == run.model
@@ -46,7 +48,7 @@ def test_stop_go_on_and_finish(tmp_path):
 
 def test_a_run_needs_phases(tmp_path):
     with pytest.raises(BadInput, match="no phases"):
-        tap_nano(tmp_path, replace(TINY, phases=()))
+        train_tap_nano(replace(TINY, phases=()), Launch(out=tmp_path))
 
 
 def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
@@ -56,7 +58,7 @@ def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
     run = replace(
         TINY, name="live", model=replace(TINY.model, causal=True, second_look=False), start=str(start), phases=(phase,)
     )
-    made = tap_nano(tmp_path / "run", run, workers=0)
+    made = train_tap_nano(run, Launch(out=tmp_path / "run", workers=0))
     assert made == tmp_path / "run" / "live.safetensors"
     ours, theirs = (tapetum.load(path).model for path in (made, start))
     assert ours.config.causal

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.tap.training.data import FEW_CLIPS, Alterations, Joined, Tracked, augment
-from tapetum.tap.training.picture_clips import WarpedClips, warped_clip
-from tapetum.tap.training.warping import journey, jpeg, move_points, shrinking, warp_frames
+from tapetum.tap.training.clips import Joined, Tracked
+from tapetum.tap.training.data import FEW_CLIPS, Alterations, augment
+from tapetum.tap.training.picture_clips import PictureClips, picture_clip
+from tapetum.tap.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
 
 
 def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -23,7 +24,7 @@ def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def test_frames_are_warped_as_scipy_warps_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     video = rng.random((3, 1, 20, 30)).astype(np.float32)
-    maps = journey(rng, 3, 24)
+    maps = random_motion(rng, 3, 24)
     ours = warp_frames(torch.from_numpy(video), torch.from_numpy(maps), (16, 25)).numpy()
     for t in range(3):
         back = np.linalg.inv(maps[t])  # raster (x, y) of the new frame to the old one; scipy counts (row, column) from centres
@@ -36,9 +37,9 @@ def test_frames_are_warped_as_scipy_warps_them(seed: int) -> None:
 
 def test_points_go_with_the_picture() -> None:
     rng = np.random.default_rng(0)
-    maps = journey(rng, 6, 64, turn=30, zoom=0.1, drift=0.05)
+    maps = random_motion(rng, 6, 64, rotation=30, zoom=0.1, drift=0.05)
     place = np.array([[[34.0, 30.0]]])
-    moved = move_points(maps, np.repeat(place, 6, 1))
+    moved = warp_points(maps, np.repeat(place, 6, 1))
     video = warp_frames(
         torch.from_numpy(dotted(place[0], (64, 64)))[None, None].expand(6, -1, -1, -1), torch.from_numpy(maps), (64, 64)
     )
@@ -50,8 +51,8 @@ def test_points_go_with_the_picture() -> None:
 
 def test_a_shrinking_window_stays_inside_and_goes_evenly() -> None:
     for seed in range(50):
-        maps = shrinking(np.random.default_rng(seed), 9, 100, (0.6, 1.0), (0.75, 1.33))
-        corners = move_points(maps, np.repeat([[[0.0, 0.0]], [[100.0, 100.0]]], 9, 1))
+        maps = moving_window(np.random.default_rng(seed), 9, 100, (0.6, 1.0), (0.75, 1.33))
+        corners = warp_points(maps, np.repeat([[[0.0, 0.0]], [[100.0, 100.0]]], 9, 1))
         assert (corners > -1e-3).all()
         assert (corners < 100 + 1e-3).all()
         sides = corners[1] - corners[0]
@@ -74,7 +75,7 @@ def test_augmented_tracks_stay_on_their_points() -> None:
     picture = np.stack([x * 4, y * 4, np.full_like(x, 128)], -1).astype(np.uint8)
     places = np.random.default_rng(0).uniform(4, 60, (200, 1, 2)).astype(np.float32)
     clip = Tracked(np.repeat(picture[None], 5, 0), np.repeat(places, 5, 1), np.ones((200, 5), bool))
-    plain = Alterations(crop=1.0, mirror=0.5, reverse=0.5, journey=1.0)
+    plain = Alterations(crop=1.0, mirror=0.5, reverse=0.5, motion=1.0)
     for seed in range(5):
         sample = augment(clip, np.random.default_rng(seed), 64, 64, alterations=plain)
         seen = ~sample.occluded
@@ -89,8 +90,8 @@ def test_augmented_tracks_stay_on_their_points() -> None:
         assert torch.stack(spread).median() < 0.15  # of 2; a pixel is 0.03, enlarged ones less
 
 
-def test_without_a_journey_a_showing_is_as_before() -> None:
-    assert FEW_CLIPS.journey == 0
+def test_without_motion_a_showing_is_as_before() -> None:
+    assert FEW_CLIPS.motion == 0
 
 
 def test_warped_clips_have_true_tracks_and_visibility() -> None:
@@ -100,7 +101,7 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
     red = ramp.copy()
     red[..., 0] = 250
     for seed in range(4):
-        clip = warped_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
+        clip = picture_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
         assert clip.xy.shape == (80, 8, 2)
         assert clip.visible.any(1).all()
         inside = (clip.xy >= 0).all(-1) & (clip.xy < 96).all(-1)
@@ -115,7 +116,7 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
         assert 10 < of_background.sum() < 70
         covered = ~clip.visible & inside & of_background[:, None]
         assert np.mean(colours[covered][:, 0] > 100) > 0.7 if covered.sum() > 20 else True
-        again = warped_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
+        again = picture_clip(np.random.default_rng(seed), [ramp, red, red], size=96, frames=8, points=80)
         np.testing.assert_array_equal(clip.video, again.video)
         np.testing.assert_array_equal(clip.xy, again.xy)
 
@@ -123,13 +124,13 @@ def test_warped_clips_have_true_tracks_and_visibility() -> None:
 def test_warped_clips_by_number_join_those_of_scenes(tmp_path: Path) -> None:
     for n in range(10):
         Image.fromarray(np.full((64, 64, 3), 25 * n, np.uint8)).save(tmp_path / f"{n}.png")
-    warped = WarpedClips(3, seed=5, source=tmp_path, part="train", frames=4)
+    warped = PictureClips(3, seed=5, source=tmp_path, part="train", frames=4)
     assert warped[1].video.shape == (4, 256, 256, 3)
     np.testing.assert_array_equal(
-        warped[1].video[:], WarpedClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
+        warped[1].video[:], PictureClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
     )
     assert not np.array_equal(warped[1].xy, warped[2].xy)
-    joined = Joined(warped, WarpedClips(2, seed=6, source=tmp_path, frames=4))
+    joined = Joined(warped, PictureClips(2, seed=6, source=tmp_path, frames=4))
     assert len(joined) == 5
     np.testing.assert_array_equal(joined[2].xy, warped[2].xy)
     np.testing.assert_array_equal(joined[3].xy, joined.parts[1][0].xy)

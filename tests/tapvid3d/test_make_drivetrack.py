@@ -1,7 +1,7 @@
 """The maker of DriveTrack clips on a small Waymo segment in the true layout: against exact truth and DriveTrack's own code.
 
 Stated errors. Transport: under 0.1 mm (lidar points on the true surface are stored in float32). Visibility, whose test
-reads lidar points 1.4 pixels apart: agrees with the same rule on exact ranges in 94 % of all places, in 99 % two pixels
+reads lidar points 1.4 pixels split_support: agrees with the same rule on exact ranges in 94 % of all places, in 99 % two pixels
 away from an edge of range, in all places three pixels away.
 """
 

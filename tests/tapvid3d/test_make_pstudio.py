@@ -1,7 +1,7 @@
 """The maker of Panoptic Studio clips on an ideal fit in the true layout: against exact truth and a renderer of plain loops.
 
 Stated errors. Carrying a point with its Gaussian: under 0.01 mm (params.npz is float32). Whole tracks, whose depth is that
-of a Gaussian's centre, Gaussians being 2 cm apart: median under 6 mm, all under 3 cm, for seeds two pixels away from an
+of a Gaussian's centre, Gaussians being 2 cm split_support: median under 6 mm, all under 3 cm, for seeds two pixels away from an
 edge of depth. Visibility of these: exact in 96 % of all places, and in all places that are two pixels away from an edge.
 """
 
@@ -62,7 +62,7 @@ def slow_render(scene: gaussians.Gaussians, k: tuple, w2c: np.ndarray, h: int, w
     """Pixel by pixel, Gaussian by Gaussian, as the CUDA kernel does; the covariance from a matrix built in full."""
     seen = []
     for mean, turn, scale, opacity, front in zip(
-        scene.means[0], scene.turns[0], scene.scales, scene.opacity, scene.foreground, strict=True
+        scene.means[0], scene.quaternions[0], scene.scales, scene.opacity, scene.foreground, strict=True
     ):
         x, y, z = w2c[:3, :3] @ mean + w2c[:3, 3]
         if z <= 0.2:
@@ -132,7 +132,7 @@ def test_the_most_influential_gaussian():
     best = []
     for p in points:
         value = []
-        for mean, turn, scale, opacity in zip(scene.means[0], scene.turns[0], scene.scales, scene.opacity, strict=True):
+        for mean, turn, scale, opacity in zip(scene.means[0], scene.quaternions[0], scene.scales, scene.opacity, strict=True):
             r = Rotation.from_quat(turn[[1, 2, 3, 0]]).as_matrix()
             value.append(np.log(opacity) - 0.5 * (p - mean) @ np.linalg.inv(r @ np.diag(scale**2) @ r.T) @ (p - mean))
         best.append(int(np.argmax(value)))

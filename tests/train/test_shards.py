@@ -27,9 +27,9 @@ from PIL import Image
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.errors import BadInput
+from tapetum.hip.classes import ClassTask
 from tapetum.hip.config import HipConfig
 from tapetum.hip.data import Examples, Field
-from tapetum.hip.tasks import ClassTask
 from tapetum.train import TrainConfig, fit
 
 

@@ -43,7 +43,7 @@ class Line(Task):
     def dataset(self) -> Numbers:
         return Numbers()
 
-    def loss(self, model, batch, generator):
+    def loss(self, model, batch, moment):
         numbers, x = batch
         loss = (model(x) - x.sum(1, keepdim=True) - 1).square().mean()
         if int(numbers[0]) // 4 in self.bad:
@@ -99,12 +99,13 @@ class Apart(Line):
     """Two losses of the same weights, the second of which has the average's answers as its target."""
 
     parts = ("one", "two")
-    taught = True
+    teachers = ("ema",)
 
     def dataset(self):
         return Both()
 
-    def loss(self, model, batch, generator, teacher):
+    def loss(self, model, batch, moment):
+        teacher = moment.teachers["ema"]
         assert not teacher.training
         name, x = batch
         target = x.sum(1, keepdim=True) + 1 if name[0] == "one" else teacher(x) + 2

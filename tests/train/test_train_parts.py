@@ -14,9 +14,9 @@ from torch import nn
 
 from tapetum.data.samples import Shuffle, mix_seed, sample_generator
 from tapetum.errors import BadInput
-from tapetum.train import Task, TrainConfig, checkpoint, fit
+from tapetum.train import Average, Task, TrainConfig, checkpoint, fit
+from tapetum.train.averages import MovingAverage
 from tapetum.train.batch import to_device
-from tapetum.train.ema import Ema
 from tapetum.train.log import JsonLines
 from tapetum.train.optim import decay_groups
 from tapetum.train.schedule import learning_rate
@@ -66,7 +66,7 @@ def test_schedule_ends_at_the_floor_and_never_jumps() -> None:
 
 def test_ema_is_the_running_mean_and_is_taken_off_again() -> None:
     model = nn.BatchNorm1d(2)
-    ema = Ema(model, decay=0.5)
+    ema = MovingAverage(model, Average(name="ema", decay=0.5), steps=1000)
     with torch.no_grad():
         model.weight.fill_(3.0)
         model.num_batches_tracked.fill_(7)
@@ -200,7 +200,7 @@ class Convolve(Task):
     def dataset(self):
         return Pictures()
 
-    def loss(self, model, batch, generator):
+    def loss(self, model, batch, moment):
         x = batch.contiguous(memory_format=torch.channels_last)
         return (model(x) - x).square().mean(), {}
 

@@ -38,7 +38,7 @@ def test_settle_gives_up_on_a_tensor_that_is_kept():
 @pytest.mark.parametrize("value", [None, {"a": [1, "b"]}])
 def test_a_world_of_one_says_what_it_knows(value):
     world = World(0, 1, torch.device("cpu"))
-    assert world.share(value) == value
+    assert world.broadcast(value) == value
     assert world.mean({"x": 2.0}) == {"x": 2.0}
 
 
@@ -70,7 +70,7 @@ def test_signals_are_wishes_while_the_world_parts_too(tmp_path, monkeypatch):
         def dataset(self):
             return [torch.ones(1)]
 
-        def loss(self, model, batch, generator):
+        def loss(self, model, batch, moment):
             return model(batch).mean(), {}
 
     monkeypatch.setattr("tapetum.train.loop.join_world", parting)

@@ -25,7 +25,7 @@ class Meter(Protocol):
         ...
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        """Joules so far, given the CPU seconds and wall seconds that this run has used since the meter was made."""
+        """Return joules so far, given the CPU seconds and wall seconds that this run has used since the meter was made."""
         ...
 
 
@@ -123,7 +123,7 @@ class CodeCarbon:
 
 
 def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
-    """The meters whose sum is the run's energy, the best that can be read here."""
+    """Pick the meters whose sum is the run's energy, the best that can be read here."""
     if config.energy == "codecarbon":
         return [CodeCarbon()]
     meters: list[Meter] = [Estimate(config.watts_per_core)]

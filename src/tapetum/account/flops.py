@@ -42,7 +42,7 @@ class Flops:
 
 
 def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
-    """Runs `fn(*args, **kwargs)` and, where its output needs gradients, the backward pass of the sum of the output.
+    """Run `fn(*args, **kwargs)` and, where its output needs gradients, the backward pass of the sum of the output.
 
     Gradients of parameters accumulate as in any backward pass; everything else is as after a plain call.
 

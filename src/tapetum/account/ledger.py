@@ -24,7 +24,7 @@ SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "f
 
 
 def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON under another name, fsyncs it, and renames it into place."""
+    """Write JSON under another name, flush it to the disk, and rename it into place."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w") as file:
@@ -82,12 +82,12 @@ class Ledger:
         }
 
     def add(self, steps: int, samples: int) -> None:
-        """Counts work done."""
+        """Count work done."""
         self.session["steps"] += steps
         self.session["samples"] += samples
 
     def write(self, cpu_seconds: float | None = None) -> dict[str, Any]:
-        """Brings time, FLOPs and energy up to date and saves the file; returns its content.
+        """Bring time, FLOPs and energy up to date and save the file; return its content.
 
         `cpu_seconds`: CPU time since the session began of all processes of the run; None: of this process.
         """
@@ -117,12 +117,12 @@ def _summed(per_step: Mapping[str, int], way: str) -> int:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a ledger.json."""
+    """Read the content of a ledger.json."""
     return json.loads(path.read_text())
 
 
 def format_ledger(content: Mapping[str, Any]) -> str:
-    """The ledger for people, a few lines."""
+    """Return the ledger for people, a few lines."""
     total, last = content["total"], content["sessions"][-1]
     flops = total["flops_forward"] + total["flops_backward"]
     host = last["machine"]

@@ -2,20 +2,29 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from tapetum.verbs.verb import Listener
 
 
-def progress() -> Progress:
-    """Make bars on stderr where that is a terminal, nothing elsewhere."""
+def progress(counts: ProgressColumn | None = None) -> Progress:
+    """Make bars on stderr where that is a terminal, nothing elsewhere; `counts` shows what is done and how much there is."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), counts or MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -55,10 +64,7 @@ def terminal() -> Iterator[Listener]:
 
 
 @contextmanager
-def downloads() -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on stderr, where that is a terminal, for bytes that are here and bytes of the whole."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("fetching", total=None)
-        yield lambda done, size: bar.update(task, completed=done, total=size)
+def downloads() -> Iterator[Listener]:
+    """Listen to a verb whose progress is in bytes, in the same way."""
+    with progress(DownloadColumn()) as bars:
+        yield _Terminal(bars)

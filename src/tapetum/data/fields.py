@@ -43,7 +43,7 @@ class Sound(NamedTuple):
 
 
 def decode(ending: str, data: bytes, where: str) -> Any:
-    """The value of a field. Raises BadInput that names `where` for damaged data."""
+    """Decode the value of a field. Raises BadInput that names `where` for damaged data."""
     decoder = _DECODERS.get(last(ending))
     if decoder is None:
         return data
@@ -55,7 +55,8 @@ def decode(ending: str, data: bytes, where: str) -> Any:
 
 
 def encode(ending: str, value: Any) -> bytes:
-    """The bytes of a field: bytes as they are, others without loss. Raises BadInput for a value that has no such form."""
+    """Encode the bytes of a field: bytes as they are, others without loss. Raises BadInput for a value that has no such
+    form."""
     if isinstance(value, bytes):
         return value
     try:
@@ -66,7 +67,7 @@ def encode(ending: str, value: Any) -> bytes:
 
 
 def last(ending: str) -> str:
-    """The last of several endings, which says how to decode.
+    """Return the last of several endings, which says how to decode.
 
     >>> last("left.png")
     'png'

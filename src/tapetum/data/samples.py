@@ -15,12 +15,12 @@ WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION = range(5)
 
 
 def mix_seed(seed: int, stream: int, index: int) -> int:
-    """A 63-bit seed for one purpose, from the run's seed and a number."""
+    """Mix a 63-bit seed for one purpose, from the run's seed and a number."""
     return int(np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def seed_globals(seed: int) -> None:
-    """Seeds the global generators of torch (this process's CPU and GPU), numpy and random."""
+    """Seed the global generators of torch (this process's CPU and GPU), numpy and random."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)
@@ -29,7 +29,7 @@ def seed_globals(seed: int) -> None:
 
 
 def sample_generator(seed: int, number: int) -> np.random.Generator:
-    """A numpy generator for the making of sample `number`."""
+    """Return a numpy generator for the making of sample `number`."""
     return np.random.default_rng([seed, SAMPLE, number])
 
 

@@ -55,7 +55,7 @@ class Files:
         return {KEY: key} | {ending: m if isinstance(m, bytes) else _read(m) for ending, m in members.items()}
 
     def shuffled(self, seed: int, beside: Path) -> Iterator[dict[str, Any]]:
-        """All samples, in an order drawn by `seed`; `beside` is not used."""
+        """Return all samples, in an order drawn by `seed`; `beside` is not used."""
         return (self[int(k)] for k in _permutation(len(self), seed))
 
 
@@ -81,7 +81,7 @@ class Rows:
             yield {KEY: f"{number:09d}"} | self._sample(number, row)
 
     def shuffled(self, seed: int, beside: Path) -> Iterator[dict[str, Any]]:
-        """All samples, in an order drawn by `seed`; on the way they are stored in a folder `beside` that goes again."""
+        """Yield all samples, in an order drawn by `seed`; on the way they are stored in a folder `beside` that goes again."""
         with tempfile.TemporaryDirectory(dir=beside, prefix=".unshuffled-") as folder:
             write_shards(self, folder, "rows")
             shards = Shards(folder)
@@ -159,7 +159,7 @@ class Rows:
 
 
 def open_source(source: Path, layout: Layout | None = None) -> Files | Rows:
-    """The samples of a folder or parquet file; by default the layout is found out.
+    """Open the samples of a folder or parquet file; by default the layout is found out.
 
     A folder with parquet files anywhere is read as such, one with other files at its top by stems, one of folders alone by
     classes. Raises BadInput for none of these, and where samples would not all have the same fields.

@@ -86,11 +86,11 @@ class Shards:
         return {KEY: key} | {name: decode(name, data[name], f"{tar}: {key}.{name}") for name in self.fields}
 
     def read(self, k: int) -> dict[str, bytes]:
-        """The fields of sample k as they are stored."""
+        """Read the fields of sample k as they are stored."""
         return {name: self._read(k, column) for column, name in enumerate(self.fields)}
 
     def locate(self, k: int) -> tuple[Path, str]:
-        """The tar of sample k, and its key."""
+        """Locate the tar of sample k, and its key."""
         if not 0 <= k < len(self):
             raise IndexError(f"sample {k} of {len(self)}")
         shard = int(np.searchsorted(self._ends, k, side="right"))
@@ -98,7 +98,7 @@ class Shards:
         return self.tars[shard], bytes(keys[k - int(self._ends[shard]) + len(keys)]).decode(errors="surrogateescape")
 
     def column(self, field: str) -> "Column":
-        """One field of all samples, without reading the others."""
+        """Return one field of all samples, without reading the others."""
         return Column(self, field)
 
     def _read(self, k: int, column: int) -> bytes:
@@ -150,7 +150,7 @@ class Column:
 
 
 def find_tars(source: Source) -> list[Path]:
-    """The tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
+    """Find the tars that `source` names, those of a folder sorted by name. Raises BadInput where there are none."""
     if not isinstance(source, str | Path):
         found = [tar for one in source for tar in find_tars(one)]
         if not found:
@@ -168,7 +168,7 @@ def find_tars(source: Source) -> list[Path]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
+    """Return the names of a pattern with numbers {from..to}, which keep the width of the first, or with choices {a,b}.
 
     >>> expand_braces("{a,b}-{08..10}.tar")
     ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
@@ -210,7 +210,7 @@ def write_shards(
     samples_per_shard: int = 10_000,
     bytes_per_shard: int = 1_000_000_000,
 ) -> list[Path]:
-    """Writes `folder`/`name`-000000.tar and so on, each with its index, and returns their paths.
+    """Write `folder`/`name`-000000.tar and so on, each with its index, and return their paths.
 
     A sample has its key as `__key__`, and bytes, or a value that `tapetum.data.fields` can store, for each ending. A shard is
     full with so many samples, or once it has so many bytes of fields. The same samples give the same bytes. Each shard is there
@@ -246,7 +246,7 @@ def write_shards(
 
 
 def refuse_content(folder: Path) -> None:
-    """BadInput where `folder` is a file or holds anything."""
+    """Raise BadInput where `folder` is a file or holds anything."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file; give a folder that is empty or not there yet")
     there = next(folder.iterdir(), None) if folder.exists() else None

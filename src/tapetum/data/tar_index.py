@@ -47,7 +47,7 @@ class TarIndex:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Key and ending of a member, or None where it belongs to no sample.
+    """Split off key and ending of a member, or None where it belongs to no sample.
 
     >>> split_name("a.b/cat.left.PNG"), split_name("a.b/cat"), split_name("a/.hidden.txt")
     (('a.b/cat', 'left.png'), None, None)
@@ -57,7 +57,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def index_of(tar: Path) -> TarIndex:
-    """The index of a tar, which is made where none is kept.
+    """Return the index of a tar, which is made where none is kept.
 
     Raises BadInput for what is no tar, or is compressed, cut off or damaged, for members that no sample can be made of.
     """

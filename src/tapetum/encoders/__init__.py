@@ -1,1 +1,42 @@
-"""Reusable networks for pictures and words."""
+"""Whole networks that turn pictures into vectors, by one type: built, loaded, or brought over from other libraries.
+
+Imports no torch by itself.
+
+>>> import tapetum
+>>> import torch
+>>> encoder = tapetum.encoders.build("vit-nano")
+>>> encoder(encoder.prepare(torch.zeros(1, 90, 120, 3, dtype=torch.uint8))).pooled.shape
+torch.Size([1, 64])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tapetum.encoders.config import EncoderConfig, Preprocessing, architecture, names
+
+if TYPE_CHECKING:
+    from tapetum.encoders.factory import build, from_state, load, save, to_state
+    from tapetum.encoders.features import Encoder, Features
+
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "Features",
+    "Preprocessing",
+    "architecture",
+    "build",
+    "from_state",
+    "load",
+    "names",
+    "save",
+    "to_state",
+]
+
+_HOMES = {"factory": ("build", "load", "from_state", "to_state", "save"), "features": ("Encoder", "Features")}
+_LAZY = {name: home for home, names_there in _HOMES.items() for name in names_there}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"tapetum.encoders.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'tapetum.encoders' has no attribute {name!r}")

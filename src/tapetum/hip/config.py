@@ -4,7 +4,7 @@ Source: HiP (arXiv 2202.10890) and its public code; the flat ones are Perceiver 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
 
@@ -142,25 +142,25 @@ class HipConfig:
         return len(self.groups) // 2
 
     def heads(self, block: int) -> int:
-        """Heads of a block's cross-attention."""
+        """Return heads of a block's cross-attention."""
         return 1 if self.cross_heads is None else self.cross_heads[block]
 
     def rows(self, block: int) -> int:
-        """Latents of a group for which a block keeps queries."""
+        """Return latents of a group for which a block keeps queries."""
         full = self.processor_latents_eval if block == self.processor else None
         return full or self.latents[block]
 
     def trained_rows(self, block: int) -> int:
-        """Latents of a group that a block uses in training."""
+        """Return latents of a group that a block uses in training."""
         fewer = self.processor_latents_train if block == self.processor else None
         return fewer or self.latents[block]
 
     def width_in(self, block: int) -> int:
-        """Channels of what a block looks at."""
+        """Return channels of what a block looks at."""
         return self.channels[block - 1] if block else self.embedding
 
     def skip(self, block: int) -> int | None:
-        """The encoder block whose latents are added to the queries of a decoder block."""
+        """Return the encoder block whose latents are added to the queries of a decoder block."""
         return self.blocks - 1 - block if block > self.processor else None
 
 
@@ -236,7 +236,46 @@ VARIANTS |= {"hip-nano": NANO, "io-nano": FLAT_NANO}
 
 
 def variant(name: str) -> HipConfig:
-    """A variant by name. Raises BadInput for an unknown one."""
+    """Return a variant by name. Raises BadInput for an unknown one."""
     if name not in VARIANTS:
         raise BadInput(f"there is no variant {name!r}; it is one of {', '.join(VARIANTS)}")
     return VARIANTS[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of the inputs; None: what the layout's data set has in the paper."""
+
+    picture: tuple[int, int] | None = None
+    """Rows and columns of pictures and frames."""
+    frames: int = 8
+    video_rate: float = 3.125
+    """Frames per second: 8 frames last 2.56 s."""
+    samples: int = 122_880
+    sound_rate: int = 48_000
+    points: int = 2_048
+
+    def __post_init__(self) -> None:
+        least = min(*(self.picture or (1, 1)), self.frames, self.video_rate, self.samples, self.sound_rate, self.points)
+        if not least > 0:
+            raise BadInput(f"sizes of inputs must be above 0, and the least is {least}; give larger ones")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masked:
+    """How inputs are hidden, and what of them is to be found."""
+
+    ratio: float = 0.85
+    """Fraction of the places of each group that is hidden."""
+    shared: bool = True
+    """All groups hide the same places."""
+    how: Literal["drop", "replace"] = "drop"
+    """Hidden inputs are taken out, or lose their value."""
+    loss: Literal["hidden", "all"] = "hidden"
+    """Over what the squared error is taken."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of modalities; 1 where none is given."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio < 1:
+            raise BadInput(f"the mask ratio is {self.ratio}; it must be within 0..1, below 1")

@@ -1,4 +1,4 @@
-"""Examples for HiP: any modalities, as arrays in memory, files (`tapetum.hip.media`) or shards, altered when they are shown.
+"""Examples for HiP: any modalities, as arrays in memory, files (`tapetum.data.media`) or shards, altered when they are shown.
 
 An element of an example is a row of channels; nothing tells the network where it is. Every showing is a pure function of
 (seed, index), as the training loop asks. All fields of an example draw the same random numbers, so that what lies together, a
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.data.media import Values
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Column
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
-from tapetum.hip.media import Values
 
 TARGET = "target"
 """Name of the class, or of the classes of all elements, in an example."""
@@ -56,12 +56,12 @@ class Field:
         return Preparation(mean, std, None if rate is None else float(rate))
 
     def show(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Example k as float32 (n, c); as it is without a generator."""
+        """Show example k as float32 (n, c); as it is without a generator."""
         rows = self.rows(k, rng).astype(np.float32)
         return ((rows - self.mean) / self.std).astype(np.float32)
 
     def rows(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Example k as (n, c), its numbers as they are stored."""
+        """Return example k as (n, c), its numbers as they are stored."""
         value = self.values[k] if isinstance(self.values, np.ndarray | Column) else self.values.read(k, rng)
         if rng is not None:
             value = moved(value, rng, self.shift, self.mirror, self.fill)
@@ -70,7 +70,7 @@ class Field:
 
 
 def moved(value: np.ndarray, rng: np.random.Generator, shift: int, mirror: bool, fill: float = 0.0) -> np.ndarray:
-    """(*shape, c), moved by up to `shift` places along each axis with `fill` following, and maybe mirrored."""
+    """Return (*shape, c), moved by up to `shift` places along each axis with `fill` following, and maybe mirrored."""
     if mirror and rng.random() < 0.5:
         value = np.flip(value, value.ndim - 2)
     if shift:
@@ -110,7 +110,7 @@ class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
         return self._example(self.order(index), index)
 
     def plain(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Examples from `start` to `stop` as they are, in one batch."""
+        """Return examples from `start` to `stop` as they are, in one batch."""
         rows = [self._example(k, None) for k in range(start, min(stop, len(self)))]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -126,9 +126,14 @@ class Examples(torch.utils.data.Dataset[dict[str, Tensor]]):
         return example
 
     def modalities(self) -> dict[str, Modality]:
-        """For the network."""
+        """Return what a network must know of the fields."""
         return {name: field.modality for name, field in self.fields.items()}
 
     def preparations(self) -> dict[str, Preparation]:
-        """For the network's file."""
+        """Return what a network's file must say of the fields."""
         return {name: field.preparation for name, field in self.fields.items()}
+
+
+def without_target(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the target of a batch: its inputs."""
+    return {name: value for name, value in batch.items() if name != TARGET}

@@ -1,7 +1,7 @@
 """Vectors for files: what a HiP network's processor makes of pictures, recordings and videos.
 
 The vector of a piece is the mean of the processor's latents, which classes are read from in fine-tuning too
-(`tapetum.hip.tasks.Classifier`). A piece is a picture; or as much of a recording or a video as the network takes at a time, one
+(`hip.classes.Classifier`). A piece is a picture; or as much of a recording or a video as the network takes at a time, one
 piece after the other. A network that knows pictures but no video looks at the frame in the middle of every second.
 """
 
@@ -15,9 +15,9 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
+from tapetum.data.media import window
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
-from tapetum.hip.media import window
 from tapetum.hip.model import Hip
 from tapetum.video import Video, open_video
 from tapetum.video.pictures import PICTURES
@@ -51,7 +51,7 @@ class Embedder:
         self.model = model.eval()
 
     def pieces(self, path: Path) -> Iterator[Piece]:
-        """The pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
+        """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
         knows = self.model.modalities
         if path.suffix.lower() in PICTURES:
             if "image" not in knows:
@@ -73,7 +73,7 @@ class Embedder:
             raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
 
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
-        """A vector for each piece; all must have the same modalities."""
+        """Make a vector of each piece; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}
         device = next(self.model.parameters()).device
         with torch.inference_mode():
@@ -85,7 +85,7 @@ class Embedder:
         return self.model.modalities[name], self.model.preparations[name]
 
     def picture(self, frame: np.ndarray, name: str = "image") -> Tensor:
-        """A frame, uint8 (h, w, 3), as the network takes it."""
+        """Return a frame, uint8 (h, w, 3), as the network takes it."""
         modality, preparation = self._known(name)
         height, width = modality.shape[-2:]
         box = window(frame.shape[0], frame.shape[1], (height, width), None, 0.08)

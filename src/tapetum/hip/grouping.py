@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Share:
+class Span:
     """The groups of one modality."""
 
     name: str
@@ -43,7 +43,7 @@ class Share:
 class Grouping:
     """Where every element goes; `shares` in the order of packing."""
 
-    shares: tuple[Share, ...]
+    spans: tuple[Span, ...]
     width: int
     """Elements of a group, padding included."""
     flat: bool = False
@@ -52,53 +52,53 @@ class Grouping:
     @property
     def groups(self) -> int:
         """All groups together."""
-        return 1 if self.flat else sum(share.groups for share in self.shares)
+        return 1 if self.flat else sum(span.groups for span in self.spans)
 
     @property
     def padding(self) -> int:
         """Elements that are padding."""
-        return self.groups * self.width - sum(share.length for share in self.shares)
+        return self.groups * self.width - sum(span.length for span in self.spans)
 
     def group(self, parts: "Mapping[str, Tensor]") -> "Tensor":
-        """Tensors (b, n, c) by modality to one (b, groups, width, c); padding is zeros."""
+        """Group tensors (b, n, c) by modality to one (b, groups, width, c); padding is zeros."""
         import torch
         import torch.nn.functional as F
 
         if self.flat:
-            return torch.cat([parts[share.name] for share in self.shares], 1)[:, None]
+            return torch.cat([parts[span.name] for span in self.spans], 1)[:, None]
         grouped = []
-        for share in self.shares:
-            x = F.pad(parts[share.name], (0, 0, 0, share.tail)) if share.tail else parts[share.name]
-            x = x.unflatten(1, (share.groups, share.own))
-            grouped.append(F.pad(x, (0, 0, 0, self.width - share.own)) if self.width > share.own else x)
+        for span in self.spans:
+            x = F.pad(parts[span.name], (0, 0, 0, span.tail)) if span.tail else parts[span.name]
+            x = x.unflatten(1, (span.groups, span.own))
+            grouped.append(F.pad(x, (0, 0, 0, self.width - span.own)) if self.width > span.own else x)
         return grouped[0] if len(grouped) == 1 else torch.cat(grouped, 1)
 
     def ungroup(self, x: "Tensor", names: Sequence[str] | None = None) -> "dict[str, Tensor]":
-        """The inverse: (b, groups, width, c) to tensors (b, n, c), of all modalities or of `names`."""
+        """Undo `group`: (b, groups, width, c) to tensors (b, n, c), of all modalities or of `names`."""
         out, at = {}, 0
-        for share in self.shares:
-            if names is None or share.name in names:
+        for span in self.spans:
+            if names is None or span.name in names:
                 if self.flat:
-                    out[share.name] = x[:, 0, at : at + share.length]
+                    out[span.name] = x[:, 0, at : at + span.length]
                 else:
-                    own = x[:, share.first : share.first + share.groups, : share.own]
-                    out[share.name] = own.flatten(1, 2)[:, : share.length]
-            at += share.length
+                    own = x[:, span.first : span.first + span.groups, : span.own]
+                    out[span.name] = own.flatten(1, 2)[:, : span.length]
+            at += span.length
         return out
 
     def real(self) -> "Tensor":
-        """(groups, width) bool: what is no padding."""
+        """Return (groups, width) bool: what is no padding."""
         import torch
 
-        places = {share.name: torch.ones(1, share.length, 1) for share in self.shares}
+        places = {span.name: torch.ones(1, span.length, 1) for span in self.spans}
         return self.group(places)[0, ..., 0] > 0
 
 
 def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Grouping:
-    """Groups for modalities of these lengths.
+    """Return groups for modalities of these lengths.
 
     >>> plan = grouping({"image": 1024, "label": 32}, 16)
-    >>> [(share.groups, share.own, share.tail) for share in plan.shares], plan.width
+    >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
     ([(15, 69, 11), (1, 32, 0)], 69)
 
     Raises BadInput for no modality, an empty one, or more modalities than groups.
@@ -110,22 +110,22 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
             raise BadInput(f"modality {name!r} has {length} elements; it needs 1 or more")
     if flat:
         starts = [sum(list(lengths.values())[:i]) for i in range(len(lengths))]
-        shares = [Share(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]
-        return Grouping(tuple(shares), sum(lengths.values()), flat=True)
+        spans = [Span(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]
+        return Grouping(tuple(spans), sum(lengths.values()), flat=True)
     if len(lengths) > groups:
         raise BadInput(
             f"{len(lengths)} modalities for {groups} groups; a group holds one modality: use a variant with more groups"
         )
     counts = assign(list(lengths.values()), groups)
-    shares, first = [], 0
+    spans, first = [], 0
     for (name, length), count in zip(lengths.items(), counts, strict=True):
-        shares.append(Share(name, length, first, count, ceil(length / count)))
+        spans.append(Span(name, length, first, count, ceil(length / count)))
         first += count
-    return Grouping(tuple(shares), max(share.own for share in shares))
+    return Grouping(tuple(spans), max(span.own for span in spans))
 
 
 def assign(lengths: Sequence[int], groups: int) -> list[int]:
-    """Groups of each modality: one, and one more for the fullest until none is left.
+    """Return groups of each modality: one, and one more for the fullest until none is left.
 
     >>> assign([401408, 122880], 256)
     [196, 60]

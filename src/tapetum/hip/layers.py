@@ -17,7 +17,8 @@ from tapetum.blocks.linear import linear
 
 
 def variance_scaling(rows: int, *shape: int) -> Tensor:
-    """A tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling draws.
+    """Return a tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling
+    draws.
 
     For the weight (in, out) of a linear layer `rows` are its inputs; for a table of codes, its length.
     """
@@ -29,7 +30,7 @@ class Linear(nn.Linear):
     """A linear layer with Haiku's initial values."""
 
     def reset_parameters(self) -> None:
-        """Weights by variance scaling, biases 0."""
+        """Return weights by variance scaling, biases 0."""
         with torch.no_grad():
             self.weight.copy_(variance_scaling(self.in_features, self.out_features).T)
             if self.bias is not None:
@@ -53,7 +54,7 @@ class Attention(nn.Module):
     def forward(
         self, x: Float[Tensor, "b g n q"], y: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
     ) -> Float[Tensor, "b g n q"]:
-        """Answers for `x` from `y`; only from where `mask` is true."""
+        """Return answers for `x` from `y`; only from where `mask` is true."""
         batch, groups = x.shape[:2]
 
         def split(z: Tensor) -> Tensor:
@@ -117,10 +118,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b g n c"]) -> Float[Tensor, "b g n c"]:
         y = self.norm(x)
-        x = x + self._spared(self.attention(y, y))
-        return x + self._spared(self.mlp(self.mlp_norm(x)))
+        x = x + self._dropped(self.attention(y, y))
+        return x + self._dropped(self.mlp(self.mlp_norm(x)))
 
-    def _spared(self, x: Tensor) -> Tensor:
+    def _dropped(self, x: Tensor) -> Tensor:
         """Dropout, and whole examples left out; what stays is not scaled up, as published."""
         x = F.dropout(x, self.dropout, self.training)
         if self.training and self.drop_path:
@@ -129,7 +130,7 @@ class SelfAttention(nn.Module):
 
 
 def checkpointed(module: nn.Module, *inputs: Any) -> Any:
-    """The module's answer, its inner activations computed again in backward instead of being kept."""
+    """Return the module's answer, its inner activations computed again in backward instead of being kept."""
     from torch.utils.checkpoint import checkpoint
 
     return checkpoint(module, *inputs, use_reentrant=False)

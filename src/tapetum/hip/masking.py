@@ -7,14 +7,17 @@ The paper's ratio is not told in what could be read; from its figure it is about
 something in its place is not known either: both are here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.errors import BadInput
+from tapetum.hip.config import HipConfig
+from tapetum.hip.grouping import Grouping, grouping
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Kept:
         return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
 
     def drop(self, x: Float[Tensor, "b g m e"]) -> Float[Tensor, "b g k e"]:
-        """What is kept of grouped inputs."""
+        """Return what is kept of grouped inputs."""
         return x.gather(2, self.places[..., None].expand(-1, x.shape[1], -1, x.shape[3]))
 
 
@@ -50,7 +53,7 @@ def draw_mask(
     shared: bool = True,
     how: Literal["drop", "replace"] = "drop",
 ) -> Kept:
-    """A random mask that hides a share `ratio` of `width` places, but never all, of each example.
+    """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
     `shared`: one mask for all groups, as in the paper; else one for each.
 
@@ -61,3 +64,16 @@ def draw_mask(
     count = max(1, round(width * (1 - ratio)))
     chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
     return Kept(chance.argsort(-1)[..., :count].sort(-1).values, width, how)
+
+
+def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
+    """Find the groups that `inputs` have in `model`."""
+    config: HipConfig = model.config  # type: ignore[assignment]
+    lengths = {name: value.shape[1] for name, value in inputs.items() if name not in config.labels}
+    return grouping(lengths, config.groups[0], config.flat)
+
+
+def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"]]:
+    """Tell of each element of each modality whether it is hidden."""
+    hidden = ~kept.visible.expand(-1, plan.groups, -1)
+    return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}

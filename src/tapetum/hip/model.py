@@ -39,7 +39,7 @@ class HipOutput:
     features: dict[str, Tensor]
     """(b, n, e) of which each reconstruction is a linear layer; e of the embedding, for labels of the processor's inputs."""
     latents: tuple[Float[Tensor, "b g k c"], ...]
-    """Of each block that ran; the processor's are at `config.processor`."""
+    """Latents of each block that ran; the processor's are at `config.processor`."""
 
 
 class Block(nn.Module):
@@ -78,10 +78,10 @@ class Block(nn.Module):
         skip: Float[Tensor, "b g k s"] | None = None,
         mask: Tensor | None = None,
     ) -> Float[Tensor, "b g k c"]:
-        """Latents for inputs that are in groups already (`regrouped`)."""
+        """Return latents for inputs that are in groups already (`regrouped`)."""
         queries = self.latents.unflatten(0, (self.groups, self.rows)).expand(x.shape[0], -1, -1, -1)
         if self.training and self.trained_rows < self.rows:
-            queries = _some(queries, self.trained_rows)
+            queries = _draw_queries(queries, self.trained_rows)
         if skip is not None:
             queries = queries + (skip if self.skip is None else self.skip(skip))
         z = self.cross(queries, x, mask)
@@ -90,14 +90,14 @@ class Block(nn.Module):
         return z
 
 
-def _some(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor, "b g j c"]:
+def _draw_queries(queries: Float[Tensor, "b g k c"], count: int) -> Float[Tensor, "b g j c"]:
     """`count` of the queries, drawn without replacement for each example and group."""
     order = torch.rand(queries.shape[:3], device=queries.device).argsort(-1)[..., :count]
     return queries.gather(2, order[..., None].expand(-1, -1, -1, queries.shape[-1]))
 
 
 def regrouped(x: Float[Tensor, "b g n c"], groups: int, how: str) -> Float[Tensor, "b h m c"]:
-    """The same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
+    """Return the same elements in other groups: neighbours stay together, or with transpose_reshape all groups mix.
 
     >>> regrouped(torch.arange(4.0).reshape(1, 4, 1, 1), 2, "reshape")[0, :, :, 0].tolist()
     [[0.0, 1.0], [2.0, 3.0]]
@@ -134,7 +134,7 @@ class Hip(nn.Module):
         )
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.blocks))
         self.head = CrossAttention(width, config.channels[-1], residual=False)
-        self.unembed = nn.ModuleDict({name: _silent(width, m.channels) for name, m in inner.items()})
+        self.unembed = nn.ModuleDict({name: zero_linear(width, m.channels) for name, m in inner.items()})
         if labels:
             wide = config.width_in(config.processor)
             self.label_embed = nn.ModuleDict({name: Linear(m.channels, wide) for name, m in labels.items()})
@@ -142,7 +142,7 @@ class Hip(nn.Module):
                 {name: PositionCodes(m, wide, config, projected=False) for name, m in labels.items()}
             )
             self.label_head = CrossAttention(wide, config.channels[config.processor], residual=False)
-            self.label_unembed = nn.ModuleDict({name: _silent(wide, m.channels) for name, m in labels.items()})
+            self.label_unembed = nn.ModuleDict({name: zero_linear(wide, m.channels) for name, m in labels.items()})
 
     def forward(
         self,
@@ -150,7 +150,7 @@ class Hip(nn.Module):
         kept: Kept | None = None,
         decode: Collection[str] | None = None,
     ) -> HipOutput:
-        """Latents of all blocks, and a reconstruction of the inputs.
+        """Return latents of all blocks, and a reconstruction of the inputs.
 
         Args:
             inputs: some of the modalities; their order here is that in which they are packed into groups.
@@ -172,18 +172,18 @@ class Hip(nn.Module):
         plan = grouping({name: inputs[name].shape[1] for name in inner}, config.groups[0], config.flat)
         queries = plan.group({name: self.positions[name]()[None] for name in inner})
         names = [name for name in inner if name in wanted]
-        first = self._first(plan, inputs, queries, kept)
-        latents, features = self._rest(first, inputs, runs_decoder=bool(names))
+        first = self._first_block(plan, inputs, queries, kept)
+        latents, features = self._later_blocks(first, inputs, runs_decoder=bool(names))
         if names:
             features |= self._decoded(plan, names, latents[-1], queries.expand(batch, -1, -1, -1))
         features = {name: features[name] for name in inputs if name in wanted}
         found = {name: (self.unembed if name in self.unembed else self.label_unembed)[name](x) for name, x in features.items()}
         return HipOutput(found, features, tuple(latents))
 
-    def _first(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
+    def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
         """Latents of block 0. The large arrays are gone when it ends."""
         real = plan.real().to(codes.device)[None] if self.config.mask_padding and plan.padding else None
-        embedded = plan.group({share.name: self.embed[share.name](inputs[share.name]) for share in plan.shares})
+        embedded = plan.group({span.name: self.embed[span.name](inputs[span.name]) for span in plan.spans})
         x, mask = _entering(embedded, codes, kept, real)
         del embedded
         return self._run(0, x, None, mask)
@@ -192,7 +192,9 @@ class Hip(nn.Module):
         block = self.blocks[number]
         return checkpointed(block, *inputs) if self.checkpointing and torch.is_grad_enabled() else block(*inputs)
 
-    def _rest(self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool) -> tuple[list[Tensor], dict[str, Tensor]]:
+    def _later_blocks(
+        self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Latents of all blocks, and features of labels."""
         config, latents, features = self.config, [first], {}
         labels = [name for name in inputs if name in config.labels]
@@ -211,23 +213,23 @@ class Hip(nn.Module):
 
     def _decoded(self, plan: Grouping, names: list[str], latents: Tensor, queries: Tensor) -> dict[str, Tensor]:
         """Features of some modalities, from the groups that hold them."""
-        if not plan.flat and len(names) < len(plan.shares):
-            rows = [g for s in plan.shares if s.name in names for g in range(s.first, s.first + s.groups)]
+        if not plan.flat and len(names) < len(plan.spans):
+            rows = [g for s in plan.spans if s.name in names for g in range(s.first, s.first + s.groups)]
             plan = grouping_of(plan, names)
             latents, queries = latents[:, rows], queries[:, rows]
         return plan.ungroup(self.head(queries, latents), names)
 
 
 def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
-    """The groups of some modalities alone, moved together."""
+    """Return the groups of some modalities alone, moved together."""
     from dataclasses import replace
 
-    shares, first = [], 0
-    for share in plan.shares:
-        if share.name in names:
-            shares.append(replace(share, first=first))
-            first += share.groups
-    return Grouping(tuple(shares), plan.width)
+    spans, first = [], 0
+    for span in plan.spans:
+        if span.name in names:
+            spans.append(replace(span, first=first))
+            first += span.groups
+    return Grouping(tuple(spans), plan.width)
 
 
 def _entering(
@@ -244,8 +246,8 @@ def _entering(
     return kept.drop(embedded + codes), mask
 
 
-def _silent(inputs: int, outputs: int) -> Linear:
-    """A linear layer that gives zeros at first."""
+def zero_linear(inputs: int, outputs: int) -> Linear:
+    """Return a linear layer that gives zeros at first."""
     layer = Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     return layer
@@ -261,7 +263,7 @@ def check_names(modalities: Modalities) -> None:
 
 
 def check_inputs(inputs: Mapping[str, Tensor], modalities: Modalities) -> int:
-    """The batch size. Raises BadInput for inputs that are not those of `modalities`."""
+    """Check the batch size. Raises BadInput for inputs that are not those of `modalities`."""
     if not inputs:
         raise BadInput(f"there is no input; give one or more of {', '.join(modalities)}")
     sizes = {}

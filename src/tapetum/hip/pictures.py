@@ -7,7 +7,6 @@ positions are.
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,20 +15,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.files import whole_file
-from tapetum.hip.config import Modality
-from tapetum.hip.masking import draw_mask
-
-if TYPE_CHECKING:
-    from tapetum.hip.tasks import Masked
+from tapetum.hip.config import Masked, Modality
+from tapetum.hip.masking import draw_mask, hidden_elements, plan_of
 
 ROWS, SCALE = 8, 4
 """Examples in a picture of reconstructions, and screen pixels of an element."""
 
 
-def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: "Masked") -> None:
-    """`STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a picture."""
-    from tapetum.hip.tasks import hidden_elements, plan_of
-
+def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: Masked) -> None:
+    """Draw `STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a
+    picture."""
     some = {name: value[:ROWS] for name, value in inputs.items()}
     plan = plan_of(model, some)
     device = next(iter(some.values())).device
@@ -56,7 +51,7 @@ def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str
 def reconstructions(
     inputs: Float[Tensor, "b n c"], hidden: Tensor, found: Float[Tensor, "b n c"], modality: Modality
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
+    """Return a row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
     low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
     middle = (low + high) / 2
     left = torch.where(hidden[..., None], middle, inputs)
@@ -69,7 +64,8 @@ def reconstructions(
 
 
 def similarity_sheet(codes: Float[Tensor, "n e"], shape: tuple[int, int], places: int = 5) -> UInt8[np.ndarray, "h w 3"]:
-    """`places` x `places` maps of the cosine between the code of one place and those of all; red is alike, blue opposed."""
+    """Return `places` x `places` maps of the cosine between the code of one place and those of all; red is alike, blue
+    opposed."""
     alike = cosines(codes).reshape(*shape, *shape).cpu().numpy()
     at = [np.linspace(0, n - 1, places + 2)[1:-1].round().astype(int) for n in shape]
     rows = [np.concatenate([_framed(_colours(alike[y, x])) for x in at[1]], 1) for y in at[0]]
@@ -77,14 +73,14 @@ def similarity_sheet(codes: Float[Tensor, "n e"], shape: tuple[int, int], places
 
 
 def cosines(codes: Float[Tensor, "n e"]) -> Float[Tensor, "n n"]:
-    """Cosine similarity of all pairs of codes, their mean taken away."""
+    """Return the cosine similarity of all pairs of codes, their mean taken away."""
     codes = codes.float() - codes.float().mean(0)
     codes = codes / codes.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return codes @ codes.T
 
 
 def neighbour_cosines(codes: Float[Tensor, "n e"], shape: tuple[int, int]) -> dict[str, float]:
-    """Mean cosine of codes side by side and one above the other; 0 is that of a random pair.
+    """Return the mean cosine of codes side by side and one above the other; 0 is that of a random pair.
 
     >>> round(neighbour_cosines(torch.eye(6), (2, 3))["horizontal"], 6)
     -0.2

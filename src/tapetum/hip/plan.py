@@ -47,21 +47,21 @@ class Plan:
         return sum(part.parameters for part in self.parts)
 
     def macs(self, batch: int = 1) -> int:
-        """Of a forward pass."""
+        """Return the multiplications of a forward pass."""
         return sum(batch * part.macs + part.once for part in self.parts)
 
     def bytes_in_use(self, batch: int = 1) -> int:
-        """Weights and the worst moment of a forward pass without gradients."""
+        """Return weights and the worst moment of a forward pass without gradients."""
         worst = max(part.alive + later for part, later in zip(self.parts, self.later, strict=True))
         return BYTES * (self.parameters + batch * worst)
 
     def bytes_in_training(self, batch: int = 1) -> int:
-        """Weights, gradients, two moments, and what a forward pass keeps."""
+        """Return weights, gradients, two moments, and what a forward pass keeps."""
         return BYTES * (4 * self.parameters + batch * sum(part.kept for part in self.parts))
 
 
 def plan(config: HipConfig, modalities: Modalities) -> Plan:
-    """The plan of `Hip(config, modalities)`; raises BadInput where that would."""
+    """Plan `Hip(config, modalities)`; raises BadInput where that would."""
     inner = {name: m for name, m in modalities.items() if name not in config.labels}
     labels = {name: m for name, m in modalities.items() if name in config.labels}
     groups = grouping({name: m.length for name, m in inner.items()}, config.groups[0], config.flat)

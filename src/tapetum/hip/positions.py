@@ -14,7 +14,7 @@ from tapetum.hip.layers import Linear, variance_scaling
 
 
 def fourier_features(shape: tuple[int, ...], bands: int) -> Float[np.ndarray, "n f"]:
-    """Coordinates in -1..1, their sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
+    """Return coordinates in -1..1, their sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
 
     >>> fourier_features((2, 3), 4).shape
     (6, 18)

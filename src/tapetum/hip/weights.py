@@ -45,7 +45,7 @@ _SELF |= {"norm": "layer_norm", "mlp_norm": "layer_norm_1"}
 
 
 def haiku_modules(model: Hip) -> dict[str, str]:
-    """Our modules, and tables of codes and latents, to modules of the public code, for the modalities in their order."""
+    """Return our modules, and tables of codes and latents, to modules of the public code, for the modalities in their order."""
     config = model.config
     labels = [name for name in model.modalities if name in config.labels]
     inner = [name for name in model.modalities if name not in config.labels]
@@ -77,7 +77,7 @@ def haiku_modules(model: Hip) -> dict[str, str]:
 
 
 def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
-    """Each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
+    """Return each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
     modules, found = haiku_modules(model), {}
     for name in model.state_dict():
         if name in modules:
@@ -90,7 +90,7 @@ def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
 
 
 def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
-    """The weights as the public code has them: module to leaf to float32 array."""
+    """Return the weights as the public code has them: module to leaf to float32 array."""
     out: dict[str, dict[str, np.ndarray]] = {}
     state = model.state_dict()
     for name, (module, leaf) in haiku_names(model).items():
@@ -126,7 +126,8 @@ def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Weights of the public code in a file: `.npy` (a pickled dict, read without running it) or `.npz` (keys `module:leaf`)."""
+    """Read weights of the public code in a file: `.npy` (a pickled dict, read without running it) or `.npz` (keys
+    `module:leaf`)."""
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
@@ -160,7 +161,7 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Hip:
-    """The float32 network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote.
+    """Load the float32 network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote.
 
     No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its
     config; the name is one of weights for another purpose.

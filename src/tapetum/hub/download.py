@@ -42,7 +42,7 @@ class Record:
 
 
 def record_of(path: Path) -> Record | None:
-    """The record beside `path`, if there is one; raises BadInput if it cannot be read."""
+    """Return the record beside `path`, if there is one; raises BadInput if it cannot be read."""
     file = _record(path)
     if not file.exists():
         return None
@@ -73,7 +73,7 @@ def check(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -135,7 +135,7 @@ KNOWN = {
 
 
 def folder() -> Path:
-    """Where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
+    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
 
     That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
     """
@@ -148,17 +148,18 @@ def folder() -> Path:
 
 
 def location(weights: Weights) -> Path:
-    """Where the published file of `weights` belongs on this machine, whether or not it is there."""
+    """Find where the published file of `weights` belongs on this machine, whether or not it is there."""
     return Path(__file__).parents[1] / weights.file if weights.bundled else folder() / weights.file
 
 
 def converted(weights: Weights) -> Path:
-    """Where `weights` as a file of ours belong on this machine, whether or not they are there."""
+    """Find where `weights` as a file of ours belong on this machine, whether or not they are there."""
     return location(weights) if weights.bundled else folder() / f"{weights.name}.safetensors"
 
 
 def resolve(name_or_path: str | os.PathLike[str], verb: Literal["track", "embed"] = "track") -> tuple[Path, Weights | None]:
-    """The file for a name of `KNOWN` (with its entry) or for a path (with None); a path may be a folder with `TRACKER_FILE`.
+    """Resolve the file for a name of `KNOWN` (with its entry) or for a path (with None); a path may be a folder with
+    `TRACKER_FILE`.
 
     Raises:
         BadInput: the name is unknown and no file either, is of weights for another verb, its file is not on this machine, or
@@ -186,7 +187,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: Literal["track", "embed"
 
 
 def find(name: str) -> Weights:
-    """The entry of `name` in `KNOWN`; raises `BadInput` with the nearest known name."""
+    """Find the entry of `name` in `KNOWN`; raises `BadInput` with the nearest known name."""
     try:
         return KNOWN[name]
     except KeyError:

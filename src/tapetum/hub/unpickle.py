@@ -43,7 +43,7 @@ _FAILURES = (
 
 
 def load_pickle(path: str | os.PathLike[str]) -> Any:
-    """The content of a pickle file: numpy arrays, numpy scalars, numbers, text, bytes and plain containers.
+    """Load the content of a pickle file: numpy arrays, numpy scalars, numbers, text, bytes and plain containers.
 
     Raises:
         BadInput: the file is missing, damaged, or names a class or function other than those; the message names it.
@@ -56,7 +56,7 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
 
 
 def load_npy(path: str | os.PathLike[str]) -> Any:
-    """The content of an .npy file; where it wraps a pickled object (official JAX checkpoints do), that object.
+    """Load the content of an .npy file; where it wraps a pickled object (official JAX checkpoints do), that object.
 
     Raises:
         BadInput: as `load_pickle`.
@@ -69,7 +69,7 @@ def load_npy(path: str | os.PathLike[str]) -> Any:
 
 
 def loads(data: bytes) -> Any:
-    """The content of a pickle in memory, as `load_pickle`.
+    """Return the content of a pickle in memory, as `load_pickle`.
 
     >>> loads(pickle.dumps({"points": np.arange(3)}))
     {'points': array([0, 1, 2])}

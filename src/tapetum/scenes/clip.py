@@ -64,7 +64,7 @@ def make_clip(
 
 
 def film(world: World, shutter: float) -> tuple[Rendering, F32]:
-    """The sharp rendering, and the frames as exposed for a `shutter` share of the frame's time, around its moment."""
+    """Return the sharp rendering, and the frames as exposed for a `shutter` fraction of the frame's time, around its moment."""
     renderer = Renderer(world)
     times: F64 = frame_times(world.config.frames)
     sharp = renderer.render(times)

@@ -30,7 +30,7 @@ class SceneConfig:
     blur_samples: int = 4
     """Moments averaged for one blurred frame."""
     noise: float = 0.03
-    """Largest standard deviation of the sensor noise, as a share of full white."""
+    """Largest standard deviation of the sensor noise, as a fraction of full white."""
     compress_share: float = 0.6
     """Share of clips that pass through a JPEG or MPEG-4 codec."""
 

@@ -71,7 +71,7 @@ def make_dataset(
 
 
 def tapvid_entry(clip: Clip) -> dict[str, np.ndarray]:
-    """One video of a TAP-Vid pickle; points in 0..1 of width and height."""
+    """Return one video of a TAP-Vid pickle; points in 0..1 of width and height."""
     _, h, w, _ = clip.video.shape
     return {
         "video": clip.video,
@@ -81,7 +81,7 @@ def tapvid_entry(clip: Clip) -> dict[str, np.ndarray]:
 
 
 def tapvid3d_entry(clip: Clip) -> dict[str, np.ndarray]:
-    """The arrays of one TAPVid-3D file."""
+    """Return the arrays of one TAPVid-3D file."""
     jpegs = []
     for frame in clip.video:
         data = io.BytesIO()

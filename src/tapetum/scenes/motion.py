@@ -9,7 +9,7 @@ from tapetum.scenes.types import F64
 
 
 def bezier(points: F64, times: F64) -> F64:
-    """Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
+    """Return the Bezier curve through the first and last of `points` (k, d) at `times` (t,) in 0..1 -> (t, d).
 
     >>> bezier(np.array([[0.0], [1.0]]), np.array([0.0, 0.5])).tolist()
     [[0.0], [0.5]]
@@ -20,7 +20,7 @@ def bezier(points: F64, times: F64) -> F64:
 
 
 def rotation(vectors: F64) -> F64:
-    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
+    """Return rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues' formula)."""
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)

@@ -44,7 +44,7 @@ class Renderer:
         self.to_texels = [world.things[k].facets.paint[j] for k, j in facets]
 
     def render(self, times: F64) -> Rendering:
-        """Frames at `times` (t,) in 0..1, each a moment without blur."""
+        """Render frames at `times` (t,) in 0..1, each a moment without blur."""
         view = self.world.view(times)
         h, w = self.world.config.size
         colour = torch.zeros(len(times), 3, h, w)
@@ -136,8 +136,8 @@ def _window(corners: F64, intrinsics: F64, h: int, w: int) -> tuple[int, int, in
     ahead = z > NEAR
     if not ahead.all():
         crossing = ahead != np.roll(ahead, -1)
-        share = ((NEAR - z) / np.where(crossing, following[:, 2] - z, 1.0))[crossing, None]
-        cut = corners[crossing] + share * (following - corners)[crossing]
+        fraction = ((NEAR - z) / np.where(crossing, following[:, 2] - z, 1.0))[crossing, None]
+        cut = corners[crossing] + fraction * (following - corners)[crossing]
         corners = np.concatenate([corners[ahead], cut])
     fx, fy, cx, cy = intrinsics
     x, y = fx * corners[:, 0] / corners[:, 2] + cx, fy * corners[:, 1] / corners[:, 2] + cy

@@ -1,7 +1,7 @@
 """Draws a random world: what stands where, how it moves, how it is lit.
 
 Objects are given ways across the picture (start and end pixel, start and end depth), so that their speed is known in pixels
-whatever the camera does; a share of them stands still in the world and moves by parallax alone.
+whatever the camera does; a fraction of them stands still in the world and moves by parallax alone.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Textures = procedural) -> World:
-    """A random world; the same seed and textures give the same world."""
+    """Sample a random world; the same seed and textures give the same world."""
     rng = np.random.default_rng(seed)
     focal = _focal(rng, config)
     camera = _camera(rng, config)

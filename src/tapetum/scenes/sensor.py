@@ -12,7 +12,7 @@ from tapetum.scenes.types import F32, U8
 
 
 def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
-    """Frames (t, h, w, 3) in 0..1 as a sensor and a codec would deliver them, uint8."""
+    """Return frames (t, h, w, 3) in 0..1 as a sensor and a codec would deliver them, uint8."""
     t, h, w, _ = frames.shape
     drift = np.linspace(rng.normal(1, 0.08), rng.normal(1, 0.08), t)
     gain: F32 = (drift[:, None] * rng.normal(1, 0.04, 3)).astype(np.float32)
@@ -42,7 +42,7 @@ def _soften(frame: F32, radius: float) -> F32:
 
 
 def jpeg(frames: U8, quality: int) -> U8:
-    """Every frame through JPEG."""
+    """Return every frame through JPEG."""
     out = []
     for frame in frames:
         data = io.BytesIO()
@@ -52,7 +52,7 @@ def jpeg(frames: U8, quality: int) -> U8:
 
 
 def mpeg4(frames: U8, quantiser: int) -> U8:
-    """The clip through MPEG-4 at a fixed quantiser (2 is good, 31 is worst); odd sides are not possible and get JPEG.
+    """Return the clip through MPEG-4 at a fixed quantiser (2 is good, 31 is worst); odd sides are not possible and get JPEG.
 
     Not H.264: x264 was seen to encode the same frames to different bytes from one call to the next, and clips must repeat.
     """

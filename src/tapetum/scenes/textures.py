@@ -20,14 +20,14 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int = 1) -> F32:
-    """Smooth random field (size, size, channels) with mean 0, features about size / cells pixels wide."""
+    """Return a smooth random field (size, size, channels) with mean 0, features about size / cells pixels wide."""
     coarse = rng.standard_normal((channels, cells + 3, cells + 3)).astype(np.float32)
     planes = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]
     return np.stack(planes, axis=-1)
 
 
 def procedural(rng: np.random.Generator, size: int = 320) -> U8:
-    """One made-up picture: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
+    """Return one made-up picture: octaves of noise under a colour map, overlaid with stripes, checks or dots."""
     falloff = rng.uniform(0.45, 0.85)
     octaves = [2, 5, 11, 23, 47, 95]
     height = sum(falloff**i * smooth_noise(rng, size, c, 3) for i, c in enumerate(octaves))
@@ -48,7 +48,7 @@ def procedural(rng: np.random.Generator, size: int = 320) -> U8:
 
 
 def from_pictures(source: str | Path, part: str = "all") -> Textures:
-    """Textures drawn from a folder of pictures (searched deeply) or a parquet file with an image column.
+    """Return textures drawn from a folder of pictures (searched deeply) or a parquet file with an image column.
 
     Parquet pictures follow the Hugging Face convention, a struct with the field `bytes`. Pictures are decoded on use.
     `part` is "all", or "train" for all but every tenth picture, or "held-out" for those. Raises BadInput if there is none.
@@ -96,5 +96,5 @@ def _parquet_bytes(path: Path) -> list[bytes]:
 
 
 def textures(source: str | Path | None) -> Textures:
-    """The texture source named by a path, or procedural pictures for None."""
+    """Return the texture source named by a path, or procedural pictures for None."""
     return procedural if source is None else from_pictures(source)

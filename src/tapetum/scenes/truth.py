@@ -51,7 +51,7 @@ class Truth:
 
 
 def frame_times(frames: int) -> F64:
-    """Moments of the frames of a clip, evenly over 0..1."""
+    """Return moments of the frames of a clip, evenly over 0..1."""
     return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
 
 
@@ -70,7 +70,8 @@ class Oracle:
         }
 
     def hits(self, frame: I64, xy: F64) -> tuple[F64, F64]:
-        """Depths (f, n) and places (f, n, 2) at which the rays through `xy` (n, 2) meet the facets; inf where they miss."""
+        """Return depths (f, n) and places (f, n, 2) at which the rays through `xy` (n, 2) meet the facets; inf where they
+        miss."""
         rays = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
         q = np.einsum("fnij,nj->fni", self.view.maps[:, frame], rays)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,21 +86,21 @@ class Oracle:
         return np.where(ok, z, np.inf), uv
 
     def pick(self, frame: I64, xy: F64) -> tuple[SurfacePoints, Bool]:
-        """The surface points seen at raster `xy` (n, 2) of frames (n,), and which rays met anything at all."""
+        """Pick the surface points seen at raster `xy` (n, 2) of frames (n,), and which rays met anything at all."""
         z, uv = self.hits(frame, xy)
         facet = z.argmin(0)
         n = np.arange(len(xy))
         return SurfacePoints(facet, self.view.front[facet, frame], uv[facet, n]), np.isfinite(z[facet, n])
 
     def depth(self, frame: int) -> F64:
-        """Depth (h, w) at the pixel centres of one frame."""
+        """Return depth (h, w) at the pixel centres of one frame."""
         h, w = self.world.config.size
         y, x = np.mgrid[:h, :w] + 0.5
         xy = np.stack([x.ravel(), y.ravel()], axis=1)
         return self.hits(np.full(len(xy), frame), xy)[0].min(0).reshape(h, w)
 
     def follow(self, points: SurfacePoints) -> Truth:
-        """Where the points are in every frame."""
+        """Find where the points are in every frame."""
         n = len(points)
         h, w = self.world.config.size
         uv1 = np.concatenate([points.uv, np.ones((n, 1))], axis=1)
@@ -117,7 +118,7 @@ class Oracle:
         return Truth(xy.astype(np.float32), xyz.astype(np.float32), visible, in_frame, self.world.instance[points.facet])
 
     def sample(self, rng: np.random.Generator, n: int) -> tuple[SurfacePoints, I64, F64]:
-        """n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
+        """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
 
         As in Kubric's sampling, small objects get more than their share of pixels: candidates are drawn evenly over space
         and time, then taken object by object, from the fewest candidates to the most.

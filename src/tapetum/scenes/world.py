@@ -53,9 +53,9 @@ class World:
     focal: F64
     """Bezier control values (k, 1) of the focal length in pixels, the same along x and y."""
     light: F64
-    """Direction (3,) that the light goes, unit length, and ambient share as a fourth number."""
+    """Direction (3,) that the light goes, unit length, and ambient fraction as a fourth number."""
     seed: int
-    """Of the sensor's noise."""
+    """Seed of the sensor's noise."""
 
     @cached_property
     def bounds(self) -> F64:
@@ -74,19 +74,19 @@ class World:
         return np.where(wall, 0, np.cumsum(~wall))[self.owner]
 
     def intrinsics(self, times: F64) -> F64:
-        """(t, 4) fx, fy, cx, cy in pixels."""
+        """Return (t, 4) fx, fy, cx, cy in pixels."""
         h, w = self.config.size
         f = bezier(self.focal, times)
         return np.concatenate([f, f, np.full_like(f, w / 2), np.full_like(f, h / 2)], axis=1)
 
     def world_to_camera(self, times: F64) -> tuple[F64, F64]:
-        """Rotations (t, 3, 3) and translations (t, 3): x_camera = R @ x_world + d."""
+        """Return rotations (t, 3, 3) and translations (t, 3): x_camera = R @ x_world + d."""
         turn, position = self.camera(times)
         back = np.swapaxes(turn, 1, 2)
         return back, -np.einsum("tij,tj->ti", back, position)
 
     def view(self, times: F64) -> View:
-        """The facets at `times` (t,) in 0..1."""
+        """Return the facets at `times` (t,) in 0..1."""
         rotate, shift = self.world_to_camera(times)
         columns, lit = [], []
         for thing in self.things:

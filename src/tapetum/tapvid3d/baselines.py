@@ -41,7 +41,7 @@ class Static:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h w"] | None = None,
     ) -> Points3D:
-        """The same point in each of the frames, of which only the number is looked at."""
+        """Track the same point in each of the frames, of which only the number is looked at."""
         z = np.ones(len(queries_xyt)) if depth is None else query_depth(queries_xyt, depth, video.shape[1:3])
         xyz = unproject(queries_xyt[:, :2], np.nan_to_num(z, nan=1.0), intrinsics)
         shape = len(queries_xyt), len(video)
@@ -51,7 +51,7 @@ class Static:
 def query_depth(
     queries_xyt: Num[np.ndarray, "n 3"], maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Depth of queries in a video of `size` (height, width), from maps, one a frame.
+    """Return depth of queries in a video of `size` (height, width), from maps, one a frame.
 
     Where a map has none it is the median of the other queries'; NaN for all where none is known.
 
@@ -69,7 +69,7 @@ def query_depth(
 
 
 def both_ways(track_forward: Callable[..., Any]) -> Callable[..., Points3D]:
-    """`track` of a tracker that is right only from the query on: run on the clip and on the clip reversed, and joined.
+    """Return `track` of a tracker that is right only from the query on: run on the clip and on the clip reversed, and joined.
 
     What it says before a query's frame comes from the reversed run; the query's own frame from the forward one. Of the paper's
     baselines, a tracker that was not run so scored 6.3 instead of 10.9 (issue 133 of the public code).

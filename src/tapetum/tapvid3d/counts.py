@@ -39,7 +39,8 @@ def count_tracks(
     unit: Float[np.ndarray, "#n #t"],
     squares: Sequence[float],
 ) -> Integer[np.ndarray, "n 2 2 6"]:
-    """Counts of the points of each track, predictions multiplied by `scale`; squared thresholds are `squares` x `unit`."""
+    """Count the points of each track, predictions multiplied by `scale`; squared thresholds are `squares` x
+    `unit`."""
     level = _levels(_planes(gt), _planes(pred), scale, unit, squares)
     numbers = np.arange(len(gt))[:, None] * CELLS + (_kind(visible, pred_visible) + level)
     return _histogram(numbers.ravel("K"), len(gt))
@@ -55,7 +56,8 @@ def count_neighbourhoods(
     squares: Sequence[float],
     radius: float,
 ) -> Integer[np.ndarray, "n 2 2 6"]:
-    """Counts of the points in each track's neighbourhood, its own among them. A true position with NaN is near nothing."""
+    """Count the points in each track's neighbourhood, its own among them. A true position with NaN is near
+    nothing."""
     n, t = visible.shape
     row, unit, scales = (np.broadcast_to(array, (n, t)) for array in (CELLS * np.arange(n)[:, None], unit, scale))
     kind = _kind(visible, pred_visible)
@@ -84,10 +86,10 @@ def _near_pairs(points: Planes, axis: int, frames: int, radius: float) -> Iterat
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     held = 0
     for step in range(frames, points[0].size, frames):
-        apart = [x[step:] - x[:-step] for x in points]
-        if not (apart[axis] < radius).any():
+        differences = [x[step:] - x[:-step] for x in points]
+        if not (differences[axis] < radius).any():
             break
-        found = np.flatnonzero(_squared_length(apart) < radius * radius)
+        found = np.flatnonzero(_squared_length(differences) < radius * radius)
         if found.size:
             pairs.append((found, found + step))
             held += found.size

@@ -38,12 +38,12 @@ class DepthSource(Protocol):
     """What gives depth to frames."""
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """A map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
+        """Return a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
         ...
 
 
 def load_depth(source: str, device: str | None = None) -> DepthSource:
-    """Depth by the name of a file, a folder, or a network; `device` is for networks.
+    """Load a source of depth by the name of a file, a folder, or a network; `device` is for networks.
 
     Raises:
         BadInput: there is nothing of this name, or it holds no depth.
@@ -93,7 +93,7 @@ class DepthFiles:
         return len(self._each)
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """The maps in order, one a frame; raises `BadInput` where their number is another or one is damaged."""
+        """Yield the maps in order, one a frame; raises `BadInput` where their number is another or one is damaged."""
         given = 0
         for number, _ in enumerate(frames, 1):
             given = number
@@ -143,7 +143,7 @@ class DepthNetwork:
         self._model.to(device or "cpu")
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """What the network says of each frame, at the frame's size."""
+        """Return what the network says of each frame, at the frame's size."""
         import torch
 
         for frame in frames:
@@ -157,7 +157,7 @@ class DepthNetwork:
 def sample_depth(
     depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Depth of the map at each place (x, y) of a frame of `size` (height, width).
+    """Sample the depth of the map at each place (x, y) of a frame of `size` (height, width).
 
     NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
     to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since

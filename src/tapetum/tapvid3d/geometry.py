@@ -10,7 +10,7 @@ F64 = NDArray[np.float64]
 
 
 def project(xyz: ArrayLike, intrinsics: ArrayLike) -> F64:
-    """Pixels (..., 2) of camera points (..., 3); where Z is 0 they are infinite or NaN.
+    """Project pixels (..., 2) of camera points (..., 3); where Z is 0 they are infinite or NaN.
 
     >>> project([[1.0, 0.5, 2.0]], (100, 100, 64, 32)).tolist()
     [[114.0, 57.0]]
@@ -21,7 +21,7 @@ def project(xyz: ArrayLike, intrinsics: ArrayLike) -> F64:
 
 
 def unproject(xy: ArrayLike, depth: ArrayLike, intrinsics: ArrayLike) -> F64:
-    """Camera points (..., 3) at pixels (..., 2) with depth Z (...) along the axis of view, in the unit of `depth`.
+    """Unproject camera points (..., 3) at pixels (..., 2) with depth Z (...) along the axis of view, in the unit of `depth`.
 
     >>> unproject([[114.0, 57.0]], [2.0], (100, 100, 64, 32)).tolist()
     [[1.0, 0.5, 2.0]]
@@ -32,11 +32,11 @@ def unproject(xy: ArrayLike, depth: ArrayLike, intrinsics: ArrayLike) -> F64:
 
 
 def scaled(intrinsics: ArrayLike, factor: float) -> F64:
-    """Intrinsics of the same camera when its pictures are resized by `factor`."""
+    """Return intrinsics of the same camera when its pictures are resized by `factor`."""
     return np.asarray(intrinsics, np.float64) * factor
 
 
 def transform(matrix: ArrayLike, xyz: ArrayLike) -> F64:
-    """Points (..., n, 3) moved by rigid transforms (..., 4, 4), such as `extrinsics_w2c`."""
+    """Transform points (..., n, 3) moved by rigid transforms (..., 4, 4), such as `extrinsics_w2c`."""
     matrix, xyz = np.asarray(matrix, np.float64), np.asarray(xyz, np.float64)
     return xyz @ np.swapaxes(matrix[..., :3, :3], -1, -2) + matrix[..., None, :3, 3]

@@ -16,10 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.baselines import Static, query_depth
-from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
+from tapetum.tapvid3d.baselines import query_depth
+from tapetum.tapvid3d.depth import DepthSource, sample_depth
 from tapetum.tapvid3d.geometry import unproject
-from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
 from tapetum.types import Tracks, Tracks3D
 
 
@@ -27,7 +26,7 @@ class Tracker2D(Protocol):
     """What is lifted: a tracker in the picture, such as `tapetum.load` gives."""
 
     def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /) -> Tracks:
-        """Tracks of queries (frame, x, y)."""
+        """Track tracks of queries (frame, x, y)."""
         ...
 
 
@@ -37,7 +36,7 @@ def lift(
     size: tuple[int, int],
     intrinsics: Num[np.ndarray, "4"],
 ) -> Tracks3D:
-    """Tracks in a video of `size` (height, width), put where its depth maps (metres, one a frame) say that they are.
+    """Lift tracks in a video of `size` (height, width), put where its depth maps (metres, one a frame) say that they are.
 
     Raises BadInput where no visible point has a known depth.
     """
@@ -59,7 +58,7 @@ def lift(
 def lift_static(
     tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]] | None, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
-    """The static baseline: each query stays where it is before the camera and is always visible.
+    """Lift the static baseline: each query stays where it is before the camera and is always visible.
 
     Its depth is that of the map of its frame, or the median of all queries' where that has none; 1 without maps.
     """
@@ -79,7 +78,8 @@ def lift_static(
 
 
 def through_time(z: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
-    """Depth with what is not known filled in: even in 1 / Z between known frames, as the nearest one before and after them.
+    """Return depth with what is not known filled in: even in 1 / Z between known frames, as the nearest one before and after
+    them.
 
     A point that is never known has the median depth of all that are. Raises BadInput where nothing is known.
 
@@ -109,7 +109,7 @@ class Lifted:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h2 w2"] | None = None,
     ) -> Tracks3D:
-        """Points through all frames, before the query's as after it.
+        """Track points through all frames, before the query's as after it.
 
         Args:
             video: the frames.
@@ -125,20 +125,3 @@ class Lifted:
         maps = self.depth.maps(video) if depth is None and self.depth is not None else depth
         tracks = self.tracker.track(video, np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]])
         return lift(tracks, maps if maps is not None else (), video.shape[1:3], intrinsics)
-
-
-def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> Static | Lifted | AdjustedTracker:
-    """A 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
-
-    "adjust" as `depth` lifts by bundle adjustment.
-    Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
-    """
-    if name == "static":
-        if depth is not None:
-            raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
-        return Static()
-    from tapetum.tap.tracking import tracker
-
-    if depth == "adjust":
-        return AdjustedTracker(tracker.load(name, device=device))
-    return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))

@@ -4,8 +4,8 @@ Every frame of every track counts, the query's own and those before it too. With
 truth, both in metres in the camera of their frame, Z the depth of G and f = sqrt(fx fy):
 
     within_d                  |P - G| < d Z / f, for d = 1, 2, 4, 8, 16; or < 0.01, 0.04, 0.16, 0.64, 2.56 m (fixed)
-    occlusion_accuracy        share of all points where the predicted visibility is the true one: OA
-    pts_within_d              share of the visible points that are within d, whatever the predicted visibility
+    occlusion_accuracy        fraction of all points where the predicted visibility is the true one: OA
+    pts_within_d              fraction of the visible points that are within d, whatever the predicted visibility
     jaccard_d                 hits / (visible + false alarms): a hit is visible, predicted visible and within d; a false
                               alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d: APD and 3D-AJ
@@ -78,7 +78,8 @@ def tapvid3d_metrics(
     *,
     compat: Literal["tapnet"] | None = None,
 ) -> dict[str, Any]:
-    """The thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public function's.
+    """Return the thirteen numbers of each clip or track, 0..1, or NaN where nothing can be counted. Names are the public
+    function's.
 
     Args:
         gt_occluded: truth, True where the point cannot be seen; axes as `order` says.

@@ -33,7 +33,7 @@ SIZES: dict[Source, tuple[int, int]] = {"adt": (512, 512), "drivetrack": (1280, 
 
 
 def minival(source: Source | None = None) -> tuple[str, ...]:
-    """File names of the small split: 50 of one source, or 150 of all three.
+    """Return file names of the small split: 50 of one source, or 150 of all three.
 
     >>> len(minival()), minival("pstudio")[0]
     (150, 'basketball_3.npz')
@@ -42,7 +42,7 @@ def minival(source: Source | None = None) -> tuple[str, ...]:
 
 
 def full_eval(source: Source | None = None) -> tuple[str, ...]:
-    """File names of the large split: everything that is not in minival.
+    """Return file names of the large split: everything that is not in minival.
 
     >>> [len(full_eval(source)) for source in SOURCES]
     [1906, 2407, 106]
@@ -51,12 +51,13 @@ def full_eval(source: Source | None = None) -> tuple[str, ...]:
 
 
 def everything(source: Source | None = None) -> tuple[str, ...]:
-    """File names of both splits: 1,956, 2,457 and 156, or 4,569 of all three."""
+    """Return file names of both splits: 1,956, 2,457 and 156, or 4,569 of all three."""
     return files("all", source)
 
 
 def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
-    """File names of a split by its name, of one source or of all three. Raises `BadInput` for another split or source."""
+    """Return file names of a split by its name, of one source or of all three. Raises `BadInput` for another split or
+    source."""
     if split not in get_args(Split):
         raise BadInput(f"there is no split {split!r}; it is one of {', '.join(get_args(Split))}")
     if source not in (None, *SOURCES):
@@ -66,7 +67,7 @@ def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
 
 
 def source_of(name: str) -> Source | None:
-    """The source of an official file name, or None where the name is not in the lists.
+    """Return the source of an official file name, or None where the name is not in the lists.
 
     >>> source_of("basketball_5.npz"), source_of("scene-00000.npz")
     ('pstudio', None)

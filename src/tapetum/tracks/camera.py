@@ -36,12 +36,12 @@ class CameraMotion:
     """Points that moved with the camera alone."""
 
     def stabilised(self, xy: Float64[np.ndarray, "n t 2"], frame: int) -> Float64[np.ndarray, "n t 2"]:
-        """Places of the first frames, as they would lie in `frame` if the camera had stood still there."""
+        """Return places of the first frames, as they would lie in `frame` if the camera had stood still there."""
         return through((np.linalg.inv(self.to_reference[frame]) @ self.to_reference)[: xy.shape[1]], xy)
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Places, those of each frame through its homography; NaN where that sends them behind the camera.
+    """Return places, those of each frame through its homography; NaN where that sends them behind the camera.
 
     >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
     [[[2.0, 2.0]]]
@@ -53,7 +53,7 @@ def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.
 
 
 def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "3 3"] | None:
-    """The homography that brings `a` to `b` in the least squares of the normalised linear system (Hartley 1997).
+    """Fit the homography that brings `a` to `b` in the least squares of the normalised linear system (Hartley 1997).
 
     None where the points do not determine one: fewer than four, or on a line.
     """
@@ -62,7 +62,7 @@ def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"])
 
 
 def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> Homographies:
-    """Of each of `k` sets of points the homography that fits best; NaN where they do not determine one."""
+    """Fit the best homography to each of `k` sets of points; NaN where they do not determine one."""
     (na, norm_a), (nb, norm_b) = _normalised(a), _normalised(b)
     (x, y), (u, v) = np.moveaxis(na, -1, 0), np.moveaxis(nb, -1, 0)
     one, zero = np.ones_like(x), np.zeros_like(x)
@@ -94,7 +94,7 @@ def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.nd
 def robust_homography(
     a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"], within: float, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, "3 3"], Bool[np.ndarray, " n"]] | None:
-    """The homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
+    """Return the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
     best = np.zeros(len(a), bool)
     if len(a) < LEAST:
         return None
@@ -121,7 +121,7 @@ def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.nd
 
 
 def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None = None, seed: int = 0) -> CameraMotion:
-    """The camera's motion and the points that belong to the background.
+    """Return the camera's motion and the points that belong to the background.
 
     Args:
         within: pixels by which a point of the background may miss the camera's motion from a frame to the next.

@@ -42,7 +42,7 @@ _ASIDE = 1.0
 
 
 def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
-    """Tracks from a file of any layout, which is told from the extension and the header.
+    """Read tracks from a file of any layout, which is told from the extension and the header.
 
     Args:
         path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with

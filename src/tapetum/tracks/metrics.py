@@ -5,8 +5,8 @@ Every number is computed over the *evaluated frames* E of all queries of a video
     mode first     E = the frames strictly after the query's frame
     mode strided   E = all frames except the query's own
 
-    occlusion_accuracy        share of E where the predicted occlusion is the true one
-    pts_within_d              share of the visible part of E closer than d pixels, whatever the predicted occlusion
+    occlusion_accuracy        fraction of E where the predicted occlusion is the true one
+    pts_within_d              fraction of the visible part of E closer than d pixels, whatever the predicted occlusion
     jaccard_d                 hits / (visible + false alarms) in E: a hit is visible, predicted visible and closer
                               than d; a false alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d = 1, 2, 4, 8, 16
@@ -44,7 +44,7 @@ def tapvid_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     mode: Mode,
 ) -> dict[str, float]:
-    """The metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+    """Return the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
 
     Args:
         queries: frame, x, y of each query; only the frame is used.
@@ -84,7 +84,7 @@ def tapvid_metrics(
 
 
 def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mode) -> Bool[np.ndarray, "n t"]:
-    """True where a frame of a query counts.
+    """Tell where a frame of a query counts.
 
     >>> evaluated_frames(np.array([1]), 4, "first").astype(int)
     array([[0, 0, 1, 1]])
@@ -102,7 +102,7 @@ def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mod
 
 
 def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, int]]:
-    """Plain mean over videos of every metric, and how many videos each headline number had to leave out (NaN).
+    """Average plainly over videos of every metric, and how many videos each headline number had to leave out (NaN).
 
     A mean over nothing is NaN.
 

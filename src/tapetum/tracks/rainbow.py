@@ -18,13 +18,13 @@ from tapetum.video.draw import draw_paths
 from tapetum.video.types import Frame
 
 GREY = 170
-"""Of background points."""
+"""Colour of background points."""
 
 
 def draw_rainbow(
     frames: Iterable[Frame], tracks: Tracks, *, motion: CameraMotion | None = None, dim: float = 0.75
 ) -> Iterator[Frame]:
-    """Frames with the rainbow view on them, one by one.
+    """Draw frames with the rainbow view on them, one by one.
 
     Args:
         frames: of the video that the tracks are from; they are not changed.
@@ -64,7 +64,7 @@ def _dots(frame: Frame, tracks: Tracks, number: int, chosen: np.ndarray, colours
 
 
 def rainbow_colours(tracks: Tracks) -> UInt8[np.ndarray, "n 3"]:
-    """Hues once around, by height where a point was first seen."""
+    """Return hues once around, by height where a point was first seen."""
     first = tracks.xy[np.arange(tracks.points), tracks.visible.argmax(1), 1]
     colours = np.empty((tracks.points, 3), np.uint8)
     colours[np.argsort(first, kind="stable")] = colour_wheel(tracks.points)

@@ -32,7 +32,8 @@ _Row = tuple[str, list[str]]
 
 
 def columns(path: Path) -> list[str]:
-    """The first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has none."""
+    """Return the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
+    none."""
     for _, cells in _rows(path):
         return [cell.strip().removeprefix("# ").lower() for cell in cells]
     raise BadInput(f"{path} is empty; give a table of tracks")
@@ -56,7 +57,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def from_dlc(path: Path) -> Tracks:
-    """Tracks of a table of DeepLabCut. Raises `BadInput` for any damage."""
+    """Return tracks of a table of DeepLabCut. Raises `BadInput` for any damage."""
     rows = list(_rows(path))
     levels = [cells[0].strip() for _, cells in rows[:4]]
     if levels[:3] != ["scorer", "bodyparts", "coords"] and levels != ["scorer", "individuals", "bodyparts", "coords"]:
@@ -104,7 +105,7 @@ def _dlc_frame(row: _Row) -> int:
 
 
 def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
-    """The rows of a table for DeepLabCut."""
+    """Yield the rows of a table for DeepLabCut."""
     yield ["scorer", *["tapetum"] * (3 * tracks.points)]
     yield ["bodyparts", *(f"point{point}" for point in range(tracks.points) for _ in range(3))]
     yield ["coords", *["x", "y", "likelihood"] * tracks.points]
@@ -115,7 +116,7 @@ def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def from_napari(path: Path, frames: int = 0) -> Tracks:
-    """Tracks of a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
+    """Return tracks of a table with the columns ID, T, Y, X, of at least `frames` frames. Raises `BadInput` for any damage."""
     header = columns(path)
 
     def column(*allowed: str) -> int:
@@ -144,7 +145,7 @@ def from_napari(path: Path, frames: int = 0) -> Tracks:
 
 
 def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
-    """The rows of a table for napari."""
+    """Yield the rows of a table for napari."""
     yield ["ID", "T", "Y", "X"]
     point, frame = np.nonzero(tracks.visible)
     x, y = (tracks.xy[point, frame].astype(np.float64) - _FIRST_PIXEL).T
@@ -152,7 +153,8 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], confidence: Float[np.ndarray, "n t"]) -> Tracks:
-    """Tracks from positions that are NaN where nothing is known; these are filled in, and queries made, see `exchange`."""
+    """Return tracks from positions that are NaN where nothing is known; these are filled in, and queries made, see
+    `exchange`."""
     time = np.arange(xy.shape[1])
     for places in xy:
         known = np.isfinite(places).all(axis=1)

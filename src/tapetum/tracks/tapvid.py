@@ -39,7 +39,7 @@ class Entry:
     """True where the point cannot be seen."""
 
     def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """The frames one by one, decoded. Raises `BadInput` where one is no whole picture."""
+        """Yield the frames one by one, decoded. Raises `BadInput` where one is no whole picture."""
         for index, frame in enumerate(self.video):
             picture = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
@@ -49,7 +49,7 @@ class Entry:
 
 
 def read_entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
-    """The videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
+    """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
 
     Raises:
         BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.

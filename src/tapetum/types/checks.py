@@ -10,7 +10,7 @@ from tapetum.errors import BadInput
 def finite(
     owner: str, name: str, value: Any, shape: tuple[int | None, ...], dtype: type = np.float32, axes: str = ""
 ) -> np.ndarray:
-    """`value` as an array of `dtype` and `shape`, where None is any size; `axes` names the sizes in messages.
+    """Return `value` as an array of `dtype` and `shape`, where None is any size; `axes` names the sizes in messages.
 
     Raises BadInput, naming the field `name` of the type `owner`, for another shape or a number that is not finite.
 
@@ -30,7 +30,7 @@ def finite(
 
 
 def truths(owner: str, name: str, value: Any) -> np.ndarray:
-    """`value` as bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
+    """Return `value` as bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
     array = np.asarray(value)
     if array.dtype != np.bool_ and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
         raise BadInput(f"{name} of {owner} has dtype {array.dtype}; it must be bool (or 0 and 1)")

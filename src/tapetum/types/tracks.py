@@ -123,7 +123,7 @@ def _from_json(data: bytes) -> dict[str, Any]:
 
 
 def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
-    """The table: one row for each point and frame, points first."""
+    """Return the table: one row for each point and frame, points first."""
     n, t = tracks.points, tracks.frames
     query = np.repeat(tracks.queries, t, axis=0)
     values = (
@@ -141,7 +141,7 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
+    """Return columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
     for name in COLUMNS + QUERY_COLUMNS:
         if name not in columns:
             raise ValueError(f"no column {name!r}")
@@ -155,7 +155,7 @@ def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
+    """Return the fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
     n, t = table["x"].shape
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():

@@ -2,7 +2,7 @@
 
 A module here is named as its verb: `tapetum.verbs.track`, `tapetum.verbs.data`. A verb that does one thing has a function of
 that name, which is `tapetum.track` too; one whose name is that of a room, or that does several things, is reached through its
-module: `tapetum.verbs.data.write`, `tapetum.verbs.evaluate.tapvid`. Importing this package imports none of them.
+module: `tapetum.verbs.data.write`, `tapetum.verbs.weights.fetch`. Importing this package imports none of them.
 
 One pattern holds everywhere, so that no option is typed twice:
 
@@ -25,19 +25,8 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    "convert",
-    "data",
-    "embed",
-    "evaluate",
-    "export",
-    "hip",
-    "live",
-    "many",
-    "scenes",
-    "show",
-    "tapvid3d",
-    "track",
-    "weights",
+    *("convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live", "many", "scenes", "show"),
+    *("tapvid3d", "track", "weights"),
 )
 
 

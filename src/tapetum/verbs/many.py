@@ -93,12 +93,13 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     on_ray = options.engine == "ray"
     if on_ray:
         out, named = out.resolve(), [(name, str(Path(source).resolve())) for name, source in named]
-    quiet = Listener() if on_ray else _Remarks(listener)
+    inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
 
     def work(job: tuple[str, str]) -> dict[str, Any]:
-        return _summary(given, settings, *job, out, quiet)
+        return _summary(given, settings, *job, out, inner)
 
     results: list[dict[str, Any]] = [{}] * len(named)
+    listener.progress("videos", 0, len(named))
     for done, (number, summary) in enumerate(_results(work, named, on_ray, options.device)):
         results[number] = summary
         listener.progress("videos", done + 1, len(named))
@@ -139,13 +140,6 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
             raise BadInput(f"{seen[name]} and {source} would both have their results in {name}; track them with two commands")
         seen[name] = source
     return named
-
-
-class _Remarks(Listener):
-    """Passes on what is remarked while one of many videos is tracked."""
-
-    def __init__(self, listener: Listener):
-        self.note = listener.note
 
 
 def _settings(given: TrackSettings) -> dict[str, Any]:

@@ -67,9 +67,9 @@ class Lifting:
         """Give the first `count` points of `tracks`, and keep the others for `lift`."""
         if tracks.points == count:
             return tracks
-        from tapetum.tapvid3d.reconstruction.adjust import split_tracks
+        from tapetum.tapvid3d.reconstruction.adjust import split_support
 
-        tracks, self.support = split_tracks(tracks, count)
+        tracks, self.support = split_support(tracks, count)
         return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":

@@ -76,8 +76,8 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
             return work(options(*args, **kwargs), Warner())
 
-        taken = inspect.signature(options)
-        function.__signature__ = taken.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = inspect.signature(options)
+        function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
         function.run = work  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Result]", function)
 

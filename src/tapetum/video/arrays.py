@@ -67,7 +67,7 @@ class ArrayVideo(Video):
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
+    """Return fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
 
     >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
     [[[100, 50, 25]]]
@@ -83,7 +83,7 @@ def as_rgb(frame: np.ndarray) -> Frame:
 
 
 def load_array(path: Path) -> np.ndarray:
-    """The array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read.
+    """Load the array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read.
 
     Raises `BadInput` where the file is damaged, holds Python objects, or an .npz leaves open which array is meant.
     """

@@ -20,7 +20,7 @@ _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 
 
 def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: VideoReformatter) -> Frame:
-    """uint8 (h, w, 3) of a frame, turned by `display`.
+    """Return uint8 (h, w, 3) of a frame, turned by `display`.
 
     The frame's own tags say which matrix and range its YUV has; without a tag it is taken as BT.601, limited range, as
     FFmpeg does. Transfer curves and primaries are left alone (no HDR tone mapping). Alpha is laid on black. `scaler`
@@ -40,7 +40,7 @@ def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: V
 
 
 def display_of(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Signs (a, b, c, d) of the frame's display matrix, snapped to the nearest quarter turn or mirror image.
+    """Return signs (a, b, c, d) of the frame's display matrix, snapped to the nearest quarter turn or mirror image.
 
     The matrix sends a pixel (x, y) to (a x + c y, b x + d y), x to the right and y down.
     """
@@ -54,7 +54,7 @@ def display_of(frame: VideoFrame) -> tuple[int, int, int, int]:
 
 
 def turn(pixels: np.ndarray, display: tuple[int, int, int, int]) -> np.ndarray:
-    """Pixels (h, w, ...) turned and mirrored by a display matrix.
+    """Return pixels (h, w, ...) turned and mirrored by a display matrix.
 
     >>> turn(np.array([[1, 2, 3]]), (0, 1, -1, 0)).tolist()  # a quarter turn clockwise
     [[1], [2], [3]]

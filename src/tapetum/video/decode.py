@@ -108,7 +108,7 @@ class Decoder:
         return self.stream.time_base or Fraction(1, 1000)
 
     def packets(self) -> Iterator[Packet]:
-        """Packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
+        """Yield packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
         failures = 0
         while failures < _PATIENCE:
             try:
@@ -121,7 +121,7 @@ class Decoder:
                 failures += 1
 
     def frames(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
-        """Decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
+        """Yield decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
         for packet in packets:
             self.place += 1
             yield from self._decode(packet)
@@ -233,7 +233,7 @@ class Cursor:
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
-        """The frame of time `pts`, or None where it does not come."""
+        """Return the frame of time `pts`, or None where it does not come."""
         self.counted = None
         for frame in self.frames:
             if frame.pts is None:
@@ -244,7 +244,7 @@ class Cursor:
         return None
 
     def count_to(self, index: int) -> VideoFrame | None:
-        """The frame that comes out as number `index`."""
+        """Return the frame that comes out as number `index`."""
         for frame in self.frames:
             self.counted = (self.counted or 0) + 1
             if self.counted > index:

@@ -35,7 +35,7 @@ def draw_tracks(
     radius: float | None = None,
     colours: UInt8[np.ndarray, "n 3"] | None = None,
 ) -> Iterator[Frame]:
-    """Frames with n tracks drawn on them, one by one.
+    """Draw frames with n tracks drawn on them, one by one.
 
     Args:
         frames: t frames, uint8 (h, w, 3); a `Video` or any iterable. They are not changed.
@@ -101,7 +101,7 @@ class TrackPainter:
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
     def paint(self, frame: Frame, xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"]) -> Frame:
-        """The next frame with the points on it; the frame itself is not changed."""
+        """Return the next frame with the points on it; the frame itself is not changed."""
         if self._before is not None and self._trail:
             strength = (visible & self._before[1]).astype(np.float32)  # a hidden point's way is a guess
             self._layer.light(self._before[0], xy, strength, self._tints)
@@ -115,7 +115,7 @@ class TrackPainter:
 def draw_paths(
     frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
 ) -> Frame:
-    """The frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the picture, interrupts a path.
+    """Draw the frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the picture, interrupts a path.
 
     The frame itself is not changed.
 
@@ -171,9 +171,9 @@ class _Trails:
         away = np.hypot(dx - t * across, dy - t * down)
         cover = np.clip(self.half_width + 0.5 - away, 0, 1) * strength[owner[line]]
         pixel, cover, line = _strongest(pixel, cover, line)
-        share = (self.strength[pixel] * (1 - cover))[:, None]
-        mixed = self.colour[pixel] * share + tints[owner[line]] * cover[:, None]
-        self.colour[pixel] = mixed / (share + cover[:, None])
+        weight = (self.strength[pixel] * (1 - cover))[:, None]
+        mixed = self.colour[pixel] * weight + tints[owner[line]] * cover[:, None]
+        self.colour[pixel] = mixed / (weight + cover[:, None])
         self.strength[pixel] = np.maximum(self.strength[pixel], cover)
 
     def lay_on(self, canvas: Frame) -> None:
@@ -228,7 +228,7 @@ def _pieces(start: np.ndarray, end: np.ndarray, longest: float) -> tuple[np.ndar
 
 
 def _strongest(pixel: np.ndarray, cover: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of several claims on one pixel, the one that covers most; claims on nothing are dropped."""
+    """Choose of several claims on one pixel the one that covers most; claims on nothing are dropped."""
     claims = np.flatnonzero(cover > 1 / 255)
     order = claims[np.lexsort((cover[claims], pixel[claims]))]
     last = np.ones(len(order), np.bool_)
@@ -249,13 +249,13 @@ def _first_seen(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
 
 
 def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """A colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
+    """Return a colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
     x, y = np.clip(np.nan_to_num(np.asarray(xy, np.float64)) / (width, height), 0, 1).T
     return _oklch(0.80 - 0.12 * y, 0.85 * x + 0.3 * y + 0.05)
 
 
 def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
-    """n colours of equal lightness around the circle of hues, as far apart as they can be.
+    """Return n colours of equal lightness around the circle of hues, as far apart as they can be.
 
     >>> colour_wheel(3).shape
     (3, 3)

@@ -52,7 +52,7 @@ class Moment:
     frame: Frame
     """uint8 (h, w, 3)."""
     number: int
-    """Of the frame, dropped ones counted."""
+    """Number of the frame, dropped ones counted."""
     arrived: float
     """When it had been decoded, by `time.perf_counter`."""
 
@@ -176,7 +176,7 @@ def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[VideoF
 
 
 def is_live(source: str) -> bool:
-    """Whether `source` is a camera or an address, which do not wait.
+    """Tell whether `source` is a camera or an address, which do not wait.
 
     >>> is_live("0"), is_live("rtsp://robot/front"), is_live("-"), is_live("clip.mp4")
     (True, True, False, False)

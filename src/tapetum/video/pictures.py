@@ -94,7 +94,7 @@ class PictureVideo(Video):
 
 
 def folder_of_pictures(folder: Path) -> list[Path]:
-    """Pictures of a folder in natural order; hidden files and folders inside are passed over.
+    """Return pictures of a folder in natural order; hidden files and folders inside are passed over.
 
     Raises `BadInput` where there are none.
     """
@@ -106,7 +106,7 @@ def folder_of_pictures(folder: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> tuple:
-    """Key that sorts numbers in names by value.
+    """Return a key that sorts numbers in names by value.
 
     >>> sorted(["f10.png", "f2.png", "f1.png"], key=natural_key)
     ['f1.png', 'f2.png', 'f10.png']

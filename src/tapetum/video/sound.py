@@ -21,7 +21,7 @@ def read_sound(
     seconds: float | None = None,
     name: str | None = None,
 ) -> Float32[np.ndarray, " n"]:
-    """Samples -1..1 at `rate` per second, channels averaged, from `start` seconds on, `seconds` of them or to the end.
+    """Read samples -1..1 at `rate` per second, channels averaged, from `start` seconds on, `seconds` of them or to the end.
 
     `source` is a file or its bytes, which are then called `name` in errors. What lies beyond the end is not there: fewer
     samples come back, or none. Raises BadInput: not there, nothing that can be decoded, or a video without sound.
@@ -54,7 +54,7 @@ def read_sound(
 
 
 def has_sound(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has a stream of sound; False for what cannot be opened."""
+    """Tell whether a file has a stream of sound; False for what cannot be opened."""
     try:
         with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             return bool(container.streams.audio)

@@ -45,7 +45,8 @@ def refuse_huge(name: object, width: int, height: int) -> None:
 
 
 def usable_rate(*stated: object) -> float | None:
-    """The first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is none.
+    """Return the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is
+    none.
 
     >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
     (30.0, None)

@@ -10,44 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.tap.bootstrap.config import FootageConfig
 
 SMALL = (64, 36)
 """Width and height of the copies on which shots and clips are judged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FootageConfig:
-    """How videos become clips."""
-
-    size: int = 256
-    """Height and width of the clips in pixels."""
-    shortest: int = 24
-    """Frames; what is left of a shot below that is no clip."""
-    longest: int = 48
-    """Frames; longer shots become several clips."""
-    fastest: float = 30.0
-    """Frames a second; of quicker videos only every second, third, ... frame is taken."""
-    cut_least: float = 12.0
-    """Mean change from one frame to the next that a cut has at least."""
-    cut_ratio: float = 3.0
-    """... and by how much it is above the mean change in the two frames before and after it."""
-    still: float = 1.5
-    """A clip in which no frame differs more from its first one, in the mean, is one in which nothing moves."""
-    dark: float = 12.0
-    """A clip whose mean brightness is below is black."""
-    blank: float = 4.0
-    """A clip whose frames deviate less from their mean brightness is blank."""
-    shard: int = 8
-    """Clips in a file."""
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.shortest <= self.longest:
-            raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
-        if self.size < 16 or self.size % 8:
-            raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
-        if self.shard < 1 or not self.fastest > 0:
-            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
 
 
 @dataclass

@@ -8,7 +8,7 @@ the tracker is sure of it and the query's own 1, seeks it once more:
 
 That is so for the coarse features (stride 8), which tell where a point is at all. The fine ones (stride 4) stay the query's:
 places are not exact, so a mean of these would blur. The features of the clip are the same, so only matching and refinement are
-done twice. Where the first look was wrong, wrong features take part, but few against many. What it brings is in docs/log.md; a
+done twice. Where the first look was wrong, wrong features take part, but few against many. What it brings is in docs/log; a
 third look, with what the second saw, was worse.
 """
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.hub.unpickle import load_npy
-from tapetum.tap.training.data import Tracked
+from tapetum.tap.training.clips import Tracked
 
 PICTURES = (".png", ".jpg", ".jpeg")
 """Endings of the files of frames."""

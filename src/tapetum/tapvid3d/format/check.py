@@ -56,7 +56,7 @@ def check(
     """Check every clip of a folder, or those of a split.
 
     Returns `files` (how many were looked at), `findings` (a list of dicts of file, kind and text) and `sources`: for each,
-    `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (share of points and frames), and `wanted`, the
+    `clips` that could be read, `with_frames`, `frames`, `tracks`, `visible` (fraction of points and frames), and `wanted`, the
     number of clips of the split or of files.
 
     Raises:
@@ -89,15 +89,15 @@ def check(
 
 
 def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """What is wrong with a clip that could be read, as kinds and lines."""
+    """Return what is wrong with a clip that could be read, as kinds and lines."""
     yield from _images(clip)
     never = ~clip.visibility.any(axis=0)
     if never.any():
-        yield "never-visible", f"{_some(never, 'points')} visible in no frame"
+        yield "never-visible", f"{_count_of(never, 'points')} visible in no frame"
     frame, point = np.round(clip.queries_xyt[:, 2]).astype(int), np.arange(clip.points)
     hidden = ~clip.visibility[frame, point] & ~never
     if hidden.any():
-        yield "query-hidden", f"{_some(hidden, 'queries')} at a frame where the point is not visible"
+        yield "query-hidden", f"{_count_of(hidden, 'queries')} at a frame where the point is not visible"
     asked = clip.tracks_XYZ[frame, point]
     off = _distance(asked, clip.fx_fy_cx_cy, clip.queries_xyt)
     beside = off >= QUERY_TOLERANCE
@@ -106,14 +106,17 @@ def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
         yield "intrinsics", f"fx_fy_cx_cy is in the order {other}: read so, the points land on their queries"
     else:
         if beside.any():
-            yield "query-off", f"{_some(beside, 'queries')} beside the projected point, by up to {off.max():.3g} pixels"
+            yield "query-off", f"{_count_of(beside, 'queries')} beside the projected point, by up to {off.max():.3g} pixels"
         yield from _picture(clip)
     if clip.extrinsics_w2c is not None:
-        turn = clip.extrinsics_w2c[:, :3, :3]
-        rigid = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) < 1e-3
-        rigid &= (np.linalg.det(turn) > 0) & (np.abs(clip.extrinsics_w2c[:, 3] - [0, 0, 0, 1]).max(axis=1) < 1e-6)
+        rotation = clip.extrinsics_w2c[:, :3, :3]
+        rigid = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) < 1e-3
+        rigid &= (np.linalg.det(rotation) > 0) & (np.abs(clip.extrinsics_w2c[:, 3] - [0, 0, 0, 1]).max(axis=1) < 1e-6)
         if not rigid.all():
-            yield "poses", f"{_some(~rigid, 'poses of extrinsics_w2c')} not rigid: a turn and a shift, the last row 0 0 0 1"
+            yield (
+                "poses",
+                f"{_count_of(~rigid, 'poses of extrinsics_w2c')} not rigid: a rotation and a shift, the last row 0 0 0 1",
+            )
 
 
 def _images(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
@@ -133,7 +136,7 @@ def _picture(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     """Whether visible points lie before the camera and in the picture, and the principal point near its middle."""
     behind = clip.visibility & (clip.tracks_XYZ[..., 2] <= 0)
     if behind.any():
-        yield "behind", f"{_some(behind, 'visible positions')} behind the camera or in it: Z is 0 or less"
+        yield "behind", f"{_count_of(behind, 'visible positions')} behind the camera or in it: Z is 0 or less"
     if clip.size is None:
         return
     size = np.array(clip.size[::-1])
@@ -141,7 +144,7 @@ def _picture(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
     xy = project(clip.tracks_XYZ[shown], clip.fx_fy_cx_cy)
     outside = ((xy < -EDGE_TOLERANCE) | (xy > size + EDGE_TOLERANCE)).any(axis=-1)
     if outside.any():
-        yield "outside", f"{_some(outside, 'visible positions')} outside the picture of {size[0]}x{size[1]}"
+        yield "outside", f"{_count_of(outside, 'visible positions')} outside the picture of {size[0]}x{size[1]}"
     centre = clip.fx_fy_cx_cy[2:]
     if (np.abs(centre - size / 2) > size / 4).any():
         found = f"the principal point is at {centre[0]:g}, {centre[1]:g} of a picture of {size[0]}x{size[1]}"
@@ -163,10 +166,10 @@ def _other_order(asked: np.ndarray, clip: Clip3D) -> str | None:
     return None
 
 
-def _some(which: ArrayLike, what: str) -> str:
+def _count_of(which: ArrayLike, what: str) -> str:
     """How many of how many.
 
-    >>> _some([True, False, True], "points")
+    >>> _count_of([True, False, True], "points")
     '2 of 3 points are'
     """
     count = int(np.count_nonzero(which))

@@ -110,7 +110,8 @@ class Clip3D:
         return self.tracks_XYZ.shape[1]
 
     def pictures(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """The frames one by one, decoded. Raises `Damage` where there are none, or one is no JPEG of the first one's size."""
+        """Yield the frames one by one, decoded. Raises `Damage` where there are none, or one is no JPEG of the first one's
+        size."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
         for index, data in enumerate(self.images):
@@ -120,7 +121,7 @@ class Clip3D:
             yield picture
 
     def video(self) -> UInt8[np.ndarray, "t h w 3"]:
-        """All frames, decoded; raises as `pictures`."""
+        """Return all frames, decoded; raises as `pictures`."""
         pictures = self.pictures()
         first = next(pictures)
         video = np.empty((self.frames, *first.shape), np.uint8)
@@ -151,7 +152,7 @@ class Prediction(NamedTuple):
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
-    """A clip of the benchmark, or one in its format, without its frames, which are read when the first is asked for.
+    """Read a clip of the benchmark, or one in its format, without its frames, which are read when the first is asked for.
 
     Raises:
         Damage: there is no such file, or it is cut off, damaged, too large, or not in the format; the message names the file
@@ -172,7 +173,7 @@ def read_clip(path: str | os.PathLike[str]) -> Clip3D:
 
 
 def read_prediction(path: str | os.PathLike[str]) -> Prediction:
-    """A prediction for a clip. Raises `Damage` as `read_clip`; NaN is let through, and the metrics count it as wrong."""
+    """Read a prediction for a clip. Raises `Damage` as `read_clip`; NaN is let through, and the metrics count it as wrong."""
     with Npz(path) as file:
         tracks, visible = (file.numbers(_spelled(file, key)) for key in ("tracks_XYZ", "visibility"))
     name = Path(path).name.removesuffix(".npz")
@@ -211,7 +212,7 @@ def write_clip(
 
 
 def depth_path(clip: str | os.PathLike[str]) -> Path:
-    """Where the depth maps of a clip lie.
+    """Find where the depth maps of a clip lie.
 
     >>> depth_path("scenes/scene-00000.npz").name
     'scene-00000.depth.npz'
@@ -220,7 +221,7 @@ def depth_path(clip: str | os.PathLike[str]) -> Path:
 
 
 def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np.ndarray, "t h w"]:
-    """Depth maps (t, h, w) in metres. Raises `Damage` where they are not there, damaged, or of another shape."""
+    """Read depth maps (t, h, w) in metres. Raises `Damage` where they are not there, damaged, or of another shape."""
     with Npz(path) as file:
         if "depth" not in file.names:
             raise file.damage("key", f"has no array depth (t, h, w); it holds {_names(file)}")
@@ -231,7 +232,7 @@ def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np
 
 
 def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Bool[np.ndarray, "t n"]:
-    """`visible` as bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
+    """Return `visible` as bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
     if visible.shape != shape:
         raise Damage("shape", f"{name}: visibility has shape {visible.shape}; with tracks_XYZ {(*shape, 3)} it must be {shape}")
     if visible.dtype.kind not in "biuf" or not (visible.dtype == np.bool_ or np.isin(visible, (0, 1)).all()):

@@ -30,13 +30,13 @@ class Place:
     """The npz file."""
 
     def within(self, folder: Path) -> Path:
-        """The file of the same name in another folder of either layout; the official one where neither is there."""
+        """Return the file of the same name in another folder of either layout; the official one where neither is there."""
         official, flat = folder / self.source / self.path.name, folder / self.path.name
         return flat if self.source == OTHER or (flat.is_file() and not official.is_file()) else official
 
 
 def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[Place]:
-    """The clips of a folder, by source and name.
+    """Find the clips of a folder, by source and name.
 
     With a split, the clips that its lists name, there or not, of every source of which the folder has anything.
 

@@ -23,14 +23,14 @@ _START = b"\xff\xd8\xff"
 
 
 def encode(picture: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
-    """A frame as a JPEG file."""
+    """Encode a frame as a JPEG file."""
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "JPEG", quality=quality)
     return data.getvalue()
 
 
 def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
-    """Height and width from the header of a JPEG, of which the end need not be there. Raises `Damage`.
+    """Return height and width from the header of a JPEG, of which the end need not be there. Raises `Damage`.
 
     >>> jpeg_size(encode(np.zeros((16, 24, 3), np.uint8))[:-10], "frame 0")
     (16, 24)
@@ -48,7 +48,7 @@ def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
 
 
 def decode(data: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
-    """A JPEG as a picture. Raises `Damage`."""
+    """Decode a JPEG as a picture. Raises `Damage`."""
     jpeg_size(data, where)
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:

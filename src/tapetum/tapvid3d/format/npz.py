@@ -24,7 +24,7 @@ Kind = Literal[
     "missing", "unreadable", "large", "pickled", "key", "dtype", "shape", "nan", "images", "intrinsics", "poses", "query-frame",
     "query-hidden", "query-off", "never-visible", "outside", "behind",
 ]  # fmt: skip
-"""What can be wrong with a file, in a word; `docs/tapvid3d.md` lists them."""
+"""What can be wrong with a file, in a word; `docs/systems/tapvid3d.md` lists them."""
 
 LIMIT = 2**30
 """Most bytes that one array may have when unpacked; the largest of the benchmark has about a tenth."""
@@ -84,16 +84,16 @@ class Npz:
         self._zip.close()
 
     def damage(self, kind: Kind, text: str) -> Damage:
-        """An error about this file."""
+        """Return an error about this file."""
         return Damage(kind, f"{self.path} {text}")
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and dtype of an array, without reading it."""
+        """Return shape and dtype of an array, without reading it."""
         with self._open(name) as file:
             return self._header(name, file)[:2]
 
     def head(self, name: str, size: int) -> bytes:
-        """The first bytes of an array's data, as they are stored: a dump of memory, or a pickle."""
+        """Return the first bytes of an array's data, as they are stored: a dump of memory, or a pickle."""
         try:
             with self._open(name) as file:
                 self._header(name, file)
@@ -102,7 +102,7 @@ class Npz:
             raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
 
     def numbers(self, name: str) -> np.ndarray:
-        """An array of numbers."""
+        """Return an array of numbers."""
         data, shape, dtype, fortran = self._data(name)
         if dtype.hasobject:
             raise self.damage("pickled", f"holds {name} as pickled objects, which are not read; store it as numbers")
@@ -112,7 +112,7 @@ class Npz:
         return array.reshape(shape, order="F" if fortran else "C")
 
     def byte_strings(self, name: str) -> list[bytes]:
-        """An array (t,) of byte strings, stored with a fixed width or as pickled objects."""
+        """Return an array (t,) of byte strings, stored with a fixed width or as pickled objects."""
         data, shape, dtype, _ = self._data(name)
         if len(shape) != 1 or not (dtype.hasobject or (dtype.kind == "S" and dtype.itemsize)):
             raise self.damage("dtype", f"holds {name} as {dtype} {shape}; it must be byte strings (t,)")

@@ -59,7 +59,8 @@ Poses = Sequence[dict[int, F64]]
 
 
 def v2_name(v1: str) -> str:
-    """The folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each family.
+    """Return the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
+    family.
 
     Source: the 215 entries of google-deepmind/tapnet's adt_v1v2_mappings.py, which all follow this rule.
 
@@ -72,13 +73,13 @@ def v2_name(v1: str) -> str:
 
 
 def v1_name(folder: str) -> str:
-    """The name that the benchmark's files begin with; folders of other devices keep theirs."""
+    """Return the name that the benchmark's files begin with; folders of other devices keep theirs."""
     v1 = folder.rpartition("_")[0]
     return v1 if v2_name(v1) == folder else folder
 
 
 def chunks(scene: Scene, frames: Frames, length: int = FRAMES) -> list[I64]:
-    """Times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
+    """Return times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
 
     A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
     """
@@ -107,7 +108,7 @@ class Moments:
 
 
 def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Moments:
-    """The frames of these times that have colour, depth and labels. Raises `BadInput` where none has."""
+    """Read the frames of these times that have colour, depth and labels. Raises `BadInput` where none has."""
     pairs = [(int(time), frame) for time in times if (frame := frames.frame(int(time))) is not None]
     if not pairs:
         raise BadInput("no frame of this clip has colour, depth and segmentation; get the three VRS files again")
@@ -121,13 +122,13 @@ def read_moments(scene: Scene, frames: Frames, times: Sequence[int] | I64) -> Mo
 
 
 def seeds(moments: Moments, n: int, rng: np.random.Generator) -> F64:
-    """Random pixels of random frames, as queries (n, 3) in the upright picture."""
+    """Return random pixels of random frames, as queries (n, 3) in the upright picture."""
     sideways = pixel_centres(np.ones((len(moments.frames), SIZE, SIZE), bool), n, rng)
     return np.stack([SIZE - sideways[:, 1], sideways[:, 0], sideways[:, 2]], 1)
 
 
 def attach(queries: ArrayLike, moments: Moments) -> tuple[I64, F64, I64]:
-    """The objects under queries (n, 3) as (x, y, t) in the upright picture, and the points on them.
+    """Attach the objects under queries (n, 3) as (x, y, t) in the upright picture, and the points on them.
 
     The depth is that of the pixel, the ray that of the exact place. Returns ids (m,), points (m, 3) in metres in their objects'
     coordinates, and the numbers (m,) of the queries that have an object, which has a pose in every frame.
@@ -148,7 +149,7 @@ def attach(queries: ArrayLike, moments: Moments) -> tuple[I64, F64, I64]:
 
 
 def transport(ids: I64, points: F64, moments: Moments) -> F64:
-    """Tracks (t, n, 3) in the (sideways) camera of points (n, 3) that are fixed to the objects `ids` (n,)."""
+    """Transport tracks (t, n, 3) in the (sideways) camera of points (n, 3) that are fixed to the objects `ids` (n,)."""
     each, which = np.unique(ids, return_inverse=True)
     moved = np.array([[objects[int(uid)] for uid in each] for objects in moments.camera_from_object])
     moved = moved.reshape(len(moments.frames), len(each), 4, 4)[:, which]
@@ -156,12 +157,12 @@ def transport(ids: I64, points: F64, moments: Moments) -> F64:
 
 
 def visible(tracks: F64, moments: Moments) -> Bool:
-    """(t, n): in the picture and within 2 cm of the depth map; for tracks in the sideways camera."""
+    """Return (t, n): in the picture and within 2 cm of the depth map; for tracks in the sideways camera."""
     return depth_test(tracks, moments.depth, INTRINSICS, TOLERANCE)
 
 
 def upright(tracks: F64) -> F64:
-    """Tracks as the camera of the upright picture has them.
+    """Return tracks as the camera of the upright picture has them.
 
     >>> upright(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[-2.0, 1.0, 3.0]]]
@@ -170,7 +171,7 @@ def upright(tracks: F64) -> F64:
 
 
 def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
-    """`seen` (t, n) without the points that lie on a person, who is in the picture but not in the synthetic depth map.
+    """Hide `seen` (t, n) without the points that lie on a person, who is in the picture but not in the synthetic depth map.
 
     Args:
         seen: visibility so far.
@@ -192,14 +193,15 @@ def hide_people(seen: Bool, tracks: F64, person: ArrayLike) -> Bool:
 
 
 def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
-    """Tracks (t, m, 3) in the upright camera, visibility (t, m), and numbers (m,) of the queries (n, 3) that have an object."""
+    """Follow tracks (t, m, 3) in the upright camera, visibility (t, m), and numbers (m,) of the queries (n, 3) that have an
+    object."""
     ids, points, kept = attach(queries, moments)
     tracks = transport(ids, points, moments)
     return upright(tracks), visible(tracks, moments), kept
 
 
 def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> Arrays:
-    """The arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
+    """Make the arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
     tracks, seen, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         seen = hide_people(seen, tracks, person)
@@ -215,12 +217,13 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
 
 
 def pictures(moments: Moments) -> Iterator[np.ndarray]:
-    """The upright frames (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
+    """Return the upright frames (h, w, 3): those of the camera, turned by 90 degrees clockwise."""
     return (np.ascontiguousarray(np.rot90(frame.rgb, -1)) for frame in moments.frames)
 
 
 def add_images(annotations: Arrays, moments: Moments) -> Arrays:
-    """A downloaded annotation with its pictures, after a check that they are the right ones: the means of each agree to 1e-3.
+    """Add a downloaded annotation with its pictures, after a check that they are the right ones: the means of each agree to
+    1e-3.
 
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
     """
@@ -243,7 +246,7 @@ def add_images(annotations: Arrays, moments: Moments) -> Arrays:
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, length: int = FRAMES, people: Path | None = None) -> Iterator[Job]:
-    """Every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
+    """Yield every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
 
     `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` where there is no sequence.
     """
@@ -272,7 +275,7 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """The clips of a folder of downloaded annotations, with the pictures of the sequences in `raw`."""
+    """Return the clips of a folder of downloaded annotations, with the pictures of the sequences in `raw`."""
     files = annotations_of("adt", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 

@@ -8,7 +8,8 @@
 
 Tables are read here, VRS files by projectaria-tools (`pip install 'tapetum[aria]'`). It has no wheels for some systems:
 there, work from frames that were rectified on another one. Column names and rules (the nearest moment in time counts) are
-those of facebookresearch/projectaria_tools, whose test data were read with this file; docs/tapvid3d.md says what agreed.
+those of facebookresearch/projectaria_tools, whose test data were read with this file; what agreed is in
+docs/evidence/tapvid3d.md.
 """
 
 import csv
@@ -58,7 +59,7 @@ class Frames(Protocol):
     """(4, 4)"""
 
     def frame(self, timestamp: int) -> Frame | None:
-        """The frame of that time; None where colour, depth or segmentation is missing."""
+        """Return the frame of that time; None where colour, depth or segmentation is missing."""
         ...
 
 
@@ -78,24 +79,24 @@ class Scene:
     """m times: poses of the other objects."""
 
     def device_at(self, timestamp: int) -> F64:
-        """Pose (4, 4) of the glasses in the scene."""
+        """Return the pose (4, 4) of the glasses in the scene."""
         return self.scene_from_device[_nearest(self.device_times, timestamp)]
 
     def objects_at(self, timestamp: int) -> dict[int, F64]:
-        """Poses (4, 4) in the scene of all objects that have a box."""
+        """Return poses (4, 4) in the scene of all objects that have a box."""
         if not self.moving:
             return self.still
         return {**self.moving[_nearest(self.moving_times, timestamp)], **self.still}
 
 
 def _nearest(times: I64, timestamp: int) -> int:
-    """Of two moments that are as near, the later one."""
+    """Choose of two moments that are as near the later one."""
     after = min(int(np.searchsorted(times, timestamp)), len(times) - 1)
     return after - 1 if after and timestamp - times[after - 1] < abs(times[after] - timestamp) else after
 
 
 def read_scene(sequence: Path) -> Scene:
-    """The tables of the folder `sequence`. Raises `BadInput` where one is missing or damaged, naming it and the column."""
+    """Read the tables of the folder `sequence`. Raises `BadInput` where one is missing or damaged, naming it and the column."""
     boxed = {row[0] for row in _table(sequence / "3d_bounding_box.csv", {"object_uid": int})}
     place = dict.fromkeys(("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z"), float)
     path = sequence / "scene_objects.csv"
@@ -164,7 +165,7 @@ class RectifiedFrames:
             )
 
     def frame(self, timestamp: int) -> Frame | None:
-        """The frame; None where its pictures are empty."""
+        """Return the frame; None where its pictures are empty."""
         content = self._read(timestamp)
         if not content["rgb"].size:
             return None
@@ -210,7 +211,7 @@ class VrsFrames:
         self.device_from_camera: F64 = self._provider.get_aria_transform_device_camera(self._stream).to_matrix()
 
     def frame(self, timestamp: int) -> Frame | None:
-        """The frame, with colour, depth and labels each resampled in the way of the tools."""
+        """Return the frame, with colour, depth and labels each resampled in the way of the tools."""
         rgb = self._provider.get_aria_image_by_timestamp_ns(timestamp, self._stream)
         depth = self._provider.get_depth_image_by_timestamp_ns(timestamp, self._stream)
         instances = self._provider.get_segmentation_image_by_timestamp_ns(timestamp, self._stream)
@@ -238,7 +239,7 @@ def _quiet() -> Iterator[None]:
 
 
 def open_frames(sequence: Path) -> Frames:
-    """The rectified frames of a sequence where it has them, else those of its VRS files; raises as these do."""
+    """Open the rectified frames of a sequence where it has them, else those of its VRS files; raises as these do."""
     folder = sequence / "rectified"
     return RectifiedFrames(folder) if folder.is_dir() else VrsFrames(sequence)
 

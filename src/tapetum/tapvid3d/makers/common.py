@@ -27,7 +27,7 @@ Bool = NDArray[np.bool_]
 
 
 def whole_chunks(count: int, length: int) -> list[slice]:
-    """Consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
+    """Return consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
 
     >>> whole_chunks(700, 300)
     [slice(0, 300, None), slice(300, 600, None)]
@@ -36,7 +36,7 @@ def whole_chunks(count: int, length: int) -> list[slice]:
 
 
 def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
-    """Seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); of all, if these are fewer."""
+    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); all, if fewer."""
     seen = np.asarray(seen, bool)
     there = np.flatnonzero(seen)
     chosen = rng.choice(there, min(n, len(there)), replace=False)
@@ -45,7 +45,7 @@ def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """One query for each track, at one of the frames where it is visible, each as likely as the other.
+    """Return one query for each track, at one of the frames where it is visible, each as likely as the other.
 
     Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
 
@@ -60,7 +60,8 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
 
 
 def bilinear(picture: ArrayLike, xy: ArrayLike) -> F64:
-    """Values (n,) of a `picture` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts on.
+    """Return values (n,) of a `picture` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
+    on.
 
     >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
     [5.0, 7.5, 10.0]
@@ -77,7 +78,7 @@ def bilinear(picture: ArrayLike, xy: ArrayLike) -> F64:
 
 
 def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, tolerance: float) -> Bool:
-    """Where points (t, n, 3) are seen: in the picture, before the camera, within `tolerance` metres of the `depth` there.
+    """Find where points (t, n, 3) are seen: in the picture, before the camera, within `tolerance` metres of the `depth` there.
 
     `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is seen.
     """
@@ -93,7 +94,7 @@ def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, t
 
 
 def rotations(quaternions: ArrayLike) -> F64:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
+    """Return rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
 
     >>> rotations([1.0, 0.0, 0.0, 1.0]).round(9).tolist()
     [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -109,7 +110,7 @@ def rotations(quaternions: ArrayLike) -> F64:
 
 
 def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
-    """Rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
+    """Return rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
     rotation, shift = np.asarray(rotation, np.float64), np.asarray(shift, np.float64)
     out = np.zeros((*shift.shape[:-1], 4, 4))
     out[..., :3, :3], out[..., :3, 3], out[..., 3, 3] = rotation, shift, 1
@@ -117,7 +118,7 @@ def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
 
 
 def is_rigid(matrices: ArrayLike) -> bool:
-    """Whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+    """Tell whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
 
     >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
     (True, False, False)
@@ -125,8 +126,10 @@ def is_rigid(matrices: ArrayLike) -> bool:
     matrices = np.asarray(matrices, np.float64)
     if matrices.shape[-2:] != (4, 4) or not np.isfinite(matrices).all():
         return False
-    turn = matrices[..., :3, :3]
-    square = np.allclose(turn @ turn.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool((np.linalg.det(turn) > 0).all())
+    rotation = matrices[..., :3, :3]
+    square = np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool(
+        (np.linalg.det(rotation) > 0).all()
+    )
     return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
 
 
@@ -187,7 +190,7 @@ def _one(job: Job, path: Path, report: Report) -> None:
 
 
 def annotations_of(source: str, folder: Path) -> list[Path]:
-    """The downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+    """Return the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
@@ -195,7 +198,7 @@ def annotations_of(source: str, folder: Path) -> list[Path]:
 
 
 def fails(name: str, error: BadInput) -> Job:
-    """A job for what cannot even be opened."""
+    """Return a job for what cannot even be opened."""
 
     def make() -> Arrays:
         raise error
@@ -204,5 +207,5 @@ def fails(name: str, error: BadInput) -> Job:
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers that depend on the seed and the name of the file only."""
+    """Return random numbers that depend on the seed and the name of the file only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

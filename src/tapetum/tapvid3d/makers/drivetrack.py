@@ -33,7 +33,7 @@ LEAST_FRAMES = 24
 FARTHEST = 50.0
 """Metres from the vehicle's origin within which a corner of the box must come, in some frame."""
 SHRINK = 0.1
-"""Metres by which a box is smaller in length, width and height, when points are taken from it: less ground."""
+"""Metres by which a box is smaller in length, width and height, when points are found from it: less ground."""
 OCCLUDED = 0.95
 """Share of its own range by which a point is hidden, if the lidar's range at its pixel is less."""
 TRACKS = 256
@@ -60,13 +60,13 @@ class Vehicle:
     @cached_property
     def world_from_object(self) -> F64:
         """Poses (t, 4, 4) of the boxes in the world: yaw and place only."""
-        turn = np.arctan2(self.world_from_vehicle[:, 1, 0], self.world_from_vehicle[:, 0, 0])
+        heading = np.arctan2(self.world_from_vehicle[:, 1, 0], self.world_from_vehicle[:, 0, 0])
         centre = transform(self.world_from_vehicle, self.boxes[:, None, :3])[:, 0]
-        return yawed(self.boxes[:, 6] + turn, centre)
+        return yawed(self.boxes[:, 6] + heading, centre)
 
 
 def candidates(segment: Segment) -> Iterator[Vehicle]:
-    """Every vehicle in every front camera that shows it best in some frame."""
+    """Yield every vehicle in every front camera that shows it best in some frame."""
     for boxes in segment.vehicles:
         if boxes.camera in CAMERAS and boxes.camera in segment.cameras:
             yield _vehicle(segment, boxes)
@@ -82,13 +82,13 @@ def _vehicle(segment: Segment, boxes: Boxes) -> Vehicle:
 
 
 def corners(boxes: F64) -> F64:
-    """The corners (t, 8, 3) of boxes (t, 7)."""
+    """Return the corners (t, 8, 3) of boxes (t, 7)."""
     signs = np.stack(np.meshgrid(*[[-0.5, 0.5]] * 3, indexing="ij"), -1).reshape(8, 3)
     return transform(yawed(boxes[:, 6], boxes[:, :3]), signs * boxes[:, None, 3:6])
 
 
 def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
-    """Raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the picture."""
+    """Return raster pixels (..., 2) of points (..., 3) in the vehicle's coordinates, and which lie ahead and in the picture."""
     seen = to_opencv(points, camera)
     xy = project(seen, camera.intrinsics)
     h, w = camera.size
@@ -96,12 +96,12 @@ def in_image(points: F64, camera: Camera) -> tuple[F64, Bool]:
 
 
 def to_opencv(points: F64, camera: Camera) -> F64:
-    """Points (..., 3) in the vehicle's coordinates as the camera has them, in OpenCV's axes."""
+    """Return points (..., 3) in the vehicle's coordinates as the camera has them, in OpenCV's axes."""
     return transform(OPENCV_FROM_WAYMO @ np.linalg.inv(camera.vehicle_from_camera), points)
 
 
 def kept(vehicle: Vehicle) -> Bool | None:
-    """The frames (t,) in which a corner of the box is in the picture; None where the filters leave the vehicle out.
+    """Return the frames (t,) in which a corner of the box is in the picture; None where the filters leave the vehicle out.
 
     They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
     """
@@ -113,28 +113,28 @@ def kept(vehicle: Vehicle) -> Bool | None:
 
 
 def inside(points: F64, box: F64) -> Bool:
-    """Which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
+    """Tell which points (k, 3) lie in a box (7,), shrunk by 0.1 m."""
     local = transform(np.linalg.inv(yawed(box[6], box[:3])), points)
     return np.all(abs(local) <= (box[3:6] - SHRINK) / 2, axis=1)
 
 
 def object_points(vehicle: Vehicle, points: list[F64]) -> F64:
-    """Points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
+    """Return points (n, 3) in the object's coordinates: those of every frame's lidar `points` (k, 3) that lie in its box."""
     object_from_vehicle = np.linalg.inv(vehicle.world_from_object) @ vehicle.world_from_vehicle
-    taken = [
+    found = [
         transform(move, cloud[inside(cloud, box)])
         for move, cloud, box in zip(object_from_vehicle, points, vehicle.boxes, strict=True)
     ]
-    return np.concatenate(taken)
+    return np.concatenate(found)
 
 
 def transport(vehicle: Vehicle, points: F64) -> F64:
-    """Tracks (t, n, 3) in the coordinates of the vehicle with the camera, of points (n, 3) in those of the object."""
+    """Transport tracks (t, n, 3) in the coordinates of the vehicle with the camera, of points (n, 3) in those of the object."""
     return transform(np.linalg.inv(vehicle.world_from_vehicle) @ vehicle.world_from_object, points)
 
 
 def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
-    """Where tracks (t, n, 3), in the vehicle's coordinates, are seen.
+    """Find where tracks (t, n, 3), in the vehicle's coordinates, are seen.
 
     A point must be in the picture. It is hidden where the largest of the ranges at the four pixels around it is less than
     0.95 of its own. The range at a pixel is that of the lidar point nearest to it in the image.
@@ -162,7 +162,7 @@ def visible(tracks: F64, camera: Camera, ranges: list[F64]) -> Bool:
 
 
 def ranges_in(segment: Segment, camera: int, time: int) -> F64:
-    """Lidar points (k, 3) of one frame in one camera's picture: x, y, distance from the vehicle's origin."""
+    """Return lidar points (k, 3) of one frame in one camera's picture: x, y, distance from the vehicle's origin."""
     sweep = segment.sweeps[time]
     distance = np.linalg.norm(sweep.points, axis=1)
     first, second = sweep.projection[:, 0] == camera, sweep.projection[:, 3] == camera
@@ -171,7 +171,7 @@ def ranges_in(segment: Segment, camera: int, time: int) -> F64:
 
 
 def make_clip(segment: Segment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
-    """The arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
+    """Make the arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
 
     The n tracks are drawn at random from all that are visible in some frame.
     """
@@ -219,7 +219,7 @@ def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[Job]:
-    """Every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
+    """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
 
     Raises `BadInput` where there is no segment.
     """

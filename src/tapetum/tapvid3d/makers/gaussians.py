@@ -40,7 +40,7 @@ class Gaussians:
 
     means: F64
     """(t, n, 3) metres in the world."""
-    turns: F64
+    quaternions: F64
     """(t, n, 4) quaternions w, x, y, z, of any length."""
     scales: F64
     """(n, 3) standard deviations along the Gaussian's own axes, in metres."""
@@ -51,18 +51,18 @@ class Gaussians:
 
 
 def read_gaussians(path: Path) -> Gaussians:
-    """The scene in a `params.npz`. Raises `BadInput` where it is missing, damaged or of other shapes."""
+    """Read the scene in a `params.npz`. Raises `BadInput` where it is missing, damaged or of other shapes."""
     names = ("means3D", "unnorm_rotations", "log_scales", "logit_opacities", "seg_colors")
     with Npz(path) as file:
-        means, turns, scales, opacity, colours = (file.numbers(name).astype(np.float64) for name in names)
+        means, quaternions, scales, opacity, colours = (file.numbers(name).astype(np.float64) for name in names)
     t, n = means.shape[:2] if means.ndim == 3 else (0, 0)
     wanted = ((t, n, 3), (t, n, 4), (n, 3), (n, 1), (n, 3))
-    for name, array, shape in zip(names, (means, turns, scales, opacity, colours), wanted, strict=True):
+    for name, array, shape in zip(names, (means, quaternions, scales, opacity, colours), wanted, strict=True):
         if array.shape != shape or not array.size:
             raise BadInput(f"{path}: {name} is {array.shape}, wanted {shape if t else '(moments, Gaussians, 3)'}; get it again")
         if not np.isfinite(array).all():
             raise BadInput(f"{path}: {name} has a value that is not finite; get the file again")
-    return Gaussians(means, turns, np.exp(scales), np.exp(-np.logaddexp(0, -opacity[:, 0])), colours[:, 0] > 0.5)
+    return Gaussians(means, quaternions, np.exp(scales), np.exp(-np.logaddexp(0, -opacity[:, 0])), colours[:, 0] > 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Splats:
 
 
 def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> Splats:
-    """The Gaussians of one moment that a camera may see in a picture of `size` (height, width); OpenCV's axes."""
+    """Splat the Gaussians of one moment that a camera may see in a picture of `size` (height, width); OpenCV's axes."""
     k = np.asarray(intrinsics, np.float64)
     seen = transform(w2c, scene.means[moment])
     order = np.flatnonzero((seen[:, 2] > NEAR) & (scene.opacity > LEAST))
@@ -92,7 +92,7 @@ def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: 
     slope = np.clip(p[:, :2] / z[:, None], -edge, edge)
     zero = np.zeros_like(z)
     jacobian = np.stack([k[0] / z, zero, -k[0] * slope[:, 0] / z, zero, k[1] / z, -k[1] * slope[:, 1] / z], 1).reshape(-1, 2, 3)
-    axes = jacobian @ w2c[:3, :3] @ (rotations(scene.turns[moment, order]) * scene.scales[order][:, None])
+    axes = jacobian @ w2c[:3, :3] @ (rotations(scene.quaternions[moment, order]) * scene.scales[order][:, None])
     covariance = axes @ axes.swapaxes(1, 2) + BLUR * np.eye(2)
     far = 2 * np.log(scene.opacity[order] / LEAST)
     reach = np.sqrt(far[:, None] * np.diagonal(covariance, axis1=1, axis2=2))
@@ -107,10 +107,11 @@ def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: 
 
 
 def render(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> tuple[F64, F64]:
-    """Median depth (h, w) along the axis of view, infinite where there is none, and the share (h, w) of the foreground."""
+    """Render the median depth (h, w) along the axis of view, infinite where there is none, and the fraction (h, w) of the
+    foreground."""
     splats = splat(scene, moment, intrinsics, w2c, size)
     h, w = size
-    depth, share = np.full(h * w, np.inf), np.zeros(h * w)
+    depth, coverage = np.full(h * w, np.inf), np.zeros(h * w)
     for pixel, which, alpha in _touches(splats, size):
         order = np.argsort(pixel, kind="stable")  # keeps near before far
         pixel, which, alpha = pixel[order], which[order], alpha[order]
@@ -124,8 +125,8 @@ def render(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size:
         half = drawn & (before > 0.5) & (after < 0.5)
         depth[pixel[half]] = splats.depth[which[half]]
         light = np.where(drawn & splats.foreground[which], alpha * before, 0)
-        share += np.bincount(pixel, light, h * w)
-    return depth.reshape(size), share.reshape(size)
+        coverage += np.bincount(pixel, light, h * w)
+    return depth.reshape(size), coverage.reshape(size)
 
 
 def _touches(splats: Splats, size: tuple[int, int]) -> Iterator[tuple[I64, I64, F64]]:
@@ -152,19 +153,20 @@ def _touches(splats: Splats, size: tuple[int, int]) -> Iterator[tuple[I64, I64, 
 
 
 def most_influential(scene: Gaussians, moment: int, points: F64) -> I64:
-    """For each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest there."""
-    turn = rotations(scene.turns[moment])
+    """Return for each point (n, 3) the Gaussian whose opacity times exp(-d²/2), d the Mahalanobis distance, is largest
+    there."""
+    rotation = rotations(scene.quaternions[moment])
     opacity = np.log(scene.opacity)
     out = np.empty(len(points), np.int64)
     for number, point in enumerate(points):
-        local = np.einsum("nij,ni->nj", turn, point - scene.means[moment]) / scene.scales
+        local = np.einsum("nij,ni->nj", rotation, point - scene.means[moment]) / scene.scales
         out[number] = (opacity - (local**2).sum(1) / 2).argmax()
     return out
 
 
 def carry(scene: Gaussians, gaussian: I64, moment: I64, points: F64) -> F64:
-    """Points (n, 3) in the world at their moments (n,), moved through all moments (t, n, 3) with their Gaussians (n,)."""
-    turn = rotations(scene.turns[:, gaussian])
+    """Carry points (n, 3) in the world at their moments (n,), moved through all moments (t, n, 3) with their Gaussians (n,)."""
+    rotation = rotations(scene.quaternions[:, gaussian])
     number = np.arange(len(points))
-    local = np.einsum("nij,ni->nj", turn[moment, number], points - scene.means[moment, gaussian])
-    return np.einsum("tnij,nj->tni", turn, local) + scene.means[:, gaussian]
+    local = np.einsum("nij,ni->nj", rotation[moment, number], points - scene.means[moment, gaussian])
+    return np.einsum("tnij,nj->tni", rotation, local) + scene.means[:, gaussian]

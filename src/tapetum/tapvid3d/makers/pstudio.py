@@ -60,7 +60,7 @@ class Camera:
 
 
 def read_cameras(path: Path) -> list[Camera]:
-    """The cameras of a `train_meta.json`, by the folder of their pictures. Raises `BadInput` where it is damaged."""
+    """Read the cameras of a `train_meta.json`, by the folder of their pictures. Raises `BadInput` where it is damaged."""
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         size = int(meta["h"]), int(meta["w"])
@@ -88,7 +88,7 @@ def read_cameras(path: Path) -> list[Camera]:
 
 
 def read_images(sequence: Path, camera: str) -> list[bytes]:
-    """The JPEGs of one camera as they are (the public build encodes them again). Raises `BadInput` if there are none."""
+    """Read the JPEGs of one camera as they are (the public build encodes them again). Raises `BadInput` if there are none."""
     files = sorted((sequence / "ims" / camera).glob("*.jpg"))
     if not files:
         raise BadInput(f"{sequence / 'ims' / camera} has no .jpg; unpack data.zip of Dynamic 3D Gaussians there")
@@ -106,13 +106,13 @@ class View:
 
 
 def look(scene: Gaussians, camera: Camera) -> View:
-    """Depth and foreground in all moments; by far the most of the work."""
+    """Render depth and foreground in all moments; by far the most of the work."""
     pairs = [render(scene, moment, camera.intrinsics, camera.w2c, camera.size) for moment in range(len(scene.means))]
-    return View(np.stack([depth for depth, _ in pairs]), np.stack([share > 0.5 for _, share in pairs]))
+    return View(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
 
 
 def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
-    """Tracks (t, n, 3) in the camera, of the surfaces at queries (n, 3) as (x, y, t), where there must be a depth."""
+    """Follow tracks (t, n, 3) in the camera, of the surfaces at queries (n, 3) as (x, y, t), where there must be a depth."""
     moment = queries[:, 2].astype(int)
     column, row = np.floor(queries[:, :2]).astype(int).T
     world_from_camera = np.linalg.inv(camera.w2c)
@@ -125,12 +125,12 @@ def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
 
 
 def visible(tracks: F64, camera: Camera, view: View) -> Bool:
-    """(t, n): in the picture and within 5 cm of the rendered depth."""
+    """Return (t, n): in the picture and within 5 cm of the rendered depth."""
     return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
 
 
 def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS) -> Arrays:
-    """The arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
+    """Make the arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
     if len(images) != len(scene.means):
         raise BadInput(
             f"camera {camera.name} has {len(images)} pictures, but params.npz {len(scene.means)} moments; get both again"
@@ -149,14 +149,14 @@ def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.ran
 
 
 def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
-    """A downloaded annotation with its pictures. Raises `BadInput` where their number is not that of its frames."""
+    """Add a downloaded annotation with its pictures. Raises `BadInput` where their number is not that of its frames."""
     if len(images) != len(annotations["visibility"]):
         raise BadInput(f"there are {len(images)} pictures, but the annotation has {len(annotations['visibility'])} frames")
     return {"images_jpeg_bytes": images, **annotations}
 
 
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[Job]:
-    """Every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
+    """Yield every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
     found = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
     if not found:
         raise BadInput(f"{raw} has no data/SEQUENCE/train_meta.json; unpack data.zip of Dynamic 3D Gaussians there")
@@ -177,7 +177,7 @@ def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generato
 
 
 def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
-    """The clips of a folder of downloaded annotations, with the pictures of RAW/data."""
+    """Return the clips of a folder of downloaded annotations, with the pictures of RAW/data."""
     files = annotations_of("pstudio", annotations)
     return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
 

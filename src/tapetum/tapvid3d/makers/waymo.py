@@ -92,7 +92,7 @@ class Segment:
         }
 
     def images(self, camera: int) -> dict[int, bytes]:
-        """JPEGs by time."""
+        """Return JPEGs by time."""
         columns = ["key.frame_timestamp_micros", "[CameraImageComponent].image"]
         table = self._read("camera_image", columns, ("key.camera_name", camera))
         return dict(zip(*table.values(), strict=True))
@@ -201,7 +201,7 @@ class Segment:
 
 
 def segments(root: Path) -> Iterator[Segment]:
-    """All segments of a split, one by one, since each comes to hold its lidar. Raises `BadInput` where there are none."""
+    """Yield all segments of a split, one by one, since each comes to hold its lidar. Raises `BadInput` where there are none."""
     names = sorted(path.stem for path in (root / "camera_image").glob("*.parquet"))
     if not names:
         raise BadInput(f"{root} has no camera_image/*.parquet; give a split of Waymo Open's version 2, such as .../training")
@@ -209,7 +209,8 @@ def segments(root: Path) -> Iterator[Segment]:
 
 
 def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | None) -> F64:
-    """Pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to high.
+    """Return pitch (rows,) in radians of the rows of a range image, the top one first: its beams, or even steps from low to
+    high.
 
     Raises `BadInput` where there is not one beam for each row.
     """
@@ -222,7 +223,7 @@ def inclinations(rows: int, low: float, high: float, beams: Sequence[float] | No
 def lidar_points(
     ranges: ArrayLike, vehicle_from_lidar: F64, pitch: F64, world_from_pixel: ArrayLike, world_from_vehicle: F64
 ) -> F64:
-    """The points of a range image, row by row, where it has a return.
+    """Return the points of a range image, row by row, where it has a return.
 
     Args:
         ranges: (h, w) metres; 0 or less is no return. Columns go from behind, over the left side, once around the lidar.
@@ -242,8 +243,8 @@ def lidar_points(
     ray = np.stack([np.cos(azimuth) * flat, np.sin(azimuth) * flat, up], 1)
     points = transform(vehicle_from_lidar, ray * ranges[row, column][:, None])
     roll, tilt, yaw, *shift = np.asarray(world_from_pixel, np.float64)[row, column].T
-    turn = _about(yaw, 2) @ _about(tilt, 1) @ _about(roll, 0)
-    world = transform(poses(turn, np.stack(shift, 1)), points[:, None])[:, 0]
+    rotation = _about(yaw, 2) @ _about(tilt, 1) @ _about(roll, 0)
+    world = transform(poses(rotation, np.stack(shift, 1)), points[:, None])[:, 0]
     return transform(np.linalg.inv(world_from_vehicle), world)
 
 
@@ -260,5 +261,5 @@ def _about(angle: ArrayLike, axis: int) -> F64:
 
 
 def yawed(heading: ArrayLike, centre: ArrayLike) -> F64:
-    """Poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
+    """Return poses (..., 4, 4) of upright boxes with headings (...) in radians about z and centres (..., 3)."""
     return poses(_about(heading, 2), centre)

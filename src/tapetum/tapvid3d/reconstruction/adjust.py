@@ -24,8 +24,8 @@ from jaxtyping import Bool, Float, Num, UInt8
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
-from tapetum.tapvid3d.reconstruction.incremental import first_reconstruction, turn_errors, unplaced
-from tapetum.tapvid3d.reconstruction.reconstruction import LEAST, Growing, Views, crowding
+from tapetum.tapvid3d.reconstruction.incremental import first_reconstruction, rotation_errors, unplaced
+from tapetum.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views, crowding
 from tapetum.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
@@ -34,9 +34,9 @@ FOCAL = 0.87
 KEYS = 48
 """Frames, evenly over the video, that are adjusted; the others are placed among them."""
 TOLERANCE = 0.003
-"""Share of the picture's diagonal by which a tracker may miss."""
+"""Fraction of the picture's diagonal by which a tracker may miss."""
 ROUNDS, SETTLED = 8, 0.01
-"""Rounds of choosing and adjusting, at most, and share by which error and focal length may change in the last."""
+"""Rounds of choosing and adjusting, at most, and fraction by which error and focal length may change in the last."""
 PARALLAX = 3.0
 """Times that the camera's way must move points by more than the tracks are off, for their depth to be told."""
 CERTAIN = 0.25
@@ -56,7 +56,7 @@ class Reconstruction:
     """Points that stand still, as far as their views tell."""
     error: float
     """Median distance in pixels of still points from where they are seen."""
-    spread: F64
+    depth_deviation: F64
     """(n,) standard deviation of the logarithm of the depth that the errors leave, where the point was asked for."""
 
 
@@ -68,7 +68,7 @@ def adjusted(
     *,
     support: Tracks | None = None,
 ) -> Tracks3D:
-    """Tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
+    """Return tracks of a video of `size` (height, width) in space, with the poses of the camera; in an unknown unit.
 
     Args:
         tracks: the points that are wanted.
@@ -121,16 +121,17 @@ class AdjustedTracker:
         intrinsics: Num[np.ndarray, "4"],
         depth: Float[np.ndarray, "t h2 w2"] | None = None,
     ) -> Tracks3D:
-        """Points through all frames, in an unknown unit; see `tapetum.tapvid3d.lift.Lifted.track`. Depth is not looked at."""
+        """Track points through all frames, in an unknown unit; see `tapetum.tapvid3d.lift.Lifted.track`. Depth is not looked
+        at."""
         size = video.shape[1:3]
         asked = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
         both = self.tracker.track(video, np.concatenate([asked, support_queries(len(video), size)]))
-        tracks, support = split_tracks(both, len(asked))
+        tracks, support = split_support(both, len(asked))
         return adjusted(tracks, size, intrinsics, support=support)
 
 
 def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 3"]:
-    """Queries (t, x, y) of grids over a picture of (height, width), on several frames from the first to the last."""
+    """Return queries (t, x, y) of grids over a picture of (height, width), on several frames from the first to the last."""
     count = min(frames, int(np.clip(-(-frames // EVERY) + 1, 3, 9)))
     cells = (np.arange(GRID) + 0.5) / GRID
     moments = np.linspace(0, frames - 1, count).round()
@@ -138,8 +139,8 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
     return np.stack([t, x, y], axis=-1).reshape(-1, 3).astype(np.float32)
 
 
-def split_tracks(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
-    """Give the first `count` points, and the others."""
+def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
+    """Split off the first `count` points from the others."""
     names = ("xy", "visible", "confidence", "queries")
     first, last = (Tracks(**{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None)))
     return first, last
@@ -153,7 +154,8 @@ def _beside(a: Tracks, b: Tracks) -> Tracks:
 def reconstruct(
     tracks: Tracks, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"] | None = None, seed: int = 0
 ) -> Reconstruction:
-    """Where the camera was in each frame, and where the points are that stand still; arguments and errors as of `adjusted`."""
+    """Find where the camera was in each frame, and where the points are that stand still; arguments and errors as of
+    `adjusted`."""
     h, w = size
     t = tracks.frames
     seen = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)
@@ -167,53 +169,53 @@ def reconstruct(
     camera = np.array([expected, expected, w / 2, h / 2]) if intrinsics is None else np.asarray(intrinsics, np.float64)
     views = Views(tracks.xy.astype(np.float64), seen, crowding(tracks.queries[:, 1:], (w, h)), camera, within)
     keys = np.unique(np.linspace(0, t - 1, min(t, KEYS)).round().astype(int)).tolist()
-    grown = first_reconstruction(views, keys, np.random.default_rng(seed))
-    grown.expected = expected if intrinsics is None else None
-    _settle(grown, within)
-    if (lost := grown.place_all(range(t))) is not None:
+    partial = first_reconstruction(views, keys, np.random.default_rng(seed))
+    partial.expected = expected if intrinsics is None else None
+    _settle(partial, within)
+    if (lost := partial.place_all(range(t))) is not None:
         raise unplaced(lost)
-    grown.poses = {k: grown.poses[k] for k in range(t)}
-    grown.triangulate(3)
-    error = _error(grown)
-    spread = _spread(grown.bundle, grown.views, _anchors(tracks), error)
-    parallax = _parallax(grown)
+    partial.poses = {k: partial.poses[k] for k in range(t)}
+    partial.triangulate(3)
+    error = _error(partial)
+    depth_deviation = _depth_deviation(partial.bundle, partial.views, _anchors(tracks), error)
+    parallax = _parallax(partial)
     if parallax < PARALLAX * max(error, 0.05 * within):
         raise BadInput(
             f"the camera stands still or only turns (points shift by {parallax:.2g} pixels against one another, and the tracks "
             f"are off by {error:.2g}), so nothing tells how far away they are; give --depth maps or a network"
         )
-    if (vague := float(np.mean(spread[grown.still] > CERTAIN))) > 0.5:
+    if (vague := float(np.mean(depth_deviation[partial.still] > CERTAIN))) > 0.5:
         raise BadInput(
             f"{100 * vague:.0f} % of the points that stand still are seen too shortly to tell how far away they are; track "
             "more of the background (--grid), or give --depth maps or a network"
         )
-    return Reconstruction(grown.bundle, grown.still, error, spread)
+    return Reconstruction(partial.bundle, partial.still, error, depth_deviation)
 
 
-def _settle(grown: Growing, within: float) -> None:
+def _settle(partial: PartialReconstruction, within: float) -> None:
     """Rounds of choosing the still points within what the errors turned out to be, and adjusting.
 
     Twice the median of normal errors is 1.3 times what 80 % of them are within, as many as a still point must agree with; where
     most views are exact and some are not, the median would shut out all but the exact ones, round by round.
     """
-    before = np.inf, grown.views.focal
+    before = np.inf, partial.views.focal
     for _ in range(ROUNDS):
-        grown.views = replace(grown.views, within=float(np.clip(1.3 * _error(grown, 0.8), 0.05 * within, within)))
-        grown.triangulate(3)
-        grown.adjust()
-        after = max(_error(grown), 0.01 * within), grown.views.focal
+        partial.views = replace(partial.views, within=float(np.clip(1.3 * _error(partial, 0.8), 0.05 * within, within)))
+        partial.triangulate(3)
+        partial.adjust()
+        after = max(_error(partial), 0.01 * within), partial.views.focal
         if np.allclose(after, before, rtol=SETTLED):
             break
         before = after
 
 
-def _error(grown: Growing, share: float = 0.5) -> float:
-    """Pixels within which this share of the views of still points are of where the points should be seen."""
-    here = grown.views.of(list(grown.poses))
-    counted = here.seen & grown.still[:, None]
+def _error(partial: PartialReconstruction, quantile: float = 0.5) -> float:
+    """Pixels within which this fraction of the views of still points are of where the points should be seen."""
+    here = partial.views.of(list(partial.poses))
+    counted = here.seen & partial.still[:, None]
     if not counted.any():
         raise BadInput(f"fewer than {LEAST} points stand still; adjustment needs them: track more of the background")
-    return float(np.quantile(grown.bundle.errors(here.xy)[counted], share))
+    return float(np.quantile(partial.bundle.errors(here.xy)[counted], quantile))
 
 
 def _anchors(tracks: Tracks) -> np.ndarray:
@@ -221,21 +223,21 @@ def _anchors(tracks: Tracks) -> np.ndarray:
     return np.rint(tracks.queries[:, 0]).astype(int)
 
 
-def _parallax(grown: Growing) -> float:
+def _parallax(partial: PartialReconstruction) -> float:
     """Pixels by which the camera's way, beyond its turning, moved the median still point between two frames, at most."""
-    frames = np.unique(np.linspace(0, len(grown.poses) - 1, 12).round().astype(int))
-    places, seen = grown.views.places, grown.views.seen & grown.still[:, None]
+    frames = np.unique(np.linspace(0, len(partial.poses) - 1, 12).round().astype(int))
+    places, seen = partial.views.places, partial.views.seen & partial.still[:, None]
     most = 0.0
     for k, i in enumerate(frames):
         for j in frames[k + 1 :]:
             both = seen[:, i] & seen[:, j]
             if both.sum() >= LEAST:
-                error = turn_errors(places[both, i], places[both, j], grown.views.weight[both], 10 / grown.views.focal)
-                most = max(most, float(np.median(error)) * grown.views.focal)
+                error = rotation_errors(places[both, i], places[both, j], partial.views.weight[both], 10 / partial.views.focal)
+                most = max(most, float(np.median(error)) * partial.views.focal)
     return most
 
 
-def _spread(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F64:
+def _depth_deviation(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F64:
     """(n,) standard deviation of the logarithm of each point's depth in its frame `anchor`; cameras are taken as known."""
     points = bundle.points
     tangents = tangents_at(points)
@@ -259,7 +261,7 @@ def _spread(bundle: Bundle, views: Views, anchor: np.ndarray, error: float) -> F
 def _depths(found: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
     """Depth (n,) of the first n points in their frames `anchor`, where they are at `places` (n, 2) in pixels."""
     bundle, depths = found.bundle, np.zeros(len(anchor))
-    certain = found.still & (found.spread < CERTAIN)
+    certain = found.still & (found.depth_deviation < CERTAIN)
     for n, (frame, place) in enumerate(zip(anchor, places, strict=True)):
         with np.errstate(divide="ignore", invalid="ignore"):
             camera = bundle.points @ bundle.poses[frame].T / bundle.points[:, 3:]
@@ -269,8 +271,8 @@ def _depths(found: Reconstruction, anchor: np.ndarray, places: F64) -> F64:
         weight, logs = 1 / (away[near] + 1), np.log(camera[known[near], 2])
         mean = float(logs @ weight / weight.sum())
         variance = float((logs - mean) ** 2 @ weight / weight.sum()) + 0.05**2
-        if found.still[n] and camera[n, 2] > 0 and np.isfinite(found.spread[n]):
-            own = 1 / max(float(found.spread[n]) ** 2, 1e-12)
+        if found.still[n] and camera[n, 2] > 0 and np.isfinite(found.depth_deviation[n]):
+            own = 1 / max(float(found.depth_deviation[n]) ** 2, 1e-12)
             mean = (own * np.log(camera[n, 2]) + mean / variance) / (own + 1 / variance)
         depths[n] = np.exp(mean)
     return depths

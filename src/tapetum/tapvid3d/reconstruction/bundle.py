@@ -35,7 +35,8 @@ class Bundle:
     """(4,): fx, fy, cx, cy in pixels."""
 
     def errors(self, xy: F64) -> F64:
-        """Distances (n, t) in pixels from places xy (n, t, 2) to where the points are; inf where one is behind the camera."""
+        """Return distances (n, t) in pixels from places xy (n, t, 2) to where the points are; inf where one is behind the
+        camera."""
         rays = camera_points(self.poses, self.points)
         z = rays[..., 2:]
         ahead = z * np.where(self.points[:, None, 3:] < 0, -1, 1) > 1e-12
@@ -47,7 +48,7 @@ class Bundle:
 class Problem:
     """What is seen of a bundle, and what of it may change; turns a vector of changes into errors and their derivatives.
 
-    The vector: for each frame a turn (rotation vector, after the pose) and a shift, then for each point its three steps in the
+    The vector: for each frame a rotation vector (after the pose) and a shift, then for each point its three steps in the
     tangent, then the logarithm of the factor of the focal length.
     """
 
@@ -70,24 +71,24 @@ class Problem:
     """That logarithm at the start, from where it is expected."""
 
     def bundle(self, changes: F64) -> Bundle:
-        """The bundle after changes, a vector of all free numbers."""
-        turn, shift, steps, focal = self._parts(changes)
+        """Return the bundle after changes, a vector of all free numbers."""
+        rotation_vectors, shift, steps, focal = self._parts(changes)
         poses = self.start.poses.copy()
-        poses[:, :, :3] = rotation(turn) @ poses[:, :, :3]
+        poses[:, :, :3] = rotation(rotation_vectors) @ poses[:, :, :3]
         poses[:, :, 3] += shift
         points = self.start.points + np.einsum("nij,nj->ni", self.tangents, steps)
         scale = np.exp(focal)
         return Bundle(poses, points, self.start.intrinsics * [scale, scale, 1, 1])
 
     def errors(self, changes: F64) -> F64:
-        """Shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
+        """Return shortened errors of all observations (2 m,), in pixels, then the prior's; half their squares are the loss."""
         error, _ = self._misses(self.bundle(changes))
         shorter, _ = _shortening(error, self.scale)
         prior = self.focal_prior * (self._parts(changes)[3] + self.log_focal)
         return np.append((error * shorter[:, None]).reshape(-1), prior)
 
     def jacobian(self, changes: F64) -> Any:
-        """Sparse (2 m + 1, free numbers): derivatives of `errors`."""
+        """Return sparse (2 m + 1, free numbers): derivatives of `errors`."""
         from scipy.sparse import csr_array
 
         moved = self.bundle(changes)
@@ -140,14 +141,14 @@ def _shortening(error: F64, scale: float) -> tuple[F64, F64]:
     square = (error**2).sum(1) / scale**2
     small = square < 1e-6
     safe = np.where(small, 1.0, square)
-    share = np.where(small, 1 - square / 2, np.log1p(safe) / safe)
-    slope = np.where(small, -0.5, (1 / (1 + safe) - share) / safe)
-    factor = np.sqrt(share)
+    ratio = np.where(small, 1 - square / 2, np.log1p(safe) / safe)
+    slope = np.where(small, -0.5, (1 / (1 + safe) - ratio) / safe)
+    factor = np.sqrt(ratio)
     return factor, slope / (factor * scale**2)
 
 
 def by_rays(rays: F64, intrinsics: F64) -> F64:
-    """Derivatives (..., 2, 3) of pixels by the rays (..., 3) to their points."""
+    """Return derivatives (..., 2, 3) of pixels by the rays (..., 3) to their points."""
     z = rays[..., 2:]
     derivatives = np.zeros((*rays.shape[:-1], 2, 3))
     derivatives[..., [0, 1], [0, 1]] = intrinsics[:2] / z
@@ -156,7 +157,7 @@ def by_rays(rays: F64, intrinsics: F64) -> F64:
 
 
 def tangents_at(points: F64) -> F64:
-    """(n, 4, 3): three directions at right angles to each point (n, 4) of unit length and to one another."""
+    """Return (n, 4, 3): three directions at right angles to each point (n, 4) of unit length and to one another."""
     return np.linalg.svd(points[:, None, :])[2][:, 1:].transpose(0, 2, 1)
 
 
@@ -171,7 +172,7 @@ def adjust(
     log_focal: float = 0.0,
     steps: int = 50,
 ) -> Bundle:
-    """The bundle of the least loss, from a start near it.
+    """Find the bundle of the least loss, from a start near it.
 
     Args:
         xy: (n, t, 2) places in pixels.

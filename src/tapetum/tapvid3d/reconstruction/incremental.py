@@ -18,7 +18,7 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import F64
-from tapetum.tapvid3d.reconstruction.reconstruction import LEAST, Growing, Views
+from tapetum.tapvid3d.reconstruction.reconstruction import LEAST, PartialReconstruction, Views
 from tapetum.tapvid3d.reconstruction.twoview import (
     camera_points,
     five_point,
@@ -37,12 +37,12 @@ TRIAL, PAIRS, HYPOTHESES, FINALISTS = 10, 3, 5, 4
 """Frames of a trial, pairs of them that begin one, poses of a pair, and trials that are adjusted before one is chosen."""
 
 
-def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> Growing:
-    """The cameras of the frames `keys`, and all points.
+def first_reconstruction(views: Views, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
+    """Return the cameras of the frames `keys`, and all points.
 
     Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
-    trials: list[Growing] = []
+    trials: list[PartialReconstruction] = []
     frames = _window(views, keys)
     for i, j in _pairs(views, frames)[:PAIRS]:
         for pose in _hypotheses(views, i, j, rng):
@@ -85,7 +85,9 @@ def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
             if len(both) < LEAST:
                 continue
             weight = views.weight[both]
-            parallax = views.focal * _median(turn_errors(places[both, i], places[both, j], weight, 10 / views.focal), weight)
+            parallax = views.focal * _median(
+                rotation_errors(places[both, i], places[both, j], weight, 10 / views.focal), weight
+            )
             found.append((min(parallax, 0.08 * views.focal) * weight.sum(), i, j))
     chosen: list[tuple[int, int]] = []
     for _, i, j in sorted(found, reverse=True):
@@ -94,14 +96,15 @@ def _pairs(views: Views, frames: Sequence[int]) -> list[tuple[int, int]]:
     return chosen
 
 
-def turn_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """(n,) What a turn of the camera leaves of the differences between places (n, 2) in two views; robust beyond `scale`."""
+def rotation_errors(a: F64, b: F64, weight: F64, scale: float) -> F64:
+    """Return (n,) what a rotation of the camera leaves of the differences between places (n, 2) in two views; robust beyond
+    `scale`."""
     a1, b1 = (rays / np.linalg.norm(rays, axis=1, keepdims=True) for rays in (homogeneous(a), homogeneous(b)))
     counts, error = weight, np.zeros(len(a))
     for _ in range(8):
         u, _, v = np.linalg.svd((b1 * counts[:, None]).T @ a1)
-        turn = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
-        error = np.linalg.norm(a1 @ turn.T - b1, axis=1)
+        rotation = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+        error = np.linalg.norm(a1 @ rotation.T - b1, axis=1)
         counts = weight / (1 + (error / scale) ** 2)
     return error
 
@@ -142,7 +145,7 @@ def _hypotheses(views: Views, i: int, j: int, rng: np.random.Generator) -> list[
 
 
 def _in_front(essential: F64, a: F64, b: F64) -> F64:
-    """Of the four poses that an essential matrix allows, the one with most points in front of both cameras."""
+    """Choose of the four poses that an essential matrix allows the one with most points in front of both cameras."""
 
     def ahead(pose: F64) -> int:
         poses = np.stack([np.eye(3, 4), pose])
@@ -152,24 +155,24 @@ def _in_front(essential: F64, a: F64, b: F64) -> F64:
     return max(poses_of(essential), key=ahead)
 
 
-def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> Growing | None:
+def _trial(views: Views, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
     """The frames placed from two of them; None where that fails."""
     n = len(views.xy)
-    grown = Growing(views, start, np.zeros((n, 4)), np.zeros(n, bool))
-    grown.triangulate()
-    return grown if grown.place_all(frames) is None else None
+    partial = PartialReconstruction(views, start, np.zeros((n, 4)), np.zeros(n, bool))
+    partial.triangulate()
+    return partial if partial.place_all(frames) is None else None
 
 
-def _score(trial: Growing) -> float:
+def _score(trial: PartialReconstruction) -> float:
     """How well what is seen in the trial's frames agrees with it, from 0 to 1."""
     here = trial.views.of(list(trial.poses))
     count = here.seen.sum(1)
-    share = (_gain(trial.bundle.errors(here.xy), here.within) * here.seen).sum(1) / np.maximum(count, 1)
+    agreement = (_gain(trial.bundle.errors(here.xy), here.within) * here.seen).sum(1) / np.maximum(count, 1)
     weight = here.weight * (count > 2)
-    return float(share @ weight / max(weight.sum(), 1e-9))
+    return float(agreement @ weight / max(weight.sum(), 1e-9))
 
 
-def _complete(trial: Growing, keys: Sequence[int]) -> int | None:
+def _complete(trial: PartialReconstruction, keys: Sequence[int]) -> int | None:
     """Place all keys, and adjust whenever their number has doubled; a frame that cannot be placed, if any."""
     while left := sorted(set(keys) - set(trial.poses), key=lambda k: min(abs(k - other) for other in trial.poses)):
         lost = trial.place_all(left[: len(trial.poses)])
@@ -180,7 +183,7 @@ def _complete(trial: Growing, keys: Sequence[int]) -> int | None:
 
 
 def unplaced(frame: int) -> BadInput:
-    """The one line to say of a frame that has no pose."""
+    """Return the one line to say of a frame that has no pose."""
     return BadInput(
         f"the camera of frame {frame} cannot be found: fewer than {LEAST} points that stand still are seen there and in the "
         "frames beside it; track more points of the background, or cut the video there"

@@ -39,7 +39,7 @@ class Views:
     """Pixels by which a place may miss."""
 
     def of(self, frames: Sequence[int]) -> "Views":
-        """The same points in some of the frames."""
+        """Return the same points in some of the frames."""
         return replace(self, xy=self.xy[:, frames], seen=self.seen[:, frames])
 
     @property
@@ -54,7 +54,7 @@ class Views:
 
 
 def crowding(places: F64, size: tuple[int, int]) -> F64:
-    """Weights (n,) of points asked for at places (n, 2) of a picture of (width, height): one over how many share a cell.
+    """Return weights (n,) of points asked for at places (n, 2) of a picture of (width, height): one over how many share a cell.
 
     >>> crowding(np.array([[1.0, 1], [2, 2], [90, 90]]), (100, 100)).tolist()
     [0.5, 0.5, 1.0]
@@ -65,7 +65,7 @@ def crowding(places: F64, size: tuple[int, int]) -> F64:
 
 
 @dataclass
-class Growing:
+class PartialReconstruction:
     """A reconstruction on its way: some frames have a pose, and the points are what those frames say."""
 
     views: Views
@@ -82,7 +82,7 @@ class Growing:
         return Bundle(np.stack(list(self.poses.values())), self.points, self.views.intrinsics)
 
     def triangulate(self, rounds: int = 2) -> None:
-        """Points anew from all frames placed so far."""
+        """Triangulate points anew from all frames placed so far."""
         here, poses = self.views.of(list(self.poses)), np.stack(list(self.poses.values()))
         self.points, error = settled(poses, here, rounds)
         count = here.seen.sum(1)
@@ -111,7 +111,7 @@ class Growing:
         return refused[0] if refused else None
 
     def adjust(self) -> None:
-        """Cameras and still points by bundle adjustment, then all points from the cameras."""
+        """Adjust cameras and still points by bundle adjustment, then all points from the cameras."""
         frames, bundle, still = list(self.poses), self.bundle, self.still
         here = self.views.of(frames)
         far = int(np.linalg.norm(centres(bundle.poses) - centres(bundle.poses[:1]), axis=1).argmax())
@@ -131,12 +131,13 @@ class Growing:
 
 
 def centres(poses: F64) -> F64:
-    """Where cameras (t, 3, 4) stand in the world (t, 3)."""
+    """Find where cameras (t, 3, 4) stand in the world (t, 3)."""
     return -np.einsum("tji,tj->ti", poses[..., :3], poses[..., 3])
 
 
 def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
-    """Points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in pixels."""
+    """Return points (n, 4) from cameras (t, 3, 4), views that disagree counting less each round, and all errors (n, t) in
+    pixels."""
     weight = views.seen.astype(np.float64)
     points, error = np.zeros((len(weight), 4)), weight
     for _ in range(rounds):
@@ -147,11 +148,11 @@ def settled(poses: F64, views: Views, rounds: int = 3) -> tuple[F64, F64]:
 
 
 def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
-    """The pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
-    turn, shift = near[:, :3], near[:, 3]
+    """Find the pose (3, 4) of a camera that sees homogeneous points (n, 4) at pixels xy (n, 2), from a pose near it."""
+    rotation_matrix, shift = near[:, :3], near[:, 3]
     for scale in (8 * views.within, 3 * views.within, views.within):
         for _ in range(4):
-            turned = points[:, :3] @ turn.T
+            turned = points[:, :3] @ rotation_matrix.T
             rays = turned + points[:, 3:] * shift
             rays[:, 2] = np.where(abs(rays[:, 2]) < 1e-9, 1e-9, rays[:, 2])
             error = rays[:, :2] / rays[:, 2:] * views.intrinsics[:2] + views.intrinsics[2:] - xy
@@ -162,5 +163,5 @@ def place(near: F64, points: F64, xy: F64, weight: F64, views: Views) -> F64:
             normal = np.einsum("nai,naj->ij", weighted, jacobian, optimize=True)
             damped = normal + np.diag(1e-9 * normal.diagonal() + 1e-12)
             step = np.linalg.solve(damped, -np.einsum("nai,na->i", weighted, error))
-            turn, shift = rotation(step[:3]) @ turn, shift + step[3:]
-    return np.column_stack([turn, shift])
+            rotation_matrix, shift = rotation(step[:3]) @ rotation_matrix, shift + step[3:]
+    return np.column_stack([rotation_matrix, shift])

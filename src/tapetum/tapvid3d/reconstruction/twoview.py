@@ -26,7 +26,8 @@ for _k, (_a, _b, _c) in enumerate([(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (
 
 
 def five_point(a: F64, b: F64) -> F64:
-    """Essential matrices (k, 3, 3), of which b E a = 0, for samples (s, 5, 2) of places in two views; up to ten for each."""
+    """Return essential matrices (k, 3, 3), of which b E a = 0, for samples (s, 5, 2) of places in two views; up to ten for
+    each."""
     a1, b1 = homogeneous(a), homogeneous(b)
     rows = (b1[..., :, None] * a1[..., None, :]).reshape(-1, 5, 9)
     basis = np.linalg.svd(rows)[2][:, 5:].reshape(-1, 4, 3, 3)
@@ -51,12 +52,12 @@ def five_point(a: F64, b: F64) -> F64:
 
 
 def homogeneous(xy: F64) -> F64:
-    """Rays (..., 3) through places (..., 2)."""
+    """Return rays (..., 3) through places (..., 2)."""
     return np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
 
 
 def sampson(essential: F64, a: F64, b: F64) -> F64:
-    """How far (k, n) places a, b (n, 2) of two views are from obeying essential matrices (k, 3, 3), to first order."""
+    """Measure how far (k, n) places a, b (n, 2) of two views are from obeying essential matrices (k, 3, 3), to first order."""
     a1, b1 = homogeneous(a), homogeneous(b)
     ea, eb = np.einsum("kij,nj->kni", essential, a1), np.einsum("kij,ni->knj", essential, b1)
     square = (ea[..., :2] ** 2).sum(-1) + (eb[..., :2] ** 2).sum(-1)
@@ -64,34 +65,34 @@ def sampson(essential: F64, a: F64, b: F64) -> F64:
 
 
 def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
-    """Essential matrices (k, 3, 3) nearer to the least Cauchy loss of Sampson's distances, by Gauss-Newton.
+    """Return essential matrices (k, 3, 3) nearer to the least Cauchy loss of Sampson's distances, by Gauss-Newton.
 
     Places a, b (n, 2) count with their weights (n,), and `scale` is that of the loss. Matrices made of five noisy points each
     gain a great deal by it.
     """
     u, v = _oriented(essential)
-    turn, way = u @ _QUARTER @ v, u[:, :, 2]
+    r, way = u @ _QUARTER @ v, u[:, :, 2]
     a1, b1 = homogeneous(a), homogeneous(b)
     for _ in range(10):
-        e = cross(way) @ turn
+        e = cross(way) @ r
         ea, eb = a1 @ e.transpose(0, 2, 1), b1 @ e
         length = np.sqrt(np.maximum((ea[..., :2] ** 2).sum(-1) + (eb[..., :2] ** 2).sum(-1), 1e-30))
         error = (ea * b1).sum(-1) / length
         sideways = np.linalg.svd(way[:, None])[2][:, 1:]
-        slopes = np.concatenate([(cross(way)[:, None] @ cross(np.eye(3))) @ turn[:, None], cross(sideways) @ turn[:, None]], 1)
+        slopes = np.concatenate([(cross(way)[:, None] @ cross(np.eye(3))) @ r[:, None], cross(sideways) @ r[:, None]], 1)
         jacobian = ((a1 @ slopes.transpose(0, 1, 3, 2)) * b1).sum(-1) / length[:, None]
         weighted = jacobian * (weight / (1 + (error / scale) ** 2))[:, None]
         normal = weighted @ jacobian.transpose(0, 2, 1)
         damping = 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(5) + 1e-12 * np.eye(5)
         step = np.linalg.solve(normal + damping, -weighted @ error[..., None])[..., 0]
-        turn = rotation(step[:, :3]) @ turn
+        r = rotation(step[:, :3]) @ r
         way = way + np.einsum("ki,kij->kj", step[:, 3:], sideways)
         way /= np.linalg.norm(way, axis=1, keepdims=True)
-    return cross(way) @ turn / np.sqrt(2)
+    return cross(way) @ r / np.sqrt(2)
 
 
 def poses_of(essential: F64) -> F64:
-    """The four poses (4, 3, 4) of the second camera, seen from the first, that one essential matrix allows; |t| is 1."""
+    """Return the four poses (4, 3, 4) of the second camera, seen from the first, that one essential matrix allows; |t| is 1."""
     (u,), (v,) = _oriented(essential[None])
     return np.stack([np.column_stack([u @ q @ v, t]) for q in (_QUARTER, _QUARTER.T) for t in (u[:, 2], -u[:, 2])])
 
@@ -106,7 +107,8 @@ def _oriented(essential: F64) -> tuple[F64, F64]:
 
 
 def poses_of_plane(homography: F64) -> F64:
-    """The two poses (2, 3, 4) of the second camera that a homography between places allows, |t| in distances of the plane.
+    """Return the two poses (2, 3, 4) of the second camera that a homography between places allows, |t| in distances of the
+    plane.
 
     Ma, Soatto, Kosecka and Sastry, "An invitation to 3-D vision" (2004), section 5.3.3. None (0, 3, 4) where it is but a turn.
     """
@@ -122,13 +124,13 @@ def poses_of_plane(homography: F64) -> F64:
         u = (np.sqrt(max(1 - least, 0)) * v[0] + sign * np.sqrt(max(most - 1, 0)) * v[2]) / np.sqrt(most - least)
         normal = np.cross(v[1], u)
         hv, hu = h @ v[1], h @ u
-        turn = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
-        found.append(np.column_stack([turn, (h - turn) @ normal * np.copysign(1, normal[2])]))
+        r = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
+        found.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
     return np.stack(found)
 
 
 def triangulate(poses: F64, places: F64, weight: F64) -> F64:
-    """Homogeneous points (n, 4) of unit length from places (n, t, 2) in cameras with poses (t, 3, 4).
+    """Triangulate homogeneous points (n, 4) of unit length from places (n, t, 2) in cameras with poses (t, 3, 4).
 
     Each place counts with its weight (n, t). The sum of squares is algebraic at first, then, made again with the depths found,
     nearly that of the errors in the picture. The points lie in front of most cameras, if need be beyond infinity (w < 0).
@@ -147,5 +149,6 @@ def triangulate(poses: F64, places: F64, weight: F64) -> F64:
 
 
 def camera_points(poses: F64, points: F64) -> F64:
-    """Rays (n, t, 3) from cameras with poses (t, 3, 4) to homogeneous points (n, 4); divided by w, the points themselves."""
+    """Return rays (n, t, 3) from cameras with poses (t, 3, 4) to homogeneous points (n, 4); divided by w, the points
+    themselves."""
     return np.einsum("tij,nj->nti", poses, points)

@@ -52,23 +52,23 @@ class Scene:
 
     @cached_property
     def unit(self) -> str:
-        """Of all lengths: "m", or "unit unknown"."""
+        """Unit of all lengths: "m", or "unit unknown"."""
         return "m" if self.tracks.metric else "unit unknown"
 
     def size(self, picture: UInt8[np.ndarray, "h w 3"] | None) -> tuple[int, int]:
-        """Height and width of the picture; without one that of which the principal point is the middle."""
+        """Return height and width of the picture; without one that of which the principal point is the middle."""
         if picture is not None:
             return picture.shape[0], picture.shape[1]
         w, h = np.maximum(np.rint(2 * self.tracks.intrinsics[2:]), 1).astype(int)
         return int(h), int(w)
 
     def colours(self, size: tuple[int, int]) -> UInt8[np.ndarray, "n 3"]:
-        """Those that `tapetum.video.draw` gives the same tracks over pictures of this size."""
+        """Return those that `tapetum.video.draw` gives the same tracks over pictures of this size."""
         first = self.tracks.visible.argmax(axis=1)[self.rows]
         return position_colours(self.tracks.xy[self.rows, first], size[1], size[0])
 
     def trails(self, frame: int, length: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """The pieces of path of the last `length` frames: point and frame (k,) in which each begins.
+        """Return the pieces of path of the last `length` frames: point and frame (k,) in which each begins.
 
         It ends in the next frame; the point is visible in both, since the way of a hidden one is a guess.
         """
@@ -79,7 +79,7 @@ class Scene:
 
 
 def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -> Scene:
-    """At most so many tracks, drawn at random but always the same ones, in at most so many first frames; all where None.
+    """Choose at most so many tracks, drawn at random but always the same ones, in at most so many first frames; all where None.
 
     Raises:
         BadInput: nothing to show, or limits below 1.
@@ -104,7 +104,8 @@ def check_rate(rate: float) -> None:
 
 
 def pictures(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The frames of `video` that are shown, one by one; `BadInput` where they are no pictures, of several sizes or too few."""
+    """Yield the frames of `video` that are shown, one by one; `BadInput` where they are no pictures, of several sizes or too
+    few."""
     first: tuple[int, ...] | None = None
     number = -1
     for number, picture in enumerate(islice(video, scene.frames)):
@@ -122,7 +123,7 @@ def pictures(scene: Scene, video: Iterable[np.ndarray]) -> Iterator[UInt8[np.nda
 
 
 def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: float) -> Float[np.ndarray, "5 3"]:
-    """The camera's centre and the corners of its picture, clockwise from the top left, at `depth`, in the camera.
+    """Return the camera's centre and the corners of its picture, clockwise from the top left, at `depth`, in the camera.
 
     >>> frustum(np.array([100.0, 100, 50, 25]), (50, 100), 1.0)[:2].tolist()
     [[0.0, 0.0, 0.0], [-0.5, -0.25, 1.0]]
@@ -133,12 +134,12 @@ def frustum(intrinsics: Float[np.ndarray, "4"], size: tuple[int, int], depth: fl
 
 
 def in_first(scene: Scene, world: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
-    """Points of the world in the camera of the first frame."""
+    """Return points of the world in the camera of the first frame."""
     return transform(scene.world_to_first, world.reshape(-1, 3)).reshape(world.shape)
 
 
 def bounds(scene: Scene) -> Float[np.ndarray, "2 3"]:
-    """Lowest and highest X, Y, Z in the first camera of what a view is centred on.
+    """Return lowest and highest X, Y, Z in the first camera of what a view is centred on.
 
     That is where most visible points are (of a few that fly off nothing would be left to see), and the camera's way.
     """

@@ -50,19 +50,19 @@ class Box:
         self._centre = np.array([0.48 * w, 0.5 * h])
 
     def place(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 2"]:
-        """x, y in the picture of points in the first camera."""
+        """Return x, y in the picture of points in the first camera."""
         return (xyz - self.low - self.side / 2) @ self._turn[:2].T * self.scale + self._centre
 
     def away(self, xyz: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "..."]:
-        """How far behind the box's middle points lie, as the picture shows it."""
+        """Measure how far behind the box's middle points lie, as the picture shows it."""
         return (xyz - self.low - self.side / 2) @ self._turn[2]
 
     def holds(self, xyz: Float[np.ndarray, "... 3"]) -> np.ndarray:
-        """Which points lie in it."""
+        """Tell which points lie in it."""
         return ((xyz >= self.low) & (xyz <= self.low + self.side)).all(axis=-1)
 
     def ticks(self, axis: int) -> tuple[float, np.ndarray]:
-        """The step and the round numbers along an axis."""
+        """Return the step and the round numbers along an axis."""
         power = 10.0 ** np.floor(np.log10(self.side / 4))
         step = float(power * max(k for k in (1, 2, 5) if k * power <= self.side / 4))
         low = self.low[axis]
@@ -72,7 +72,7 @@ class Box:
 def still(
     tracks: Tracks3D, frame: int | None = None, size: tuple[int, int] = SIZE, *, most_points: int | None = POINTS
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture of the tracks in one frame, the last one where None.
+    """Return a picture of the tracks in one frame, the last one where None.
 
     Args:
         tracks: n tracks of t frames.
@@ -151,7 +151,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
         (2, {0: high[0], 1: high[1]}, (1, 0.4), "la", (0.5, 50, 34), "la"),
         (1, {0: low[0], 2: low[2]}, (-1, 0), "rm", (0.0, -44, -18), "ld"),
     )
-    for axis, fixed, direction, anchor, (share, right, down), name_anchor in edges:
+    for axis, fixed, direction, anchor, (fraction, right, down), name_anchor in edges:
         start, end = (np.array([fixed.get(k, side[k]) for k in range(3)]) for side in (low, high))
         first, last = box.place(start), box.place(end)
         canvas.line(_flat(np.stack([first, last])), _INK, round(2 * pixel))
@@ -161,7 +161,7 @@ def _draw_box(canvas: ImageDraw.ImageDraw, box: Box, font: Any, pixel: float, un
             at = box.place(np.where(np.arange(3) == axis, value, start))
             canvas.line(_flat(np.stack([at, at + 8 * pixel * np.array(direction)])), _INK, round(2 * pixel))
             canvas.text(tuple(at + 14 * pixel * np.array(direction)), f"{value + 0.0:.{digits}f}", _FAINT, font, anchor)
-        at = first + share * (last - first) + pixel * np.array([right, down])
+        at = first + fraction * (last - first) + pixel * np.array([right, down])
         canvas.text(tuple(at), _NAMES[axis] + unit, _INK, font, name_anchor)
 
 

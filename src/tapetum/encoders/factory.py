@@ -1,0 +1,191 @@
+"""Encoders: built with random weights, loaded by name or from a file, brought over from other libraries, saved.
+
+A file of ours is a safetensors file whose header says family, config and preprocessing as JSON under the key "encoder". No code
+in a file is run.
+
+A source is a module with two functions, in `SOURCES`:
+
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
+    rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
+
+None where the module does not know such a network; then the next one is asked.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from tapetum.encoders.config import (
+    FAMILIES,
+    Architecture,
+    Preprocessing,
+    architecture,
+    as_json,
+    changed,
+    dotted,
+    from_json,
+)
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.published import LOADERS
+from tapetum.encoders.tables.rows import bring, send
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    "timm": ("tapetum.encoders.tables.timm",),
+    "torchvision": (),
+    "huggingface": ("tapetum.encoders.tables.huggingface",),
+}
+"""Libraries whose weights can be used, and the modules with their tables, asked one after the other."""
+
+
+def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
+    """Build a named architecture with random weights, float32, in evaluation mode.
+
+    Args:
+        name: one of `tapetum.encoders.names()`.
+        seed: of the weights; torch's own random state is left alone.
+        changes: fields of the config, such as classes=10, or for a ViT picture_size=(96, 96).
+
+    Raises:
+        BadInput: the name or a field is unknown, or the values do not go together.
+    """
+    return make(architecture(name, **changes), seed)
+
+
+def make(found: Architecture, seed: int = 0) -> Encoder:
+    """Build the network of an architecture with random weights, float32, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return dotted(FAMILIES[found.family].model)(found.config, found.preprocessing).eval()
+
+
+def describe(encoder: Encoder) -> Architecture:
+    """Give the architecture of an encoder."""
+    for family, parts in FAMILIES.items():
+        if type(encoder.config) is dotted(parts.config):
+            return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
+    raise BadInput(f"{type(encoder).__name__} is of no family that tapetum knows; it cannot be saved or sent")
+
+
+def from_state(
+    state: Mapping[str, Tensor],
+    source: str,
+    architecture: str | Mapping[str, Any],
+    preprocessing: Preprocessing | None = None,
+    **changes: Any,
+) -> Encoder:
+    """Build an encoder with the weights of another library, in evaluation mode.
+
+    Args:
+        state: the library's state dict; every tensor in it is used exactly once.
+        source: "timm", "torchvision" or "huggingface".
+        architecture: the library's name of the model; for Hugging Face its config as a dict (`model.config.to_dict()`).
+        preprocessing: of the weights, where it is not what the library gives this architecture by default.
+        changes: fields of our config, where the library's model was made with other sizes than its name says.
+
+    Returns:
+        The encoder. For a model of pictures and text (CLIPModel, SiglipModel) it is a `tapetum.encoders.towers.Towers`: an
+        encoder of pictures that also has the text tower, the projections and the scale of the logits.
+
+    Raises:
+        BadInput: the source or architecture is unknown; or a tensor, which is named, is missing, unknown, of another shape or
+            not finite.
+    """
+    for module in _tables(source):
+        answer = dotted(f"{module}:describe")(architecture, state)
+        if answer is not None:
+            found, named = answer
+            encoder = make(changed(found, changes))
+            if preprocessing is not None:
+                encoder.preprocessing = preprocessing
+            bring(encoder, named, dotted(f"{module}:rows")(encoder, source), source)
+            return encoder
+    shown = architecture if isinstance(architecture, str) else architecture.get("model_type")
+    raise BadInput(f"tapetum has no table of names for {shown!r} of {source}; see docs/systems/encoders.md for those it has")
+
+
+def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
+    """Give the weights under the names of another library, as its own state dict would have them.
+
+    Raises BadInput if that library has no such network.
+    """
+    for module in _tables(source):
+        rows = dotted(f"{module}:rows")(encoder, source)
+        if rows is not None:
+            return send(encoder, rows)
+    raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")
+
+
+def _tables(source: str) -> tuple[str, ...]:
+    if source not in SOURCES:
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(SOURCES)}")
+    return SOURCES[source]
+
+
+def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+    """Write weights (rounded to `dtype`), config and preprocessing to a safetensors file, or nothing."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in encoder.state_dict().items()
+    }
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {"encoder": json.dumps(as_json(describe(encoder)))}))
+
+
+def load(name_or_path: str | os.PathLike[str], preprocessing: Preprocessing | None = None) -> Encoder:
+    """Load the float32 encoder of a known name, or of a file that `save` wrote, in evaluation mode.
+
+    Args:
+        name_or_path: a name of `tapetum.encoders.published.LOADERS`, or a path.
+        preprocessing: what the caller will do to its pictures; it must be what the weights were made with.
+
+    Raises:
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights want
+            another preprocessing.
+    """
+    name = os.fspath(name_or_path)
+    encoder = cast(Encoder, dotted(LOADERS[name])()) if name in LOADERS else _from_file(Path(name))
+    if preprocessing is not None and preprocessing != encoder.preprocessing:
+        raise BadInput(
+            f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare pictures with encoder.prepare"
+        )
+    return encoder.eval()
+
+
+def _from_file(path: Path) -> Encoder:
+    if not path.is_file():
+        raise BadInput(f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(LOADERS) or '-'}")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("encoder")
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
+    if text is None:
+        raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
+    found = _architecture(text, path)
+    with torch.device("meta"):  # so that a config of absurd size asks for no memory
+        wanted = make(found).state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+            raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the encoder again")
+        if tensors[name].is_floating_point() != wanted[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+    encoder = make(found)
+    encoder.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
+    return encoder
+
+
+def _architecture(text: str, path: Path) -> Architecture:
+    try:
+        return from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error

@@ -1,0 +1,103 @@
+"""What an encoder gives, and what all encoders share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from tapetum.encoders.config import EncoderConfig, Preprocessing
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder sees in a batch of pictures."""
+
+    tokens: Float[Tensor, "b n d"]
+    """After the last norm: the class token first where there is one, then registers, then the grid row by row."""
+    grid: tuple[int, int]
+    """Rows and columns of the last rows * columns tokens."""
+    pooled: Float[Tensor, "b e"]
+    """One vector a picture: the source's own pooled output, before its classifier."""
+    maps: tuple[Float[Tensor, "b c h w"], ...]
+    """By stage, finest first. A ViT has one, of its patch size; a ResNet four, of strides 4, 8, 16 and 32."""
+
+
+torch.export.register_dataclass(Features)
+
+
+class Encoder(nn.Module):
+    """A network from prepared pictures to `Features`; the base of every family."""
+
+    width: int
+    """Channels of the pooled vector."""
+    map_channels: tuple[int, ...]
+    """Channels of each of the maps, finest first."""
+    strides: tuple[int, ...]
+    """Pixels of the picture to a cell of each of the maps."""
+    head: nn.Linear | None
+    """The classifier, where the config has classes."""
+
+    def __init__(self, config: EncoderConfig, preprocessing: Preprocessing):
+        super().__init__()
+        self.config, self.preprocessing = config, preprocessing
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared pictures; see `prepare`."""
+        raise NotImplementedError
+
+    if TYPE_CHECKING:
+
+        def __call__(self, pictures: Float[Tensor, "b 3 h w"]) -> Features: ...
+
+    def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Give the logits of prepared pictures. Raises BadInput if the encoder has no classifier."""
+        if self.head is None:
+            raise BadInput("this encoder has no classifier; build it with classes, or load weights that have one")
+        return self.head(self(pictures).pooled)
+
+    def prepare(self, pictures: UInt8[Tensor, "b h w 3"] | np.ndarray) -> Float[Tensor, "b 3 H W"]:
+        """Resize, crop and normalise pictures (red, green, blue; 0..255) as the weights' preprocessing says.
+
+        The result is float32 on the device of the encoder. Raises BadInput for pictures of another kind or shape.
+        """
+        device = next(self.parameters()).device
+        return prepare(pictures, self.preprocessing, device)
+
+    def adapter_addresses(self) -> tuple[str, ...]:
+        """Give the names of the modules after which an adapter fits, in the order in which they are passed.
+
+        Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change.
+        """
+        raise NotImplementedError
+
+
+def prepare(
+    pictures: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
+) -> Float[Tensor, "b 3 H W"]:
+    """Resize, crop and normalise uint8 pictures; what is resized is rounded to whole levels, as image files are.
+
+    Raises BadInput for pictures of another kind or shape.
+    """
+    x = torch.as_tensor(pictures)
+    if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
+        raise BadInput(f"pictures are {x.dtype} {tuple(x.shape)}; give uint8 (pictures, rows, columns, 3)")
+    x = x.to(device).movedim(-1, 1)
+    size = how.resized(int(x.shape[2]), int(x.shape[3]))
+    if size != x.shape[2:]:
+        x = _resized(x, size, how)
+    top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
+    x = x[:, :, top : top + how.size[0], left : left + how.size[1]]
+    mean, std = (torch.tensor(value, device=x.device)[:, None, None] for value in (how.mean, how.std))
+    return ((x.float() - mean) / std).contiguous()
+
+
+def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:
+    if x.device.type == "cpu" and how.antialias:  # the integer kernel, which does as Pillow does
+        return F.interpolate(x, size=size, mode=how.interpolation, align_corners=False, antialias=True)
+    x = F.interpolate(x.float(), size=size, mode=how.interpolation, align_corners=False, antialias=how.antialias)
+    return x.round_().clamp_(0, 255)

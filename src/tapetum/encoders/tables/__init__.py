@@ -1,0 +1,1 @@
+"""Names of tensors in other libraries, to ours and back, each used exactly once."""

@@ -1,0 +1,99 @@
+"""Rows of a table of names, and their use both ways.
+
+A row says which of our tensors make one of theirs: joined along the first axis (a fused query-key-value is three of ours), with
+axes of length 1 in front where they have them. What a library stores and an encoder does not need (a mask token, counters) is a
+row without tensors of ours: it is left out on the way here and written as `shape` of `fill` on the way back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of another library."""
+
+    theirs: str
+    ours: tuple[str, ...]
+    """Joined along the first axis, in this order; none: not part of an encoder."""
+    lead: int = 0
+    """Axes of length 1 in front of theirs."""
+    shape: tuple[int, ...] = ()
+    """Of theirs, where there are none of ours."""
+    fill: float = 0.0
+    """What theirs is made of then."""
+    optional: bool = False
+    """It may be missing on the way here, if there are none of ours."""
+
+
+def same(pairs: Mapping[str, str]) -> list[Row]:
+    """Make one row for each pair of ours and theirs."""
+    return [Row(theirs, (ours,)) for ours, theirs in pairs.items()]
+
+
+def layers(pairs: Mapping[str, str], bias: bool = True) -> list[Row]:
+    """Make the rows of weight and bias for each pair of modules, ours and theirs."""
+    leaves = ("weight", "bias") if bias else ("weight",)
+    return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
+
+
+def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[Row], source: str) -> None:
+    """Put the weights of another library into `model`; every tensor of theirs and of ours is used exactly once.
+
+    Raises BadInput, naming the tensor, for one that is missing, unknown, of another shape, or not finite.
+    """
+    wanted, left, loaded = model.state_dict(), dict(state), {}
+    for row in rows:
+        if row.theirs not in left:
+            if row.optional and not row.ours:
+                continue
+            raise BadInput(f"the weights lack {row.theirs}; are they of another architecture of {source}?")
+        tensor = torch.as_tensor(left.pop(row.theirs))
+        if not row.ours:
+            continue
+        shapes = [tuple(wanted[name].shape) for name in row.ours]
+        whole = joined_shape(shapes, row.lead)
+        if tuple(tensor.shape) != whole:
+            raise BadInput(
+                f"{row.theirs} is {tuple(tensor.shape)} where {whole} is wanted; are the weights of another architecture?"
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BadInput(f"{row.theirs} holds something else than finite numbers; get the weights again")
+        tensor = tensor.detach().reshape(whole[row.lead :])
+        parts = tensor.split([shape[0] for shape in shapes]) if len(shapes) > 1 else [tensor]
+        for name, part in zip(row.ours, parts, strict=True):
+            if name in loaded:
+                raise ValueError(f"two rows give {name}")
+            loaded[name] = part.to(wanted[name].dtype)
+    if left:
+        raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
+    if missing := wanted.keys() - loaded.keys():
+        raise ValueError(f"no row gives {min(missing)}")
+    model.load_state_dict(loaded)
+
+
+def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
+    """Give the shape of theirs for the shapes of ours."""
+    if not shapes[0]:
+        return (1,) * lead
+    return (1,) * lead + (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+
+def send(model: nn.Module, rows: Iterable[Row]) -> dict[str, Tensor]:
+    """Give the weights of `model` under the names of another library, as copies."""
+    own, out = model.state_dict(), {}
+    for row in rows:
+        if not row.ours:
+            out[row.theirs] = torch.full(row.shape, row.fill)
+            continue
+        parts = [own.pop(name).detach() for name in row.ours]
+        tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+        out[row.theirs] = tensor.reshape((1,) * row.lead + tuple(tensor.shape))
+    if own:
+        raise ValueError(f"no row takes {min(own)}")
+    return out

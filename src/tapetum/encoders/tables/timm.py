@@ -1,0 +1,141 @@
+"""Names of timm's vision transformers (`timm.models.vision_transformer`, `deit`), to ours and back.
+
+Known are the names of the form KIND_SIZE_patchP[_FLAVOUR][_PICTURE][.TAG]: vit_base_patch16_224.augreg_in21k,
+deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_siglip_384, vit_base_patch32_clip_quickgelu_224, ...
+Their preprocessing is what timm gives that name and tag; the tag matters for nothing else.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.encoders.config import HALF, Architecture, Preprocessing
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.rows import Row, layers, same
+from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_config import (
+    SIZES,
+    ViTConfig,
+    as_clip,
+    as_deit3,
+    as_dinov2,
+    as_siglip,
+    clip,
+    half,
+    imagenet,
+    sized,
+)
+
+_NAME = re.compile(
+    rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"
+    r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<picture>\d+))?(\.(?P<tag>\w+))?"
+)
+_BY_TANH = re.compile(r"vit_(base_patch32_siglip|large_patch16_siglip(_gap)?_512|so400m_patch16_siglip)")
+
+_CLIP_CROPS = (
+    (r"_384\.openai_ft_in12k_in1k|_patch16_clip_224\.\w+_ft_in12k_in1k", 0.95),
+    (r"_patch32_clip(_quickgelu)?_224(?!\.(datacomp|metaclip))", 0.9),
+    (r"(base|medium)_patch16_clip(_quickgelu)?_224\.(openai|laion2b_ft_in12k|tinyclip)", 0.9),
+)
+_SIGLIP_WHOLE = re.compile(r"siglip_\w*378\.webli_ft|so400m_patch14_siglip_gap_(378|384|448|896)\.(webli|pali)")
+_SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|patch32_clip_384\.openai|_378\.webli_ft")
+
+
+def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
+    """Say what a timm name means, with a classifier if the weights have one; None for other families."""
+    found = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
+    if found is None:
+        return None
+    flavour, patch = found["flavour"] or "", int(found["patch"])
+    picture = int(found["picture"] or (518 if flavour.endswith("dinov2") else 224))
+    config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, picture - picture % patch))
+    if picture % patch:
+        config = replace(config, ragged=True, picture_size=(picture, picture))
+    if "head.weight" in state:
+        config = replace(config, classes=int(state["head.weight"].shape[0]))
+    if "fc_norm.weight" in state:  # made with global_pool="avg"
+        config = replace(config, pooling="mean", norm="pooled")
+    preprocessing = _preprocessing(architecture, found["kind"], flavour, picture, found["tag"] or "")
+    return Architecture(family="vit", config=config, preprocessing=preprocessing), state
+
+
+def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
+    if kind == "deit3":
+        return as_deit3(plain)
+    if flavour.endswith("dinov2"):
+        config = as_dinov2(plain, 4 if flavour.startswith("reg4") else 0)
+        config = replace(config, class_position=not config.registers)
+    elif flavour.startswith("clip"):
+        config = as_clip(plain, "quick_gelu" if flavour == "clip_quickgelu" else "gelu")
+    elif flavour.startswith("siglip"):
+        config = as_siglip(plain, "gelu_tanh" if _BY_TANH.match(name) else "gelu")
+        config = replace(config, pooling="mean") if flavour == "siglip_gap" else config
+    else:
+        config = plain
+    return replace(config, resample="timm")
+
+
+def _preprocessing(name: str, kind: str, flavour: str, picture: int, tag: str) -> Preprocessing:
+    """Say how timm prepares pictures for a name, as its `default_cfgs` have it (a test compares all of them)."""
+    if kind == "deit3":
+        return imagenet(picture, 1.0 if picture > 224 or tag.startswith("fb_in22k") else 0.9)
+    if flavour.endswith("dinov2"):
+        return imagenet(picture, 1.0)
+    if tag in ("dino", "mae"):
+        return imagenet(picture, 0.9)
+    if flavour.startswith("clip") or tag == "bamboo":
+        fractions = (fraction for pattern, fraction in _CLIP_CROPS if re.search(pattern, name))
+        prepared = replace(clip(picture), crop_fraction=next(fractions, 1.0))
+        if re.search(r"vit_large_patch14_clip_\d+\.laion2b", name):
+            prepared = replace(prepared, mean=HALF, std=HALF)
+    else:
+        whole = _SIGLIP_WHOLE.search(name) or (not flavour and picture > 224)
+        prepared = half(picture, 1.0 if whole else 0.9)
+    return replace(prepared, resize="squash") if _SQUASHED.search(name) else prepared
+
+
+def rows(encoder: Encoder, source: str) -> list[Row] | None:
+    """Give the table of names for a ViT, or None for what timm has not."""
+    if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
+        return None
+    config = encoder.config
+    table = [Row("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
+    if config.class_token:
+        table.append(Row("cls_token", ("class_token",), lead=2))
+    if config.registers:
+        table.append(Row("reg_token", ("registers",), lead=1))
+    if config.norm_before:
+        table += layers({"norm_before": "norm_pre"})
+    for i in range(config.depth):
+        table += _block(f"blocks.{i}", config)
+    table += layers({"norm": "norm" if config.norm == "tokens" else "fc_norm"})
+    if config.pooling == "attention":
+        table += [Row("attn_pool.latent", ("pool.query",), lead=1)]
+        table += [Row(f"attn_pool.kv.{leaf}", _parts("pool.attention", "key value", leaf)) for leaf in ("weight", "bias")]
+        table += layers({"pool.attention.query": "attn_pool.q", "pool.attention.out": "attn_pool.proj"})
+        table += layers({"pool.norm": "attn_pool.norm", **_mlp("pool.mlp", "attn_pool.mlp")})
+    if config.classes:
+        table += layers({"head": "head"})
+    return table
+
+
+def _parts(attention: str, parts: str, leaf: str) -> tuple[str, ...]:
+    return tuple(f"{attention}.{part}.{leaf}" for part in parts.split())
+
+
+def _mlp(ours: str, theirs: str) -> dict[str, str]:
+    return {f"{ours}.hidden": f"{theirs}.fc1", f"{ours}.out": f"{theirs}.fc2"}
+
+
+def _block(name: str, config: ViTConfig) -> list[Row]:
+    leaves = ("weight", "bias") if config.qkv_bias else ("weight",)
+    table = [Row(f"{name}.attn.qkv.{leaf}", _parts(f"{name}.attention", "query key value", leaf)) for leaf in leaves]
+    table += layers({f"{name}.attention_norm": f"{name}.norm1", f"{name}.mlp_norm": f"{name}.norm2"})
+    table += layers({f"{name}.attention.out": f"{name}.attn.proj", **_mlp(f"{name}.mlp", f"{name}.mlp")})
+    if config.layer_scale is not None:
+        scales = {f"{name}.attention_scale.weight": f"{name}.ls1.gamma", f"{name}.mlp_scale.weight": f"{name}.ls2.gamma"}
+        table += same(scales)
+    return table

@@ -1,0 +1,76 @@
+"""A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head).
+
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343). It takes numbers of tokens; tokenizers are not its business.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tapetum.blocks.attention import Attention
+from tapetum.blocks.mlp import Mlp
+from tapetum.blocks.transformer import Block
+from tapetum.encoders.towers_config import TextConfig
+from tapetum.encoders.vit import start_linear
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What a text transformer reads in a batch of texts."""
+
+    tokens: Float[Tensor, "b n d"]
+    """After the last norm."""
+    pooled: Float[Tensor, "b e"]
+    """One vector a text."""
+
+
+torch.export.register_dataclass(TextFeatures)
+
+
+class TextTransformer(nn.Module):
+    """A transformer on tokens of text."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.config = config
+        self.width = config.projection or config.width
+        """Channels of the pooled vector."""
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.positions = nn.Parameter(torch.randn(config.length, config.width) * 0.01)
+        self.blocks = nn.ModuleList(
+            Block(
+                Attention(config.width, config.heads),
+                Mlp(config.width, config.mlp_width, config.activation),
+                self._norm,
+                width=config.width,
+            )
+            for _ in range(config.depth)
+        )
+        self.norm = self._norm()
+        self.projection = nn.Linear(config.width, config.projection) if config.projection else None
+        self.apply(start_linear)
+
+    def _norm(self) -> nn.LayerNorm:
+        return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
+
+    def forward(self, ids: Int[Tensor, "b n"]) -> TextFeatures:
+        """Read texts as numbers of tokens, all padded to one length. Raises BadInput for too many."""
+        if ids.shape[1] > self.config.length:
+            raise BadInput(f"texts have {ids.shape[1]} tokens; this tower reads up to {self.config.length}: cut them")
+        x = self.embedding(ids) + self.positions[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, causal=self.config.causal)
+        x = self.norm(x)
+        pooled = x[torch.arange(x.shape[0], device=x.device), self._end(ids)]
+        return TextFeatures(tokens=x, pooled=pooled if self.projection is None else self.projection(pooled))
+
+    def _end(self, ids: Tensor) -> Tensor:
+        if self.config.pooling == "last":
+            return torch.full_like(ids[:, 0], ids.shape[1] - 1)
+        if self.config.pooling == "highest":
+            return ids.argmax(1)
+        return (ids == self.config.end_token).int().argmax(1)

@@ -1,0 +1,126 @@
+"""Sizes of text transformers and of pairs of towers (CLIP, arXiv 2103.00020; SigLIP, arXiv 2303.15343). Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from tapetum.encoders.config import Architecture, EncoderConfig
+from tapetum.encoders.vit_config import NAMED as PICTURES
+from tapetum.encoders.vit_config import ViTConfig
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """A text transformer."""
+
+    width: int
+    """Channels of a token."""
+    depth: int
+    """Blocks."""
+    heads: int
+    """Of the attention in each block."""
+    mlp_width: int
+    """Hidden channels of the MLP in each block."""
+    vocabulary: int
+    """Kinds of tokens."""
+    length: int
+    """Tokens for which there are positions."""
+    causal: bool
+    """A token sees earlier ones only, as in CLIP."""
+    pooling: Literal["end", "highest", "last"]
+    """Which token stands for the text: the first that is `end_token`, the highest number (CLIP before its config was mended),
+    or the last one, padding or not (SigLIP)."""
+    end_token: int | None = None
+    projection: int = 0
+    """Outputs of a linear layer after the pooling (SigLIP's head); 0: there is none."""
+    norm_eps: float = 1e-5
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "quick_gelu"
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.heads, self.mlp_width, self.vocabulary, self.length) < 1 or self.width % self.heads:
+            raise BadInput(
+                f"a text transformer of width {self.width}, depth {self.depth}, {self.heads} heads, {self.vocabulary} kinds of"
+                f" tokens and length {self.length} cannot be; all are 1 or more, and heads divide the width"
+            )
+        if self.pooling not in ("end", "highest", "last") or (self.pooling == "end") != (self.end_token is not None):
+            raise BadInput(
+                f"pooling is {self.pooling!r} with end token {self.end_token}; 'end' wants one, 'highest' and 'last' none"
+            )
+
+
+_C = TypeVar("_C")
+
+
+def _made(kind: type[_C], value: Any) -> _C:
+    return kind(**value) if isinstance(value, Mapping) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class TowersConfig(EncoderConfig):
+    """A tower for pictures and one for text, whose outputs are compared."""
+
+    picture: ViTConfig
+    text: TextConfig
+    projection: int = 0
+    """Channels to which both outputs are brought by linear layers without bias (CLIP); 0: there are none (SigLIP)."""
+    logit_bias: bool = False
+    """A learned number is added to all logits (SigLIP)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "picture", _made(ViTConfig, self.picture))  # dicts, where it comes from a file
+        object.__setattr__(self, "text", _made(TextConfig, self.text))
+        if self.classes:
+            raise BadInput("two towers have no classifier of their own; set classes of the picture tower")
+        if not self.projection and self.picture.width != (self.text.projection or self.text.width):
+            raise BadInput("the two towers end in different widths; give a projection")
+
+
+CLIP_TEXT = TextConfig(
+    width=512,
+    depth=12,
+    heads=8,
+    mlp_width=2048,
+    vocabulary=49408,
+    length=77,
+    causal=True,
+    pooling="end",
+    end_token=49407,
+)
+"""Of CLIP with a picture tower of base size."""
+SIGLIP_TEXT = TextConfig(
+    width=768,
+    depth=12,
+    heads=12,
+    mlp_width=3072,
+    vocabulary=32000,
+    length=64,
+    causal=False,
+    pooling="last",
+    projection=768,
+    norm_eps=1e-6,
+    activation="gelu_tanh",
+)
+"""Of SigLIP with a picture tower of base size."""
+
+
+def _towers(picture: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:
+    tower = PICTURES[picture]
+    assert isinstance(tower.config, ViTConfig)
+    config = TowersConfig(picture=tower.config, text=text, projection=projection, logit_bias=logit_bias)
+    return Architecture(family="towers", config=config, preprocessing=tower.preprocessing)
+
+
+NAMED: dict[str, Architecture] = {
+    "clip-base-32-towers": _towers("clip-base-32", CLIP_TEXT, 512),
+    "clip-base-16-towers": _towers("clip-base-16", CLIP_TEXT, 512),
+    "clip-large-14-towers": _towers("clip-large-14", replace(CLIP_TEXT, width=768, heads=12, mlp_width=3072), 768),
+    "siglip-base-16-towers": _towers("siglip-base-16", SIGLIP_TEXT, logit_bias=True),
+    "siglip-so400m-14-towers": _towers(
+        "siglip-so400m-14",
+        replace(SIGLIP_TEXT, width=1152, depth=27, heads=16, mlp_width=4304, length=16, projection=1152),
+        logit_bias=True,
+    ),
+}
+"""Published pairs."""

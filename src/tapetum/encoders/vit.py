@@ -1,0 +1,128 @@
+"""The vision transformer (arXiv 2010.11929) and its relatives: DeiT III, DINO, DINOv2 with registers, MAE, CLIP, SigLIP.
+
+    picture -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
+
+A picture of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does.
+
+`tokens` are after the last norm for every source; transformers' CLIPVisionModel gives them before it (its `pooler_output` is
+normalised, and equals `pooled`). Where the norm is on the pooled vector, as with timm's global_pool="avg", tokens are as they
+leave the last block.
+
+Differs from the papers: masking (MAE, DINOv2) is no part of an encoder; the mask tokens of their files are left out.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.blocks.attention import Attention
+from tapetum.blocks.mlp import Mlp
+from tapetum.blocks.patches import PicturePatches
+from tapetum.blocks.pooling import AttentionPooling
+from tapetum.blocks.positions import interpolate, sine_2d
+from tapetum.blocks.transformer import Block
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.features import Encoder, Features
+from tapetum.encoders.vit_config import ViTConfig
+
+
+class ViT(Encoder):
+    """A vision transformer. It has one map, of the patch size: the grid's tokens after the last norm."""
+
+    config: ViTConfig
+
+    def __init__(self, config: ViTConfig, preprocessing: Preprocessing):
+        super().__init__(config, preprocessing)
+        width = self.width = config.width
+        self.map_channels, self.strides = (width,), (config.patch,)
+        self.patches = PicturePatches(config.patch, width, bias=config.patch_bias)
+        self.class_token = nn.Parameter(torch.randn(width) * 0.02) if config.class_token else None
+        self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02) if config.registers else None
+        self._own_positions()
+        self.norm_before = self._norm() if config.norm_before else nn.Identity()
+        last = max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(self._block(config.drop_path * i / last) for i in range(config.depth))
+        self.norm = self._norm()
+        self.pool = None
+        if config.pooling == "attention":
+            self.pool = AttentionPooling(width, config.heads, config.mlp_width, config.activation, config.norm_eps)
+        self.pooler = nn.Linear(width, width) if config.pooler else None
+        self.head = nn.Linear(width, config.classes) if config.classes else None
+        self.apply(start_linear)
+
+    def _norm(self) -> nn.LayerNorm:
+        return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
+
+    def _own_positions(self) -> None:
+        config = self.config
+        extra = int(config.class_token and config.class_position)
+        if config.positions == "sine":
+            zeros = torch.zeros(extra, config.width)
+            self.register_buffer("positions", torch.cat((zeros, sine_2d(config.grid, config.width))))
+        else:
+            table = torch.empty(extra + config.grid[0] * config.grid[1], config.width)
+            self.positions = nn.Parameter(nn.init.trunc_normal_(table, std=0.02))
+
+    def _block(self, drop_path: float) -> Block:
+        config = self.config
+        return Block(
+            Attention(config.width, config.heads, bias=config.qkv_bias),
+            Mlp(config.width, config.mlp_width, config.activation),
+            self._norm,
+            width=config.width,
+            layer_scale=config.layer_scale,
+            drop_path=drop_path,
+        )
+
+    def embed(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
+        """Give the tokens that enter the first block, positions added, and rows and columns of their grid.
+
+        Raises BadInput if the patches do not divide the pictures.
+        """
+        if self.config.ragged:
+            rows, columns = (int(side) - int(side) % self.config.patch for side in pictures.shape[2:])
+            pictures = pictures[:, :, :rows, :columns]
+        x = self.patches(pictures)
+        grid = (int(x.shape[1]), int(x.shape[2]))
+        x = x.flatten(1, 2)
+        extra = self.positions.shape[0] - self.config.grid[0] * self.config.grid[1]
+        x = x + interpolate(self.positions[extra:], self.config.grid, grid, self.config.resample)
+        first = []
+        if self.class_token is not None:
+            token = self.class_token + self.positions[0] if extra else self.class_token
+            first.append(token.expand(x.shape[0], 1, -1))
+        if self.registers is not None:
+            first.append(self.registers.expand(x.shape[0], -1, -1))
+        return self.norm_before(torch.cat((*first, x), 1) if first else x), grid
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
+        """Look at prepared pictures. Raises BadInput if the patches do not divide them."""
+        x, grid = self.embed(pictures)
+        for block in self.blocks:
+            x = block(x)
+        if self.config.norm == "tokens":
+            x = self.norm(x)
+        cells = x[:, self.config.prefix :]
+        return Features(tokens=x, grid=grid, pooled=self._pooled(x, cells), maps=(cells.mT.unflatten(-1, grid),))
+
+    def _pooled(self, tokens: Tensor, cells: Tensor) -> Tensor:
+        pooled = tokens[:, 0]
+        if self.pool is not None:
+            pooled = self.pool(cells)
+        elif self.config.pooling == "mean":
+            pooled = cells.mean(1)
+        if self.config.norm == "pooled":
+            pooled = self.norm(pooled)
+        return pooled if self.pooler is None else torch.tanh(self.pooler(pooled))
+
+    def adapter_addresses(self) -> tuple[str, ...]:
+        """Give the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
+        return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
+
+
+def start_linear(module: nn.Module) -> None:
+    """Draw the weights of a linear layer from a normal of deviation 0.02, cut at two of them; biases 0."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,182 @@
+"""What the docs show is true: python blocks run, commands are understood, files and pages that they name are there.
+
+Blocks of one page share a namespace and a folder, with small real inputs under the names that the docs use. A block whose
+first line says ```python no-run is left out: it needs a download, or another program. Commands in ```console are parsed by the
+real parser; those in ```console run are run as well.
+"""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tapetum.cli.main import main, parse
+from tapetum.scenes import make_clip
+from tapetum.scenes.config import SceneConfig
+from tapetum.video import write_video
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *(p for p in sorted(DOCS.rglob("*.md")) if "reference" not in p.relative_to(DOCS).parts)]
+MOST_NOT_RUN = 2
+"""Blocks of python that may stay out of this test: of napari, and of published weights."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page: the words after the fence, the text, and its first line's number."""
+
+    words: tuple[str, ...]
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a page."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = None
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if start is None:
+            start = number
+        else:
+            words = tuple(lines[start][3:].split()) or ("",)
+            yield Block(words, "\n".join(lines[start + 1 : number]), start + 2)
+            start = None
+    assert start is None, f"{page} has a fence that is not closed"
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """Yield the arguments of each call of tapetum in a console block, without pipes, comments and variables."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            for part in line[2:].split(" | "):
+                words = shlex.split(part, comments=True)
+                for name in ("tapetum", "tapetum.cli.main"):
+                    if name in words:
+                        yield words[words.index(name) + 1 :]
+                        break
+
+
+def name_of(page: Path) -> str:
+    """Return a page's name in reports."""
+    return str(page.relative_to(ROOT))
+
+
+def runs(block: Block) -> bool:
+    """Say whether a block is run here."""
+    return block.words == ("python",) or block.words == ("console", "run")
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the docs' examples read, small: six frames, four photographs, one clip of TAPVid-3D."""
+    folder = tmp_path_factory.mktemp("inputs")
+    scene = make_clip(3, SceneConfig(size=(64, 64), frames=6), points=8)
+    frames = np.stack([np.asarray(Image.fromarray(frame).resize((640, 360))) for frame in scene.video])
+    for name in ("clip", "ride", "video"):
+        write_video(folder / f"{name}.mp4", frames, 10)
+    (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
+    np.savez(folder / "depth.npz", depth=np.full((6, 360, 640), 2.0, np.float32))
+    for kind in ("cat", "dog"):
+        (folder / "photos" / kind).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(frames[number, :64, :64]).save(folder / "photos" / kind / f"{number}.jpg")
+    shutil.copytree(folder / "photos" / "cat", folder / "pictures")
+    assert main(["tapvid3d", "scenes", str(folder / "made"), "--n", "1", "--size", "64", "--frames", "6", "--points", "8"]) == 0
+    made = next((folder / "made").rglob("*.npz"))
+    official = folder / "tapvid3d_dataset" / "pstudio" / "basketball_5.npz"
+    official.parent.mkdir(parents=True)
+    shutil.copy(made, official)
+    for name in ("clip", "prediction"):
+        shutil.copy(made, folder / f"{name}.npz")
+    shutil.rmtree(folder / "made")
+    argv = ["track", str(folder / "clip.mp4"), "--3d", "--depth", str(folder / "depth.npz"), "--intrinsics", "500,500,320,180"]
+    assert main([*argv, "--model", "static", "--grid", "3", "--out", str(folder / "space")]) == 0
+    shutil.copy(folder / "space" / "tracks3d.npz", folder)
+    run = folder / "runs" / "add"
+    run.mkdir(parents=True)
+    shutil.copy(ROOT / "evidence" / "hip-nano" / "ledger.json", run)
+    return folder
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(map(runs, blocks(p)))], ids=name_of)
+def test_blocks_of_a_page_run(
+    page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(inputs, folder)
+    if page.parent.name == "guides":
+        shutil.rmtree(folder / "space")  # guides make what they read
+        shutil.rmtree(folder / "runs")
+    monkeypatch.chdir(folder)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in filter(runs, blocks(page)):
+        if block.words[0] == "python":
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
+        else:
+            for arguments in commands(block):
+                assert main(arguments) == 0, f"{name_of(page)}: tapetum {shlex.join(arguments)}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.words[0] == "console" for b in blocks(p))], ids=name_of)
+def test_commands_are_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in blocks(page):
+        if block.words[0] == "console":
+            for arguments in commands(block):
+                try:
+                    parse(arguments)
+                except SystemExit:
+                    pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{capsys.readouterr().err}")
+
+
+def test_an_option_that_is_not_there_is_noticed() -> None:
+    with pytest.raises(SystemExit):
+        parse(["track", "clip.mp4", "--no-such-option"])
+
+
+def test_few_blocks_are_left_out() -> None:
+    left_out = [(name_of(p), b.line) for p in PAGES for b in blocks(p) if b.words[0] == "python" and not runs(b)]
+    assert len(left_out) <= MOST_NOT_RUN, left_out
+
+
+def test_guides_are_short() -> None:
+    for page in (DOCS / "guides").glob("*.md"):
+        assert len(page.read_text().splitlines()) < 120, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Also on GitHub, where nothing builds the pages; the site's own check is `make docs`."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_scripts_and_folders_named_in_prose_are_there(page: Path) -> None:
+    if page.parent.name == "log":
+        return  # entries use the names of their time
+    for target in re.findall(r"(?<![/\w(])(?:benchmarks|tests|evidence)/[\w./-]*\w", page.read_text()):
+        found = [*ROOT.glob(target + "*"), *page.parent.glob(target + "*")]
+        assert found, f"{name_of(page)} names {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_names_of_the_package_exist(page: Path) -> None:
+    """`tapetum.a.b.C` in prose is a module, or something in one."""
+    if page.parent.name == "log" or page.name == "design.md":
+        return  # names of their time, and of what is to come
+    import pkgutil
+
+    for dotted in re.findall(r"`(tapetum(?:\.\w+)+)", page.read_text()):
+        try:
+            pkgutil.resolve_name(dotted)
+        except (AttributeError, ImportError, ValueError) as error:
+            pytest.fail(f"{name_of(page)} names {dotted}: {error}")

@@ -1,0 +1,220 @@
+"""Models of transformers: the same weights give the same features, at their own picture size and at another."""
+
+import logging
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tapetum import encoders
+from tapetum.encoders.towers import Towers
+from tapetum.errors import BadInput
+
+transformers = pytest.importorskip("transformers")
+transformers.logging.set_verbosity(logging.ERROR)
+
+PICTURE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "image_size": 32,
+    "patch_size": 8,
+}
+TEXT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 50,
+    "max_position_embeddings": 9,
+    "bos_token_id": 48,
+    "eos_token_id": 49,
+}
+
+
+def shaken(model):
+    """The model with every tensor random, so that none is a neutral 0 or 1."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "mask_token" not in name:
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+    return model.eval()
+
+
+def both(kind, settings, **more):
+    """A model of transformers and ours with its weights; they are brought back, too, and the files it writes are read."""
+    theirs = shaken(getattr(transformers, kind)(getattr(transformers, settings)(**PICTURE, **more)))
+    return theirs, brought(theirs)
+
+
+def brought(theirs):
+    config, state = theirs.config.to_dict(), theirs.state_dict()
+    ours = encoders.from_state(state, "huggingface", config)
+    back = encoders.to_state(ours, "huggingface")
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+    return ours
+
+
+def pictures(size):
+    return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
+
+
+SIZES = [(32, 32), (16, 48), (24, 24)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("kind", "settings", "more"),
+    [
+        ("ViTModel", "ViTConfig", {}),
+        ("ViTModel", "ViTConfig", {"qkv_bias": False}),
+        ("Dinov2Model", "Dinov2Config", {"mlp_ratio": 2}),
+        ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"num_register_tokens": 3}),
+        ("SiglipVisionModel", "SiglipVisionConfig", {}),
+        ("CLIPVisionModel", "CLIPVisionConfig", {}),
+    ],
+)
+@torch.no_grad()
+def test_features_are_those_of_transformers(kind, settings, more, size):
+    theirs, ours = both(kind, settings, **more)
+    x = pictures(size)
+    want = theirs(x) if "Dinov2" in kind else theirs(x, interpolate_pos_encoding=True)
+    got = ours(x)
+    last = want.last_hidden_state
+    if kind == "CLIPVisionModel":  # which normalises only what it pools
+        last = theirs.post_layernorm(last)
+    torch.testing.assert_close(got.tokens, last, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.pooled, want.pooler_output, atol=1e-5, rtol=1e-5)
+    assert got.grid == (size[0] // 8, size[1] // 8)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_classifier_of_vit(size):
+    theirs, ours = both("ViTForImageClassification", "ViTConfig", num_labels=5)
+    x = pictures(size)
+    torch.testing.assert_close(ours.classify(x), theirs(x, interpolate_pos_encoding=True).logits, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_dino_is_a_vit_without_pooler():
+    theirs = shaken(transformers.ViTModel(transformers.ViTConfig(**PICTURE), add_pooling_layer=False))
+    x = pictures((32, 32))
+    torch.testing.assert_close(brought(theirs)(x).pooled, theirs(x).last_hidden_state[:, 0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_mae_without_masking(size):
+    config = transformers.ViTMAEConfig(
+        **PICTURE,
+        mask_ratio=0.0,
+        decoder_hidden_size=16,
+        decoder_num_hidden_layers=1,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+    )
+    whole = transformers.ViTMAEForPreTraining(config).eval()
+    whole.vit.embeddings.patch_embeddings.projection._is_hf_initialized = False  # else 5.24 leaves its positions at 0
+    whole.vit.embeddings.initialize_weights()
+    ours = encoders.from_state(whole.state_dict(), "huggingface", config.to_dict())
+    fresh = encoders.build("mae-base", width=32, depth=2, heads=2, mlp_width=64, patch=8, picture_size=(32, 32))
+    torch.testing.assert_close(fresh.positions, ours.positions)
+    noise = torch.arange(size[0] // 8 * size[1] // 8, dtype=torch.float32).expand(2, -1)  # which keeps the order
+    x = pictures(size)
+    want = whole.vit(x, noise=noise, interpolate_pos_encoding=True).last_hidden_state
+    torch.testing.assert_close(ours(x).tokens, want, atol=1e-5, rtol=1e-5)
+    assert encoders.to_state(ours, "huggingface").keys() == whole.vit.state_dict().keys()
+
+
+def clip(end=49):
+    texts = TEXT | {"eos_token_id": end}
+    settings = transformers.CLIPConfig(vision_config=PICTURE, text_config=texts, projection_dim=12)
+    return shaken(transformers.CLIPModel(settings))
+
+
+def siglip():
+    return shaken(transformers.SiglipModel(transformers.SiglipConfig(vision_config=PICTURE, text_config=TEXT)))
+
+
+IDS = torch.tensor([[48, 3, 4, 49, 49, 49], [48, 9, 8, 7, 6, 49], [48, 49, 2, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("make", [clip, lambda: clip(2), siglip])
+@torch.no_grad()
+def test_both_towers(make):
+    theirs = make()
+    ours = brought(theirs)
+    assert isinstance(ours, Towers)
+    x = pictures((32, 32))
+    want = theirs(input_ids=IDS, pixel_values=x)
+    torch.testing.assert_close(ours.text(IDS).tokens, want.text_model_output.last_hidden_state, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.embed_text(IDS), want.text_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.embed_pictures(x), want.image_embeds, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.compare(x, IDS), want.logits_per_image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours(x).pooled, theirs.vision_model(x).pooler_output, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["ViTModel", "ViTForImageClassification", "Dinov2Model"])
+def test_files_with_the_older_names_are_read(kind, tmp_path):
+    theirs, ours = both(kind, "Dinov2Config" if kind == "Dinov2Model" else "ViTConfig")
+    theirs.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert stored.keys() != theirs.state_dict().keys()
+    again = encoders.from_state(stored, "huggingface", theirs.config.to_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values(), strict=True))
+
+
+def test_the_picture_tower_of_a_file_of_two_is_read_with_its_prefix():
+    theirs, ours = both("CLIPVisionModel", "CLIPVisionConfig")
+    stored = {f"vision_model.{key}": value for key, value in theirs.state_dict().items()}
+    stored["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # which older files have
+    again = encoders.from_state(stored, "huggingface", theirs.config.to_dict())
+    assert torch.equal(again.positions, ours.positions)
+
+
+@torch.no_grad()
+def test_a_size_that_patches_do_not_divide():
+    theirs = shaken(transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**PICTURE | {"image_size": 37})))
+    x = pictures((37, 37))
+    torch.testing.assert_close(brought(theirs)(x).pooled, theirs(x).pooler_output, atol=1e-5, rtol=1e-5)
+
+
+def test_what_does_not_fit_is_named():
+    theirs, _ = both("ViTModel", "ViTConfig")
+    state, config = theirs.state_dict(), theirs.config.to_dict()
+
+    def refused(state, config):
+        with pytest.raises(BadInput) as caught:
+            encoders.from_state(state, "huggingface", config)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "no extra" in refused(state | {"extra": torch.zeros(1)}, config)
+    assert "lack layernorm.weight" in refused({k: v for k, v in state.items() if k != "layernorm.weight"}, config)
+    assert "no table of names for 'swin'" in refused(state, {"model_type": "swin"})
+    assert "'hidden_size'" in refused(state, {k: v for k, v in config.items() if k != "hidden_size"})
+    assert "activation of this config is 'selu'" in refused(state, config | {"hidden_act": "selu"})
+    assert "is no config" in refused(state, "google/vit-base-patch16-224")
+    assert "gated MLPs" in refused(state, transformers.Dinov2Config(use_swiglu_ffn=True).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vit-nano", {"classes": 2, "pooler": True}),
+        ("vit-nano", {"registers": 2}),
+        ("vit-nano", {"norm": "pooled", "pooling": "mean"}),
+        ("deit3-small", {}),
+        ("clip-base-32", {"classes": 2}),
+        ("clip-base-32", {"class_token": False, "pooling": "mean"}),
+        ("siglip-base-16", {"qkv_bias": False}),
+    ],
+)
+def test_transformers_has_no_such_network(name, changes):
+    sizes = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 16}
+    with pytest.raises(BadInput, match="huggingface has no network"):
+        encoders.to_state(encoders.build(name, **sizes, **changes), "huggingface")

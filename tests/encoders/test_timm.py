@@ -1,0 +1,146 @@
+"""Vision transformers of timm: the same weights give the same features, at their own picture size and at another."""
+
+import re
+
+import pytest
+import torch
+
+from tapetum import encoders
+from tapetum.encoders.tables.timm import describe
+from tapetum.errors import BadInput
+
+timm = pytest.importorskip("timm")
+
+NAMES = [
+    "vit_tiny_patch16_224",
+    "vit_base_patch32_384",
+    "deit3_small_patch16_224",
+    "vit_small_patch14_dinov2",
+    "vit_small_patch14_reg4_dinov2",
+    "vit_base_patch16_siglip_224",
+    "vit_so400m_patch16_siglip_256",
+    "vit_so400m_patch14_siglip_gap_224",
+    "vit_base_patch16_clip_224",
+    "vit_base_patch32_clip_quickgelu_224",
+]
+TINY = {"embed_dim": 32, "depth": 2, "num_heads": 2, "mlp_ratio": 2.0}
+OURS = {"width": 32, "depth": 2, "heads": 2, "mlp_width": 64}
+
+
+def shaken(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with every tensor random, so that none is a neutral 0 or 1."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point():
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+    return model.eval()
+
+
+def tiny(name: str, size: int, **more) -> torch.nn.Module:
+    return shaken(timm.create_model(name, pretrained=False, img_size=size, dynamic_img_size=True, **TINY, **more))
+
+
+def side(name: str) -> int:
+    return 4 * int(re.search(r"patch(\d+)", name)[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("classes", [0, 5])
+def test_features_are_those_of_timm(name, classes):
+    size = side(name)
+    theirs = tiny(name, size, num_classes=classes)
+    state = theirs.state_dict()
+    ours = encoders.from_state(state, "timm", name, **OURS, picture_size=(size, size))
+    for shape in ((size, size), (size // 2, size * 2), (3 * size // 4, 3 * size // 4)):
+        x = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            tokens = theirs.forward_features(x)
+            features = ours(x)
+            torch.testing.assert_close(features.tokens, tokens, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(features.pooled, theirs.forward_head(tokens, pre_logits=True), atol=1e-5, rtol=1e-5)
+            if classes:
+                torch.testing.assert_close(ours.classify(x), theirs(x), atol=1e-5, rtol=1e-5)
+    back = encoders.to_state(ours, "timm")
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+
+
+def test_mean_pooling_with_the_norm_after_it():
+    theirs = tiny("vit_tiny_patch16_224", 32, global_pool="avg")
+    ours = encoders.from_state(theirs.state_dict(), "timm", "vit_tiny_patch16_224.untold", **OURS, picture_size=(32, 32))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x).pooled, theirs.forward_head(theirs.forward_features(x), pre_logits=True))
+    theirs.load_state_dict(encoders.to_state(ours, "timm"))
+
+
+def test_a_full_size_name_wants_no_changes():
+    theirs = timm.create_model("vit_tiny_patch16_224", num_classes=7).eval()
+    ours = encoders.from_state(theirs.state_dict(), "timm", "vit_tiny_patch16_224.augreg_in21k")
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.classify(x), theirs(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_large_patch16_224", "deit3_base_patch16_384", "vit_large_patch14_reg4_dinov2", "vit_so400m_patch14_siglip_384"],
+)
+def test_shapes_of_full_size_names(name):
+    with torch.device("meta"):
+        theirs = timm.create_model(name).state_dict()
+        found, _ = describe(name, theirs)
+        ours = encoders.to_state(encoders.factory.make(found), "timm")
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+
+
+def test_preprocessing_is_timms_for_every_name_and_tag():
+    from timm.models import deit, vision_transformer
+
+    known = [
+        (f"{name}.{tag}", config)
+        for source in (deit, vision_transformer)
+        for name, configs in source.default_cfgs.items()
+        for tag, config in configs.cfgs.items()
+        if tag
+    ]
+    seen = 0
+    for name, want in known:
+        found = describe(name, {})
+        if found is None:
+            continue
+        got = found[0].preprocessing
+        assert got.size == want.input_size[1:], name
+        assert (got.resize == "squash") == (want.crop_mode == "squash"), name
+        assert (got.crop_fraction, got.interpolation) == (want.crop_pct, want.interpolation), name
+        assert got.mean == pytest.approx([255 * m for m in want.mean]), name
+        assert got.std == pytest.approx([255 * s for s in want.std]), name
+        seen += 1
+    assert seen > 150
+
+
+def test_what_does_not_fit_is_named():
+    name, changes = "vit_tiny_patch16_224", {**OURS, "picture_size": (32, 32)}
+    state = tiny(name, 32, num_classes=0).state_dict()
+
+    def refused(changed, name=name, source="timm"):
+        with pytest.raises(BadInput) as caught:
+            encoders.from_state(changed, source, name, **changes)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "lack norm.bias" in refused({k: v for k, v in state.items() if k != "norm.bias"})
+    assert "no extra.weight" in refused(state | {"extra.weight": torch.zeros(3)})
+    assert "cls_token is (1, 1, 31)" in refused(state | {"cls_token": torch.zeros(1, 1, 31)})
+    assert "pos_embed holds" in refused(state | {"pos_embed": state["pos_embed"] * torch.nan})
+    assert "no table of names" in refused(state, name="vit_tiny_patch16_rope_224")
+    assert "no source 'jax'" in refused(state, source="jax")
+    with pytest.raises(BadInput, match="no classifier"):
+        encoders.from_state(state, "timm", name, **changes).classify(torch.zeros(1, 3, 32, 32))
+
+
+def test_timm_has_no_network_with_a_pooler():
+    encoder = encoders.build("vit-nano", pooler=True)
+    with pytest.raises(BadInput, match="timm has no network"):
+        encoders.to_state(encoder, "timm")
