@@ -1,4 +1,4 @@
-"""Memory that was freed is kept for the next layer instead of being given back to the system and fetched anew, page by page."""
+"""Memory that was freed is kept for the next layer instead of going back to the system and being fetched anew, page by page."""
 
 import os
 

@@ -233,7 +233,7 @@ class Cursor:
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
-        """The frame of time `pts`, or None where it does not come."""
+        """Return the frame of time `pts`, or None where it does not come."""
         self.counted = None
         for frame in self.frames:
             if frame.pts is None:
@@ -244,7 +244,7 @@ class Cursor:
         return None
 
     def count_to(self, index: int) -> VideoFrame | None:
-        """The frame that comes out as number `index`."""
+        """Return the frame that comes out as number `index`."""
         for frame in self.frames:
             self.counted = (self.counted or 0) + 1
             if self.counted > index:

@@ -211,7 +211,7 @@ class FileVideo(Video):
             yield rgb
 
     def _frame(self, number: int) -> VideoFrame | None:
-        """Frame `number`, held or decoded; None where it does not come out."""
+        """Return frame `number`, held or decoded; None where it does not come out."""
         if self._held is not None and self._final is not None and number in self._held:
             return self._held[number]
         index = self._numbered()

@@ -18,17 +18,17 @@ class HeldFrames(Generic[Kept]):
     """Frames by their number, as long as there is room; may be shared by threads."""
 
     def __init__(self, room: int):
-        """`room` is in bytes."""
+        """Begin with none; `room` is in bytes."""
         self.room = room
         self._frames: dict[int, Kept] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Number of frames that are held."""
+        """Count the frames that are held."""
         return len(self._frames)
 
     def __contains__(self, number: int) -> bool:
-        """Whether the frame of this number is held."""
+        """Tell whether the frame of this number is held."""
         return number in self._frames
 
     def __getitem__(self, number: int) -> Kept:
