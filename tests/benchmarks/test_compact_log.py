@@ -4,7 +4,9 @@ import csv
 import json
 from pathlib import Path
 
-from compact_log import compact
+from support.scripts import script
+
+compact = script("benchmarks/compact_log.py").compact
 
 
 def table(tmp_path: Path, lines: list[dict], **options: int) -> list[dict[str, str]]:
