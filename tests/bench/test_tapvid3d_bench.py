@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from official_clips import H, N, T, W, example, objects, prediction, save
 
+from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.baselines import Points3D, Static
-from tapetum.tapvid3d.lift import load_tracker3d
 from tapetum.tapvid3d.splits import minival
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "tapvid3d_eval.json").read_text())

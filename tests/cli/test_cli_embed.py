@@ -64,7 +64,7 @@ def test_the_bundled_network_tells_pictures_apart(tmp_path: Path, capsys: pytest
     [
         ("a.png --model hip-16 --out x.parquet", "no weights of hip-16 were ever released"),
         ("a.png --model tapir-nano --out x.parquet", "tapir-nano is for tapetum track, not for embed"),
-        ("a.png --model none.safetensors --out x.parquet", "there is no file none.safetensors"),
+        ("a.png --model none.safetensors --out x.parquet", "no weights named 'none.safetensors' and no such file"),
         ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),
         ("--model hip-16 --out x.npz", "there are no FILES"),
         ("a.png --model hip-16 --out none/x.npz", "there is no folder none"),

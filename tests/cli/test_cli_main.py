@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.hub.registry import KNOWN
+from tapetum.cli.main import GROUPS, VERBS
+from tapetum.hub.registry import known
 
 Run = Callable[..., tuple[int, str, str]]
-VERBS = ["track", "show", "convert", "eval", "scenes", "data", "train", "tapvid3d", "weights", "export"]
 
 
 def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -24,11 +24,16 @@ def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from tapetum.cli.main import main; code = main(['--help']);"
-        "heavy = [name for name in ('torch', 'numpy', 'av') if name in sys.modules]; sys.exit(code or heavy or 0)"
+        "heavy = [name for name in ('torch', 'numpy', 'av', 'tyro', 'rich') if name in sys.modules];"
+        "sys.exit(code or heavy or 0)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
-    assert all(verb in result.stdout for verb in VERBS)
+    lines = result.stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted(VERBS)
+    headings = [line.partition(":")[0] for line in lines if ": " in line and line[0] != " "]
+    assert [heading for heading in headings if heading in GROUPS] == list(GROUPS)
+    assert {entry.group for entry in VERBS.values()} == set(GROUPS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -36,6 +41,21 @@ def test_help_of_a_verb(verb: str, run: Run) -> None:
     code, out, err = run(verb, "--help")
     assert (code, err) == (0, "")
     assert f"tapetum {verb}" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_parsed_without_torch(verb: str) -> None:
+    code = (
+        f"import sys; from tapetum.cli.main import main; main(['{verb}', '--help']);"
+        "sys.exit([name for name in ('torch', 'av') if name in sys.modules] or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_verb_that_there_is_not(run: Run) -> None:
+    code, out, err = run("trakc", "clip.mp4")
+    assert (code, out, err) == (2, "", "tapetum: there is no verb 'trakc'; did you mean track? (see: tapetum --help)\n")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +101,7 @@ def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "tapir_checkpoint_panning.pt").write_bytes(b"x")
     code, out, _ = run("weights", "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == list(KNOWN)
+    assert [line.split()[0] for line in out.splitlines()] == list(known())
     assert "tapir                  here" in out
     code, out, _ = run("weights", "list", "--json")
     entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}

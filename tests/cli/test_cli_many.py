@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.cli.many import sources
-from tapetum.cli.track import Track
 from tapetum.types import Tracks
+from tapetum.verbs import many
+from tapetum.verbs.track import Tracked, TrackOptions, track
+from tapetum.verbs.verb import Listener
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -129,14 +130,14 @@ def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run
 
 
 def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    track = Track.track
+    work = track.run
 
-    def short_of_memory(self: Track, source: str, out: Path) -> dict:
-        if source.endswith("a.mp4"):
+    def short_of_memory(options: TrackOptions, listener: Listener) -> Tracked:
+        if options.video.endswith("a.mp4"):
             raise MemoryError("no room for 9 GB")
-        return track(self, source, out)
+        return work(options, listener)
 
-    monkeypatch.setattr(Track, "track", short_of_memory)
+    monkeypatch.setattr(track, "run", short_of_memory)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".c.mp4.999.tmp").mkdir()  # of another command
     words = ["track", folder / "a.mp4", folder / "b.mp4", "--model", "static", "--grid", 2, "--out", tmp_path / "out"]
@@ -150,7 +151,7 @@ def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monke
 def test_names_of_results_stay_below_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
-    assert sources(["..", "z.mp4"]) == [(tmp_path.name, ".."), ("z.mp4", "z.mp4")]
+    assert many.find_sources(["..", "z.mp4"]) == [(tmp_path.name, ".."), ("z.mp4", "z.mp4")]
 
 
 def test_names_that_clash_and_no_video_are_refused(folder: Path, tmp_path: Path, run: Run) -> None:
@@ -234,8 +235,8 @@ def test_ray_prepares_the_same_clips_as_one_process(tmp_path: Path) -> None:
         write_video(videos / f"{number}.mp4", np.stack([wide[:, 2 * t : 2 * t + 64] for t in range(30)]), 25)
     (videos / "text.mp4").write_text("hello")
     script = (
-        "import sys; from pathlib import Path; from tapetum.tap.bootstrap.footage import FootageConfig, prepare_all, report\n"
-        "from tapetum.tap.bootstrap.many import prepare_on_ray\n"
+        "import sys; from pathlib import Path\n"
+        "from tapetum.tap.bootstrap.footage import FootageConfig, prepare_all, prepare_on_ray, report\n"
         "config = FootageConfig(size=32, shortest=6, longest=10)\n"
         "for make, out in ((prepare_all, 'one'), (prepare_on_ray, 'ray')):\n"
         "    footage = make(Path(sys.argv[1]), Path(sys.argv[2]) / out, config)\n"

@@ -15,9 +15,9 @@ import pytest
 from official_clips import example, prediction, save
 
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.cli.evaluate3d import TapVid3D
 from tapetum.tapvid3d.baselines import Static
 from tapetum.tapvid3d.metrics import Scaling
+from tapetum.verbs.evaluate_tapvid3d import TapVid3DOptions
 
 Run = Callable[..., tuple[int, str, str]]
 COMMAND = ["eval", "tapvid3d"]
@@ -119,7 +119,7 @@ def test_options_that_do_not_fit(run: Run, data: tuple[Path, Path], tmp_path: Pa
 
 
 def test_the_modes_of_the_command_line_are_those_of_the_metrics() -> None:
-    [choices, _] = get_args(TapVid3D.__annotations__["scaling"])
+    [choices, _] = get_args(TapVid3DOptions.__annotations__["scaling"])
     assert set(get_args(choices)) == set(get_args(Scaling))
 
 

@@ -1,15 +1,18 @@
 """`tapetum track`, mostly with the tracker that needs no weights: what is written, where, and for which points."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av import Packet, VideoFrame
 
 import tapetum
 from tapetum.types import Tracks
 from tapetum.video import open_video
+from tapetum.video.decode import Decoder
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -83,6 +86,24 @@ def test_points_are_looked_for_again_as_asked(run: Run, clip: Path, tmp_path: Pa
     )
     np.testing.assert_allclose(tracks.xy, same.xy, atol=0.02)
     assert np.abs(tracks.xy - other.xy).max() > 0.1
+
+
+@pytest.mark.parametrize("options", [["--view", "rainbow"], ["--model", "causal-tapir-nano"], ["--3d", "--model", "static"]])
+def test_a_frame_is_decoded_once_for_check_network_polish_and_overlay(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    count: Counter[int | None] = Counter()
+    decode = Decoder._decode
+
+    def counted(self: Decoder, packet: Packet | None) -> list[VideoFrame]:
+        frames = decode(self, packet)
+        count.update(frame.pts for frame in frames)
+        return frames
+
+    monkeypatch.setattr(Decoder, "_decode", counted)
+    both_ways = ["--query", "0,20,20", "3,30,20", "5,30,30"]  # the polish goes on from a query, and back
+    assert run("track", clip, *both_ways, *options, "--out", tmp_path)[0] == 0
+    assert sorted(count.values()) == [1] * 5 + [2], "only the first is decoded once more, for its size, when the file is opened"
 
 
 def test_a_causal_model_has_no_second_look(run: Run, clip: Path, tmp_path: Path) -> None:

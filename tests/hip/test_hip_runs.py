@@ -14,7 +14,7 @@ from tapetum.errors import BadInput
 from tapetum.hip import weights
 from tapetum.hip.classes import mean_average_precision
 from tapetum.hip.config import HipConfig, Masked, Modality, Preparation, Sizes, variant
-from tapetum.hip.embed import Embedder
+from tapetum.hip.embed import HipEmbedder
 from tapetum.hip.model import Hip
 from tapetum.hip.recipes import RECIPES, HipRun
 from tapetum.hip.run import train_hip
@@ -110,12 +110,12 @@ def test_average_precision_is_that_of_scikit_learn() -> None:
     assert mean_average_precision(torch.from_numpy(scores), torch.from_numpy(truth)) == pytest.approx(expected, abs=1e-7)
 
 
-def embedder(**modalities: Modality) -> Embedder:
+def embedder(**modalities: Modality) -> HipEmbedder:
     torch.manual_seed(0)
     model = Hip(TINY, modalities)
     rates = {"audio": 4000.0, "video": 5.0}
     model.preparations = {name: Preparation((0.0,), (255.0,), rates.get(name)) for name in modalities}
-    return Embedder(model)
+    return HipEmbedder(model)
 
 
 def test_files_become_pieces(tmp_path: Path) -> None:
@@ -154,6 +154,6 @@ def test_files_that_the_network_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="is a picture, and the network knows audio only"):
         list(embedder(audio=Modality((400,), 1)).pieces(tmp_path / "a.png"))
     with pytest.raises(BadInput, match="does not say how files become"):
-        Embedder(Hip(TINY, {"image": Modality((4, 4), 3)}))
+        HipEmbedder(Hip(TINY, {"image": Modality((4, 4), 3)}))
     with pytest.raises(BadInput, match="there is no file"):
         list(embedder(image=Modality((4, 4), 3)).pieces(tmp_path / "none.png"))

@@ -13,10 +13,11 @@ import torch
 import tapetum
 from tapetum.errors import BadInput
 from tapetum.hub import registry
+from tapetum.hub.fetch import fetch
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.network.model import Tapir
-from tapetum.tap.weights.convert import convert, fetch
+from tapetum.tap.weights.convert import convert
 
 SMALL = TapirConfig(
     pyramid_level=1,
@@ -43,11 +44,11 @@ def store(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    for name, entry in registry.KNOWN.items():
+    for name, entry in registry.known().items():
         if entry.url is not None:
             path = entry.url.removeprefix("https://storage.googleapis.com/dm-tapnet/")
             moved = replace(entry, url=f"http://127.0.0.1:{server.server_port}/{path}")
-            monkeypatch.setitem(registry.KNOWN, name, moved)
+            monkeypatch.setitem(registry.known(), name, moved)
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path / "weights"))
     yield folder
     server.shutdown()

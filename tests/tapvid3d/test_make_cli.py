@@ -12,7 +12,7 @@ from raw_adt import write_sequence
 from raw_pstudio import write_studio
 from raw_waymo import write_segment
 
-from tapetum.cli.tapvid3d_make import Make
+from tapetum.cli.tapvid3d.make import Make
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.format.data import read_clip
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import tapetum.train.fsdp  # noqa: F401
 from tapetum.errors import TapetumError
-from tapetum.train import Average, JointTask, Moment, Task, TrainConfig, fit
+from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.freezing import freeze
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
@@ -97,6 +97,7 @@ CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads
 
 def train(out: str, task: str, config: dict[str, Any], **options: Any) -> None:
     averages = (Average(name="slow", decay=0.9, schedule="cosine"), Average(name="copy", schedule="periodic", every=2))
+    config["rules"] = tuple(ParameterRule(**rule) for rule in config.get("rules", ()))
     fit(
         {"contrast": Contrast, "cached": Cached}[task](**options),
         TrainConfig(**{**CONFIG, "averages": averages, **config}),

@@ -39,18 +39,34 @@ def trained(
     return out
 
 
-@pytest.mark.parametrize("norm", ["none", "joint"])
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+LARS = {
+    "optimizer": "lars",
+    "lr": 3.0,
+    "trust": 0.01,
+    "clip_norm": None,
+    "rules": [{"pattern": "towers.0.4.*", "frozen": True}],
+}
+
+
+@pytest.mark.parametrize(
+    ("parallel", "norm", "changes"),
+    [
+        ("ddp", "none", {"optimizer": "sgd", "nesterov": True, "final_weight_decay": 0.4}),
+        ("ddp", "joint", {}),
+        ("fsdp", "none", LARS),
+        ("fsdp", "joint", {}),
+    ],
+)
 def test_two_processes_are_one_with_the_joint_batch_also_after_a_kill(
-    jobs: Any, tmp_path: Path, parallel: str, norm: str
+    jobs: Any, tmp_path: Path, parallel: str, norm: str, changes: dict
 ) -> None:
-    one = trained(jobs, tmp_path / "one", norm=norm)
-    two = trained(jobs, tmp_path / "two", processes=2, norm=norm, parallel=parallel, checkpoint_every=2)
+    one = trained(jobs, tmp_path / "one", norm=norm, **changes)
+    options = {"processes": 2, "norm": norm, "parallel": parallel, "checkpoint_every": 2, **changes}
+    two = trained(jobs, tmp_path / "two", **options)
     assert_alike(two, one)
     flops = [json.loads((out / "ledger.json").read_text())["total"] for out in (one, two)]
     assert flops[0]["flops_forward"] == flops[1]["flops_forward"] > 0
     killed = tmp_path / "killed"
-    options = {"processes": 2, "norm": norm, "parallel": parallel, "checkpoint_every": 2}
     trained(jobs, killed, deadly="os.rename:tmp-step_00000004", **options)
     assert [line["step"] for line in log_of(killed)] == [1, 2, 3, 4]
     trained(jobs, killed, **options)

@@ -35,7 +35,7 @@ from tapetum.tapvid3d.geometry import scaled
 from tapetum.tapvid3d.metrics import Scaling, tapvid3d_metrics
 from tapetum.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
-from tapetum.workers import shared_out
+from tapetum.workers import over_processes
 
 SIZE = 256
 """Length in pixels of the shorter side of the pictures to which thresholds refer."""
@@ -154,7 +154,8 @@ def evaluate(
             if row is not None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
-        for job, row in shared_out(_row, left, load or _no_tracker, workers):
+        for number, row in over_processes(_row, left, load or _no_tracker, workers):
+            job = left[number]
             kept.add(job.key, job.stamp(), as_json(row))
             finished[job.key] = row
             progress(row, len(finished), len(jobs))

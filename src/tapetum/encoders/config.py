@@ -98,6 +98,9 @@ def _family(module: str, model: str) -> Family:
 FAMILIES: dict[str, Family] = {
     "vit": _family("vit", "ViT"),
     "towers": _family("towers", "Towers"),
+    "resnet": _family("resnet", "ResNet"),
+    "nfnet": _family("nfnet", "NFNet"),
+    "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite"),
 }
 """Every family by the name that files carry."""
 

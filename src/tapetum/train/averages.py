@@ -14,7 +14,7 @@ class MovingAverage:
     """Average of every floating-point entry of the state dict, as its config says; other entries (counters) are copied."""
 
     def __init__(self, model: nn.Module, config: Average, steps: int):
-        """`steps` is the length of the run, of which the cosine's rise is a function."""
+        """Begin with a copy of the weights; `steps` is the length of the run, of which the cosine's rise is a function."""
         self.config, self.steps = config, steps
         self.updates = 0
         self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -22,7 +22,7 @@ from tapetum.train.world import current_world
 
 
 def info_nce(queries: Float[Tensor, "b d"], keys: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Mean over own queries of the cross entropy of finding their own key among the keys of all processes.
+    """Compute the mean over own queries of the cross entropy of finding their own key among those of all processes.
 
     `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter.
 
@@ -39,12 +39,12 @@ def info_nce(queries: Float[Tensor, "b d"], keys: Float[Tensor, "b d"], scale: f
 def clip_loss(
     pictures: Float[Tensor, "b d"], texts: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
-    """Mean of `info_nce` from pictures to texts and from texts to pictures."""
+    """Take the mean of `info_nce` from pictures to texts and from texts to pictures."""
     return (info_nce(pictures, texts, scale) + info_nce(texts, pictures, scale)) / 2
 
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """SimCLR's loss of two views: each row must find its other view among all rows of both views but itself."""
+    """Compute SimCLR's loss of two views: each row must find its other view among all rows of both but itself."""
     first, second = _unit(first), _unit(second)
     every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
     own, losses = _own_rows(first), []

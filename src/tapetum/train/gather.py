@@ -25,46 +25,26 @@ from tapetum.train.world import World, current_world
 def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
     """Put the rows of all processes one after the other, those of the first first: (b, ...) to (world * b, ...)."""
     world = current_world()
-    return x if world.size == 1 else _AllGather.apply(x, world)  # type: ignore[return-value]
+    return x if world.size == 1 else _Exchange.apply(x, world, "concatenate", "scatter_sum")  # type: ignore[return-value]
 
 
 def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Add up the tensors of all processes."""
     world = current_world()
-    return x if world.size == 1 else _AllReduce.apply(x, world)  # type: ignore[return-value]
+    return x if world.size == 1 else _Exchange.apply(x, world, "sum", "sum")  # type: ignore[return-value]
 
 
-class _AllGather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
-        ctx.world = world
-        return world.concatenate(x)
+class _Exchange(torch.autograd.Function):
+    """What a method of `World` does; `back`, another one, does the same to gradients the other way."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _ScatterSum.apply(gradient, ctx.world), None  # type: ignore[return-value]
-
-
-class _ScatterSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
-        ctx.world = world
-        return world.scatter_sum(x)
+    def forward(ctx: Any, x: Tensor, world: World, how: str, back: str) -> Tensor:
+        ctx.world, ctx.how, ctx.back = world, how, back
+        return getattr(world, how)(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _AllGather.apply(gradient, ctx.world), None  # type: ignore[return-value]
-
-
-class _AllReduce(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, world: World) -> Tensor:
-        ctx.world = world
-        return world.sum(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _AllReduce.apply(gradient, ctx.world), None  # type: ignore[return-value]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        return _Exchange.apply(gradient, ctx.world, ctx.back, ctx.how), None, None, None  # type: ignore[return-value]
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):

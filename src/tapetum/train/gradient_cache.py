@@ -15,7 +15,6 @@ step 3 is compared with step 1: a model that does not repeat itself is refused i
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,12 +105,3 @@ def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
         total = one if total is None else total + one
     assert total is not None
     return total
-
-
-def learn_cached(
-    cached: Cached, replay: Callable[[int, Replay], Tensor], exchange: Callable[[bool], AbstractContextManager[Any]]
-) -> None:
-    """Go through step 3: `replay` computes a micro-batch's `replayed_loss`, `exchange` is told of the last one."""
-    for number, one in enumerate(cached.replays):
-        with exchange(one.joint is not None):
-            replay(number, one).backward()

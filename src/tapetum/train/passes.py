@@ -145,4 +145,4 @@ def _add(sums: dict[str, float], name: str, loss: Tensor, metrics: Mapping[str, 
     if name:
         told = {f"{name}/{key}": value for key, value in told.items()} | {"loss": loss}
     for key, value in told.items():
-        sums[key] = sums.get(key, 0.0) + float(value) / count
+        sums[key] = sums.get(key, 0.0) + float(value.detach() if isinstance(value, Tensor) else value) / count

@@ -47,7 +47,7 @@ class World:
 
     @property
     def main(self) -> bool:
-        """The process that writes files and speaks."""
+        """Say whether this is the process that writes files and speaks."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class World:
         return total
 
     def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Mean over the processes of each named number; all processes must give the same names."""
+        """Average each named number over the processes; all processes must give the same names."""
         if self.size == 1:
             return dict(values)
         names = sorted(values)

@@ -34,8 +34,7 @@ def bootstrap(
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
     from tapetum.tap.bootstrap import run
-    from tapetum.tap.bootstrap.footage import prepare_all, write_report
-    from tapetum.tap.bootstrap.many import prepare_on_ray
+    from tapetum.tap.bootstrap.footage import prepare_all, prepare_on_ray, write_report
 
     def prepare(source: Path, out: Path, config: "FootageConfig") -> "Footage":
         footage = (prepare_on_ray if engine == "ray" else prepare_all)(source, out, config, progress)

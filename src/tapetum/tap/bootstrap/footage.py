@@ -6,7 +6,7 @@
                                        OUT/footage.json          the settings that all were made with
 
 Each video is prepared on its own and its json is written last and whole, so preparation may be killed at any moment, goes on
-where it was, and may be shared out (`many`). Frames are squashed to squares, as TAPIR sees all its videos.
+where it was, and may be done by many machines (`prepare_on_ray`). Frames are squashed to squares, as TAPIR sees all its videos.
 
 A clip is a stretch of one shot (`shots`). Left out, and counted, are shots too short for a clip, clips in which
 nothing moves, and dark or blank ones.
@@ -203,6 +203,27 @@ def prepare_all(
         if progress:
             progress(number, len(videos), name)
         keys.append(prepare(video, name, out, config)["key"])
+    return collected(keys, source, out, config)
+
+
+def prepare_on_ray(
+    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+) -> Footage:
+    """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
+    from tapetum.workers import over_ray
+
+    source, out = source.resolve(), out.resolve()
+    videos = find_videos(source)
+    claim(out, config)
+
+    def work(video: Path) -> str:
+        return prepare(video, name_of(video, source), out, config)["key"]
+
+    keys = [""] * len(videos)
+    for done, (number, key) in enumerate(over_ray(work, videos)):
+        keys[number] = key
+        if progress:
+            progress(done + 1, len(videos), name_of(videos[number], source))
     return collected(keys, source, out, config)
 
 

@@ -37,7 +37,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
     """Tell all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
     content = asdict(run)
     content |= content.pop("settings")
-    content["model"] = hashlib.sha256(resolve(run.model)[0].read_bytes()).hexdigest()[:16]
+    content["model"] = hashlib.sha256(resolve(run.model, "track")[0].read_bytes()).hexdigest()[:16]
     content["textures"] = run.textures and Path(run.textures).name
     return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
 

@@ -344,7 +344,7 @@ def load(
     Raises:
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
-    path, known = resolve(name_or_path)
+    path, known = resolve(name_or_path, "track")
     causal = ARCHITECTURES[known.architecture].causal if known else None
     return Tracker(weights.load(path, causal=causal)).to(device, dtype)
 
