@@ -71,6 +71,7 @@ def test_two_processes_go_through_both_phases(tmp_path: Path) -> None:
     assert [row.split()[0] for row in done.stdout.splitlines()] == ["train:", "check:", "masked_image", "accuracy", "weights"]
 
 
+@pytest.mark.slow
 def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path) -> None:
     file = stripes(tmp_path / "stripes.parquet", 20)
     ends = []

@@ -47,7 +47,7 @@ class ClipOf:
 
     shard: str
     number: int
-    """Of the clip in its shard."""
+    """Number of the clip in its shard."""
     video: str
     begin: int
     """Number of its first frame in the video."""

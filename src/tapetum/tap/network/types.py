@@ -11,7 +11,7 @@ Size = tuple[int, int]
 BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
 """The last two inputs of both temporal convolutions of a mixer block, for s = b * n sequences."""
 State = tuple[tuple[BlockState, ...], ...]
-"""Of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
+"""State of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Trajectories(Estimate):
     unrefined: tuple[Estimate, ...] = ()
     """All iterates but the last: matching first, then every refinement iteration."""
     state: State | None = field(default=None, repr=False)
-    """Of a causal model that was asked for it: the state after the last frame."""
+    """From a causal model that was asked for it: the state after the last frame."""
     heat: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
-    """Of a model in training: matching's logits of every cell being the place of the point."""
+    """From a model in training: matching's logits of every cell being the place of the point."""
 
 
 def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[Estimate]) -> Estimate:
