@@ -2,14 +2,15 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "train"
-SCRIPT = GOLDEN.with_name("make_train_golden.py")
+from support.forks import Forks
+from support.scripts import GOLDEN
+
+SCRIPT = GOLDEN / "make_train_golden.py"
+RECORDED = GOLDEN / "train"
 CLOCK = "time", "samples_per_s"
 
 
@@ -17,13 +18,15 @@ def lines_of(log: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in CLOCK} for line in log.read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resumed", [True, False])
-def test_losses_are_those_that_were_recorded(tmp_path: Path, resumed: bool) -> None:
+def test_losses_are_those_that_were_recorded(tmp_path: Path, resumed: bool, forks: Forks) -> None:
     if resumed:
-        shutil.copytree(GOLDEN, tmp_path / "run")
-    run = subprocess.run([sys.executable, SCRIPT, tmp_path / "run"], capture_output=True, text=True, check=True)
-    assert ("resuming after step 6 of 12" in run.stderr) == resumed
-    ours, recorded = lines_of(tmp_path / "run" / "log.jsonl"), lines_of(GOLDEN / "log.jsonl")
+        shutil.copytree(RECORDED, tmp_path / "run")
+    errors = tmp_path / "errors"
+    assert forks.start(SCRIPT, tmp_path / "run", errors=errors).wait() == 0, errors.read_text()
+    assert ("resuming after step 6 of 12" in errors.read_text()) == resumed
+    ours, recorded = lines_of(tmp_path / "run" / "log.jsonl"), lines_of(RECORDED / "log.jsonl")
     assert len(ours) == len(recorded) == 12
     for line, wanted in zip(ours, recorded, strict=True):
         assert line.keys() == wanted.keys()

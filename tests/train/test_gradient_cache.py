@@ -182,6 +182,7 @@ print(*losses, *peaks)
 '''
 
 
+@pytest.mark.slow
 def test_a_batch_of_1024_trains_in_the_memory_of_16(tmp_path: Path) -> None:
     """Mebibytes: undivided, 1,024 examples of two views keep 10 layers of 16 KiB each: 320; cached, a 64th of that."""
     run = subprocess.run([sys.executable, "-c", MEMORY, tmp_path], capture_output=True, text=True, check=True)

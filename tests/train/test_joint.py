@@ -48,6 +48,7 @@ LARS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parallel", "norm", "changes"),
     [
@@ -88,6 +89,7 @@ def refusal(jobs: Any, out: Path, processes: int, task: str = "contrast", norm: 
     return (out / "stderr").read_text().splitlines()[0]
 
 
+@pytest.mark.slow
 def test_a_joint_batch_is_part_of_the_runs_identity(jobs: Any, tmp_path: Path) -> None:
     one = trained(jobs, tmp_path / "one")
     run = trained(jobs, tmp_path / "run", processes=2, max_minutes=0)
@@ -103,6 +105,7 @@ def test_a_joint_batch_is_part_of_the_runs_identity(jobs: Any, tmp_path: Path) -
     trained(jobs, joint, processes=1, norm="joint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_gradient_caching_is_the_undivided_batch(jobs: Any, tmp_path: Path, processes: int) -> None:
     one = trained(jobs, tmp_path / "one", norm="layer")

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import resource
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from support.forks import Forks
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import Task, TrainConfig, fit
 
@@ -336,21 +334,12 @@ def test_tensorboard_files_hold_the_log(tmp_path: Path) -> None:
         assert tag in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path / "two"), parallel],
-            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in (0, 1)
-    ]
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str, forks: Forks) -> None:
+    errors = tmp_path / "errors"
+    assert forks.pair(__file__, tmp_path / "two", parallel, errors=errors) == [0, 0], errors.read_text()
     one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4), tmp_path / "one")
-    assert [rank.wait(timeout=60) for rank in ranks] == [0, 0]
     for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert ours["metrics"] == theirs["metrics"]
         assert ours["skipped"] == theirs["skipped"] == (ours["step"] > 2)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 STEPS = 40
 """Steps of the runs of nursery.py, which saves every 7."""
 SCRIPT = Path(__file__).with_name("nursery.py")

@@ -137,6 +137,7 @@ def test_many_videos_and_what_fails_among_them(clip: Path, tmp_path: Path) -> No
     assert json.loads((tmp_path / "out" / "videos.json").read_text()) == many.as_json()["videos"]
 
 
+@pytest.mark.slow
 def test_a_file_followed_live_gives_what_the_command_line_writes(clip: Path, tmp_path: Path, run: Run) -> None:
     looked_at: list[np.ndarray] = []
 
