@@ -268,12 +268,12 @@ def polished(
                     rough = xy[rows, t].to(device)
                     active, places, score = active.follow(picture, scale_xy(rough, size, small))
                     sure = confidence[rows, t].to(device)
-                    exact, sure = taken(rough, sure, scale_xy(places, small, size), score)
+                    exact, sure = prefer_polished(rough, sure, scale_xy(places, small, size), score)
                     xy[rows, t], confidence[rows, t] = exact.to(xy), sure.to(confidence)
     return xy, confidence
 
 
-def taken(
+def prefer_polished(
     xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
     """Return places and confidences of the network, or where patches were found and their correlation where that is high

@@ -21,7 +21,7 @@ from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.tap.tracking.polish import Anchors, grey, polished, reduced, taken
+from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished, reduced
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -230,7 +230,7 @@ class Tracker:
         if anchors is not None:
             small = reduced(*stream.size)
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
-            xy, confidence = taken(xy, confidence, scale_xy(places, small, stream.size), score)
+            xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
         seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy())
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
