@@ -1,4 +1,4 @@
-"""What would be silently wrong is said in one line: pictures, weights, depth, points and scores that do not mean what they seem."""
+"""What would be silently wrong is said in one line: pictures, weights, depth, points and scores that are not what they seem."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tapetum
 from support.networks import save_tapir
-from tapetum.data.media import opened_picture, stored, Stored
+from tapetum.data.media import Stored, opened_picture, stored
 from tapetum.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of

@@ -174,7 +174,7 @@ def picture_rgb(image: Image.Image, name: str) -> Frame:
         wide = np.asarray(image).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
             raise BadInput(
-                f"{name} holds numbers from {wide.min()} to {wide.max()}; a picture has 8 or 16 bits (0 to 65535), or floats 0..1"
+                f"{name} holds numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1"
             )
         return as_rgb((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
