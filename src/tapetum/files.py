@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,18 @@ def _move(temporary: Path, out: Path) -> None:
             os.replace(file, out / file.name)
     except OSError as error:
         raise cannot_write(out, error) from error
+
+
+def no_pipe(path: str | Path) -> None:
+    """Raise OSError where `path` is a pipe, a socket or a device, which may never end or never begin; else, open it.
+
+    What cannot be found raises what opening it would raise.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise OSError(errno.EINVAL, f"it is {kind}, not a file")
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import whole_file
+from tapetum.files import no_pipe, whole_file
 
 Value = TypeVar("Value")
 Formats = Mapping[str, tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]]
@@ -57,6 +57,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
     path = Path(path)
     read = _format(path, formats, what)[1]
     try:
+        no_pipe(path)
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or error

@@ -23,6 +23,7 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 
 import difflib
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -71,6 +72,8 @@ VERBS = {
 }
 """All verbs by name."""
 
+_NARROWEST = 20
+"""Columns that help is written for at least."""
 _MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
 
 
@@ -118,6 +121,8 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
+    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
+        os.environ["COLUMNS"] = str(_NARROWEST)
     settings = tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
     return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from tapetum.account.config import LedgerConfig
 from tapetum.errors import BadInput
 from tapetum.train import launch
+from tapetum.workers import check_workers
 
 RESUMABLE_FIELDS = frozenset(
     {
@@ -202,6 +203,7 @@ class TrainConfig:
         for name, least in {**at_least, "prefetch": 1}.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        check_workers(self.workers)
         for name in ("parallel", "optimizer", "schedule"):
             _check_choice(self, name)
         if self.threads is not None and self.threads < 1:
