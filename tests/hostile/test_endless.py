@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from support.networks import TAPIR, tracker
+from tapetum import tables
 from tapetum.data.layouts import listing
 from tapetum.errors import BadInput
 from tapetum.hub.unpickle import load_pickle
@@ -16,6 +19,8 @@ from tapetum.tapvid3d import depth
 from tapetum.tapvid3d.depth import DepthNetwork, reachable
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
+from tapetum.verbs import blocks
+from tapetum.verbs.verb import Listener
 from tapetum.workers import over_processes
 
 Run = Callable[..., tuple[int, str, str]]
@@ -117,3 +122,61 @@ def test_a_look_up_that_never_ends_counts_as_no_answer(monkeypatch: pytest.Monke
     assert not reachable(0.2)
     assert time.perf_counter() - begin < 5
     never.set()
+
+
+class Heard(Listener):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.done: list[int] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        self.done.append(done)
+
+
+def test_many_points_in_blocks_are_tracked_as_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "PROBE", 4)
+    monkeypatch.setattr(blocks, "_LONG", 0.0)
+    small = tracker(TAPIR, initial_resolution=(32, 32), iterations=1, mixer_blocks=1)
+    video = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), dtype=np.uint8)
+    queries = np.random.default_rng(1).uniform(0, [2, 48, 40], (19, 3)).astype(np.float32)
+    heard = Heard()
+    found, wanted = blocks.in_blocks(small, video, queries, 6, heard), small.track(video, queries)
+    assert heard.done == [0, 4, 10, 16, 19]
+    assert len(heard.notes) == 1
+    assert heard.notes[0].startswith("19 points through 3 frames take up to ")
+    assert "MiB of memory" in heard.notes[0]
+    assert np.abs(found.xy - wanted.xy).max() < 1e-3
+    assert np.abs(found.confidence - wanted.confidence).max() < 1e-5
+    assert np.array_equal(found.queries, wanted.queries)
+
+
+def test_points_that_do_not_fit_in_memory_are_refused_before_any_is_tracked(run: Run, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"1000000 points through 10000000 frames takes about [\d,.]+ GiB of memory"):
+        blocks.check_memory(10**6, 10**7)
+    blocks.check_memory(100, 100)
+
+
+def test_forty_thousand_points_take_seconds(run: Run, clip: Path, tmp_path: Path) -> None:
+    begin = time.process_time()
+    code, _, said = run("track", clip, "--model", "static", "--grid", 200, "--out", tmp_path / "out")
+    assert time.process_time() - begin < 8
+    assert code == 0
+    assert "overlay.mp4 shows 10000 of 40000 points" in said
+    with open(tmp_path / "out" / "tracks.csv") as file:
+        lines = file.readlines()
+    assert len(lines) == 1 + 6 * 40_000
+    assert lines[-1].startswith("39999,5,63.84,47.88,1,1.0,0.0,")
+
+
+def test_a_table_is_written_number_for_number_whatever_the_numbers() -> None:
+    odd = np.array([0.0, -0.0, 1e-30, 3.4e38, 0.1, -0.1, 16777217.0] * 3000, np.float32)
+    columns = {"a": odd, "b": np.arange(len(odd)), "c": odd > 0, "d": np.random.default_rng(0).random(len(odd), np.float32)}
+    read = tables.from_csv(tables.to_csv(columns), {"b": np.int64, "c": np.int64})
+    for name in columns:
+        assert np.array_equal(read[name], columns[name]), name
+    assert np.array_equal(np.signbit(read["a"]), np.signbit(odd))

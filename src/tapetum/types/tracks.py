@@ -10,7 +10,7 @@ Four formats by file extension: `npz` (arrays by field name), `csv` (a row for e
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.tables import Formats, from_csv, from_npz, from_parquet, load, save, to_csv, to_npz, to_parquet
+from tapetum.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
@@ -96,6 +96,7 @@ class Tracks:
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
 
+_ROWS = 100_000
 _ARRAYS = ("xy", "visible", "confidence", "queries")
 
 
@@ -140,6 +141,16 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
     return dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
 
 
+def _to_csv(tracks: Tracks) -> Iterator[bytes]:
+    """The table as text, some points at a time, so that little of it is in memory."""
+    at_a_time = max(1, _ROWS // max(tracks.frames, 1))
+    yield (",".join(COLUMNS + QUERY_COLUMNS) + "\n").encode()
+    for first in range(0, tracks.points, at_a_time):
+        part = slice(first, first + at_a_time)
+        columns = columns_of(Tracks(**{name: getattr(tracks, name)[part] for name in _ARRAYS}))
+        yield from csv_rows({**columns, "point": columns["point"] + first})
+
+
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
     for name in COLUMNS + QUERY_COLUMNS:
@@ -170,7 +181,7 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
 
 _FORMATS: Formats[Tracks] = {
     ".npz": (lambda tracks: to_npz({name: getattr(tracks, name) for name in _ARRAYS}), lambda data: from_npz(data, _ARRAYS)),
-    ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, WHOLE)))),
+    ".csv": (_to_csv, lambda data: fields_of(tabulated(from_csv(data, WHOLE)))),
     ".json": (_to_json, _from_json),
     ".parquet": (lambda tracks: to_parquet(columns_of(tracks)), lambda data: fields_of(tabulated(from_parquet(data)))),
 }

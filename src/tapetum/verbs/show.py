@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tapetum.types import Tracks
     from tapetum.video import Video
 
+MOST_DRAWN = 10_000
+"""Points that are drawn; of more, as many as that evenly."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
 
@@ -94,6 +96,9 @@ def write_overlay(path: Path, video: "Video", tracks: "Tracks", view: View, list
     from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
 
+    if tracks.points > MOST_DRAWN:
+        listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
+        tracks = _some(tracks)
     drawn = draw_rainbow(video, tracks) if view == "rainbow" else draw_tracks(video, tracks.xy, tracks.visible)
 
     def counted() -> Any:
@@ -102,3 +107,14 @@ def write_overlay(path: Path, video: "Video", tracks: "Tracks", view: View, list
             listener.progress("drawing", number + 1, tracks.frames)
 
     write_video(path, counted(), video.rate)
+
+
+def _some(tracks: "Tracks") -> "Tracks":
+    """`MOST_DRAWN` of the tracks, evenly by number."""
+    import numpy as np
+
+    from tapetum.types import Tracks
+
+    chosen = np.linspace(0, tracks.points - 1, MOST_DRAWN).round().astype(int)
+    fields = ("xy", "visible", "confidence", "queries")
+    return Tracks(**{name: getattr(tracks, name)[chosen] for name in fields})

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
+BLOCK = 4096
+"""Points that are tracked together by a network; more are tracked block by block, which changes nothing."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
 
@@ -227,4 +229,10 @@ def save(tracks: "Tracks", folder: Path) -> None:
 def _tracked(tracker: "Tracker", video: Any, queries: list[tuple[float, float, float]], listener: Listener) -> "Tracks":
     import numpy as np
 
-    return tracker.track(video, np.array(queries, np.float32), progress=listener.counting("tracking"))
+    from tapetum.verbs.blocks import check_memory, in_blocks
+
+    asked = np.array(queries, np.float32)
+    check_memory(len(asked), len(video))
+    if len(asked) > BLOCK and hasattr(tracker, "model"):
+        return in_blocks(tracker, video, asked, BLOCK, listener)
+    return tracker.track(video, asked, progress=listener.counting("tracking"))
