@@ -35,7 +35,7 @@ class Static:
     """
 
     def track(self, video: Sized, queries: Num[np.ndarray, "n 3"], *, progress: Progress = None) -> Tracks:
-        """The same place in each of the frames, of which only the number is looked at."""
+        """Track the same place in each of the frames, of which only the number is looked at."""
         shape = len(queries), len(video)
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)

@@ -46,6 +46,8 @@ class Bootstrap:
 
             def show(done: int, count: int, name: str) -> None:
                 bars.update(task, completed=done, total=count, description=f"clips of {name}")
+                if done == count:
+                    bars.stop()  # what follows is learning, which has lines of its own
 
             outcome = bootstrap(self.folder, recipe, self.launch, engine=self.engine, say=note, progress=show)
         if not is_main():

@@ -35,7 +35,7 @@ class ResNetConfig(EncoderConfig):
 
 
 PREPROCESSING = Preprocessing(size=(224, 224), crop_fraction=0.875, interpolation="bilinear")
-"""Of torchvision's first weights: shorter side to 256, centre of 224."""
+"""As for torchvision's first weights: shorter side to 256, centre of 224."""
 
 
 def _named(block: Literal["basic", "bottleneck"], depths: tuple[int, int, int, int]) -> Architecture:

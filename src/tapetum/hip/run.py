@@ -13,6 +13,7 @@ import torch
 from tapetum.errors import BadInput
 from tapetum.hip import weights
 from tapetum.hip.classes import Classifier, ClassTask
+from tapetum.hip.config import variant
 from tapetum.hip.datasets import DataSet, data_set
 from tapetum.hip.masked import MaskedTask
 from tapetum.hip.model import Hip
@@ -20,6 +21,10 @@ from tapetum.hip.recipes import HipRun
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.world import join_world
+
+MASKED, CLASSES = "1-masked", "2-classes"
+"""Folders of the phases."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +45,12 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
     """
     if not run.mae_steps and not run.steps:
         raise BadInput("a run has no steps of either kind; give it some")
-    network = run.config
-    phases = [(steps, folder) for steps, folder in ((run.mae_steps, "1-masked"), (run.steps, "2-classes")) if steps]
-    configs = [hip_config(run, launch, steps) for steps, _ in phases]
+    variant(run.variant)  # an unknown one is refused before the data are looked at
+    phases = {MASKED: run.mae_steps, CLASSES: run.steps}
+    configs = {folder: hip_config(run, launch, steps) for folder, steps in phases.items() if steps}
     train, checks = _data(run, say)
-    start: Path | None = None
-    scores: dict[str, float] = {}
-    task: MaskedTask | ClassTask
-    for (_, folder), config in zip(phases, configs, strict=True):
-        if folder == "1-masked":
-            examples, pictures = (train.examples, checks.examples), launch.out / "pictures"
-            task = MaskedTask(network, *examples, run.masked, pictures, checkpointing=run.checkpointing)
-        else:
-            task = _class_task(run, train, checks, start)
-        result = fit(task, config, launch.out / folder)
-        if result.state == "stopped":
-            return None
-        start = result.checkpoint / "model.safetensors"
-        scores |= _scored(task, result)
-    return Finished(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
+    with join_world(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
+        return _train(run, launch, train, checks, configs)
 
 
 def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
@@ -74,6 +66,25 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
         eval_every=max(1, steps // 4),
         checkpoint_every=500,
     )
+
+
+def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]) -> Finished | None:
+    """Phase after phase, each in its folder."""
+    start: Path | None = None
+    scores: dict[str, float] = {}
+    task: MaskedTask | ClassTask
+    for folder, config in configs.items():
+        if folder == MASKED:
+            examples, pictures = (train.examples, checks.examples), launch.out / "pictures"
+            task = MaskedTask(run.config, *examples, run.masked, pictures, checkpointing=run.checkpointing)
+        else:
+            task = _class_task(run, train, checks, start)
+        result = fit(task, config, launch.out / folder)
+        if result.state == "stopped":
+            return None
+        start = result.checkpoint / "model.safetensors"
+        scores |= _scored(task, result)
+    return Finished(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
 def _data(run: HipRun, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:

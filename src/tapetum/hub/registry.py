@@ -47,9 +47,9 @@ class Weights:
     extra: str | None = None
     """Extra of tapetum that installs `package`."""
     sha256: str | None = None
-    """Of the published file, where this project has seen it; else what is fetched first is recorded and enforced."""
+    """Checksum of the published file, where this project has seen it; else what is fetched first is recorded and enforced."""
     verbs: tuple[str, ...] = ("track",)
-    """Of the command line, which use it."""
+    """Verbs of the command line that use it."""
 
     @property
     def bundled(self) -> bool:

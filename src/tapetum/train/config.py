@@ -80,7 +80,7 @@ class ParameterRule:
     """What parameters whose names match a pattern do otherwise than the rest."""
 
     pattern: str
-    """Of full names, with * and ?, such as "trunk.*" or "*.bias"."""
+    """Pattern of full names, with * and ?, such as "trunk.*" or "*.bias"."""
     lr_scale: float = 1.0
     """Factor on the learning rate, beside what the task and `layer_decay` say."""
     weight_decay: float | None = None
@@ -133,17 +133,17 @@ class TrainConfig:
     rules: tuple[ParameterRule, ...] = ()
     """Rates, decay and freezing by names of parameters; the first that matches a name counts."""
     momentum: float = 0.9
-    """Of sgd and lars."""
+    """Momentum of sgd and lars."""
     nesterov: bool = False
-    """Of sgd and lars: step from where the momentum leads."""
+    """For sgd and lars: step from where the momentum leads."""
     trust: float = 1e-3
-    """Of lars: the share of a matrix's norm by which it moves at lr 1."""
+    """For lars: the fraction of a matrix's norm by which it moves at lr 1."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's first and second moment."""
     eps: float = 1e-8
     """AdamW's epsilon."""
     weight_decay: float = 0.0
-    """Of parameter groups that don't set their own weight decay: decoupled in adamw, added to the gradient in sgd and lars."""
+    """Decay of the groups that don't set their own: decoupled in adamw, added to the gradient in sgd and lars."""
     final_weight_decay: float | None = None
     """Weight decay at the last step, to which it goes by a cosine from the first on (DINO, arXiv 2104.14294, from 0.04 to 0.4);
     None: it stays."""

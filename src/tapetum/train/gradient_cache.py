@@ -34,9 +34,9 @@ class Replay:
     """What the second pass over a micro-batch is told."""
 
     embeddings: list[Tensor]
-    """Of the first pass."""
+    """Embeddings of the first pass."""
     gradients: list[Tensor | None]
-    """Of the joint loss, for each of these; None for what is not a real number."""
+    """Gradients of the joint loss, for each of these; None for what is not a real number."""
     joint: Any = None
     """All embeddings of the step, with the last micro-batch."""
 

@@ -94,12 +94,12 @@ class Passes:
         return found, size if self.cached else count * size
 
     def _flops_of_plain(self, batch: Any, step: int) -> Flops:
-        """Of one micro-batch."""
+        """Count the FLOPs of one micro-batch."""
         on_device = to_device(batch, self.world.device)
         return count_flops(lambda: self.objective("loss", on_device, step, self._seed(step, 0))[0])
 
     def _flops_of_cached(self, batch: Any, step: int) -> Flops:
-        """Of a step, as if its micro-batches were all this one; what is computed again counts as backward."""
+        """Count the FLOPs of a step, as if its micro-batches were all this one; what is computed again counts as backward."""
         parts, on_device = self.config.accumulation, to_device(batch, self.world.device)
         kept: list[Cached] = []
         total = count_flops(lambda: kept.append(self._cache(self.objective, [batch] * parts, step, seeds=[0] * parts))).total

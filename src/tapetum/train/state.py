@@ -36,7 +36,7 @@ class State:
     skipped: int = 0
     """Steps skipped for non-finite gradients, in all."""
     skipped_in_a_row: int = 0
-    """Of these, the ones just now."""
+    """Steps skipped just now, one after the other."""
     seconds: float = 0.0
     """Wall-clock seconds of the steps that led here."""
 

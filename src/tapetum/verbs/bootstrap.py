@@ -29,7 +29,7 @@ def bootstrap(
     Args:
         engine: what prepares the videos: this process, one after the other, or Ray, many at a time.
         say: is told what is going on, and what became of the videos, a line at a time.
-        progress: is told how many videos of how many are prepared, and which is next.
+        progress: is told how many videos of how many are prepared, and which is next; at the end that all are.
 
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
@@ -38,6 +38,7 @@ def bootstrap(
 
     def prepare(source: Path, out: Path, config: "FootageConfig") -> "Footage":
         footage = (prepare_on_ray if engine == "ray" else prepare_all)(source, out, config, progress)
+        progress(len(footage.records), len(footage.records), "all")
         for line in write_report(footage, out.parent / "footage.txt"):
             say(line)
         return footage

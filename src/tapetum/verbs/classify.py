@@ -40,11 +40,11 @@ class Classes:
     path: str
     """The picture."""
     names: tuple[str, ...]
-    """Of the classes."""
+    """Names of the classes."""
     numbers: tuple[int, ...]
-    """Of the classes, which are the outputs of the network."""
+    """Numbers of the classes, which are the outputs of the network."""
     probabilities: "Float32[np.ndarray, ' n']"
-    """Of the classes; those of all classes add up to 1."""
+    """Probabilities of the classes; those of all classes add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -113,9 +113,9 @@ class Field:
     bytes: int
     """As stored."""
     type: str
-    """Of the decoded value."""
+    """Type of the decoded value."""
     shape: tuple[int, ...] | None
-    """Of the decoded value, if it is an array; of sound that of its samples."""
+    """Shape of the decoded value, if it is an array; of sound that of its samples."""
     rate: int | None
     """Samples of sound per second."""
 

@@ -56,7 +56,7 @@ class TrackedLive:
     source: str
     """What was given."""
     width: int
-    """Of the frames, in pixels."""
+    """Width of the frames in pixels."""
     height: int
     rate: float
     """Frames per second, as the source says."""
@@ -158,7 +158,7 @@ class _Run:
         self.size = (0, 0)
 
     def painted(self) -> Iterator["np.ndarray"]:
-        """Painted frames, while points are followed."""
+        """Yield painted frames, while points are followed."""
         import numpy as np
 
         from tapetum.video import TrackPainter, position_colours
@@ -190,7 +190,7 @@ class _Run:
                 break
 
     def tracks(self) -> "Tracks":
-        """All that was followed; before its frame a point stands at its place, unseen."""
+        """Return all that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
         from tapetum.types import Tracks

@@ -35,7 +35,7 @@ class ScenesMade:
     videos: int
     """How many."""
     frames: int
-    """Of each."""
+    """Frames of each."""
     size: int
     """Width and height in pixels."""
     tapvid: Path

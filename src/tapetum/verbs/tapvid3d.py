@@ -85,7 +85,7 @@ class ClipsWritten:
     clips: int
     """How many."""
     frames: int
-    """Of each."""
+    """Frames of each."""
     points: int
     """Tracks of each."""
 

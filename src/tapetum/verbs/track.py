@@ -93,7 +93,7 @@ class Tracked:
     video: str
     """What was given, or the name of an array."""
     width: int
-    """Of the video, in pixels."""
+    """Width of the video in pixels."""
     height: int
     rate: float
     """Frames per second."""

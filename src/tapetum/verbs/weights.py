@@ -56,7 +56,7 @@ class FetchOptions:
     """What may be asked of `fetch`."""
 
     name: str
-    """Of the weights."""
+    """Name of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Fetched:
     """Weights that are on this machine now."""
 
     name: str
-    """Of the weights."""
+    """Name of the weights."""
     path: Path
     """The file, which `tapetum.load` finds by the name."""
 
@@ -93,7 +93,7 @@ class ConvertSettings:
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
-    """Of stage 1 of the network in the file; by default 20."""
+    """Temperature of stage 1 of the network in the file; by default 20."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from tapetum.encoders.tables.convolutional import classes_in, resnet_rows, with_
 from tapetum.encoders.tables.rows import Row
 
 NAMES = {name.replace("-", ""): name for name in NAMED}
-"""Of torchvision to ours, such as resnet50 to resnet-50."""
+"""Names of torchvision to ours, such as resnet50 to resnet-50."""
 
 
 def describe(

@@ -49,7 +49,7 @@ class BootstrapRun:
     textures: str | None = None
     """Folder or parquet file of pictures of which scenes and picture clips are made; by default frames of the footage."""
     part: str = "all"
-    """Of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
+    """Part of `textures`: all, or train, which leaves out every tenth, as the bundled tracker's own run does."""
     checks: int = 12
     """Clips with known tracks to score on."""
     scored: int = 4

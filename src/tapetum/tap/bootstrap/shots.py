@@ -28,7 +28,8 @@ class Shot:
 
 
 def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[Shot]:
-    """Frames, resized, in shots. From a long one `config.longest` frames are taken off while there is enough left for a clip.
+    """Resize frames and part them into shots. From a long one `config.longest` frames are taken off while there is enough left
+    for a clip.
 
     So memory has a bound. A cut is where the change from a frame to the next is both large and far above that of its neighbours
     (two on each side), so two frames are looked ahead.
@@ -71,7 +72,8 @@ def _shot(begin: int, whole: bool, held: list[tuple[np.ndarray, np.ndarray]]) ->
 def cut(
     shot: Shot, config: FootageConfig
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "t s s 3"], Float[np.ndarray, "t 36 64 3"]]]:
-    """Clips of a shot: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small copies)."""
+    """Cut a shot into clips: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small
+    copies)."""
     count = len(shot.frames)
     pieces = -(-count // config.longest)
     if count / pieces < config.shortest:
@@ -83,7 +85,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Why a clip is not worth learning from: short, dark, blank or still; None if it is.
+    """Say why a clip is not worth learning from: short, dark, blank or still; None if it is.
 
     >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
     'dark'

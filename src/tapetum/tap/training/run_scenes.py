@@ -23,6 +23,7 @@ from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.world import join_world
 
 _NOT_LEARNED = "name", "phases", "steps", "cache", "checks"
 """Fields of `TapNano` that do not decide what a phase learns."""
@@ -109,13 +110,15 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
 
     Returns the file of the finished float16 weights, or None if there is more to do.
     """
-    start = None
-    for phase in run.phases:
-        phase = phase if run.steps is None else replace(phase, steps=run.steps)
-        result = fit(SceneTask(run, phase, start), phase_config(run, phase, launch), launch.out / phase.name)
-        if result.state == "stopped":
-            return None
-        start = result.checkpoint / "ema.safetensors"
-    if start is None:
+    if not run.phases:
         raise BadInput("the run has no phases: give at least one")
+    start: Path | None = None
+    with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
+        for phase in run.phases:
+            phase = phase if run.steps is None else replace(phase, steps=run.steps)
+            result = fit(SceneTask(run, phase, start), phase_config(run, phase, launch), launch.out / phase.name)
+            if result.state == "stopped":
+                return None
+            start = result.checkpoint / "ema.safetensors"
+    assert start is not None
     return save_finished(run.model, start, launch.out / f"{run.name}.safetensors", torch.float16)
