@@ -11,7 +11,8 @@ from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.filming import sheets
 from tapetum.scenes.filming.cast import normals
-from tapetum.scenes.filming.shadow import SheetShadow, casters, sky_seen, sun_seen
+from tapetum.scenes.filming.shadow import Blocks, casters, sky_seen, sun_seen
+from tapetum.scenes.filming.sheet_shadow import SheetShadow
 from tapetum.scenes.filming.surface import Paint
 from tapetum.scenes.filming.trace import Trace
 from tapetum.scenes.filming.view import View, bounds
@@ -34,15 +35,11 @@ def shade(episode: Episode, found: Trace, view: View, paints: list[Paint], shado
     direct = np.maximum(sun.astype(np.float32) @ n, 0)
     open_sky = np.ones(len(depth), np.float32)
     if shadows:
-        things = casters(episode.bodies, view)
-        lit = np.flatnonzero(direct > 0)
-        share = sun_seen(points[:, lit], owner[lit], things, sun, episode.light.softness)
-        for i, b in enumerate(episode.bodies):
-            if isinstance(b.shape, Sheet):
-                thrown = SheetShadow(i, b.shape, view.sheets[i], sun)
-                share *= thrown.seen(points[:, lit], owner[lit], episode.light.softness)
-        direct[lit] *= share
-        open_sky = sky_seen(points, n, owner, things, _step(episode.bodies))
+        things, blocks = casters(episode.bodies, view), Blocks(points, owner)
+        direct *= sun_seen(blocks, direct, things, sun, episode.light.softness)
+        for i in view.sheets:
+            direct *= SheetShadow(i, view.sheets[i], sun).seen(points, owner, episode.light.softness)
+        open_sky = sky_seen(blocks, n, things, _step(episode.bodies))
     sky, ray = _sky(episode, found, view), np.stack([found.rx[at], found.ry[at], np.ones_like(depth)])
     bounce = 0.28 * (episode.light.colour * max(0.0, float(sun @ up)) + episode.light.sky)
     high = up.astype(np.float32) @ n

@@ -76,17 +76,22 @@ def mesh(sheet: Sheet, points: F64, intrinsics: F64, size: tuple[int, int]) -> M
     return Mesh(inverse.astype(np.float32), volume < 0, smooth[corner].astype(np.float32), places, box)
 
 
+def cells(box: I64) -> tuple[I64, I64, I64]:
+    """List every cell of every box (m, 4) of x0, x1, y0, y1: the box's number, x and y, each (k,)."""
+    wide, high = np.maximum(box[:, 1] - box[:, 0], 0), np.maximum(box[:, 3] - box[:, 2], 0)
+    area = wide * high
+    which = np.repeat(np.arange(len(area)), area)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(area) - area, area)
+    row = step // np.maximum(wide, 1)[which]
+    return which, box[which, 0] + step - row * wide[which], box[which, 2] + row
+
+
 def meet(sheet: Mesh, number: I64, rx: F32, ry: F32) -> tuple[F32, I64]:
     """Cast rays (n, s), s in each of some pixels: return depths (n, s), inf for a miss, and triangles.
 
     `number` (h, w) is the row in rx and ry of each pixel, or -1.
     """
-    wide, high = sheet.box[:, 1] - sheet.box[:, 0], sheet.box[:, 3] - sheet.box[:, 2]
-    area = np.maximum(wide, 0) * np.maximum(high, 0)
-    triangle = np.repeat(np.arange(len(area)), area)
-    step = np.arange(len(triangle)) - np.repeat(np.cumsum(area) - area, area)
-    x = sheet.box[triangle, 0] + step % np.maximum(wide, 1)[triangle]
-    y = sheet.box[triangle, 2] + step // np.maximum(wide, 1)[triangle]
+    triangle, x, y = cells(sheet.box)
     row = number[y, x]
     keep = np.flatnonzero(row >= 0)
     row, triangle = row[keep], triangle[keep]
