@@ -185,7 +185,60 @@ def garden(size=(256, 256), frames=12, **more):
     return episode(bodies, pose, size, frames, eye=eye, **{"light": (1.0, 0.95, 0.85), "aperture": 0.012, "focus": 1.0} | more)
 
 
-SCENES = {"table": table, "garden": garden}
+def kitchen(size=(256, 256), frames=12, **more):
+    """Seen steeply from above: into a cup and a bowl, balls in both, a box that slides fast, a word on its face, hard sun."""
+    things = [
+        (Cup(radius_bottom=0.05, radius_top=0.065, height=0.1, wall=0.006), (-0.12, 0.05, 0.05), Surface(colour=(0.75, 0.72, 0.65),
+         shine=0.5), "ceramic"),
+        (Bowl(radius=0.11, wall=0.008), (0.14, 0.06, 0.11), Surface(colour=(0.1, 0.35, 0.3), shine=0.5), "ceramic"),
+        (Sphere(radius=0.032), (-0.12, 0.05, 0.04), Surface(colour=(0.75, 0.05, 0.04), shine=0.5), "plastic"),
+        (Sphere(radius=0.03), (0.15, 0.03, 0.05), Surface(kind="pattern", pattern="stripes", colour=(0.8, 0.8, 0.1),
+         second=(0.1, 0.1, 0.1), scale=0.02, shine=0.4), "plastic"),
+        (RoundedBox(size=(0.07, 0.14, 0.07), rounding=0.004), (-0.1, -0.16, 0.035), Surface(colour=(0.6, 0.42, 0.25), text="FISH"),
+         "paper"),
+        (Cylinder(radius=0.035, height=0.09), (0.3, -0.12, 0.045), Surface(colour=(0.75, 0.75, 0.77), shine=0.8), "metal"),
+    ]  # fmt: skip
+    bodies = [Body(name="ground", noun="ground", shape=Ground(), material="stone", fixed=True,
+                   surface=Surface(kind="pattern", pattern="checks", colour=(0.6, 0.58, 0.52), second=(0.28, 0.3, 0.32), scale=0.2,
+                                   shine=0.4))]  # fmt: skip
+    bodies += [Body(name=f"thing-{i}", noun="thing", shape=s, material=m, surface=f) for i, (s, _, f, m) in enumerate(things)]
+
+    def pose(i, s):
+        if i == 0:
+            return np.zeros(3), REST
+        place = np.array(things[i - 1][1]) + (np.array([0.35 * s, 0, 0]) if i == 5 else 0)
+        return place, turned((0, 0, 1), -1.5 if i == 5 else 0)
+
+    inside = np.array([-1, -1, -1, 1, 2, -1, -1])
+    given = {"eye": lambda s: (0.0, -0.5, 0.95), "target": lambda s: (0.05, -0.02, 0), "softness": 0.01, "sun": (-0.6, 0.5, -0.9)}
+    return episode(bodies, pose, size, frames, inside=inside, **given | more)
+
+
+def street(size=(256, 256), frames=12, **more):
+    """Low sun, horizon and sky; a polished ball and a leaning cylinder; the camera travels."""
+    bodies = [
+        Body(name="ground", noun="ground", shape=Ground(), material="stone", fixed=True,
+             surface=Surface(kind="pattern", pattern="noise", colour=(0.32, 0.3, 0.27), second=(0.45, 0.43, 0.4), scale=0.05)),
+        Body(name="ball", noun="ball", shape=Sphere(radius=0.12), material="metal", surface=Surface(colour=(0.8, 0.6, 0.3), shine=1)),
+        Body(name="pole", noun="pole", shape=Cylinder(radius=0.04, height=0.6), material="wood",
+             surface=Surface(kind="pattern", pattern="marble", colour=(0.5, 0.3, 0.15), second=(0.25, 0.13, 0.06), scale=0.05)),
+        Body(name="crate", noun="box", shape=RoundedBox(size=(0.3, 0.3, 0.3), rounding=0.01), material="wood",
+             surface=Surface(kind="photo", seed=4, scale=0.3)),
+        Body(name="cone", noun="cone", shape=Cone(radius=0.1, height=0.3), material="plastic",
+             surface=Surface(colour=(0.8, 0.25, 0.03), shine=0.3)),
+    ]  # fmt: skip
+    places = [(0, 0, 0), (-0.25, -0.1, 0.12), (0.2, 0.35, 0.24), (0.45, 0.15, 0.15), (-0.5, 0.5, 0.15)]
+    turns = [REST, REST, turned((1, 0.2, 0), 0.5), turned((0, 0, 1), 0.6), REST]
+
+    def pose(i, s):
+        return np.array(places[i], float), turns[i]
+
+    given = {"eye": lambda s: (-0.3 + 0.9 * s, -1.6, 0.35), "target": lambda s: (0, 0, 0.18), "sun": (0.9, 0.3, -0.42),
+             "light": (1.1, 0.85, 0.6), "sky": (0.25, 0.3, 0.4), "softness": 0.02}  # fmt: skip
+    return episode(bodies, pose, size, frames, **given | more)
+
+
+SCENES = {"table": table, "garden": garden, "kitchen": kitchen, "street": street}
 
 
 def main():

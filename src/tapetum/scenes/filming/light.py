@@ -105,8 +105,12 @@ def _mirror(
         grazing = np.float32(shine) * (1 - np.clip(facing, 0, 1)) ** 5
         strength = np.float32(0.045 * (0.3 + shine)) + np.float32(0.5) * grazing
         back = view + 2 * facing * normal
-        height = np.clip((up.astype(np.float32) @ back) * np.float32(1.2 + 4 * shine) + np.float32(0.5), 0, 1)
-        around = (_column(bounce) + (_column(episode.light.sky) - _column(bounce)) * height) * open_sky[at]
+        height = up.astype(np.float32) @ back
+        over = np.clip(height * np.float32(1.5 + 8 * shine) + np.float32(0.5), 0, 1)
+        sky = _column(episode.light.sky) * (np.float32(1.5) - np.float32(0.7) * np.maximum(height, 0))
+        around = (_column(bounce) + (sky - _column(bounce)) * over) * open_sky[at]
+        glow = np.maximum(sun.astype(np.float32) @ back, 0) ** 6 * np.float32(0.5)
+        around += _column(episode.light.colour) * (glow * open_sky[at] * (direct[at] > 0))
         mirrored = _column(episode.light.colour) * (np.minimum(lobe, 60) * direct[at]) + around
         if b.material == "metal":
             share = np.float32(0.35 + 0.45 * shine)

@@ -22,6 +22,10 @@ from tapetum.scenes.textures import Textures, smooth_noise
 from tapetum.scenes.types import F32, U8
 
 
+PAPER = 0.8
+"""What a photograph's white sends back of the light: nothing around us is whiter."""
+
+
 class Atlas:
     """A square picture with c channels at all sizes."""
 
@@ -69,7 +73,7 @@ _CURVE = (np.arange(256) / 255.0).astype(np.float32) ** np.float32(2.2)
 def photo(textures: Textures, seed: int, repeats: int, size: int) -> Atlas:
     """Prepare `repeats` x `repeats` copies of one picture of the textures, blended, as (3, size, size) of linear light."""
     rng = np.random.default_rng((seed, 77))
-    picture = linear(_square(textures(rng), rng))
+    picture = linear(_square(textures(rng), rng)) * np.float32(PAPER)
     source = torch.from_numpy(picture).permute(2, 0, 1)[None]
     side = max(size // repeats, 8)
     if side < source.shape[-1]:
@@ -98,11 +102,11 @@ def _square(picture: U8, rng: np.random.Generator) -> U8:
 
 def word(text: str) -> tuple[Atlas, float]:
     """Draw a short text, filled with 1 on 0, into the middle of a square; also return its height over its width."""
-    font = ImageFont.load_default(96)
-    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=font)
+    font, thick = ImageFont.load_default(96), 4
+    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=font, stroke_width=thick)
     w, h = max(right - left, 1), max(bottom - top, 1)
     canvas = Image.new("L", (int(w * 1.02), int(h * 1.02)))
-    ImageDraw.Draw(canvas).text((w * 0.01 - left, h * 0.01 - top), text, fill=255, font=font)
+    ImageDraw.Draw(canvas).text((w * 0.01 - left, h * 0.01 - top), text, fill=255, font=font, stroke_width=thick)
     square = np.asarray(canvas.resize((256, 256), Image.Resampling.BOX if w > 256 else Image.Resampling.BILINEAR))
     picture = square.astype(np.float32)[None] / 255
     picture[:, [0, -1]] = 0

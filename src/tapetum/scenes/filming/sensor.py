@@ -59,14 +59,14 @@ class _Mpeg4:
         import av
 
         self._frame = av.VideoFrame.from_ndarray
-        options = {"qmin": str(quantiser), "qmax": str(quantiser), "flags": "+low_delay"}
+        options = {"qmin": str(quantiser), "qmax": str(quantiser)}
         self.encoder = av.CodecContext.create("mpeg4", "w")
         self.encoder.height, self.encoder.width = size
         self.encoder.pix_fmt, self.encoder.thread_count, self.encoder.options = "yuv420p", 1, options
         self.encoder.framerate = Fraction(rate).limit_denominator(60000)
         self.encoder.time_base = 1 / self.encoder.framerate
         self.decoder = av.CodecContext.create("mpeg4", "r")
-        self.decoder.thread_count, self.decoder.options = 1, {"flags": "+low_delay"}
+        self.decoder.thread_count = 1
         self.last: U8 | None = None
 
     def __call__(self, frame: U8) -> U8:

@@ -39,7 +39,12 @@ class Caster:
     middle: F32
     """(3,) of a ball around it, in camera coordinates."""
     radius: float
-    fixed: bool
+    box: F32
+    """(2, 3) lower and upper corner around it, in its own coordinates."""
+    depth: float
+    """Metres from the middle to the nearest side."""
+    wide: float
+    """Half of its second longest extent."""
 
 
 class Blocks:
@@ -76,14 +81,16 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
     for i, b in enumerate(bodies):
         if isinstance(b.shape, Sheet):
             continue
-        low, high = bounds(b.shape)
+        low, high = low_high = bounds(b.shape).astype(np.float32)
         if isinstance(b.shape, Ground):
-            middle, radius = view.origin[i], float("inf")
+            middle, radius, deep, wide = view.origin[i], float("inf"), 0.0, 0.0
         else:
             middle = view.rotation[i] @ ((low + high) / 2) + view.origin[i]
             radius = b.shape.radius if isinstance(b.shape, Sphere) else float(np.linalg.norm(high - low) / 2)
+            deep = -float(distance(b.shape, ((low + high) / 2)[:, None], filled=True)[0])
+            wide = float(np.sort(high - low)[1] / 2)
         origin = view.origin[i].astype(np.float32)[:, None]
-        out.append(Caster(i, b.shape, view.rotation[i].astype(np.float32), origin, middle.astype(np.float32), radius, b.fixed))
+        out.append(Caster(i, b.shape, view.rotation[i].astype(np.float32), origin, middle.astype(np.float32), radius, low_high, deep, wide))
     return out
 
 
@@ -133,19 +140,29 @@ def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softne
 
 
 def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
-    """Search the least distance / t for points (3, n) in the caster's coordinates."""
-    if p.shape[1] == 0:
-        return np.ones(0, np.float32)
-    low = np.maximum(middle - np.float32(c.radius), np.float32(1e-4))
-    high = np.maximum(middle + np.float32(c.radius), np.float32(2e-4))
-    step = along[:, None]
+    """Share (n,) of the sun seen past a filled shape from points (3, n) in its coordinates, `middle` (n,) metres before its middle."""
+    seen = np.ones(p.shape[1], np.float32)
+    # outside of a box grown by the sun's radius, distance / t is above a
+    grow = np.float32(a) * (middle + np.float32(c.radius)) + np.float32(1e-4)
+    low, high = np.full(len(seen), np.float32(1e-4)), middle + np.float32(c.radius)
+    for i in range(3):
+        slope = along[i] if abs(along[i]) > 1e-6 else np.float32(1e-6)
+        one, two = (c.box[0, i] - grow - p[i]) / slope, (c.box[1, i] + grow - p[i]) / slope
+        if slope < 0:
+            one, two = two, one
+        low, high = np.maximum(low, one), np.minimum(high, two)
+    at = np.flatnonzero(low < high)
+    if len(at) == 0:
+        return seen
+    p, low, high, step = p.take(at, 1), low.take(at), high.take(at), along[:, None]
 
     def ratio(t: F32) -> F32:
         return distance(c.shape, p + step * t, filled=True) / t
 
     if isinstance(c.shape, Sphere):
-        t = np.clip(middle, low, high)
-        return _cover(ratio(t), a)
+        t = np.clip(middle.take(at), low, high)
+        seen[at] = _cover(ratio(t), a, c, t)
+        return seen
     width = high - low
     t1, t2 = high - np.float32(GOLDEN) * width, low + np.float32(GOLDEN) * width
     f1, f2 = ratio(t1), ratio(t2)
@@ -155,12 +172,13 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
         width = width * np.float32(GOLDEN)
         low = np.where(left, low, t1)
         kept, value = np.where(left, t1, t2), np.where(left, f1, f2)
-        fresh = np.where(left, low + (1 - np.float32(GOLDEN)) * width, low + np.float32(GOLDEN) * width)
+        fresh = low + np.where(left, np.float32(1 - GOLDEN), np.float32(GOLDEN)) * width
         f = ratio(fresh)
         best = np.minimum(best, f)
         t1, t2 = np.where(left, fresh, kept), np.where(left, kept, fresh)
         f1, f2 = np.where(left, f, value), np.where(left, value, f)
-    return _cover(best, a)
+    seen[at] = _cover(best, a, c, np.maximum(middle.take(at), np.float32(1e-4)))
+    return seen
 
 
 def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) -> F32:
@@ -172,9 +190,18 @@ def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) 
     return _cover((np.float32(radius) - np.sqrt(x * x + y * y)) * along[2] / t, a)
 
 
-def _cover(ratio: F32, a: float) -> F32:
-    x = np.clip(ratio * np.float32(0.5 / a) + np.float32(0.5), 0, 1)
-    return x * x * (3 - 2 * x)
+def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) -> F32:
+    """Share of the sun seen past an edge at `ratio` radians from its middle.
+
+    The rays through a thin body never come deep into it: the shadow is whole where they come as deep as they can. A body far away
+    and smaller than the sun looks can't hide all of it.
+    """
+    if c is None or t is None:
+        x = np.clip(ratio * np.float32(0.5 / a) + np.float32(0.5), 0, 1)
+        return x * x * (3 - 2 * x)
+    inside = np.minimum(np.float32(0.9 * c.depth) / t, np.float32(a))
+    x = np.clip((ratio + inside) / (inside + np.float32(a)), 0, 1)
+    return 1 - (1 - x * x * (3 - 2 * x)) * np.minimum(np.float32(c.wide / a) / t, 1)
 
 
 def sky_seen(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:

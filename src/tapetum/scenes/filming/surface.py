@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground, Sheet
+from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground, RoundedBox, Sheet
 from tapetum.scenes.filming.paint import Atlas, mirrored, photo, word
 from tapetum.scenes.filming.view import bounds
 from tapetum.scenes.textures import Textures
@@ -39,17 +39,20 @@ class Paint:
         self.low = np.where(np.isfinite(low), low, 0.0).astype(np.float32)
         self.turn = np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32)
         self.repeats, self.atlas = 1, None
+        self.room, self.middle = np.zeros(3), np.zeros(3)
         if surface.kind == "photo":
-            many = endless or extent.max() > 1.5 * surface.scale
+            many = endless or extent.max() > 1.001 * surface.scale
             self.repeats = 4 if many else 1
             size = 2 ** int(np.ceil(np.log2(max(pixels, 64))))
+            self.room = np.zeros(3) if many else 1 - extent / surface.scale  # to shift in, so that nothing is folded
+            self.middle = (low + high) / 2 if not many else np.zeros(3)
             self.atlas = photo(textures, surface.seed, self.repeats, min(max(size, 128) * (2 if many else 1), 2048))
         self.word: Atlas | None = None
         if surface.text:
             self.word, tall = word(surface.text)
             flat = isinstance(body.shape, Sheet)
             wide_room, tall_room = (extent[0], extent[1]) if flat else (extent[1], extent[2])
-            wide = min(0.8 * wide_room, 0.7 * tall_room / tall)
+            wide = min((0.8 if flat or isinstance(body.shape, RoundedBox) else 0.65) * wide_room, 0.6 * tall_room / tall)
             self.print_size = (wide, wide * tall)
 
     def colour(self, p: F32, n: F32, pixel: F32) -> F32:
@@ -85,14 +88,14 @@ class Paint:
             case "noise":
                 q = p / np.float32(self.surface.scale * 2) + self.shift[:, :1]
                 cell = pixel / np.float32(self.surface.scale * 2)
-                rough = _noise(q) + 0.5 * _noise(q * 2.1 + 0.3) * _fade(cell * 2) + 0.3 * _noise(q * 4.3 + 0.7) * _fade(cell * 4)
+                rough = _noise(q) * _fade(cell) + 0.5 * _noise(q * 2.1 + 0.3) * _fade(cell * 2) + 0.3 * _noise(q * 4.3 + 0.7) * _fade(cell * 4)
                 return np.clip(np.float32(0.5) + np.float32(0.45) * rough, 0, 1)
             case "marble":
                 step = np.float32(self.surface.scale * 2)
                 q = self.turn @ p / step
                 warp = _noise(q + self.shift[:, :1]) + 0.5 * _noise(q * 2.2 + 0.4)
                 vein = 1 - abs(np.sin((q[0] + np.float32(0.8) * warp) * np.float32(np.pi)))
-                return np.clip(vein**3, 0, 1) * _fade(pixel / step * 2) + np.float32(0.12)
+                return np.float32(0.25) + (np.clip(vein**3, 0, 1) - np.float32(0.25)) * _fade(pixel / step * 2)
 
     def _photo(self, p: F32, n: F32, pixel: F32) -> F32:
         assert self.atlas is not None
@@ -107,9 +110,16 @@ class Paint:
             at = np.flatnonzero(weight[axis] > 0.02)
             if len(at) == 0:
                 continue
-            side = np.sign(n[axis].take(at)) * np.float32(0.31)
-            u = mirrored(p[a].take(at) / span + side + self.shift[axis, 0])
-            v = mirrored(-p[b].take(at) / span + side + self.shift[axis, 1])
+            u, v = p[a].take(at) / span, -p[b].take(at) / span
+            if self.repeats == 1:
+                u = (u - np.float32(self.middle[a] / span)) * np.sign(n[axis].take(at))
+                u = np.clip(u + np.float32(0.5 + (self.shift[axis, 0] - 0.5) * self.room[a]), 0, 1)
+                v = v + np.float32(self.middle[b] / span)
+                v = np.clip(v + np.float32(0.5 + (self.shift[axis, 1] - 0.5) * self.room[b]), 0, 1)
+            else:
+                u, v = mirrored(u + self.shift[axis, 0]), mirrored(v + self.shift[axis, 1])
+            if axis == 1:
+                u, v = v, u
             colours = self.atlas.sample(u, v, texels.take(at))
             out[:, at] += colours * weight[axis].take(at)
         total = np.where(weight > 0.02, weight, 0).sum(0)

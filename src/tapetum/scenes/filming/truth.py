@@ -169,7 +169,7 @@ class Truth:
         shown = rng.choice(self.episode.frames, min(frames, self.episode.frames), replace=False)
         frame, xy = rng.choice(shown, 16 * n), rng.uniform(0, 1, (16 * n, 2)) * [w, h]
         points, met = self.pick(frame, xy)
-        instance = np.where(met, self.episode.instance[points.body], -1)
+        instance = np.where(met, np.append(self.episode.instance, 0)[points.body], -1)
         ids, counts = np.unique(instance[met], return_counts=True)
         if len(ids) == 0:
             raise BadInput("the camera sees no surface in the frames looked at; wanted some; turn it to a body or lay a ground")
