@@ -1,11 +1,11 @@
-"""Frames per second of the film of an episode, on one core: six moving bodies of which one is hollow, shadows, blur, noise, JPEG.
+"""Frames per second of the film of an episode, on one core: six bodies of which one is hollow, shadows, blur, noise, JPEG.
 
     OMP_NUM_THREADS=1 python benchmarks/scenes_speed.py [--frames 24] [--repeats 3] [--profile]
 
 User CPU time of this process is what counts (the machine may be shared); the wall clock's figure stands beside it. "table" has
 three fixed bodies besides (a table, a wall, a floor); "with a sheet" adds a bent sheet of 9 x 11 points, "moving camera, lens"
-films the garden with depth of field and blur everywhere. The last lines tell whether memory grows with the number of frames, and
-what the truth costs.
+films the garden with depth of field and blur everywhere. The last lines tell whether memory grows with the number of frames,
+and what the truth costs.
 """
 
 import argparse
@@ -65,7 +65,10 @@ def main():
     made = still_life.table((256, 256), 24)
     truth = Truth(made)
     points, _, _ = truth.sample(np.random.default_rng(0), 256)
-    for name, call in (("256 points followed", lambda: truth.follow(points)), ("masks", lambda: [truth.masks(i) for i in range(24)])):
+    for name, call in (
+        ("256 points followed", lambda: truth.follow(points)),
+        ("masks", lambda: [truth.masks(i) for i in range(24)]),
+    ):
         print(f"truth, 256x256, {name:<22}{rate(call, 24, 1)[0]:>10.1f} frames/s of user CPU")
 
 

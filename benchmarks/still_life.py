@@ -39,9 +39,15 @@ def no_contacts():
     """An empty record."""
     none = np.zeros(0)
     return Contacts(
-        moment=np.zeros(0, np.int64), bodies=np.zeros((0, 2), np.int64), place=np.zeros((0, 3)), normal=np.zeros((0, 3)),
-        impulse=none, approach=none, sliding=none, rolling=none,
-    )  # fmt: skip
+        moment=np.zeros(0, np.int64),
+        bodies=np.zeros((0, 2), np.int64),
+        place=np.zeros((0, 3)),
+        normal=np.zeros((0, 3)),
+        impulse=none,
+        approach=none,
+        sliding=none,
+        rolling=none,
+    )
 
 
 def episode(bodies, pose, size=(256, 256), frames=12, per_frame=4, eye=None, target=None, sheets=None, inside=None, **more):
@@ -57,7 +63,12 @@ def episode(bodies, pose, size=(256, 256), frames=12, per_frame=4, eye=None, tar
     sun = np.array(more.pop("sun", (0.5, 0.35, -0.8)), float)
     return Episode(
         seed=more.pop("seed", 0),
-        size=size, rate=24.0, frames=frames, moments_per_frame=per_frame, bodies=tuple(bodies), poses=poses,
+        size=size,
+        rate=24.0,
+        frames=frames,
+        moments_per_frame=per_frame,
+        bodies=tuple(bodies),
+        poses=poses,
         sheets={i: np.array([f(s) for s in parts]) for i, f in (sheets or {}).items()},
         camera=Camera(
             intrinsics=np.tile([focal, focal, w / 2, h / 2], (k, 1)),
@@ -75,7 +86,7 @@ def episode(bodies, pose, size=(256, 256), frames=12, per_frame=4, eye=None, tar
         ),
         contacts=no_contacts(),
         inside=np.full((k, len(bodies)), -1) if inside is None else np.tile(inside, (k, 1)),
-    )  # fmt: skip
+    )
 
 
 REST = np.array([1.0, 0, 0, 0])
@@ -86,13 +97,33 @@ def room():
     wood = Surface(kind="pattern", pattern="marble", colour=(0.42, 0.25, 0.12), second=(0.3, 0.16, 0.07), scale=0.12, shine=0.3)
     wall = Surface(colour=(0.62, 0.6, 0.55))
     return [
-        (Body(name="table", noun="table", shape=RoundedBox(size=(1.3, 0.9, 0.04), rounding=0.008), material="wood",
-              surface=wood, fixed=True), np.array([0, 0.05, -0.02])),
-        (Body(name="wall", noun="wall", shape=RoundedBox(size=(6, 0.1, 4)), material="stone", surface=wall, fixed=True),
-         np.array([0, 1.6, 0.8])),
-        (Body(name="floor", noun="floor", shape=Ground(), material="wood", fixed=True, surface=Surface(kind="photo", scale=0.8,
-              seed=3)), np.array([0, 0, -0.75])),
-    ]  # fmt: skip
+        (
+            Body(
+                name="table",
+                noun="table",
+                shape=RoundedBox(size=(1.3, 0.9, 0.04), rounding=0.008),
+                material="wood",
+                surface=wood,
+                fixed=True,
+            ),
+            np.array([0, 0.05, -0.02]),
+        ),
+        (
+            Body(name="wall", noun="wall", shape=RoundedBox(size=(6, 0.1, 4)), material="stone", surface=wall, fixed=True),
+            np.array([0, 1.6, 0.8]),
+        ),
+        (
+            Body(
+                name="floor",
+                noun="floor",
+                shape=Ground(),
+                material="wood",
+                fixed=True,
+                surface=Surface(kind="photo", scale=0.8, seed=3),
+            ),
+            np.array([0, 0, -0.75]),
+        ),
+    ]
 
 
 def table(size=(256, 256), frames=12, sheet=True, **more):
@@ -101,31 +132,72 @@ def table(size=(256, 256), frames=12, sheet=True, **more):
     bodies = [b for b, _ in fixed]
     places = [p for _, p in fixed]
     things = [
-        Body(name="ball-1", noun="ball", shape=Sphere(radius=0.05), material="rubber",
-             surface=Surface(kind="photo", seed=1, scale=0.12, shine=0.25)),
-        Body(name="cup-1", noun="cup", shape=Cup(radius_bottom=0.045, radius_top=0.06, height=0.11, wall=0.006), material="ceramic",
-             surface=Surface(colour=(0.1, 0.25, 0.5), shine=0.6, text="TEA")),
-        Body(name="ball-2", noun="ball", shape=Sphere(radius=0.03), material="plastic",
-             surface=Surface(colour=(0.7, 0.08, 0.05), shine=0.5)),
-        Body(name="box-1", noun="box", shape=RoundedBox(size=(0.12, 0.09, 0.08), rounding=0.006), material="paper",
-             surface=Surface(kind="pattern", pattern="checks", colour=(0.75, 0.7, 0.1), second=(0.08, 0.3, 0.15), scale=0.03)),
-        Body(name="palm", noun="hand", shape=Capsule(radius=0.03, length=0.07), material="skin", group="hand",
-             surface=Surface(colour=(0.65, 0.38, 0.27), shine=0.1)),
-        Body(name="arm", noun="hand", shape=Capsule(radius=0.028, length=0.3), material="skin", group="hand",
-             surface=Surface(colour=(0.65, 0.38, 0.27), shine=0.1)),
-    ]  # fmt: skip
+        Body(
+            name="ball-1",
+            noun="ball",
+            shape=Sphere(radius=0.05),
+            material="rubber",
+            surface=Surface(kind="photo", seed=1, scale=0.12, shine=0.25),
+        ),
+        Body(
+            name="cup-1",
+            noun="cup",
+            shape=Cup(radius_bottom=0.045, radius_top=0.06, height=0.11, wall=0.006),
+            material="ceramic",
+            surface=Surface(colour=(0.1, 0.25, 0.5), shine=0.6, text="TEA"),
+        ),
+        Body(
+            name="ball-2",
+            noun="ball",
+            shape=Sphere(radius=0.03),
+            material="plastic",
+            surface=Surface(colour=(0.7, 0.08, 0.05), shine=0.5),
+        ),
+        Body(
+            name="box-1",
+            noun="box",
+            shape=RoundedBox(size=(0.12, 0.09, 0.08), rounding=0.006),
+            material="paper",
+            surface=Surface(kind="pattern", pattern="checks", colour=(0.75, 0.7, 0.1), second=(0.08, 0.3, 0.15), scale=0.03),
+        ),
+        Body(
+            name="palm",
+            noun="hand",
+            shape=Capsule(radius=0.03, length=0.07),
+            material="skin",
+            group="hand",
+            surface=Surface(colour=(0.65, 0.38, 0.27), shine=0.1),
+        ),
+        Body(
+            name="arm",
+            noun="hand",
+            shape=Capsule(radius=0.028, length=0.3),
+            material="skin",
+            group="hand",
+            surface=Surface(colour=(0.65, 0.38, 0.27), shine=0.1),
+        ),
+    ]
     base = len(bodies)
     bodies += things
     sheets = {}
     if sheet:
-        bodies.append(Body(name="paper", noun="sheet", shape=Sheet(size=(0.2, 0.15), grid=(9, 11)), material="paper",
-                           surface=Surface(colour=(0.85, 0.84, 0.8), text="HELLO")))  # fmt: skip
+        bodies.append(
+            Body(
+                name="paper",
+                noun="sheet",
+                shape=Sheet(size=(0.2, 0.15), grid=(9, 11)),
+                material="paper",
+                surface=Surface(colour=(0.85, 0.84, 0.8), text="HELLO"),
+            )
+        )
 
         def bend(s):
             x, y = np.meshgrid(np.linspace(-0.1, 0.1, 11), np.linspace(-0.075, 0.075, 9))
             angle = 1.2 + 5 * s
             lift = 0.05 * np.maximum(0, (x + 0.02) / 0.12) ** 2 * angle
-            return np.stack([0.26 + x * np.cos(0.5) - y * np.sin(0.5), -0.17 + x * np.sin(0.5) + y * np.cos(0.5), 0.002 + lift], -1)
+            return np.stack(
+                [0.26 + x * np.cos(0.5) - y * np.sin(0.5), -0.17 + x * np.sin(0.5) + y * np.cos(0.5), 0.002 + lift], -1
+            )
 
         sheets[len(bodies) - 1] = bend
 
@@ -158,20 +230,44 @@ def table(size=(256, 256), frames=12, sheet=True, **more):
 def garden(size=(256, 256), frames=12, **more):
     """Every other shape on an endless ground; the camera goes round."""
     things = [
-        (Cylinder(radius=0.05, height=0.14), (-0.2, 0.05, 0.07), Surface(kind="pattern", pattern="stripes", colour=(0.8, 0.8, 0.75),
-         second=(0.6, 0.1, 0.1), scale=0.04, shine=0.3), "plastic"),
+        (
+            Cylinder(radius=0.05, height=0.14),
+            (-0.2, 0.05, 0.07),
+            Surface(kind="pattern", pattern="stripes", colour=(0.8, 0.8, 0.75), second=(0.6, 0.1, 0.1), scale=0.04, shine=0.3),
+            "plastic",
+        ),
         (Cone(radius=0.07, height=0.16), (0.18, 0.12, 0.08), Surface(colour=(0.85, 0.35, 0.04), shine=0.15), "plastic"),
-        (Bowl(radius=0.1, wall=0.008), (0.02, -0.06, 0.1), Surface(kind="pattern", pattern="dots", colour=(0.82, 0.8, 0.74),
-         second=(0.08, 0.2, 0.45), scale=0.035, shine=0.6), "ceramic"),
+        (
+            Bowl(radius=0.1, wall=0.008),
+            (0.02, -0.06, 0.1),
+            Surface(kind="pattern", pattern="dots", colour=(0.82, 0.8, 0.74), second=(0.08, 0.2, 0.45), scale=0.035, shine=0.6),
+            "ceramic",
+        ),
         (Ellipsoid(radii=(0.08, 0.05, 0.04)), (0.27, -0.14, 0.04), Surface(colour=(0.8, 0.8, 0.82), shine=0.9), "metal"),
         (RoundedBox(size=(0.1, 0.1, 0.1)), (-0.3, -0.13, 0.05), Surface(kind="photo", seed=9, scale=0.1), "wood"),
-        (Sphere(radius=0.035), (0.03, -0.06, 0.05), Surface(kind="pattern", pattern="noise", colour=(0.3, 0.6, 0.2),
-         second=(0.1, 0.3, 0.05), scale=0.02), "stone"),
-        (Cup(radius_bottom=0.05, radius_top=0.05, height=0.1, wall=0.005), (-0.04, 0.22, 0.05),
-         Surface(kind="photo", seed=12, scale=0.1, shine=0.3), "ceramic"),
-    ]  # fmt: skip
-    bodies = [Body(name="ground", noun="ground", shape=Ground(), material="stone", fixed=True,
-                   surface=Surface(kind="photo", seed=5, scale=0.5))]  # fmt: skip
+        (
+            Sphere(radius=0.035),
+            (0.03, -0.06, 0.05),
+            Surface(kind="pattern", pattern="noise", colour=(0.3, 0.6, 0.2), second=(0.1, 0.3, 0.05), scale=0.02),
+            "stone",
+        ),
+        (
+            Cup(radius_bottom=0.05, radius_top=0.05, height=0.1, wall=0.005),
+            (-0.04, 0.22, 0.05),
+            Surface(kind="photo", seed=12, scale=0.1, shine=0.3),
+            "ceramic",
+        ),
+    ]
+    bodies = [
+        Body(
+            name="ground",
+            noun="ground",
+            shape=Ground(),
+            material="stone",
+            fixed=True,
+            surface=Surface(kind="photo", seed=5, scale=0.5),
+        )
+    ]
     bodies += [Body(name=f"thing-{i}", noun="thing", shape=s, material=m, surface=f) for i, (s, _, f, m) in enumerate(things)]
 
     def pose(i, s):
@@ -188,19 +284,40 @@ def garden(size=(256, 256), frames=12, **more):
 def kitchen(size=(256, 256), frames=12, **more):
     """Seen steeply from above: into a cup and a bowl, balls in both, a box that slides fast, a word on its face, hard sun."""
     things = [
-        (Cup(radius_bottom=0.05, radius_top=0.065, height=0.1, wall=0.006), (-0.12, 0.05, 0.05), Surface(colour=(0.75, 0.72, 0.65),
-         shine=0.5), "ceramic"),
+        (
+            Cup(radius_bottom=0.05, radius_top=0.065, height=0.1, wall=0.006),
+            (-0.12, 0.05, 0.05),
+            Surface(colour=(0.75, 0.72, 0.65), shine=0.5),
+            "ceramic",
+        ),
         (Bowl(radius=0.11, wall=0.008), (0.14, 0.06, 0.11), Surface(colour=(0.1, 0.35, 0.3), shine=0.5), "ceramic"),
         (Sphere(radius=0.032), (-0.12, 0.05, 0.04), Surface(colour=(0.75, 0.05, 0.04), shine=0.5), "plastic"),
-        (Sphere(radius=0.03), (0.15, 0.03, 0.05), Surface(kind="pattern", pattern="stripes", colour=(0.8, 0.8, 0.1),
-         second=(0.1, 0.1, 0.1), scale=0.02, shine=0.4), "plastic"),
-        (RoundedBox(size=(0.07, 0.14, 0.07), rounding=0.004), (-0.1, -0.16, 0.035), Surface(colour=(0.6, 0.42, 0.25), text="FISH"),
-         "paper"),
+        (
+            Sphere(radius=0.03),
+            (0.15, 0.03, 0.05),
+            Surface(kind="pattern", pattern="stripes", colour=(0.8, 0.8, 0.1), second=(0.1, 0.1, 0.1), scale=0.02, shine=0.4),
+            "plastic",
+        ),
+        (
+            RoundedBox(size=(0.07, 0.14, 0.07), rounding=0.004),
+            (-0.1, -0.16, 0.035),
+            Surface(colour=(0.6, 0.42, 0.25), text="FISH"),
+            "paper",
+        ),
         (Cylinder(radius=0.035, height=0.09), (0.3, -0.12, 0.045), Surface(colour=(0.75, 0.75, 0.77), shine=0.8), "metal"),
-    ]  # fmt: skip
-    bodies = [Body(name="ground", noun="ground", shape=Ground(), material="stone", fixed=True,
-                   surface=Surface(kind="pattern", pattern="checks", colour=(0.6, 0.58, 0.52), second=(0.28, 0.3, 0.32), scale=0.2,
-                                   shine=0.4))]  # fmt: skip
+    ]
+    bodies = [
+        Body(
+            name="ground",
+            noun="ground",
+            shape=Ground(),
+            material="stone",
+            fixed=True,
+            surface=Surface(
+                kind="pattern", pattern="checks", colour=(0.6, 0.58, 0.52), second=(0.28, 0.3, 0.32), scale=0.2, shine=0.4
+            ),
+        )
+    ]
     bodies += [Body(name=f"thing-{i}", noun="thing", shape=s, material=m, surface=f) for i, (s, _, f, m) in enumerate(things)]
 
     def pose(i, s):
@@ -210,31 +327,69 @@ def kitchen(size=(256, 256), frames=12, **more):
         return place, turned((0, 0, 1), -1.5 if i == 5 else 0)
 
     inside = np.array([-1, -1, -1, 1, 2, -1, -1])
-    given = {"eye": lambda s: (0.0, -0.5, 0.95), "target": lambda s: (0.05, -0.02, 0), "softness": 0.01, "sun": (-0.6, 0.5, -0.9)}
+    given = {
+        "eye": lambda s: (0.0, -0.5, 0.95),
+        "target": lambda s: (0.05, -0.02, 0),
+        "softness": 0.01,
+        "sun": (-0.6, 0.5, -0.9),
+    }
     return episode(bodies, pose, size, frames, inside=inside, **given | more)
 
 
 def street(size=(256, 256), frames=12, **more):
     """Low sun, horizon and sky; a polished ball and a leaning cylinder; the camera travels."""
     bodies = [
-        Body(name="ground", noun="ground", shape=Ground(), material="stone", fixed=True,
-             surface=Surface(kind="pattern", pattern="noise", colour=(0.32, 0.3, 0.27), second=(0.45, 0.43, 0.4), scale=0.05)),
-        Body(name="ball", noun="ball", shape=Sphere(radius=0.12), material="metal", surface=Surface(colour=(0.8, 0.6, 0.3), shine=1)),
-        Body(name="pole", noun="pole", shape=Cylinder(radius=0.04, height=0.6), material="wood",
-             surface=Surface(kind="pattern", pattern="marble", colour=(0.5, 0.3, 0.15), second=(0.25, 0.13, 0.06), scale=0.05)),
-        Body(name="crate", noun="box", shape=RoundedBox(size=(0.3, 0.3, 0.3), rounding=0.01), material="wood",
-             surface=Surface(kind="photo", seed=4, scale=0.3)),
-        Body(name="cone", noun="cone", shape=Cone(radius=0.1, height=0.3), material="plastic",
-             surface=Surface(colour=(0.8, 0.25, 0.03), shine=0.3)),
-    ]  # fmt: skip
+        Body(
+            name="ground",
+            noun="ground",
+            shape=Ground(),
+            material="stone",
+            fixed=True,
+            surface=Surface(kind="pattern", pattern="noise", colour=(0.32, 0.3, 0.27), second=(0.45, 0.43, 0.4), scale=0.05),
+        ),
+        Body(
+            name="ball",
+            noun="ball",
+            shape=Sphere(radius=0.12),
+            material="metal",
+            surface=Surface(colour=(0.8, 0.6, 0.3), shine=1),
+        ),
+        Body(
+            name="pole",
+            noun="pole",
+            shape=Cylinder(radius=0.04, height=0.6),
+            material="wood",
+            surface=Surface(kind="pattern", pattern="marble", colour=(0.5, 0.3, 0.15), second=(0.25, 0.13, 0.06), scale=0.05),
+        ),
+        Body(
+            name="crate",
+            noun="box",
+            shape=RoundedBox(size=(0.3, 0.3, 0.3), rounding=0.01),
+            material="wood",
+            surface=Surface(kind="photo", seed=4, scale=0.3),
+        ),
+        Body(
+            name="cone",
+            noun="cone",
+            shape=Cone(radius=0.1, height=0.3),
+            material="plastic",
+            surface=Surface(colour=(0.8, 0.25, 0.03), shine=0.3),
+        ),
+    ]
     places = [(0, 0, 0), (-0.25, -0.1, 0.12), (0.2, 0.35, 0.24), (0.45, 0.15, 0.15), (-0.5, 0.5, 0.15)]
     turns = [REST, REST, turned((1, 0.2, 0), 0.5), turned((0, 0, 1), 0.6), REST]
 
     def pose(i, s):
         return np.array(places[i], float), turns[i]
 
-    given = {"eye": lambda s: (-0.3 + 0.9 * s, -1.6, 0.35), "target": lambda s: (0, 0, 0.18), "sun": (0.9, 0.3, -0.42),
-             "light": (1.1, 0.85, 0.6), "sky": (0.25, 0.3, 0.4), "softness": 0.02}  # fmt: skip
+    given = {
+        "eye": lambda s: (-0.3 + 0.9 * s, -1.6, 0.35),
+        "target": lambda s: (0, 0, 0.18),
+        "sun": (0.9, 0.3, -0.42),
+        "light": (1.1, 0.85, 0.6),
+        "sky": (0.25, 0.3, 0.4),
+        "softness": 0.02,
+    }
     return episode(bodies, pose, size, frames, **given | more)
 
 

@@ -36,7 +36,9 @@ def thing(shape, name="thing", **more):
 def above(bodies, places, turns=None, height=1.0, size=(100, 100), focal=1.0, **more):
     """Bodies seen straight from above (the picture's right is +x, its top +y), focal length of one picture's width."""
     turns = turns or [REST] * len(bodies)
-    made = episode(bodies, lambda i, s: (np.array(places[i], float), turns[i]), size, frames=more.pop("frames", 1), focal=focal, **more)
+    made = episode(
+        bodies, lambda i, s: (np.array(places[i], float), turns[i]), size, frames=more.pop("frames", 1), focal=focal, **more
+    )
     down = np.array([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, height], [0, 0, 0, 1]])
     return replace(made, camera=replace(made.camera, world_to_camera=np.tile(down, (len(made.poses), 1, 1))))
 
@@ -96,7 +98,9 @@ def test_rays_meet_the_shape_that_its_formula_draws(name):
     rng = np.random.default_rng(1)
     cloud = surface_points(shape, rng, 6000)
     spins = [turned(rng.normal(size=3), a) for a in rng.uniform(0, 3, 4)]
-    made = episode([thing(shape)], lambda i, s: (np.array([0.02, 0, 0.05]), spins[round(3 * s)]), (64, 64), frames=4, per_frame=1)
+    made = episode(
+        [thing(shape)], lambda i, s: (np.array([0.02, 0, 0.05]), spins[round(3 * s)]), (64, 64), frames=4, per_frame=1
+    )
     truth = Truth(made)
     tree = cKDTree(cloud)
     for frame in range(4):
@@ -147,19 +151,27 @@ def test_sphere_outline_by_hand():
 
 
 def test_cone_tip_and_cup_from_above_by_hand():
-    bodies = [thing(Cone(radius=0.1, height=0.3), "cone"), thing(Cup(radius_bottom=0.1, radius_top=0.2, height=0.4, wall=0.05), "cup")]
+    bodies = [
+        thing(Cone(radius=0.1, height=0.3), "cone"),
+        thing(Cup(radius_bottom=0.1, radius_top=0.2, height=0.4, wall=0.05), "cup"),
+    ]
     made = above(bodies, [(-0.2, 0.1, 0.15), (0.2, 0, 0.2)])
     truth = Truth(made)
-    points, met = truth.pick(np.zeros(4, int), np.array([
-        # the cone's tip at (-0.2, 0.1, 0.3): depth 0.7; a hair inside, or the ray slips past it
-        [50 - 100 * 0.2 / 0.7 + 2e-5, 50 - 100 * 0.1 / 0.7 + 1e-5],
-        # the middle of the cup's floor, 0.05 above the ground
-        [50 + 100 * 0.2 / 0.95, 50],
-        # the rim's middle line at x = 0.2 - 0.175, height 0.4
-        [50 + 100 * 0.025 / 0.6, 50],
-        # the inner wall: 0.2 up the cup (z = 0 of it) it is 0.15 - 0.05 wide, at x = 0.2 + 0.1, height 0.2
-        [50 + 100 * 0.3 / 0.8, 50],
-    ]))  # fmt: skip
+    points, met = truth.pick(
+        np.zeros(4, int),
+        np.array(
+            [
+                # the cone's tip at (-0.2, 0.1, 0.3): depth 0.7; a hair inside, or the ray slips past it
+                [50 - 100 * 0.2 / 0.7 + 2e-5, 50 - 100 * 0.1 / 0.7 + 1e-5],
+                # the middle of the cup's floor, 0.05 above the ground
+                [50 + 100 * 0.2 / 0.95, 50],
+                # the rim's middle line at x = 0.2 - 0.175, height 0.4
+                [50 + 100 * 0.025 / 0.6, 50],
+                # the inner wall: 0.2 up the cup (z = 0 of it) it is 0.15 - 0.05 wide, at x = 0.2 + 0.1, height 0.2
+                [50 + 100 * 0.3 / 0.8, 50],
+            ]
+        ),
+    )
     assert met.all()
     assert points.body.tolist() == [0, 1, 1, 1]
     assert np.allclose(points.place[0], [0, 0, 0.15], atol=1e-6)
@@ -180,7 +192,9 @@ def test_states_of_a_point_by_hand():
         thing(Sphere(radius=0.05), "out"),
         thing(Ground(), "ground", fixed=True),
     ]
-    made = above(bodies, [(0, 0, 0.1), (0, 0, 0.06), (0, 0, 0), (0, 0, 0), (0, 0, 0)], frames=3, inside=np.array([-1, 0, -1, -1, -1]))
+    made = above(
+        bodies, [(0, 0, 0.1), (0, 0, 0.06), (0, 0, 0), (0, 0, 0), (0, 0, 0)], frames=3, inside=np.array([-1, 0, -1, -1, -1])
+    )
     poses = made.poses.copy()
     step = np.arange(len(poses)) / 4  # frames
     poses[:, 2, :3] = np.stack([(step - 1) * 0.4, 0 * step, 0.3 + 0 * step], 1)
@@ -238,7 +252,9 @@ def test_whole_masks_are_those_of_a_thing_alone():
     instance = made.instance
     for row, number in enumerate(masks.ids):
         alone = [i for i in range(len(made.bodies)) if instance[i] == number]
-        single = replace(made, bodies=tuple(made.bodies[i] for i in alone), poses=made.poses[:, alone], inside=made.inside[:, alone])
+        single = replace(
+            made, bodies=tuple(made.bodies[i] for i in alone), poses=made.poses[:, alone], inside=made.inside[:, alone]
+        )
         assert (Truth(single).masks(1).seen[0] == masks.whole[row]).all()
         assert (masks.seen[row] <= masks.whole[row]).all()
     hidden = masks.whole & ~masks.seen

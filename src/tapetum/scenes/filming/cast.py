@@ -136,11 +136,10 @@ def _cone_roots(o: Point, d: Three, r: float, m: float) -> tuple[F32, F32]:
 def _side(o: Point, d: Three, r: float, m: float, low: float, high: float) -> F32:
     """First meeting with the side of a frustum of radius r + m z between two heights."""
     best = np.full(np.broadcast_shapes(d[0].shape, d[1].shape), INF)
-    with np.errstate(invalid="ignore"):
-        for t in _cone_roots(o, d, r, m):
-            z = o[2] + t * d[2]
-            fine = (t > NEAR) & (z >= low) & (z <= high)
-            best = np.where(fine & (t < best), t, best)
+    for t in _cone_roots(o, d, r, m):
+        z = o[2] + t * d[2]
+        fine = (t > NEAR) & (z >= low) & (z <= high)
+        best = np.where(fine & (t < best), t, best)
     return best
 
 
@@ -160,8 +159,7 @@ def _capsule(o: Point, d: Three, r: float, half: float) -> F32:
     best = _side(o, d, r, 0.0, -half, half)
     for end in (-half, half):
         t = _ball((o[0], o[1], o[2] - end), d, r)
-        with np.errstate(invalid="ignore"):
-            beyond = (o[2] + t * d[2] - end) * end >= 0
+        beyond = (o[2] + t * d[2] - end) * end >= 0
         best = np.where(beyond & (t < best), t, best)
     return best
 
@@ -191,10 +189,9 @@ def _rim(o: Point, d: Three, height: float, inner: float, outer: float) -> list[
 
 def _bowl(o: Point, d: Three, bowl: Bowl) -> Hit:
     hits: list[Hit] = []
-    with np.errstate(invalid="ignore"):
-        for r, piece in ((bowl.radius, 0), (bowl.radius - bowl.wall, 3)):
-            t = _ball(o, d, r, slice(0, 2))
-            hits.append((np.where((t > NEAR) & (o[2] + t * d[2] <= 0), t, INF).min(0), piece))
+    for r, piece in ((bowl.radius, 0), (bowl.radius - bowl.wall, 3)):
+        t = _ball(o, d, r, slice(0, 2))
+        hits.append((np.where((t > NEAR) & (o[2] + t * d[2] <= 0), t, INF).min(0), piece))
     hits += _rim(o, d, 0.0, bowl.radius - bowl.wall, bowl.radius)
     return _nearest(*hits)
 
@@ -212,7 +209,9 @@ def _box(o: Point, d: Three, half: np.ndarray, rounding: float) -> Hit:
             later = enter > near
             axis = np.where(later, np.int8(i), axis)
             near, far = np.maximum(near, enter), np.minimum(far, leave)
-    assert near is not None and far is not None and axis is not None
+    assert near is not None
+    assert far is not None
+    assert axis is not None
     outside = bool((abs(np.array(o)) > half).any())
     t = np.where((near <= far) & ((near if outside else far) > NEAR), near if outside else far, INF)
     if rounding > 0 and outside:
@@ -225,8 +224,7 @@ def _round_off(o: Point, d: Three, core: np.ndarray, r: float, t: F32) -> None:
     shape = t.shape
     beyond, going = 0, []
     for i in range(3):
-        with np.errstate(invalid="ignore"):
-            beyond = beyond + (abs(o[i] + t * d[i]) > core[i]).astype(np.int8)
+        beyond = beyond + (abs(o[i] + t * d[i]) > core[i]).astype(np.int8)
     at = np.nonzero((beyond >= 2) & (t < INF))
     if len(at[0]) == 0:
         return

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from tapetum.errors import BadInput
 
 
@@ -30,3 +32,9 @@ class FilmConfig:
             raise BadInput(f"noise {self.noise} and {self.blur_taps} blur taps; wanted noise of 0 or more and two taps or more")
         if self.compress not in ("no", "jpeg", "mpeg4") or not 1 <= self.quality <= 95:
             raise BadInput(f"compress is {self.compress!r} at quality {self.quality}; wanted no, jpeg or mpeg4 at 1 to 95")
+
+
+def varied(rng: np.random.Generator) -> FilmConfig:
+    """Draw the settings of one film as cameras differ: mostly little noise and JPEG, sometimes much noise or a video codec."""
+    codec = rng.choice(["no", "jpeg", "mpeg4"], p=[0.3, 0.5, 0.2])
+    return FilmConfig(noise=float(0.002 + 0.04 * rng.uniform() ** 2), compress=codec, quality=int(rng.integers(45, 96)))

@@ -14,7 +14,7 @@ from tapetum.scenes.filming.surface import Paint
 from tapetum.scenes.filming.trace import Trace, trace
 from tapetum.scenes.filming.view import View, view_at
 from tapetum.scenes.textures import Textures, procedural
-from tapetum.scenes.types import F32, U8, I64
+from tapetum.scenes.types import F32, I64, U8
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,12 @@
 """Motion blur and depth of field of a sharp picture, from each pixel's speed and depth.
 
 Each blurred pixel looks at some places along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
-Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each place stands for an equal part of the
-shutter's time: a place shows if its own motion brings it here and it is not behind what is here, or if what is here moves away and
-bares it; else the pixel's own colour does. (The paper weighs places by 1 / speed, which leaves small fast things too faint.) Only
-pixels near something fast or out of focus are touched. A blurred thing's middle stays where it is, so truth stays the middle of
-the streak.
+Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each place stands for an equal part of
+the shutter's time: a place shows if its own motion brings it here and it is not behind what is here, or if what is here moves
+away and bares it; else the pixel's own colour does. Only pixels near something fast or out of focus are touched. A blurred
+thing's middle stays where it is, so truth stays the middle of the streak.
+
+Differs from the paper: it weighs places by 1 / speed, which leaves small fast things too faint.
 """
 
 import numpy as np
@@ -26,29 +27,30 @@ def speeds(bodies: tuple[Body, ...], found: Trace, places: F32, before: View, af
     out = np.zeros((2, count), np.float32)
     still = np.array_equal(before.world, after.world) and np.array_equal(before.intrinsics, after.intrinsics)
     for i, b in enumerate(bodies):
-        sheet = isinstance(b.shape, Sheet)
-        if still and not sheet and _same(before, after, i):
+        sheet = b.shape if isinstance(b.shape, Sheet) else None
+        if still and sheet is None and _same(before, after, i):
             continue
         at = np.flatnonzero(found.body[:count] == i)
         if len(at) == 0:
             continue
         ends = []
         for view in (before, after):
-            if sheet and found.triangle is not None:
-                p = _on_sheet(b.shape, view.sheets[i], places[:2, at])
+            if sheet is not None:
+                p = _on_sheet(sheet, view.sheets[i], places[:2, at])
             else:
                 p = view.rotation[i].astype(np.float32) @ places[:, at] + view.origin[i].astype(np.float32)[:, None]
             fx, fy = (np.float32(v) for v in view.intrinsics[:2])
             ahead = np.maximum(p[2], np.float32(1e-3))
             ends.append((fx * p[0] / ahead, fy * p[1] / ahead))
-        shift = np.float32(after.intrinsics[2:] - before.intrinsics[2:])
+        shift = (after.intrinsics[2:] - before.intrinsics[2:]).astype(np.float32)
         out[0, at] = ends[1][0] - ends[0][0] + shift[0]
         out[1, at] = ends[1][1] - ends[0][1] + shift[1]
     return out
 
 
 def _same(before: View, after: View, i: int) -> bool:
-    return np.allclose(before.rotation[i], after.rotation[i], atol=1e-6) and np.allclose(before.origin[i], after.origin[i], atol=1e-6)
+    turned, moved = before.rotation[i] - after.rotation[i], before.origin[i] - after.origin[i]
+    return abs(turned).max() < 1e-6 and abs(moved).max() < 1e-6
 
 
 def _on_sheet(sheet: Sheet, points: np.ndarray, place: F32) -> F32:

@@ -1,7 +1,7 @@
 """All light from surface points to the camera: sun, sky, light thrown back by the ground, highlights, haze; linear colours.
 
-A dull surface sends back albedo * light; a shiny one also mirrors the sun (Blinn and Phong's lobe, of unit sum) and the sky, more
-so at grazing angles (Schlick's approximation). Metal mirrors in its own colour.
+A dull surface sends back albedo * light; a shiny one also mirrors the sun (Blinn and Phong's lobe, of unit sum) and the sky,
+more so at grazing angles (Schlick's approximation). Metal mirrors in its own colour.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ def shade(episode: Episode, found: Trace, view: View, paints: list[Paint], shado
     ambient += _column(bounce) * (np.float32(0.5) - np.float32(0.5) * high)
     ambient *= open_sky
     light = _column(episode.light.colour) * direct + ambient
-    colour = albedo[:, at] * light
+    colour = np.asarray(albedo[:, at] * light, np.float32)
     ray /= np.sqrt((ray * ray).sum(0))
     _mirror(episode, owner, n, ray, albedo[:, at], direct, open_sky, sun, up, bounce, colour)
     _haze(episode.bodies, owner, depth, sky[:, at], colour)

@@ -1,8 +1,9 @@
 """Photographs and printed words made ready for surfaces: blended repeats without seams, in a pyramid of halved copies.
 
-A photograph is laid out in mirrored repeats twice, the second time turned and shifted, and smooth noise says which of the two is
-seen where: no seam, and no axis of symmetry that a tracker could hold on to. All levels of the pyramid lie in one picture, each
-with a border of one texel, so that one call samples points of any size:
+A photograph that must cover more than itself is laid out in mirrored repeats twice, turned and shifted, and smooth noise says
+which of the two is seen where; the far quarter is faded into the near one, so that the whole repeats: no seam, and no axis of
+symmetry that a tracker could hold on to. All levels of the pyramid lie in one picture, each with a border of one texel, so that
+one call samples points of any size:
 
     +-----------+
     |  level 0  |
@@ -21,7 +22,6 @@ from PIL import Image, ImageDraw, ImageFont
 from tapetum.scenes.textures import Textures, smooth_noise
 from tapetum.scenes.types import F32, U8
 
-
 PAPER = 0.8
 """What a photograph's white sends back of the light: nothing around us is whiter."""
 
@@ -29,14 +29,14 @@ PAPER = 0.8
 class Atlas:
     """A square picture with c channels at all sizes."""
 
-    def __init__(self, picture: F32):
-        """Take (c, s, s)."""
+    def __init__(self, picture: F32, repeats: bool = False):
+        """Take (c, s, s), which may repeat or ends at its borders."""
         level = torch.from_numpy(np.ascontiguousarray(picture, np.float32))[None]
         levels = [level]
         while level.shape[-1] > 4:
             level = F.avg_pool2d(level, 2)
             levels.append(level)
-        padded = [F.pad(level, (1, 1, 1, 1), mode="replicate") for level in levels]
+        padded = [F.pad(level, (1, 1, 1, 1), mode="circular" if repeats else "replicate") for level in levels]
         self.size = np.array([level.shape[-1] for level in levels], np.float32)
         self.base = np.cumsum([0] + [p.shape[-2] for p in padded[:-1]]).astype(np.float32)
         width = padded[0].shape[-1]
@@ -51,7 +51,7 @@ class Atlas:
         if not part.any():
             return near
         far = self._at(u, v, np.minimum(low + 1, len(self.size) - 1))
-        return near + (far - near) * part
+        return np.asarray(near + (far - near) * part, np.float32)
 
     def _at(self, u: F32, v: F32, level: np.ndarray) -> F32:
         size = self.size.take(level)
@@ -81,16 +81,20 @@ def photo(textures: Textures, seed: int, repeats: int, size: int) -> Atlas:
     if repeats == 1:
         flat = F.interpolate(source, size=(size, size), mode="bilinear", align_corners=False)
         return Atlas(flat[0].numpy())
-    place = (np.arange(size, dtype=np.float32) + 0.5) / size * repeats
-    x, y = place[None, :] + np.zeros((size, 1), np.float32), place[:, None] + np.zeros((1, size), np.float32)
+    margin = size // 4
+    place = (np.arange(size + margin, dtype=np.float32) + 0.5) / size * repeats
     layers = []
     for _ in range(2):
         angle, dx, dy = rng.uniform(0, 2 * np.pi), rng.uniform(0, 2), rng.uniform(0, 2)
-        a, b = np.cos(angle) * x - np.sin(angle) * y + dx, np.sin(angle) * x + np.cos(angle) * y + dy
-        grid = torch.from_numpy(np.stack([a, b], -1).astype(np.float32))[None] * 2 - 1
-        layers.append(F.grid_sample(source, grid, padding_mode="reflection", align_corners=False)[0].numpy())
-    share = np.clip(0.5 + 1.5 * smooth_noise(rng, size, 2 * repeats)[..., 0], 0, 1)
-    return Atlas(layers[0] * share + layers[1] * (1 - share))
+        x, y = np.cos(angle) * place, np.sin(angle) * place
+        grid = torch.from_numpy(np.stack([x[None] - y[:, None] + dx, y[None] + x[:, None] + dy], -1).astype(np.float32))[None]
+        layers.append(F.grid_sample(source, grid * 2 - 1, padding_mode="reflection", align_corners=False)[0].numpy())
+    share = np.clip(0.5 + 1.5 * smooth_noise(rng, size + margin, 2 * repeats)[..., 0], 0, 1)
+    whole = layers[0] * share + layers[1] * (1 - share)
+    fade = (np.arange(margin, dtype=np.float32) + 0.5) / margin
+    whole[..., :margin] += (whole[..., size:] - whole[..., :margin]) * (1 - fade)
+    whole[:, :margin] += (whole[:, size:] - whole[:, :margin]) * (1 - fade[:, None])
+    return Atlas(whole[:, :size, :size], repeats=True)
 
 
 def _square(picture: U8, rng: np.random.Generator) -> U8:
@@ -108,16 +112,7 @@ def word(text: str) -> tuple[Atlas, float]:
     canvas = Image.new("L", (int(w * 1.02), int(h * 1.02)))
     ImageDraw.Draw(canvas).text((w * 0.01 - left, h * 0.01 - top), text, fill=255, font=font, stroke_width=thick)
     square = np.asarray(canvas.resize((256, 256), Image.Resampling.BOX if w > 256 else Image.Resampling.BILINEAR))
-    picture = square.astype(np.float32)[None] / 255
+    picture = square.astype(np.float32)[None] / np.float32(255)
     picture[:, [0, -1]] = 0
     picture[:, :, [0, -1]] = 0
     return Atlas(picture), h / w
-
-
-def mirrored(x: F32) -> F32:
-    """Fold a line into 0..1, there and back.
-
-    >>> mirrored(np.array([0.25, 1.25, 2.25, -0.25])).tolist()
-    [0.25, 0.75, 0.25, 0.25]
-    """
-    return abs(x - 2 * np.floor(x / 2 + 0.5))

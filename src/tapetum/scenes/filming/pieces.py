@@ -23,7 +23,7 @@ class Piece:
     """A part of a quadric."""
 
     quadric: F64
-    """(4, 4)"""
+    """(4, 4), its upper left 3 x 3 diagonal: all axes lie along the body's."""
     low: F64 = field(default_factory=lambda: -FREE)
     high: F64 = field(default_factory=lambda: FREE)
     ring: tuple[float, float] = (0.0, np.inf)
@@ -73,21 +73,29 @@ def pieces(shape: Shape) -> list[Piece]:
 
 
 def meet(surface: list[Piece], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
-    """Return the first t > near (n,) at which start (3,) + t rays (n, 3) is on a surface, inf for none, and the piece's number."""
+    """Meet a surface with rays start (3,) + t rays (n, 3): first t > near (n,), inf for none, and the piece's number (n,)."""
     best = np.full(len(rays), np.inf)
     which = np.zeros(len(rays), np.int64)
+    squares = rays * rays
     for number, piece in enumerate(surface):
-        square, line = piece.quadric[:3, :3], piece.quadric[:3, 3]
-        a = ((rays @ square) * rays).sum(-1)
-        b = rays @ (square @ start + line)
-        c = start @ square @ start + 2 * line @ start + piece.quadric[3, 3]
-        for t in _roots(a, b, c):
-            with np.errstate(invalid="ignore", over="ignore"):
-                p = start + t[:, None] * rays
-                away = p[:, 0] ** 2 + p[:, 1] ** 2
-                on = (t > near) & (t < best) & (away >= piece.ring[0] ** 2) & (away <= piece.ring[1] ** 2)
-                on &= ((p >= piece.low - ROUNDING) & (p <= piece.high + ROUNDING)).all(-1)
-            best[on], which[on] = t[on], number
+        square, line = np.diag(piece.quadric)[:3], piece.quadric[:3, 3]
+        b = rays @ (square * start + line)
+        c = float(square @ (start * start) + 2 * line @ start + piece.quadric[3, 3])
+        if square.any():
+            a = squares @ square
+            at = np.flatnonzero(b * b >= a * c)
+            met = [(at, t) for t in _roots(a[at], b[at], c)]
+        else:
+            at = np.flatnonzero(b * c < 0)
+            met = [(at, -c / (2 * b[at]))]
+        for rows, t in met:
+            ahead = np.flatnonzero((t > near) & (t < best[rows]))
+            rows, t = rows[ahead], t[ahead]
+            p = start + t[:, None] * rays[rows]
+            away = p[:, 0] ** 2 + p[:, 1] ** 2
+            on = (away >= piece.ring[0] ** 2) & (away <= piece.ring[1] ** 2)
+            on &= ((p >= piece.low - ROUNDING) & (p <= piece.high + ROUNDING)).all(-1)
+            best[rows[on]], which[rows[on]] = t[on], number
     return best, which
 
 
@@ -129,14 +137,12 @@ def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]
 
 
 def _roots(a: F64, b: F64, c: float) -> tuple[F64, F64]:
-    """Both roots of a t² + 2 b t + c, inf where there is none."""
+    """Both roots of a t² + 2 b t + c where b² >= a c, inf for one that is infinitely far."""
+    q = -(b + np.copysign(np.sqrt(np.maximum(b * b - a * c, 0)), b))
     with np.errstate(divide="ignore", invalid="ignore"):
-        left = b * b - a * c
-        q = -(b + np.copysign(np.sqrt(left), b))
-        first = np.where(abs(a) > 1e-14 * np.maximum(abs(b), 1e-300), q / a, np.inf)
+        first = np.where(abs(a) > 1e-14 * abs(b), q / a, np.inf)
         second = np.where(q != 0, c / q, np.inf)
-    none = ~(left >= 0)
-    return np.where(none | np.isnan(first), np.inf, first), np.where(none | np.isnan(second), np.inf, second)
+    return first, second
 
 
 def _z(value: float, rest: float = np.inf) -> F64:

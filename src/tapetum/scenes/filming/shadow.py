@@ -6,8 +6,8 @@ So shadows are sharp where things touch and soften away from them. For a convex 
 which golden sections find; a hollow one counts as filled for points outside it, and for points in its hollow only the opening
 matters. After Aaltonen, GPU-based clay simulation and ray tracing tech in Claybook (2018), where the ratio stands for marching.
 
-The sky: distance to a body at some steps along the normal, against the length of the step (Evans, Fast approximations for global
-illumination on dynamic scenes, 2006).
+The sky: distance to a body at some steps along the normal, against the length of the step (Evans, Fast approximations for
+global illumination on dynamic scenes, 2006).
 """
 
 from dataclasses import dataclass
@@ -90,7 +90,11 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
             deep = -float(distance(b.shape, ((low + high) / 2)[:, None], filled=True)[0])
             wide = float(np.sort(high - low)[1] / 2)
         origin = view.origin[i].astype(np.float32)[:, None]
-        out.append(Caster(i, b.shape, view.rotation[i].astype(np.float32), origin, middle.astype(np.float32), radius, low_high, deep, wide))
+        out.append(
+            Caster(
+                i, b.shape, view.rotation[i].astype(np.float32), origin, middle.astype(np.float32), radius, low_high, deep, wide
+            )
+        )
     return out
 
 
@@ -125,7 +129,7 @@ def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softne
         at, middle = at.take(close), off[2].take(close)
         if len(at) == 0:
             continue
-        p = c.rotation.T @ (blocks.points.take(at, 1) - c.origin)
+        p = np.asarray(c.rotation.T @ (blocks.points.take(at, 1) - c.origin), np.float32)
         along = axes[2] @ c.rotation
         if hollow is None:
             seen[at] *= _past_hull(c, p, along, middle, float(a))
@@ -140,7 +144,7 @@ def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softne
 
 
 def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
-    """Share (n,) of the sun seen past a filled shape from points (3, n) in its coordinates, `middle` (n,) metres before its middle."""
+    """Share (n,) of the sun seen past a filled shape from points (3, n) in its coordinates, `middle` (n,) metres before it."""
     seen = np.ones(p.shape[1], np.float32)
     # outside of a box grown by the sun's radius, distance / t is above a
     grow = np.float32(a) * (middle + np.float32(c.radius)) + np.float32(1e-4)
@@ -157,7 +161,7 @@ def _past_hull(c: Caster, p: F32, along: F32, middle: F32, a: float) -> F32:
     p, low, high, step = p.take(at, 1), low.take(at), high.take(at), along[:, None]
 
     def ratio(t: F32) -> F32:
-        return distance(c.shape, p + step * t, filled=True) / t
+        return distance(c.shape, np.asarray(p + step * t, np.float32), filled=True) / t
 
     if isinstance(c.shape, Sphere):
         t = np.clip(middle.take(at), low, high)
@@ -193,15 +197,15 @@ def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) 
 def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) -> F32:
     """Share of the sun seen past an edge at `ratio` radians from its middle.
 
-    The rays through a thin body never come deep into it: the shadow is whole where they come as deep as they can. A body far away
-    and smaller than the sun looks can't hide all of it.
+    The rays through a thin body never come deep into it: the shadow is whole where they come as deep as they can. A body far
+    away that looks smaller than the sun can't hide all of it.
     """
     if c is None or t is None:
         x = np.clip(ratio * np.float32(0.5 / a) + np.float32(0.5), 0, 1)
-        return x * x * (3 - 2 * x)
+        return np.asarray(x * x * (3 - 2 * x), np.float32)
     inside = np.minimum(np.float32(0.9 * c.depth) / t, np.float32(a))
     x = np.clip((ratio + inside) / (inside + np.float32(a)), 0, 1)
-    return 1 - (1 - x * x * (3 - 2 * x)) * np.minimum(np.float32(c.wide / a) / t, 1)
+    return np.asarray(1 - (1 - x * x * (3 - 2 * x)) * np.minimum(np.float32(c.wide / a) / t, 1), np.float32)
 
 
 def sky_seen(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:
@@ -217,11 +221,13 @@ def sky_seen(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -
             at = at[blocks.owner.take(at) != c.body]
         if len(at) == 0:
             continue
-        p = c.rotation.T @ (blocks.points.take(at, 1) - c.origin)
+        p = np.asarray(c.rotation.T @ (blocks.points.take(at, 1) - c.origin), np.float32)
         n = c.rotation.T @ normals.take(at, 1)
         hidden = np.zeros(len(at), np.float32)
         for step, weight in ((0.12, 0.35), (0.4, 0.35), (1.0, 0.3)):
             h = np.float32(step * scale)
-            hidden += np.float32(weight) * np.clip(1 - distance(c.shape, p + n * h) / h, 0, np.float32(1.6))
+            hidden += np.float32(weight) * np.clip(
+                1 - distance(c.shape, np.asarray(p + n * h, np.float32)) / h, 0, np.float32(1.6)
+            )
         seen[at] *= 1 - np.float32(0.58) * hidden
     return seen

@@ -84,4 +84,4 @@ def _bilinear(picture: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
     flat, base = picture.ravel(), j * 64 + i + (0 if level is None else level * 4096)
     top = flat[base] * (1 - fx) + flat[base + 1] * fx
     low = flat[base + 64] * (1 - fx) + flat[base + 65] * fx
-    return top * (1 - fy) + low * fy
+    return np.asarray(top * (1 - fy) + low * fy, np.float32)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground, RoundedBox, Sheet
-from tapetum.scenes.filming.paint import Atlas, mirrored, photo, word
+from tapetum.scenes.filming.paint import Atlas, photo, word
 from tapetum.scenes.filming.view import bounds
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
@@ -60,7 +60,7 @@ class Paint:
         if self.atlas is not None:
             base = self._photo(p, n, pixel)
         elif self.surface.kind == "pattern":
-            base = self.first + (self.second - self.first) * self._pattern(p, pixel)
+            base = np.asarray(self.first + (self.second - self.first) * self._pattern(p, pixel), np.float32)
         else:
             base = np.repeat(self.first, p.shape[1], 1)
         if self.word is not None:
@@ -84,12 +84,16 @@ class Paint:
                 q = (p - self.low[:, None]) / self.cell[:, None]
                 q = q - np.rint(q)
                 away = np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
-                return _step(np.float32(0.34) - away, pixel / np.float32(self.cell.min()), 0.2)
+                return _step(np.asarray(np.float32(0.34) - away, np.float32), pixel / np.float32(self.cell.min()), 0.2)
             case "noise":
                 q = p / np.float32(self.surface.scale * 2) + self.shift[:, :1]
                 cell = pixel / np.float32(self.surface.scale * 2)
-                rough = _noise(q) * _fade(cell) + 0.5 * _noise(q * 2.1 + 0.3) * _fade(cell * 2) + 0.3 * _noise(q * 4.3 + 0.7) * _fade(cell * 4)
-                return np.clip(np.float32(0.5) + np.float32(0.45) * rough, 0, 1)
+                rough = (
+                    _noise(q) * _fade(cell)
+                    + 0.5 * _noise(q * 2.1 + 0.3) * _fade(cell * 2)
+                    + 0.3 * _noise(q * 4.3 + 0.7) * _fade(cell * 4)
+                )
+                return np.clip(np.asarray(np.float32(0.5) + np.float32(0.45) * rough, np.float32), 0, 1)
             case "marble":
                 step = np.float32(self.surface.scale * 2)
                 q = self.turn @ p / step
@@ -117,7 +121,8 @@ class Paint:
                 v = v + np.float32(self.middle[b] / span)
                 v = np.clip(v + np.float32(0.5 + (self.shift[axis, 1] - 0.5) * self.room[b]), 0, 1)
             else:
-                u, v = mirrored(u + self.shift[axis, 0]), mirrored(v + self.shift[axis, 1])
+                u, v = u + self.shift[axis, 0], v + self.shift[axis, 1]
+                u, v = u - np.floor(u), v - np.floor(v)
             if axis == 1:
                 u, v = v, u
             colours = self.atlas.sample(u, v, texels.take(at))
@@ -149,7 +154,7 @@ def _step(signed: F32, width: F32, mean: float) -> F32:
     """Share of a pixel of `width` cells that lies where `signed` is above 0; its mean where pixels are wider than cells."""
     sharp = np.clip(np.float32(0.5) + signed / np.maximum(width, np.float32(1e-6)), 0, 1)
     fade = np.clip(np.float32(2) - width * np.float32(1.5), 0, 1)
-    return np.float32(mean) + (sharp - np.float32(mean)) * fade
+    return np.asarray(np.float32(mean) + (sharp - np.float32(mean)) * fade, np.float32)
 
 
 def _fade(width: F32) -> F32:
@@ -175,4 +180,3 @@ def _noise(q: F32) -> F32:
     q = (q - np.floor(q)) * np.float32(2) - 1
     grid = torch.from_numpy(np.ascontiguousarray(q.T))[None, None, None]
     return F.grid_sample(_CUBE, grid, align_corners=True, padding_mode="border")[0, 0, 0, 0].numpy()
-

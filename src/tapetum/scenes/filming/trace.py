@@ -8,7 +8,7 @@ from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.filming import sheets
 from tapetum.scenes.filming.cast import hit
-from tapetum.scenes.filming.view import NEAR, View, window
+from tapetum.scenes.filming.view import View, window
 from tapetum.scenes.types import F32, I64
 
 OFFSETS = np.array([(-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125)])
@@ -38,6 +38,11 @@ class Trace:
 
 def trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: bool = True) -> Trace:
     """Cast all rays of a frame."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # rays along a side meet it nowhere: inf or nan
+        return _trace(bodies, view, size, edges)
+
+
+def _trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: bool) -> Trace:
     h, w = size
     fx, fy, cx, cy = view.intrinsics
     x = ((np.arange(w) + 0.5 - cx) / fx).astype(np.float32)
@@ -61,7 +66,8 @@ def trace(bodies: tuple[Body, ...], view: View, size: tuple[int, int], edges: bo
             number = np.full(size, -1)
             number[part] = np.arange((y1 - y0) * (x1 - x0)).reshape(y1 - y0, x1 - x0)
             rx, ry = np.broadcast_arrays(x[x0:x1], y[y0:y1])
-            t, which = (v.reshape(y1 - y0, x1 - x0) for v in sheets.meet(meshes[i], number, rx.reshape(-1, 1), ry.reshape(-1, 1)))
+            t, which = sheets.meet(meshes[i], number, rx.reshape(-1, 1), ry.reshape(-1, 1))
+            t, which = t.reshape(number[part].shape), which.reshape(number[part].shape)
             side: np.ndarray | int = meshes[i].front[which].astype(np.int8)
         else:
             t, side = hit(b.shape, *_rays(view, i, x[x0:x1], y[y0:y1]))
@@ -144,6 +150,3 @@ def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, b
         found.meshes,
         edges,
     )
-
-
-__all__ = ["NEAR", "OFFSETS", "Trace", "trace"]

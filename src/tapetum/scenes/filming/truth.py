@@ -1,7 +1,7 @@
 """Exact truth about an episode: which surface point a pixel shows, where any surface point is, what hides it, whole outlines.
 
-Everything is computed in float64 from the shapes as cut quadrics (`pieces`), not read from pictures, so film and truth check each
-other. A surface point is *seen* in a frame if it projects into the picture, faces the camera, and nothing lies before it.
+Everything is computed in float64 from the shapes as cut quadrics (`pieces`), not read from pictures, so film and truth check
+each other. A surface point is *seen* in a frame if it projects into the picture, faces the camera, and nothing lies before it.
 """
 
 from dataclasses import dataclass
@@ -183,10 +183,9 @@ class Truth:
         return SurfacePoints(points.body[rows], points.place[rows], points.normal[rows]), frame[rows], xy[rows]
 
     def _check(self, frames: I64) -> None:
-        if len(frames) and not (0 <= frames.min() and frames.max() < self.episode.frames):
-            raise BadInput(
-                f"frames {frames.min()} to {frames.max()} of an episode of {self.episode.frames}; wanted 0 to {self.episode.frames - 1}"
-            )
+        last = self.episode.frames - 1
+        if len(frames) and (frames.min() < 0 or frames.max() > last):
+            raise BadInput(f"frames {frames.min()} to {frames.max()} of an episode of {last + 1}; wanted 0 to {last}")
 
     def _view(self, frame: int) -> View:
         return view_at(self.episode, self.episode.moment(frame))

@@ -1,4 +1,4 @@
-"""Where bodies are in camera coordinates at any moment, also between two stored ones, and which window of the picture they fill."""
+"""Where bodies are in camera coordinates at any moment, also between two stored ones, and which pixels may show them."""
 
 from dataclasses import dataclass
 
