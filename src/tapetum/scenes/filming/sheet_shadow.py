@@ -48,7 +48,7 @@ class SheetShadow:
         for _ in range(4):
             self.levels.append(_spread(self.levels[-1], len(self.levels)))
         # beside the outline, where half shadows lie, the height of the nearest part of the sheet
-        nearest = ndimage.distance_transform_edt(outline == 0, return_distances=False, return_indices=True)
+        nearest = np.asarray(ndimage.distance_transform_edt(outline == 0, return_distances=False, return_indices=True))
         self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
 
     def seen(self, points: F32, owner: np.ndarray, a: float) -> F32:
