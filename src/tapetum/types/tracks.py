@@ -25,8 +25,8 @@ COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
 QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
-WHOLE: Mapping[str, type] = {"point": np.int64, "frame": np.int64, "visible": np.int64}
-"""Columns of a csv table that hold whole numbers."""
+WHOLE: Mapping[str, type] = {"point": np.int64, "frame": np.int64, "visible": np.int64, "clicked": np.int64, "name": np.str_}
+"""Columns of a csv table that hold whole numbers, or text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,10 @@ class Tracks:
     """float32 (n, t): 0..1, the chance that the point is visible and its position right."""
     queries: np.ndarray
     """float32 (n, 3): frame, x, y of the point that was asked for."""
+    names: tuple[str, ...] | None = None
+    """What each point is called, if they have names; an empty name is none."""
+    clicked: np.ndarray | None = None
+    """bool (n, t): somebody said that the point is here; None where nobody says more than the queries."""
 
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
@@ -63,6 +67,13 @@ class Tracks:
         ):
             if array.shape != wanted:
                 raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {wanted}")
+        if self.clicked is not None:
+            clicked = truths("Tracks", "clicked", self.clicked)
+            if clicked.shape != (n, t):
+                raise BadInput(f"clicked of Tracks has shape {clicked.shape}; with xy of shape {xy.shape} give {(n, t)}")
+            object.__setattr__(self, "clicked", clicked)
+        if self.names is not None:
+            object.__setattr__(self, "names", _checked_names(self.names, n))
         if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
         for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
@@ -96,7 +107,26 @@ class Tracks:
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
 
+def _checked_names(names: Any, n: int) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise BadInput(f"names of Tracks are one text, {names[:40]!r}; give one for each point")
+    found = tuple(str(name) for name in names)
+    if len(found) != n:
+        raise BadInput(f"there are {len(found)} names for {n} points of Tracks; give one for each")
+    for name in found:
+        if not name.isprintable():
+            raise BadInput(f"the name {name[:40]!r} of a point cannot be printed; give names without line breaks and the like")
+    return found
+
+
 _ARRAYS = ("xy", "visible", "confidence", "queries")
+_OPTIONAL = ("names", "clicked")
+"""In a file only where there are some."""
+
+
+def _given(tracks: Tracks) -> dict[str, Any]:
+    """The optional fields that there are."""
+    return {name: value for name in _OPTIONAL if (value := getattr(tracks, name)) is not None}
 
 
 def _to_json(tracks: Tracks) -> bytes:
@@ -107,6 +137,7 @@ def _to_json(tracks: Tracks) -> bytes:
         "xy": tracks.xy.tolist(),
         "visible": tracks.visible.tolist(),
         "confidence": tracks.confidence.tolist(),
+        **{name: np.asarray(value).tolist() for name, value in _given(tracks).items()},
     }
     return json.dumps(fields).encode()
 
@@ -119,6 +150,8 @@ def _from_json(data: bytes) -> dict[str, Any]:
         "visible": np.array(fields["visible"], np.bool_).reshape(n, t),
         "confidence": np.array(fields["confidence"], np.float32).reshape(n, t),
         "queries": np.array(fields["queries"], np.float32).reshape(n, 3),
+        **({"names": tuple(fields["names"])} if "names" in fields else {}),
+        **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
     }
 
 
@@ -137,7 +170,12 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 1],
         query[:, 2],
     )
-    return dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    if tracks.names is not None:
+        columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
+    if tracks.clicked is not None:
+        columns["clicked"] = tracks.clicked.reshape(-1)
+    return columns
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -160,16 +198,30 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():
         raise ValueError("the query of a point changes between its rows")
-    return {
+    found = {
         "xy": np.stack([table["x"], table["y"]], axis=-1),
         "visible": table["visible"].astype(np.bool_),
         "confidence": table["confidence"],
         "queries": queries[:, 0] if t else np.zeros((n, 3), np.float32),
     }
+    if "name" in table:
+        found["names"] = _names_of(table["name"])
+    if "clicked" in table:
+        found["clicked"] = table["clicked"].astype(np.bool_)
+    return found
+
+
+def _names_of(column: np.ndarray) -> tuple[str, ...]:
+    if (column != column[:, :1]).any():
+        raise ValueError("the name of a point changes between its rows")
+    return tuple(str(name) for name in column[:, 0])
 
 
 _FORMATS: Formats[Tracks] = {
-    ".npz": (lambda tracks: to_npz({name: getattr(tracks, name) for name in _ARRAYS}), lambda data: from_npz(data, _ARRAYS)),
+    ".npz": (
+        lambda tracks: to_npz({**{name: getattr(tracks, name) for name in _ARRAYS}, **_given(tracks)}),
+        lambda data: from_npz(data, _ARRAYS, _OPTIONAL),
+    ),
     ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, WHOLE)))),
     ".json": (_to_json, _from_json),
     ".parquet": (lambda tracks: to_parquet(columns_of(tracks)), lambda data: fields_of(tabulated(from_parquet(data)))),
