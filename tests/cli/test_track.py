@@ -33,6 +33,7 @@ def test_writes_overlay_and_tables_and_says_where(run: Run, clip: Path, tmp_path
             "visible": (100, 6),
             "confidence": (100, 6),
             "queries": (100, 3),
+            "times": (6,),
         }
     np.testing.assert_array_equal(Tracks.load(out / "tracks.csv").xy, Tracks.load(out / "tracks.npz").xy)
 

@@ -96,9 +96,7 @@ def resized(frame: Frame, width: int, height: int) -> Frame:
     return np.array(Image.fromarray(frame).resize((width, height), how))
 
 
-def cut_numbers(
-    video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1
-) -> list[int]:
+def cut_numbers(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
     """Return the numbers of the frames from `start` to before `end`, every `stride`-th of them.
 
     Args:
