@@ -5,7 +5,8 @@ Coordinates are raster pixels of the video: (x, y) with the origin at the outer 
 its centre is (0.5, 0.5). Time is a frame number; a fraction lies between two frames.
 
 Four formats by file extension: `npz` (arrays by field name), `csv` (a row for each point and frame), `json` and
-`parquet` (like csv, needs the extra `tables`). Every one gives back exactly what was saved.
+`parquet` (like csv, needs the extra `tables`). Where the times of the frames are known the tables have a column `time_s`, and
+where not every frame of the video was tracked a column `video_frame`. Every one gives back exactly what was saved.
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, MissingExtra
 from tapetum.tables import Formats, from_csv, from_npz, from_parquet, load, save, to_csv, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
@@ -25,8 +26,18 @@ COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
 QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
-WHOLE: Mapping[str, type] = {"point": np.int64, "frame": np.int64, "visible": np.int64, "clicked": np.int64, "name": np.str_}
-"""Columns of a csv table that hold whole numbers, or text."""
+MOMENT_COLUMNS = {"time_s": "times", "video_frame": "numbers"}
+"""What a table says of frames besides, where the tracks know it, and the field of `Tracks` for it; repeated for each point."""
+EXACT: Mapping[str, type] = {
+    "point": np.int64,
+    "frame": np.int64,
+    "visible": np.int64,
+    "time_s": np.float64,
+    "video_frame": np.int64,
+    "clicked": np.int64,
+    "name": np.str_,
+}
+"""Columns of a csv table that are not float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +64,10 @@ class Tracks:
     """What each point is called, if they have names; an empty name is none."""
     clicked: np.ndarray | None = None
     """bool (n, t): somebody said that the point is here; None where nobody says more than the queries."""
+    times: np.ndarray | None = None
+    """float64 (t,): seconds of each frame, as its video states them; None where nobody said."""
+    numbers: np.ndarray | None = None
+    """int64 (t,): number of each frame in its video, rising; None where they are 0 to t - 1."""
 
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
@@ -78,6 +93,16 @@ class Tracks:
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
         for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
             object.__setattr__(self, name, array)
+        self._check_moments(t)
+
+    def _check_moments(self, t: int) -> None:
+        if self.times is not None:
+            object.__setattr__(self, "times", _of_frames("times", self.times, t, np.float64))
+        if self.numbers is not None:
+            numbers = _of_frames("numbers", self.numbers, t, np.int64)
+            if t and (numbers[0] < 0 or (np.diff(numbers) <= 0).any()):
+                raise BadInput("numbers of Tracks are not rising from 0 or later; give the number of each frame in its video")
+            object.__setattr__(self, "numbers", None if np.array_equal(numbers, np.arange(t)) else numbers)
 
     @property
     def points(self) -> int:
@@ -97,6 +122,17 @@ class Tracks:
         without pyarrow.
         """
         return save(self, path, _FORMATS, "tracks")
+
+    def to_dataframe(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each point and frame and the columns of the csv table, plain numbers.
+
+        `visible` is bool. Raises `MissingExtra` without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas", "tables", "a data frame of tracks") from error
+        return pandas.DataFrame(columns_of(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":
@@ -120,13 +156,23 @@ def _checked_names(names: Any, n: int) -> tuple[str, ...]:
 
 
 _ARRAYS = ("xy", "visible", "confidence", "queries")
-_OPTIONAL = ("names", "clicked")
-"""In a file only where there are some."""
+_MAYBE = (*MOMENT_COLUMNS.values(), "names", "clicked")
 
 
-def _given(tracks: Tracks) -> dict[str, Any]:
-    """The optional fields that there are."""
-    return {name: value for name in _OPTIONAL if (value := getattr(tracks, name)) is not None}
+def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
+    array = finite("Tracks", name, value, (None,), dtype=dtype, axes="(t,)")
+    if array.shape != (t,):
+        raise BadInput(f"{name} of Tracks has shape {array.shape}; with {t} frames give ({t},)")
+    return array
+
+
+def _known(tracks: Tracks) -> dict[str, np.ndarray]:
+    """The fields that need not be there, and are."""
+    return {name: np.asarray(value) for name in _MAYBE if (value := getattr(tracks, name)) is not None}
+
+
+def _to_npz(tracks: Tracks) -> bytes:
+    return to_npz({name: getattr(tracks, name) for name in _ARRAYS} | _known(tracks))
 
 
 def _to_json(tracks: Tracks) -> bytes:
@@ -137,7 +183,7 @@ def _to_json(tracks: Tracks) -> bytes:
         "xy": tracks.xy.tolist(),
         "visible": tracks.visible.tolist(),
         "confidence": tracks.confidence.tolist(),
-        **{name: np.asarray(value).tolist() for name, value in _given(tracks).items()},
+        **{name: array.tolist() for name, array in _known(tracks).items()},
     }
     return json.dumps(fields).encode()
 
@@ -150,6 +196,7 @@ def _from_json(data: bytes) -> dict[str, Any]:
         "visible": np.array(fields["visible"], np.bool_).reshape(n, t),
         "confidence": np.array(fields["confidence"], np.float32).reshape(n, t),
         "queries": np.array(fields["queries"], np.float32).reshape(n, 3),
+        **{name: np.array(fields[name]).reshape(t) for name in MOMENT_COLUMNS.values() if name in fields},
         **({"names": tuple(fields["names"])} if "names" in fields else {}),
         **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
     }
@@ -171,6 +218,7 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 2],
     )
     columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in MOMENT_COLUMNS.items() if name in _known(tracks)}
     if tracks.names is not None:
         columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
     if tracks.clicked is not None:
@@ -198,7 +246,12 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():
         raise ValueError("the query of a point changes between its rows")
+    moments = {name: table[column] for column, name in MOMENT_COLUMNS.items() if column in table and n}
+    for column, values in moments.items():
+        if (values != values[:1]).any():
+            raise ValueError(f"{column} of a frame changes between its rows")
     found = {
+        **{name: values[0] for name, values in moments.items()},
         "xy": np.stack([table["x"], table["y"]], axis=-1),
         "visible": table["visible"].astype(np.bool_),
         "confidence": table["confidence"],
@@ -218,11 +271,8 @@ def _names_of(column: np.ndarray) -> tuple[str, ...]:
 
 
 _FORMATS: Formats[Tracks] = {
-    ".npz": (
-        lambda tracks: to_npz({**{name: getattr(tracks, name) for name in _ARRAYS}, **_given(tracks)}),
-        lambda data: from_npz(data, _ARRAYS, _OPTIONAL),
-    ),
-    ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, WHOLE)))),
+    ".npz": (_to_npz, lambda data: from_npz(data, _ARRAYS, _MAYBE)),
+    ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, EXACT)))),
     ".json": (_to_json, _from_json),
     ".parquet": (lambda tracks: to_parquet(columns_of(tracks)), lambda data: fields_of(tabulated(from_parquet(data)))),
 }

@@ -10,8 +10,9 @@ import tyro
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import whole_folder
+from tapetum.verbs.cut import CutSettings, cut
 from tapetum.verbs.points import choose_points
-from tapetum.verbs.show import View, write_overlay
+from tapetum.verbs.show import DrawSettings, View, write_overlay
 from tapetum.verbs.space import Lifting, View3D, write_space
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
@@ -26,7 +27,7 @@ OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackSettings:
+class TrackSettings(DrawSettings, CutSettings):
     """How points are tracked, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -34,8 +35,8 @@ class TrackSettings:
     --online causal-tapir-nano."""
     grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Track N x N points, the centres of a regular grid of cells; 10 where no other points are given."""
-    frame: int = 0
-    """Frame on which the grid is laid."""
+    frame: int | None = None
+    """Frame on which the grid is laid; by default the first that is tracked."""
     points: Annotated[File | None, tyro.conf.arg(metavar="FILE.csv")] = None
     """CSV file of points with the header t,x,y or x,y (then on frame 0)."""
     query: tyro.conf.UseAppendAction[Annotated[tuple[tuple[str | float, ...], ...], tyro.conf.arg(metavar="t,x,y ...")]] = ()
@@ -52,6 +53,8 @@ class TrackSettings:
     """With --3d, where depth comes from. adjust (default): the tracks themselves, by bundle adjustment, in an unknown unit; or
     a file or folder of depth maps (.npz, .npy, .png of 16 bits); or a network: zoedepth, depth-anything, OWNER/NAME (needs
     tapetum[depth])."""
+    no_overlay: bool = False
+    """Draw nothing, and write no overlay.mp4."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -67,6 +70,7 @@ class TrackSettings:
 
     def check(self) -> None:
         """Raise `BadInput` for options that do not fit together."""
+        self.check_drawing()
         if self.three_d:
             return
         for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
@@ -107,6 +111,8 @@ class Tracked:
     """The points in the picture."""
     tracks3d: "Tracks3D | None"
     """The points in space, if that was asked for."""
+    overlay: bool
+    """Whether there is an overlay.mp4."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
     view: Path | None
@@ -128,7 +134,8 @@ class Tracked:
             "seconds": self.seconds,
         }
         if out is not None:
-            content |= {"overlay": str(out / OVERLAY), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+            files = {"overlay": OVERLAY, "tracks": TRACKS, "table": TABLE}
+            content |= {name: str(out / file) for name, file in files.items() if name != "overlay" or self.overlay}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -158,20 +165,25 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         video = cleanup.enter_context(open_video(options.video))
         folder = None if out is None else cleanup.enter_context(whole_folder(out))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
-        queries = chosen(options, video.width, video.height, len(video))
+        part = cut(video, options)
+        queries = part.points(chosen(options, video.width, video.height, len(video), part.numbers[0]))
+        video = part.video
         lifting = lifted(options, listener) if options.three_d else None
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
-        tracks = _tracked(tracker, video, queries if lifting is None else queries + lifting.support_points(video), listener)
+        asked = queries if lifting is None else queries + lifting.support_points(video)
+        tracks = part.whole(_tracked(tracker, part.small, part.shrunk(asked), listener), asked)
         if lifting is not None:
             tracks = lifting.take_support(tracks, len(queries))
         seconds = time.perf_counter() - start
         if folder is not None:
             save(tracks, folder)
-            write_overlay(folder / OVERLAY, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener)
+            if not options.no_overlay:
+                view_2d: View = "rainbow" if options.view == "rainbow" else "tracks"
+                write_overlay(folder / OVERLAY, video, tracks, view_2d, listener, options)
         if lifting is not None:
             try:
-                space = lifting.lift(tracks, video)
+                space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers)
                 view = None if folder is None else write_space(space, video, options.view, folder)
             except TapetumError as error:
                 trouble = error
@@ -188,6 +200,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         seconds=seconds,
         tracks=tracks,
         tracks3d=space,
+        overlay=not options.no_overlay,
         out=out,
         view=None if out is None or view is None else out / view,
     )
@@ -206,10 +219,12 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     return tracker
 
 
-def chosen(settings: TrackSettings, width: int, height: int, frames: int | None) -> list[tuple[float, float, float]]:
-    """Give the points that are asked for, see `choose_points`."""
-    asked = {name: getattr(settings, name) for name in ("grid", "frame", "points", "query")}
-    return choose_points(width, height, frames, **asked)
+def chosen(
+    settings: TrackSettings, width: int, height: int, frames: int | None, first: int = 0
+) -> list[tuple[float, float, float]]:
+    """Give the points that are asked for, see `choose_points`; a grid for which no frame was named lies on the `first`."""
+    asked = {name: getattr(settings, name) for name in ("grid", "points", "query")}
+    return choose_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **asked)
 
 
 def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
