@@ -25,7 +25,7 @@ class DrawSettings:
     """How tracks are drawn."""
 
     numbers: bool = False
-    """Write the number of each point beside it, as it stands in the tables."""
+    """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
     radius: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Of dots; by default by the size of the picture."""
     trail: Annotated[int, tyro.conf.arg(metavar="FRAMES")] = 12
@@ -152,7 +152,9 @@ def write_overlay(
         width, height = (max(round(side * how.scale), 2) for side in (video.width, video.height))
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    labels = [str(number) for number in range(tracks.points)] if how.numbers else None
+    names = tracks.names or [""] * tracks.points
+    labels = [name or (str(number) if how.numbers else "") for number, name in enumerate(names)]
+    labels = labels if any(labels) else None
     drawn = (
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"

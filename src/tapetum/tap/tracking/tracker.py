@@ -22,6 +22,7 @@ from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.tracking.clicks import as_ids, blend, first_of_each, number_points, share_looks
+from tapetum.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished, reduced
 from tapetum.tap.tracking.reference import Reference, seen_best
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
@@ -215,7 +216,30 @@ class Tracker:
             queries = asked[first_of_each(numbers)].numpy()
             return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=queries, clicked=clicked)
         confidence = confidence.numpy()
-        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
+        unclicked = None if shown is None else np.zeros(confidence.shape, np.bool_)
+        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy(), clicked=unclicked)
+
+    def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
+        """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
+
+        A point goes exactly through its corrections and through all that was clicked before: its query, and earlier
+        corrections, which `Tracks.clicked` notes.
+
+        Args:
+            video: what the tracks come from.
+            tracks: what `track` or `correct` gave.
+            corrections: (number of the point, frame, x, y) each, in raster pixels.
+            options: those of `track`.
+
+        Raises:
+            BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
+                frame.
+        """
+        video = open_video(video)
+        if tracks.frames != len(video):
+            raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; give their own video")
+        clicks = gather_clicks(tracks, corrections)
+        return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
 
     @torch.inference_mode()
     def start(
