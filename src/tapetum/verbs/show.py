@@ -36,6 +36,8 @@ class DrawSettings:
     """Size of the overlay, as a share of that of the video: 0.5 is half as wide and high."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
+    dither: Literal["yes", "no"] = "yes"
+    """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
 
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
@@ -166,7 +168,7 @@ def write_overlay(
             yield from [frame] * copies_of(number, video.rate, how.fps)
             listener.progress("drawing", number + 1, tracks.frames)
 
-    write_video(path, counted(), how.fps or video.rate)
+    write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
 
 
 def copies_of(number: int, rate: float, wanted: float | None) -> int:
