@@ -34,6 +34,8 @@ EXACT: Mapping[str, type] = {
     "visible": np.int64,
     "time_s": np.float64,
     "video_frame": np.int64,
+    "clicked": np.int64,
+    "name": np.str_,
 }
 """Columns of a csv table that are not float32."""
 
@@ -58,6 +60,10 @@ class Tracks:
     """float32 (n, t): 0..1, the chance that the point is visible and its position right."""
     queries: np.ndarray
     """float32 (n, 3): frame, x, y of the point that was asked for."""
+    names: tuple[str, ...] | None = None
+    """What each point is called, if they have names; an empty name is none."""
+    clicked: np.ndarray | None = None
+    """bool (n, t): somebody said that the point is here; None where nobody says more than the queries."""
     times: np.ndarray | None = None
     """float64 (t,): seconds of each frame, as its video states them; None where nobody said."""
     numbers: np.ndarray | None = None
@@ -76,6 +82,13 @@ class Tracks:
         ):
             if array.shape != wanted:
                 raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {wanted}")
+        if self.clicked is not None:
+            clicked = truths("Tracks", "clicked", self.clicked)
+            if clicked.shape != (n, t):
+                raise BadInput(f"clicked of Tracks has shape {clicked.shape}; with xy of shape {xy.shape} give {(n, t)}")
+            object.__setattr__(self, "clicked", clicked)
+        if self.names is not None:
+            object.__setattr__(self, "names", _checked_names(self.names, n))
         if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
         for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
@@ -130,8 +143,20 @@ class Tracks:
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
 
+def _checked_names(names: Any, n: int) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise BadInput(f"names of Tracks are one text, {names[:40]!r}; give one for each point")
+    found = tuple(str(name) for name in names)
+    if len(found) != n:
+        raise BadInput(f"there are {len(found)} names for {n} points of Tracks; give one for each")
+    for name in found:
+        if not name.isprintable():
+            raise BadInput(f"the name {name[:40]!r} of a point cannot be printed; give names without line breaks and the like")
+    return found
+
+
 _ARRAYS = ("xy", "visible", "confidence", "queries")
-_MAYBE = tuple(MOMENT_COLUMNS.values())
+_MAYBE = (*MOMENT_COLUMNS.values(), "names", "clicked")
 
 
 def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
@@ -143,7 +168,7 @@ def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
 
 def _known(tracks: Tracks) -> dict[str, np.ndarray]:
     """The fields that need not be there, and are."""
-    return {name: array for name in _MAYBE if (array := getattr(tracks, name)) is not None}
+    return {name: np.asarray(value) for name in _MAYBE if (value := getattr(tracks, name)) is not None}
 
 
 def _to_npz(tracks: Tracks) -> bytes:
@@ -171,7 +196,9 @@ def _from_json(data: bytes) -> dict[str, Any]:
         "visible": np.array(fields["visible"], np.bool_).reshape(n, t),
         "confidence": np.array(fields["confidence"], np.float32).reshape(n, t),
         "queries": np.array(fields["queries"], np.float32).reshape(n, 3),
-        **{name: np.array(fields[name]).reshape(t) for name in _MAYBE if name in fields},
+        **{name: np.array(fields[name]).reshape(t) for name in MOMENT_COLUMNS.values() if name in fields},
+        **({"names": tuple(fields["names"])} if "names" in fields else {}),
+        **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
     }
 
 
@@ -190,8 +217,13 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 1],
         query[:, 2],
     )
-    moments = {column: np.tile(getattr(tracks, name), n) for column, name in MOMENT_COLUMNS.items() if name in _known(tracks)}
-    return dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True)) | moments
+    columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in MOMENT_COLUMNS.items() if name in _known(tracks)}
+    if tracks.names is not None:
+        columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
+    if tracks.clicked is not None:
+        columns["clicked"] = tracks.clicked.reshape(-1)
+    return columns
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -218,13 +250,24 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
     for column, values in moments.items():
         if (values != values[:1]).any():
             raise ValueError(f"{column} of a frame changes between its rows")
-    return {
+    found = {
         **{name: values[0] for name, values in moments.items()},
         "xy": np.stack([table["x"], table["y"]], axis=-1),
         "visible": table["visible"].astype(np.bool_),
         "confidence": table["confidence"],
         "queries": queries[:, 0] if t else np.zeros((n, 3), np.float32),
     }
+    if "name" in table:
+        found["names"] = _names_of(table["name"])
+    if "clicked" in table:
+        found["clicked"] = table["clicked"].astype(np.bool_)
+    return found
+
+
+def _names_of(column: np.ndarray) -> tuple[str, ...]:
+    if (column != column[:, :1]).any():
+        raise ValueError("the name of a point changes between its rows")
+    return tuple(str(name) for name in column[:, 0])
 
 
 _FORMATS: Formats[Tracks] = {
