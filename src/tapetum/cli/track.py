@@ -123,4 +123,4 @@ def _lines_live(summary: dict[str, Any]) -> list[str]:
 
 
 def _files(summary: dict[str, Any]) -> list[str]:
-    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table")]
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary[name]]
