@@ -53,6 +53,20 @@ def temporary_file(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
+def plain_name(path: str | Path) -> str:
+    """Give the name of a file or folder without its ending, also where it is given as "." or is a link that leads nowhere.
+
+    >>> plain_name("videos/../clip.mp4")
+    'clip'
+    """
+    return Path(os.path.realpath(path)).stem
+
+
+def same_place(one: str | Path, other: str | Path) -> bool:
+    """Say whether two paths lead to one place, whether or not something is there."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def refuse_folder(path: Path) -> None:
     """Raise `BadInput` where a folder stands in the place of a file that is to be written."""
     if path.is_dir():

@@ -206,6 +206,8 @@ class TrainConfig:
         for name, least in {**at_least, "prefetch": 1}.items():
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        if self.seed >= 1 << 63:
+            raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
         for name in ("parallel", "optimizer", "schedule"):
             _check_choice(self, name)
         if self.threads is not None and self.threads < 1:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.config import TrainConfig
@@ -101,6 +102,7 @@ class _Run:
         self._saved, self._saving = time.monotonic(), 0.0
         self.loss: float | None = None
         if config.compile:
+            check_compiler(world.device)
             self.state.model.compile()
 
     def _new_teachers(self) -> dict[str, nn.Module]:

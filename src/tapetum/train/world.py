@@ -25,6 +25,7 @@ import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
 from torch import Tensor
 
+from tapetum.devices import find_device
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import launch
 
@@ -172,13 +173,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadInput(f"device is {name!r}; wanted auto, cpu, cuda, cuda:1 or mps") from error
+    device = find_device(name)
     if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise BadInput("device is cuda but torch finds no GPU; use device cpu, or install torch for your GPU")
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         if device.index >= torch.cuda.device_count():
             raise BadInput(f"device is {device} but there are {torch.cuda.device_count()} GPUs; start fewer processes")

@@ -117,7 +117,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     options.check()
     model, out = options.model or MODEL, None if options.out is None else Path(options.out)
     start = getattr(tracker := make_tracker(options, MODEL), "start", None)
-    if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
+    network = getattr(tracker, "model", None)
+    if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import Results, results
 from tapetum.verbs.points import choose_points
@@ -215,6 +216,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     if asked and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **asked)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
+        check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
     return tracker
 
@@ -250,7 +252,8 @@ def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackS
         write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener)
         written.commit()
     except Exception as error:  # whatever it is, the tracks are worth more
-        listener.note(f"{no_overlay(error)}; the tracks are in {written.out}")
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}")
         return None
     return written.out / OVERLAY
 
