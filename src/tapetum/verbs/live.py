@@ -137,6 +137,16 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.seen)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                "give points on earlier frames"
+            )
         tracks = run.tracks()
         if written is not None:
             save(tracks, written.folder)
@@ -194,6 +204,7 @@ class _Run:
         self.seen: list[Any] = []
         self.latency: list[float] = []
         self.size = (0, 0)
+        self.last = -1
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames, while points are followed."""
@@ -204,6 +215,7 @@ class _Run:
         stream = painter = None
         for moment in self.live:
             height, width = moment.frame.shape[:2]
+            self.last = moment.number
             if painter is None:
                 self.size = (width, height)
                 # earliest first, as the stream takes them up
@@ -227,18 +239,23 @@ class _Run:
             if self.viewer is not None and not self.viewer(frame):
                 break
 
+    def never(self) -> "list[Point]":
+        """Return the points whose frame never came, earliest first."""
+        return [query for query in self.queries if query[0] > self.last]
+
     def tracks(self) -> "Tracks":
         """Return all that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
         from tapetum.types import Tracks
 
-        confidence = np.stack([seen[1] for seen in self.seen], 1)
+        count = len(self.queries) - len(self.never())
+        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
         return Tracks(
-            xy=np.stack([seen[0] for seen in self.seen], 1),
+            xy=np.stack([seen[0][:count] for seen in self.seen], 1),
             visible=confidence > 0.5,
             confidence=confidence,
-            queries=np.array(self.queries, np.float32),
+            queries=np.array(self.queries[:count], np.float32),
         )
 
 

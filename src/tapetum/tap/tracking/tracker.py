@@ -388,8 +388,11 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
-    causal = ARCHITECTURES[known.architecture].causal if known else None
-    return Tracker(weights.load(path, causal=causal)).to(device, dtype)
+    wanted = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=wanted.causal if wanted else None)
+    if known and model.config != wanted:
+        raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
+    return Tracker(model).to(device, dtype)
 
 
 def _affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool) -> int:
