@@ -19,6 +19,7 @@ from PIL import Image
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.errors import BadInput
 from tapetum.video import open_video
+from tapetum.video.pictures import picture_rgb
 from tapetum.video.sound import read_sound
 
 
@@ -194,7 +195,11 @@ def opened_picture(file: Stored, mode: str | None) -> Image.Image:
     try:
         with Image.open(file.place) as picture:
             picture.load()
+            if mode == "RGB" and picture.mode[0] in "IF":
+                return Image.fromarray(picture_rgb(picture, file.name))
             return picture.convert(mode) if mode else picture.copy()
+    except BadInput:
+        raise
     except FileNotFoundError as error:
         raise BadInput(f"there is no file {file.name}; copy the data anew") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over

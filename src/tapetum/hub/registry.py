@@ -47,7 +47,8 @@ class Weights:
     extra: str | None = None
     """Extra of tapetum that installs `package`."""
     sha256: str | None = None
-    """Checksum of the published file, where this project has seen it; else what is fetched first is recorded and enforced."""
+    """Checksum of the published file, where this project has seen it, as of all that come with a package; else what is fetched
+    first is recorded and enforced."""
     verbs: tuple[str, ...] = ("track",)
     """Verbs of the command line that use it."""
 
@@ -129,7 +130,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
     for path in (converted(weights), location(weights)):
         if path.is_file():
-            if weights.package is not None:
+            if weights.url is None:
                 check_sum(path, weights.sha256)
             check(path)
             return path, weights
@@ -171,4 +172,8 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
         return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
+    if path is not None and path.exists():
+        return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
+    if path is not None and path.is_symlink():
+        return f"{name} is a link that leads nowhere; give a file of weights, or a name ({advice})"
     return f"there are no weights named {name!r}{'' if path is None else ' and no such file'}; {advice}"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes.types import F32, U8
+from tapetum.video.pictures import picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -68,12 +69,12 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
 
     def draw(rng: np.random.Generator) -> U8:
         entry = entries[int(rng.integers(len(entries)))]
+        name = "a picture" if isinstance(entry, bytes) else entry
         try:
             with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as picture:
                 picture.draft("RGB", (640, 640))
-                return np.asarray(picture.convert("RGB"))
+                return picture_rgb(picture, str(name)) if picture.mode[0] in "IF" else np.asarray(picture.convert("RGB"))
         except (OSError, Image.DecompressionBombError) as error:
-            name = "a picture" if isinstance(entry, bytes) else entry
             raise BadInput(f"{name} of {path} cannot be decoded ({error}): remove it") from error
 
     return draw

@@ -30,6 +30,8 @@ NETWORKS = {
 """Short names of networks on the Hub."""
 
 MILLIMETRE = 1e-3
+ASPECT = 0.02
+"""Share by which the aspect of a map may differ from that of its frame, beside a pixel of rounding."""
 SAME_SURFACE = 0.05
 """Share by which the depths of pixels side by side may differ if they show one surface."""
 
@@ -154,11 +156,26 @@ class DepthNetwork:
             yield depth[0, 0].cpu().numpy()
 
 
+def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
+    """Raise `BadInput` where the map cannot show the same picture as a frame of `size` (height, width): its shape is another.
+
+    >>> check_map(np.ones((48, 64)), (480, 640))
+    """
+    (h, w), (height, width) = depth.shape, size
+    across, down = w / width, h / height
+    if abs(across - down) > ASPECT * max(across, down) + max(1 / width, 1 / height):
+        raise BadInput(
+            f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of picture; "
+            "give maps of the frames of this video, uncropped"
+        )
+
+
 def sample_depth(
     depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
     """Sample the depth of the map at each place (x, y) of a frame of `size` (height, width).
 
+    Raises BadInput as `check_map`.
     NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
     to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
     between a near and a far thing there is nothing at the mean of both.
@@ -167,6 +184,7 @@ def sample_depth(
     >>> sample_depth(step, places, (1, 4)).round(3)
     array([1.01, 1.02, 3.  ,  nan])
     """
+    check_map(depth, size)
     h, w = depth.shape
     z = np.asarray(depth, np.float64)
     with np.errstate(invalid="ignore"):

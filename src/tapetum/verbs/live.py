@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_folder
+from tapetum.files import Results, results
 from tapetum.verbs.asked import asked_of, needs_network, open_reference
 from tapetum.verbs.points import Asked
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, make_tracker, save
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, make_tracker, no_overlay, save
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class TrackedLive:
     """Seconds from the moment when each frame had been decoded until it was painted."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    overlay: Path | None
+    """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
@@ -99,7 +101,8 @@ class TrackedLive:
         }
         if self.out is None:
             return content
-        files = {"overlay": OVERLAY, "tracks": TRACKS, "table": TABLE}
+        files = {"tracks": TRACKS, "table": TABLE}
+        content["overlay"] = self.overlay and str(self.overlay)
         return content | {name: str(self.out / file) for name, file in files.items()}
 
 
@@ -107,34 +110,52 @@ class TrackedLive:
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     """Follow points through frames as they come, with a causal model; what comes too fast is dropped.
 
-    It ends with the source, when `viewer` gives False, or with Ctrl-C. Raises BadInput for a model that needs the future, and
-    for a source that cannot be opened.
+    It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
+    such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
+    until then is written before that is raised.
+
+    Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.video import LiveVideo, write_video
+    from tapetum.video import LiveVideo
 
     options.check()
     model, out = options.model or MODEL, None if options.out is None else Path(options.out)
     start = getattr(tracker := make_tracker(options, MODEL), "start", None)
-    if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
+    network = getattr(tracker, "model", None)
+    if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = _Run(live, tracker, lambda width, height: _asked(options, width, height), options.viewer, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
-        with _stopped_by_ctrl_c(live, listener):
-            if folder is None:
-                for _ in run.painted():
-                    pass
-            else:
-                write_video(folder / OVERLAY, run.painted(), live.rate)
+        try:
+            with _stopped_by_signals(live, listener):
+                overlay = _follow(run, written, live, listener)
+        except BaseException as error:
+            if run.seen and written is not None:
+                save(run.tracks(), written.folder)
+                written.commit(instead_of=(OVERLAY,))
+                error.add_note(f"what was followed until then, {len(run.seen)} frames, is in {out}")
+            raise
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.seen)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                "give points on earlier frames"
+            )
         tracks = run.tracks()
-        if folder is not None:
-            save(tracks, folder)
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=(OVERLAY,))
         return TrackedLive(
             source=options.source,
             width=run.size[0],
@@ -146,7 +167,34 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             seconds=seconds,
             latency=tuple(run.latency),
             out=out,
+            overlay=None if out is None or overlay is None else out / overlay,
         )
+
+
+def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+    """Follows to the end; gives the name of the overlay, or None where there is none."""
+    from tapetum.video import write_video
+
+    painted, own = run.painted(), []
+
+    def frames() -> Iterator["np.ndarray"]:
+        try:
+            yield from painted
+        except Exception as error:
+            own.append(error)
+            raise
+
+    if written is not None:
+        try:
+            write_video(written.folder / OVERLAY, frames(), live.rate)
+            return OVERLAY
+        except Exception as error:
+            if own or not run.seen:  # it is not the overlay that failed
+                raise
+            listener.note(f"{no_overlay(error)}; following goes on without")
+    for _ in painted:
+        pass
+    return None
 
 
 class _Run:
@@ -167,6 +215,7 @@ class _Run:
         self.seen: list[Any] = []
         self.latency: list[float] = []
         self.size = (0, 0)
+        self.last = -1
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames, while points are followed."""
@@ -177,6 +226,7 @@ class _Run:
         stream = painter = None
         for moment in self.live:
             height, width = moment.frame.shape[:2]
+            self.last = moment.number
             if painter is None:
                 self.size = (width, height)
                 self._choose(width, height)
@@ -215,21 +265,35 @@ class _Run:
         picture, asked = self.shown
         return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture)
 
+    def never(self) -> "list[Point]":
+        """Return the points whose frame never came, earliest first."""
+        return [query for query in self.queries if query[0] > self.last]
+
     def tracks(self) -> "Tracks":
         """Return all that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
         from tapetum.types import Tracks
 
-        confidence = np.stack([seen[1] for seen in self.seen], 1)
+        count = len(self.queries) - len(self.never())
+        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
+        xy = np.stack([seen[0][:count] for seen in self.seen], 1)
         return Tracks(
-            xy=np.stack([seen[0] for seen in self.seen], 1),
+            xy=xy,
             visible=confidence > 0.5,
             confidence=confidence,
-            queries=np.array(self.queries, np.float32),
-            names=self.names,
+            queries=np.array(self.queries[:count], np.float32) if self.shown is None else _seen_best(xy, confidence),
+            names=None if self.names is None else self.names[:count],
             clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
         )
+
+
+def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
+    """(n, 3): frame, x, y of each point where it is seen most surely."""
+    import numpy as np
+
+    best = confidence.argmax(1)
+    return np.column_stack([best, xy[np.arange(len(xy)), best]])
 
 
 def _asked(options: TrackLiveOptions, width: int, height: int) -> Asked:
@@ -254,19 +318,28 @@ def _shown(options: TrackLiveOptions, tracker: "Tracker", cleanup: ExitStack, li
 
 
 @contextmanager
-def _stopped_by_ctrl_c(live: "LiveVideo", listener: Listener) -> Iterator[None]:
-    """The first Ctrl-C ends `live` as the end of its source does, so that what was followed is written; a second interrupts."""
+def _stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP ends `live` as the end of its source does, so that what was followed is written.
+
+    A second interrupts.
+    """
     if threading.current_thread() is not threading.main_thread():  # others hear of no signals
         yield
         return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number in list(before):
+            signal.signal(number, before.pop(number))
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         live.stop()
         listener.note("interrupted; writing what was followed")
 
-    before = signal.signal(signal.SIGINT, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

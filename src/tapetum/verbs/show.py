@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import plain_name, same_place
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class DrawSettings:
     """Size of the overlay, as a share of that of the video: 0.5 is half as wide and high."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
     """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
+    dither: Literal["yes", "no"] = "yes"
+    """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
 
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
@@ -113,8 +116,8 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
 
     options.check_drawing()
     source, given = Path(options.tracks), Path(options.video)
-    out = Path(options.out or f"{given.resolve().stem}-overlay.mp4")
-    if out.resolve() in (source.resolve(), given.resolve()):
+    out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
+    if same_place(out, source) or same_place(out, given):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
     with open_video(given) as video:
         count_frames(video, given, listener)
@@ -168,7 +171,7 @@ def write_overlay(
             yield from [frame] * copies_of(number, video.rate, how.fps)
             listener.progress("drawing", number + 1, tracks.frames)
 
-    write_video(path, counted(), how.fps or video.rate)
+    write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
 
 
 def copies_of(number: int, rate: float, wanted: float | None) -> int:

@@ -1,24 +1,27 @@
 """`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_folder
+from tapetum.files import Results, results
 from tapetum.verbs.asked import find_task
 from tapetum.verbs.cut import CutSettings
 from tapetum.verbs.show import DrawSettings, View, write_overlay
-from tapetum.verbs.space import Lifting, View3D, write_space
+from tapetum.verbs.space import SPACE, Lifting, View3D, write_space
 from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.types import Tracks, Tracks3D
+    from tapetum.video import Video
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
@@ -140,10 +143,10 @@ class Tracked:
     """The points in the picture."""
     tracks3d: "Tracks3D | None"
     """The points in space, if that was asked for."""
-    overlay: bool
-    """Whether there is an overlay.mp4."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
+    overlay: Path | None
+    """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
     view: Path | None
     """Another file to look at the points in space."""
 
@@ -163,8 +166,7 @@ class Tracked:
             "seconds": self.seconds,
         }
         if out is not None:
-            files = {"overlay": OVERLAY, "tracks": TRACKS, "table": TABLE}
-            content |= {name: str(out / file) for name, file in files.items() if name != "overlay" or self.overlay}
+            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -176,8 +178,10 @@ class Tracked:
 def track(options: TrackOptions, listener: Listener) -> Tracked:
     """Track points through a video, and write what was found into the folder `out` if there is one.
 
-    Raises BadInput for options that do not fit together and for what cannot be opened. Where the points cannot be put into
-    space, the tracks in the picture are written before it is raised.
+    The tracks are saved before anything is drawn, and stay whatever happens then: where the overlay cannot be drawn, the
+    listener hears why; where the points cannot be put into space, that is raised.
+
+    Raises BadInput for options that do not fit together and for what cannot be opened.
 
     >>> import numpy as np
     >>> import tapetum
@@ -189,10 +193,11 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
 
     options.check()
     out = None if options.out is None else Path(options.out)
-    space, view, trouble = None, None, None
+    space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, names))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_task(options, video, cleanup, listener)
         video = task.part.video
@@ -204,17 +209,20 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
-        if folder is not None:
-            save(tracks, folder)
-            if not options.no_overlay:
-                view_2d: View = "rainbow" if options.view == "rainbow" else "tracks"
-                write_overlay(folder / OVERLAY, video, tracks, view_2d, listener, options)
-        if lifting is not None:
-            try:
-                space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers)
-                view = None if folder is None else write_space(space, video, options.view, folder)
-            except TapetumError as error:
-                trouble = error
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=names)
+        with _tracks_kept(out):
+            if written is not None and not options.no_overlay:
+                overlay = _draw(written, video, tracks, options, listener)
+            if lifting is not None:
+                try:
+                    space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers)
+                    view = None if written is None else write_space(space, video, options.view, written.folder)
+                except TapetumError as error:
+                    trouble = error
+                if written is not None and all((written.folder / name).exists() for name in SPACE):
+                    written.commit()
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the picture are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -228,8 +236,8 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         seconds=seconds,
         tracks=tracks,
         tracks3d=space,
-        overlay=not options.no_overlay,
         out=out,
+        overlay=overlay,
         view=None if out is None or view is None else out / view,
     )
 
@@ -243,6 +251,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     if asked and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **asked)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
+        check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
     return tracker
 
@@ -257,3 +266,35 @@ def save(tracks: "Tracks", folder: Path) -> None:
     """Write the tracks as an array file and as a table."""
     tracks.save(folder / TRACKS)
     tracks.save(folder / TABLE)
+
+
+def no_overlay(error: Exception) -> str:
+    """Say in a few words why there is none."""
+    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
+    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
+
+
+def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
+    """Draws the overlay; None where that cannot be, which is said and no more, since the tracks are there."""
+    try:
+        path = written.folder / OVERLAY
+        write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener, settings)
+        written.commit()
+    except Exception as error:  # whatever it is, the tracks are worth more
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
+        return None
+    return written.out / OVERLAY
+
+
+@contextmanager
+def _tracks_kept(out: Path | None) -> Iterator[None]:
+    """Lets whoever tells of an error say that the tracks are saved."""
+    try:
+        yield
+    except BaseException as error:
+        if out is not None:
+            error.add_note(f"the tracks are in {out}")
+        raise
