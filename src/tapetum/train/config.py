@@ -13,6 +13,7 @@ RESUMABLE_FIELDS = frozenset(
     {
         "accumulation",
         "checkpoint_every",
+        "checkpoint_minutes",
         "device",
         "eval_every",
         "keep_every",
@@ -187,6 +188,9 @@ class TrainConfig:
     """Steps between evaluations, which also happen after the last step; 0: never."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end and on a stop."""
+    checkpoint_minutes: float | None = 2.0
+    """Minutes after which there is a checkpoint between those by step; None: only those. It waits where saving would take more
+    than a twentieth of the time."""
     keep_last: int = 2
     """Checkpoints kept, the newest ones."""
     keep_every: int = 0
@@ -204,6 +208,8 @@ class TrainConfig:
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
         check_workers(self.workers)
+        if self.seed >= 1 << 63:
+            raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
         for name in ("parallel", "optimizer", "schedule"):
             _check_choice(self, name)
         if self.threads is not None and self.threads < 1:
@@ -216,6 +222,8 @@ class TrainConfig:
         self._check_averages()
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise BadInput(f"clip_norm is {self.clip_norm}; it must be above 0, or None to never clip")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise BadInput(f"checkpoint_minutes is {self.checkpoint_minutes}; it must be above 0, or None for none by time")
         if self.max_minutes is not None and not self.max_minutes >= 0:
             raise BadInput(f"max_minutes is {self.max_minutes}; it must be 0 or more, or None for no limit")
 

@@ -27,7 +27,9 @@ class Launch:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
     save_every: int | None = None
-    """Steps between checkpoints: the most that a crash costs; by default as the recipe has it."""
+    """Steps between checkpoints; by default as the recipe has it."""
+    save_minutes: float = 2.0
+    """Minutes between checkpoints, beside those by step: the most that a crash costs."""
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:
@@ -53,6 +55,7 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     return TrainConfig(
         **known,
         accumulation=accumulation(known["batch_size"], micro_batch),
+        checkpoint_minutes=launch.save_minutes,
         max_minutes=launch.minutes,
         threads=launch.threads,
         device=launch.device,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.types import Tracks
 
+BLOCK = 4096
+"""Points that are tracked together by a network; more are tracked block by block, which changes nothing."""
 PROBE = 512
 """Points of the first block, which tells how long all will take; a multiple of the points that a network works on at a time."""
 _PLACE_BYTES = 40

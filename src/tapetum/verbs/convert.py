@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import same_place
+from tapetum.verbs.show import tracked_part
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     from tapetum.video import open_video
 
     source, target = Path(options.source), Path(options.target)
-    if target.resolve() == source.resolve():
+    if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")
     with ExitStack() as cleanup:
         video = None if options.video is None else cleanup.enter_context(open_video(options.video))
@@ -74,6 +76,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
             count_frames(video, options.video, listener)
         tracks = read_tracks(source, video=video, name=options.name)
         if video is not None:
+            video = tracked_part(video, tracks)
             check_video(tracks, video)
         write_tracks(tracks, target, options.to, video=video)
     return Converted(tracks=tracks, target=target)

@@ -136,8 +136,13 @@ def _embedder(model: str) -> "Embedder":
     return loaded.embedder()
 
 
+_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+"""What systems put into folders of pictures."""
+
+
 def _inside(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.name.lower() not in _BESIDE)
 
 
 def _pieces(embedder: "Embedder", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":

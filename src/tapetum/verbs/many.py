@@ -85,6 +85,8 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     """
     options.check()
     named = find_sources(options.videos)
+    if options.correct:
+        raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
     out = Path(options.out or "tracks")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
@@ -92,7 +94,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     settings = _settings(given)
     on_ray = options.engine == "ray"
     if on_ray:
-        out, named = out.resolve(), [(name, str(Path(source).resolve())) for name, source in named]
+        out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
 
     def work(job: tuple[str, str]) -> dict[str, Any]:

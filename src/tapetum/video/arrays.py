@@ -15,6 +15,8 @@ _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) f
 class ArrayVideo(Video):
     """A video made from an array; see `open_video` for what is taken. The array is not copied until it is read."""
 
+    clocked = False
+
     def __init__(self, array: Any, *, rate: float, name: str = "array"):
         array = _to_numpy(array, name)
         if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):

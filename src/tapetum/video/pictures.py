@@ -28,6 +28,8 @@ class PictureVideo(Video):
     One picture alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
     """
 
+    clocked = False
+
     def __init__(self, paths: list[Path], *, name: str, rate: float):
         self.name = name
         self._rate = float(rate)

@@ -16,7 +16,7 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import tracker
-from tapetum.tap.training.clips import Joined, SceneClips, Tracked
+from tapetum.tap.training.clips import Joined, SceneClips, Tracked, open_textures
 from tapetum.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.tap.training.picture_clips import PictureClips
 from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
@@ -96,7 +96,7 @@ def phase_config(run: TapNano, phase: Phase, launch: Launch) -> TrainConfig:
         betas=(0.9, 0.95),
         weight_decay=1e-2,
         clip_norm=1.0,
-        ema_decay=max(0.0, min(0.998, 1 - 5 / phase.steps)),
+        ema_decay=max(0.0, min(0.998, 1 - 5 / max(1, phase.steps))),
         bf16=True,
         prefetch=4,
         log_every=5,
@@ -112,6 +112,9 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     if not run.phases:
         raise BadInput("the run has no phases: give at least one")
+    if run.textures is not None:
+        for part in ("train", "held-out"):
+            open_textures(run.textures, part)  # bad ones are refused before anything is written
     start: Path | None = None
     with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
         for phase in run.phases:
