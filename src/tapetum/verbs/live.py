@@ -304,7 +304,7 @@ def _asked(options: TrackLiveOptions, width: int, height: int) -> Asked:
     return asked
 
 
-def _shown(options: TrackLiveOptions, tracker: "Tracker", cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
     """The picture that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
