@@ -40,6 +40,10 @@ class DrawSettings:
     dither: Literal["yes", "no"] = "yes"
     """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
 
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the overlay of frames of this size."""
+        return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
         from tapetum.video.types import check_rate
@@ -152,7 +156,7 @@ def write_overlay(
 
     how = settings or DrawSettings()
     if how.scale != 1:
-        width, height = (max(round(side * how.scale), 2) for side in (video.width, video.height))
+        width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
     labels = [str(number) for number in range(tracks.points)] if how.numbers else None
