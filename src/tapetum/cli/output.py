@@ -115,7 +115,7 @@ EVERY = 5.0
 
 @contextmanager
 def terminal(counts: ProgressColumn | None = None) -> Iterator[Listener]:
-    """Listen to a verb: bars on stderr where that is a terminal, a line now and then elsewhere; remarks on stderr in any case."""
+    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case."""
     with progress(counts) as bars:
         yield _Log() if bars.disable else _Terminal(bars)
 

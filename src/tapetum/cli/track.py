@@ -13,8 +13,9 @@ from tapetum.cli.output import note, print_json, print_line, terminal
 from tapetum.cli.preview import preview
 from tapetum.errors import BadInput
 from tapetum.files import plain_name
-from tapetum.verbs.live import TrackLiveOptions, track_live
+from tapetum.verbs.live import track_live
 from tapetum.verbs.live_frame import LiveFrame
+from tapetum.verbs.live_options import TrackLiveOptions
 from tapetum.verbs.many import TrackManyOptions, find_sources, track_many
 from tapetum.verbs.track import TrackOptions, track
 from tapetum.verbs.verb import narrowed
@@ -35,8 +36,8 @@ class Track(TrackManyOptions):
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
     json: bool = False
-    """Print a summary as JSON instead of text. With --online, a line of JSON for each frame as soon as its points are known (type
-    frame; frame, time_s, and id, x, y, visible, confidence of each point followed by then), and at the end one more (type
+    """Print a summary as JSON instead of text. With --online, a line of JSON for each frame as soon as its points are known
+    (type frame; frame, time_s, and id, x, y, visible, confidence of each point followed by then), and at the end one more (type
     summary)."""
 
     def run(self) -> None:

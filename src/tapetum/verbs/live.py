@@ -3,59 +3,30 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
 from tapetum.files import Results, results
-from tapetum.verbs.live_frame import LiveFrame
-from tapetum.verbs.live_painter import LivePainter
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, no_overlay, save
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.verbs.asked import asked_of, needs_network, open_reference
+from tapetum.verbs.live_options import TrackLiveOptions
+from tapetum.verbs.live_run import LiveRun
+from tapetum.verbs.points import Asked
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.tap.tracking.tracker import Tracker
     from tapetum.types import Tracks
-    from tapetum.verbs.points import Point
     from tapetum.video import LiveVideo
-    from tapetum.video.live import Moment
-
-Viewer = Callable[["np.ndarray"], bool]
-"""Takes a painted frame; False once nobody looks any more."""
 
 MODEL = "causal-tapir-nano"
 """Tracker of those who ask for none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackLiveOptions(TrackSettings):
-    """What may be asked of `track_live`."""
-
-    source: str = field(kw_only=False)
-    """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
-    out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
-    viewer: Viewer | None = None
-    """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
-    each: Callable[[LiveFrame], None] | None = None
-    """Is given the points of each frame as soon as they are known, before anything is painted."""
-
-    def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together, or need the whole video."""
-        super().check()
-        if self.three_d:
-            raise BadInput("--3d needs the whole video; leave --online out")
-        if self.view != "tracks":
-            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
-        if self.cuts:
-            raise BadInput("--start, --end and --stride need the whole video; leave --online out")
-        if self.fps is not None:
-            raise BadInput("--fps needs the whole video; leave --online out, or draw again with tapetum show --fps")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +104,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
-        run = _Run(live, tracker, lambda width, height: chosen(options, width, height, None), options, listener)  # type: ignore[arg-type]
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)  # type: ignore[arg-type]
+        run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
         try:
             with _stopped_by_signals(live, listener):
@@ -176,7 +148,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         )
 
 
-def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
     """Follows to the end; gives the name of the overlay, or None where there is none."""
     from tapetum.video import write_video
 
@@ -202,125 +174,17 @@ def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener:
     return None
 
 
-class _Run:
-    """One run over a live video: what was seen, and how long it took."""
-
-    def __init__(
-        self,
-        live: "LiveVideo",
-        tracker: "Tracker",
-        choose: "Callable[[int, int], list[Point]]",
-        options: TrackLiveOptions,
-        listener: Listener,
-    ):
-        """`choose` gives the points for frames of some width and height."""
-        self.live, self.tracker, self.choose, self.options, self.listener = live, tracker, choose, options, listener
-        self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
-        self.queries: list[Point] = []
-        self.seen: list[Any] = []
-        self.times: list[float] = []
-        self.numbers: list[int] = []
-        self.latency: list[float] = []
-        self.size = (0, 0)
-        self.last = -1
-
-    def painted(self) -> Iterator["np.ndarray"]:
-        """Yield painted frames, while points are followed; the frames as they came where nobody looks at them."""
-        painter = None
-        for xy, confidence, moment in self.followed():
-            frame = moment.frame
-            if self.paints:
-                painter = painter or LivePainter(self.options, self.places, *self.size)
-                frame = painter.paint(frame, xy, confidence > 0.5)
-            yield frame
-            if self.options.viewer is not None and not self.options.viewer(frame):
-                break
-        self.listener.status("")
-
-    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "Moment"]]:
-        """Yield place and confidence of all points in each frame, and the frame."""
-        import numpy as np
-
-        begin = None
-        stream = None
-        for moment in self.live:
-            taken = time.perf_counter()
-            begin = begin or taken
-            self.last = moment.number
-            if not self.numbers:
-                self._begin(moment.frame)
-            frame = self._shrunk(moment.frame)
-            due = sum(query[0] <= moment.number for query in self.queries)
-            known = 0 if stream is None else len(stream)
-            if stream is None and due:
-                stream = self.tracker.start(frame, self.places[:due] * self.scale)
-            elif stream is not None and due > known:
-                stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
-            xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
-            if stream is not None:
-                stream, now = self.tracker.step(stream, frame)
-                xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
-            self.seen.append((xy, confidence))
-            self.times.append(moment.time_s)
-            self.numbers.append(moment.number)
-            if self.options.each is not None:
-                points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due]}
-                self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
-            done = time.perf_counter()
-            self.latency.append(done - (moment.arrived if self.live.drop else taken))
-            self._tell(done - begin, int((confidence > 0.5).sum()), due)
-            yield xy, confidence, moment
-
-    def _begin(self, frame: "np.ndarray") -> None:
-        """Choose points for frames such as the first, earliest first, as the stream takes them up."""
-        import numpy as np
-
-        from tapetum.video.cut import size_of
-
-        height, width = frame.shape[:2]
-        self.size = (width, height)
-        self.small = size_of(self.options.resize, width, height) if self.options.resize else self.size
-        self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
-        self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
-        self.places = np.array([query[1:] for query in self.queries], np.float32)
-
-    def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.cut import resized
-
-        return resized(frame, *self.small)
-
-    def _tell(self, seconds: float, visible: int, due: int) -> None:
-        """Let the listener hear how it goes."""
-        count = len(self.seen)
-        pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
-        self.listener.status(
-            f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
-            f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
-        )
-
-    def never(self) -> "list[Point]":
-        """Return the points whose frame never came, earliest first."""
-        return [query for query in self.queries if query[0] > self.last]
-
-    def tracks(self) -> "Tracks":
-        """Return all that was followed; before its frame a point stands at its place, unseen."""
-        import numpy as np
-
-        from tapetum.types import Tracks
-
-        count = len(self.queries) - len(self.never())
-        numbers, queries = np.array(self.numbers), np.array(self.queries[:count], np.float32)
-        if (numbers != np.arange(len(numbers))).any():  # frames were dropped: those on which points were taken up count
-            queries[:, 0] = np.searchsorted(numbers, queries[:, 0])
-        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
-        return Tracks(
-            xy=np.stack([seen[0][:count] for seen in self.seen], 1),
-            visible=confidence > 0.5,
-            confidence=confidence,
-            queries=queries,
-            times=np.array(self.times),
-            numbers=numbers,
-        )
+def _shown(options: TrackLiveOptions, tracker: "Tracker", cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+    """The picture that shows the points, and the points in it."""
+    needs_network(tracker)
+    video = open_reference(options, cleanup, listener)
+    asked = asked_of(options, video.width, video.height, len(video))
+    frames = {point[0] for point in asked.points}
+    if len(frames) > 1 or (frame := frames.pop()) != round(frame):
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or a picture")
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
+    return video[round(frame)], asked
 
 
 @contextmanager

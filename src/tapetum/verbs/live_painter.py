@@ -11,7 +11,14 @@ if TYPE_CHECKING:
 class LivePainter:
     """Paints frames of one size, as settings say."""
 
-    def __init__(self, settings: DrawSettings, places: "np.ndarray", width: int, height: int):
+    def __init__(
+        self,
+        settings: DrawSettings,
+        places: "np.ndarray",
+        width: int,
+        height: int,
+        names: tuple[str, ...] | None = None,
+    ):
         """For points that begin at these `places` (n, 2), and frames of this size."""
         import numpy as np
 
@@ -26,7 +33,7 @@ class LivePainter:
             trail=settings.trail,
             radius=settings.radius,
             rings=settings.rings == "yes",
-            labels=[str(number) for number in range(len(places))] if settings.numbers else None,
+            labels=settings.labels(len(places), names),
         )
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":

@@ -1,7 +1,7 @@
 """`tapetum.show`: saved tracks drawn on their video, without tracking again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,7 +26,7 @@ class DrawSettings:
     """How tracks are drawn."""
 
     numbers: bool = False
-    """Write the number of each point beside it, as it stands in the tables."""
+    """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
     radius: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Of dots; by default by the size of the picture."""
     trail: Annotated[int, tyro.conf.arg(metavar="FRAMES")] = 12
@@ -43,6 +43,11 @@ class DrawSettings:
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the overlay of frames of this size."""
         return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
+    def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
+        """Return what to write beside each point: its name, else its number if that was asked for; None for nothing at all."""
+        labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
+        return labels if any(labels) else None
 
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
@@ -159,7 +164,7 @@ def write_overlay(
         width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    labels = [str(number) for number in range(tracks.points)] if how.numbers else None
+    labels = how.labels(tracks.points, tracks.names)
     drawn = (
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"

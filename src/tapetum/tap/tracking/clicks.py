@@ -10,9 +10,10 @@ Not a part of TAPIR, whose query is one place in one frame. Each click is tracke
              [<------ a ------>]                           a's way on and b's way back are blended: the nearer the
                       [<----- b ------------->]            click and the surer the track, the more it weighs
 
-Where both ways see the point in about the same place, their drifts cancel in a weighted mean. Where they differ by more, one of
-them is lost, and a mean would be a place where nobody saw it; then the heavier one is taken as it is. In a clicked frame the
-track is the click.
+Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them sees
+it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one is
+taken as it is. In a clicked frame the track is the click. In a second look (`tap.network.second_look`) the clicks of a point
+share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
 """
 
 from collections.abc import Hashable, Sequence
@@ -26,8 +27,10 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.tap.network.types import QueryFeatures
 
-AGREE = 12.0
+AGREE = 6.0
 """Pixels of a picture whose shorter side has 256: two ways that are no farther apart than this saw the same thing."""
+POWER = 3
+"""Of the confidence in a weight, that of nearness being 1."""
 
 
 def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
@@ -131,11 +134,11 @@ def _between(
     span = times[after] - times[before]
     ramp = np.where(span > 0, (frame - times[before]) / np.where(span > 0, span, 1), 0.0)
     (one, other), (trust, its) = ((x[before, frame], x[after, frame]) for x in (xy, confidence))
-    weight, against = ramp * np.maximum(its, 1e-6), (1 - ramp) * np.maximum(trust, 1e-6)
+    weight, against = ramp * np.maximum(its, 1e-6) ** POWER, (1 - ramp) * np.maximum(trust, 1e-6) ** POWER
     share = weight / (weight + against)
     same = np.linalg.norm(one - other, axis=-1) <= agree
     share = np.where(same, share, share > 0.5).astype(np.float32)
-    return one + (other - one) * share[:, None], trust + (its - trust) * share
+    return one + (other - one) * share[:, None], np.where(same, np.maximum(trust, its), np.where(share > 0.5, its, trust))
 
 
 def as_ids(ids: Any) -> Sequence[Hashable]:

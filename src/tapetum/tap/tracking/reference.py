@@ -24,7 +24,10 @@ class Reference:
     """A picture or clip that shows points, of any size, for a video of (height, width) `size`."""
 
     def __init__(self, source: Any, size: Size):
-        """`source` is what `open_video` takes, or one picture, uint8 (h, w, 3). Raises BadInput for one of quite another shape."""
+        """`source` is what `open_video` takes, or one picture, uint8 (h, w, 3).
+
+        Raises BadInput for one of quite another shape.
+        """
         if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
             source = source[None]
         self.video = open_video(source)

@@ -28,7 +28,7 @@ from torch import Tensor
 from tapetum.tap.network.model import Tapir, places_of
 from tapetum.tap.network.second_look import seen_features
 from tapetum.tap.network.types import Features, QueryFeatures, State
-from tapetum.tap.tracking.clicks import share_places
+from tapetum.tap.tracking.clicks import share_looks, share_places
 
 FeaturesOf = Callable[[int, int], Features]
 """Computes the features of frames begin..end-1 of a video."""
@@ -125,6 +125,7 @@ def track_in_windows(
         for again in range(1 + second_look):
             if again:
                 seek = seen_features(model, features, points, out, asked[..., 0].round() - window.begin, query_chunk)
+                seek = seek if numbers is None else share_looks(seek, numbers)
             out = model.trajectories(
                 features,
                 seek,
