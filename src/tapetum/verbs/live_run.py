@@ -159,7 +159,7 @@ class LiveRun:
             queries=queries if self.shown is None else _seen_best(xy, confidence),
             names=None if self.names is None else self.names[:count],
             clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
-            times=np.array(self.times),
+            times=np.round(self.times, 9),
             numbers=numbers,
         )
 
