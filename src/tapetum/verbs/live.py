@@ -104,7 +104,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
-        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)  # type: ignore[arg-type]
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
         try:
@@ -174,7 +174,7 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
     return None
 
 
-def _shown(options: TrackLiveOptions, tracker: "Tracker", cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
     """The picture that shows the points, and the points in it."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
