@@ -253,7 +253,9 @@ def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackS
         written.commit()
     except Exception as error:  # whatever it is, the tracks are worth more
         size = f"frames of {video.width}x{video.height}"
-        listener.note(f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}")
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
         return None
     return written.out / OVERLAY
 
