@@ -396,9 +396,8 @@ def main() -> None:
         if outcome.faults or given.only is not None:
             last = (outcome.said.strip().splitlines() or [""])[-1][:300]
             shown = " ".join(repr(w) if not w.isascii() or " " in w or not w else w for w in outcome.words)
-            print(
-                f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  [{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
-            )
+            how = f"[{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
+            print(f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  {how}")
             print(f"      tapetum {shown[:300]}\n      {last}", flush=True)
         if given.keep is None:
             shutil.rmtree(base / str(number))

@@ -221,7 +221,7 @@ def test_a_stream_of_no_points(tmp_path: Path) -> None:
     stream, seen = tracker.step(stream, frame)
     assert (len(stream), seen.xy.shape) == (0, (0, 2))
     stream, seen = tracker.step(tracker.add(stream, frame, [[7, 8]]), frame)
-    fresh, alone = tracker.step(tracker.start(frame, [[7, 8]]), frame)
+    _, alone = tracker.step(tracker.start(frame, [[7, 8]]), frame)
     assert np.array_equal(seen.xy, alone.xy)
 
 

@@ -174,7 +174,7 @@ class Line(Task):
         return model(batch).square().mean(), {}
 
 many = 10**7
-config = TrainConfig(steps=many, batch_size=1, checkpoint_minutes=0.01, checkpoint_every=many, log_every=many, tensorboard=False)
+config = TrainConfig(steps=many, batch_size=1, checkpoint_minutes=0.01, checkpoint_every=many, log_every=many)
 fit(Line(), config, Path(sys.argv[1]))
 """
 
