@@ -56,9 +56,9 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".") and p.is_file())
         entries: list[Any] = [str(f) for f in files]
-    elif path.suffix == ".parquet" and path.exists():
+    elif path.suffix == ".parquet" and path.is_file():
         entries = _parquet_bytes(path)
     else:
         raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tapetum.video import Video
     from tapetum.video.types import Frame
 
+MOST_DRAWN = 10_000
+"""Points that are drawn; of more, as many as that evenly."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
 
@@ -159,6 +161,9 @@ def write_overlay(
     from tapetum.video import draw_tracks, write_video
     from tapetum.video.cut import ResizedVideo
 
+    if tracks.points > MOST_DRAWN:
+        listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
+        tracks = _some(tracks)
     how = settings or DrawSettings()
     if how.scale != 1:
         width, height = how.scaled(video.width, video.height)
@@ -190,3 +195,10 @@ def copies_of(number: int, rate: float, wanted: float | None) -> int:
     if wanted is None:
         return 1
     return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
+
+
+def _some(tracks: "Tracks") -> "Tracks":
+    """`MOST_DRAWN` of the tracks, evenly by number."""
+    import numpy as np
+
+    return tracks.select(np.linspace(0, tracks.points - 1, MOST_DRAWN).round().astype(int))
