@@ -53,4 +53,6 @@ def check_compiler(device: "torch.device") -> None:
     """Raise `BadInput` where torch.compile would find no C++ compiler for what runs on the CPU."""
     command = os.environ.get("CXX") or "g++"
     if device.type == "cpu" and shutil.which(command.split()[0]) is None:
-        raise BadInput(f"compiling needs a C++ compiler, and there is no {command}; install one, name it in CXX, or leave --compile out")
+        raise BadInput(
+            f"compiling needs a C++ compiler, and there is no {command}; install one, name it in CXX, or leave --compile out"
+        )

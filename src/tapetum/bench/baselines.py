@@ -42,7 +42,6 @@ class Static:
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
 
-
     def start(self, frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
         """Begin to follow points, (x, y), through frames that arrive one by one, as `tapetum.tap.tracking.tracker.Tracker`."""
         xy = np.array(points, np.float32).reshape(-1, 2)

@@ -56,14 +56,17 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".") and p.is_file())
         entries: list[Any] = [str(f) for f in files]
-    elif path.suffix == ".parquet" and path.exists():
+    elif path.suffix == ".parquet" and path.is_file():
         entries = _parquet_bytes(path)
     else:
         raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")
+    count = len(entries)
     if part != "all":
         entries = [e for i, e in enumerate(entries) if (i % 10 == 9) == (part == "held-out")]
+    if count and not entries:
+        raise BadInput(f"{path} holds {count} pictures, of which none is left for the part {part!r}; give 10 or more")
     if not entries:
         raise BadInput(f"{path} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder or parquet file with some")
 

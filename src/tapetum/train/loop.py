@@ -210,7 +210,9 @@ class _Run:
         except TapetumError:
             raise  # says so itself
         except BaseException as error:
-            kept = f"{self.newest.name} is kept and the same command goes on from it" if self.newest else "nothing was saved yet"
+            kept = (
+                f"{self.newest.name} is kept and the same command goes on from it" if self.newest else "nothing was saved yet"
+            )
             error.add_note(kept)
             raise
 

@@ -11,15 +11,15 @@ where not every frame of the video was tracked a column `video_frame`. Every one
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.tables import Formats, from_csv, from_npz, from_parquet, load, save, to_csv, to_npz, to_parquet
+from tapetum.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
@@ -114,6 +114,14 @@ class Tracks:
         """Number of frames t."""
         return self.xy.shape[1]
 
+    def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":
+        """Return the tracks of some points, by number, in that order."""
+        chosen = np.arange(self.points)[points]
+        known = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        names = None if self.names is None else tuple(self.names[number] for number in chosen)
+        clicked = None if self.clicked is None else self.clicked[chosen]
+        return replace(self, **known, names=names, clicked=clicked)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, in the format of its extension: npz, csv, json or parquet.
 
@@ -155,6 +163,8 @@ def _checked_names(names: Any, n: int) -> tuple[str, ...]:
     return found
 
 
+_ROWS = 100_000
+"""Of a table, made at a time."""
 _ARRAYS = ("xy", "visible", "confidence", "queries")
 _MAYBE = (*MOMENT_COLUMNS.values(), "names", "clicked")
 
@@ -226,6 +236,15 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
     return columns
 
 
+def _to_csv(tracks: Tracks) -> Iterator[bytes]:
+    """The table as text, some points at a time, so that little of it is in memory."""
+    at_a_time = max(1, _ROWS // max(tracks.frames, 1))
+    yield (",".join(columns_of(tracks.select(slice(0, 0)))) + "\n").encode()
+    for first in range(0, tracks.points, at_a_time):
+        columns = columns_of(tracks.select(slice(first, first + at_a_time)))
+        yield from csv_rows({**columns, "point": columns["point"] + first})
+
+
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
     for name in COLUMNS + QUERY_COLUMNS:
@@ -272,7 +291,7 @@ def _names_of(column: np.ndarray) -> tuple[str, ...]:
 
 _FORMATS: Formats[Tracks] = {
     ".npz": (_to_npz, lambda data: from_npz(data, _ARRAYS, _MAYBE)),
-    ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, EXACT)))),
+    ".csv": (_to_csv, lambda data: fields_of(tabulated(from_csv(data, EXACT)))),
     ".json": (_to_json, _from_json),
     ".parquet": (lambda tracks: to_parquet(columns_of(tracks)), lambda data: fields_of(tabulated(from_parquet(data)))),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapetum.errors import BadInput
@@ -46,6 +46,8 @@ class Fresh:
     asked: Asked
     reference: "Video | None" = None
     """What shows the points, if it is not the video."""
+    listener: Listener = field(default_factory=Listener)
+    """Hears how long many points will take."""
 
     @property
     def count(self) -> int:
@@ -56,6 +58,8 @@ class Fresh:
         """Track them. Raises BadInput as the tracker does."""
         import numpy as np
 
+        from tapetum.verbs.blocks import BLOCK, check_memory, in_blocks
+
         asked, part, more = self.asked, self.part, {}
         if asked.ids is not None:
             more["ids"] = asked.ids + [f" support {number}" for number in range(len(support))]
@@ -65,7 +69,12 @@ class Fresh:
             needs_network(tracker)
         points = asked.points + support
         places = points if self.reference is not None else part.shrunk(points)
-        tracks = tracker.track(part.small, np.array(places, np.float32), progress=progress, **more)
+        queries = np.array(places, np.float32)
+        check_memory(len(queries), len(part.small))
+        if len(queries) > BLOCK and not more and hasattr(tracker, "model"):
+            tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener)
+        else:
+            tracks = tracker.track(part.small, queries, progress=progress, **more)
         if self.reference is None:
             queries = [asked.points[row] for row in asked.firsts] + support
         else:
@@ -124,9 +133,9 @@ def find_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, lis
     part = cut(video, settings)
     if settings.reference is not None:
         shown = open_reference(settings, cleanup, listener)
-        return Fresh(part, asked_of(settings, shown.width, shown.height, len(shown)), shown)
+        return Fresh(part, asked_of(settings, shown.width, shown.height, len(shown)), shown, listener)
     asked = asked_of(settings, video.width, video.height, len(video), part.numbers[0])
-    return Fresh(part, replace(asked, points=part.points(asked.points)))
+    return Fresh(part, replace(asked, points=part.points(asked.points)), listener=listener)
 
 
 def asked_of(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> Asked:

@@ -50,7 +50,7 @@ class ScenesMade:
 def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, and for textures
+    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, and textures
     that cannot be read.
 
     >>> import tempfile

@@ -1,7 +1,7 @@
 """`tapetum.show`: saved tracks drawn on their video, without tracking again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tapetum.video import Video
     from tapetum.video.types import Frame
 
+MOST_DRAWN = 10_000
+"""Points that are drawn; of more, as many as that evenly."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
 
@@ -39,6 +41,15 @@ class DrawSettings:
     """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
     dither: Literal["yes", "no"] = "yes"
     """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the overlay of frames of this size."""
+        return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
+    def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
+        """Return what to write beside each point: its name, else its number if that was asked for; None for nothing at all."""
+        labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
+        return labels if any(labels) else None
 
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
@@ -150,14 +161,15 @@ def write_overlay(
     from tapetum.video import draw_tracks, write_video
     from tapetum.video.cut import ResizedVideo
 
+    if tracks.points > MOST_DRAWN:
+        listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
+        tracks = _some(tracks)
     how = settings or DrawSettings()
     if how.scale != 1:
-        width, height = (max(round(side * how.scale), 2) for side in (video.width, video.height))
+        width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    names = tracks.names or [""] * tracks.points
-    labels = [name or (str(number) if how.numbers else "") for number, name in enumerate(names)]
-    labels = labels if any(labels) else None
+    labels = how.labels(tracks.points, tracks.names)
     drawn = (
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"
@@ -183,3 +195,10 @@ def copies_of(number: int, rate: float, wanted: float | None) -> int:
     if wanted is None:
         return 1
     return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
+
+
+def _some(tracks: "Tracks") -> "Tracks":
+    """`MOST_DRAWN` of the tracks, evenly by number."""
+    import numpy as np
+
+    return tracks.select(np.linspace(0, tracks.points - 1, MOST_DRAWN).round().astype(int))

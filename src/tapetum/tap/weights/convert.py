@@ -41,7 +41,14 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
         raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
     options = [] if causal is None else ["--causal" if causal else "--no-causal"]
     options += [] if softmax_temperature is None else ["--softmax-temperature", str(softmax_temperature)]
-    command = [sys.executable, "-m", "tapetum.tap.weights.convert", os.path.realpath(source), os.path.realpath(target), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tapetum.tap.weights.convert",
+        os.path.realpath(source),
+        os.path.realpath(target),
+        *options,
+    ]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
