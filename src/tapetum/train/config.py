@@ -204,9 +204,7 @@ class TrainConfig:
         at_least = dict.fromkeys(("steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep_last"), 1)
         from_zero = "seed", "warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every", "keep_every"
         at_least |= dict.fromkeys(from_zero, 0)
-        for name, least in {**at_least, "prefetch": 1}.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        check_least(self, **at_least, prefetch=1)
         check_workers(self.workers)
         if self.seed >= 1 << 63:
             raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
@@ -284,6 +282,19 @@ class TrainConfig:
                 f"accumulated micro-batches; choose a multiple of {parts}"
             )
         return self.batch_size // parts
+
+
+def check_least(settings: Any, **least: int) -> None:
+    """Raise `BadInput` where a number of `settings` is below its least value; None is a default and passes.
+
+    >>> check_least(TrainConfig(steps=1, batch_size=1), seed=1)
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: seed is 0; it must be 1 or more
+    """
+    for name, value in least.items():
+        found = getattr(settings, name)
+        if found is not None and found < value:
+            raise BadInput(f"{name} is {found}; it must be {value} or more")
 
 
 def accumulation(batch_size: int, micro_batch: int) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum.errors import BadInput
 from tapetum.train.config import TrainConfig, accumulation
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
@@ -48,6 +49,8 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     >>> config.batch_size, config.accumulation, config.lr, config.checkpoint_every, config.workers
     (8, 4, 0.2, 5, 1)
     """
+    if micro_batch < 1:
+        raise BadInput(f"micro_batch is {micro_batch}; it must be 1 or more")
     known: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_FIELDS if hasattr(recipe, name)}
     known |= {"workers": workers, **settings}
     asked = {"workers": launch.workers, "checkpoint_every": launch.save_every}

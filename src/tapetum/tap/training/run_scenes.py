@@ -22,6 +22,7 @@ from tapetum.tap.training.picture_clips import PictureClips
 from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import check_least
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.world import join_world
 
@@ -112,6 +113,7 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     if not run.phases:
         raise BadInput("the run has no phases: give at least one")
+    check_least(run, steps=1, checks=1, seed=0)
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)  # bad ones are refused before anything is written
