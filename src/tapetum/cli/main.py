@@ -50,6 +50,7 @@ GROUPS = {
     "learn": "train networks",
     "score": "benchmarks",
     "make": "data, and files for other programs",
+    "help": "this machine and this command line",
 }
 """What verbs are for, in the order of `tapetum --help`."""
 
@@ -64,10 +65,13 @@ VERBS = {
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
+    "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
+    "completion": Entry("completion.Completion", "help", "complete verbs and options in your shell"),
 }
 """All verbs by name."""
 
@@ -118,8 +122,14 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
-    settings = tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
-    return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings)
+    return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings())
+
+
+def settings() -> tuple[Any, ...]:
+    """Say how commands become options."""
+    import tyro
+
+    return tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
 
 
 def _run(arguments: list[str]) -> int:
