@@ -27,7 +27,7 @@ def test_a_healthy_machine(run: Run, own_cache: Path) -> None:
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert told["findings"] == []
-    assert [device["name"] for device in told["devices"]][0] == "cpu"
+    assert told["devices"][0]["name"] == "cpu"
     assert [trial["works"] for trial in told["trials"]] == [True] * len(told["trials"])
     names = [trial["name"] for trial in told["trials"]]
     assert names[0] == "matrix product on cpu"

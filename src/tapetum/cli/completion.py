@@ -35,18 +35,15 @@ class Completion:
 
 def script(shell: Literal["bash", "zsh", "fish"]) -> str:
     """Make the script of a shell. It imports the commands of all verbs, none of which imports torch."""
-    from contextlib import redirect_stdout
+    from contextlib import redirect_stdout, suppress
     from io import StringIO
 
     from tapetum.cli.main import VERBS, command, settings
 
     verbs = tuple(_named(command(verb), verb, entry.summary) for verb, entry in VERBS.items())
     caught = StringIO()
-    with redirect_stdout(caught):
-        try:
-            tyro.cli(Union[verbs], prog="tapetum", args=["--tyro-print-completion", shell], config=settings())  # noqa: UP007
-        except SystemExit:
-            pass
+    with redirect_stdout(caught), suppress(SystemExit):
+        tyro.cli(Union[verbs], prog="tapetum", args=["--tyro-print-completion", shell], config=settings())  # noqa: UP007
     # Where nothing of ours fits, the shell completes names of files.
     return caught.getvalue().replace("\ncomplete -F", "\ncomplete -o bashdefault -o default -F")
 

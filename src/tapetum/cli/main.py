@@ -67,7 +67,7 @@ VERBS = {
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos with exact truth"),
-    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads"),
+    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
     "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
