@@ -122,7 +122,10 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
-    return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings())
+    kind = command(verb)
+    if hasattr(kind, "prepared"):
+        rest = kind.prepared(rest)
+    return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())
 
 
 def settings() -> tuple[Any, ...]:
