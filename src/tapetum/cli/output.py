@@ -39,16 +39,21 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 class _Terminal(Listener):
-    """Shows a bar for each task that is not done, and prints remarks."""
+    """Shows a bar for each task that is not done, and prints remarks. Until the first task, it shows that it is starting."""
 
     def __init__(self, bars: Progress):
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._starting: TaskID | None = bars.add_task("starting", total=None)
+        bars.refresh()  # at once: what follows is the import of torch, which takes seconds
 
     def note(self, text: str) -> None:
         note(text)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
+        if self._starting is not None:
+            self._bars.remove_task(self._starting)
+            self._starting = None
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(task, total=total)
         self._bars.update(self._tasks[task], completed=done, total=total)
