@@ -94,7 +94,7 @@ def test_a_switch_is_true_or_false(tmp_path: Path) -> None:
 def test_a_recipe_that_there_is_not(run: Run) -> None:
     code, out, err = run("train", "tap-nan", "--out", "o")
     assert (code, out) == (2, "")
-    assert err == "tapetum: there is no recipe 'tap-nan'; did you mean tap-nano? (see: tapetum train --help)\n"
+    assert err == "tapetum: tapetum train has no 'tap-nan'; did you mean tap-nano? (see: tapetum train --help)\n"
 
 
 def test_every_recipe_has_the_common_options() -> None:

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tapetum.cli.main import main, parse
+from tapetum.errors import BadInput
 from tapetum.scenes import make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.video import write_video
@@ -141,12 +142,12 @@ def test_commands_are_understood(
                     file.write_text('data = "photos"' if "hip" in arguments else "")
                 try:
                     parse(arguments)
-                except SystemExit:
-                    pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{capsys.readouterr().err}")
+                except (SystemExit, BadInput) as error:
+                    pytest.fail(f"{name_of(page)}: tapetum {shlex.join(arguments)}\n{error}{capsys.readouterr().err}")
 
 
 def test_an_option_that_is_not_there_is_noticed() -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(BadInput, match="has no option --no-such-option"):
         parse(["track", "clip.mp4", "--no-such-option"])
 
 

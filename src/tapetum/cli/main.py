@@ -110,7 +110,8 @@ def command(verb: str) -> type:
 def parse(arguments: Sequence[str]) -> Any:
     """Read `arguments` into the command of the verb that they begin with, without running it.
 
-    Raises BadInput for a verb that there is not, with the nearest one, and SystemExit where the rest does not fit.
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and SystemExit where
+    the rest does not fit.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -123,6 +124,9 @@ def parse(arguments: Sequence[str]) -> Any:
     import tyro
 
     kind = command(verb)
+    from tapetum.cli.known import check_words
+
+    check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)
     return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())

@@ -11,14 +11,15 @@ import difflib
 import inspect
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import tyro
 
 from tapetum import __version__
+from tapetum.cli.known import Option, options_of, plain
 from tapetum.errors import BadInput
 
 NOT_WRITTEN = "out", "minutes", "json", "config"
@@ -33,19 +34,6 @@ class WithSettings:
     """File of settings, such as the settings.toml of every run; what the command line says wins."""
 
 
-@dataclass(frozen=True)
-class _Option:
-    names: tuple[str, ...]
-    """Without dashes; the first is the one that is written."""
-    place: tuple[str, ...]
-    """Names of fields that lead to its value."""
-    default: Any
-    switch: bool
-    """It takes no value: --x or --no-x."""
-    repeated: bool
-    """It takes one value, as often as it is given."""
-
-
 def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     """Add the options that the file after --config says to the `words` of a command of the class `kind`, where they do not.
 
@@ -58,15 +46,17 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     theirs = content.pop("recipe", recipe)
     if theirs != recipe:
         raise BadInput(f"{file} holds settings of {theirs!r}, and this is {recipe}; give the settings of a run of {recipe}")
-    known = {name: option for option in _options(kind) for name in option.names}
-    given = {_plain(word) for word in words if word.startswith("--")}
+    known = {name: option for option in options_of(kind) for name in option.names}
+    given = {plain(word) for word in words if word.startswith("--")}
     given |= {word.removeprefix("no-") for word in given}
     added: list[str] = []
     for key, value in content.items():
         option = known.get(key.replace("_", "-"))
         if option is None:
             near = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean {near[0]}?" if near else f"its options are {', '.join(o.names[0] for o in _options(kind))}"
+            advice = (
+                f"did you mean {near[0]}?" if near else f"its options are {', '.join(o.names[0] for o in options_of(kind))}"
+            )
             raise BadInput(f"{file}: {key!r} is no option of {recipe}; {advice}")
         if not given & set(option.names):
             added += _as_words(option, value, f"{file}: {key}")
@@ -77,7 +67,7 @@ def settings_of(command: Any, recipe: str) -> str:
     """Give the text of a file of settings that repeats a command, which was parsed of words or made otherwise."""
     verb = "tapetum bootstrap FOLDER" if recipe == "bootstrap" else f"tapetum train {recipe}"
     lines = [f"# tapetum {__version__}; {verb} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
-    for option in _options(type(command)):
+    for option in options_of(type(command)):
         value = _value(command, option.place)
         if option.names[0] in NOT_WRITTEN or value is inspect.Parameter.empty or (value is None and option.default is None):
             continue
@@ -105,11 +95,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise BadInput(f"--config {file} is no TOML ({error}); write lines such as steps = 100") from error
 
 
-def _plain(word: str) -> str:
-    return word[2:].partition("=")[0].replace("_", "-")
-
-
-def _as_words(option: _Option, value: Any, place: str) -> list[str]:
+def _as_words(option: Option, value: Any, place: str) -> list[str]:
     """Words of the command line for a value of the file; `place` says where that is."""
     name, many = option.names[0], value if isinstance(value, list) else [value]
     if any(isinstance(each, dict) or not isinstance(each, str | int | float) for each in many):
@@ -139,32 +125,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _options(kind: type) -> list[_Option]:
-    """The options of a command, those of its configs (`tapetum.cli.options`) among them."""
-    types = get_type_hints(kind, include_extras=True)
-    return [option for field in fields(kind) for option in _below(field.name, types[field.name], field.default, ())]
-
-
-def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...]) -> Iterator[_Option]:
-    about = getattr(annotation, "__metadata__", ())
-    plain = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
-    if tyro.conf.Positional in about:
-        return
-    place = (*place, name)
-    names, aliases = [name], []
-    for each in about:
-        if factory := getattr(each, "constructor_factory", None):
-            for parameter in inspect.signature(factory()).parameters.values():
-                yield from _below(parameter.name, parameter.annotation, parameter.default, place)
-            return
-        names += filter(None, [getattr(each, "name", None)])
-        aliases += [alias.lstrip("-") for alias in getattr(each, "aliases", None) or ()]
-    yield _Option(
-        names=tuple(word.replace("_", "-") for word in (names[-1], *aliases)),
-        place=place,
-        default=default,
-        switch=plain is bool and tyro.conf.FlagConversionOff not in about,
-        repeated=tyro.conf.UseAppendAction in about,
-    )

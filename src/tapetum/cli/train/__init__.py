@@ -1,6 +1,5 @@
 """`tapetum train`: whole training runs by name; one file a system, each with its commands as a union."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -8,7 +7,6 @@ from typing import get_args
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
 from tapetum.cli.train.tap import TapCommand
-from tapetum.errors import BadInput
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
@@ -24,13 +22,9 @@ class Train:
 
     @staticmethod
     def prepared(words: Sequence[str]) -> list[str]:
-        """Add what the file of --config says. Raises BadInput for a recipe that there is not, with the nearest."""
-        if not words or words[0].startswith("-"):
+        """Add what the file of --config says."""
+        if not words or words[0] not in RECIPES:
             return list(words)
-        if words[0] not in RECIPES:
-            near = difflib.get_close_matches(words[0], RECIPES, n=1)
-            advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"
-            raise BadInput(f"there is no recipe {words[0]!r}; {advice} (see: tapetum train --help)")
         return with_settings(RECIPES[words[0]], words[0], words)
 
     def run(self) -> None:
