@@ -170,7 +170,10 @@ class Views(JointTask):
 
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    try:  # on Linux ru_maxrss begins with the peak of the process that started this one
+        return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 losses, peaks = [], [peak()]
