@@ -82,8 +82,9 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
     """
     benchmark = find(name)
     place = folder() / name
-    if _pickles(place):
-        return located(name)
+    if pickles := _pickles(place):
+        _check(pickles)
+        return place
     archive = folder() / f"{name}.zip"
     download(benchmark.url, archive, sha256=benchmark.sha256, progress=lambda done, size: progress("fetching", done, size))
     record = record_of(archive) or Record(source=benchmark.url, size=archive.stat().st_size, sha256=sha256_of(archive))
@@ -112,8 +113,7 @@ def located(data: str) -> Path | None:
     pickles = _pickles(place)
     if not pickles:
         raise BadInput(f"the benchmark {data} is not on this machine; run: tapetum data tapvid-{data}")
-    for pickle in pickles:
-        check(pickle)
+    _check(pickles)
     return place
 
 
@@ -122,6 +122,11 @@ def find(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def _check(pickles: list[Path]) -> None:
+    for pickle in pickles:
+        check(pickle)
 
 
 def _pickles(place: Path) -> list[Path]:

@@ -110,7 +110,7 @@ def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Pat
     elif path.suffix == ".npz":
         arrays = {f"{name}/{field}": value for name, video in videos.items() for field, value in video.items()}
         with whole_file(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     else:
         with whole_folder(path) as temporary:
             for name, video in videos.items():

@@ -40,10 +40,10 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
 
     from tapetum.cli.main import VERBS, command, settings
 
-    verbs = tuple(_named(command(verb), verb, entry.summary) for verb, entry in VERBS.items())
+    verbs: Any = Union[tuple(_named(command(verb), verb, entry.summary) for verb, entry in VERBS.items())]  # noqa: UP007
     caught = StringIO()
     with redirect_stdout(caught), suppress(SystemExit):
-        tyro.cli(Union[verbs], prog="tapetum", args=["--tyro-print-completion", shell], config=settings())  # noqa: UP007
+        tyro.cli(verbs, prog="tapetum", args=["--tyro-print-completion", shell], config=settings())
     # Where nothing of ours fits, the shell completes names of files.
     return caught.getvalue().replace("\ncomplete -F", "\ncomplete -o bashdefault -o default -F")
 
