@@ -35,6 +35,8 @@ DAMAGE = (
 )
 """What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
 
+_TRUTH = {"true": "1", "false": "0"}
+
 
 def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
     """Write `value` to `path`, in the format of its extension: beside its place, flushed to the disk, then renamed.
@@ -109,15 +111,35 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
     """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(rows, [])
-    body = [row for row in rows if row]
+    body, lines = [], []
+    for row in rows:
+        if row:
+            body.append(row)
+            lines.append(rows.line_num)
     if any(len(row) != len(header) for row in body):
         raise ValueError("a row has another number of columns than the header")
     columns = {}
     for index, name in enumerate(header):
         texts = [row[index] for row in body]
         dtype = dtypes.get(name, np.float32)
-        columns[name] = np.array(texts, dtype=np.str_).astype(dtype) if texts else np.zeros(0, dtype)
+        columns[name] = _numbers(texts, dtype, lines, name) if texts else np.zeros(0, dtype)
     return columns
+
+
+def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
+    """Numbers of texts, and of true and false where truth is wanted; raises ValueError with the line of the first that is none."""
+    if np.dtype(dtype) == np.bool_:
+        texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
+    try:
+        return np.array(texts, dtype=np.str_).astype(dtype)
+    except (ValueError, OverflowError):
+        for text, line in zip(texts, lines, strict=True):
+            try:
+                np.array([text], dtype=np.str_).astype(dtype)
+            except (ValueError, OverflowError):
+                wanted = "0 or 1" if np.dtype(dtype) == np.bool_ else "a number"
+                raise ValueError(f"line {line} has {text[:80]!r} for {column}, which must be {wanted}") from None
+        raise
 
 
 def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:

@@ -239,7 +239,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path, 
     errors = capsys.readouterr().err
     assert "step_00000006 is damaged: optimizer.safetensors does not match its checksum" in errors
     assert "step_00000004 has no readable manifest.json" in errors
-    assert "resuming after step 2 of 6" in errors
+    assert "goes on after step 2 of 6" in errors
     assert torch.equal(again.model.weight, whole.model.weight)
     assert len(log_of(tmp_path)) == 6
     names = sorted(f.name for f in (tmp_path / "checkpoints").iterdir())

@@ -5,8 +5,9 @@ dataclass: the fields are the options (those of a dataclass in `tapetum.verbs`, 
 are the help, and `run` calls a function of `tapetum.verbs` and prints. So `tapetum --help` imports next to nothing, and
 `tapetum VERB --help` nothing heavy.
 
-Exit codes: 0 done; 2 something that the user can mend; 130 interrupted; 141 the reader of our output has gone.
-Set TAPETUM_DEBUG=1 to see where an error comes from.
+Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
+SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
+results that were saved before it (`add_note`) is said too.
 
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
@@ -22,14 +23,18 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 """
 
 import difflib
+import errno
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from tapetum.cli.signals import ended_by_signals, number_of
+from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
 
 
@@ -75,30 +80,92 @@ VERBS = {
 }
 """All verbs by name."""
 
-_MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
+_MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (those of the process by default) and return the exit code."""
+    """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
+    whole_process = arguments is None
+    with ended_by_signals(for_good=whole_process), sturdy_streams():
+        before = sys.unraisablehook, threading.excepthook
+        sys.unraisablehook = threading.excepthook = _unheard
+        try:
+            return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if not whole_process:
+                sys.unraisablehook, threading.excepthook = before
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The one place that errors come to."""
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except KeyboardInterrupt:
-        return _complain("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NO_READER
+    except KeyboardInterrupt as error:
+        return _complain("interrupted", error, _SIGNALLED + number_of(error))
     except TapetumError as error:
-        return _complain(str(error), _MENDABLE)
-    except MemoryError:
-        return _complain("out of memory; try a shorter or smaller video, or fewer points", _MENDABLE)
+        return _complain(str(error), error, _MENDABLE)
+    except BrokenPipeError as error:
+        if not reader_has_gone():
+            return _complain(_unforeseen(error), error, _MENDABLE)
+        mute(sys.stdout)
+        return _NO_READER
+    except MemoryError as error:
+        return _complain(_NO_MEMORY, error, _MENDABLE)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{place}{error.strerror or error}; mend that and run again", _MENDABLE)
+        if not place and error.errno in _FULL:
+            place = "the disk is full, or where results are printed to: "
+        if not _stdout_works():
+            mute(sys.stdout)
+        return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
+    except BaseException as error:
+        return _complain(_unforeseen(error), error, _MENDABLE)
+
+
+_NO_MEMORY = "out of memory; try a shorter or smaller video, or fewer points"
+
+
+def _unforeseen(error: BaseException) -> str:
+    """What to say of an error that nobody thought of."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:  # torch's
+        return _NO_MEMORY
+    *_, last = [None, *traceback.extract_tb(error.__traceback__)]
+    where = f" in {last.name}, line {last.lineno} of {os.path.basename(last.filename)}" if last else ""
+    text = f": {text[:300]}" if text else ""
+    return (
+        f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
+    )
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unheard(args: Any) -> None:
+    """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
+    if args.exc_type is None or issubclass(args.exc_type, SystemExit):
+        return
+    if issubclass(args.exc_type, KeyboardInterrupt):  # it would be lost
+        import _thread
+
+        _thread.interrupt_main()
+        return
+    if os.environ.get("TAPETUM_DEBUG"):
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+    elif isinstance(getattr(args, "thread", None), threading.Thread):
+        print(
+            f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more", file=sys.stderr
+        )
 
 
 def command(verb: str) -> type:
@@ -166,10 +233,12 @@ def _help() -> str:
     return "\n".join([*lines, "", "options of a verb: tapetum VERB --help"])
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, error: BaseException, code: int) -> int:
+    """Says one line: what went wrong, and what is known to be kept."""
     if os.environ.get("TAPETUM_DEBUG"):
-        traceback.print_exc()
-    print(f"tapetum: {' '.join(message.split())}", file=sys.stderr)
+        traceback.print_exception(error)
+    kept = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    print(f"tapetum: {' '.join('; '.join([message, *kept]).split())}", file=sys.stderr, flush=True)
     return code
 
 

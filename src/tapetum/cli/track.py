@@ -12,6 +12,7 @@ from tapetum.cli.allocator import keep_freed_memory
 from tapetum.cli.output import note, print_json, terminal
 from tapetum.cli.preview import preview
 from tapetum.errors import BadInput
+from tapetum.files import plain_name
 from tapetum.verbs.live import TrackLiveOptions, track_live
 from tapetum.verbs.many import TrackManyOptions, find_sources, track_many
 from tapetum.verbs.track import TrackOptions, track
@@ -51,7 +52,7 @@ class Track(TrackManyOptions):
             self._one(named[0][1])
 
     def _one(self, source: str) -> None:
-        out = self.out or Path(f"{Path(self.videos[0]).resolve().stem}-tracks")
+        out = self.out or Path(f"{plain_name(self.videos[0])}-tracks")
         with terminal() as listener:
             tracked = track.run(narrowed(TrackOptions, self, video=source, out=out), listener)
         summary = tracked.as_json()
@@ -123,4 +124,4 @@ def _lines_live(summary: dict[str, Any]) -> list[str]:
 
 
 def _files(summary: dict[str, Any]) -> list[str]:
-    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table")]
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary[name]]

@@ -153,7 +153,11 @@ def _parquet(place: Path, split: Split) -> Listing:
     words = _words(table, place, split)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
+        rows = len(table)
         table = table.filter(pa.array(held_out if split == "val" else ~held_out))
+        if not len(table):
+            part = "to check on" if split == "val" else "to learn from"
+            raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")
     if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
         raise BadInput(
             f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"

@@ -175,4 +175,8 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
         return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
+    if path is not None and path.exists():
+        return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
+    if path is not None and path.is_symlink():
+        return f"{name} is a link that leads nowhere; give a file of weights, or a name ({advice})"
     return f"there are no weights named {name!r}{'' if path is None else ' and no such file'}; {advice}"

@@ -44,6 +44,8 @@ def make_dataset(
     """
     if n < 1:
         raise BadInput(f"asked for {n} clips: give --n 1 or more")
+    if seed < 0:
+        raise BadInput(f"--seed is {seed}; it must be 0 or more")
     out = Path(out)
     target = out / "tapvid.pkl"
     if target.exists():

@@ -61,8 +61,11 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
         entries = _parquet_bytes(path)
     else:
         raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")
+    count = len(entries)
     if part != "all":
         entries = [e for i, e in enumerate(entries) if (i % 10 == 9) == (part == "held-out")]
+    if count and not entries:
+        raise BadInput(f"{path} holds {count} pictures, of which none is left for the part {part!r}; give 10 or more")
     if not entries:
         raise BadInput(f"{path} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder or parquet file with some")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import same_place
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     from tapetum.video import open_video
 
     source, target = Path(options.source), Path(options.target)
-    if target.resolve() == source.resolve():
+    if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")
     with ExitStack() as cleanup:
         video = None if options.video is None else cleanup.enter_context(open_video(options.video))

@@ -92,7 +92,7 @@ def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
         )
         written = sum(path.stat().st_size for path in paths)
         if source.classes is not None:
-            (folder / "classes.json").write_text(json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n")
+            (folder / "classes.json").write_text(json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n", "utf-8")
     return ShardsWritten(out=out, samples=len(source), shards=len(paths), bytes=written)
 
 

@@ -159,12 +159,17 @@ def _embedder(model: str) -> "Embedder":
     return loaded.embedder()
 
 
+_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+"""What systems put into folders of pictures."""
+
+
 def _inside(folder: Path) -> list[Path]:
     """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [path for name in names if not name.startswith(".") and (path := Path(place, name)).is_file()]
+        wanted = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        found += [path for name in wanted if (path := Path(place, name)).is_file()]
     return sorted(found)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_folder
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, save
+from tapetum.files import Results, results
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, no_overlay, save
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class TrackedLive:
     """Seconds from the moment when each frame had been decoded until it was painted."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    overlay: Path | None
+    """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
@@ -95,7 +97,8 @@ class TrackedLive:
         }
         if self.out is None:
             return content
-        files = {"overlay": OVERLAY, "tracks": TRACKS, "table": TABLE}
+        files = {"tracks": TRACKS, "table": TABLE}
+        content["overlay"] = self.overlay and str(self.overlay)
         return content | {name: str(self.out / file) for name, file in files.items()}
 
 
@@ -103,33 +106,41 @@ class TrackedLive:
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     """Follow points through frames as they come, with a causal model; what comes too fast is dropped.
 
-    It ends with the source, when `viewer` gives False, or with Ctrl-C. Raises BadInput for a model that needs the future, and
-    for a source that cannot be opened.
+    It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
+    such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
+    until then is written before that is raised.
+
+    Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.video import LiveVideo, write_video
+    from tapetum.video import LiveVideo
 
     options.check()
     model, out = options.model or MODEL, None if options.out is None else Path(options.out)
     start = getattr(tracker := make_tracker(options, MODEL), "start", None)
-    if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
+    network = getattr(tracker, "model", None)
+    if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
         run = _Run(live, tracker, lambda width, height: chosen(options, width, height, None), options.viewer)  # type: ignore[arg-type]
         begin = time.perf_counter()
-        with _stopped_by_ctrl_c(live, listener):
-            if folder is None:
-                for _ in run.painted():
-                    pass
-            else:
-                write_video(folder / OVERLAY, run.painted(), live.rate)
+        try:
+            with _stopped_by_signals(live, listener):
+                overlay = _follow(run, written, live, listener)
+        except BaseException as error:
+            if run.seen and written is not None:
+                save(run.tracks(), written.folder)
+                written.commit(instead_of=(OVERLAY,))
+                error.add_note(f"what was followed until then, {len(run.seen)} frames, is in {out}")
+            raise
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
         tracks = run.tracks()
-        if folder is not None:
-            save(tracks, folder)
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=(OVERLAY,))
         return TrackedLive(
             source=options.source,
             width=run.size[0],
@@ -141,7 +152,34 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             seconds=seconds,
             latency=tuple(run.latency),
             out=out,
+            overlay=None if out is None or overlay is None else out / overlay,
         )
+
+
+def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+    """Follows to the end; gives the name of the overlay, or None where there is none."""
+    from tapetum.video import write_video
+
+    painted, own = run.painted(), []
+
+    def frames() -> Iterator["np.ndarray"]:
+        try:
+            yield from painted
+        except Exception as error:
+            own.append(error)
+            raise
+
+    if written is not None:
+        try:
+            write_video(written.folder / OVERLAY, frames(), live.rate)
+            return OVERLAY
+        except Exception as error:
+            if own or not run.seen:  # it is not the overlay that failed
+                raise
+            listener.note(f"{no_overlay(error)}; following goes on without")
+    for _ in painted:
+        pass
+    return None
 
 
 class _Run:
@@ -205,19 +243,28 @@ class _Run:
 
 
 @contextmanager
-def _stopped_by_ctrl_c(live: "LiveVideo", listener: Listener) -> Iterator[None]:
-    """The first Ctrl-C ends `live` as the end of its source does, so that what was followed is written; a second interrupts."""
+def _stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP ends `live` as the end of its source does, so that what was followed is written.
+
+    A second interrupts.
+    """
     if threading.current_thread() is not threading.main_thread():  # others hear of no signals
         yield
         return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number in list(before):
+            signal.signal(number, before.pop(number))
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         live.stop()
         listener.note("interrupted; writing what was followed")
 
-    before = signal.signal(signal.SIGINT, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -92,7 +92,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     settings = _settings(given)
     on_ray = options.engine == "ray"
     if on_ray:
-        out, named = out.resolve(), [(name, str(Path(source).resolve())) for name, source in named]
+        out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
 
     def work(job: tuple[str, str]) -> dict[str, Any]:

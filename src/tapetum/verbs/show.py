@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import plain_name, same_place
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     from tapetum.video import open_video
 
     source, given = Path(options.tracks), Path(options.video)
-    out = Path(options.out or f"{given.resolve().stem}-overlay.mp4")
-    if out.resolve() in (source.resolve(), given.resolve()):
+    out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
+    if same_place(out, source) or same_place(out, given):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
     with open_video(given) as video:
         count_frames(video, given, listener)

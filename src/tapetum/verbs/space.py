@@ -17,6 +17,8 @@ View3D = Literal["html", "still", "rerun"]
 """Ways to look at tracks in space."""
 FILES: dict[str, str] = {"html": "tracks3d.html", "still": "tracks3d.png", "rerun": "tracks3d.rrd"}
 """Name of the file of each."""
+SPACE = "tracks3d.npz", "tracks3d.csv"
+"""Names of the files of tracks in space."""
 
 _ADJUST = "adjust"
 _VIEW = 53.0
@@ -112,8 +114,8 @@ class Lifting:
 
 def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> str | None:
     """Write tracks3d.npz, tracks3d.csv and, where `view` is a `View3D`, a file to look at, whose name is returned."""
-    tracks.save(folder / "tracks3d.npz")
-    tracks.save(folder / "tracks3d.csv")
+    for name in SPACE:
+        tracks.save(folder / name)
     if view not in FILES:
         return None
     path = folder / FILES[view]

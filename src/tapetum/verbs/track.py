@@ -1,23 +1,26 @@
 """`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_folder
+from tapetum.files import Results, results
 from tapetum.verbs.points import choose_points
 from tapetum.verbs.show import View, write_overlay
-from tapetum.verbs.space import Lifting, View3D, write_space
+from tapetum.verbs.space import SPACE, Lifting, View3D, write_space
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.types import Tracks, Tracks3D
+    from tapetum.video import Video
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
@@ -109,6 +112,8 @@ class Tracked:
     """The points in space, if that was asked for."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
+    overlay: Path | None
+    """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
     view: Path | None
     """Another file to look at the points in space."""
 
@@ -128,7 +133,7 @@ class Tracked:
             "seconds": self.seconds,
         }
         if out is not None:
-            content |= {"overlay": str(out / OVERLAY), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -140,8 +145,10 @@ class Tracked:
 def track(options: TrackOptions, listener: Listener) -> Tracked:
     """Track points through a video, and write what was found into the folder `out` if there is one.
 
-    Raises BadInput for options that do not fit together and for what cannot be opened. Where the points cannot be put into
-    space, the tracks in the picture are written before it is raised.
+    The tracks are saved before anything is drawn, and stay whatever happens then: where the overlay cannot be drawn, the
+    listener hears why; where the points cannot be put into space, that is raised.
+
+    Raises BadInput for options that do not fit together and for what cannot be opened.
 
     >>> import numpy as np
     >>> import tapetum
@@ -153,10 +160,11 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
 
     options.check()
     out = None if options.out is None else Path(options.out)
-    space, view, trouble = None, None, None
+    space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, names))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         queries = chosen(options, video.width, video.height, len(video))
         lifting = lifted(options, listener) if options.three_d else None
@@ -166,15 +174,20 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         if lifting is not None:
             tracks = lifting.take_support(tracks, len(queries))
         seconds = time.perf_counter() - start
-        if folder is not None:
-            save(tracks, folder)
-            write_overlay(folder / OVERLAY, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener)
-        if lifting is not None:
-            try:
-                space = lifting.lift(tracks, video)
-                view = None if folder is None else write_space(space, video, options.view, folder)
-            except TapetumError as error:
-                trouble = error
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=names)
+        with _tracks_kept(out):
+            if written is not None:
+                overlay = _draw(written, video, tracks, options, listener)
+            if lifting is not None:
+                try:
+                    space = lifting.lift(tracks, video)
+                    view = None if written is None else write_space(space, video, options.view, written.folder)
+                except TapetumError as error:
+                    trouble = error
+                if written is not None and all((written.folder / name).exists() for name in SPACE):
+                    written.commit()
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the picture are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -189,6 +202,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         tracks=tracks,
         tracks3d=space,
         out=out,
+        overlay=overlay,
         view=None if out is None or view is None else out / view,
     )
 
@@ -202,6 +216,7 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     if asked and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **asked)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
+        check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
     return tracker
 
@@ -222,6 +237,38 @@ def save(tracks: "Tracks", folder: Path) -> None:
     """Write the tracks as an array file and as a table."""
     tracks.save(folder / TRACKS)
     tracks.save(folder / TABLE)
+
+
+def no_overlay(error: Exception) -> str:
+    """Say in a few words why there is none."""
+    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
+    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
+
+
+def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
+    """Draws the overlay; None where that cannot be, which is said and no more, since the tracks are there."""
+    try:
+        path = written.folder / OVERLAY
+        write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener)
+        written.commit()
+    except Exception as error:  # whatever it is, the tracks are worth more
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
+        return None
+    return written.out / OVERLAY
+
+
+@contextmanager
+def _tracks_kept(out: Path | None) -> Iterator[None]:
+    """Lets whoever tells of an error say that the tracks are saved."""
+    try:
+        yield
+    except BaseException as error:
+        if out is not None:
+            error.add_note(f"the tracks are in {out}")
+        raise
 
 
 def _tracked(tracker: "Tracker", video: Any, queries: list[tuple[float, float, float]], listener: Listener) -> "Tracks":

@@ -223,6 +223,8 @@ class Tracker:
         later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
         """
         frame = _check_frame(frame, stream.size)
+        if not len(stream):
+            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32))
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.asked is None else stream.asked[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
@@ -253,9 +255,9 @@ class Tracker:
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
-        """Return the stream with some of its points, by number, in that order."""
+        """Return the stream with some of its points, by number, in that order; none is a stream too, to `add` to."""
         chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
-        mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
+        mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         asked = None if stream.asked is None else stream.asked[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
         return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors)

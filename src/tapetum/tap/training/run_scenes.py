@@ -17,12 +17,13 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import tracker
-from tapetum.tap.training.clips import Joined, SceneClips, Tracked
+from tapetum.tap.training.clips import Joined, SceneClips, Tracked, open_textures
 from tapetum.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.tap.training.picture_clips import PictureClips
 from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import check_least
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.world import join_world
 
@@ -106,7 +107,7 @@ def phase_config(run: TapNano, phase: Phase, launch: Launch) -> TrainConfig:
         betas=(0.9, 0.95),
         weight_decay=1e-2,
         clip_norm=1.0,
-        ema_decay=max(0.0, min(0.998, 1 - 5 / phase.steps)),
+        ema_decay=max(0.0, min(0.998, 1 - 5 / max(1, phase.steps))),
         bf16=True,
         prefetch=4,
         log_every=5,
@@ -122,6 +123,10 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     if not run.phases:
         raise BadInput("the run has no phases: give at least one")
+    check_least(run, steps=1, checks=1, seed=0)
+    if run.textures is not None:
+        for part in ("train", "held-out"):
+            open_textures(run.textures, part)  # bad ones are refused before anything is written
     start: Path | None = None
     with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
         for phase in (changed_phase(run, phase) for phase in run.phases):
