@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,33 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_torch_is_imported() -> None:
     code = "import sys, tapetum.types.tracks, tapetum.tracks.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1)])
+def test_names_and_clicks_come_back_exactly(tmp_path: Path, suffix: str, shape: tuple[int, int]) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    names = ('left eye, "wet"', "Schnauze ⚑", "007")[: shape[0]]
+    clicked = np.arange(shape[0] * shape[1]).reshape(shape) % 3 == 0
+    for given in ({"names": names}, {"clicked": clicked}, {"names": names, "clicked": clicked}):
+        tracks = replace(some_tracks(*shape), **given)
+        read = Tracks.load(tracks.save(tmp_path / f"tracks.{suffix}"))
+        assert_same(read, tracks)
+        assert read.names == tracks.names
+        assert (read.clicked is None) == (tracks.clicked is None)
+        np.testing.assert_array_equal(read.clicked, tracks.clicked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ["a"]}, "1 names for 3 points"),
+        ({"names": "abc"}, "one text"),
+        ({"names": ["a", "b\nc", "d"]}, "cannot be printed"),
+        ({"clicked": np.zeros((3, 4), bool)}, "clicked of Tracks has shape"),
+    ],
+)
+def test_wrong_names_and_clicks_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(some_tracks(), **changes)

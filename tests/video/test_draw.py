@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.video import colour_wheel, draw_tracks
-from tapetum.video.draw import _unbroken, draw_paths, position_colours
+from tapetum.video import colour_wheel, draw_tracks, position_colours
+from tapetum.video.draw import _unbroken, draw_paths
 
 RED = np.array([[255, 0, 0]], np.uint8)
 
@@ -144,7 +144,7 @@ def test_whole_paths_are_lines_that_gaps_and_jumps_interrupt() -> None:
     red = (drawn == [255, 0, 0]).all(-1)
     assert red[19:21, 6:24].all()
     assert red[19:21, 31:55].all()
-    assert (drawn[:, 26:29] == 100).all()
+    assert (drawn[:, 26:28] == 100).all()  # between the round ends, at 24 + 1.5 and 30 - 1.5
     assert (drawn[:15, 10:] == 100).all()  # nothing leads to the place far away
     assert ((drawn == [0, 255, 0]).all(-1)[3:7, 0:2]).all()
     assert (draw_paths(frame, path[None, :1], colours[:1]) == 100).all()

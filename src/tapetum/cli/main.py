@@ -25,6 +25,7 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 import difflib
 import errno
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -80,6 +81,8 @@ VERBS = {
 }
 """All verbs by name."""
 
+_NARROWEST = 20
+"""Columns that help is written for at least."""
 _MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
@@ -190,9 +193,11 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
-    kind = command(verb)
+    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
+        os.environ["COLUMNS"] = str(_NARROWEST)
     from tapetum.cli.known import check_words
 
+    kind = command(verb)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)

@@ -114,13 +114,19 @@ def write_tracks(
 
 
 def check_video(tracks: Tracks, video: Video) -> None:
-    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture.
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture or its frames.
 
     Tracks do not know the size of their video, so a larger one with as many frames passes.
     """
     if tracks.frames != len(video):
         raise BadInput(
             f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"
+        )
+    times = tracks.queries[:, 0]
+    if len(late := np.flatnonzero((times < 0) | (times > tracks.frames - 1))):
+        raise BadInput(
+            f"point {late[0]} of the tracks was asked for on frame {times[late[0]]:g}, which {video.name} does not have "
+            f"(0 to {tracks.frames - 1}); give the video that they come from"
         )
     outside = (tracks.queries[:, 1:] < -_ASIDE) | (tracks.queries[:, 1:] > np.array([video.width, video.height]) + _ASIDE)
     if outside.any():

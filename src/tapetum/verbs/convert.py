@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import same_place
+from tapetum.verbs.show import tracked_part
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
             count_frames(video, options.video, listener)
         tracks = read_tracks(source, video=video, name=options.name)
         if video is not None:
+            video = tracked_part(video, tracks)
             check_video(tracks, video)
         write_tracks(tracks, target, options.to, video=video)
     return Converted(tracks=tracks, target=target)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
 from tapetum.files import Results, results
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, no_overlay, save
+from tapetum.verbs.asked import asked_of, needs_network, open_reference
+from tapetum.verbs.points import Asked
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, make_tracker, no_overlay, save
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.tap.tracking.tracker import Stream, Tracker
     from tapetum.types import Tracks
     from tapetum.verbs.points import Point
     from tapetum.video import LiveVideo
@@ -43,6 +45,8 @@ class TrackLiveOptions(TrackSettings):
     def check(self) -> None:
         """Raise `BadInput` for options that do not fit together, or need the whole video."""
         super().check()
+        if self.correct:
+            raise BadInput("--correct needs the whole video; leave --online out")
         if self.three_d:
             raise BadInput("--3d needs the whole video; leave --online out")
         if self.view != "tracks":
@@ -123,7 +127,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
-        run = _Run(live, tracker, lambda width, height: chosen(options, width, height, None), options.viewer)  # type: ignore[arg-type]
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
+        run = _Run(live, tracker, lambda width, height: _asked(options, width, height), options.viewer, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
         try:
             with _stopped_by_signals(live, listener):
@@ -137,6 +142,16 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.seen)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                "give points on earlier frames"
+            )
         tracks = run.tracks()
         if written is not None:
             save(tracks, written.folder)
@@ -186,14 +201,21 @@ class _Run:
     """One run over a live video: what was seen, and how long it took."""
 
     def __init__(
-        self, live: "LiveVideo", tracker: "Tracker", choose: "Callable[[int, int], list[Point]]", viewer: Viewer | None
+        self,
+        live: "LiveVideo",
+        tracker: "Tracker",
+        choose: Callable[[int, int], Asked],
+        viewer: Viewer | None,
+        shown: "tuple[np.ndarray, Asked] | None" = None,
     ):
-        """`choose` gives the points for frames of some width and height."""
-        self.live, self.tracker, self.choose, self.viewer = live, tracker, choose, viewer
+        """`choose` gives the points for frames of some width and height; `shown` is another picture, and points in that."""
+        self.live, self.tracker, self.choose, self.viewer, self.shown = live, tracker, choose, viewer, shown
         self.queries: list[Point] = []
+        self.names: tuple[str, ...] | None = None
         self.seen: list[Any] = []
         self.latency: list[float] = []
         self.size = (0, 0)
+        self.last = -1
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames, while points are followed."""
@@ -204,16 +226,16 @@ class _Run:
         stream = painter = None
         for moment in self.live:
             height, width = moment.frame.shape[:2]
+            self.last = moment.number
             if painter is None:
                 self.size = (width, height)
-                # earliest first, as the stream takes them up
-                self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
+                self._choose(width, height)
                 places = np.array([query[1:] for query in self.queries], np.float32)
                 painter = TrackPainter(height, width, position_colours(places, width, height))
             due = sum(query[0] <= moment.number for query in self.queries)
             known = 0 if stream is None else len(stream)
             if stream is None and due:
-                stream = self.tracker.start(moment.frame, places[:due])
+                stream = self._started(moment.frame, places[:due])
             elif stream is not None and due > known:
                 stream = self.tracker.add(stream, moment.frame, places[known:due])
             xy, confidence = places.copy(), np.zeros(len(places), np.float32)
@@ -227,19 +249,72 @@ class _Run:
             if self.viewer is not None and not self.viewer(frame):
                 break
 
+    def _choose(self, width: int, height: int) -> None:
+        """Choose points, earliest first, as the stream takes them up; those of another picture are sought at once."""
+        asked = self.choose(width, height) if self.shown is None else self.shown[1]
+        order = sorted(range(len(asked.points)), key=lambda number: asked.points[number][0])
+        self.queries = [asked.points[number] for number in order]
+        if self.shown is not None:
+            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
+            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
+        self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
+
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+        if self.shown is None:
+            return self.tracker.start(frame, places)
+        picture, asked = self.shown
+        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture)
+
+    def never(self) -> "list[Point]":
+        """Return the points whose frame never came, earliest first."""
+        return [query for query in self.queries if query[0] > self.last]
+
     def tracks(self) -> "Tracks":
         """Return all that was followed; before its frame a point stands at its place, unseen."""
         import numpy as np
 
         from tapetum.types import Tracks
 
-        confidence = np.stack([seen[1] for seen in self.seen], 1)
+        count = len(self.queries) - len(self.never())
+        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
+        xy = np.stack([seen[0][:count] for seen in self.seen], 1)
         return Tracks(
-            xy=np.stack([seen[0] for seen in self.seen], 1),
+            xy=xy,
             visible=confidence > 0.5,
             confidence=confidence,
-            queries=np.array(self.queries, np.float32),
+            queries=np.array(self.queries[:count], np.float32) if self.shown is None else _seen_best(xy, confidence),
+            names=None if self.names is None else self.names[:count],
+            clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
         )
+
+
+def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
+    """(n, 3): frame, x, y of each point where it is seen most surely."""
+    import numpy as np
+
+    best = confidence.argmax(1)
+    return np.column_stack([best, xy[np.arange(len(xy)), best]])
+
+
+def _asked(options: TrackLiveOptions, width: int, height: int) -> Asked:
+    """The points that are asked for in frames, of which nobody knows how many will come."""
+    asked = asked_of(options, width, height, None)
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
+    return asked
+
+
+def _shown(options: TrackLiveOptions, tracker: "Tracker", cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+    """The picture that shows the points, and the points in it."""
+    needs_network(tracker)
+    video = open_reference(options, cleanup, listener)
+    asked = asked_of(options, video.width, video.height, len(video))
+    frames = {point[0] for point in asked.points}
+    if len(frames) > 1 or (frame := frames.pop()) != round(frame):
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or a picture")
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
+    return video[round(frame)], asked
 
 
 @contextmanager

@@ -85,6 +85,8 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     """
     options.check()
     named = find_sources(options.videos)
+    if options.correct:
+        raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
     out = Path(options.out or "tracks")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")

@@ -4,7 +4,7 @@
 into windows (`tapetum.tap.tracking.windows`), and for causal networks frames may arrive one by one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -21,7 +21,10 @@ from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.tap.tracking.clicks import as_ids, blend, first_of_each, number_points, share_looks
+from tapetum.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished, reduced
+from tapetum.tap.tracking.reference import Reference, seen_best
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -106,6 +109,8 @@ class Tracker:
         video: Any,
         queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
         *,
+        ids: Sequence[Hashable] | None = None,
+        reference: Any = None,
         window: int | None = None,
         overlap: int | None = None,
         query_chunk: int | None = 64,
@@ -121,6 +126,11 @@ class Tracker:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
+            ids: of each query the point that it is a click of, if points are clicked more than once. Then a track goes exactly
+                through the clicks of its point and makes use of all of them (`tap.tracking.clicks`); points come in the order
+                of their first click, which is their query in the result.
+            reference: another picture or clip in which the queries are, as `open_video` takes it. Then each point's query in
+                the result is where the video shows it best.
             window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
                 frames as do. A video within one window gives exactly what the network alone gives; so does a causal
                 network in any windows.
@@ -138,11 +148,14 @@ class Tracker:
             progress: is called with the number of frames seen and the number of all frames.
 
         Raises:
-            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+            BadInput: the video cannot be read, a query lies outside of it or is not a number, or a point is clicked twice in
+                one frame.
         """
         video = open_video(video)
         frames, size = len(video), (video.height, video.width)
-        asked = check_queries(queries, frames, size)
+        shown = None if reference is None else Reference(reference, size)
+        asked = check_queries(queries, frames, size) if shown is None else check_queries(queries, len(shown), shown.size)
+        numbers = None if ids is None else number_points(as_ids(ids), asked)
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         causal = self.model.config.causal
         again = self.model.config.second_look if second_look is None else second_look
@@ -166,25 +179,67 @@ class Tracker:
         windows = plan(frames, window, 0 if causal else overlap)
         frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions, size)
         reel = Reel(features_of, frame_chunk, min(window, frames), half and len(windows) > 1)
-        if len(windows) == 1:
+        if shown is not None:
+            points = self._points(lambda begin, end: self._features(shown.frames(begin, end), resolutions), asked, len(shown))
+        elif len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
         else:
             points = self._points(lambda begin, end: self._features(video[begin:end], resolutions), asked, frames)
+        if numbers is not None:
+            points = share_looks(points, numbers)
+        if shown is not None:  # in no frame of this video is the place of a point known; its clicks are one look
+            first = torch.arange(len(asked)) if numbers is None else first_of_each(numbers)
+            points, asked, numbers = points.select(first.to(self.device)), torch.full((len(first), 3), -1.0), None
         xy, confidence = track_in_windows(
             self.model,
             reel,
             points,
             asked,
             windows,
+            numbers=numbers,
             query_chunk=query_chunk,
             frame_chunk=MATCHED_AT_A_TIME,
             second_look=again,
         )
         del reel, points  # most of the memory
+        found = confidence
+        if shown is not None:
+            asked = seen_best(xy, confidence)
         if self._polishes(polish):
-            xy, confidence = polished(lambda begin, end: video[begin:end], asked, xy, confidence, self.device)
+            begun = asked if shown is None else torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
+            xy, confidence = polished(lambda begin, end: video[begin:end], begun, xy, confidence, self.device)
+        if shown is not None:  # a patch of the video that is like itself says nothing of the reference
+            row, best = torch.arange(len(asked)), asked[:, 0].long()
+            confidence[row, best] = found[row, best]
+        if numbers is not None:
+            places, sure, clicked = blend(asked.numpy(), numbers.numpy(), xy.numpy(), confidence.numpy(), min(size))
+            queries = asked[first_of_each(numbers)].numpy()
+            return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=queries, clicked=clicked)
         confidence = confidence.numpy()
-        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
+        unclicked = None if shown is None else np.zeros(confidence.shape, np.bool_)
+        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy(), clicked=unclicked)
+
+    def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
+        """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
+
+        A point goes exactly through its corrections and through all that was clicked before: its query, and earlier
+        corrections, which `Tracks.clicked` notes.
+
+        Args:
+            video: what the tracks come from.
+            tracks: what `track` or `correct` gave.
+            corrections: (number of the point, frame, x, y) each, in raster pixels.
+            options: those of `track`.
+
+        Raises:
+            BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
+                frame.
+        """
+        video = open_video(video)
+        if tracks.frames != len(video):
+            raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; give their own video")
+        clicks = gather_clicks(tracks, corrections)
+        return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
 
     @torch.inference_mode()
     def start(
@@ -192,6 +247,7 @@ class Tracker:
         frame: UInt8[np.ndarray, "h w 3"],
         points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]],
         *,
+        reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
     ) -> Stream:
@@ -202,6 +258,9 @@ class Tracker:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
+        With a `reference`, another picture of any size, points are in that, and are sought in every frame. Nothing of this
+        stream is polished then, as no frame is known to show them.
+
         Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
         """
         if not self.model.config.causal:
@@ -211,6 +270,12 @@ class Tracker:
         frame = _check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
+        if reference is not None:
+            shown = Reference(_check_frame(reference), size)
+            if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
+                raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
+            found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
+            return Stream(size, resolutions, found, None)
         found, asked = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
         return Stream(size, resolutions, found, None, asked, anchors)
@@ -347,8 +412,11 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
-    causal = ARCHITECTURES[known.architecture].causal if known else None
-    return Tracker(weights.load(path, causal=causal)).to(device, dtype)
+    wanted = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=wanted.causal if wanted else None)
+    if known and model.config != wanted:
+        raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
+    return Tracker(model).to(device, dtype)
 
 
 def _affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool) -> int:
