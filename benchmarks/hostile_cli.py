@@ -1,8 +1,8 @@
 """Run seeded hostile commands over all verbs, and count tracebacks, hangs and losses.
 
-    python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only NUMBER] [--patience 20] [--keep DIR] [--json FILE]
+    python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only N] [--patience 20] [--keep DIR] [--json FILE]
 
-Command NUMBER depends on --seed and NUMBER alone. A command is a verb with files and values that are odd as often as not, run in
+Command N depends on --seed and N alone. A command is a verb with files and values that are odd as often as not, run in
 a process of its own in a folder of its own, and with up to one misfortune: a stream that is closed, full or read by nobody; an
 encoding that knows few characters; a terminal of one column; a signal at a random moment; a limit on the size of files, which
 stands for a full disk (with /dev/full for the streams).
@@ -95,14 +95,24 @@ class Dice:
     """Draws the parts of one command."""
 
     rng: random.Random
-    odd: float = 0.5
+    odd: float
     """Share of the parts that are odd."""
 
     def among(self, sound: list[str], odd: tuple[str, ...] | list[str]) -> str:
         return self.rng.choice(odd if self.rng.random() < self.odd else sound)
 
     def video(self) -> str:
-        odd = ["half.mp4", "日本 clip.mp4", "line\nbreak.mp4", "empty.mp4", "text.mp4", "wide.npy", "nan.npy", "nothing", "loop"]
+        odd = [
+            "half.mp4",
+            "日本 clip.mp4",
+            "line\nbreak.mp4",
+            "empty.mp4",
+            "text.mp4",
+            "wide.npy",
+            "nan.npy",
+            "nothing",
+            "loop",
+        ]
         return self.among(["clip.mp4", "clip.npy", "pictures"], [*odd, "astray", "noise.npz", "tracks.npz", *ODD_WORDS])
 
     def number(self, *sound: str) -> str:
@@ -124,10 +134,11 @@ class Dice:
 def command(verb: str, dice: Dice) -> list[str]:
     """Draw what follows `tapetum`."""
     d, n = dice, dice.number
-    launch = {"seed": lambda: n("1"), "workers": lambda: n("0"), "threads": lambda: n("1"), "device": lambda: d.among(["cpu"], ["meta", "fpga", "mps"])}
-    tracker = {"model": lambda: d.file("static"), "device": lambda: d.among(["cpu"], ["meta", "fpga", "mps", ""])}
-    points = {"grid": lambda: n("2"), "frame": lambda: n("0"), "query": lambda: d.among(["0,9,9"], ("9,9", "0,nan,1", "0,99,1", ""))}
-    points |= {"points": lambda: d.file("points.csv", "points-odd.csv")}
+    device = {"device": lambda: d.among(["cpu"], ["meta", "fpga", "mps", ""])}
+    launch = {"seed": lambda: n("1"), "workers": lambda: n("0"), "threads": lambda: n("1"), **device}
+    tracker = {"model": lambda: d.file("static"), **device}
+    points = {"grid": lambda: n("2"), "frame": lambda: n("0"), "points": lambda: d.file("points.csv", "points-odd.csv")}
+    points |= {"query": lambda: d.among(["0,9,9"], ("9,9", "0,nan,1", "0,99,1", ""))}
     match verb:
         case "track":
             more = d.options(view=lambda: d.among(["rainbow"], ODD_WORDS), dtype=lambda: d.among(["bfloat16"], ODD_WORDS))
@@ -137,24 +148,45 @@ def command(verb: str, dice: Dice) -> list[str]:
         case "show":
             return ["show", d.file("tracks.npz", "tracks.csv", "words.csv"), d.video(), "--out", d.out("out.mp4")]
         case "convert":
-            return ["convert", d.file("tracks.npz", "tracks.csv", "words.csv"), d.out("out.json"), *d.options(rate=lambda: n("10"))]
+            return [
+                "convert",
+                d.file("tracks.npz", "tracks.csv", "words.csv"),
+                d.out("out.json"),
+                *d.options(rate=lambda: n("10")),
+            ]
         case "classify":
-            return ["classify", d.file("picture.png", "pictures"), *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano"))]
+            return [
+                "classify",
+                d.file("picture.png", "pictures"),
+                *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano")),
+            ]
         case "embed":
-            return ["embed", d.file("picture.png", "pictures", "clip.mp4"), "--out", d.out("out.npz"), *d.options(batch_size=lambda: n("2"))]
+            return [
+                "embed",
+                d.file("picture.png", "pictures", "clip.mp4"),
+                "--out",
+                d.out("out.npz"),
+                *d.options(batch_size=lambda: n("2")),
+            ]
         case "hip":
-            return ["hip", d.among(["variants", "show", "plan"], ODD_WORDS), *d.options(variant=lambda: d.among(["hip-nano"], ODD_WORDS))]
+            return [
+                "hip",
+                d.among(["variants", "plan"], ODD_WORDS),
+                *d.options(variant=lambda: d.among(["hip-nano"], ODD_WORDS)),
+            ]
         case "train":
             recipe = d.among(["tap-nano"], ["tap-kubric", "hip", "causal-tap-nano", "x"])
             own = d.options(steps=lambda: n("0"), textures=lambda: d.file("nowhere"), batch_size=lambda: n("0"))
             data = ["--data", d.file("nowhere")] if recipe in ("hip", "tap-kubric") else ["--textures", d.file("pictures")]
             return ["train", recipe, "--out", d.out("out"), *data, *own, *d.options(**launch), "--minutes", d.number("0")]
         case "bootstrap":
-            own = d.options(steps=lambda: n("0"), clips=lambda: n("0"), frames=lambda: n("0"), model=lambda: d.file("tapir-nano"))
+            own = d.options(
+                steps=lambda: n("0"), clips=lambda: n("0"), frames=lambda: n("0"), model=lambda: d.file("tapir-nano")
+            )
             return ["bootstrap", d.video(), "--out", d.out("out"), *own, *d.options(**launch), "--minutes", d.number("0")]
         case "eval":
             kind = d.among(["tapvid"], ["tapvid3d", "x"])
-            return ["eval", kind, "--data", d.file("set.pkl"), *d.options(**tracker) or ["--model", "static"]]
+            return ["eval", kind, "--data", d.file("set.pkl"), *(d.options(**tracker) or ["--model", "static"])]
         case "tapvid3d":
             return ["tapvid3d", d.among(["check"], ["make", "x"]), d.file("nothing"), *d.options(out=lambda: d.out("out"))]
         case "scenes":
@@ -163,10 +195,22 @@ def command(verb: str, dice: Dice) -> list[str]:
         case "data":
             if d.rng.random() < 0.5:
                 return ["data", "show", d.file("nothing")]
-            return ["data", "shards", d.file("pictures"), "--out", d.out("out"), *d.options(layout=lambda: d.among(["stems"], ODD_WORDS))]
+            return [
+                "data",
+                "shards",
+                d.file("pictures"),
+                "--out",
+                d.out("out"),
+                *d.options(layout=lambda: d.among(["stems"], ODD_WORDS)),
+            ]
         case "weights":
             verb = d.among(["list", "show", "convert"], ODD_WORDS)
-            return ["weights", verb, *([d.file("tapir-nano")] if verb != "list" else []), *d.options(out=lambda: d.out("out.safetensors"))]
+            return [
+                "weights",
+                verb,
+                *([d.file("tapir-nano")] if verb != "list" else []),
+                *d.options(out=lambda: d.out("out.safetensors")),
+            ]
         case _:
             return [verb, *d.options(out=lambda: d.out("out"), model=lambda: d.file("loop")), d.file("clip.mp4")]
 
@@ -226,7 +270,10 @@ def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
     folder.mkdir()
     make_files(folder)
     verbs = list(VERBS)
-    words = command(rng.choice([*verbs, "track", "track"]) if number >= len(verbs) else verbs[number], Dice(rng))
+    words = command(
+        rng.choice([*verbs, "track", "track"]) if number >= len(verbs) else verbs[number],
+        Dice(rng, rng.choice([0.0, 0.1, 0.4])),
+    )
     bad = misfortune(rng)
     old = rng.random() < 0.5
     if old:
@@ -262,8 +309,9 @@ def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
         faults.append("traceback")
     if "tapetum: unforeseen" in said:
         faults.append("unforeseen")
-    silent = code == 2 and not said.strip() and "stderr" not in bad.streams and bad.file_bytes is None
-    if code is not None and (code not in CODES and not signalled or silent):
+    heard = "stderr" not in bad.streams and bad.file_bytes is None
+    silent = code == 2 and not said.strip() and heard
+    if code is not None and ((code not in CODES and not signalled) or silent):
         faults.append("crash")
     faults += [f"loss: {what}" for what in losses(folder, before, old, bad.signal == signal.SIGKILL, code)]
     return Outcome(number, words, bad.name, code, seconds, said, faults)
@@ -348,7 +396,8 @@ def main() -> None:
         if outcome.faults or given.only is not None:
             last = (outcome.said.strip().splitlines() or [""])[-1][:300]
             shown = " ".join(repr(w) if not w.isascii() or " " in w or not w else w for w in outcome.words)
-            print(f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  [{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]")
+            how = f"[{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
+            print(f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  {how}")
             print(f"      tapetum {shown[:300]}\n      {last}", flush=True)
         if given.keep is None:
             shutil.rmtree(base / str(number))
@@ -359,8 +408,8 @@ def main() -> None:
     print(f"{len(outcomes)} commands: {', '.join(f'{n} {kind}' for kind, n in counts.items())}; slowest {slowest:.1f} s")
     print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({outcome.words[0] for outcome in outcomes})} of {len(VERBS)}")
     if given.json:
-        commands = len(outcomes)
-        given.json.write_text(json.dumps({"commands": commands, "seed": given.seed, **counts, "codes": codes, "slowest_s": slowest}))
+        content = {"commands": len(outcomes), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest, 1)}
+        given.json.write_text(json.dumps(content, indent=1) + "\n")
     if given.keep is None:
         shutil.rmtree(base)
     sys.exit(any(counts.values()))

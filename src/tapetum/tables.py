@@ -146,7 +146,7 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
 
 
 def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
-    """Numbers of texts, and of true and false where truth is wanted; raises ValueError with the line of the first that is none."""
+    """Numbers of texts, of true and false too where truth is wanted; raises ValueError, which names the line."""
     if np.dtype(dtype) == np.bool_:
         texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from tapetum.errors import BadInput, MissingExtra, TapetumError
@@ -49,6 +49,7 @@ def over_processes(
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
     )
+    others = set(active_children())
     try:
         waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
         for task in as_completed(waiting):
@@ -57,6 +58,10 @@ def over_processes(
         raise TapetumError(
             "a worker was killed, most often by the system for want of memory; run the same command again with fewer --workers"
         ) from error
+    except BaseException:  # nobody waits for the rest
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

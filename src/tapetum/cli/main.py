@@ -35,6 +35,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from tapetum.cli.signals import ended_by_signals, number_of
+from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
 
@@ -225,7 +226,9 @@ def _run(arguments: list[str]) -> int:
         print(_help(), file=sys.stderr)
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
-    parse(arguments).run()
+    with starting(verb):
+        chosen = parse(arguments)
+    chosen.run()
     return 0
 
 

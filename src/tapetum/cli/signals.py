@@ -1,5 +1,10 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what was begun is cleared away, what is finished stays, one line says so."""
+"""SIGTERM and SIGHUP end a command as Ctrl-C does: what was begun is cleared away, what is finished stays, one line says so.
 
+A second one ends it at once. Processes of torchrun are left as they are: it ends those that wait for a dead one, which hear of
+nothing that Python would have to say.
+"""
+
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,7 +35,8 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
     With `for_good` these and Ctrl-C end the process without a word afterwards, since there is nothing left to be cleared away.
     """
     before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    if alone and threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
         before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is signal.SIG_DFL}
     try:
@@ -43,4 +49,5 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
     raise Ended(number)

@@ -78,7 +78,7 @@ def smoothed(paths: Float[np.ndarray, "n k 2"], reach: int = 3) -> Float[np.ndar
     >>> smoothed(np.array([[[0.0, 0], [1, 3], [2, 0]]]), 1).tolist()
     [[[0.0, 0.0], [1.0, 1.5], [2.0, 0.0]]]
     """
-    known = np.isfinite(paths).all(-1)
+    known = np.asarray(np.isfinite(paths).all(-1))
     result, whole = paths.copy(), known.copy()
     for width in range(1, min(reach, (paths.shape[1] - 1) // 2) + 1):
         weights = np.array([math.comb(2 * width, k) for k in range(2 * width + 1)]) / 4.0**width
@@ -86,7 +86,7 @@ def smoothed(paths: Float[np.ndarray, "n k 2"], reach: int = 3) -> Float[np.ndar
         inner = slice(width, width + count)
         whole[:, :width] = whole[:, width + count :] = False
         whole[:, inner] &= known[:, :count] & known[:, 2 * width :]
-        mean = sum(weight * paths[:, k : k + count] for k, weight in enumerate(weights))
+        mean = np.sum([weight * paths[:, k : k + count] for k, weight in enumerate(weights)], 0)
         result[:, inner] = np.where(whole[:, inner, None], mean, result[:, inner])
     return result
 
@@ -103,7 +103,7 @@ def _dots(
     """The chosen points that are seen in frame `number`."""
     shown = np.flatnonzero(chosen & tracks.visible[:, number])
     height, width = frame.shape[:2]
-    texts = None if labels is None else [labels[point] for point in shown]
+    texts = None if labels is None else [labels[point] for point in shown.tolist()]
     painter = TrackPainter(height, width, colours[shown], trail=0, radius=radius, labels=texts)
     return painter.paint(frame, tracks.xy[shown, number], np.ones(len(shown), bool))
 

@@ -26,7 +26,7 @@ POSE = tuple(f"w2c_{row}{column}" for row in range(3) for column in range(4))
 """The upper three rows of the frame's extrinsics; these columns are left out where the tracks have none."""
 _EXACT: dict[str, type] = {**EXACT, "metric": np.int64} | dict.fromkeys((*INTRINSICS, *POSE), np.float64)
 
-_FLAT = ("xy", "visible", "confidence", "queries", "times", "numbers")
+_FLAT = ("xy", "visible", "confidence", "queries", "times", "numbers", "names")
 """What is as in `Tracks`."""
 
 
@@ -62,6 +62,8 @@ class Tracks3D:
     """float64 (t,): seconds of each frame, as in `Tracks`."""
     numbers: np.ndarray | None = None
     """int64 (t,): number of each frame in its video, as in `Tracks`."""
+    names: tuple[str, ...] | None = None
+    """What each point is called, as in `Tracks`."""
 
     def __post_init__(self) -> None:
         flat = Tracks(**{name: getattr(self, name) for name in _FLAT})

@@ -23,8 +23,10 @@ Progress = Callable[[int, int | None], None]
 class Task(Protocol):
     """What is asked of a tracker; made before the tracker is loaded, so that errors come at once."""
 
-    part: Cut
-    """What of the video is worked on."""
+    @property
+    def part(self) -> Cut:
+        """What of the video is worked on."""
+        ...
 
     @property
     def count(self) -> int:

@@ -82,7 +82,7 @@ class Cut:
         scale = np.array([self.video.width / self.small.width, self.video.height / self.small.height])
         if (scale != 1).any():
             tracks = replace(tracks, xy=tracks.xy * scale, queries=np.array(queries, np.float32))
-        times = self.video.timestamps if self.video.clocked else None
+        times = np.round(self.video.timestamps, 9) if self.video.clocked else None  # 0.3 rather than 3 * 0.1
         return replace(tracks, times=times, numbers=np.array(self.numbers) if self._cut else None)
 
 

@@ -112,7 +112,7 @@ def choose_points(width: int, height: int, frames: int | None, **given: Any) -> 
     return ask_points(width, height, frames, **given).points
 
 
-def grid_points(side: int, frame: int, width: int, height: int) -> list[Point]:
+def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
     """Give the centres of `side` x `side` cells of a picture, row by row, on one frame.
 
     Raises BadInput where `side` is not from 1 to 1000.

@@ -39,7 +39,7 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
         box = float(across[0]), float(down[0]), float(across[-1] + 1), float(down[-1] + 1)
     assert box is not None
     x1, y1, x2, y2 = box
-    points = [(frame, x1 + x, y1 + y) for _, x, y in grid_points(side, frame, x2 - x1, y2 - y1)]
+    points: list[Point] = [(frame, x1 + x, y1 + y) for _, x, y in grid_points(side, frame, x2 - x1, y2 - y1)]
     if mask is not None:
         points = [point for point in points if mask[int(point[2]), int(point[1])]]
     if not points:

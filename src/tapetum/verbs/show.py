@@ -1,7 +1,7 @@
 """`tapetum.show`: saved tracks drawn on their video, without tracking again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,6 +41,15 @@ class DrawSettings:
     """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
     dither: Literal["yes", "no"] = "yes"
     """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the overlay of frames of this size."""
+        return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
+    def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
+        """Return what to write beside each point: its name, else its number if that was asked for; None for nothing at all."""
+        labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
+        return labels if any(labels) else None
 
     def check_drawing(self) -> None:
         """Raise `BadInput` for what cannot be drawn."""
@@ -157,12 +166,10 @@ def write_overlay(
         tracks = _some(tracks)
     how = settings or DrawSettings()
     if how.scale != 1:
-        width, height = (max(round(side * how.scale), 2) for side in (video.width, video.height))
+        width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    names = tracks.names or [""] * tracks.points
-    labels = [name or (str(number) if how.numbers else "") for number, name in enumerate(names)]
-    labels = labels if any(labels) else None
+    labels = how.labels(tracks.points, tracks.names)
     drawn = (
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"

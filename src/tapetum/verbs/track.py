@@ -217,7 +217,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
                 overlay = _draw(written, video, tracks, options, listener)
             if lifting is not None:
                 try:
-                    space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers)
+                    space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers, names=tracks.names)
                     view = None if written is None else write_space(space, video, options.view, written.folder)
                 except TapetumError as error:
                     trouble = error

@@ -46,6 +46,9 @@ class Listener:
     def progress(self, task: str, done: int, total: int | None) -> None:
         """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
 
+    def status(self, text: str) -> None:
+        """Take a line about this moment, in place of the one before; an empty one takes it away."""
+
     def counting(self, task: str) -> Callable[[int, int | None], None]:
         """Give `progress` of one task, to be called with what is done and how much there is."""
         return lambda done, total: self.progress(task, done, total)

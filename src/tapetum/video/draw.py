@@ -145,15 +145,16 @@ def draw_paths(
         lines = _unbroken(path, diagonal)
         if not lines:
             continue
-        start, end, _ = _pieces(*(np.concatenate([line[part] for line in lines]) for part in (np.s_[:-1], np.s_[1:])), 24.0)
+        first, last = (np.concatenate([line[part] for line in lines]) for part in (np.s_[:-1], np.s_[1:]))
+        start, end, _ = _pieces(first, last, 24.0)
         pixel, line, dx, dy = _patches(start, end, half + 1, shape)
         away = _from_lines(dx, dy, line, end - start).astype(np.float32)
         np.minimum.at(nearest, pixel, away)
         touched = pixel[away <= nearest[pixel]]  # once or more for each pixel
         cover = np.clip(half + 0.5 - nearest[touched], 0, 1)
         nearest[pixel] = np.inf
-        touched, first = np.unique(touched, return_index=True)
-        _blend(canvas, touched, colour.astype(np.float32), cover[first])
+        touched, once = np.unique(touched, return_index=True)
+        _blend(canvas, touched, colour.astype(np.float32), cover[once])
     return canvas
 
 

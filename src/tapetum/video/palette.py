@@ -13,7 +13,7 @@ import heapq
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tapetum.video.types import Frame
 
@@ -44,7 +44,7 @@ class Palettes:
         middles = np.stack([(present >> shift) % (1 << _BITS) for shift in (2 * _BITS, _BITS, 0)], 1) * 8.0 + 3.5
         counts = self._counts[present, None]
         middles = np.where(counts > 0.05, self._sums[present] / counts.clip(1e-9), middles)
-        nearest[present] = cKDTree(palette.astype(np.float64)).query(middles)[1]
+        nearest[present] = KDTree(palette.astype(np.float64)).query(middles)[1]
         return nearest[numbers], palette
 
     def _see(self, frame: Frame) -> None:
@@ -105,7 +105,7 @@ def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:
     """The frame with the pattern added, as strong as colours of the palette are apart."""
     if len(palette) < 3:
         return frame
-    apart = float(np.median(cKDTree(palette.astype(np.float64)).query(palette, k=2)[0][:, 1]))
+    apart = float(np.median(KDTree(palette.astype(np.float64)).query(palette, k=2)[0][:, 1]))
     height, width = frame.shape[:2]
     pattern = np.tile(_pattern(), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
     return np.clip(np.rint(frame + pattern * (0.7 * apart)), 0, 255).astype(np.uint8)

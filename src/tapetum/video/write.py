@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
+from tapetum.files import refuse_folder, temporary_file
 from tapetum.video.palette import Palettes
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
@@ -65,11 +65,11 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     check_rate(rate)
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
+    refuse_folder(path)
     checked = _checked(frames)
     temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
-        os.close(handle)
+        temporary = str(temporary_file(path))
         _encode(temporary, checked, rate, suffix, dither)
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
@@ -146,10 +146,7 @@ def _indexed(frame: Frame, palettes: Palettes) -> VideoFrame:
 
 
 def _finish(temporary: str, path: Path) -> None:
-    """Flush to the disk, give the rights of an ordinary new file, and put in place."""
+    """Flush to the disk and put in place."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
     os.replace(temporary, path)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tapetum.blocks.sampling import scale_xy
@@ -54,6 +54,10 @@ class Stream:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
+    ids: tuple[int, ...] = ()
+    """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
+    next_id: int = 0
+    """Of the next point that is added."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -69,6 +73,8 @@ class Seen:
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     """0..1; above 0.5 a point counts as visible."""
+    ids: Int64[np.ndarray, " n"]
+    """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
 
 
 class Tracker:
@@ -275,10 +281,10 @@ class Tracker:
             if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
                 raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
             found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
-            return Stream(size, resolutions, found, None)
+            return _numbered(Stream(size, resolutions, found, None))
         found, asked = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
-        return Stream(size, resolutions, found, None, asked, anchors)
+        return _numbered(Stream(size, resolutions, found, None, asked, anchors))
 
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
@@ -289,7 +295,7 @@ class Tracker:
         """
         frame = _check_frame(frame, stream.size)
         if not len(stream):
-            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32))
+            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.asked is None else stream.asked[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
@@ -298,7 +304,8 @@ class Tracker:
             small = reduced(*stream.size)
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy())
+        ids = np.array(stream.ids, np.int64)
+        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
     @torch.inference_mode()
@@ -316,16 +323,27 @@ class Tracker:
             mixer = join_states([mixer, blank], batch=1)
         anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, asked))
         points = stream.points.beside(new)
-        return replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        return _numbered(stream)
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
-        """Return the stream with some of its points, by number, in that order; none is a stream too, to `add` to."""
-        chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
+        """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
+
+        `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
+        """
+        places = np.asarray(index)
+        if places.dtype == np.bool_:
+            if places.shape != (len(stream),):
+                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
+            places = np.flatnonzero(places)
+        places = places.astype(np.int64)
+        chosen = torch.as_tensor(places, device=self.device)
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         asked = None if stream.asked is None else stream.asked[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors)
+        ids = tuple(stream.ids[place] for place in places.tolist())
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors, ids=ids)
 
     def _polishes(self, asked: bool | None) -> bool:
         return self.model.config.polish if asked is None else asked
@@ -433,10 +451,16 @@ def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...], size: 
     return max(1, ACTIVATION_BYTES // max(pixels * config.stem_channels, 12 * size[0] * size[1]))
 
 
+def _numbered(stream: Stream) -> Stream:
+    """The stream with ids for those of its points that came last."""
+    new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
+    return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)
+
+
 def _check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 3"]:
     frame = np.asarray(frame)
     if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
     if size is not None and frame.shape[:2] != size:
         raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start anew")
-    return frame
+    return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has
