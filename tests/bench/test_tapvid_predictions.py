@@ -74,7 +74,7 @@ def test_scores_are_told_where_predictions_cannot_be_kept(
     command = ["eval", "tapvid", "--data", data, "--model", "static"]
     score = json.loads(run(*command, "--json")[1])["average_jaccard"]
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
