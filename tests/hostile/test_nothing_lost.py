@@ -68,7 +68,7 @@ def test_a_folder_in_the_place_of_a_result_is_said_before_the_work(run: Run, cli
     (tmp_path / "od" / "tracks.npz").write_text("mine")
     code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "od")
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)
-    assert "overlay.mp4 is a folder" in stderr
+    assert "overlay.mp4: it is a folder" in stderr
     assert sorted(path.name for path in (tmp_path / "od").iterdir()) == ["overlay.mp4", "tracks.npz"]
     assert (tmp_path / "od" / "tracks.npz").read_text() == "mine"
 
