@@ -406,9 +406,8 @@ def main() -> None:
     counts = {kind: kinds[kind] for kind in ("traceback", "unforeseen", "crash", "hang", "loss")}
     last = max(outcomes, key=lambda outcome: outcome.seconds)
     slowest = last.seconds
-    print(
-        f"{len(outcomes)} commands: {', '.join(f'{n} {kind}' for kind, n in counts.items())}; slowest {slowest:.1f} s (number {last.number}, {last.words[0]})"
-    )
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"{len(outcomes)} commands: {found}; slowest {slowest:.1f} s (number {last.number}, {last.words[0]})")
     print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({outcome.words[0] for outcome in outcomes})} of {len(VERBS)}")
     if given.json:
         content = {"commands": len(outcomes), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest, 1)}

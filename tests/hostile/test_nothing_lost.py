@@ -199,6 +199,21 @@ def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path)
     assert f"goes on after step {step} of 10000000" in killed_after_a_checkpoint()
 
 
+def test_a_run_saves_when_its_terminal_goes_away(tmp_path: Path) -> None:
+    read, write = os.pipe()  # stderr, whose reader goes away too
+    process = subprocess.Popen([sys.executable, "-c", TRAINER, str(tmp_path)], stderr=write)
+    deadline = time.monotonic() + 60
+    while not (seen := max(tmp_path.glob("checkpoints/step_*"), default=None)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.close(read)
+    os.close(write)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 0
+    saved = max(tmp_path.glob("checkpoints/step_*"))
+    assert seen is not None
+    assert saved > seen
+
+
 @pytest.mark.parametrize("arguments", [("--textures", "nowhere"), ("--steps", "0"), ("--seed", "-1"), ("--device", "fpga")])
 def test_a_run_that_cannot_begin_leaves_no_folder(run: Run, tmp_path: Path, arguments: tuple[str, str]) -> None:
     code, _, stderr = run("train", "tap-nano", "--out", tmp_path / "deep" / "run", "--minutes", "0", *arguments)
