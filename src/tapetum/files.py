@@ -9,6 +9,7 @@ import glob
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -218,6 +219,18 @@ def _lives(process: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
+
+
+def no_pipe(path: str | Path) -> None:
+    """Raise OSError where `path` is a pipe, a socket or a device, which may never end or never begin; else, open it.
+
+    What cannot be found raises what opening it would raise.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise OSError(errno.EINVAL, f"it is {kind}, not a file")
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:

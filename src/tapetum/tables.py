@@ -9,18 +9,19 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import whole_file
+from tapetum.files import no_pipe, whole_file
 
 Value = TypeVar("Value")
-Formats = Mapping[str, tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]]
-"""By extension: value to bytes, bytes to fields. The second raises one of `DAMAGE` for bytes that hold no such value."""
+Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]]
+"""By extension: value to bytes, or to pieces of them; bytes to fields. The second raises one of `DAMAGE` for bytes that hold
+no such value."""
 
 DAMAGE = (
     ValueError,
@@ -46,8 +47,8 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
     """
     path = Path(path)
     data = _format(path, formats, what)[0](value)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
     return path
 
 
@@ -59,6 +60,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
     path = Path(path)
     read = _format(path, formats, what)[1]
     try:
+        no_pipe(path)
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or error
@@ -72,7 +74,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
 
 def _format(
     path: Path, formats: Formats[Value], what: str
-) -> tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]:
+) -> tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]:
     try:
         return formats[path.suffix.lower()]
     except KeyError:
@@ -96,15 +98,32 @@ def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
 
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Return columns of numbers as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
+    """Return columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    return (",".join(columns) + "\n").encode() + b"".join(csv_rows(columns))
+
+
+def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Yield the rows of `to_csv`, without its header, some thousands at a time."""
     numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
-    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of writerows
-        # str of a float32 is the shortest text that reads back to the same float32.
-        writer.writerows(zip(*(map(str, values[start : start + 10_000]) for values in numbers), strict=True))
-    return file.getvalue().encode()
+    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of join
+        rows = zip(*(_texts(values[start : start + 10_000]) for values in numbers), strict=True)
+        yield ("\n".join(map(",".join, rows)) + "\n").encode()
+
+
+def _texts(values: np.ndarray) -> Iterable[str]:
+    """The numbers as text, those that occur often written once."""
+    if values.dtype.kind == "U":
+        return map(_quoted, values.tolist())
+    # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
+    bits, where = np.unique(values.view(f"u{values.itemsize}"), return_inverse=True)
+    if 2 * len(bits) > len(values):
+        return map(str, values)
+    return np.array(list(map(str, bits.view(values.dtype))), dtype=object)[where.reshape(-1)]
+
+
+def _quoted(text: str) -> str:
+    """A cell of text, as the csv module reads it back."""
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
 
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:

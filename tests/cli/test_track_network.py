@@ -24,7 +24,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_track_gives_what_the_library_gives(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "3,30.5,10", "--out", tmp_path)
+    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "--query", "3,30.5,10", "--out", tmp_path)
     assert (code, stderr) == (0, "")
     tracks = Tracks.load(tmp_path / "tracks.npz")
     direct = tapetum.load(nano).track(str(clip), np.array([[0, 20, 20], [3, 30.5, 10]], np.float32))

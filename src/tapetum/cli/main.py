@@ -25,6 +25,7 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 import difflib
 import errno
 import os
+import shutil
 import sys
 import threading
 import traceback
@@ -34,6 +35,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from tapetum.cli.signals import ended_by_signals, number_of
+from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
 
@@ -76,6 +78,8 @@ VERBS = {
 }
 """All verbs by name."""
 
+_NARROWEST = 20
+"""Columns that help is written for at least."""
 _MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
@@ -185,6 +189,8 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
+    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
+        os.environ["COLUMNS"] = str(_NARROWEST)
     settings = tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
     return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings)
 
@@ -203,7 +209,9 @@ def _run(arguments: list[str]) -> int:
         print(_help(), file=sys.stderr)
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
-    parse(arguments).run()
+    with starting(verb):
+        chosen = parse(arguments)
+    chosen.run()
     return 0
 
 

@@ -30,12 +30,14 @@ from tapetum.data.fields import PICTURES, last
 from tapetum.data.media import Files, Stored, opened_picture, stored
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import no_pipe
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
 Asks = Literal["class", "labels", "elements", "nothing"]
 """What is known of an example: one class, any number of labels, a class of each pixel, or nothing."""
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_MOST_CLASSES = 100_000
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
@@ -140,6 +142,8 @@ def _parquet(place: Path, split: Split) -> Listing:
     except ImportError as error:
         raise MissingExtra("pyarrow", "tables", "reading parquet") from error
     try:
+        for file in files:
+            no_pipe(file)
         table = pa.concat_tables([pq.read_table(file) for file in files])
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
@@ -174,7 +178,7 @@ def _parquet(place: Path, split: Split) -> Listing:
     if words:
         labels, names = [words.index(str(label)) for label in labels], words
     else:
-        names = _classes_beside(files[0]) or tuple(str(k) for k in range(max(labels) + 1))
+        names = _classes_beside(files[0]) or _numbered(max(labels), files[0])
     if min(labels) < 0 or max(labels) >= len(names):
         raise BadInput(
             f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
@@ -220,7 +224,7 @@ def _shards(place: Path, split: Split) -> Listing:
         names = tuple(map(str, json.loads(_text(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
         raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
-    names = names or tuple(str(k) for k in range(int(labels.max()) + 1))
+    names = names or _numbered(int(labels.max()), folder)
     if labels.min() < 0 or labels.max() >= len(names):
         raise BadInput(
             f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
@@ -273,6 +277,7 @@ def _by_video(place: Path) -> dict[str, Path]:
 
 def _text(path: Path) -> str:
     try:
+        no_pipe(path)
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
@@ -309,6 +314,16 @@ def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
 def _classes_beside(file: Path) -> tuple[str, ...]:
     beside = file.with_name("classes.txt")
     return tuple(line.strip() for line in _text(beside).splitlines() if line.strip()) if beside.is_file() else ()
+
+
+def _numbered(largest: int, place: Path) -> tuple[str, ...]:
+    """Names of classes that have none."""
+    if largest >= _MOST_CLASSES:
+        raise BadInput(
+            f"{place} has the class {largest}; without names, classes are numbered from 0 to less than {_MOST_CLASSES}: "
+            "number them one after another"
+        )
+    return tuple(str(k) for k in range(largest + 1))
 
 
 def _largest(masks: Sequence[Stored]) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from tapetum.account.config import LedgerConfig
 from tapetum.errors import BadInput
 from tapetum.train import launch
+from tapetum.workers import check_workers
 
 RESUMABLE_FIELDS = frozenset(
     {
@@ -204,6 +205,7 @@ class TrainConfig:
         from_zero = "seed", "warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every", "keep_every"
         at_least |= dict.fromkeys(from_zero, 0)
         check_least(self, **at_least, prefetch=1)
+        check_workers(self.workers)
         if self.seed >= 1 << 63:
             raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
         for name in ("parallel", "optimizer", "schedule"):

@@ -3,50 +3,30 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
 from tapetum.files import Results, results
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, no_overlay, save
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.verbs.asked import asked_of, needs_network, open_reference
+from tapetum.verbs.live_options import TrackLiveOptions
+from tapetum.verbs.live_run import LiveRun
+from tapetum.verbs.points import Asked
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.tap.tracking.tracker import Tracker
     from tapetum.types import Tracks
-    from tapetum.verbs.points import Point
     from tapetum.video import LiveVideo
-
-Viewer = Callable[["np.ndarray"], bool]
-"""Takes a painted frame; False once nobody looks any more."""
 
 MODEL = "causal-tapir-nano"
 """Tracker of those who ask for none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackLiveOptions(TrackSettings):
-    """What may be asked of `track_live`."""
-
-    source: str = field(kw_only=False)
-    """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
-    out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
-    viewer: Viewer | None = None
-    """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
-
-    def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together, or need the whole video."""
-        super().check()
-        if self.three_d:
-            raise BadInput("--3d needs the whole video; leave --online out")
-        if self.view != "tracks":
-            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +49,8 @@ class TrackedLive:
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
-    """Seconds from the moment when each frame had been decoded until it was painted."""
+    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file, which wait,
+    from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
     overlay: Path | None
@@ -123,7 +104,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
-        run = _Run(live, tracker, lambda width, height: chosen(options, width, height, None), options.viewer)  # type: ignore[arg-type]
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
+        run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
         try:
             with _stopped_by_signals(live, listener):
@@ -137,6 +119,16 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.seen)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                "give points on earlier frames"
+            )
         tracks = run.tracks()
         if written is not None:
             save(tracks, written.folder)
@@ -156,7 +148,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         )
 
 
-def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
     """Follows to the end; gives the name of the overlay, or None where there is none."""
     from tapetum.video import write_video
 
@@ -169,7 +161,7 @@ def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener:
             own.append(error)
             raise
 
-    if written is not None:
+    if written is not None and not run.options.no_overlay:
         try:
             write_video(written.folder / OVERLAY, frames(), live.rate)
             return OVERLAY
@@ -182,64 +174,17 @@ def _follow(run: "_Run", written: "Results | None", live: "LiveVideo", listener:
     return None
 
 
-class _Run:
-    """One run over a live video: what was seen, and how long it took."""
-
-    def __init__(
-        self, live: "LiveVideo", tracker: "Tracker", choose: "Callable[[int, int], list[Point]]", viewer: Viewer | None
-    ):
-        """`choose` gives the points for frames of some width and height."""
-        self.live, self.tracker, self.choose, self.viewer = live, tracker, choose, viewer
-        self.queries: list[Point] = []
-        self.seen: list[Any] = []
-        self.latency: list[float] = []
-        self.size = (0, 0)
-
-    def painted(self) -> Iterator["np.ndarray"]:
-        """Yield painted frames, while points are followed."""
-        import numpy as np
-
-        from tapetum.video import TrackPainter, position_colours
-
-        stream = painter = None
-        for moment in self.live:
-            height, width = moment.frame.shape[:2]
-            if painter is None:
-                self.size = (width, height)
-                # earliest first, as the stream takes them up
-                self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
-                places = np.array([query[1:] for query in self.queries], np.float32)
-                painter = TrackPainter(height, width, position_colours(places, width, height))
-            due = sum(query[0] <= moment.number for query in self.queries)
-            known = 0 if stream is None else len(stream)
-            if stream is None and due:
-                stream = self.tracker.start(moment.frame, places[:due])
-            elif stream is not None and due > known:
-                stream = self.tracker.add(stream, moment.frame, places[known:due])
-            xy, confidence = places.copy(), np.zeros(len(places), np.float32)
-            if stream is not None:
-                stream, now = self.tracker.step(stream, moment.frame)
-                xy[:due], confidence[:due] = now.xy, now.confidence
-            self.seen.append((xy, confidence))
-            frame = painter.paint(moment.frame, xy, confidence > 0.5)
-            self.latency.append(time.perf_counter() - moment.arrived)
-            yield frame
-            if self.viewer is not None and not self.viewer(frame):
-                break
-
-    def tracks(self) -> "Tracks":
-        """Return all that was followed; before its frame a point stands at its place, unseen."""
-        import numpy as np
-
-        from tapetum.types import Tracks
-
-        confidence = np.stack([seen[1] for seen in self.seen], 1)
-        return Tracks(
-            xy=np.stack([seen[0] for seen in self.seen], 1),
-            visible=confidence > 0.5,
-            confidence=confidence,
-            queries=np.array(self.queries, np.float32),
-        )
+def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+    """The picture that shows the points, and the points in it."""
+    needs_network(tracker)
+    video = open_reference(options, cleanup, listener)
+    asked = asked_of(options, video.width, video.height, len(video))
+    frames = {point[0] for point in asked.points}
+    if len(frames) > 1 or (frame := frames.pop()) != round(frame):
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or a picture")
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
+    return video[round(frame)], asked
 
 
 @contextmanager
