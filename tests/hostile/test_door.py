@@ -206,7 +206,7 @@ def test_a_pipe_is_no_file_of_weights(run: Run, clip: Path, tmp_path: Path) -> N
 
 
 def test_static_follows_live_too(run: Run, clip: Path, tmp_path: Path) -> None:
-    points = ("--query", "0,9,9", "3,5,5")
+    points = ("--query", "0,9,9", "--query", "3,5,5")
     code, _, err = run("track", clip, "--online", "--model", "static", *points, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     tracks = Tracks.load(tmp_path / "out" / "tracks.npz")
