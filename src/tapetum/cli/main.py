@@ -57,6 +57,7 @@ GROUPS = {
     "learn": "train networks",
     "score": "benchmarks",
     "make": "data, and files for other programs",
+    "help": "this machine and this command line",
 }
 """What verbs are for, in the order of `tapetum --help`."""
 
@@ -71,10 +72,13 @@ VERBS = {
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos with exact truth"),
-    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads"),
+    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
+    "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
+    "completion": Entry("completion.Completion", "help", "complete verbs and options in your shell"),
 }
 """All verbs by name."""
 
@@ -177,7 +181,8 @@ def command(verb: str) -> type:
 def parse(arguments: Sequence[str]) -> Any:
     """Read `arguments` into the command of the verb that they begin with, without running it.
 
-    Raises BadInput for a verb that there is not, with the nearest one, and SystemExit where the rest does not fit.
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and SystemExit where
+    the rest does not fit.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -191,8 +196,20 @@ def parse(arguments: Sequence[str]) -> Any:
 
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
-    settings = tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
-    return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings)
+    from tapetum.cli.known import check_words
+
+    kind = command(verb)
+    check_words(verb, kind, rest)
+    if hasattr(kind, "prepared"):
+        rest = kind.prepared(rest)
+    return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())
+
+
+def settings() -> tuple[Any, ...]:
+    """Say how commands become options."""
+    import tyro
+
+    return tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
 
 
 def _run(arguments: list[str]) -> int:

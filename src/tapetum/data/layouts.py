@@ -10,7 +10,7 @@
     parquet     train*.parquet and test*.parquet (or val) as Hugging Face writes them: image and audio are structs of bytes and
                 path, label a number or a word, mask a struct; or one such file, of which every tenth example is held out
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
-                flac, cls, and classes.json beside them
+                flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
 Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
 what is there is taken, and it is said how much is not.
@@ -27,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tapetum.data.fields import PICTURES, last
+from tapetum.data.hints import hint
 from tapetum.data.media import Files, Stored, opened_picture, stored
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
@@ -60,12 +61,18 @@ class Listing:
 
 
 def listing(layout: str, place: Path, split: Split) -> Listing:
-    """List one split of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
+    """List one split of the data set at `place`.
+
+    Raises BadInput for an unknown layout, or what is not in it, and says what the data look like instead.
+    """
     if layout not in LAYOUTS:
         raise BadInput(f"there is no layout {layout!r}; it is one of {', '.join(LAYOUTS)}")
     if not place.exists():
         raise BadInput(f"there is no {place}; give the folder of the data, laid out as tapetum.data.layouts says")
-    return LAYOUTS[layout](place, split)
+    try:
+        return LAYOUTS[layout](place, split)
+    except BadInput as error:
+        raise BadInput(f"{error}{hint(place, layout)}") from error
 
 
 def _imagenet(place: Path, split: Split) -> Listing:
@@ -192,24 +199,31 @@ class _Members:
 
     shards: Shards
     field: str
+    rows: np.ndarray
+    """Numbers of the samples that are taken."""
 
     def __len__(self) -> int:
-        return len(self.shards)
+        return len(self.rows)
 
     def __getitem__(self, k: int) -> Stored:
+        k = int(self.rows[k])
         tar, key = self.shards.locate(k)
         return Stored(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
 
 
 def _shards(place: Path, split: Split) -> Listing:
     folders = [place / name for name in (("train",) if split == "train" else ("val", "test"))]
-    folder = next((f for f in folders if f.is_dir()), None)
+    whole = not (place / "train").is_dir() and any(place.glob("*.tar"))
+    folder = place if whole else next((f for f in folders if f.is_dir()), None)
     if folder is None:
         raise BadInput(f"there is no {folders[0]}; put the shards of each part into a folder of its own, train and val")
-    there = Shards(folder).fields
+    opened = Shards(folder)
+    there, rows = opened.fields, np.arange(len(opened))
+    if whole:
+        rows = rows[(rows % 10 == 0) == (split == "val")]
     found: dict[str, Files] = {}
     for name in there:
-        ending, members = last(name), _Members(Shards(folder, fields=[name]), name)
+        ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
         if ending in PICTURES:
             found.setdefault("image", members)
         elif ending in ("wav", "flac"):
@@ -219,7 +233,7 @@ def _shards(place: Path, split: Split) -> Listing:
     if "cls" not in there:
         return Listing(found, None, (), "nothing")
     column = Shards(folder, fields=["cls"]).column("cls")
-    labels = np.array([int(column[k]) for k in range(len(column))])
+    labels = np.array([int(column[int(k)]) for k in rows])
     try:
         names = tuple(map(str, json.loads(_text(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:

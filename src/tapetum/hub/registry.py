@@ -70,16 +70,20 @@ def known() -> dict[str, Weights]:
 
 
 def folder() -> Path:
-    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
+    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else weights in `assets`."""
+    own = os.environ.get("TAPETUM_WEIGHTS")
+    return Path(own).expanduser() if own else assets() / "weights"
+
+
+def assets() -> Path:
+    """Find where what is fetched is kept: tapetum among the assets of the Hugging Face cache.
 
     That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
     """
-    if own := os.environ.get("TAPETUM_WEIGHTS"):
-        return Path(own).expanduser()
-    if assets := os.environ.get("HF_ASSETS_CACHE"):
-        return Path(assets).expanduser() / "tapetum" / "weights"
+    if own := os.environ.get("HF_ASSETS_CACHE"):
+        return Path(own).expanduser() / "tapetum"
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "assets" / "tapetum" / "weights"
+    return Path(home).expanduser() / "assets" / "tapetum"
 
 
 def location(weights: Weights) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.errors import BadInput
+from tapetum.files import whole_file
 from tapetum.train.config import TrainConfig, accumulation
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
@@ -31,6 +32,14 @@ class Launch:
     """Steps between checkpoints; by default as the recipe has it."""
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
+    settings: str | None = None
+    """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`tapetum.cli.settings`)."""
+
+    def began(self) -> None:
+        """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
+        if self.settings is not None:
+            with whole_file(self.out / "settings.toml") as temporary:
+                temporary.write_text(self.settings, encoding="utf-8", errors="replace")
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:

@@ -7,7 +7,7 @@ nothing had happened.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,10 +60,11 @@ class FitResult:
         return self.averages.get("ema")
 
 
-def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
+def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[], None] = lambda: None) -> FitResult:
     """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
-    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. Under torchrun all processes call it alike. BadInput when
+    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. The process that writes calls `began` before its first step,
+    once it is known that the folder is of this run. Under torchrun all processes call it alike. BadInput when
     `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
@@ -76,6 +77,8 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
         begun = (out / ".lock").exists()
         stack.enter_context(claimed(out, world))
         run = _Run(task, config, out, world)
+        if world.main:
+            began()
         run.say_where_it_begins(begun)
         with run.telling_what_is_kept():
             if run.state.step < config.steps:
