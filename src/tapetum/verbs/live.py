@@ -21,7 +21,6 @@ from tapetum.verbs.verb import Listener, verb
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.tap.tracking.tracker import Tracker
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
 
