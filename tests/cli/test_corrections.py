@@ -39,6 +39,24 @@ def test_a_query_does_not_swallow_the_video(run: Run, clip: Path, tmp_path: Path
     assert Tracks.load(tmp_path / "tracks.npz").queries.tolist() == [[0, 10, 10]]
 
 
+@pytest.mark.parametrize(
+    "points", [["--query", "0,10,10", "5,2,2"], ["--tracks", "t.npz", "--correct", "0,1,10,10", "tail,2,5,5"]]
+)
+def test_a_second_point_behind_one_option_is_no_video(run: Run, clip: Path, tmp_path: Path, points: list[str]) -> None:
+    code, _, error = run("track", *points, clip, "--model", "static", "--out", tmp_path / "out")
+    assert (code, error.count("\n")) == (2, 1)
+    assert f"{points[-1]} is no video; if it is a point, write --query" in error
+
+
+def test_corrections_are_for_one_video(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "again.mp4").write_bytes(clip.read_bytes())
+    tapetum.track(clip, model="static", grid=2).tracks.save(tmp_path / "t.npz")
+    fix = ["--tracks", tmp_path / "t.npz", "--correct", "0,1,10,10"]
+    code, _, error = run("track", clip, tmp_path / "again.mp4", *fix, "--out", tmp_path / "out")
+    assert code == 2
+    assert "the tracks of one video" in error
+
+
 def test_names_go_with_their_points_into_tables_and_overlay(run: Run, clip: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("track", clip, "--model", "static", "--points", table, "--query", "1,5,5", "--out", out)[0] == 0
@@ -129,6 +147,9 @@ def test_points_that_another_picture_shows(run: Run, clip: Path, nano: Path, tmp
     wanted = tapetum.load(nano).track(clip, places, reference=tmp_path / "reference.png")
     np.testing.assert_allclose(tracks.xy, wanted.xy, atol=1e-3)
     assert not tracks.clicked.any()
+    picture = open_video(clip)[2][:, :48]
+    same = tapetum.track(clip, model=str(nano), reference=picture, region=(16, 10, 40, 34), grid=2).tracks
+    np.testing.assert_allclose(same.xy, wanted.xy, atol=1e-3)
 
 
 def test_points_that_another_picture_shows_live(run: Run, clip: Path, causal: Path, tmp_path: Path) -> None:

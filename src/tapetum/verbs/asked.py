@@ -148,7 +148,10 @@ def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: List
     """Open what shows the points; it is closed by `cleanup`. Raises BadInput where nothing can be decoded."""
     from tapetum.video import open_video
 
-    shown = cleanup.enter_context(open_video(settings.reference))
+    source = settings.reference
+    if getattr(source, "ndim", 0) == 3 and source.shape[-1] == 3:  # one picture
+        source = source[None]
+    shown = cleanup.enter_context(open_video(source))
     count_frames(shown, settings.reference, listener)
     return shown
 

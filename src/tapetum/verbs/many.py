@@ -7,6 +7,7 @@ cannot be tracked are named, and stop no other.
 import glob
 import json
 import os
+import re
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from tapetum.verbs.verb import File, Listener, narrowed, verb
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
+_POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
+"""Looks like a point, or a correction."""
 WITHOUT_EFFECT = {"device"}
 """Settings that leave the tracks of a video as they are."""
 
@@ -128,6 +131,8 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     named = []
     for source in given:
         path = Path(source)
+        if _POINT.fullmatch(source) and not path.exists():
+            raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
         videos = videos_below(path) if path.is_dir() else []
         pictures = sum(p.suffix.lower() in PICTURES for p in path.iterdir()) if videos else 0
         if pictures:

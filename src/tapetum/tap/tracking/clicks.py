@@ -10,9 +10,9 @@ Not a part of TAPIR, whose query is one place in one frame. Each click is tracke
              [<------ a ------>]                           a's way on and b's way back are blended: the nearer the
                       [<----- b ------------->]            click and the surer the track, the more it weighs
 
-Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them sees
-it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one is
-taken as it is. In a clicked frame the track is the click. In a second look (`tap.network.second_look`) the clicks of a point
+Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them
+sees it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one
+is taken as it is. In a clicked frame the track is the click. In a second look (`tap.network.second_look`) the clicks of a point
 share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
 """
 

@@ -27,7 +27,7 @@ from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished
 from tapetum.tap.tracking.reference import Reference, seen_best
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.types import Tracks
-from tapetum.video import open_video
+from tapetum.video import Video, open_video
 
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
@@ -208,22 +208,29 @@ class Tracker:
             second_look=again,
         )
         del reel, points  # most of the memory
-        found = confidence
         if shown is not None:
-            asked = seen_best(xy, confidence)
+            return self._sought(video, xy, confidence, polish)
         if self._polishes(polish):
-            begun = asked if shown is None else torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
-            xy, confidence = polished(lambda begin, end: video[begin:end], begun, xy, confidence, self.device)
-        if shown is not None:  # a patch of the video that is like itself says nothing of the reference
-            row, best = torch.arange(len(asked)), asked[:, 0].long()
-            confidence[row, best] = found[row, best]
+            xy, confidence = polished(lambda begin, end: video[begin:end], asked, xy, confidence, self.device)
+        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), asked.numpy(), None
         if numbers is not None:
-            places, sure, clicked = blend(asked.numpy(), numbers.numpy(), xy.numpy(), confidence.numpy(), min(size))
-            queries = asked[first_of_each(numbers)].numpy()
-            return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=queries, clicked=clicked)
-        confidence = confidence.numpy()
-        unclicked = None if shown is None else np.zeros(confidence.shape, np.bool_)
-        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy(), clicked=unclicked)
+            places, sure, clicked = blend(clicks, numbers.numpy(), places, sure, min(size))
+            clicks = clicks[first_of_each(numbers).numpy()]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+
+    def _sought(
+        self, video: Video, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"], polish: bool | None
+    ) -> Tracks:
+        """Tracks of points that a reference shows: the patch that polishes them is that of where the video shows them best."""
+        asked, found = seen_best(xy, confidence), confidence
+        if self._polishes(polish):
+            begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
+            xy, confidence = polished(lambda begin, end: video[begin:end], begun, xy, confidence, self.device)
+        row, best = torch.arange(len(asked)), asked[:, 0].long()
+        confidence[row, best] = found[row, best]  # a patch that is like itself says nothing of the reference
+        sure = confidence.numpy()
+        clicked = np.zeros(sure.shape, np.bool_)
+        return Tracks(xy=xy.numpy(), visible=sure > 0.5, confidence=sure, queries=asked.numpy(), clicked=clicked)
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
         """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
