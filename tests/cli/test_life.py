@@ -42,4 +42,4 @@ def test_a_sign_of_life_comes_before_torch(clip: Path, tmp_path: Path, words: li
         process.kill()
         process.wait()
         os.close(ours)
-    assert "starting" in shown.partition("torch is imported")[0]
+    assert "loading" in shown.partition("torch is imported")[0]

@@ -196,9 +196,9 @@ def parse(arguments: Sequence[str]) -> Any:
 
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
-    kind = command(verb)
     from tapetum.cli.known import check_words
 
+    kind = command(verb)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)

@@ -45,7 +45,7 @@ def print_line(content: dict[str, Any]) -> None:
 
 
 class _Terminal(Listener):
-    """Shows a bar for each task that is not done, and prints remarks. Until the first task, it shows that it is starting."""
+    """Shows a bar for each task that is not done, and prints remarks."""
 
     def __init__(self, bars: Progress):
         self._bars = bars

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 EXTRAS = {
-    "tables": (("pyarrow",), "parquet tables of embed and convert, parquet files to train on"),
+    "tables": (("pyarrow", "pandas", "h5py"), "parquet tables, parquet files to train on, tables of pandas, SLEAP files"),
+    "supervision": (("supervision",), "tracks as KeyPoints of supervision"),
     "logs": (("tensorboardX",), "TensorBoard curves of training runs"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),

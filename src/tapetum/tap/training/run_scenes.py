@@ -90,8 +90,8 @@ def changed_phase(run: TapNano, phase: Phase) -> Phase:
     """Make a phase as the run wants each of them: with its steps, batch size and size, where it says any."""
     changes = {name: getattr(run, name) for name in ("steps", "batch_size", "size")}
     changed = replace(phase, **{name: value for name, value in changes.items() if value is not None})
-    if changed.size < 32 or changed.size % 8:
-        raise BadInput(f"--size is {changed.size}; it must be a multiple of 8 from 32 on")
+    if not 32 <= changed.size <= 1024 or changed.size % 8:
+        raise BadInput(f"--size is {changed.size}; it must be a multiple of 8 from 32 to 1024")
     return replace(changed, micro_batch=math.gcd(changed.batch_size, phase.micro_batch))
 
 
@@ -127,10 +127,11 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)  # bad ones are refused before anything is written
+    phases = [changed_phase(run, phase) for phase in run.phases]
+    configs = [phase_config(run, phase, launch) for phase in phases]  # what cannot be is refused before anything is done
     start: Path | None = None
     with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
-        for phase in (changed_phase(run, phase) for phase in run.phases):
-            config = phase_config(run, phase, launch)
+        for phase, config in zip(phases, configs, strict=True):
             result = fit(SceneTask(run, phase, start), config, launch.out / phase.name, began=launch.began)
             if result.state == "stopped":
                 return None
