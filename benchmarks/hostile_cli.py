@@ -404,8 +404,10 @@ def main() -> None:
     kinds = Counter(fault.partition(":")[0] for outcome in outcomes for fault in set(outcome.faults))
     codes = Counter(str(outcome.code) for outcome in outcomes)
     counts = {kind: kinds[kind] for kind in ("traceback", "unforeseen", "crash", "hang", "loss")}
-    slowest = max(outcome.seconds for outcome in outcomes)
-    print(f"{len(outcomes)} commands: {', '.join(f'{n} {kind}' for kind, n in counts.items())}; slowest {slowest:.1f} s")
+    last = max(outcomes, key=lambda outcome: outcome.seconds)
+    slowest = last.seconds
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"{len(outcomes)} commands: {found}; slowest {slowest:.1f} s (number {last.number}, {last.words[0]})")
     print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({outcome.words[0] for outcome in outcomes})} of {len(VERBS)}")
     if given.json:
         content = {"commands": len(outcomes), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest, 1)}

@@ -71,7 +71,7 @@ def same_place(one: str | Path, other: str | Path) -> bool:
 def refuse_folder(path: Path) -> None:
     """Raise `BadInput` where a folder stands in the place of a file that is to be written."""
     if path.is_dir():
-        raise BadInput(f"{path} is a folder, and a file of that name is to be written; move it, or choose another place")
+        raise BadInput(f"cannot write {path}: it is a folder; move it, or choose another place")
 
 
 class Results:

@@ -57,7 +57,7 @@ def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: 
     for device in ("toaster", "cuda:99"):
         code, _, stderr = run("track", clip, "--model", nano, "--device", device, "--out", tmp_path / "out")
         assert code == 2
-        assert stderr.startswith(f"tapetum: cannot compute on '{device}'")
+        assert stderr.startswith(f"tapetum: there is no device '{device}' to compute on")
         assert stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
 

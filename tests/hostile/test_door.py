@@ -206,7 +206,7 @@ def test_a_pipe_is_no_file_of_weights(run: Run, clip: Path, tmp_path: Path) -> N
 
 
 def test_static_follows_live_too(run: Run, clip: Path, tmp_path: Path) -> None:
-    points = ("--query", "0,9,9", "3,5,5")
+    points = ("--query", "0,9,9", "--query", "3,5,5")
     code, _, err = run("track", clip, "--online", "--model", "static", *points, "--out", tmp_path / "out")
     assert (code, err) == (0, "")
     tracks = Tracks.load(tmp_path / "out" / "tracks.npz")
@@ -226,9 +226,9 @@ def test_a_stream_of_no_points(tmp_path: Path) -> None:
 
 
 def test_a_word_in_a_table_is_named_with_its_line(run: Run, clip: Path, tmp_path: Path) -> None:
-    done = tapetum.track(clip, model="static", grid=1, out=tmp_path / "out")
+    tapetum.track(clip, model="static", grid=1, out=tmp_path / "out")
     table = tmp_path / "words.csv"
-    lines = (done.out / "tracks.csv").read_text().splitlines()
+    lines = (tmp_path / "out" / "tracks.csv").read_text().splitlines()
     x = lines[0].split(",").index("x")
     cells = lines[3].split(",")
     table.write_text("\n".join([*lines[:3], ",".join([*cells[:x], "True", *cells[x + 1 :]]), *lines[4:]]))

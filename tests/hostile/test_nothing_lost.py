@@ -68,7 +68,7 @@ def test_a_folder_in_the_place_of_a_result_is_said_before_the_work(run: Run, cli
     (tmp_path / "od" / "tracks.npz").write_text("mine")
     code, stdout, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "od")
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)
-    assert "overlay.mp4 is a folder" in stderr
+    assert "overlay.mp4: it is a folder" in stderr
     assert sorted(path.name for path in (tmp_path / "od").iterdir()) == ["overlay.mp4", "tracks.npz"]
     assert (tmp_path / "od" / "tracks.npz").read_text() == "mine"
 
@@ -194,9 +194,24 @@ def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path)
 
     out.mkdir()
     (out / ".lock").touch()  # of a run that was killed before it had saved anything
-    assert f"nothing was saved in {out}, begins anew" in killed_after_a_checkpoint()
+    assert "nothing was saved, begins anew" in killed_after_a_checkpoint()
     step = max(int(path.name.removeprefix("step_")) for path in out.glob("checkpoints/step_*"))
     assert f"goes on after step {step} of 10000000" in killed_after_a_checkpoint()
+
+
+def test_a_run_saves_when_its_terminal_goes_away(tmp_path: Path) -> None:
+    read, write = os.pipe()  # stderr, whose reader goes away too
+    process = subprocess.Popen([sys.executable, "-c", TRAINER, str(tmp_path)], stderr=write)
+    deadline = time.monotonic() + 60
+    while not (seen := max(tmp_path.glob("checkpoints/step_*"), default=None)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.close(read)
+    os.close(write)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 0
+    saved = max(tmp_path.glob("checkpoints/step_*"))
+    assert seen is not None
+    assert saved > seen
 
 
 @pytest.mark.parametrize("arguments", [("--textures", "nowhere"), ("--steps", "0"), ("--seed", "-1"), ("--device", "fpga")])

@@ -318,7 +318,7 @@ def test_bad_settings_are_refused(change: dict, says: str) -> None:
 
 
 def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="device is 'tpu9'"):
+    with pytest.raises(BadInput, match="there is no device 'tpu9'"):
         fit(Line(), replace(CONFIG, device="tpu9"), tmp_path)
     with pytest.raises(BadInput, match="batch_size 4 does not divide into 1 processes x 3"):
         fit(Line(), replace(CONFIG, accumulation=3), tmp_path)

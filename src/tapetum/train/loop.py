@@ -203,7 +203,7 @@ class _Run:
         if self.newest and self.world.main:
             say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.newest.name}")
         elif begun and self.world.main:
-            say(f"nothing was saved in {self.out}, begins anew")
+            say("nothing was saved, begins anew")
 
     @contextmanager
     def telling_what_is_kept(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ class BootstrapRun:
     def __post_init__(self) -> None:
         if self.clips < 1 or self.frames < 2:
             raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
-        check_least(self, steps=1, size=32, iterations=1, extra_convs=0, scenes=0, picture_clips=0, checks=1, scored=1, seed=0)
+        check_least(self, steps=1, iterations=1, extra_convs=0, scenes=0, picture_clips=0, checks=1, scored=1, seed=0)
         if not self.scenes + self.picture_clips:
             raise BadInput("scenes and picture_clips are 0; give some of one kind, of which the tracker learns what is true")
 
