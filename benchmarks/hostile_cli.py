@@ -211,6 +211,12 @@ def command(verb: str, dice: Dice) -> list[str]:
                 *([d.file("tapir-nano")] if verb != "list" else []),
                 *d.options(out=lambda: d.out("out.safetensors")),
             ]
+        case "ledger":
+            return ["ledger", d.file("nothing"), *d.options(json=lambda: "")[:1]]
+        case "completion":
+            return ["completion", d.among(["bash", "zsh", "fish"], ODD_WORDS)]
+        case "doctor":
+            return ["doctor", *d.options(json=lambda: "")[:1]]
         case _:
             return [verb, *d.options(out=lambda: d.out("out"), model=lambda: d.file("loop")), d.file("clip.mp4")]
 
