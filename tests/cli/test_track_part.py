@@ -45,6 +45,13 @@ def test_a_part_is_tracked_as_if_it_were_the_video(run: Run, clip: Path, model: 
     assert len(open_video(tmp_path / "again.mp4")) == 2
 
 
+def test_the_beginning_of_a_video_is_a_part_too(run: Run, clip: Path, tmp_path: Path) -> None:
+    assert run("track", clip, "--end", 4, "--model", "static", "--grid", 2, "--no-overlay", "--out", tmp_path)[0] == 0
+    for name in ("tracks.npz", "tracks.csv"):
+        assert run("show", tmp_path / name, clip, "--out", tmp_path / "a.mp4")[0] == 0
+        assert len(open_video(tmp_path / "a.mp4")) == 4
+
+
 def test_points_on_frames_that_are_left_out_are_refused(run: Run, clip: Path, tmp_path: Path) -> None:
     for options, hint in (
         (["--start", "2", "--query", "1,5,5"], "put it on frame 2 or 3"),

@@ -179,7 +179,7 @@ def test_wrong_names_and_clicks_are_named(changes: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
-@pytest.mark.parametrize("numbers", [None, [4, 6, 8, 11, 30]])
+@pytest.mark.parametrize("numbers", [None, [4, 6, 8, 11, 30], [0, 1, 2, 3, 4]])
 def test_times_and_numbers_of_frames_come_back(tmp_path: Path, suffix: str, numbers: list[int] | None) -> None:
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
@@ -214,10 +214,6 @@ def test_tables_have_a_column_for_the_time(tmp_path: Path) -> None:
 def test_wrong_times_and_numbers_are_named(changes: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         replace(some_tracks(), **changes)
-
-
-def test_numbers_that_say_nothing_are_left_out() -> None:
-    assert replace(some_tracks(), numbers=range(5)).numbers is None
 
 
 def test_a_data_frame_of_pandas() -> None:

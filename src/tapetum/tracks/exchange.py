@@ -96,8 +96,8 @@ def write_tracks(
 
     dlc: scorer `tapetum`, body parts by the names of points, or else `point0`, `point1`, ...; x, y are empty where the point is
     hidden, the likelihood is the confidence. napari: a row for each visible point; a point that is never visible has none.
-    tapvid: needs the `video`, whose frames are stored with the tracks, under its name without the extension. sleap and coco: see
-    `poses`; coco needs the `video` for its size. Where some frames of the video were left out (`Tracks.numbers`), tables of
+    tapvid: needs the `video`, whose frames are stored with the tracks, under its name without the extension. sleap and coco:
+    see `poses`; coco needs the `video` for its size. Where some frames of the video were left out (`Tracks.numbers`), tables of
     DeepLabCut and napari, and files of SLEAP and COCO, count frames as the video does.
 
     The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its

@@ -6,9 +6,10 @@
     supervision   in memory       raster pixels, as our own                   told by `visible`
 
 SLEAP's analysis file (its `sleap-convert --format analysis`, read by `sleap_io.load_analysis_h5`, movement and scripts) holds,
-in the axis order of MATLAB, tracks (1, 2, n, t), point_scores (1, n, t), track_occupancy (t, 1) and names. SLEAP counts from the
-centre of the first pixel, as its programs say. COCO's key points are indices of pixels, to which detectors add a half; its
-boxes are in raster pixels. supervision draws at the whole part of a coordinate, which is the right pixel for raster coordinates.
+in the axis order of MATLAB, tracks (1, 2, n, t), point_scores (1, n, t), track_occupancy (t, 1) and names. SLEAP counts from
+the centre of the first pixel, as its programs say. COCO's key points are indices of pixels, to which detectors add a half; its
+boxes are in raster pixels. supervision draws at the whole part of a coordinate, which is the right pixel for
+raster coordinates.
 
 Frames have their number in the video (`Tracks.numbers`): in SLEAP's file those between are empty.
 """
@@ -114,7 +115,8 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
     """Return a data set of COCO key points: a picture for each frame, and an annotation where any point is seen.
 
-    Pictures are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box holds the points that are seen; `score` is their mean confidence.
+    Pictures are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
+    holds the points that are seen; `score` is their mean confidence.
     """
     images, annotations = [], []
     numbers = frame_numbers(tracks).tolist()

@@ -67,7 +67,7 @@ class Tracks:
     times: np.ndarray | None = None
     """float64 (t,): seconds of each frame, as its video states them; None where nobody said."""
     numbers: np.ndarray | None = None
-    """int64 (t,): number of each frame in its video, rising; None where they are 0 to t - 1."""
+    """int64 (t,): number of each frame in its video, rising; None where the tracks are about all frames of it."""
 
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
@@ -102,7 +102,7 @@ class Tracks:
             numbers = _of_frames("numbers", self.numbers, t, np.int64)
             if t and (numbers[0] < 0 or (np.diff(numbers) <= 0).any()):
                 raise BadInput("numbers of Tracks are not rising from 0 or later; give the number of each frame in its video")
-            object.__setattr__(self, "numbers", None if np.array_equal(numbers, np.arange(t)) else numbers)
+            object.__setattr__(self, "numbers", numbers)
 
     @property
     def points(self) -> int:
