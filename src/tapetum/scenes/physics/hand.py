@@ -1,0 +1,331 @@
+"""Actions of the hand: pick, place, push, put into, take out, cover, uncover, shuffle, spin, pour, drop, show.
+
+Each method plans moves from where things are now, simulates them and records an `Action`. It returns False, without moving,
+where no good grasp was found, and False after moving where the hand closed on nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tapetum.scenes.bodies.episode import Action
+from tapetum.scenes.bodies.shapes import Bowl, Cup
+from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.physics.grasp import Feeler, Grasp, from_above, from_side, world_outline
+from tapetum.scenes.physics.script import Grip
+from tapetum.scenes.physics.stage import Stage
+from tapetum.scenes.types import F64
+
+RELAXED = np.array([0.3, 0.3, 0.3, 0.3])
+FIST = np.array([0.74, 0.70, 0.74, 0.72])
+BACK_OFF = 0.09
+
+
+class Hand:
+    """A hand on a stage; `home`: the palm (6,) where it waits, out of the picture."""
+
+    def __init__(self, stage: Stage, home: F64, support: float = 0.0):
+        self.stage, self.home, self.support = stage, np.asarray(home, float), support
+        self.feeler = Feeler(stage.sim)
+        self.grip: Grip | None = None
+
+    # Parts of actions.
+
+    def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
+        """Find a grasp of a body as it stands now."""
+        poses = self.stage.sim.poses_now()
+        points = world_outline(self.stage.sim, body, poses)
+        near = float(self.stage.goal[3])
+        if side:
+            return self.feeler.find(body, from_side(points, list(yaws if yaws is not None else near + np.linspace(-1, 1, 7))))
+        turned = sorted((near + np.arange(-6, 6) * (np.pi / 12)), key=lambda y: abs(y - near))
+        return self.feeler.find(body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support))
+
+    def seize(self, body: int, grasp: Grasp) -> bool:
+        """Go to a grasp, shut the fingers and hold on."""
+        stage = self.stage
+        before = grasp.palm.copy()
+        before[:3] -= BACK_OFF * grasp.approach
+        start = stage.now
+        end = stage.plan_over(before, start)
+        stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
+        end = stage.plan_straight(grasp.palm, end, speed=0.35)
+        end = stage.plan_fingers(grasp.shut, end, 0.28)
+        poses = stage.sim.poses_now()
+        palm = np.concatenate([grasp.palm[:3], frame.palm_quaternion(*grasp.palm[3:6])])
+        self.grip = Grip(
+            body=stage.bodies[body].name,
+            on=end,
+            expected=turns.relative(palm, poses[body]).tolist(),
+            action=len(stage.actions),
+        )
+        assert stage.script
+        stage.script.grips.append(self.grip)
+        stage.run_to(end + stage.steps(0.05))
+        if stage.sim.held == body:
+            self.roomy = grasp.open
+            return True
+        self.grip = None
+        self.rise(grasp.open)
+        return False
+
+    def let_go(self, rise: bool = True) -> None:
+        """Open the fingers, back off along the way they point."""
+        stage = self.stage
+        assert self.grip
+        self.grip.off = stage.now + 1
+        end = stage.plan_fingers(np.minimum(self.roomy, stage.goal[6:10]), stage.now + 1, 0.22)
+        stage.run_to(end)
+        self.grip = None
+        if rise:
+            self.rise()
+
+    def rise(self, closure: F64 | None = None) -> None:
+        """Back off along the fingers."""
+        stage = self.stage
+        way = turns.rotate(frame.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
+        palm = stage.goal[:6].copy()
+        palm[:3] -= way * BACK_OFF
+        end = stage.plan_straight(palm, stage.now)
+        if closure is not None:
+            stage.plan_fingers(closure, stage.now, 0.2)
+        stage.run_to(end)
+
+    def rest(self) -> None:
+        """Go home."""
+        stage = self.stage
+        end = stage.plan_over(self.home, stage.now, speed=0.8)
+        stage.plan_fingers(RELAXED, stage.now, (end - stage.now) * stage.step)
+        stage.run_to(end)
+
+    def record(self, verb: str, body: int, start: float, target: int = -1) -> None:
+        """Note an action that ends now."""
+        action = Action(verb=verb, body=body, target=target, start_s=start, end_s=self.stage.seconds)
+        self.stage.actions.append(action)
+
+    def carry(self, origin: F64, turn: F64 | None = None, speed: float = 0.5) -> None:
+        """Bring the held body's origin to a place over everything between."""
+        stage = self.stage
+        stage.run_to(stage.plan_over(stage.palm_for(origin, turn), stage.now, speed=speed))
+
+    def lower(self, origin: F64, speed: float = 0.3) -> None:
+        """Bring the held body's origin straight to a place."""
+        stage = self.stage
+        stage.run_to(stage.plan_straight(stage.palm_for(origin), stage.now, speed=speed))
+
+    # Actions.
+
+    def pick(self, body: int, *, verb: str = "pick", target: int = -1, side: bool = False, lift: float = 0.06) -> bool:
+        """Take a body and lift it."""
+        start = self.stage.seconds
+        grasp = self.grasp(body, side=side)
+        if grasp is None or not self.seize(body, grasp):
+            return False
+        palm = self.stage.goal[:6].copy()
+        palm[2] += lift
+        self.stage.run_to(self.stage.plan_straight(palm, self.stage.now, speed=0.4))
+        self.record(verb, body, start, target)
+        return True
+
+    def place(self, x: float, y: float, *, height: float | None = None, target: int = -1, verb: str = "place") -> bool:
+        """Put the held body down at x, y, on the support or at a height."""
+        stage = self.stage
+        body, start = stage.sim.held, stage.seconds
+        assert body is not None
+        z = (self.support if height is None else height) + stage.hangs() + 0.0008
+        self.carry(np.array([x, y, z + 0.03]))
+        self.lower(np.array([x, y, z]))
+        self.let_go()
+        self.record(verb, body, start, target)
+        return True
+
+    def put_into(self, hollow: int) -> bool:
+        """Let the held body go above a hollow one."""
+        return self._drop_over(hollow, "put-into", 0.012)
+
+    def drop(self, x: float, y: float, height: float) -> bool:
+        """Let the held body fall at x, y from a height above the support."""
+        stage = self.stage
+        body, start = stage.sim.held, stage.seconds
+        assert body is not None
+        self.carry(np.array([x, y, self.support + height + stage.hangs()]))
+        self.let_go(rise=False)
+        self.record("drop", body, start)
+        return True
+
+    def _drop_over(self, hollow: int, verb: str, gap: float) -> bool:
+        stage = self.stage
+        body, start = stage.sim.held, stage.seconds
+        assert body is not None
+        poses = stage.sim.poses_now()
+        points = world_outline(stage.sim, hollow, poses)
+        middle = (points.min(0) + points.max(0)) / 2
+        fingers = stage.palm_for(np.zeros(3))[2] * -1
+        lowest = max(stage.hangs() - 0.02, 0.106 - fingers if fingers > 0 else 0.0)
+        z = float(points[:, 2].max()) + max(lowest, 0.0) + gap
+        self.carry(np.array([middle[0], middle[1], z + 0.02]))
+        self.lower(np.array([middle[0], middle[1], z]))
+        self.let_go()
+        self.record(verb, body, start, hollow)
+        return True
+
+    def take_out(self, body: int, hollow: int) -> bool:
+        """Take a body out of a hollow one."""
+        return self.pick(body, verb="take-out", target=hollow, lift=0.12)
+
+    def cover(self, cup: int, body: int) -> bool:
+        """Put an upturned cup over a body."""
+        start = self.stage.seconds
+        grasp = self.grasp(cup)
+        if grasp is None or not self.seize(cup, grasp):
+            return False
+        spot = self.stage.sim.poses_now()[body, :2]
+        self.place(spot[0], spot[1])
+        self.stage.actions.pop()
+        self.record("cover", body, start, cup)
+        return True
+
+    def uncover(self, cup: int, body: int, x: float, y: float) -> bool:
+        """Lift an upturned cup off a body and put it down at x, y."""
+        start = self.stage.seconds
+        if not self.pick(cup):
+            return False
+        self.stage.actions.pop()
+        self.place(x, y)
+        self.stage.actions.pop()
+        self.record("uncover", body, start, cup)
+        return True
+
+    def slide(self, body: int, x: float, y: float, *, bulge: float = 0.0, verb: str = "shuffle", target: int = -1) -> bool:
+        """Hold a body from above and move it over the support to x, y, in an arc that leaves the line by `bulge` metres in y."""
+        stage = self.stage
+        start = stage.seconds
+        grasp = self.grasp(body, yaws=[_nearest(0.0, stage.goal[3]), _nearest(np.pi / 2, stage.goal[3])])
+        if grasp is None or not self.seize(body, grasp):
+            return False
+        at = stage.sim.poses_now()[body, :2]
+        goal = stage.goal[:6].copy()
+        total = stage.steps(0.35 + (abs(x - at[0]) + 2 * abs(bulge)) / 0.4)
+        first, half = stage.now, total // 2
+        stage.plan(0, goal[0] + x - at[0], first + int(total * 0.12), first + int(total * 0.88))
+        if bulge:
+            stage.plan(1, goal[1] + bulge, first, first + half)
+        stage.plan(1, goal[1] + y - at[1], first + (half if bulge else 0), first + total)
+        stage.run_to(first + total)
+        self.let_go()
+        self.record(verb, body, start, target)
+        return True
+
+    def push(self, body: int, angle: float, far: float, *, height: float | None = None, seconds: float | None = None) -> bool:
+        """Push a body with the shut hand in a direction (radians from x) for some metres; `height`: of the fingertips."""
+        stage = self.stage
+        start = stage.seconds
+        points = world_outline(stage.sim, body, stage.sim.poses_now())
+        way = np.array([np.cos(angle), np.sin(angle)])
+        middle = (points.min(0) + points.max(0)) / 2
+        back = float((points[:, :2] @ way).min() - middle[:2] @ way)
+        top = float(points[:, 2].max()) - self.support
+        tip = -frame.tips(float(FIST[1]))[1] + 0.0085
+        low = max(0.004, min(0.3 * top, 0.03)) if height is None else height
+        z = self.support + low + tip
+        yaw = _nearest(angle, stage.goal[3], np.pi)
+        begin = middle[:2] + way * (back - 0.055)
+        end = stage.plan_over(np.array([*begin, z, yaw, 0, 0]), stage.now)
+        stage.plan_fingers(FIST, stage.now, (end - stage.now) * stage.step * 0.9)
+        there = begin + way * (far + 0.03)
+        stage.run_to(end)
+        took = seconds if seconds is not None else 0.5 + far / 0.35
+        stage.run_to(stage.plan_straight(np.array([*there, z, yaw, 0, 0]), stage.now, took))
+        self.record("push", body, start)
+        self.rise()
+        return True
+
+    def spin(self, body: int, turns_per_second: float) -> bool:
+        """Take a body from above, twist it and let go while it turns."""
+        stage = self.stage
+        start = stage.seconds
+        grasp = self.grasp(body)
+        if grasp is None or not self.seize(body, grasp):
+            return False
+        twist = np.copysign(2.4, turns_per_second)
+        seconds = 1.875 * 2.4 / (2 * np.pi * abs(turns_per_second))
+        first = stage.now
+        total = stage.steps(seconds)
+        stage.plan(3, stage.goal[3] + twist, first, first + total)
+        stage.run_to(first + total // 2)
+        assert self.grip
+        self.grip.off = stage.now + 1
+        stage.plan_fingers(np.maximum(grasp.open - 0.1, 0.0), stage.now + 1, 0.12)
+        stage.run_to(max(first + total, stage.now + stage.steps(0.13)))
+        self.grip = None
+        self.rise()
+        self.record("spin", body, start)
+        return True
+
+    def pour(self, cup: int, hollow: int, *, side: int = 1) -> bool:
+        """Take a standing cup from the side, tilt it over a hollow body, bring it upright again; it stays in the hand."""
+        stage = self.stage
+        start = stage.seconds
+        if stage.sim.held != cup:
+            grasp = self.grasp(cup, side=True)
+            if grasp is None or not self.seize(cup, grasp):
+                return False
+        shape = stage.bodies[cup].shape
+        assert isinstance(shape, Cup)
+        points = world_outline(stage.sim, hollow, stage.sim.poses_now())
+        rim, middle = float(points[:, 2].max()), (points.min(0) + points.max(0)) / 2
+        tilt = 2.15 * side
+        # Rolled by `tilt`, the lip (the top edge on the low side) is here, seen from the cup's middle.
+        yaw = stage.goal[3]
+        across = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+        lip = np.array([np.sin(abs(tilt)), np.cos(abs(tilt))]) * (shape.height / 2)
+        lip += np.array([np.cos(abs(tilt)), -np.sin(abs(tilt))]) * shape.radius_top
+        spot = middle - across * (side * float(lip[0]) * 0.8)
+        z = rim + 0.03 + max(float(-lip[1]), shape.radius_bottom) + 0.02
+        above = np.array([spot[0], spot[1], max(z, rim + shape.height / 2 + 0.03)])
+        self.carry(above, speed=0.4)
+        end = stage.now
+        for c, value in enumerate(stage.palm_for(np.array([spot[0], spot[1], z]))[:3]):
+            stage.plan(c, value, stage.now, stage.now + stage.steps(0.5))
+        end = stage.now + stage.steps(1.3)
+        self._roll(tilt, np.array([spot[0], spot[1], z]), stage.now, end)
+        stage.run_to(end + stage.steps(0.5))
+        again = stage.now + stage.steps(0.8)
+        self._roll(0.0, above, stage.now, again)
+        stage.run_to(again)
+        self.record("pour", cup, start, hollow)
+        return True
+
+    def _roll(self, roll: float, origin: F64, start: int, end: int) -> None:
+        """Roll the palm about its own axis, on which the middle of what it holds lies, nearly."""
+        stage = self.stage
+        turn = np.array([stage.goal[3], stage.goal[4], roll])
+        palm = stage.palm_for(origin, turn)
+        for c in range(6):
+            stage.plan(c, palm[c], start, end)
+
+    def show(self, body: int, towards: F64) -> bool:
+        """Lift a body to a place (3,) near the camera, turn it, put it back."""
+        stage = self.stage
+        start, spot = stage.seconds, stage.sim.poses_now()[body].copy()
+        if stage.sim.held != body and not self.pick(body):
+            return False
+        if stage.actions and stage.actions[-1].verb == "pick":
+            stage.actions.pop()
+        self.carry(np.asarray(towards, float))
+        for turn in (0.7, -0.5):
+            palm = stage.palm_for(np.asarray(towards, float), stage.goal[3:6] + np.array([turn, 0, 0]))
+            stage.run_to(stage.plan_straight(palm, stage.now, 0.6))
+        self.record("show", body, start)
+        self.place(spot[0], spot[1], height=float(self.support))
+        return True
+
+
+def hollow(shape: object) -> bool:
+    """Tell whether things go into a shape."""
+    return isinstance(shape, Cup | Bowl)
+
+
+def _nearest(angle: float, to: float, period: float = np.pi) -> float:
+    """The angle, plus some periods, that is nearest to another."""
+    return float(angle + period * np.round((to - angle) / period))
