@@ -5,3 +5,8 @@
 
 `resimulate` runs a recorded episode again with something changed, under the same script of the hand.
 """
+
+from tapetum.scenes.physics.make import make_episode, resimulate
+from tapetum.scenes.physics.stories import STORIES
+
+__all__ = ["STORIES", "make_episode", "resimulate"]

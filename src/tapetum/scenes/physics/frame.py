@@ -22,7 +22,8 @@ from tapetum.scenes.types import F64
 
 OPEN, SHUT = (-0.95, 0.35), (0.5, 1.1)
 PALM = (0.078, 0.084, 0.026)
-REACH = sum((0.048, 0.042))
+PINCH = 0.58
+"""How far fingers are shut when their tips meet the thumb's."""
 BONES = (0.40, 0.40)
 WRIST = 0.02
 """Metres from the middle of the palm to the end of the forearm, along z."""
@@ -120,6 +121,11 @@ def tips(closure: float, finger: Finger = FINGERS[1]) -> tuple[float, float]:
     a, b = (OPEN[i] + (SHUT[i] - OPEN[i]) * closure for i in range(2))
     (l1, l2), x0, z0 = finger.lengths, abs(finger.base[0]), finger.base[2]
     return x0 - l1 * np.sin(a) - l2 * np.sin(a + b), z0 - l1 * np.cos(a) - l2 * np.cos(a + b)
+
+
+def pinch_point() -> F64:
+    """Compute where fingers shut by `PINCH` hold cloth, in the palm (3,)."""
+    return np.array([0.0, 0.0, tips(PINCH)[1] - 0.003])
 
 
 def arm(palm: F64, shoulder: F64) -> tuple[F64, F64]:

@@ -20,6 +20,8 @@ CLEAR = 0.0015
 ROOM = 0.009
 """Metres between an open finger and the body."""
 THUMB = 3
+LIMIT = 0.62
+"""Fingers shut no further."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,22 +84,22 @@ class Feeler:
 
     def close(self, palm: F64, body: int) -> tuple[F64, F64, F64]:
         """Shut each finger until it touches: closures (4,), which touch (4,), and closures (4,) with room to the body."""
-        scan = np.linspace(0, 1, 26)
+        scan = np.linspace(0, LIMIT, 22)
         table = np.array([self.gaps(palm, np.full(4, c), body)[0] for c in scan])
-        shut, roomy, touch = np.full(4, 0.8), np.zeros(4), np.zeros(4, bool)
-        low, high = np.zeros(4), np.full(4, 0.8)
+        shut, roomy, touch = np.full(4, frame.PINCH), np.zeros(4), np.zeros(4, bool)
+        low, high = np.zeros(4), np.full(4, LIMIT)
         for f in range(4):
             hit = np.flatnonzero(table[:, f] <= 0)
             touch[f] = len(hit) > 0 and hit[0] > 0
             if touch[f]:
                 low[f], high[f] = scan[hit[0] - 1], scan[hit[0]]
             near = np.flatnonzero(table[:, f] < ROOM)
-            roomy[f] = scan[max(near[0] - 1, 0)] if len(near) else 0.6
+            roomy[f] = scan[max(near[0] - 1, 0)] if len(near) else 0.5
         for _ in range(9):
             middle = (low + high) / 2
             hit = self.gaps(palm, middle, body)[0] <= -0.0001
             low, high = np.where(hit, low, middle), np.where(hit, middle, high)
-        shut = np.where(touch, low, np.minimum(roomy + 0.1, 0.8))
+        shut = np.where(touch, low, np.minimum(roomy + 0.08, frame.PINCH))
         return shut, touch, roomy
 
     def find(self, body: int, palms: Iterable[F64]) -> Grasp | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Action
-from tapetum.scenes.bodies.shapes import Bowl, Cup
+from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
 from tapetum.scenes.physics import frame, turns
 from tapetum.scenes.physics.grasp import Feeler, Grasp, from_above, from_side, world_outline
 from tapetum.scenes.physics.script import Grip
@@ -17,7 +17,7 @@ from tapetum.scenes.physics.stage import Stage
 from tapetum.scenes.types import F64
 
 RELAXED = np.array([0.3, 0.3, 0.3, 0.3])
-FIST = np.array([0.74, 0.70, 0.74, 0.72])
+FIST = np.full(4, frame.PINCH)
 BACK_OFF = 0.09
 
 
@@ -196,6 +196,59 @@ class Hand:
         self.record("uncover", body, start, cup)
         return True
 
+    def cover_with(self, sheet: int, body: int) -> bool:
+        """Take a sheet by its middle and let it down over a body."""
+        start = self.stage.seconds
+        shape = self.stage.bodies[sheet].shape
+        assert isinstance(shape, Sheet)
+        self._pinch(sheet, self.stage.sim.start[sheet, :3], _middle(shape))
+        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
+        middle = (points.min(0) + points.max(0)) / 2
+        self._drop_sheet(np.array([middle[0], middle[1], points[:, 2].max() + 0.006]), float(max(shape.size)) * 0.55)
+        self.record("cover", body, start, sheet)
+        return True
+
+    def uncover_from(self, sheet: int, body: int, x: float, y: float) -> bool:
+        """Take a sheet off the body that it covers and let it fall at x, y."""
+        start = self.stage.seconds
+        shape = self.stage.bodies[sheet].shape
+        assert isinstance(shape, Sheet)
+        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
+        middle = (points.min(0) + points.max(0)) / 2
+        self._pinch(sheet, np.array([middle[0], middle[1], points[:, 2].max() + 0.004]), _middle(shape))
+        self._drop_sheet(np.array([x, y, self.support + 0.02]), float(max(shape.size)) * 0.6)
+        self.record("uncover", body, start, sheet)
+        return True
+
+    def _pinch(self, sheet: int, spot: F64, points: list[int]) -> None:
+        stage = self.stage
+        low = frame.tips(0.48)[1]
+        z = max(spot[2] - frame.pinch_point()[2], self.support - low + 0.011)
+        palm = np.array([spot[0], spot[1], z, stage.goal[3], 0.0, 0.0])
+        end = stage.plan_over(palm + np.array([0, 0, 0.06, 0, 0, 0]), stage.now)
+        stage.plan_fingers(np.full(4, 0.48), stage.now, (end - stage.now) * stage.step * 0.8)
+        end = stage.plan_fingers(FIST, stage.plan_straight(palm, end, speed=0.3), 0.2)
+        self.grip = Grip(body=stage.bodies[sheet].name, on=end, expected=[0.0] * 7, action=len(stage.actions), points=points)
+        assert stage.script
+        stage.script.grips.append(self.grip)
+        self.roomy = np.full(4, 0.4)
+        stage.run_to(end + stage.steps(0.05))
+
+    def _drop_sheet(self, spot: F64, rise: float) -> None:
+        """Carry the pinched sheet high, lower the pinch to a place, let go."""
+        stage = self.stage
+        palm = stage.goal[:6].copy()
+        palm[:3] = spot - frame.pinch_point()
+        high = max(float(stage.goal[2]), palm[2]) + rise
+        up = stage.goal[:6].copy()
+        up[2] = high
+        end = stage.plan_straight(up, stage.now)
+        across = palm.copy()
+        across[2] = high
+        end = stage.plan_straight(palm, stage.plan_straight(across, end), speed=0.4)
+        stage.run_to(end)
+        self.let_go()
+
     def slide(self, body: int, x: float, y: float, *, bulge: float = 0.0, verb: str = "shuffle", target: int = -1) -> bool:
         """Hold a body from above and move it over the support to x, y, in an arc that leaves the line by `bulge` metres in y."""
         stage = self.stage
@@ -275,13 +328,15 @@ class Hand:
         points = world_outline(stage.sim, hollow, stage.sim.poses_now())
         rim, middle = float(points[:, 2].max()), (points.min(0) + points.max(0)) / 2
         tilt = 2.15 * side
-        # Rolled by `tilt`, the lip (the top edge on the low side) is here, seen from the cup's middle.
+        # When things flow, the lip (the top edge on the low side) is here, seen from the cup's middle: out to the side, up.
+        # A positive roll leans the cup towards -x of the palm.
         yaw = stage.goal[3]
         across = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-        lip = np.array([np.sin(abs(tilt)), np.cos(abs(tilt))]) * (shape.height / 2)
-        lip += np.array([np.cos(abs(tilt)), -np.sin(abs(tilt))]) * shape.radius_top
-        spot = middle - across * (side * float(lip[0]) * 0.8)
-        z = rim + 0.03 + max(float(-lip[1]), shape.radius_bottom) + 0.02
+        lean = 1.9
+        lip = np.array([np.sin(lean), np.cos(lean)]) * (shape.height / 2)
+        lip += np.array([np.cos(lean), -np.sin(lean)]) * shape.radius_top
+        spot = middle + across * (side * float(lip[0]))
+        z = rim + 0.02 + max(float(-lip[1]), shape.radius_bottom + 0.02)
         above = np.array([spot[0], spot[1], max(z, rim + shape.height / 2 + 0.03)])
         self.carry(above, speed=0.4)
         end = stage.now
@@ -324,6 +379,13 @@ class Hand:
 def hollow(shape: object) -> bool:
     """Tell whether things go into a shape."""
     return isinstance(shape, Cup | Bowl)
+
+
+def _middle(shape: Sheet) -> list[int]:
+    """Numbers of the points around the middle of a sheet."""
+    rows, columns = shape.grid
+    r, c = rows // 2, columns // 2
+    return [i * columns + j for i in (r - 1, r) for j in (c - 1, c)]
 
 
 def _nearest(angle: float, to: float, period: float = np.pi) -> float:

@@ -70,9 +70,7 @@ def pieces(shape: Shape) -> list[Piece]:
 
 def _beads(radius: float, z: float, bead: float, count: int = BEADS) -> list[Piece]:
     angles = np.arange(count) * (2 * np.pi / count)
-    return [
-        Piece(kind="sphere", size=(bead,), pose=turns.at(radius * np.cos(a), radius * np.sin(a), z)) for a in angles
-    ]
+    return [Piece(kind="sphere", size=(bead,), pose=turns.at(radius * np.cos(a), radius * np.sin(a), z)) for a in angles]
 
 
 def _box(half: F64, rounding: float) -> list[Piece]:

@@ -16,6 +16,10 @@ SPEED = 0.5
 """Metres per second of an unhurried hand, about."""
 
 
+class Curtain(Exception):
+    """The episode's time is over."""
+
+
 class Stage:
     """Runs a simulation to given steps, moves the hand and grips on time."""
 
@@ -40,6 +44,8 @@ class Stage:
         self.hand, self.step = hand, step
         self.goal = np.array(self.script.start, float) if self.script else np.zeros(10)
         self.actions: list[Action] = []
+        self.end: int | None = None
+        """Step at which the episode ends: `run_to` goes no further and raises Curtain."""
         self.failed: set[int] = set()
         """Numbers of grips that closed on nothing."""
         self.names = {b.name: j for j, b in enumerate(bodies)}
@@ -59,7 +65,10 @@ class Stage:
         return max(1, round(seconds / self.step))
 
     def run_to(self, step: int) -> None:
-        """Simulate until a step, with all grips on the way."""
+        """Simulate until a step, with all grips on the way; raise Curtain at the end of the episode."""
+        if self.end is not None and step > self.end:
+            self.run_to(self.end)
+            raise Curtain
         while self.now < step:
             stops = [s for g in (self.script.grips if self.script else ()) for s in (g.on, g.off) if self.now < s < step]
             self._grips()
@@ -69,6 +78,14 @@ class Stage:
             else:
                 self.sim.advance(end - self.now)
         self._grips()
+
+    def overlap(self) -> float:
+        """Measure how deep bodies are in each other now, at most, in metres."""
+        mj, sim = self.sim.mujoco, self.sim
+        mj.mj_forward(sim.model.mj, sim.data)
+        depth = -float(sim.data.contact.dist.min(initial=0.0)) if sim.data.ncon else 0.0
+        sim.data.qacc_warmstart[:] = 0
+        return depth
 
     def wait(self, seconds: float) -> None:
         """Simulate for a while."""
