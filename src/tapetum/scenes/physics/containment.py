@@ -59,17 +59,21 @@ def _room(body: Body) -> float:
     return measures(body.shape)[0]
 
 
-def _under(points: F64, pose: F64, body: Body) -> Bool:
+def _under(points: F64, pose: F64, body: Body, chunk: int = 240) -> Bool:
     """Tell for each moment (k,) whether a sheet's points (k, r, c, 3) cover a body at poses (k, 7)."""
     size = float(np.linalg.norm(outline(body.shape), axis=1).max())
-    flat = points.reshape(len(points), -1, 3)
     spacing = float(np.linalg.norm(points[0, 0, 1] - points[0, 0, 0])) * 1.1
     angles = np.arange(8) * (np.pi / 4)
-    ring = np.stack([np.cos(angles), np.sin(angles)], 1) * size * 0.8
-    spots = pose[:, None, :2] + np.concatenate([[[0, 0]], ring])
-    near = np.linalg.norm(flat[:, :, None, :2] - spots[:, None], axis=-1) < spacing
-    above = near & (flat[:, :, None, 2] > pose[:, None, None, 2])
-    covered = above.any(1)
-    beside = np.linalg.norm(flat[..., :2] - pose[:, None, :2], axis=-1) < size * 2 + 0.1
+    ring = np.concatenate([[[0, 0]], np.stack([np.cos(angles), np.sin(angles)], 1) * size * 0.8])
+    return np.concatenate([_covers(points[i : i + chunk], pose[i : i + chunk], ring, size, spacing)
+                           for i in range(0, len(points), chunk)])  # fmt: skip
+
+
+def _covers(points: F64, pose: F64, ring: F64, size: float, spacing: float) -> Bool:
+    flat = points.reshape(len(points), -1, 3)
+    apart = flat[..., :2] - pose[:, None, :2]
+    near = ((apart[:, :, None] - ring) ** 2).sum(-1) < spacing**2
+    covered = (near & (flat[:, :, 2] > pose[:, None, 2])[..., None]).any(1)
+    beside = (apart**2).sum(-1) < (size * 2 + 0.1) ** 2
     hem = np.where(beside, flat[..., 2], np.inf).min(1)
     return covered[:, 0] & (covered[:, 1:].sum(1) >= 6) & (hem < pose[:, 2])

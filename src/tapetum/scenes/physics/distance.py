@@ -24,7 +24,7 @@ def distance(shape: Shape, points: F64, *, filled: bool = False) -> F64:
             return np.sqrt(points[..., 0] ** 2 + points[..., 1] ** 2 + z**2) - r
         case RoundedBox(size=size, rounding=rounding):
             q = np.abs(points) - (np.array(size) / 2 - rounding)
-            return np.linalg.norm(np.maximum(q, 0), axis=-1) + np.minimum(q.max(-1), 0) - rounding
+            return np.sqrt((np.maximum(q, 0) ** 2).sum(-1)) + np.minimum(q.max(-1), 0) - rounding
         case Ground():
             return points[..., 2].copy()
         case Bowl(radius=r, wall=wall):
@@ -39,8 +39,8 @@ def gradient(shape: Shape, points: F64, *, filled: bool = False) -> tuple[F64, F
     """Compute distances (n,) and unit directions (n, 3) away from the surface, by four samples in a tetrahedron."""
     corners = np.array([[1, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], float)
     near = distance(shape, np.concatenate([points[None], points + 2e-5 * corners[:, None]]), filled=filled)
-    way = np.einsum("cn,cd->nd", near[1:], corners)
-    return near[0], way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-12)
+    way = near[1:].T @ corners
+    return near[0], way / np.maximum(np.sqrt((way * way).sum(-1, keepdims=True)), 1e-12)
 
 
 def profile(shape: Cylinder | Cone | Cup, filled: bool = False) -> F64:

@@ -204,7 +204,7 @@ class Hand:
         self._pinch(sheet, self.stage.sim.start[sheet, :3], _middle(shape))
         points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
         middle = (points.min(0) + points.max(0)) / 2
-        self._drop_sheet(np.array([middle[0], middle[1], points[:, 2].max() + 0.006]), float(max(shape.size)) * 0.55)
+        self._drop_sheet(np.array([middle[0], middle[1], points[:, 2].max() + 0.017]), float(max(shape.size)) * 0.55)
         self.record("cover", body, start, sheet)
         return True
 
@@ -215,7 +215,7 @@ class Hand:
         assert isinstance(shape, Sheet)
         points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
         middle = (points.min(0) + points.max(0)) / 2
-        self._pinch(sheet, np.array([middle[0], middle[1], points[:, 2].max() + 0.004]), _middle(shape))
+        self._pinch(sheet, np.array([middle[0], middle[1], points[:, 2].max() + 0.014]), _middle(shape))
         self._drop_sheet(np.array([x, y, self.support + 0.02]), float(max(shape.size)) * 0.6)
         self.record("uncover", body, start, sheet)
         return True
@@ -385,7 +385,7 @@ def _middle(shape: Sheet) -> list[int]:
     """Numbers of the points around the middle of a sheet."""
     rows, columns = shape.grid
     r, c = rows // 2, columns // 2
-    return [i * columns + j for i in (r - 1, r) for j in (c - 1, c)]
+    return [i * columns + j for i in range(r - 2, r + 2) for j in range(c - 2, c + 2)]
 
 
 def _nearest(angle: float, to: float, period: float = np.pi) -> float:

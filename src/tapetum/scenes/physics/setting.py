@@ -85,9 +85,9 @@ class Setting:
         self.spots.append((np.array([x, y]), radius))
 
     def give_hand(self) -> F64:
-        """Add a hand whose arm comes from beside or opposite the camera, seldom from behind it; return its home (6,)."""
+        """Add a hand whose arm comes from beside or opposite the camera; return its home (6,)."""
         rng = self.rng
-        aside = float(rng.choice([np.pi, 1.9, -1.9, 0.5, -0.5], p=[0.3, 0.25, 0.25, 0.1, 0.1]) + rng.uniform(-0.3, 0.3))
+        aside = float(rng.choice([np.pi, 1.9, -1.9], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.35, 0.35))
         angle = self.azimuth + aside
         way = np.array([np.cos(angle), np.sin(angle)])
         skin = SKINS[int(rng.integers(len(SKINS)))]

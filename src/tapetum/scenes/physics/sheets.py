@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.shapes import Ground, Sheet
+from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Shape, Sheet
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.distance import gradient
 from tapetum.scenes.physics.frame import HandParts, pinch_point
@@ -26,6 +26,8 @@ THICK = 0.0025
 """Metres that points keep from bodies."""
 SWEEPS = 7
 FRICTION = 0.5
+STIFF = ((2, 0.25), (4, 0.12))
+"""Against bending: how many points apart, and which share of what is missing to their distance is restored."""
 DRAG = 1.2
 """Per second: air."""
 
@@ -95,8 +97,8 @@ class _Net:
             self.x = before + v * self.dt
             pins = self._pins(k, held, offsets, before)
             for sweep in range(SWEEPS):
-                self._restore(pins, bend=sweep % 3 == 0)
-                if sweep % 3 == 2 or sweep == SWEEPS - 1:
+                self._restore(pins, bend=sweep % 2 == 0)
+                if sweep in (SWEEPS // 2, SWEEPS - 1):
                     self._push_out(k, before)
             v = (self.x - before) / self.dt
             fastest = float(np.abs(v).max())
@@ -116,14 +118,14 @@ class _Net:
                 last = self.poses[k - 1, self.hand.palm]
                 offsets[i] = turns.unplace(last[None], before.reshape(-1, 3)[points])
             middle = offsets[i].mean(0)
-            offsets[i] = offsets[i] + (pinch_point() - middle) * 0.08 - (offsets[i] - middle) * 0.02
+            offsets[i] = offsets[i] + (pinch_point() - middle) * 0.08
             pins |= dict(zip(points, turns.place(palm[None], offsets[i]), strict=True))
         return pins
 
     def _restore(self, pins: dict[int, F64], *, bend: bool) -> None:
         if pins:
             self.x.reshape(-1, 3)[list(pins)] = np.stack(list(pins.values()))
-        for a, b, rest, strength in self.groups if bend else self.groups[:-4]:
+        for a, b, rest, strength in self.groups if bend else self.groups[:8]:
             first, second = self.x[a], self.x[b]
             way = second - first
             length = np.sqrt((way * way).sum(-1, keepdims=True))
@@ -145,25 +147,23 @@ class _Net:
             pose = self.poses[k, j]
             if not support and ((pose[:3] + reach < low) | (pose[:3] - reach > high)).any():
                 continue
-            near = np.arange(len(points)) if support else np.flatnonzero(
-                ((points + total - pose[:3]) ** 2).sum(1) < (reach + THICK) ** 2
-            )  # fmt: skip
-            if not len(near):
+            now = points + total
+            near = np.arange(len(points))
+            if not support:
+                near = np.flatnonzero(((now - pose[:3]) ** 2).sum(1) < (reach + THICK) ** 2)
+            rotation, back = self._rotation(k, j), self._rotation(k - 1, j)
+            local = (now[near] - pose[:3]) @ rotation
+            d, normal = _outward(self.bodies[j].shape, local)
+            hit = np.flatnonzero(d < THICK)
+            if not len(hit):
                 continue
-            local = turns.unplace(pose[None], points[near] + total[near])
-            d, normal = gradient(self.bodies[j].shape, local, filled=True)
-            hit = d < THICK
-            if not hit.any():
-                continue
-            which = near[hit]
-            normal = turns.rotate(pose[None, 3:], normal[hit])
-            out = (THICK - d[hit])[:, None] * normal
-            carried = turns.place(pose[None], local[hit]) - turns.place(self.poses[k - 1, j][None], local[hit])
-            moved = points[which] + total[which] - were[which] - carried
+            which, depth, local = near[hit], (THICK - d[hit])[:, None], local[hit]
+            normal = normal[hit] @ rotation.T
+            carried = local @ (rotation - back).T + pose[:3] - self.poses[k - 1, j, :3]
+            moved = now[which] - were[which] - carried
             along = moved - (moved * normal).sum(1, keepdims=True) * normal
-            length = np.linalg.norm(along, axis=1, keepdims=True)
-            grip = np.minimum(1.0, FRICTION * (THICK - d[hit])[:, None] / np.maximum(length, 1e-9))
-            total[which] += out - along * grip
+            length = np.sqrt((along**2).sum(1, keepdims=True))
+            total[which] += depth * normal - along * np.minimum(1.0, FRICTION * depth / np.maximum(length, 1e-9))
         count = x.shape[0] * x.shape[1]
         x += total[:count].reshape(x.shape)
         share = total[count:].reshape(middles.shape)
@@ -171,6 +171,9 @@ class _Net:
         for rows in (slice(0, -1), slice(1, None)):
             for columns in (slice(0, -1), slice(1, None)):
                 x[rows, columns] += 0.5 * share
+
+    def _rotation(self, k: int, j: int) -> F64:
+        return turns.rotate(self.poses[k, j, 3:][None], np.eye(3)).T
 
     def _stirred(self, k: int) -> bool:
         """Tell whether a body near the sheet moves."""
@@ -184,6 +187,18 @@ class _Net:
             if np.abs(here - self.poses[k - 1, j]).max() > 4e-4:
                 return True
         return False
+
+
+def _outward(shape: Shape, points: F64) -> tuple[F64, F64]:
+    """Compute distances and directions away from a shape; quickly above the ground or a table's flat top."""
+    plain = isinstance(shape, Ground)
+    if isinstance(shape, RoundedBox) and shape.size[0] > 0.5:
+        half = np.array(shape.size) / 2
+        plain = bool((np.abs(points[:, :2]) < half[:2] - 0.02).all() and (points[:, 2] > half[2] - 0.01).all())
+    if plain:
+        top = shape.size[2] / 2 if isinstance(shape, RoundedBox) else 0.0
+        return points[:, 2] - top, np.broadcast_to(np.array([0.0, 0.0, 1.0]), points.shape)
+    return gradient(shape, points, filled=True)
 
 
 _Index = tuple[slice, slice]
@@ -209,10 +224,13 @@ def _groups(shape: Sheet) -> list[tuple[_Index, _Index, float, float]]:
         a, b = pairs(rows, start, 1, 2)
         made.append(((a, slice(0, -1)), (b, slice(1, None)), float(np.hypot(dx, dy)), 0.4))
         made.append(((a, slice(1, None)), (b, slice(0, -1)), float(np.hypot(dx, dy)), 0.4))
-    # Every second one, in two phases of two neighbours each: (0, 2) and (1, 3), then (2, 4) and (3, 5), by halves.
-    for phase in (0, 2):
-        first = np.array([i for i in range(columns - 2) if i % 4 in (phase, phase + 1)])
-        made.append(((every, first), (every, first + 2), 2 * dx, 0.15))  # pyright: ignore[reportArgumentType]
-        first = np.array([i for i in range(rows - 2) if i % 4 in (phase, phase + 1)])
-        made.append(((first, every), (first + 2, every), 2 * dy, 0.15))  # pyright: ignore[reportArgumentType]
+    for hop, strength in STIFF:
+        # Pairs (i, i + hop) whose firsts lie in every other run of `hop` points are disjoint.
+        for phase in (0, 1):
+            first = np.array([i for i in range(columns - hop) if i // hop % 2 == phase])
+            if len(first):
+                made.append(((every, first), (every, first + hop), hop * dx, strength))  # pyright: ignore[reportArgumentType]
+            first = np.array([i for i in range(rows - hop) if i // hop % 2 == phase])
+            if len(first):
+                made.append(((first, every), (first + hop, every), hop * dy, strength))  # pyright: ignore[reportArgumentType]
     return made

@@ -155,7 +155,7 @@ class Simulation:
         spin = data.cvel[ids]
         arm = place[:, None] - data.subtree_com[roots]
         turn, shift = spin[..., :3], spin[..., 3:]
-        point = shift + _cross(turn, arm)
+        point = shift + turns.cross(turn, arm)
         over = point[:, 1] - point[:, 0]
         rolling = turn[:, 1] - turn[:, 0]
         meeting = (over * normal).sum(1)
@@ -163,10 +163,6 @@ class Simulation:
         about = (rolling * normal).sum(1)[:, None] * normal
         rolled = np.sqrt(((rolling - about) ** 2).sum(1))
         self.gatherer.add(self.count, bodies, place, normal, force, np.stack([-meeting, sliding, rolled], 1))
-
-
-def _cross(a: F64, b: F64) -> F64:
-    return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
 
 
 def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:

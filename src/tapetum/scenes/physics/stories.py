@@ -5,6 +5,7 @@ and again until the episode's time is over; or None for a story without a hand.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -348,7 +349,7 @@ def cups_shuffle(scene: Setting) -> Act:
     cups = [scene.add("cup", (slots[i], 0.0), turn=upside, shape=shape, material="plastic", colour=alike) for i in used]
     look = scene.bodies[cups[0]].surface
     for j in cups[1:]:
-        scene.bodies[j] = _with_surface(scene.bodies[j], look)
+        scene.bodies[j] = replace(scene.bodies[j], surface=look)
     hidden = int(rng.integers(count))
     shown = rng.random() < 0.5
     spot = (slots[used[hidden]], -0.12) if shown else (slots[used[hidden]], 0.0)
@@ -378,12 +379,6 @@ def cups_shuffle(scene: Setting) -> Act:
     return act
 
 
-def _with_surface(body, surface):  # noqa: ANN001, ANN202
-    from dataclasses import replace
-
-    return replace(body, surface=surface)
-
-
 def cover(scene: Setting) -> Act:
     """A thing is covered with a cup or a cloth and uncovered again."""
     rng = scene.rng
@@ -400,7 +395,7 @@ def cover(scene: Setting) -> Act:
             hand.rest() if good else _tidy(scene, hand, (cup, thing))
 
         return act
-    thing = scene.add(_some(rng, ("can", "cup", "lemon", "block", "cone", "candle")), (-0.13, float(rng.normal(0, 0.02))))
+    thing = scene.add(_some(rng, ("can", "cup", "lemon", "block", "cone", "ball")), (-0.13, float(rng.normal(0, 0.02))))
     cloth = scene.add("cloth", (0.15, float(rng.normal(0, 0.02))), turn=turns.about((0, 0, 1), float(rng.normal(0, 0.3))))
     scene.keep_free(-0.13, 0, 0.14)
     _distract(scene, 0, 2)

@@ -31,12 +31,17 @@ def about(axis: tuple[float, float, float], angle: F64 | float) -> F64:
     return np.concatenate([np.cos(half)[..., None], np.sin(half)[..., None] * np.array(axis, float)], -1)
 
 
+def cross(a: F64, b: F64) -> F64:
+    """Compute the cross product along the last axis; quicker than numpy's for few vectors."""
+    return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
+
+
 def rotate(q: F64, v: F64) -> F64:
     """Turn vectors v (..., 3) by quaternions q (..., 4)."""
     q, v = np.asarray(q, float), np.asarray(v, float)
     w, u = q[..., :1], q[..., 1:]
-    t = 2 * np.cross(u, v)
-    return v + w * t + np.cross(u, t)
+    t = 2 * cross(u, v)
+    return v + w * t + cross(u, t)
 
 
 def place(pose: F64, points: F64) -> F64:
