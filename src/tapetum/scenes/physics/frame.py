@@ -24,7 +24,7 @@ OPEN, SHUT = (-0.95, 0.35), (0.5, 1.1)
 PALM = (0.078, 0.084, 0.026)
 PINCH = 0.58
 """How far fingers are shut when their tips meet the thumb's."""
-BONES = (0.40, 0.40)
+BONES = (0.42, 0.42)
 WRIST = 0.02
 """Metres from the middle of the palm to the end of the forearm, along z."""
 

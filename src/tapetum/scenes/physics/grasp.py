@@ -5,7 +5,7 @@ thumb and a finger touch the body, shut fingers touch nothing else, and the open
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,10 +102,12 @@ class Feeler:
         shut = np.where(touch, low, np.minimum(roomy + 0.08, frame.PINCH))
         return shut, touch, roomy
 
-    def find(self, body: int, palms: Iterable[F64]) -> Grasp | None:
-        """Return the first good grasp among palm poses (6,)."""
+    def find(self, body: int, palms: Iterable[F64], also: Callable[[F64, int], bool] = lambda palm, body: True) -> Grasp | None:
+        """Return the first good grasp among palm poses (6,) that `also` allows."""
         self.look()
         for palm in palms:
+            if not also(palm, body):
+                continue
             shut, touch, roomy = self.close(palm, body)
             if not (touch[THUMB] and touch[:THUMB].any()):
                 continue

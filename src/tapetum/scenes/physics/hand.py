@@ -11,6 +11,7 @@ import numpy as np
 from tapetum.scenes.bodies.episode import Action
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
 from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.grasp import Feeler, Grasp, from_above, from_side, world_outline
 from tapetum.scenes.physics.script import Grip
 from tapetum.scenes.physics.stage import Stage
@@ -33,13 +34,40 @@ class Hand:
 
     def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
         """Find a grasp of a body as it stands now."""
-        poses = self.stage.sim.poses_now()
-        points = world_outline(self.stage.sim, body, poses)
+        at = self.stage.sim.poses_now()[body]
+        if not self.stage.calm(float(at[0]), float(at[1])):
+            return None
+        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
         near = float(self.stage.goal[3])
         if side:
-            return self.feeler.find(body, from_side(points, list(yaws if yaws is not None else near + np.linspace(-1, 1, 7))))
+            sides = list(yaws if yaws is not None else near + np.array([0, 0.3, -0.3, 0.6, -0.6, 0.9, -0.9, 1.3, -1.3]))
+            good = self.feeler.find(body, from_side(points, sides), self._arm_is_clear)
+            return good or self.feeler.find(body, from_side(points, sides))
         turned = sorted((near + np.arange(-6, 6) * (np.pi / 12)), key=lambda y: abs(y - near))
-        return self.feeler.find(body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support))
+        return self.feeler.find(body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support), self._arm_is_clear)
+
+    def _arm_is_clear(self, palm: F64, body: int) -> bool:
+        """Tell whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""
+        stage = self.stage
+        assert stage.script
+        turn = frame.palm_quaternion(*palm[3:6])
+        back = turns.rotate(turn, np.array([0.0, 0.0, 1.0])) * BACK_OFF
+        palms = np.stack([np.concatenate([palm[:3] + share * back, turn]) for share in (0.0, 0.5, 1.0)])
+        forearm, _ = frame.arm(palms, np.array(stage.script.shoulder))
+        points = turns.place(forearm[:, None], np.linspace(-0.5, 0.4, 13)[:, None] * np.array([0, 0, frame.BONES[1]]))
+        poses = stage.sim.poses_now()
+        return all(
+            distance(other.shape, turns.unplace(poses[j][None, None], points)).min() > 0.03
+            for j, other in enumerate(stage.bodies)
+            if j not in (body, stage.sim.held) and other.group != "hand"
+        )
+
+    def reaches(self, x: float, y: float) -> bool:
+        """Tell whether the arm stays out of other bodies where the held body is put down at x, y."""
+        held = self.stage.sim.held
+        if held is None:
+            return True
+        return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), held)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
         """Go to a grasp, shut the fingers and hold on."""
@@ -49,8 +77,8 @@ class Hand:
         start = stage.now
         end = stage.plan_over(before, start)
         stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
-        end = stage.plan_straight(grasp.palm, end, speed=0.35)
-        end = stage.plan_fingers(grasp.shut, end, 0.28)
+        end = stage.plan_straight(grasp.palm, end, speed=0.42)
+        end = stage.plan_fingers(grasp.shut, end, 0.22)
         poses = stage.sim.poses_now()
         palm = np.concatenate([grasp.palm[:3], frame.palm_quaternion(*grasp.palm[3:6])])
         self.grip = Grip(
@@ -74,7 +102,7 @@ class Hand:
         stage = self.stage
         assert self.grip
         self.grip.off = stage.now + 1
-        end = stage.plan_fingers(np.minimum(self.roomy, stage.goal[6:10]), stage.now + 1, 0.22)
+        end = stage.plan_fingers(np.minimum(self.roomy, stage.goal[6:10]), stage.now + 1, 0.18)
         stage.run_to(end)
         self.grip = None
         if rise:
@@ -134,6 +162,7 @@ class Hand:
         assert body is not None
         z = (self.support if height is None else height) + stage.hangs() + 0.0008
         self.carry(np.array([x, y, z + 0.03]))
+        stage.calm(x, y)
         self.lower(np.array([x, y, z]))
         self.let_go()
         self.record(verb, body, start, target)
@@ -258,7 +287,7 @@ class Hand:
             return False
         at = stage.sim.poses_now()[body, :2]
         goal = stage.goal[:6].copy()
-        total = stage.steps(0.35 + (abs(x - at[0]) + 2 * abs(bulge)) / 0.4)
+        total = stage.steps(0.3 + (abs(x - at[0]) + 2 * abs(bulge)) / 0.5)
         first, half = stage.now, total // 2
         stage.plan(0, goal[0] + x - at[0], first + int(total * 0.12), first + int(total * 0.88))
         if bulge:
@@ -273,6 +302,9 @@ class Hand:
         """Push a body with the shut hand in a direction (radians from x) for some metres; `height`: of the fingertips."""
         stage = self.stage
         start = stage.seconds
+        at = stage.sim.poses_now()[body]
+        if not stage.calm(float(at[0]), float(at[1])):
+            return False
         points = world_outline(stage.sim, body, stage.sim.poses_now())
         way = np.array([np.cos(angle), np.sin(angle)])
         middle = (points.min(0) + points.max(0)) / 2

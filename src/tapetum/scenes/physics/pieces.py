@@ -102,25 +102,32 @@ def _cup(cup: Cup) -> list[Piece]:
     return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, SIDES)
 
 
-def _bowl(bowl: Bowl, rows: int = 4, columns: int = 14) -> list[Piece]:
-    """Tiles at angles below the rim; each row spans `step` of the quarter circle that the flat foot leaves."""
-    inner, middle = bowl.radius - bowl.wall, bowl.radius - bowl.wall / 2
-    foot = np.radians(15)
+def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
+    """Tiles at angles below the rim, each row `step` of the quarter circle that the flat foot leaves.
+
+    A tile's inner face would touch the inner sphere in its middle only; moved in by half of what its corners lack, it is off by
+    at most that everywhere.
+    """
+    inner = bowl.radius - bowl.wall
+    foot = np.radians(11)
     step = (np.pi / 2 - foot) / rows
     made = []
     for row in range(rows):
         down = (row + 0.5) * step
         high = inner * np.tan(step / 2)
         wide = inner * np.cos(down - step / 2) * np.tan(np.pi / columns)
+        lack = inner - np.sqrt(max(inner**2 - high**2 - (wide * 0.9) ** 2, 0))
+        middle = bowl.radius - bowl.wall / 2 - lack / 2
         for column in range(columns):
             angle = 2 * np.pi * (column + row / 2) / columns
             out = np.array([np.cos(down) * np.cos(angle), np.cos(down) * np.sin(angle), -np.sin(down)])
             quaternion = turns.multiply(turns.about((0, 0, 1), angle), turns.about((0, 1, 0), down))
-            shorter = 0.93 if row == 0 else 1.0
+            shorter = 0.94 if row == 0 else 1.0
             pose = turns.at(*(out * middle), quaternion)
             made.append(Piece(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
     flat = inner * np.tan(foot) * 1.05
-    made.append(Piece(kind="cylinder", size=(flat, bowl.wall / 2 - LIFT / 2), pose=turns.at(0, 0, -middle + LIFT / 2)))
+    top, bottom = -inner + inner * (1 - np.cos(foot)) / 2, -bowl.radius + LIFT
+    made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=turns.at(0, 0, (top + bottom) / 2)))
     bead = bowl.wall / 2
     made += _beads(flat - bead, -bowl.radius + bead, bead)
-    return made + _beads(middle, -bead, bead, SIDES)
+    return made + _beads(bowl.radius - bead, -bead, bead, SIDES)

@@ -94,7 +94,7 @@ class Setting:
         sleeve = linear(COLOURS[str(rng.choice(list(COLOURS)))]) if rng.random() < 0.6 else None
         yaw = float(np.angle(np.exp(1j * (angle + np.pi / 2))))
         home = np.array([*(0.55 * way), 0.42, yaw, 0.0, 0.0])
-        self.script = Script(start=[*home.tolist(), *RELAXED.tolist()], shoulder=[*(0.95 * way).tolist(), 0.5])
+        self.script = Script(start=[*home.tolist(), *RELAXED.tolist()], shoulder=[*(0.68 * way).tolist(), 0.75])
         for body in hand_bodies(linear(skin), sleeve):
             self.bodies.append(body)
             self.poses.append(turns.at(*home[:3]))

@@ -12,7 +12,7 @@ from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
 
-SPEED = 0.5
+SPEED = 0.62
 """Metres per second of an unhurried hand, about."""
 
 
@@ -91,6 +91,18 @@ class Stage:
         """Simulate for a while."""
         self.run_to(self.now + self.steps(seconds))
 
+    def calm(self, x: float, y: float, radius: float = 0.12, longest: float = 1.5) -> bool:
+        """Wait until nothing near a place, or on its way there, moves; False where it still does after `longest` seconds."""
+        for _ in range(int(longest / 0.1) + 1):
+            poses, speeds = self.sim.poses_now(), np.linalg.norm(self.sim.velocities_now()[:, :3], axis=1)
+            near = np.linalg.norm(poses[:, :2] - np.array([x, y]), axis=1) < radius + 1.5 * speeds
+            if self.sim.held is not None:
+                near &= np.linalg.norm(poses[:, :3] - poses[self.sim.held, :3], axis=1) > 0.07
+            if not (near & (speeds > 0.012)).any():
+                return True
+            self.wait(0.1)
+        return False
+
     def close(self) -> None:
         """Record the last moment."""
         if self.script:
@@ -145,7 +157,7 @@ class Stage:
         """Move the palm (6 channels) straight; return the last step."""
         far = float(np.linalg.norm(palm[:3] - self.goal[:3]))
         turn = float(np.abs(palm[3:6] - self.goal[3:6]).max())
-        end = start + self.steps(seconds if seconds is not None else 0.18 + far / speed + 0.12 * turn)
+        end = start + self.steps(seconds if seconds is not None else 0.14 + far / speed + 0.12 * turn)
         for c in range(6):
             self.plan(c, palm[c], start, end)
         return end
@@ -157,7 +169,7 @@ class Stage:
             return self.plan_straight(palm, start, speed=speed)
         top = max(self.safe_height(self.goal[:2], palm[:2], float(palm[4])), self.goal[2], palm[2])
         rise, fall = top - self.goal[2], top - palm[2]
-        total = self.steps(0.3 + (far + 0.6 * (rise + fall)) / speed)
+        total = self.steps(0.22 + (far + 0.6 * (rise + fall)) / speed)
         turning = (start + int(0.15 * total), start + int(0.85 * total))
         if rise > 1e-6:
             self.plan(2, top, start, start + int(0.5 * total))

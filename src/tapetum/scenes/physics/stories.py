@@ -34,7 +34,7 @@ def _spot(scene: Setting, hand: Hand, radius: float = 0.05) -> tuple[float, floa
     near = [poses[j, :2] for j, b in enumerate(scene.bodies) if not b.fixed and b.group != "hand"]
     tried = scene.rng.uniform(-1, 1, (24, 2)) * np.array([0.24, 0.16])
     room = [min((float(np.linalg.norm(t - n)) for n in near), default=1.0) for t in tried]
-    good = [t for t, r in zip(tried, room, strict=True) if r > radius + 0.05]
+    good = [t for t, r in zip(tried, room, strict=True) if r > radius + 0.05 and hand.reaches(float(t[0]), float(t[1]))]
     best = good[0] if good else tried[int(np.argmax(room))]
     return float(best[0]), float(best[1])
 
@@ -72,7 +72,7 @@ def roll(scene: Setting) -> Act:
         start = np.array([side * rng.uniform(0.22, 0.3), rng.uniform(-0.15, 0.15)])
         way = np.array([-side, rng.normal(0, 0.25), 0.0])
         velocity = way / np.linalg.norm(way) * rng.uniform(0.12, 0.4)
-        noun = _some(rng, ("ball", "ball", "marble", "can"))
+        noun = _some(rng, ("ball", "ball", "can"))
         if all(np.linalg.norm(start - at) > r + 0.05 for at, r in scene.spots):
             rollers.append(_roller(scene, noun, start, velocity))
         scene.keep_free(start[0] - side * 0.15, start[1], 0.1)
@@ -248,10 +248,10 @@ def pour(scene: Setting) -> Act:
     count = int(rng.integers(3, 8))
     middle = scene.poses[cup]
     for i in range(count):
-        angle = i * 2.4
-        off = (shape.radius_bottom - shape.wall - radius) * 0.55
+        angle = i % 2 * np.pi + i // 2 * np.pi / 2
+        off = radius * 1.02
         at = (float(middle[0] + off * np.cos(angle)), float(middle[1] + off * np.sin(angle)))
-        scene.add("marble", at, bottom=shape.wall + 0.001 + i // 2 * 2.05 * radius, shape=Sphere(radius=radius))
+        scene.add("marble", at, bottom=shape.wall + 0.001 + i // 2 * 2.02 * radius, shape=Sphere(radius=radius))
     for at in (-x, x):
         scene.keep_free(at, 0, 0.12)
     _distract(scene, 1, 3)
@@ -432,7 +432,7 @@ def occluder(scene: Setting) -> Act:
     yaw = front + np.pi / 2 + float(rng.normal(0, 0.15))
     toward = np.array([np.cos(front), np.sin(front)])
     along = np.array([np.cos(yaw), np.sin(yaw)])
-    board = scene.add("board", tuple(0.03 * toward), turn=turns.about((0, 0, 1), yaw))
+    scene.add("board", tuple(0.03 * toward), turn=turns.about((0, 0, 1), yaw))
     behind = -0.07 * toward
     scene.view = {"elevation": (0.2, 0.4)}
     side = float(rng.choice([-1, 1]))
@@ -446,8 +446,12 @@ def occluder(scene: Setting) -> Act:
         pool = [j for j in (*things, ball) if hand.stage.sim.poses_now()[j, 2] > 0]
         thing = int(rng.choice(pool))
         if hand.pick(thing, lift=0.1):
-            spot = behind + along * float(rng.uniform(-0.08, 0.08)) if rng.random() < 0.6 else np.array(_spot(scene, hand))
-            hand.place(float(spot[0]), float(spot[1]), target=board if rng.random() < 0 else -1)
+            spot = behind + along * float(rng.uniform(-0.08, 0.08))
+            others = [j for j in (*things, ball) if j != thing]
+            near = np.linalg.norm(hand.stage.sim.poses_now()[others, :2] - spot, axis=1)
+            if rng.random() < 0.4 or near.min() < 0.08:
+                spot = np.array(_spot(scene, hand))
+            hand.place(float(spot[0]), float(spot[1]))
 
     return act
 
