@@ -34,8 +34,7 @@ class Hand:
 
     def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
         """Find a grasp of a body as it stands now."""
-        at = self.stage.sim.poses_now()[body]
-        if not self.stage.calm(float(at[0]), float(at[1])):
+        if not self.stage.calm(body):
             return None
         points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
         near = float(self.stage.goal[3])
@@ -70,14 +69,18 @@ class Hand:
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), held)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
-        """Go to a grasp, shut the fingers and hold on."""
+        """Go to a grasp, look again, shut the fingers and hold on."""
         stage = self.stage
+        self.roomy = grasp.open
         before = grasp.palm.copy()
         before[:3] -= BACK_OFF * grasp.approach
-        start = stage.now
+        start, seen = stage.now, stage.sim.poses_now()[body]
         end = stage.plan_over(before, start)
         stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
-        end = stage.plan_straight(grasp.palm, end, speed=0.42)
+        stage.run_to(end)
+        if not stage.calm(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - seen[:3]) > 0.006:
+            return False
+        end = stage.plan_straight(grasp.palm, stage.now, speed=0.42)
         end = stage.plan_fingers(grasp.shut, end, 0.22)
         poses = stage.sim.poses_now()
         palm = np.concatenate([grasp.palm[:3], frame.palm_quaternion(*grasp.palm[3:6])])
@@ -91,7 +94,6 @@ class Hand:
         stage.script.grips.append(self.grip)
         stage.run_to(end + stage.steps(0.05))
         if stage.sim.held == body:
-            self.roomy = grasp.open
             return True
         self.grip = None
         self.rise(grasp.open)
@@ -162,7 +164,7 @@ class Hand:
         assert body is not None
         z = (self.support if height is None else height) + stage.hangs() + 0.0008
         self.carry(np.array([x, y, z + 0.03]))
-        stage.calm(x, y)
+        stage.calm((x, y))
         self.lower(np.array([x, y, z]))
         self.let_go()
         self.record(verb, body, start, target)
@@ -299,12 +301,40 @@ class Hand:
         return True
 
     def push(self, body: int, angle: float, far: float, *, height: float | None = None, seconds: float | None = None) -> bool:
-        """Push a body with the shut hand in a direction (radians from x) for some metres; `height`: of the fingertips."""
+        """Push a body with the shut hand in a direction (radians from x) for some metres; `height`: of the fingertips.
+
+        Where something stands in the hand's place, another direction is taken.
+        """
         stage = self.stage
         start = stage.seconds
-        at = stage.sim.poses_now()[body]
-        if not stage.calm(float(at[0]), float(at[1])):
+        if not stage.calm(body):
             return False
+        for turned in (0.0, 0.4, -0.4, 0.8, -0.8, 1.2, -1.2, 2.0, -2.0, 3.1):
+            begin = self._push_from(body, angle + turned, height)
+            if begin is not None:
+                break
+        else:
+            return False
+        hover = begin + np.array([0, 0, 0.1, 0, 0, 0])
+        end = stage.plan_over(hover, stage.now)
+        stage.plan_fingers(FIST, stage.now, (end - stage.now) * stage.step * 0.9)
+        stage.run_to(end)
+        begin = self._push_from(body, angle + turned, height) if stage.calm(body) else None
+        if begin is None or np.linalg.norm(begin - hover) > 0.25:
+            return False
+        stage.run_to(stage.plan_over(begin, stage.now) if np.linalg.norm((begin - hover)[:2]) > 0.01
+                     else stage.plan_straight(begin, stage.now, speed=0.45))  # fmt: skip
+        way = np.array([np.cos(angle + turned), np.sin(angle + turned)])
+        there = begin.copy()
+        there[:2] += way * (far + 0.03)
+        stage.run_to(stage.plan_straight(there, stage.now, seconds if seconds is not None else 0.45 + far / 0.35))
+        self.record("push", body, start)
+        self.rise()
+        return True
+
+    def _push_from(self, body: int, angle: float, height: float | None) -> F64 | None:
+        """Find the palm (6,) from which the shut hand pushes a body; None where something is in its way down."""
+        stage = self.stage
         points = world_outline(stage.sim, body, stage.sim.poses_now())
         way = np.array([np.cos(angle), np.sin(angle)])
         middle = (points.min(0) + points.max(0)) / 2
@@ -312,18 +342,14 @@ class Hand:
         top = float(points[:, 2].max()) - self.support
         tip = -frame.tips(float(FIST[1]))[1] + 0.0085
         low = max(0.004, min(0.3 * top, 0.03)) if height is None else height
-        z = self.support + low + tip
-        yaw = _nearest(angle, stage.goal[3], np.pi)
-        begin = middle[:2] + way * (back - 0.055)
-        end = stage.plan_over(np.array([*begin, z, yaw, 0, 0]), stage.now)
-        stage.plan_fingers(FIST, stage.now, (end - stage.now) * stage.step * 0.9)
-        there = begin + way * (far + 0.03)
-        stage.run_to(end)
-        took = seconds if seconds is not None else 0.5 + far / 0.35
-        stage.run_to(stage.plan_straight(np.array([*there, z, yaw, 0, 0]), stage.now, took))
-        self.record("push", body, start)
-        self.rise()
-        return True
+        spot = middle[:2] + way * (back - 0.055)
+        palm = np.array([*spot, self.support + low + tip, _nearest(angle, stage.goal[3], np.pi), 0, 0])
+        self.feeler.look()
+        for up in (0.0, 0.03, 0.06):
+            fingers, flat, rest = self.feeler.gaps(palm + np.array([0, 0, up, 0, 0, 0]), FIST, body)
+            if min(float(fingers.min()), flat, rest) < 0.0012:
+                return None
+        return palm
 
     def spin(self, body: int, turns_per_second: float) -> bool:
         """Take a body from above, twist it and let go while it turns."""

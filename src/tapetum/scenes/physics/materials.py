@@ -1,6 +1,7 @@
 """What materials do to motion: how heavy, how rough, how lively.
 
-Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce.
+Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce; a hand's skin
+counts alone.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ STUFF: dict[Material, Stuff] = {
     "glass": Stuff(density=2500, friction=0.25, bounce=0.55, rolling=0.0001),
     "paper": Stuff(density=250, friction=0.4, bounce=0.15, rolling=0.0006),
     "cloth": Stuff(density=200, friction=0.6, bounce=0.05, rolling=0.0015),
-    "skin": Stuff(density=1000, friction=0.8, bounce=0.05, rolling=0.001),
+    "skin": Stuff(density=1000, friction=0.35, bounce=0.05, rolling=0.001),
     "stone": Stuff(density=2600, friction=0.5, bounce=0.7),
 }
 """By material."""

@@ -140,8 +140,11 @@ def _geom(name: str, piece: cut.Piece, body: Body, assets: list[str]) -> str:
 
 
 def _hand(bodies: Sequence[Body], poses: F64, hand: HandParts) -> str:
-    """Write the palm with its fingers; parts of the hand do not touch each other (contype 2, conaffinity 1)."""
-    own = 'contype="2" conaffinity="1"'
+    """Write the palm with its fingers; parts of the hand do not touch each other (contype 2, conaffinity 1).
+
+    The hand's own friction counts, whatever it touches: things slip off before they jam between a finger and the table.
+    """
+    own = 'contype="2" conaffinity="1" priority="1"'
 
     def geoms(j: int) -> str:
         text = "".join(_geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(cut.pieces(bodies[j].shape)))

@@ -91,11 +91,12 @@ class Stage:
         """Simulate for a while."""
         self.run_to(self.now + self.steps(seconds))
 
-    def calm(self, x: float, y: float, radius: float = 0.12, longest: float = 1.5) -> bool:
-        """Wait until nothing near a place, or on its way there, moves; False where it still does after `longest` seconds."""
+    def calm(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
+        """Wait until nothing near a place or body, or on its way there, moves; False if it still does after `longest` s."""
         for _ in range(int(longest / 0.1) + 1):
             poses, speeds = self.sim.poses_now(), np.linalg.norm(self.sim.velocities_now()[:, :3], axis=1)
-            near = np.linalg.norm(poses[:, :2] - np.array([x, y]), axis=1) < radius + 1.5 * speeds
+            middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
+            near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * speeds
             if self.sim.held is not None:
                 near &= np.linalg.norm(poses[:, :3] - poses[self.sim.held, :3], axis=1) > 0.07
             if not (near & (speeds > 0.012)).any():
