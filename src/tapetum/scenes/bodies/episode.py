@@ -79,7 +79,7 @@ class Camera:
     aperture: float = 0.0
     """Diameter of the lens in metres; 0: everything is sharp."""
     shutter: float = 0.0
-    """Fraction of the time between frames that a frame is exposed, after its moment; 0: no motion blur."""
+    """Fraction of the time between frames that a frame is exposed, half before and half after its moment; 0: no motion blur."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

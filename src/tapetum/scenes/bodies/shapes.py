@@ -1,4 +1,4 @@
-"""Shapes of bodies in their own coordinates: the origin in the middle of the shape, z along its axis.
+r"""Shapes of bodies in their own coordinates: the origin in the middle of the shape, z along its axis.
 
     Sphere Ellipsoid Capsule        round, no edges
     Cylinder Cone RoundedBox        solid
@@ -126,7 +126,12 @@ class Bowl:
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A thin sheet of rows x columns points, which the episode keeps for every moment (`Episode.sheets`)."""
+    """A thin sheet of rows x columns points, which the episode keeps for every moment (`Episode.sheets`).
+
+    A cell is two triangles: point (r, c) to (r + 1, c + 1) is their common edge. On the flat sheet x goes along a row from
+    -width / 2, y from row to row from -height / 2; the upper side (+z, where words are printed) is the one that sees x to the
+    right and y up.
+    """
 
     size: tuple[float, float]
     """Width and height of the flat sheet."""

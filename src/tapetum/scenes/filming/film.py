@@ -1,0 +1,104 @@
+"""Frames of an episode, one after the other: pictures as a camera would deliver them, with depth and instances beside."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.filming.config import FilmConfig
+from tapetum.scenes.filming.lens import focus_blur, motion_blur, speeds
+from tapetum.scenes.filming.light import shade
+from tapetum.scenes.filming.sensor import codec, develop
+from tapetum.scenes.filming.surface import Paint
+from tapetum.scenes.filming.trace import Trace, trace
+from tapetum.scenes.filming.view import View, view_at
+from tapetum.scenes.textures import Textures, procedural
+from tapetum.scenes.types import F32, I64, U8
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a film."""
+
+    number: int
+    rgb: U8
+    """(h, w, 3)"""
+    depth: F32
+    """(h, w) metres along the view at the pixels' centres; inf for the open sky."""
+    instances: U8
+    """(h, w) ids of `Episode.instance`, 0 for fixed bodies and the sky."""
+    bodies: I64
+    """(h, w) numbers of bodies, -1 for the sky."""
+    normals: F32
+    """(h, w, 3) unit length, in camera coordinates; 0 for the sky."""
+    places: F32
+    """(h, w, 3) points in the coordinates of their bodies (of sheets: on the flat sheet); 0 for the sky."""
+
+
+def film(
+    episode: Episode,
+    textures: Textures = procedural,
+    config: FilmConfig | None = None,
+    frames: range | None = None,
+) -> Iterator[Frame]:
+    """Draw the frames of an episode, one at a time; noise depends on the episode's seed and the number of the frame alone."""
+    config = config or FilmConfig()
+    paints = [Paint(b, textures, max(episode.size)) for b in episode.bodies]
+    through = codec(config, episode.size, episode.rate)
+    ids = np.append(episode.instance, 0).astype(np.uint8)
+    for number in frames if frames is not None else range(episode.frames):
+        rng = np.random.default_rng((episode.seed, 79, number))
+        view = view_at(episode, episode.moment(number))
+        found = trace(episode.bodies, view, episode.size, config.edges)
+        colour, normals, places = shade(episode, found, view, paints, config.shadows)
+        picture = _settle(found, colour)
+        if config.blur:
+            picture = _blur(episode, number, found, view, places, picture, config, rng)
+        picture = picture * np.float32(episode.light.exposure[episode.moment(number)])
+        rgb = through(develop(picture, episode.size, config.noise, rng))
+        yield _frame(number, rgb, found, normals, places, ids)
+
+
+def _settle(found: Trace, colour: F32) -> F32:
+    """Give pixels with finer rays their mean."""
+    count = found.size[0] * found.size[1]
+    picture = np.ascontiguousarray(colour[:, :count])
+    if len(found.edges):
+        # each ray is cut at white: the edge of a highlight is no stair
+        fine = np.minimum(colour[:, count:], np.float32(1.5)).reshape(3, -1, 4)
+        picture[:, found.edges] = fine.mean(-1)
+    return picture
+
+
+def _blur(
+    episode: Episode, number: int, found: Trace, view: View, places: F32, picture: F32,
+    config: FilmConfig, rng: np.random.Generator,
+) -> F32:  # fmt: skip
+    camera = episode.camera
+    moment = episode.moment(number)
+    depth = np.minimum(found.depth[: picture.shape[1]], np.float32(1e3))
+    if camera.aperture > 0:
+        focal = float(np.sqrt(view.intrinsics[0] * view.intrinsics[1]))
+        picture = focus_blur(picture, depth, episode.size, focal, float(camera.focus[moment]), camera.aperture)
+    if camera.shutter > 0 and len(episode.poses) > 1:
+        half = camera.shutter * episode.moments_per_frame / 2
+        ends = view_at(episode, moment - half), view_at(episode, moment + half)
+        speed = speeds(episode.bodies, found, places, *ends)
+        picture = motion_blur(picture, depth, speed, episode.size, config.blur_taps, rng)
+    return picture
+
+
+def _frame(number: int, rgb: U8, found: Trace, normals: F32, places: F32, ids: U8) -> Frame:
+    h, w = found.size
+    count = h * w
+    body = found.body[:count].reshape(h, w)
+    return Frame(
+        number,
+        rgb,
+        found.depth[:count].reshape(h, w),
+        ids[body],
+        body.astype(np.int64),
+        normals[:, :count].T.reshape(h, w, 3),
+        places[:, :count].T.reshape(h, w, 3),
+    )

@@ -1,0 +1,207 @@
+"""Shapes as cut quadrics, float64: the truth's own description of them, apart from the renderer's (`cast`).
+
+Every surface here is made of pieces {p : (p, 1) Q (p, 1) = 0} with Q symmetric, cut by a box and by a ring around the z axis. A
+ball, a cylinder's side, a cone's side and a plane differ only in Q, so one solver meets them all. Sheets are triangles, met by
+Möller and Trumbore's test (Fast, minimum storage ray/triangle intersection, 1997).
+"""
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+
+from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
+from tapetum.scenes.types import F64, I64
+
+FREE = np.full(3, np.inf)
+ROUNDING = 1e-12
+"""Metres by which a hit may lie outside its piece's box, so that rays don't slip between pieces."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A part of a quadric."""
+
+    quadric: F64
+    """(4, 4), its upper left 3 x 3 diagonal: all axes lie along the body's."""
+    low: F64 = field(default_factory=lambda: -FREE)
+    high: F64 = field(default_factory=lambda: FREE)
+    ring: tuple[float, float] = (0.0, np.inf)
+    """Least and largest distance from the z axis."""
+    outward: float = 1.0
+    """1 where the quadric grows towards the outside of the body, -1 where it falls."""
+
+
+def pieces(shape: Shape) -> list[Piece]:
+    """Return the pieces of a shape's surface, in its own coordinates."""
+    match shape:
+        case Sphere(radius=r):
+            return [Piece(_ball(r))]
+        case Ellipsoid(radii=radii):
+            return [Piece(np.diag([*(1 / np.array(radii) ** 2), -1.0]))]
+        case Capsule(radius=r, length=length):
+            half = length / 2
+            return [
+                Piece(_cone(r, 0), low=_z(-half, -np.inf), high=_z(half)),
+                Piece(_ball(r, (0, 0, half)), low=_z(half, -np.inf)),
+                Piece(_ball(r, (0, 0, -half)), high=_z(-half)),
+            ]
+        case Cylinder(radius=r, height=h):
+            return [
+                Piece(_cone(r, 0), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
+                Piece(_plane(2, h / 2), ring=(0, r)),
+                Piece(_plane(2, -h / 2), ring=(0, r), outward=-1),
+            ]
+        case Cone(radius=r, height=h):
+            return [
+                Piece(_cone(r / 2, -r / h), low=_z(-h / 2, -np.inf), high=_z(h / 2)),
+                Piece(_plane(2, -h / 2), ring=(0, r), outward=-1),
+            ]
+        case RoundedBox():
+            return _box(np.array(shape.size) / 2, shape.rounding)
+        case Cup():
+            return _cup(shape)
+        case Bowl(radius=r, wall=wall):
+            return [
+                Piece(_ball(r), high=_z(0)),
+                Piece(_ball(r - wall), high=_z(0), outward=-1),
+                Piece(_plane(2, 0), ring=(r - wall, r)),
+            ]
+        case Ground():
+            return [Piece(_plane(2, 0))]
+    raise TypeError(f"{type(shape).__name__} is not made of quadrics")
+
+
+def meet(surface: list[Piece], start: F64, rays: F64, near: float) -> tuple[F64, I64]:
+    """Meet a surface with rays start (3,) + t rays (n, 3): first t > near (n,), inf for none, and the piece's number (n,)."""
+    best = np.full(len(rays), np.inf)
+    which = np.zeros(len(rays), np.int64)
+    squares = rays * rays
+    for number, piece in enumerate(surface):
+        square, line = np.diag(piece.quadric)[:3], piece.quadric[:3, 3]
+        b = rays @ (square * start + line)
+        c = float(square @ (start * start) + 2 * line @ start + piece.quadric[3, 3])
+        if square.any():
+            a = squares @ square
+            at = np.flatnonzero(b * b >= a * c)
+            met = [(at, t) for t in _roots(a[at], b[at], c)]
+        else:
+            at = np.flatnonzero(b * c < 0)
+            met = [(at, -c / (2 * b[at]))]
+        for rows, t in met:
+            ahead = np.flatnonzero((t > near) & (t < best[rows]))
+            rows, t = rows[ahead], t[ahead]
+            p = start + t[:, None] * rays[rows]
+            away = p[:, 0] ** 2 + p[:, 1] ** 2
+            on = (away >= piece.ring[0] ** 2) & (away <= piece.ring[1] ** 2)
+            on &= ((p >= piece.low - ROUNDING) & (p <= piece.high + ROUNDING)).all(-1)
+            best[rows[on]], which[rows[on]] = t[on], number
+    return best, which
+
+
+def normals(surface: list[Piece], which: I64, p: F64) -> F64:
+    """Return the outward directions (n, 3), unit length, at points (n, 3) of the pieces (n,)."""
+    quadric = np.stack([piece.quadric for piece in surface])[which]
+    outward = np.array([piece.outward for piece in surface])[which]
+    slope = (np.einsum("nij,nj->ni", quadric[:, :3, :3], p) + quadric[:, :3, 3]) * outward[:, None]
+    return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-300)
+
+
+def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]:
+    """Meet triangles (m, 3, 3) with rays (n, 3) from the origin: t (n,), triangle (n,), shares of its corners (n, 3)."""
+    best, which, share = np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), np.zeros((len(rays), 3))
+    flat = rays[:, :2] / rays[:, 2:]
+    for number, (a, b, c) in enumerate(corners):
+        z = np.array([a[2], b[2], c[2]])
+        if z.min() > near:
+            seen = np.stack([a[:2] / a[2], b[:2] / b[2], c[:2] / c[2]])
+            inside = (flat >= seen.min(0) - 1e-9) & (flat <= seen.max(0) + 1e-9)
+            at = np.flatnonzero(inside.all(1))
+        else:
+            at = np.arange(len(rays)) if z.max() > near else np.zeros(0, np.int64)
+        if len(at) == 0:
+            continue
+        d, first, second = rays[at], b - a, c - a
+        cross = np.cross(d, second)
+        size = cross @ first
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = -(cross @ a) / size
+            other = np.cross(-a, first)
+            v = d @ other / size
+            t = second @ other / size
+            on = (u >= -1e-12) & (v >= -1e-12) & (u + v <= 1 + 1e-12) & (t > near) & (t < best[at])
+        hit = at[on]
+        best[hit], which[hit] = t[on], number
+        share[hit] = np.stack([1 - u - v, u, v], 1)[on]
+    return best, which, share
+
+
+def _roots(a: F64, b: F64, c: float) -> tuple[F64, F64]:
+    """Both roots of a t² + 2 b t + c where b² >= a c, inf for one that is infinitely far."""
+    q = -(b + np.copysign(np.sqrt(np.maximum(b * b - a * c, 0)), b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first = np.where(abs(a) > 1e-14 * abs(b), q / a, np.inf)
+        second = np.where(q != 0, c / q, np.inf)
+    return first, second
+
+
+def _z(value: float, rest: float = np.inf) -> F64:
+    return np.array([rest, rest, value])
+
+
+def _ball(r: float, centre: tuple[float, float, float] = (0, 0, 0)) -> F64:
+    q = np.eye(4)
+    q[:3, 3] = q[3, :3] = -np.array(centre)
+    q[3, 3] = np.dot(centre, centre) - r * r
+    return q
+
+
+def _cone(r: float, m: float) -> F64:
+    """x² + y² = (r + m z)²."""
+    q = np.diag([1.0, 1.0, -m * m, -r * r])
+    q[2, 3] = q[3, 2] = -m * r
+    return q
+
+
+def _plane(axis: int, height: float) -> F64:
+    q = np.zeros((4, 4))
+    q[axis, 3] = q[3, axis] = 0.5
+    q[3, 3] = -height
+    return q
+
+
+def _cup(cup: Cup) -> list[Piece]:
+    half, wall = cup.height / 2, cup.wall
+    m, middle = (cup.radius_top - cup.radius_bottom) / cup.height, (cup.radius_top + cup.radius_bottom) / 2
+    floor = wall - half
+    return [
+        Piece(_cone(middle, m), low=_z(-half, -np.inf), high=_z(half)),
+        Piece(_cone(middle - wall, m), low=_z(floor, -np.inf), high=_z(half), outward=-1),
+        Piece(_plane(2, -half), ring=(0, cup.radius_bottom), outward=-1),
+        Piece(_plane(2, floor), ring=(0, middle - wall + m * floor)),
+        Piece(_plane(2, half), ring=(cup.radius_top - wall, cup.radius_top)),
+    ]
+
+
+def _box(half: F64, rounding: float) -> list[Piece]:
+    """Six sides; with rounding twelve quarters of cylinders and eight eighths of balls."""
+    core = half - rounding
+    made = []
+    for signs in product((-1, 0, 1), repeat=3):
+        out = [i for i in range(3) if signs[i]]
+        if not out or (rounding == 0 and len(out) > 1):
+            continue
+        s = np.array(signs, float)
+        low = np.where(s > 0, core, np.where(s < 0, -np.inf, -core))
+        high = np.where(s < 0, -core, np.where(s > 0, np.inf, core))
+        if len(out) == 1:
+            axis = out[0]
+            low[axis], high[axis] = -np.inf, np.inf
+            made.append(Piece(_plane(axis, s[axis] * half[axis]), low=low, high=high, outward=s[axis]))
+            continue
+        centre = s * core
+        q = np.diag([*abs(s), 0.0])
+        q[:3, 3] = q[3, :3] = -centre
+        q[3, 3] = centre @ centre - rounding**2
+        made.append(Piece(q, low=low, high=high))
+    return made

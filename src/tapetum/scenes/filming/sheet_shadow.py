@@ -1,0 +1,87 @@
+"""The shadow of a bent sheet: a small map of it as the sun sees it."""
+
+import numpy as np
+
+from tapetum.scenes.filming.sheets import cells, triangles
+from tapetum.scenes.types import F32, F64, I64
+
+
+class SheetShadow:
+    """A sheet as the sun sees it: a small map of how far it is, and softened copies of its outline.
+
+    Looked up as outline(u, v) at a softness that grows with the way from the sheet to the point.
+    """
+
+    SIDE = 64
+
+    def __init__(self, body: int, points: F64, sun: F64):
+        """Take the points (rows, columns, 3) in camera coordinates."""
+        self.body = body
+        e1 = np.cross(sun, [1.0, 0, 0] if abs(sun[0]) < 0.6 else [0, 1.0, 0])
+        e1 /= np.linalg.norm(e1)
+        self.axes = np.stack([e1, np.cross(sun, e1), sun])
+        placed = points.reshape(-1, 3) @ self.axes.T
+        middle, extent = (placed.max(0) + placed.min(0)) / 2, np.ptp(placed, axis=0)
+        self.span = float(max(extent[0], extent[1])) * 2.0 + 1e-6
+        self.low = middle[:2] - self.span / 2
+        side = self.SIDE
+        self.texel = self.span / side
+        self.top = np.full((side, side), -np.inf)
+        a, b, c = np.moveaxis(placed[triangles(*points.shape[:2])], 1, 0)
+        corners = np.stack([a, b, c])[..., :2]
+        low, high = (corners.min(0) - self.low) / self.texel, (corners.max(0) - self.low) / self.texel
+        first = np.clip(np.floor(low).astype(np.int64) - 1, 0, side)
+        last = np.clip(np.ceil(high).astype(np.int64) + 1, 0, side)
+        which, x, y = cells(np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], 1))
+        one, two = b - a, c - a
+        area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+        area = np.where(abs(area) < 1e-14, np.inf, area)
+        px, py = (x + 0.5) * self.texel + self.low[0] - a[which, 0], (y + 0.5) * self.texel + self.low[1] - a[which, 1]
+        u = (px * two[which, 1] - py * two[which, 0]) / area[which]
+        v = (one[which, 0] * py - one[which, 1] * px) / area[which]
+        inside = np.flatnonzero((u >= -0.02) & (v >= -0.02) & (u + v <= 1.02) & np.isfinite(area[which]))
+        u, v, which = u[inside], v[inside], which[inside]
+        np.maximum.at(self.top, (y[inside], x[inside]), a[which, 2] + u * one[which, 2] + v * two[which, 2])
+        outline = (self.top > -np.inf).astype(np.float32)
+        self.levels = [outline]
+        for _ in range(4):
+            self.levels.append(_spread(self.levels[-1], len(self.levels)))
+        self.filled = np.where(outline > 0, self.top, placed[:, 2].mean())
+
+    def seen(self, points: F32, owner: np.ndarray, a: float) -> F32:
+        """Return the share (n,) of the sun that the sheet leaves to points (3, n)."""
+        u, v, s = self.axes.astype(np.float32) @ points
+        x, y = (u - np.float32(self.low[0])) / np.float32(self.texel), (v - np.float32(self.low[1])) / np.float32(self.texel)
+        out = np.ones(len(u), np.float32)
+        at = np.flatnonzero((x > 1) & (y > 1) & (x < self.SIDE - 1) & (y < self.SIDE - 1))
+        if len(at) == 0:
+            return out
+        x, y, s = x[at], y[at], s[at]
+        height = _bilinear(self.filled.astype(np.float32), x, y) - s
+        slack = np.where(owner[at] == self.body, np.float32(1.5 * self.texel), np.float32(1e-3))
+        below = np.clip((height - slack) / np.float32(0.002), 0, 1)
+        radius = np.maximum(height, 0) * np.float32(max(a, 2e-3) / self.texel)
+        level = np.clip(np.log2(np.maximum(radius, np.float32(0.5))) + 1, 0, len(self.levels) - 1.01)
+        low = level.astype(np.int64)
+        stack = np.stack(self.levels)
+        near, far = _bilinear(stack, x, y, low), _bilinear(stack, x, y, low + 1)
+        out[at] = 1 - below * (near + (far - near) * (level - low))
+        return out
+
+
+def _spread(picture: F32, step: int) -> F32:
+    """Blur a little more: a box of 3 at a distance that doubles."""
+    gap = 2 ** max(step - 2, 0)
+    for axis in (0, 1):
+        picture = (picture + np.roll(picture, gap, axis) + np.roll(picture, -gap, axis)) / np.float32(3)
+    return picture
+
+
+def _bilinear(picture: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
+    x, y = np.clip(x - np.float32(0.5), 0, 62.999), np.clip(y - np.float32(0.5), 0, 62.999)
+    i, j = x.astype(np.int64), y.astype(np.int64)
+    fx, fy = x - i, y - j
+    flat, base = picture.ravel(), j * 64 + i + (0 if level is None else level * 4096)
+    top = flat[base] * (1 - fx) + flat[base + 1] * fx
+    low = flat[base + 64] * (1 - fx) + flat[base + 65] * fx
+    return np.asarray(top * (1 - fy) + low * fy, np.float32)

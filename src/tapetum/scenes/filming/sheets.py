@@ -1,0 +1,121 @@
+"""Where rays meet a bent sheet: a grid of points, each cell of it two flat triangles, drawn with smoothed normals.
+
+     row r+1  o-----o        the sheet's own coordinates: x along a row from -width/2, y from row to row from -height/2;
+              |2 / /|        its upper side (+z) is the one from which x goes right and y goes up
+              | / 1 |
+     row r    o-----o
+            column c  c+1
+
+With V the three corners of a triangle as columns, V⁻¹ times a ray (x/z, y/z, 1) is the hit's barycentric coordinates over its
+depth: one small inverse a triangle, no clipping, exact perspective. The source of the idea is Olano and Greer, Triangle scan
+conversion using 2D homogeneous coordinates (1997).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapetum.scenes.bodies.shapes import Sheet
+from tapetum.scenes.filming.view import NEAR
+from tapetum.scenes.types import F32, F64, I64
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """One sheet at one moment, in camera coordinates."""
+
+    inverse: F32
+    """(m, 3, 3) from rays to barycentric coordinates over depth."""
+    front: np.ndarray
+    """(m,) bool: the upper side faces the camera."""
+    normals: F32
+    """(m, 3, 3) of the upper side at each triangle's corners, smoothed."""
+    flat: F32
+    """(m, 3, 2) places of the corners on the flat sheet."""
+    box: I64
+    """(m, 4) pixels x0, x1, y0, y1 of each triangle; the second of each pair is not in it."""
+
+
+def triangles(rows: int, columns: int) -> I64:
+    """Return the numbers (m, 3) of the points of all triangles, counter-clockwise seen from the upper side."""
+    a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    return np.concatenate([np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)])
+
+
+def flat_places(sheet: Sheet) -> F64:
+    """Return the places (rows * columns, 2) of a sheet's points on the flat sheet, in metres."""
+    rows, columns = sheet.grid
+    y, x = np.meshgrid(np.linspace(-0.5, 0.5, rows), np.linspace(-0.5, 0.5, columns), indexing="ij")
+    return np.stack([x.ravel() * sheet.size[0], y.ravel() * sheet.size[1]], 1)
+
+
+def mesh(sheet: Sheet, points: F64, intrinsics: F64, size: tuple[int, int]) -> Mesh:
+    """Prepare a sheet whose points (rows, columns, 3) are in camera coordinates for pictures of a size."""
+    h, w = size
+    corner = triangles(*points.shape[:2])
+    vertices = points.reshape(-1, 3)
+    v = vertices[corner]
+    volume = np.linalg.det(v)
+    flat = abs(volume) < 1e-15
+    inverse = np.linalg.inv(np.where(flat[:, None, None], np.eye(3), np.swapaxes(v, 1, 2)))
+    inverse[flat] = -1.0
+    face = np.cross(v[:, 1] - v[:, 0], v[:, 2] - v[:, 0])
+    smooth = np.zeros_like(vertices)
+    np.add.at(smooth, corner.ravel(), np.repeat(face, 3, axis=0))
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-30)
+    z = v[..., 2]
+    fx, fy, cx, cy = intrinsics
+    safe = np.maximum(z, NEAR)
+    x, y = fx * v[..., 0] / safe + cx, fy * v[..., 1] / safe + cy
+    whole = np.array([0, w, 0, h])
+    box = np.stack([np.floor(x.min(1)) - 1, np.ceil(x.max(1)) + 1, np.floor(y.min(1)) - 1, np.ceil(y.max(1)) + 1], 1)
+    box = np.clip(box, 0, [w, w, h, h]).astype(np.int64)
+    box[z.min(1) <= NEAR] = whole
+    box[z.max(1) <= NEAR] = 0
+    places = flat_places(sheet).astype(np.float32)[corner]
+    return Mesh(inverse.astype(np.float32), volume < 0, smooth[corner].astype(np.float32), places, box)
+
+
+def cells(box: I64) -> tuple[I64, I64, I64]:
+    """List every cell of every box (m, 4) of x0, x1, y0, y1: the box's number, x and y, each (k,)."""
+    wide, high = np.maximum(box[:, 1] - box[:, 0], 0), np.maximum(box[:, 3] - box[:, 2], 0)
+    area = wide * high
+    which = np.repeat(np.arange(len(area)), area)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(area) - area, area)
+    row = step // np.maximum(wide, 1)[which]
+    return which, box[which, 0] + step - row * wide[which], box[which, 2] + row
+
+
+def meet(sheet: Mesh, number: I64, rx: F32, ry: F32) -> tuple[F32, I64]:
+    """Cast rays (n, s), s in each of some pixels: return depths (n, s), inf for a miss, and triangles.
+
+    `number` (h, w) is the row in rx and ry of each pixel, or -1.
+    """
+    triangle, x, y = cells(sheet.box)
+    row = number[y, x]
+    keep = np.flatnonzero(row >= 0)
+    row, triangle = row[keep], triangle[keep]
+    depth = np.full(rx.shape, np.float32(np.inf))
+    which = np.zeros(rx.shape, np.int64)
+    m = sheet.inverse[triangle]
+    for s in range(rx.shape[1]):
+        x, y = rx[row, s], ry[row, s]
+        parts = [m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3)]
+        total = parts[0] + parts[1] + parts[2]
+        least = np.minimum(np.minimum(parts[0], parts[1]), parts[2])
+        hit = np.flatnonzero((least >= -1e-5 * abs(total)) & (total > 0))
+        t = 1 / total[hit]
+        order = np.argsort(-t, kind="stable")
+        depth[row[hit][order], s] = t[order]
+        which[row[hit][order], s] = triangle[hit][order]
+    return depth, which
+
+
+def surface(sheet: Mesh, triangle: I64, rx: F32, ry: F32) -> tuple[F32, F32]:
+    """Return places on the flat sheet (3, n) and normals of the upper side (3, n) in camera coordinates."""
+    share = np.einsum("nij,jn->ni", sheet.inverse[triangle], np.stack([rx, ry, np.ones_like(rx)]))
+    share /= share.sum(1, keepdims=True)
+    place = np.zeros((3, len(triangle)), np.float32)
+    place[:2] = np.einsum("ni,nij->jn", share, sheet.flat[triangle])
+    normal = np.einsum("ni,nij->jn", share, sheet.normals[triangle])
+    return place, normal / np.sqrt((normal**2).sum(0))
