@@ -87,7 +87,7 @@ class Setting:
     def give_hand(self) -> F64:
         """Add a hand whose arm comes from beside or opposite the camera; return its home (6,)."""
         rng = self.rng
-        aside = float(rng.choice([np.pi, 1.9, -1.9], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.35, 0.35))
+        aside = float(rng.choice([np.pi, 2.1, -2.1], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.3, 0.3))
         angle = self.azimuth + aside
         way = np.array([np.cos(angle), np.sin(angle)])
         skin = SKINS[int(rng.integers(len(SKINS)))]

@@ -39,7 +39,7 @@ def draw_camera(
     azimuth: float,
     target: F64,
     elevation: tuple[float, float] = (0.35, 0.85),
-    distance: tuple[float, float] = (0.8, 1.1),
+    distance: tuple[float, float] = (0.66, 0.95),
 ) -> Camera:
     """Draw a camera at moments `times` (k,): still, in a slow orbit, held by hand, or both; `azimuth` radians from +x."""
     h, w = size
