@@ -43,7 +43,9 @@ class Hand:
             good = self.feeler.find(body, from_side(points, sides), self._arm_is_clear)
             return good or self.feeler.find(body, from_side(points, sides))
         turned = sorted((near + np.arange(-6, 6) * (np.pi / 12)), key=lambda y: abs(y - near))
-        return self.feeler.find(body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support), self._arm_is_clear)
+        return self.feeler.find(
+            body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support), self._arm_is_clear
+        )
 
     def _arm_is_clear(self, palm: F64, body: int) -> bool:
         """Tell whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""

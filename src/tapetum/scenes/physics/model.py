@@ -125,7 +125,7 @@ def _touch(body: Body, *, rolls: bool) -> str:
     stiff, damp = spring(stuff.bounce)
     return (
         f'condim="{6 if rolls else 4}" friction="{stuff.friction} {stuff.twist} {stuff.rolling}" '
-        f'solref="{-stiff!r} {-damp!r}" solimp="0.6 0.97 0.001"'
+        f'solref="{-stiff!r} {-damp!r}" solimp="0.5 0.97 0.001"'
     )
 
 

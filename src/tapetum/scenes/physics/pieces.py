@@ -99,7 +99,7 @@ def _cup(cup: Cup) -> list[Piece]:
     made.append(Piece(kind="cylinder", size=(floor, cup.wall / 2 - LIFT / 2), pose=at))
     bead = cup.wall / 2
     made += _beads(cup.radius_bottom - bead, -cup.height / 2 + bead, bead)
-    return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, SIDES)
+    return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, 8)
 
 
 def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
@@ -130,4 +130,4 @@ def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
     made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=turns.at(0, 0, (top + bottom) / 2)))
     bead = bowl.wall / 2
     made += _beads(flat - bead, -bowl.radius + bead, bead)
-    return made + _beads(bowl.radius - bead, -bead, bead, SIDES)
+    return made + _beads(bowl.radius - bead, -bead, bead, 8)

@@ -20,6 +20,8 @@ REGION = (0.25, 0.17)
 """Things start within so many metres of the middle along x and y."""
 SKINS = ((232, 190, 160), (205, 150, 115), (160, 105, 72), (110, 70, 48), (75, 48, 35))
 GAP = 0.012
+LYING = ("egg", "lemon", "stick")
+"""Nouns that do not stand on their ends."""
 
 
 class Setting:
@@ -58,6 +60,8 @@ class Setting:
         taken = [(b.noun, b.colour_name) for b in self.bodies]
         body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, taken=taken, **looks)
         q = turns.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
+        if turn is None and noun in LYING:
+            q = turns.multiply(q, turns.about((1, 0, 0), np.pi / 2))
         points = turns.rotate(q[None], outline(body.shape))
         radius = float(np.linalg.norm(points[:, :2], axis=1).max())
         spot = self.free_spot(radius, region) if at is None else np.array(at, float)

@@ -96,13 +96,17 @@ class Stage:
         """Wait until nothing near a place or body, or on its way there, moves (things in cups may roll);
         False if it still does after `longest` seconds."""
         for _ in range(int(longest / 0.1) + 1):
-            poses, speeds = self.sim.poses_now(), np.linalg.norm(self.sim.velocities_now()[:, :3], axis=1)
+            before = self.sim.poses_now()
+            self.wait(0.1)
+            poses = self.sim.poses_now()
+            speeds = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
             middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
             near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * speeds
+            still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.held]
             near &= containment(self.bodies, poses[None])[0] < 0
-            if not (near & (speeds > 0.012)).any():
+            near[still] = False
+            if not (near & (speeds > 0.01)).any():
                 return True
-            self.wait(0.1)
         return False
 
     def close(self) -> None:
