@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from tapetum.scenes.physics import STORIES, make_episode, resimulate, turns
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.frame import hand_bodies
-from tapetum.scenes.physics.hand import RELAXED, Hand
+from tapetum.scenes.physics.hand import Hand
+from tapetum.scenes.physics.reach import RELAXED
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.stage import Stage
 
@@ -198,7 +200,7 @@ def test_containment_by_hand() -> None:
     assert containment([cup, ball], upturned)[0].tolist() == [-1, 0]
 
 
-def test_files_keep_all_and_refuse_damage(mixture: Episode, tmp_path) -> None:  # noqa: ANN001
+def test_files_keep_all_and_refuse_damage(mixture: Episode, tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     save_episode(mixture, path)
     again = load_episode(path)
@@ -226,7 +228,7 @@ def test_files_keep_all_and_refuse_damage(mixture: Episode, tmp_path) -> None:  
         save_episode(mixture, tmp_path / "a.zip")
 
 
-def test_again_from_a_file_is_the_same(mixture: Episode, tmp_path) -> None:  # noqa: ANN001
+def test_again_from_a_file_is_the_same(mixture: Episode, tmp_path: Path) -> None:
     save_episode(mixture, tmp_path / "a.npz")
     np.testing.assert_array_equal(resimulate(load_episode(tmp_path / "a.npz")).poses, mixture.poses)
 

@@ -135,8 +135,8 @@ def test_things_at_rest_stay() -> None:
         poses.append(at(0.3, 0.2, 0.02 + 0.04 * i, turns.about((0, 0, 1), 0.1 * i)))
     cup = Cup(radius_bottom=0.03, radius_top=0.04, height=0.1, wall=0.004)
     for shape, pose in [(cup, at(0, 0, 0.05)), (cup, at(0.2, 0, 0.05, turns.about((1, 0, 0), np.pi))),
-                        (Bowl(radius=0.08, wall=0.005), at(-0.25, 0, 0.08)), (Cylinder(radius=0.03, height=0.1), at(0, 0.2, 0.05)),
-                        (Cone(radius=0.03, height=0.08), at(0, -0.2, 0.04))]:  # fmt: skip
+                        (Bowl(radius=0.08, wall=0.005), at(-0.25, 0, 0.08)), 
+                        (Cylinder(radius=0.03, height=0.1), at(0, 0.2, 0.05)), (Cone(radius=0.03, height=0.08), at(0, -0.2, 0.04))]:  # fmt: skip
         bodies.append(body(f"s{len(bodies)}", shape, "plastic"))
         poses.append(pose)
     moved, contacts, _ = run(bodies, poses, 2.0)

@@ -107,9 +107,9 @@ def resimulate(
 ) -> Episode:
     """Run an episode again from the same start under the same script of the hand, but with something changed.
 
-    `without`: a body (its name or number) that is not there; `changed`: other bodies in the place of some (another material, mass
-    or shape); `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not their
-    numbers. The hand does the same moves at the same times and holds what it finds where it expects it; actions whose body or
+    `without`: a body (its name or number) that is not there; `changed`: other bodies in the place of some (of another material,
+    mass or shape); `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not
+    their numbers. The hand does the same moves at the same times and holds what it finds where it expects it; actions whose body or
     target is missing, or whose grip failed, are left out. With nothing changed, the same episode comes out, bit for bit.
     """
     if "steps_per_moment" not in episode.settings or "velocities" not in episode.settings:

@@ -1,7 +1,7 @@
 """What materials do to motion: how heavy, how rough, how lively.
 
-Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce; a hand's skin
-counts alone.
+Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce;
+a hand's skin counts alone.
 """
 
 from dataclasses import dataclass

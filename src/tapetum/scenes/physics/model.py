@@ -27,7 +27,7 @@ HAND_MASS = 30.0
 def mujoco() -> Any:
     """Import MuJoCo, or raise MissingExtra."""
     try:
-        import mujoco
+        import mujoco  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtra("mujoco", "physics", "simulating bodies") from None
     return mujoco

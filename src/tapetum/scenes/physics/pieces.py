@@ -123,7 +123,7 @@ def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
             out = np.array([np.cos(down) * np.cos(angle), np.cos(down) * np.sin(angle), -np.sin(down)])
             quaternion = turns.multiply(turns.about((0, 0, 1), angle), turns.about((0, 1, 0), down))
             shorter = 0.94 if row == 0 else 1.0
-            pose = turns.at(*(out * middle), quaternion)
+            pose = turns.at(out[0] * middle, out[1] * middle, out[2] * middle, quaternion)
             made.append(Piece(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
     flat = inner * np.tan(foot) * 1.05
     top, bottom = -inner + inner * (1 - np.cos(foot)) / 2, -bowl.radius + LIFT

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.body import Body, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.frame import hand_bodies
-from tapetum.scenes.physics.hand import RELAXED
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
+from tapetum.scenes.physics.reach import RELAXED
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
@@ -119,8 +119,8 @@ class Setting:
             first, second = (np.array(linear(c)) * rng.uniform(0.75, 1.2, 3) for c in tones[material])
             return Surface(
                 kind=str(rng.choice(["pattern", "photo", "plain"], p=[0.6, 0.2, 0.2])),  # pyright: ignore[reportArgumentType]
-                colour=tuple(float(v) for v in np.minimum(first, 1)),
-                second=tuple(float(v) for v in np.minimum(second, 1)),
+                colour=_rgb(first),
+                second=_rgb(second),
                 pattern=str(rng.choice(["noise", "marble", "stripes", "checks"])),  # pyright: ignore[reportArgumentType]
                 scale=scale,
                 seed=int(rng.integers(2**31)),
@@ -139,6 +139,11 @@ class Setting:
             self.bodies.append(table)
             self.poses.append(turns.at(0, 0, -TABLE[2] / 2))
             self.velocities.append(np.zeros(6))
+
+
+def _rgb(values: F64) -> Rgb:
+    r, g, b = (float(min(v, 1.0)) for v in values)
+    return (r, g, b)
 
 
 def rolling(velocity: F64, radius: float, turn: F64 | None = None) -> F64:

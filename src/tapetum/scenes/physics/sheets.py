@@ -1,8 +1,8 @@
 """Sheets that bend: a net of points that keep their distances, draped over bodies that do not feel them.
 
-Bodies are simulated first; the sheet then follows their recorded poses and the hand's script. Per moment: points fall, held ones
-follow the hand, then distances between neighbours (along rows, columns, diagonals, and every second one against bending) are
-restored in turn, and points and cells' middles are pushed out of bodies, with friction. A sheet at rest sleeps.
+Bodies are simulated first; the sheet then follows their recorded poses and the hand's script. Per moment: points fall, held
+ones follow the hand, then distances between neighbours (along rows, columns, diagonals, and farther ones against bending)
+are restored in turn, and points and cells' middles are pushed out of bodies, with friction. A sheet at rest sleeps.
 
 Müller et al., "Position based dynamics" (2007). Differs from the paper: bodies move sheets but sheets do not move bodies, which
 is fair for light cloth over things of a hundred grams, and sheets do not touch themselves.

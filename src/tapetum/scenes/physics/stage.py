@@ -132,7 +132,8 @@ class Stage:
         if body is None:
             self.failed.add(number)
             return
-        assert self.script and self.hand
+        assert self.script is not None
+        assert self.hand is not None
         q, v = self.script.states(self.now, 1, self.step)
         self.sim.set_hand((q[0], v[0]))
         poses = self.sim.poses_now()
@@ -210,7 +211,8 @@ class Stage:
 
     def held_pose(self) -> F64:
         """Compute the held body's pose (7,) in the palm, now."""
-        assert self.hand and self.sim.held is not None
+        assert self.hand is not None
+        assert self.sim.held is not None
         poses = self.sim.poses_now()
         return turns.relative(poses[self.hand.palm], poses[self.sim.held])
 
