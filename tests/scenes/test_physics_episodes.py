@@ -1,6 +1,7 @@
 """Episodes: the same twice, again with a change, what the hand did, what is in what, files."""
 
 import hashlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere
-from tapetum.scenes.physics import STORIES, make_episode, resimulate, turns
+from tapetum.scenes.physics import STORIES, episode_parts, make_episode, resimulate, turns
 from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.distance import distance
 from tapetum.scenes.physics.frame import hand_bodies
@@ -24,6 +25,7 @@ from tapetum.scenes.physics.stage import Stage
 
 DIGEST = """
 import hashlib
+import itertools
 from tapetum.scenes.physics import make_episode
 e = make_episode(5, "pour", seconds=3, size=(64, 64))
 parts = [e.poses, e.contacts.impulse, e.contacts.approach, e.camera.world_to_camera, e.energy]
@@ -90,7 +92,7 @@ def test_without_the_ball_the_tower_stands() -> None:
     times, rng = moment_times(24, 24, 10), np.random.default_rng(0)
     episode = episode_of(
         stage, seed=0, size=(32, 32), rate=24.0, frames=24, moments_per_frame=10, story="test", velocities=speeds,
-        camera=draw_camera(rng, times, (32, 32), azimuth=-1.5, target=np.zeros(3)), light=draw_light(rng, times),
+        camera=draw_camera(rng, times, (32, 32), whole=1.0, azimuth=-1.5, target=np.zeros(3)), light=draw_light(rng, times),
     )  # fmt: skip
     fallen = episode.poses[-1, 1, 2] < 0.04
     alone = resimulate(episode, without="ball")
@@ -241,6 +243,23 @@ def test_what_a_user_can_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingExtra, match=r"tapetum\[physics\]"):
         make_episode(0, "fall", seconds=1)
+
+
+@pytest.mark.parametrize("story", ["put-and-take", "cover"])
+def test_parts_join_without_a_seam(story: str) -> None:
+    parts = list(episode_parts(4, story, seconds=12, part_seconds=3, size=(16, 16)))
+    assert len(parts) > 1
+    assert sum(p.frames for p in parts) == 288
+    for first, second in itertools.pairwise(parts):
+        np.testing.assert_allclose(second.poses[0], first.poses[-1], atol=1e-9)
+        np.testing.assert_allclose(second.camera.world_to_camera[0], first.camera.world_to_camera[-1], atol=1e-9)
+        for sheet in second.sheets:
+            np.testing.assert_array_equal(second.sheets[sheet][0], first.sheets[sheet][-1])
+        assert second.settings["starts_s"] > first.settings.get("starts_s", 0)
+    last = parts[-1]
+    again = resimulate(last)
+    np.testing.assert_array_equal(again.poses, last.poses)
+    np.testing.assert_array_equal(again.inside, last.inside)
 
 
 def test_all_stories_are_told() -> None:

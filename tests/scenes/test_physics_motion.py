@@ -134,10 +134,16 @@ def test_things_at_rest_stay() -> None:
         bodies.append(body(f"box{i}", RoundedBox(size=(0.06, 0.06, 0.04), rounding=0.003)))
         poses.append(at(0.3, 0.2, 0.02 + 0.04 * i, turns.about((0, 0, 1), 0.1 * i)))
     cup = Cup(radius_bottom=0.03, radius_top=0.04, height=0.1, wall=0.004)
-    for shape, pose in [(cup, at(0, 0, 0.05)), (cup, at(0.2, 0, 0.05, turns.about((1, 0, 0), np.pi))),
-                        (Bowl(radius=0.08, wall=0.005), at(-0.25, 0, 0.08)), 
-                        (Cylinder(radius=0.03, height=0.1), at(0, 0.2, 0.05)), (Cone(radius=0.03, height=0.08), at(0, -0.2, 0.04))]:  # fmt: skip
-        bodies.append(body(f"s{len(bodies)}", shape, "plastic"))
+    upside = turns.about((1, 0, 0), np.pi)
+    others = {
+        "cup": (cup, at(0, 0, 0.05)),
+        "upturned": (cup, at(0.2, 0, 0.05, upside)),
+        "bowl": (Bowl(radius=0.08, wall=0.005), at(-0.25, 0, 0.08)),
+        "can": (Cylinder(radius=0.03, height=0.1), at(0, 0.2, 0.05)),
+        "cone": (Cone(radius=0.03, height=0.08), at(0, -0.2, 0.04)),
+    }
+    for name, (shape, pose) in others.items():
+        bodies.append(body(name, shape, "plastic"))
         poses.append(pose)
     moved, contacts, _ = run(bodies, poses, 2.0)
     assert np.abs(moved[..., :3] - np.stack(poses)[:, :3]).max() < 1e-3
