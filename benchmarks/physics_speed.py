@@ -34,9 +34,8 @@ def main() -> None:
             actions.append(len(episode.actions))
             bodies.append(len(episode.bodies))
         total += float(np.sum(took))
-        print(
-            f"{story:14s} {np.mean(bodies):6.0f} {np.mean(took):7.2f} {max(took):7.2f} {np.mean(size):6.1f} {np.mean(actions):7.1f}"
-        )
+        told = f"{np.mean(bodies):6.0f} {np.mean(took):7.2f} {max(took):7.2f} {np.mean(size):6.1f} {np.mean(actions):7.1f}"
+        print(f"{story:14s} {told}")
     print(f"mean of all: {total / len(STORIES) / args.seeds:.2f} s of one core for {args.seconds:g} s")
     if args.hour:
         hour()
