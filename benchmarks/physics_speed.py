@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hour", action="store_true")
     args = parser.parse_args()
-    print(
-        f"{'story':14s} {'bodies':>6s} {'mean s':>7s} {'worst s':>7s} {'MB':>6s} {'actions':>7s}   for {args.seconds:g} s of episode"
-    )
+    print("story          bodies  mean s worst s     MB actions", f"  for {args.seconds:g} s of episode")
     total = 0.0
     for story in STORIES:
         took, size, actions, bodies = [], [], [], []
