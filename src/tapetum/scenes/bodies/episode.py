@@ -105,6 +105,8 @@ class Episode:
     actions: tuple[Action, ...] = ()
     inside: I64
     """(k, n) number of the body that holds it, the innermost one; -1 for none."""
+    energy: F64 = field(default_factory=lambda: np.zeros(0))
+    """(k,) kinetic and potential energy in joules of all that moves by itself (no hands, no sheets); empty where unknown."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What made it, as JSON values: the story's name, the simulator's version."""
 

@@ -1,0 +1,79 @@
+"""What is in what: a body is inside a hollow one while its origin is in the cavity, below the rim (above it, if upturned).
+
+An upturned cup holds what it covers, by the same rule. A sheet holds what lies under it: sheet above the body and above most
+of a ring around it, and its hem down beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
+from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.solids import cup_radius, measures, outline
+from tapetum.scenes.types import F64, I64, Bool
+
+
+def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | None = None) -> I64:
+    """Tell for each moment and body (k, n) which body holds it, the innermost one; -1 for none.
+
+    Poses (k, n, 7); sheets: (k, rows, columns, 3) by body. Fixed bodies and hands are never inside.
+    """
+    holders = sorted((j for j, b in enumerate(bodies) if isinstance(b.shape, Cup | Bowl)), key=lambda j: -_room(bodies[j]))
+    things = [j for j, b in enumerate(bodies) if not b.fixed and b.group != "hand" and not isinstance(b.shape, Sheet)]
+    found = np.full(poses.shape[:2], -1, np.int64)
+    for sheet, points in (sheets or {}).items():
+        for j in things:
+            found[_under(points, poses[:, j], bodies[j]), j] = sheet
+    for holder in holders:
+        for j in things:
+            if j == holder or (j in holders and _room(bodies[j]) > _room(bodies[holder])):
+                continue
+            held = in_cavity(bodies[holder].shape, turns.unplace(poses[:, holder], poses[:, j, :3]))
+            if j in holders and _room(bodies[j]) == _room(bodies[holder]):
+                held &= turns.unplace(poses[:, holder], poses[:, j, :3])[:, 2] > 0
+            found[held, j] = holder
+    return found
+
+
+def in_cavity(shape: object, points: F64) -> Bool:
+    """Tell whether points (..., 3) in a hollow shape's coordinates are in its cavity."""
+    around = np.hypot(points[..., 0], points[..., 1])
+    match shape:
+        case Cup(height=h, wall=w):
+            z = points[..., 2]
+            return (z > -h / 2 + w) & (z < h / 2) & (around < cup_radius(shape, z) - w)
+        case Bowl(radius=r, wall=w):
+            return (points[..., 2] < 0) & (np.linalg.norm(points, axis=-1) < r - w)
+    return np.zeros(points.shape[:-1], bool)
+
+
+def _room(body: Body) -> float:
+    """Volume of a hollow body, filled."""
+    match body.shape:
+        case Bowl(radius=r):
+            return 2 / 3 * np.pi * r**3
+        case Cup(radius_bottom=a, radius_top=b, height=h):
+            return np.pi * h * (a * a + a * b + b * b) / 3
+    return measures(body.shape)[0]
+
+
+def _under(points: F64, pose: F64, body: Body, chunk: int = 240) -> Bool:
+    """Tell for each moment (k,) whether a sheet's points (k, r, c, 3) cover a body at poses (k, 7)."""
+    size = float(np.linalg.norm(outline(body.shape), axis=1).max())
+    spacing = float(np.linalg.norm(points[0, 0, 1] - points[0, 0, 0])) * 1.1
+    angles = np.arange(8) * (np.pi / 4)
+    ring = np.concatenate([[[0, 0]], np.stack([np.cos(angles), np.sin(angles)], 1) * size * 0.8])
+    return np.concatenate([_covers(points[i : i + chunk], pose[i : i + chunk], ring, size, spacing)
+                           for i in range(0, len(points), chunk)])  # fmt: skip
+
+
+def _covers(points: F64, pose: F64, ring: F64, size: float, spacing: float) -> Bool:
+    flat = points.reshape(len(points), -1, 3)
+    apart = flat[..., :2] - pose[:, None, :2]
+    near = ((apart[:, :, None] - ring) ** 2).sum(-1) < spacing**2
+    covered = (near & (flat[:, :, 2] > pose[:, None, 2])[..., None]).any(1)
+    beside = (apart**2).sum(-1) < (size * 2 + 0.1) ** 2
+    hem = np.where(beside, flat[..., 2], np.inf).min(1)
+    return covered[:, 0] & (covered[:, 1:].sum(1) >= 6) & (hem < pose[:, 2])

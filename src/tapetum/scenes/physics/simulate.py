@@ -1,0 +1,185 @@
+"""Steps a model and records it: poses at moments, touches merged by moment, energy of what floats freely.
+
+A moment is `steps_per_moment` steps. The hand, where there is one, is moved from outside: its coordinates and speeds are set
+before every step.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Contacts
+from tapetum.scenes.bodies.shapes import Sheet
+from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.contacts import Gatherer
+from tapetum.scenes.physics.frame import HandParts
+from tapetum.scenes.physics.model import GRAVITY, Model, build, mujoco
+from tapetum.scenes.physics.solids import measures
+from tapetum.scenes.types import F64, I64
+
+FLUSH = 64
+"""Moments between merges of touches."""
+
+
+class Simulation:
+    """Bodies in motion, and what was recorded of them."""
+
+    def __init__(
+        self,
+        bodies: Sequence[Body],
+        poses: F64,
+        velocities: F64 | None = None,
+        *,
+        step: float = 1 / 720,
+        steps_per_moment: int = 3,
+        hand: HandParts | None = None,
+    ):
+        """Start from poses (n, 7) and velocities (n, 6): metres per second of the origin in the world, then radians per second
+        about the body's own axes."""
+        self.mujoco = mujoco()
+        self.bodies, self.hand = tuple(bodies), hand
+        self.step, self.per_moment = step, steps_per_moment
+        self.model: Model = build(bodies, poses, step=step, hand=hand)
+        self.data: Any = self.mujoco.MjData(self.model.mj)
+        self.start = np.array(poses, float)
+        self.qpos_index = self.model.qpos[:, None] + np.arange(7)
+        self.qvel_index = self.model.qvel[:, None] + np.arange(6)
+        self.data.qpos[self.qpos_index] = self.start[self.model.free]
+        if velocities is not None:
+            self.data.qvel[self.qvel_index] = np.asarray(velocities)[self.model.free]
+        self.count = 0
+        self.held: int | None = None
+        self.gatherer = Gatherer(len(self.bodies), step, steps_per_moment)
+        self._poses: list[F64] = []
+        self._qvel: list[F64] = []
+        self._in_model = np.flatnonzero(self.model.ids >= 0)
+        self._root = self.model.mj.body_rootid[np.maximum(self.model.ids, 0)]
+
+    @property
+    def time(self) -> float:
+        """Seconds since the start."""
+        return self.count * self.step
+
+    def advance(self, steps: int, hand: tuple[F64, F64] | None = None) -> None:
+        """Make steps; `hand`: coordinates (steps, 15) and speeds (steps, 14) at the start of each."""
+        data, mj, model = self.data, self.mujoco, self.model.mj
+        q, v = self.model.hand_qpos, self.model.hand_qvel
+        for i in range(steps):
+            if hand is not None:
+                data.qpos[q], data.qvel[v] = hand[0][i], hand[1][i]
+            if self.count % self.per_moment == 0:
+                self._record()
+            mj.mj_step(model, data)
+            if data.ncon:
+                self._gather()
+            self.count += 1
+
+    def close(self, hand: tuple[F64, F64] | None = None) -> None:
+        """Record the moment at the end of the last step; `hand`: coordinates (15,) and speeds (14,) then."""
+        if hand is not None:
+            self.set_hand(hand)
+        self._record()
+        self.gatherer.merge()
+
+    def set_hand(self, hand: tuple[F64, F64]) -> None:
+        """Put the hand at coordinates (15,) with speeds (14,)."""
+        self.data.qpos[self.model.hand_qpos], self.data.qvel[self.model.hand_qvel] = hand
+
+    def poses_now(self) -> F64:
+        """Compute poses (n, 7) of all bodies now; sheets and the arm where they started."""
+        poses = self.start.copy()
+        if self.hand:
+            self.mujoco.mj_kinematics(self.model.mj, self.data)
+            ids = [self.model.ids[j] for j in self.hand.model]
+            poses[list(self.hand.model), :3] = self.data.xpos[ids]
+            poses[list(self.hand.model), 3:] = self.data.xquat[ids]
+        poses[self.model.free] = self.data.qpos[self.qpos_index]
+        length = np.linalg.norm(poses[:, 3:], axis=1, keepdims=True)
+        poses[:, 3:] = np.where(np.abs(length - 1) > 1e-12, poses[:, 3:] / length, poses[:, 3:])
+        return poses
+
+    def velocities_now(self) -> F64:
+        """Return velocities (n, 6) now, as the start takes them."""
+        speeds = np.zeros((len(self.bodies), 6))
+        speeds[self.model.free] = self.data.qvel[self.qvel_index]
+        return speeds
+
+    def grip(self, body: int) -> None:
+        """Weld a body to the palm as it is now."""
+        assert self.hand is not None
+        poses = self.poses_now()
+        rel = turns.relative(poses[self.hand.palm], poses[body])
+        weld = self.model.welds[body]
+        self.model.mj.eq_data[weld] = [0, 0, 0, *rel, 1.0]
+        self.data.eq_active[weld] = 1
+        self.held = body
+
+    def release(self) -> None:
+        """Let go of the held body, if any."""
+        if self.held is not None:
+            self.data.eq_active[self.model.welds[self.held]] = 0
+        self.held = None
+
+    def take(self) -> tuple[F64, Contacts, F64]:
+        """Return what was recorded, and forget it: poses (k, n, 7), contacts, energy (k,) in joules."""
+        poses, speeds = np.stack(self._poses), np.stack(self._qvel)
+        self._poses, self._qvel = [], []
+        return poses, self.gatherer.take(), energy(self.bodies, self.model.free, poses, speeds)
+
+    def _record(self) -> None:
+        if len(self._poses) % FLUSH == 0:
+            self.gatherer.merge()
+            if not np.isfinite(self.data.qpos).all():
+                raise BadInput(f"bodies flew apart after {self.time:.2f} s; start them without overlap and slower")
+        self._poses.append(self.poses_now())
+        self._qvel.append(self.data.qvel[self.qvel_index])
+
+    def _gather(self) -> None:
+        data = self.data
+        contact = data.contact
+        address = contact.efc_address
+        live = np.flatnonzero(address >= 0)
+        if not len(live):
+            return
+        force = data.efc_force[address[live]]
+        pushing = force > 0
+        live, force = live[pushing], force[pushing]
+        if not len(live):
+            return
+        bodies = self.model.geom_body[contact.geom[live]]
+        place, normal = contact.pos[live], contact.frame[live, :3]
+        ids, roots = self.model.ids[bodies], self._root[bodies]
+        spin = data.cvel[ids]
+        arm = place[:, None] - data.subtree_com[roots]
+        turn, shift = spin[..., :3], spin[..., 3:]
+        point = shift + turns.cross(turn, arm)
+        over = point[:, 1] - point[:, 0]
+        rolling = turn[:, 1] - turn[:, 0]
+        meeting = (over * normal).sum(1)
+        sliding = np.sqrt(((over - meeting[:, None] * normal) ** 2).sum(1))
+        about = (rolling * normal).sum(1)[:, None] * normal
+        rolled = np.sqrt(((rolling - about) ** 2).sum(1))
+        self.gatherer.add(self.count, bodies, place, normal, force, np.stack([-meeting, sliding, rolled], 1))
+
+
+def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
+    """Compute kinetic and potential energy (k,) in joules of the floating bodies, from poses (k, n, 7) and speeds (k, f, 6)."""
+    if not len(free):
+        return np.zeros(len(poses))
+    known = [measures(bodies[j].shape) for j in free]
+    mass = np.array([bodies[j].mass for j in free])
+    inertia = mass[:, None] * np.array([m[2] for m in known])
+    centre = np.array([[0, 0, m[1]] for m in known])
+    pose, spin = poses[:, free], speeds[..., 3:]
+    shift = speeds[..., :3] + turns.rotate(pose[..., 3:], np.cross(spin, centre))
+    height = turns.place(pose, centre)[..., 2]
+    kinetic = 0.5 * mass * (shift**2).sum(-1) + 0.5 * (inertia * spin**2).sum(-1)
+    return (kinetic + mass * GRAVITY * height).sum(-1)
+
+
+def is_free(body: Body) -> bool:
+    """Tell whether a body floats in the simulation."""
+    return not body.fixed and body.group != "hand" and not isinstance(body.shape, Sheet)
