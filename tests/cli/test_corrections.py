@@ -97,6 +97,7 @@ def test_corrections_of_a_part_at_another_size(run: Run, clip: Path, nano: Path,
     fix = ["--tracks", tmp_path / "tracks.npz", "--correct", "2,5,33.3,41.1", "--resize", 32]
     assert run("track", clip, "--model", nano, *fix, "--out", tmp_path)[0] == 0
     new = Tracks.load(tmp_path / "tracks.npz")
+    assert new.numbers is not None
     assert new.numbers.tolist() == [1, 3, 5]
     np.testing.assert_array_equal(new.xy[2, 2], np.float32([33.3, 41.1]))
     np.testing.assert_array_equal(new.xy[[0, 1, 3]], old.xy[[0, 1, 3]])
@@ -146,6 +147,7 @@ def test_points_that_another_picture_shows(run: Run, clip: Path, nano: Path, tmp
     places = [[0, 22, 16], [0, 34, 16], [0, 22, 28], [0, 34, 28]]
     wanted = tapetum.load(nano).track(clip, places, reference=tmp_path / "reference.png")
     np.testing.assert_allclose(tracks.xy, wanted.xy, atol=1e-3)
+    assert tracks.clicked is not None
     assert not tracks.clicked.any()
     picture = open_video(clip)[2][:, :48]
     same = tapetum.track(clip, model=str(nano), reference=picture, region=(16, 10, 40, 34), grid=2).tracks

@@ -88,6 +88,7 @@ def test_points_that_are_clicked_once_are_tracked_as_ever():
     tracker, video = network(), noise()
     once, plain = tracker.track(video, CLICKS, ids=range(5)), tracker.track(video, CLICKS)
     assert plain.clicked is None
+    assert once.clicked is not None
     away = ~once.clicked
     np.testing.assert_allclose(once.xy[away], plain.xy[away], atol=1e-5)
     np.testing.assert_allclose(once.confidence[away], plain.confidence[away], atol=1e-6)
@@ -137,6 +138,7 @@ def test_corrections_add_up_and_the_last_word_holds(tmp_path):
     third = tracker.correct(video, second, [(3, 3, 30, 30)])  # where the query was
     assert third.queries[3].tolist() == [3, 30, 30]
     assert third.xy[3, 3].tolist() == [30, 30]
+    assert third.clicked is not None
     assert np.flatnonzero(third.clicked[3]).tolist() == [0, 3, 6]
 
 
