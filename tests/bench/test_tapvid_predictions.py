@@ -1,5 +1,6 @@
 """Predictions on TAP-Vid as files: the same numbers as the tracker that made them, and what is wrong with others."""
 
+import errno
 import json
 import pickle
 from collections.abc import Callable
@@ -65,6 +66,22 @@ def test_truth_as_prediction_is_perfect(run: Run, data: Path, tmp_path: Path) ->
     code, out, _ = run("eval", "tapvid", "--data", data, "--pred", tmp_path / "p.pkl", "--json")
     assert (code, json.loads(out)["average_jaccard"]) == (0, 1.0)
     assert "predictions of a file" in run("eval", "tapvid", "--data", data, "--pred", tmp_path / "p.pkl")[1]
+
+
+def test_scores_are_told_where_predictions_cannot_be_kept(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["eval", "tapvid", "--data", data, "--model", "static"]
+    score = json.loads(run(*command, "--json")[1])["average_jaccard"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    code, out, err = run(*command, "--save-pred", tmp_path / "p.npz")
+    assert (code, out, len(list(tmp_path.iterdir()))) == (2, "", 1)
+    assert "the disk is full" in err
+    assert f"the scores are average_jaccard {score:.4f}" in err
 
 
 def good() -> dict[str, np.ndarray]:

@@ -71,7 +71,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         (b"steps", "is no TOML"),
         (b"\xff\xfe", "is no TOML"),
         (b"recipe = 'hip'", "holds settings of 'hip', and this is tap-nano"),
-        (None, "cannot be read (No such file or directory)"),
+        (None, "there is no such file"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(run: Run, tmp_path: Path, content: bytes | None, message: str) -> None:

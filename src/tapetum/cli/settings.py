@@ -87,6 +87,8 @@ def _file(words: Sequence[str]) -> Path | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():  # a pipe would be waited for
+        raise BadInput(f"--config {file}: there is no such file; give a file of settings, such as the settings.toml of a run")
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

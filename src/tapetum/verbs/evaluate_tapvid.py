@@ -79,6 +79,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     from tapetum.bench.published import located
     from tapetum.bench.tapvid import evaluate
     from tapetum.bench.tapvid_predictions import Prediction, Predictions, check_form, write_predictions
+    from tapetum.tracks.metrics import HEADLINES
 
     data = located(options.data) or options.data
     if options.save_pred is not None:
@@ -97,7 +98,11 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     keep = None if options.save_pred is None else predicted.__setitem__
     result = evaluate(tracker, data, options.mode, size=options.size, progress=show, keep=keep)
     if options.save_pred is not None:
-        write_predictions(options.save_pred, predicted)
+        try:
+            write_predictions(options.save_pred, predicted)
+        except BadInput as error:
+            error.add_note("the scores are " + ", ".join(f"{name} {result[name]:.4f}" for name in HEADLINES))
+            raise
     if any(result["dropped"].values()):
         counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items() if count)
         listener.note(f"videos in which nothing could be counted, left out of the mean: {counts}")
