@@ -1,5 +1,6 @@
 """What would be silently wrong is said in one line: pictures, weights, depth, points and scores that are not what they seem."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
