@@ -152,7 +152,8 @@ def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
 
 def _beside(a: Tracks, b: Tracks) -> Tracks:
     names = ("xy", "visible", "confidence", "queries")
-    return Tracks(**{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names})
+    joined: dict[str, Any] = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names}
+    return Tracks(**joined)
 
 
 def reconstruct(
