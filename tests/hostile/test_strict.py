@@ -1,5 +1,6 @@
 """What would be silently wrong is said in one line: pictures, weights, depth, points and scores that are not what they seem."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -144,9 +145,10 @@ def test_tracks_asked_for_on_a_frame_that_is_not_there(run: Run, clip: Path, tmp
 def test_an_online_point_whose_frame_never_comes_is_not_followed(run: Run, clip: Path, tmp_path: Path) -> None:
     model = save_tapir(tmp_path / "m.safetensors", causal=True, initial_resolution=(32, 32), iterations=1, mixer_blocks=1)
     command = "track", clip, "--online", "--model", model, "--json"
-    code, _, noted = run(*command, "--out", tmp_path / "a", "--query", "0,20,20", "--query", "999,20,20")
+    code, said, noted = run(*command, "--out", tmp_path / "a", "--query", "0,20,20", "--query", "999,20,20")
     assert code == 0
     assert "1 of 2 points were not followed: frame 999 never came (6 frames did)" in noted
+    assert json.loads(said.splitlines()[-1])["points"] == 1
     assert Tracks.load(tmp_path / "a" / "tracks.npz").queries.tolist() == [[0, 20, 20]]
     code, _, noted = run(*command, "--out", tmp_path / "b", "--query", "999,20,20")
     assert code == 2

@@ -13,6 +13,8 @@ from tapetum.files import plain_name, same_place
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapetum.types import Tracks
     from tapetum.video import Video
     from tapetum.video.types import Frame
@@ -161,15 +163,17 @@ def write_overlay(
     from tapetum.video import draw_tracks, write_video
     from tapetum.video.cut import ResizedVideo
 
+    how = settings or DrawSettings()
+    labels = how.labels(tracks.points, tracks.names)
     if tracks.points > MOST_DRAWN:
         listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
-        tracks = _some(tracks)
-    how = settings or DrawSettings()
+        shown = _some(tracks.points)
+        tracks = tracks.select(shown)
+        labels = None if labels is None else [labels[number] for number in shown.tolist()]
     if how.scale != 1:
         width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    labels = how.labels(tracks.points, tracks.names)
     drawn = (
         draw_rainbow(video, tracks, radius=how.radius, labels=labels)
         if view == "rainbow"
@@ -197,8 +201,8 @@ def copies_of(number: int, rate: float, wanted: float | None) -> int:
     return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
 
 
-def _some(tracks: "Tracks") -> "Tracks":
-    """`MOST_DRAWN` of the tracks, evenly by number."""
+def _some(points: int) -> "np.ndarray":
+    """Numbers of `MOST_DRAWN` points, evenly."""
     import numpy as np
 
-    return tracks.select(np.linspace(0, tracks.points - 1, MOST_DRAWN).round().astype(int))
+    return np.linspace(0, points - 1, MOST_DRAWN).round().astype(int)
