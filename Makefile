@@ -1,13 +1,16 @@
 # Two commands for a newcomer: `make demo` and `make test`. Needs Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= logical
+SPREAD := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test docs lint format clean
+.PHONY: help demo test test-fast docs lint format clean
 
 help:
 	@echo "make demo    set up, track points through a real video, say where the overlay is"
-	@echo "make test    set up and run the tests"
+	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
+	@echo "make test-fast   the same without the slow ones: under a minute on two cores, to run between edits"
 	@echo "make docs    build the site into build/site, warnings as errors"
 	@echo "make lint    formatting, lint, types, arrows of imports"
 
@@ -28,7 +31,10 @@ demo: .venv/tapetum.stamp
 	$(BIN)/python examples/demo.py
 
 test: .venv/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
+
+test-fast: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 docs: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site

@@ -3,10 +3,10 @@
     python benchmarks/hip_embed.py WEIGHTS ... --train cifar10/train.parquet --test cifar10/test.parquet
     python benchmarks/hip_embed.py WEIGHTS ... --train camvid/train.parquet --test camvid/test.parquet
 
-WEIGHTS is a name (hip-nano), a file that `tapetum train hip` made (with --steps 0 it has never seen a label), or `random`:
-hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from, 2,000 to score, drawn by
-a fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of 64x64 pixels, whose label is the class of
-more than 60 % of their pixels.
+WEIGHTS is a name (hip-nano, efficientnet-lite2), a file that `tapetum train hip` made (with --steps 0 it has never seen a
+label), or `random`: hip-nano untrained, for 32x32. The vectors are those of `tapetum embed`. 5,000 pictures to learn from,
+2,000 to score (or --count N M), drawn by a fixed seed; where the table has masks in place of labels, 2,000 and 1,000 patches of
+64x64 pixels, whose label is the class of more than 60 % of their pixels.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+import tapetum
 from tapetum.data.media import Stored, opened_picture
-from tapetum.hip import weights
+from tapetum.encoders.embed import Piece
 from tapetum.hip.config import NANO, Modality, Preparation
 from tapetum.hip.datasets import MEAN, STD
-from tapetum.hip.embed import Embedder, Piece
 from tapetum.hip.model import Hip
 
 UNLABELLED = 11
@@ -81,12 +81,14 @@ if __name__ == "__main__":
     parser.add_argument("weights", nargs="+")
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
+    parser.add_argument("--count", type=int, nargs=2)
     args = parser.parse_args()
     masked = "mask" in pq.read_schema(args.train).names
     read, counts = (patches, (2000, 1000)) if masked else (pictures, (5000, 2000))
+    counts = args.count or counts
     (train, train_labels), (test, test_labels) = read(args.train, counts[0]), read(args.test, counts[1])
     small = [np.stack([np.asarray(Image.fromarray(f).resize((16, 16))).reshape(-1) for f in fs]) for fs in (train, test)]
     score("raw pixels 16x16", small[0].astype(float), train_labels, small[1].astype(float), test_labels)
     for name in args.weights:
-        embedder = Embedder(untrained() if name == "random" else weights.load(name))
+        embedder = (untrained() if name == "random" else tapetum.load(name)).embedder()
         score(name[-16:], vectors(embedder, train), train_labels, vectors(embedder, test), test_labels)

@@ -18,38 +18,34 @@ from tapetum.hip.classes import Classifier, ClassTask
 from tapetum.hip.config import NANO, Masked, Sizes
 from tapetum.hip.data import Examples
 from tapetum.hip.datasets import data_set
-from tapetum.hip.recipes import HipRun, hip_run
-from tapetum.train import TrainConfig, fit
+from tapetum.hip.recipes import recipe
+from tapetum.hip.run import train_hip
+from tapetum.train import fit
+from tapetum.train.launch_config import Launch, train_config
 
 SOUND = {"samples": 4096, "sound_rate": 8000}
 
 
-def run(args, name, **more):
-    settings = {
-        "layout": "parquet",
-        "variant": "hip-nano",
-        "masked": Masked(ratio=0.75),
-        "batch_size": 32,
-        "micro_batch": 32,
-        "weight_decay": 0.05,
-        "bf16": False,
-        "seed": args.seed,
-    }
-    made = HipRun(**(settings | more))
-    finished = hip_run(args.out / f"{name}-{args.seed}", made, workers=0, threads=1, say=lambda _: None)
-    return dict(finished.scores)
+def made(args, data, **changes):
+    """The small recipe with three quarters hidden, in float32."""
+    return recipe("parquet", str(data), masked=Masked(ratio=0.75), bf16=False, seed=args.seed, **changes)
+
+
+def run(args, name, data, **changes):
+    launch = Launch(out=args.out / f"{name}-{args.seed}", workers=0, threads=1)
+    return dict(train_hip(made(args, data, **changes), launch, lambda _: None).scores)
 
 
 def cifar(args):
     sizes = Sizes(picture=(32, 32))
-    scores = run(args, "cifar", data=str(args.data / "cifar10"), sizes=sizes, mae_steps=args.mae, steps=args.steps)
+    scores = run(args, "cifar", args.data / "cifar10", sizes=sizes, mae_steps=args.mae, steps=args.steps)
     return {"accuracy": scores["accuracy"], "trivial": 0.1}
 
 
 def camvid(args):
     sizes = Sizes(picture=(64, 64))
     place = args.data / "camvid"
-    scores = run(args, "camvid", data=str(place), sizes=sizes, mae_steps=args.mae // 2, steps=args.steps // 2)
+    scores = run(args, "camvid", place, sizes=sizes, mae_steps=args.mae // 2, steps=args.steps // 2)
     train, test = (data_set("parquet", place, part, sizes).examples.plain(0, 400)["target"] for part in ("train", "val"))
     return {**{k: scores[k] for k in ("mean_iou", "accuracy")}, "trivial": prior_iou(train.numpy(), test.numpy())}
 
@@ -66,7 +62,7 @@ def prior_iou(train, test, classes=11):
 
 def digits(args):
     place = args.data / "spoken_digits" / "recordings.parquet"
-    scores = run(args, "digits", data=str(place), sizes=Sizes(**SOUND), mae_steps=args.mae, steps=args.steps)
+    scores = run(args, "digits", place, sizes=Sizes(**SOUND), mae_steps=args.mae, steps=args.steps)
     return {"accuracy": scores["accuracy"], "trivial": 0.1}
 
 
@@ -80,22 +76,20 @@ def joint(args):
     for senses in (("image",), ("audio",), ("image", "audio")):
         train, check = (paired(pictures[part], sounds[part], senses, args.seed) for part in ("train", "val"))
         task = ClassTask(NANO, train, check, 10)
-        config = TrainConfig(
-            steps=args.steps // 2,
-            batch_size=32,
-            lr=1e-3,
-            weight_decay=0.05,
+        launch = Launch(out=args.out / f"joint-{'+'.join(senses)}-{args.seed}", workers=0, threads=1)
+        half = args.steps // 2
+        config = train_config(
+            made(args, ""),
+            launch,
+            micro_batch=32,
+            steps=half,
             betas=(0.9, 0.95),
-            warmup_steps=args.steps // 40,
-            clip_norm=1.0,
-            seed=args.seed,
-            threads=1,
-            eval_every=args.steps // 2,
+            warmup_steps=half // 20,
+            eval_every=half,
         )
-        name = "+".join(senses)
-        result = fit(task, config, args.out / f"joint-{name}-{args.seed}")
+        result = fit(task, config, launch.out)
         assert isinstance(result.model, Classifier)
-        out[name] = task.evaluate(result.model.eval(), 0)["accuracy"]
+        out["+".join(senses)] = task.evaluate(result.model.eval(), 0)["accuracy"]
     return out
 
 

@@ -12,8 +12,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.tapvid3d.lift import load_tracker3d
 from tapetum.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.tracks.metrics import HEADLINES
 

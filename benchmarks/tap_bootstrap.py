@@ -28,34 +28,17 @@ import tapetum
 from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
-from tapetum.tap.bootstrap.recipes import BootstrapRun, bootstrap
-from tapetum.tap.bootstrap.task import Bootstrap
+from tapetum.tap.bootstrap.config import WITHOUT, Ingredients
+from tapetum.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.tap.bootstrap.run import bootstrap
 from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.tap.training.task import CONFIDENCES
 from tapetum.tracks.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
+from tapetum.train.launch_config import Launch
 
-WITHOUT = {
-    "nothing": {},
-    "shrink": {"shrink": False},
-    "spoil": {"spoil": False},
-    "requery": {"requery": False},
-    "confident": {"confident": 0.0},
-    "polish": {"polish": False},
-    "second-look": {"second_look": False},
-    "stride": {"stride": 1},
-    "between": {"between": False},
-    "moving": {"moving": 0.0},
-    "matching": {"matching": False},
-    "proximity": {"proximity": False},
-    "rebalance": {"rebalance": 0.0},
-    "synthetic": {"synthetic": False},
-    "average": {"teacher": "start"},
-    "mixer-lr": {},
-    "footage": {},
-    "+cycle": {"cycle": True},
-}
-"""What `--without` leaves out, as changes of `Bootstrap`; mixer-lr: the mixer learns as quickly as the rest; footage: only the
-synthetic clips are learned, as a control; with a plus it is put in."""
+CHANGES = "nothing", *WITHOUT, "footage", "+cycle"
+"""What `--without` leaves out: an ingredient; footage: only the synthetic clips are learned, as a control; with a plus it is
+put in."""
 
 THRESHOLD = 0.5
 """Confidence above which a point is called visible."""
@@ -168,6 +151,18 @@ def row(name, s, start):
     )
 
 
+def recipe(args, left_out, seed):
+    """The run without an ingredient; what is not given on the command line is as `BootstrapRun` has it."""
+    footage = left_out != "footage"
+    settings = Ingredients(
+        cycle=left_out == "+cycle", separate_moments=args.apart and footage, weight=Ingredients.weight if footage else 0.0
+    )
+    names = "model", "textures", "steps", "clips", "frames", "iterations", "scenes", "picture_clips", "lr"
+    given = {name: getattr(args, name) for name in names}
+    run = BootstrapRun(settings=settings, part="train", seed=seed, **given)
+    return without(run, [left_out] if left_out in WITHOUT else [])
+
+
 def run(args):
     file = args.out / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
@@ -189,25 +184,8 @@ def run(args):
             name = f"seed {seed}{tail(left_out, args.apart)}"
             out = args.out / name.replace(" ", "-")
             if name not in results:
-                settings = Bootstrap(**WITHOUT[left_out], apart=args.apart)
-                if left_out == "footage":
-                    settings = replace(settings, apart=False, weight=0.0)
-                recipe = BootstrapRun(
-                    model=args.model,
-                    settings=settings,
-                    steps=args.steps,
-                    clips=args.clips,
-                    frames=args.frames,
-                    iterations=args.iterations,
-                    scenes=args.scenes,
-                    warped=args.warped,
-                    lr=args.lr,
-                    mixer_lr=1.0 if left_out == "mixer-lr" else BootstrapRun.mixer_lr,
-                    textures=args.textures,
-                    part="train",
-                    seed=seed,
-                )
-                if bootstrap(args.videos, out, recipe, workers=args.workers, threads=args.threads) is None:
+                launch = Launch(out=out, workers=args.workers, threads=args.threads)
+                if bootstrap(args.videos, recipe(args, left_out, seed), launch) is None:
                     return
             scored(name, out)
     for left_out in args.without:
@@ -236,15 +214,15 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="tapir-nano-synthetic")
     parser.add_argument("--textures", default=None)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--clips", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--iterations", type=int, default=2)
-    parser.add_argument("--scenes", type=int, default=240)
-    parser.add_argument("--warped", type=int, default=480)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--steps", type=int, default=BootstrapRun.steps)
+    parser.add_argument("--clips", type=int, default=BootstrapRun.clips)
+    parser.add_argument("--frames", type=int, default=BootstrapRun.frames)
+    parser.add_argument("--iterations", type=int, default=BootstrapRun.iterations)
+    parser.add_argument("--scenes", type=int, default=BootstrapRun.scenes)
+    parser.add_argument("--warped", dest="picture_clips", type=int, default=BootstrapRun.picture_clips)
+    parser.add_argument("--lr", type=float, default=BootstrapRun.lr)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--without", nargs="+", default=["nothing"], choices=list(WITHOUT))
+    parser.add_argument("--without", nargs="+", default=["nothing"], choices=CHANGES)
     parser.add_argument("--apart", action="store_true", help="both losses with optimiser moments of their own, as published")
     parser.add_argument("--alone", action="store_true", help="without the rows of polished tracks, in half of the time")
     parser.add_argument("--workers", type=int, default=1)

@@ -20,7 +20,7 @@ import onnxruntime
 import torch
 
 import tapetum
-from tapetum.hub.registry import KNOWN
+from tapetum.hub.registry import known
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.tap.export import clip_program, export, online_programs
 
@@ -111,7 +111,7 @@ def main():
     print(f"{args.frames} frames, {len(queries)} points, {args.threads} threads, load {os.getloadavg()[0]:.1f}")
     print("program                     apart  jitter  nodes      MB  export s  onnxruntime s  ours s")
     for name in args.models:
-        tracker = tapetum.load(name) if KNOWN[name].bundled else tapetum.tap.build(name)
+        tracker = tapetum.load(name) if known()[name].bundled else tapetum.tap.build(name)
         own = jitter(tracker, clip, queries)
         rows = [("clip", clip_row)] + [("step", online_row)] * tracker.model.config.causal
         for kind, row in rows:

@@ -2,13 +2,13 @@
 
     python benchmarks/tap_labels.py PICTURES [--model tapir-nano-synthetic] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
 
-Clips with exact tracks are made of PICTURES, a folder or parquet file (`training.picture_clips`; every tenth picture, the share
-that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of
-their frames shrunk and spoilt, and starts from another of these on the teacher's track. Printed for several
-`Bootstrap.confident`, `within` (- is without `cycle`) and `polish`: the share of points and frames that count; the distance
-of the teacher's label, and of the student's answer, from the truth, in px of 256x256 (median, mean, share beyond 4) where
-both are seen; the share of these in which the student could learn, since it is beyond 4 px and the label is not; and the
-share of labels that say seen where the point is hidden.
+Clips with exact tracks are made of PICTURES, a folder or parquet file (`training.picture_clips`; every tenth picture, the tenth
+that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of their
+frames shrunk and spoilt, and starts from another of these on the teacher's track. Printed for several `Ingredients.confident`,
+`within` (- is without `cycle`) and `polish`: the fraction of points and frames that count; the distance of the teacher's label,
+and of the student's answer, from the truth, in px of 256x256 (median, mean, fraction beyond 4) where both are seen; the
+fraction of these in which the student could learn, since it is beyond 4 px and the label is not; and the fraction of labels
+that say seen where the point is hidden.
 """
 
 import argparse
@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tap.bootstrap.task import Bootstrap, FootageSample, keep, mapped, pseudo_labels, teach, through
+from tapetum.tap.bootstrap.config import Ingredients
+from tapetum.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.tap.bootstrap.showings import FootageSample
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.second_look import looks
 from tapetum.tap.network.types import Estimate
-from tapetum.tap.training.picture_clips import WarpedClips
-from tapetum.tap.training.warping import jpeg, shrinking, warp_frames
+from tapetum.tap.training.picture_clips import PictureClips
+from tapetum.tap.training.warping import jpeg, moving_window, warp_frames
 
 SIZE = 256
 CASES = [(c, within, polish) for polish in (False, True) for within in (4.0, 16.0, None) for c in (0.0, 0.7, 0.9)]
@@ -37,7 +39,7 @@ def showing(clip, rng, settings):
     xy, visible = torch.from_numpy(clip.xy[rows][:, :: settings.stride]), torch.from_numpy(visible[rows])
     at = torch.tensor([rng.choice(np.flatnonzero(row)) for row in visible.numpy()])
     queries = torch.cat([at[:, None].float(), xy[torch.arange(len(rows)), at]], 1)
-    maps = shrinking(rng, len(seen), SIZE, settings.area, settings.aspect)
+    maps = moving_window(rng, len(seen), SIZE, settings.area, settings.aspect)
     spoilt = torch.from_numpy(jpeg(seen, int(rng.integers(*settings.quality)))).permute(0, 3, 1, 2).float() / 255
     spoilt = warp_frames(spoilt, torch.from_numpy(maps), (SIZE, SIZE)).permute(0, 2, 3, 1) * 2 - 1
     draw = torch.from_numpy(rng.random(len(rows), np.float32))
@@ -50,15 +52,15 @@ def showing(clip, rng, settings):
 
 @torch.no_grad()
 def measure(model, clips, settings, seed):
-    """Rows of (label error, student error, says seen, is seen) of all that counts, and the share that does."""
+    """Rows of (label error, student error, says seen, is seen) of all that counts, and the fraction that does."""
     found, counted = [], []
     for number in range(len(clips)):
         batch, xy, visible = showing(clips[number], np.random.default_rng((seed, number)), settings)
         labels = pseudo_labels(teach(model, batch, settings), batch.queries, batch.draw, SIZE, settings)
-        place = through(batch.maps, labels.frame, labels.place).clamp(0, SIZE)
+        place = warp_queries(batch.maps, labels.frame, labels.place).clamp(0, SIZE)
         out = looks(model, batch.spoilt, torch.cat([labels.frame[..., None].float(), place], -1))[-1]
-        student = Estimate(mapped(torch.linalg.inv(batch.maps), out.tracks), out.occlusion, out.expected_dist)
-        kept = keep(labels, student, batch.queries, SIZE, settings)[0] > 0
+        student = Estimate(warp_tracks(torch.linalg.inv(batch.maps), out.tracks), out.occlusion, out.expected_dist)
+        kept = keep_mask(labels, student, batch.queries, SIZE, settings)[0] > 0
         errors = [(tracks[0] - xy).norm(dim=-1) for tracks in (labels.xy, student.tracks)]
         columns = [*errors, (~labels.occluded[0]).float(), visible.float()]
         found.append(torch.stack([column[kept] for column in columns], 1))
@@ -67,7 +69,7 @@ def measure(model, clips, settings, seed):
 
 
 def settings(stride, confident, within, polish):
-    return Bootstrap(stride=stride, confident=confident, cycle=within is not None, within=within or 4.0, polish=polish)
+    return Ingredients(stride=stride, confident=confident, cycle=within is not None, within=within or 4.0, polish=polish)
 
 
 def main():
@@ -84,17 +86,17 @@ def main():
     loaded = tapetum.load(args.model).model
     model = Tapir(replace(loaded.config, initial_resolution=(SIZE, SIZE), refine_at_least=None)).eval()
     model.load_state_dict(loaded.state_dict())
-    clips = WarpedClips(
+    clips = PictureClips(
         args.clips, seed=args.seed, source=args.pictures, part="held-out", frames=args.stride * (args.frames - 1) + 1
     )
     names = f"{'confident':>9}{'within':>8}{'polish':>8}{'count':>8}"
     print(names + "   label: median  mean   > 4    student: median  mean   > 4    to learn    wrongly seen")
     for confident, within, polish in CASES:
-        rows, share = measure(model, clips, settings(args.stride, confident, within, polish), args.seed)
+        rows, fraction = measure(model, clips, settings(args.stride, confident, within, polish), args.seed)
         says, seen = rows[:, 2] > 0, rows[:, 3] > 0
         label, student = (rows[says & seen, k] for k in (0, 1))
         print(
-            f"{confident:9.2f}{within or '-':>8}{'yes' if polish else 'no':>8}{share:8.2f}"
+            f"{confident:9.2f}{within or '-':>8}{'yes' if polish else 'no':>8}{fraction:8.2f}"
             + "".join(f"{'':11}{np.median(e):6.2f}{e.mean():6.2f}{(e > 4).mean():6.2f} " for e in (label, student))
             + f"{((student > 4) & (label <= 4)).mean():12.3f}{(says & ~seen).sum() / says.sum():16.3f}",
             flush=True,

@@ -5,7 +5,7 @@ google-deepmind/tapnet): channels-first convolutions and instance norms, ten fra
 bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in every
 iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed sequences, and
 in the online step buffers padded by two more frames whose outputs are thrown away. Only what decides the result on square
-videos is kept. `tests/tap/test_tap_published.py` holds it against golden tensors that the public model made.
+videos is kept. `tests/benchmarks/test_tap_published.py` holds it against golden tensors that the public model made.
 """
 
 import torch

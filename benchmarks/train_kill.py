@@ -34,7 +34,7 @@ def make_data(folder):
     from tapetum.tap import weights
     from tapetum.tap.config import NANO
     from tapetum.tap.network.model import Tapir
-    from tapetum.tap.training.data import Tracked
+    from tapetum.tap.training.clips import Tracked
     from tapetum.tap.training.kubric import write_sequence
 
     for k in range(8):

@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from support.forks import Forks
 from tapetum.video import write_video
 
 _LOOPBACK = re.compile(r"|localhost|127\.\d+\.\d+\.\d+|::1")
@@ -31,6 +32,18 @@ def _stay_inside(event: str, arguments: tuple) -> None:
 sys.addaudithook(_stay_inside)
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # a proxy on this machine would be a way out
+
+
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+"""Processes that tests start find `support` as the tests do."""
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts training scripts that need not import torch."""
+    forks = Forks()
+    yield forks
+    forks.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,42 +1,55 @@
-"""Work shared out to processes of this machine, each of which makes the tool that it works with once."""
+"""Work on many items, each done once: over processes of this machine, or over Ray, on this machine or a cluster.
+
+Both give (number of the item, result) in the order in which items are done. On Ray every item is a task of its own; a worker
+that is killed loses its item, which Ray gives to another worker. So what the work writes should be written whole, under a name
+that is the item's own, and last: then it is there once however often the work was done.
+"""
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, redirect_stdout
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from tapetum.errors import TapetumError
+from tapetum.errors import MissingExtra, TapetumError
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Tool = TypeVar("Tool")
+
+RETRIES = 20
+"""Times that Ray gives an item out again after its worker died."""
 
 _here: dict[str, Any] = {}
 """The work of this worker process, and the tool once it is made."""
 
 
-def shared_out(
-    work: Callable[[Job, Tool], Result], jobs: Sequence[Job], make: Callable[[], Tool], workers: int
-) -> Iterator[tuple[Job, Result]]:
-    """`work(job, make())` for every job, in the order in which they are done; with one worker, in this process.
+def over_processes(
+    work: Callable[[Item, Tool], Result], items: Sequence[Item], make: Callable[[], Tool], workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Give `work(item, make())` for every item; each process makes its tool once. With one worker, in this process.
 
-    `work`, `make`, jobs and results are pickled where there are several. The first error of a job ends the work. Raises
-    TapetumError where a worker is killed.
+    `work`, `make`, items and results are pickled where there are several workers. The first error of an item ends the work.
+    Raises TapetumError where a worker is killed.
+
+    >>> list(over_processes(lambda item, tool: item * tool, [1, 2], lambda: 10, workers=1))
+    [(0, 10), (1, 20)]
     """
-    if workers == 1 or len(jobs) < 2:
-        tool = make() if jobs else None
-        for job in jobs:
-            yield job, work(job, tool)  # pyright: ignore[reportArgumentType]
+    if workers == 1 or len(items) < 2:
+        tool = make() if items else None
+        for number, item in enumerate(items):
+            yield number, work(item, tool)  # pyright: ignore[reportArgumentType]
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
     )
     try:
-        waiting = {pool.submit(_do, job): job for job in jobs}
+        waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
         for task in as_completed(waiting):
             yield waiting[task], task.result()
     except BrokenProcessPool as error:
@@ -53,7 +66,52 @@ def _begin(work: Any, make: Any, threads: int) -> None:
     _here.update(work=work, make=make)
 
 
-def _do(job: Any) -> Any:
+def _do(item: Any) -> Any:
     if "tool" not in _here:
         _here["tool"] = _here["make"]()
-    return _here["work"](job, _here["tool"])
+    return _here["work"](item, _here["tool"])
+
+
+def over_ray(
+    work: Callable[[Item], Result], items: Sequence[Item], *, cpus: float = 1, gpus: float = 0
+) -> Iterator[tuple[int, Result]]:
+    """Give `work(item)` for every item, done by Ray on the cluster that `ray.init` finds (RAY_ADDRESS), or on this machine.
+
+    Each item takes `cpus` processors and `gpus` graphics cards. Raises the item's own TapetumError, OSError or MemoryError,
+    TapetumError when the workers of one item die again and again, MissingExtra without Ray.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtra("ray", "cluster", "--engine ray") from error
+    with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
+        waiting = {remote.remote(item): number for number, item in enumerate(items)}
+        while waiting:
+            [task], _ = ray.wait(list(waiting), num_returns=1)
+            number = waiting.pop(task)
+            try:
+                yield number, ray.get(task)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, TapetumError | OSError | MemoryError):  # these are told in one line
+                    raise error.cause from None
+                raise
+            except ray.exceptions.RayError as error:
+                raise TapetumError(
+                    f"the workers on {items[number]} were lost again and again ({type(error).__name__}), most often killed by "
+                    "the system for want of memory; run the same command again to go on"
+                ) from error
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """The cluster that is there, or one of this machine's own that ends with the block."""
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()

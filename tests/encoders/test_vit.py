@@ -182,3 +182,13 @@ def test_wrong_names_settings_and_pictures_are_refused():
 def test_configs_import_no_torch():
     code = "import sys, tapetum; tapetum.encoders.architecture('vit-nano'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_prepared_pictures_are_brought_to_the_precision_of_the_weights() -> None:
+    encoder = encoders.build("vit-nano")
+    pictures = encoder.prepare(np.random.default_rng(0).integers(0, 256, (2, 40, 30, 3), np.uint8))
+    with torch.inference_mode():
+        exact = encoder(pictures).pooled
+        rough = encoder.bfloat16()(pictures).pooled
+    assert rough.dtype == torch.bfloat16
+    torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)

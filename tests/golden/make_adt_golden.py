@@ -1,6 +1,6 @@
-"""Records the tracks of the public ADT generator of TAPVid-3D on the small sequence of tests/tapvid3d/raw_adt.py.
+"""Records the tracks of the public ADT generator of TAPVid-3D on the small sequence of tests/support/raw_adt.py.
 
-    PYTHONPATH=tests/tapvid3d python tests/golden/make_adt_golden.py PATH/OF/adt_utils.py
+    PYTHONPATH=tests python tests/golden/make_adt_golden.py PATH/OF/adt_utils.py
 
 PATH is tapnet/tapvid3d/annotation_generation/adt_utils.py of google-deepmind/tapnet at d44db05, the first public release.
 Three of its methods are taken; the tables are read by projectaria-tools' own reader (2.3.0), which must be installed. The
@@ -20,8 +20,9 @@ import numpy.typing as npt
 from PIL import Image
 from projectaria_tools.core.sophus import SE3
 from projectaria_tools.projects.adt import AriaDigitalTwinDataPathsProvider, AriaDigitalTwinDataProvider
-from raw_adt import DEVICE_FROM_CAMERA, SIZE, write_sequence
 from scipy.ndimage import map_coordinates
+
+from support.raw_adt import DEVICE_FROM_CAMERA, SIZE, write_sequence
 
 METHODS = ("get_queries_in_3d", "get_trajectories", "filter_visibilities")
 FRAMES, QUERIES = 8, 300

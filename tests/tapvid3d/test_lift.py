@@ -6,7 +6,7 @@ import pytest
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.tapvid3d.geometry import project, unproject
-from tapetum.tapvid3d.lift import Lifted, lift, lift_static, load_tracker3d, through_time
+from tapetum.tapvid3d.lift import Lifted, lift, lift_static, through_time
 from tapetum.tapvid3d.metrics import tapvid3d_metrics
 from tapetum.types import Tracks
 
@@ -104,11 +104,3 @@ def test_lifted_takes_queries_as_the_benchmark_has_them_and_needs_depth() -> Non
     np.testing.assert_allclose(found.xyz[0, 1], unproject([10.0, 4.0], 5.0, CAMERA), rtol=1e-6)
     with pytest.raises(BadInput, match="lifting to 3D needs depth"):
         Lifted(Still()).track(video, np.array([[10.0, 4.0, 1]]), CAMERA)
-
-
-def test_trackers_by_name() -> None:
-    assert type(load_tracker3d("static")).__name__ == "Static"
-    with pytest.raises(BadInput, match="there is no depth nowhere"):
-        load_tracker3d("tapir-nano", "nowhere")
-    with pytest.raises(BadInput, match="nano-tapir"):
-        load_tracker3d("nano-tapir")

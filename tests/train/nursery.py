@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # as building an optimizer does, which would cost every trainer seconds
 from torch import nn
 
 from tapetum.errors import TapetumError
@@ -56,7 +57,7 @@ class Tiny(Task):
     """A network with everything that can carry state: batch norm, dropout, noise in the loss, two losses, a teacher."""
 
     parts = ("alone", "taught")
-    taught = True
+    teachers = ("ema",)
 
     def __init__(self, fatal: Path):
         self.fatal = fatal
@@ -70,11 +71,11 @@ class Tiny(Task):
     def dataset(self) -> Noise:
         return Noise(self.fatal)
 
-    def loss(self, model, batch, generator, teacher):
-        target = batch["x"].sum(1, keepdim=True) + 0.1 * torch.randn(len(batch["x"]), 1, generator=generator)
+    def loss(self, model, batch, moment):
+        target = batch["x"].sum(1, keepdim=True) + 0.1 * torch.randn(len(batch["x"]), 1, generator=moment.generator)
         if batch["name"][0] == "taught":
             # of its first layer: a batch norm's statistics are the first process's alone, so they differ from one process's
-            target = target + teacher[0](batch["x"]).mean(1, keepdim=True).detach()
+            target = target + moment.teachers["ema"][0](batch["x"]).mean(1, keepdim=True).detach()
         loss = (model(batch["x"]) - target).square().mean()
         return loss, {"mean": batch["x"].mean()}
 

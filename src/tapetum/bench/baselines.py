@@ -1,7 +1,7 @@
-"""Trackers by name: those with weights, and those without learning, which are floors that a model must clear."""
+"""Trackers by name, in the picture and in space: with weights, and without learning, floors that a model must clear."""
 
 from collections.abc import Callable, Sized
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Num
@@ -9,6 +9,11 @@ from jaxtyping import Num
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.types import Tracks
+
+if TYPE_CHECKING:
+    from tapetum.tapvid3d.baselines import Static as Static3D
+    from tapetum.tapvid3d.lift import Lifted
+    from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
 
 Progress = Callable[[int, int], None] | None
 """Is called with the number of frames seen and the number of all frames."""
@@ -30,7 +35,7 @@ class Static:
     """
 
     def track(self, video: Sized, queries: Num[np.ndarray, "n 3"], *, progress: Progress = None) -> Tracks:
-        """The same place in each of the frames, of which only the number is looked at."""
+        """Track the same place in each of the frames, of which only the number is looked at."""
         shape = len(queries), len(video)
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
@@ -41,14 +46,14 @@ BASELINES = {"static": Static}
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
-    """A baseline by name, or whatever `tapetum.load` gives for a name or file of weights, in the precision `dtype`.
+    """Load a baseline by name, or whatever `tapetum.load` gives for a name or file of weights, in the precision `dtype`.
 
     torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
     is not there.
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()
-    resolve(name_or_path)
+    resolve(name_or_path, "track")
     import torch
 
     import tapetum
@@ -58,4 +63,29 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"cannot compute on {device!r} ({reason}); give cpu, or a device of this machine") from error
-    return tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
+    tracker = tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
+    if not hasattr(tracker, "track"):
+        raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
+    return tracker
+
+
+def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Static3D | Lifted | AdjustedTracker":
+    """Load a 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
+
+    "adjust" as `depth` lifts by bundle adjustment.
+    Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
+    """
+    from tapetum.tapvid3d.baselines import Static as Static3D
+    from tapetum.tapvid3d.depth import load_depth
+    from tapetum.tapvid3d.lift import Lifted
+    from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
+
+    if name == "static":
+        if depth is not None:
+            raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
+        return Static3D()
+    from tapetum.tap.tracking import tracker
+
+    if depth == "adjust":
+        return AdjustedTracker(tracker.load(name, device=device))
+    return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))

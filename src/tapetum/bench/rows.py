@@ -40,7 +40,7 @@ class Rows:
                 self._path.unlink()
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
-        """The row under `key`, if it was added with an equal stamp (what the work depends on, as JSON has it)."""
+        """Return the row under `key`, if it was added with an equal stamp (what the work depends on, as JSON has it)."""
         known, row = self._rows.get(key, (None, None))
         return row if known == stamp else None
 

@@ -134,7 +134,7 @@ def evaluate(
 
 
 def read_clips(path: str | os.PathLike[str], size: int = SIZE) -> Iterator[Clip]:
-    """The videos of benchmark files, one by one, resized to `size` x `size`.
+    """Read the videos of benchmark files, one by one, resized to `size` x `size`.
 
     Raises:
         BadInput: as `read_entries`.
@@ -149,7 +149,7 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE) -> Iterator[Clip]
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """The result with None in place of NaN, which JSON does not have.
+    """Return the result with None in place of NaN, which JSON does not have.
 
     >>> as_json({"average_jaccard": float("nan"), "per_video": [{"name": "a"}]})
     {'average_jaccard': None, 'per_video': [{'name': 'a'}]}

@@ -35,7 +35,7 @@ from tapetum.tapvid3d.geometry import scaled
 from tapetum.tapvid3d.metrics import Scaling, tapvid3d_metrics
 from tapetum.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
-from tapetum.workers import shared_out
+from tapetum.workers import over_processes
 
 SIZE = 256
 """Length in pixels of the shorter side of the pictures to which thresholds refer."""
@@ -89,7 +89,7 @@ class _Job:
         return f"{self.source}/{self.path.name}"
 
     def stamp(self) -> list[Any]:
-        """Size and time of the files that the row depends on."""
+        """Return size and time of the files that the row depends on."""
         depth = depth_path(self.path) if self.true_depth else None
         return [_stamp(path) for path in (self.path, self.pred, depth)]
 
@@ -154,7 +154,8 @@ def evaluate(
             if row is not None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
-        for job, row in shared_out(_row, left, load or _no_tracker, workers):
+        for number, row in over_processes(_row, left, load or _no_tracker, workers):
+            job = left[number]
             kept.add(job.key, job.stamp(), as_json(row))
             finished[job.key] = row
             progress(row, len(finished), len(jobs))
@@ -162,7 +163,7 @@ def evaluate(
 
 
 def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
-    """The clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
+    """Return the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
     if clip.size is None:
         raise Damage("images", f"{clip.name} has no frames and no official name, so that its size is not known; add its frames")
     return scaled(clip.fx_fy_cx_cy, SIZE / min(clip.size))
@@ -177,7 +178,7 @@ def check_shape(clip: Clip3D, predicted: Prediction) -> None:
 
 
 def score_clip(clip: Clip3D, predicted: Prediction, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
-    """The thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
+    """Score the thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
     camera = camera_256(clip)
     check_shape(clip, predicted)
     scores = {}

@@ -15,7 +15,7 @@ _FAST = {torch.float32} | ({torch.bfloat16} if _ONEDNN and torch.ops.mkldnn._is_
 
 
 def linear(x: Float[Tensor, "... i"], layer: nn.Linear, gelu: bool = False) -> Float[Tensor, "... o"]:
-    """`layer` of `x`, then a GELU (the tanh approximation) if asked for; in the precision of the layer's weight.
+    """Return `layer` of `x`, then a GELU (the tanh approximation) if asked for; in the precision of the layer's weight.
 
     >>> layer = nn.Linear(3, 2)
     >>> x = torch.ones(5, 3)

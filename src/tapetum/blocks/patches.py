@@ -63,7 +63,7 @@ def from_tubelets(
 
 
 class PicturePatches(nn.Conv2d):
-    """A linear layer on each square patch of a picture."""
+    """A linear layer on each square patch of a picture, which is brought to the precision of the weight."""
 
     def __init__(self, patch: int, width: int, channels: int = 3, bias: bool = True):
         super().__init__(channels, width, patch, stride=patch, bias=bias)
@@ -72,11 +72,11 @@ class PicturePatches(nn.Conv2d):
     def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b rows columns d"]:
         """Give the grid of tokens. Raises BadInput if the patches do not divide the picture."""
         grid_of((pictures.shape[2], pictures.shape[3]), (self.kernel_size[0], self.kernel_size[1]))
-        return super().forward(pictures).movedim(1, -1)
+        return super().forward(pictures.to(self.weight.dtype)).movedim(1, -1)
 
 
 class VideoTubelets(nn.Conv3d):
-    """A linear layer on each box of (frames, rows, columns) of a video."""
+    """A linear layer on each box of (frames, rows, columns) of a video, which is brought to the precision of the weight."""
 
     def __init__(self, patch: tuple[int, int, int], width: int, channels: int = 3, bias: bool = True):
         super().__init__(channels, width, patch, stride=patch, bias=bias)
@@ -86,7 +86,7 @@ class VideoTubelets(nn.Conv3d):
         """Give the grid of tokens. Raises BadInput if the tubelets do not divide the video."""
         k = self.kernel_size
         grid_of((video.shape[2], video.shape[3], video.shape[4]), (k[0], k[1], k[2]))
-        return super().forward(video).movedim(1, -1)
+        return super().forward(video.to(self.weight.dtype)).movedim(1, -1)
 
 
 def inflate(

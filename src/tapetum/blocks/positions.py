@@ -23,7 +23,8 @@ Resample = Literal["timm", "big_vision", "transformers"]
 
 
 def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0) -> Float[Tensor, "n c"]:
-    """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in float64."""
+    """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
+    float64."""
     if width % 2:
         raise BadInput(f"sine codes have pairs of channels, not {width}; give an even number")
     speed = wavelength ** -(torch.arange(width // 2, dtype=torch.float64) / (width / 2))

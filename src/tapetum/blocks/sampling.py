@@ -33,7 +33,7 @@ def resize_frames(
 
 
 def sample_video(maps: Float[Tensor, "b t h w c"], points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n c"]:
-    """Trilinear sample of `maps` at points (t, x, y); x and y in raster coordinates of the maps, t in frames.
+    """Sample `maps` trilinearly at points (t, x, y); x and y in raster coordinates of the maps, t in frames.
 
     Whole t is exactly that frame. Outside of the maps the nearest border value counts (TAPIR, section 3.1, takes the
     features of a query this way). The result is float32 whatever the precision of the maps.

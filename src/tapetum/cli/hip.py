@@ -5,98 +5,28 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.cli.output import print_json
-from tapetum.errors import BadInput
-from tapetum.hip.config import VARIANTS, Modality, variant
-
-Shape = Annotated[str | None, tyro.conf.arg(metavar="SHAPE")]
+from tapetum.cli.output import print_json, terminal
+from tapetum.verbs.hip import PlanOptions, plan, variants
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(PlanOptions):
     """Say what a network will be before anything runs: groups, padding, waste, parameters, FLOPs, memory.
 
     A SHAPE is extents and channels, such as 224x224x3 or 48000x1. Modalities are packed in the order of these options.
     """
 
-    image: Shape = None
-    """Rows x columns x channels."""
-    video: Shape = None
-    """Frames x rows x columns x channels."""
-    audio: Shape = None
-    """Samples x channels."""
-    points: Shape = None
-    """Points x coordinates."""
-    label: Shape = None
-    """Elements x channels."""
-    modality: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=SHAPE")] = ()
-    """Further modalities by names of your own."""
-    variant: Annotated[str, tyro.conf.arg(metavar="NAME")] = "hip-16"
-    """One of those that `tapetum hip variants` lists."""
-    bottleneck: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
-    """Modalities that enter and leave at the processor, as labels may."""
-    batch: int = 1
-    """Examples at a time, for FLOPs and memory."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    json: bool = False
     """Print the plan as JSON."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
-        from dataclasses import replace
-
-        from tapetum.hip.plan import plan
-
-        if self.batch < 1:
-            raise BadInput(f"--batch is {self.batch}; it must be 1 or more")
-        modalities = self._modalities()
-        config = variant(self.variant)
-        unknown = sorted(set(self.bottleneck) - set(modalities))
-        if unknown:
-            raise BadInput(f"--bottleneck {unknown[0]}: there is no such modality; there are {', '.join(modalities)}")
-        if self.bottleneck:
-            config = replace(config, labels=self.bottleneck)
-        if not set(modalities) - set(config.labels):
-            raise BadInput("all modalities are labels; give one or more that are not")
-        made = plan(config, modalities)
-        content = {
-            "variant": self.variant,
-            "batch": self.batch,
-            "groups": made.grouping.groups,
-            "width": made.grouping.width,
-            "padding": made.grouping.padding,
-            "modalities": [
-                {
-                    "name": s.name,
-                    "elements": s.length,
-                    "groups": 1 if made.grouping.flat else s.groups,
-                    "elements_per_group": s.own,
-                    "padding": 0 if made.grouping.flat else s.groups * made.grouping.width - s.length,
-                }
-                for s in made.grouping.spans
-            ],
-            "parts": [{"name": p.name, "parameters": p.parameters, "macs": self.batch * p.macs + p.once} for p in made.parts],
-            "parameters": made.parameters,
-            "macs": made.macs(self.batch),
-            "flops": 2 * made.macs(self.batch),
-            "bytes_in_use": made.bytes_in_use(self.batch),
-            "bytes_in_training": made.bytes_in_training(self.batch),
-        }
+        with terminal() as listener:
+            content = plan.run(self, listener).as_json()
         if self.json:
             print_json(content)
         else:
             print(_table(content))
-
-    def _modalities(self) -> dict[str, Modality]:
-        given = {name: getattr(self, name) for name in ("image", "video", "audio", "points", "label")}
-        named = {name: shape for name, shape in given.items() if shape is not None}
-        for text in self.modality:
-            name, equals, shape = text.partition("=")
-            if not equals or not name.isidentifier() or name in named:
-                raise BadInput(f"--modality {text}: give NAME=SHAPE, such as depth=64x64x1, each name once")
-            named[name] = shape
-        if not named:
-            raise BadInput("there is no modality; give one or more, such as --image 224x224x3 --audio 48000x1")
-        return {name: parse_shape(name, shape) for name, shape in named.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +35,7 @@ class Variants:
 
     def run(self) -> None:
         """Do it."""
-        for name, config in VARIANTS.items():
+        for name, config in variants().items():
             blocks = " ".join(f"{g}x{k}x{c}" for g, k, c in zip(config.groups, config.latents, config.channels, strict=True))
             print(f"{name:20} groups x latents x channels: {blocks}")
 
@@ -125,15 +55,6 @@ class Hip:
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         self.action.run()
-
-
-def parse_shape(name: str, text: str) -> Modality:
-    """`224x224x3` as a modality of 224 x 224 elements with 3 channels."""
-    numbers = text.lower().split("x")
-    if len(numbers) < 2 or not all(number.isdecimal() and 0 < int(number) < 1 << 40 for number in numbers):
-        raise BadInput(f"--{name} {text}: give extents and channels, all 1 or more, such as 224x224x3 or 48000x1")
-    *shape, channels = map(int, numbers)
-    return Modality(tuple(shape), channels)
 
 
 def _table(content: dict[str, Any]) -> str:

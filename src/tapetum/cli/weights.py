@@ -1,19 +1,19 @@
 """`tapetum weights`: which weights there are, and how to get them here."""
 
-import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.cli.output import downloads, print_json
+from tapetum.cli.output import downloads, print_json, terminal
 from tapetum.errors import BadInput
-from tapetum.hub import registry
+from tapetum.verbs import weights
+from tapetum.verbs.verb import narrowed
+from tapetum.verbs.weights import ConvertOptions, ConvertSettings, FetchOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(ConvertSettings):
     """List the weights known by name, show where one comes from and where it lies, fetch one, or convert a file.
 
     Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
@@ -22,15 +22,9 @@ class Weights:
 
     action: tyro.conf.Positional[Literal["list", "show", "fetch", "convert"]]
     """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX)."""
-    name: tyro.conf.Positional[str | None] = None
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME|FILE")] = None
     """Which one to show or fetch, or the file to convert."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
-    """Where to write what was converted; by default beside the file."""
-    causal: bool | None = None
-    """Whether the network in the file is causal; by default its name decides."""
-    softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
-    """Of stage 1 of the network in the file; by default 20."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    json: bool = False
     """Print JSON instead of text."""
 
     def run(self) -> None:
@@ -42,26 +36,18 @@ class Weights:
         if self.name is None:
             self._list()
         elif self.action == "show":
-            self._print(_entry(registry.find(self.name)))
+            self._print(weights.show(self.name).as_json())
         elif self.action == "fetch":
-            registry.find(self.name)
-            from tapetum.tap.weights.convert import fetch
-
-            with downloads() as show:
-                path = fetch(self.name, show)
-            self._print({"name": self.name, "path": str(path)})
+            with downloads() as listener:
+                fetched = weights.fetch.run(FetchOptions(self.name), listener)
+            self._print(fetched.as_json())
         else:
-            from tapetum.tap.weights.convert import convert
-
-            source = Path(self.name)
-            if not source.is_file():
-                raise BadInput(f"there is no file {source}; give a published checkpoint, .pt or .npy")
-            target = self.out or source.with_suffix(".safetensors")
-            convert(source, target, causal=self.causal, softmax_temperature=self.softmax_temperature)
-            self._print({"source": str(source), "path": str(target)})
+            with terminal() as listener:
+                converted = weights.convert.run(narrowed(ConvertOptions, self, source=self.name), listener)
+            self._print(converted.as_json())
 
     def _list(self) -> None:
-        entries = [_entry(weights) for weights in registry.KNOWN.values()]
+        entries = [entry.as_json() for entry in weights.known()]
         if self.json:
             print_json({"weights": entries})
         else:
@@ -71,20 +57,5 @@ class Weights:
         if self.json:
             print_json(entry)
         else:
-            print("\n".join(f"{key:20} {value}" for key, value in entry.items() if value is not None))
-
-
-def _entry(weights: registry.Weights) -> dict[str, Any]:
-    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
-    fields = {key: value for key, value in dataclasses.asdict(weights).items() if key != "file"}
-    return {**fields, **_settings(weights), "path": str(path or registry.converted(weights)), "here": path is not None}
-
-
-def _settings(weights: registry.Weights) -> dict[str, Any]:
-    """What sets a tracker apart from others of its kind."""
-    if weights.verb != "track":
-        return {}
-    from tapetum.tap.config import ARCHITECTURES
-
-    config = ARCHITECTURES[weights.architecture]
-    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
+            shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+            print("\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None))

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from tapetum.errors import BadInput
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
-"""Of red, green and blue over ImageNet, in 0..255."""
+"""Mean or deviation of red, green and blue over ImageNet, in 0..255."""
 IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of red, green and blue over ImageNet, in 0..255."""
+"""Mean or deviation of red, green and blue over ImageNet, in 0..255."""
 HALF = (127.5, 127.5, 127.5)
 """As mean and as std: to -1..1."""
 
@@ -98,6 +98,9 @@ def _family(module: str, model: str) -> Family:
 FAMILIES: dict[str, Family] = {
     "vit": _family("vit", "ViT"),
     "towers": _family("towers", "Towers"),
+    "resnet": _family("resnet", "ResNet"),
+    "nfnet": _family("nfnet", "NFNet"),
+    "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite"),
 }
 """Every family by the name that files carry."""
 

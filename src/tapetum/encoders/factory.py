@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,15 +33,17 @@ from tapetum.encoders.config import (
     from_json,
 )
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.published import LOADERS
+from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.registry import find, resolve
 
 SOURCES: dict[str, tuple[str, ...]] = {
-    "timm": ("tapetum.encoders.tables.timm",),
-    "torchvision": (),
-    "huggingface": ("tapetum.encoders.tables.huggingface",),
+    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
+    "torchvision": ("tapetum.encoders.tables.torchvision",),
+    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    PORT: ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
 }
 """Libraries whose weights can be used, and the modules with their tables, asked one after the other."""
 
@@ -140,11 +142,19 @@ def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = to
         temporary.write_bytes(to_bytes(tensors, {"encoder": json.dumps(as_json(describe(encoder)))}))
 
 
-def load(name_or_path: str | os.PathLike[str], preprocessing: Preprocessing | None = None) -> Encoder:
-    """Load the float32 encoder of a known name, or of a file that `save` wrote, in evaluation mode.
+def load(
+    name_or_path: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+) -> Encoder:
+    """Load the encoder of a known name, or of a file that `save` wrote, in evaluation mode.
 
     Args:
-        name_or_path: a name of `tapetum.encoders.published.LOADERS`, or a path.
+        name_or_path: a name such as efficientnet-lite2 (`tapetum weights list`), or a path.
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
         preprocessing: what the caller will do to its pictures; it must be what the weights were made with.
 
     Raises:
@@ -152,17 +162,36 @@ def load(name_or_path: str | os.PathLike[str], preprocessing: Preprocessing | No
             another preprocessing.
     """
     name = os.fspath(name_or_path)
-    encoder = cast(Encoder, dotted(LOADERS[name])()) if name in LOADERS else _from_file(Path(name))
+    encoder = _published(name) if name in known_encoders() else _from_file(Path(name))
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare pictures with encoder.prepare"
         )
-    return encoder.eval()
+    return encoder.to(device=device, dtype=dtype).eval()
+
+
+def known_encoders() -> list[str]:
+    """Give the names of weights that `load` knows."""
+    return [weights.name for weights in PUBLISHED]
+
+
+def _published(name: str) -> Encoder:
+    """The encoder of a known name, from a file of ours or from one of the port that has come in a package."""
+    path, _ = resolve(name, "embed")
+    if path.suffix == ".safetensors":
+        return _from_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
+        raise BadInput(f"{path} is not a file of weights alone ({str(error)[:100]}); get it again") from error
+    return from_state(state, PORT, find(name).architecture)
 
 
 def _from_file(path: Path) -> Encoder:
     if not path.is_file():
-        raise BadInput(f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(LOADERS) or '-'}")
+        raise BadInput(
+            f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(known_encoders())}"
+        )
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("encoder")

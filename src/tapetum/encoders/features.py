@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 from tapetum.errors import BadInput
 
+if TYPE_CHECKING:
+    from tapetum.encoders.embed import EncoderEmbedder
+
 
 @dataclass(frozen=True)
 class Features:
@@ -68,6 +71,12 @@ class Encoder(nn.Module):
         device = next(self.parameters()).device
         return prepare(pictures, self.preprocessing, device)
 
+    def embedder(self) -> "EncoderEmbedder":
+        """Give what makes vectors of files with this encoder; see `tapetum.encoders.embed`."""
+        from tapetum.encoders.embed import EncoderEmbedder
+
+        return EncoderEmbedder(self)
+
     def adapter_addresses(self) -> tuple[str, ...]:
         """Give the names of the modules after which an adapter fits, in the order in which they are passed.
 
@@ -83,6 +92,8 @@ def prepare(
 
     Raises BadInput for pictures of another kind or shape.
     """
+    if isinstance(pictures, np.ndarray) and not pictures.flags.writeable:
+        pictures = pictures.copy()  # torch warns of arrays that it may not write to
     x = torch.as_tensor(pictures)
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
         raise BadInput(f"pictures are {x.dtype} {tuple(x.shape)}; give uint8 (pictures, rows, columns, 3)")

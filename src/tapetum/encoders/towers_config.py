@@ -19,7 +19,7 @@ class TextConfig:
     depth: int
     """Blocks."""
     heads: int
-    """Of the attention in each block."""
+    """Heads of the attention in each block."""
     mlp_width: int
     """Hidden channels of the MLP in each block."""
     vocabulary: int
@@ -88,7 +88,7 @@ CLIP_TEXT = TextConfig(
     pooling="end",
     end_token=49407,
 )
-"""Of CLIP with a picture tower of base size."""
+"""CLIP with a picture tower of base size."""
 SIGLIP_TEXT = TextConfig(
     width=768,
     depth=12,
@@ -102,7 +102,7 @@ SIGLIP_TEXT = TextConfig(
     norm_eps=1e-6,
     activation="gelu_tanh",
 )
-"""Of SigLIP with a picture tower of base size."""
+"""SigLIP with a picture tower of base size."""
 
 
 def _towers(picture: str, text: TextConfig, projection: int = 0, logit_bias: bool = False) -> Architecture:

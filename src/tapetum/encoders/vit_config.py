@@ -21,7 +21,7 @@ class ViTConfig(EncoderConfig):
     depth: int
     """Blocks."""
     heads: int
-    """Of the attention in each block."""
+    """Heads of the attention in each block."""
     mlp_width: int
     """Hidden channels of the MLP in each block."""
     patch: int = 16
@@ -91,9 +91,9 @@ class ViTConfig(EncoderConfig):
 
 
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
-"""Of the pictures of CLIP, in 0..255."""
+"""Mean or deviation of the pictures of CLIP, in 0..255."""
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
-"""Of the pictures of CLIP, in 0..255."""
+"""Mean or deviation of the pictures of CLIP, in 0..255."""
 
 SIZES: dict[str, tuple[int, int, int, int]] = {
     "tiny": (192, 12, 3, 768),

@@ -22,7 +22,7 @@ from tapetum.hip.config import HipConfig
 from tapetum.hip.data import TARGET, Examples, without_target
 from tapetum.hip.masked import new_hip
 from tapetum.hip.model import Hip
-from tapetum.train import Task
+from tapetum.train import Moment, Task
 
 STANDARDISED_ON = 64
 """Examples from whose features a new read-out takes what to subtract and to divide by."""
@@ -129,7 +129,7 @@ class ClassTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return cross entropy; of each label, where any number may hold."""
         logits, target = model(without_target(batch)).float(), batch[TARGET]

@@ -6,7 +6,6 @@ piece after the other. A network that knows pictures but no video looks at the f
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.data.media import window
+from tapetum.encoders.embed import Piece, frames_of
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
 from tapetum.hip.model import Hip
@@ -24,20 +24,8 @@ from tapetum.video.pictures import PICTURES
 from tapetum.video.sound import has_sound, read_sound
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What one vector is made of."""
-
-    file: str
-    start: float | None
-    """Seconds; None for a picture."""
-    stop: float | None
-    inputs: dict[str, Tensor]
-    """(n, c) of each modality that the file has and the network knows."""
-
-
-class Embedder:
-    """A network that makes vectors of files."""
+class HipEmbedder:
+    """A network that makes vectors of files: a `tapetum.encoders.embed.Embedder`. An input of a piece is (n, c)."""
 
     def __init__(self, model: Hip):
         """Raises BadInput for a network whose file does not say how its inputs were prepared, or that has none it can read."""
@@ -56,7 +44,7 @@ class Embedder:
         if path.suffix.lower() in PICTURES:
             if "image" not in knows:
                 raise BadInput(f"{path} is a picture, and the network knows {', '.join(knows)} only")
-            yield Piece(str(path), None, None, {"image": self.picture(open_video(path)[0])})
+            yield from self._frames(path)
             return
         sound = "audio" in knows and has_sound(path)
         if "video" in knows:
@@ -64,11 +52,7 @@ class Embedder:
         elif sound:
             yield from self._sounds(path)
         elif "image" in knows:
-            with open_video(path) as video:
-                times = video.timestamps - video.timestamps[0]
-                for second in range(int(times[-1]) + 1):
-                    middle = int(np.abs(times - second - 0.5).argmin())
-                    yield Piece(str(path), float(second), second + 1.0, {"image": self.picture(video[middle])})
+            yield from self._frames(path)
         else:
             raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
 
@@ -80,6 +64,10 @@ class Embedder:
             out = self.model({name: value.to(device) for name, value in inputs.items()}, decode=())
             vectors = out.latents[self.model.config.processor].mean((1, 2))
         return vectors.float().cpu().numpy()
+
+    def _frames(self, path: Path) -> Iterator[Piece]:
+        for start, stop, frame in frames_of(path):
+            yield Piece(str(path), start, stop, {"image": self.picture(frame)})
 
     def _known(self, name: str) -> tuple[Modality, Preparation]:
         return self.model.modalities[name], self.model.preparations[name]

@@ -21,7 +21,7 @@ from tapetum.hip.data import Examples, without_target
 from tapetum.hip.masking import draw_mask, hidden_elements, plan_of
 from tapetum.hip.model import Hip
 from tapetum.hip.pictures import draw_progress
-from tapetum.train import Task
+from tapetum.train import Moment, Task
 
 
 def masked_losses(
@@ -74,10 +74,10 @@ class MaskedTask(Task):
         return self.examples
 
     def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Return the weighted mean of the modalities' errors."""
-        losses = masked_losses(model, without_target(batch), self.settings, generator)
+        losses = masked_losses(model, without_target(batch), self.settings, moment.generator)
         return self._total(losses), {name: loss.detach() for name, loss in losses.items()}
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:

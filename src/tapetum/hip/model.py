@@ -17,6 +17,7 @@ is left out; masks of padding are possible.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,9 @@ from tapetum.hip.grouping import Grouping, grouping
 from tapetum.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
 from tapetum.hip.masking import Kept
 from tapetum.hip.positions import PositionCodes
+
+if TYPE_CHECKING:
+    from tapetum.hip.embed import HipEmbedder
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,12 @@ class Hip(nn.Module):
         features = {name: features[name] for name in inputs if name in wanted}
         found = {name: (self.unembed if name in self.unembed else self.label_unembed)[name](x) for name, x in features.items()}
         return HipOutput(found, features, tuple(latents))
+
+    def embedder(self) -> "HipEmbedder":
+        """Give what makes vectors of files with this network; raises BadInput if its file does not say how to read any."""
+        from tapetum.hip.embed import HipEmbedder
+
+        return HipEmbedder(self)
 
     def _first_block(self, plan: Grouping, inputs: Mapping[str, Tensor], codes: Tensor, kept: Kept | None) -> Tensor:
         """Latents of block 0. The large arrays are gone when it ends."""

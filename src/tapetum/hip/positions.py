@@ -22,8 +22,8 @@ def fourier_features(shape: tuple[int, ...], bands: int) -> Float[np.ndarray, "n
     grids = np.meshgrid(*[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij")
     places = np.stack([grid.reshape(-1) for grid in grids], -1)
     waves = [places[:, axis, None] * np.linspace(1, max(n / 2, 1), bands) * np.pi for axis, n in enumerate(shape)]
-    turns = np.concatenate(waves, 1)
-    return np.concatenate([places, np.sin(turns), np.cos(turns)], 1).astype(np.float32)
+    phases = np.concatenate(waves, 1)
+    return np.concatenate([places, np.sin(phases), np.cos(phases)], 1).astype(np.float32)
 
 
 class PositionCodes(nn.Module):

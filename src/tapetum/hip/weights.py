@@ -25,7 +25,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hip.config import HipConfig, Modality, Preparation
 from tapetum.hip.model import Hip
-from tapetum.hub.registry import KNOWN, resolve
+from tapetum.hub.registry import known, resolve
 from tapetum.hub.unpickle import load_npy
 
 _ROOT = "perceiver"
@@ -160,14 +160,15 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
         temporary.write_bytes(to_bytes(tensors, {"hip": json.dumps(header)}))
 
 
-def load(name_or_path: str | os.PathLike[str]) -> Hip:
-    """Load the float32 network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote.
+def load(
+    name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Hip:
+    """Load the network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote; float32 by default.
 
     No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its
     config; the name is one of weights for another purpose.
     """
-    known = os.fspath(name_or_path) in KNOWN
-    path = resolve(name_or_path, "embed")[0] if known else Path(name_or_path)
+    path = resolve(name_or_path, "embed")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
     try:
@@ -187,7 +188,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Hip:
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
     loaded: dict[str, Tensor] = {name: tensor.float() for name, tensor in tensors.items()}
     model.load_state_dict(loaded)
-    return model
+    return model.to(device=device, dtype=dtype)
 
 
 def _built(text: str, path: Path) -> Hip:

@@ -72,6 +72,12 @@ def check(path: Path) -> None:
         raise BadInput(f"{path} has changed since it was fetched ({sums}): remove it and fetch it again")
 
 
+def check_sum(path: Path, sha256: str | None) -> None:
+    """Raise BadInput, naming the file, unless its SHA-256 is `sha256`; None passes."""
+    if sha256 is not None and (found := sha256_of(path)) != sha256:
+        raise BadInput(f"{path} is not what was published (SHA-256 {found[:12]}, not {sha256[:12]}): install or fetch it again")
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

@@ -38,7 +38,7 @@ class Path:
 
     positions: F64
     """Bezier control points (k, 3) in world units."""
-    turns: F64
+    rotations: F64
     """Bezier control points (k, 3) of the rotation vector in radians."""
     shake: F64
     """Amplitude, cycles per clip and phase of a tremor (3, 6): rotation vector, then position."""
@@ -47,8 +47,8 @@ class Path:
         """Rotations (t, 3, 3) and positions (t, 3) at `times` (t,) in 0..1."""
         amplitude, cycles, phase = self.shake
         tremor = amplitude * np.sin(2 * np.pi * cycles * times[:, None] + phase)
-        turn = bezier(self.turns, times) + tremor[:, :3]
-        return rotation(turn), bezier(self.positions, times) + tremor[:, 3:]
+        vector = bezier(self.rotations, times) + tremor[:, :3]
+        return rotation(vector), bezier(self.positions, times) + tremor[:, 3:]
 
 
 STILL = np.zeros((3, 6))

@@ -47,8 +47,8 @@ def _camera(rng: Rng, config: SceneConfig) -> Path:
     effort = rng.choice([0.0, 0.3, 1.0], p=[0.15, 0.35, 0.5])
     way = rng.normal(0, 0.45, (4, 3)) * config.camera_travel * effort
     way = way - way[1]
-    turns = rng.uniform(-0.5, 0.5, (4, 3)) * effort * config.camera_pan * np.array([1.0, 1.0, 0.6])
-    return Path(np.clip(way, -config.camera_travel, config.camera_travel), turns, _tremor(rng, 0.006, 0.01))
+    rotations = rng.uniform(-0.5, 0.5, (4, 3)) * effort * config.camera_pan * np.array([1.0, 1.0, 0.6])
+    return Path(np.clip(way, -config.camera_travel, config.camera_travel), rotations, _tremor(rng, 0.006, 0.01))
 
 
 def _crop(rng: Rng, picture: U8, least: float) -> U8:
@@ -74,8 +74,8 @@ def _backdrop(rng: Rng, textures: Textures) -> Thing:
     depth = rng.uniform(5, 8)
     tilt = rng.normal(0, 0.2, 3) * np.array([1, 1, 2])
     drift = rng.normal(0, 0.35, (3, 3)) * (rng.random() < 0.5)
-    turns = np.stack([tilt, tilt + rng.normal(0, 0.1, 3), tilt + rng.normal(0, 0.2, 3) * (rng.random() < 0.5)])
-    path = Path(np.array([0, 0, depth]) + drift, turns, STILL)
+    rotations = np.stack([tilt, tilt + rng.normal(0, 0.1, 3), tilt + rng.normal(0, 0.2, 3) * (rng.random() < 0.5)])
+    path = Path(np.array([0, 0, depth]) + drift, rotations, STILL)
     return _wall(_crop(rng, textures(rng), 0.5), depth * rng.uniform(0.6, 1.8), (80, 80), path)
 
 
@@ -176,5 +176,5 @@ def _way(rng: Rng, world: World, depth: float, solid: bool) -> Path:
     if solid:
         lean = rng.uniform(-np.pi, np.pi, 3)
     spin = rng.normal(0, 1, (steps - 1, 3)) * np.array([0.25, 0.25, 0.45]) * rng.choice([0.2, 1.0, 1.8], p=[0.4, 0.4, 0.2])
-    turns = lean + np.concatenate([np.zeros((1, 3)), np.cumsum(spin * (0 if still else 1), axis=0)])
-    return Path(points, turns, _tremor(rng, 0.03, 0.008))
+    rotations = lean + np.concatenate([np.zeros((1, 3)), np.cumsum(spin * (0 if still else 1), axis=0)])
+    return Path(points, rotations, _tremor(rng, 0.03, 0.008))

@@ -10,7 +10,7 @@ __all__ = ["Tracker", "Tracks", "build"]
 
 
 def build(name: str, seed: int = 0) -> "Tracker":
-    """A tracker with random weights; see `tapetum.tap.tracking.tracker.build`."""
+    """Build a tracker with random weights; see `tapetum.tap.tracking.tracker.build`."""
     from tapetum.tap.tracking import tracker
 
     return tracker.build(name, seed)

@@ -69,12 +69,12 @@ class TapirConfig:
 
     @property
     def hires_dim(self) -> int:
-        """Channels of the stride-4 features."""
+        """Count the channels of the stride-4 features."""
         return self.channels[1]
 
     @property
     def lowres_dim(self) -> int:
-        """Channels of the stride-8 features."""
+        """Count the channels of the stride-8 features."""
         return self.channels[3]
 
 

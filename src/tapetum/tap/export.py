@@ -91,7 +91,7 @@ class _Step(nn.Module):
 
 
 def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> Program:
-    """The program that tracks `points` points through `frames` frames of (height, width) `size`."""
+    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`."""
     _check(tracker, frames, size, points)
     video = torch.zeros(1, frames, *size, 3)
     return Program(
@@ -100,7 +100,7 @@ def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> P
 
 
 def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Program, Program]:
-    """The programs `start` and `step` of a causal tracker; BadInput for another."""
+    """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
     _check(tracker, 1, size, points)
     config = tracker.model.config
     if not config.causal:
@@ -165,8 +165,8 @@ def _check(tracker: Tracker, frames: int, size: Size, points: int) -> None:
 
 def _spread(size: Size, points: int) -> Tensor:
     """Queries (1, n, 3) on frame 0, on the picture's diagonal."""
-    share = (torch.arange(points) + 0.5) / points
-    return torch.stack([torch.zeros(points), share * size[1], share * size[0]], -1)[None]
+    fraction = (torch.arange(points) + 0.5) / points
+    return torch.stack([torch.zeros(points), fraction * size[1], fraction * size[0]], -1)[None]
 
 
 @contextmanager

@@ -16,10 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 
 from tapetum.errors import BadInput
-from tapetum.tapvid3d.baselines import Static, query_depth
-from tapetum.tapvid3d.depth import DepthSource, load_depth, sample_depth
+from tapetum.tapvid3d.baselines import query_depth
+from tapetum.tapvid3d.depth import DepthSource, sample_depth
 from tapetum.tapvid3d.geometry import unproject
-from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
 from tapetum.types import Tracks, Tracks3D
 
 
@@ -126,20 +125,3 @@ class Lifted:
         maps = self.depth.maps(video) if depth is None and self.depth is not None else depth
         tracks = self.tracker.track(video, np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]])
         return lift(tracks, maps if maps is not None else (), video.shape[1:3], intrinsics)
-
-
-def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> Static | Lifted | AdjustedTracker:
-    """Load a 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
-
-    "adjust" as `depth` lifts by bundle adjustment.
-    Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
-    """
-    if name == "static":
-        if depth is not None:
-            raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
-        return Static()
-    from tapetum.tap.tracking import tracker
-
-    if depth == "adjust":
-        return AdjustedTracker(tracker.load(name, device=device))
-    return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))

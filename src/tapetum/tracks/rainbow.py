@@ -36,6 +36,7 @@ def draw_rainbow(
     """
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     colours = rainbow_colours(tracks)
+    dimmed = np.rint(np.arange(256) * dim).astype(np.uint8)
     number = -1
     for number, frame in enumerate(frames):
         if number >= tracks.frames:
@@ -45,7 +46,7 @@ def draw_rainbow(
             motion = camera_motion(tracks, within=max(2.0, 0.004 * diagonal))
         paths = np.where(visible[:, : number + 1, None], motion.stabilised(xy[:, : number + 1], number), np.nan)
         moving = ~motion.background
-        canvas = np.rint(frame * dim).astype(np.uint8)
+        canvas = dimmed[frame]
         grey = np.full_like(colours, GREY)
         canvas = _dots(canvas, tracks, number, motion.background, grey, 0.4 + 0.002 * diagonal)
         canvas = draw_paths(canvas, paths[moving], colours[moving])

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tapetum.train.config import TrainConfig
+from tapetum.train.config import Average, ParameterRule, TrainConfig
 
 if TYPE_CHECKING:
     from tapetum.train.loop import FitResult, fit
-    from tapetum.train.task import Task
+    from tapetum.train.moment import Moment
+    from tapetum.train.task import JointTask, Task
 
-__all__ = ["FitResult", "Task", "TrainConfig", "fit"]
+__all__ = ["Average", "FitResult", "JointTask", "Moment", "ParameterRule", "Task", "TrainConfig", "fit"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,8 +17,12 @@ def __getattr__(name: str) -> Any:
         from tapetum.train import loop
 
         return getattr(loop, name)
-    if name == "Task":
-        from tapetum.train.task import Task
+    if name in ("Task", "JointTask"):
+        from tapetum.train import task
 
-        return Task
+        return getattr(task, name)
+    if name == "Moment":
+        from tapetum.train.moment import Moment
+
+        return Moment
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

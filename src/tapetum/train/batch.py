@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The same structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things as they are.
+    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things stay.
 
     >>> to_device({"x": torch.zeros(2), "name": "a"}, torch.device("cpu"))
     {'x': tensor([0., 0.]), 'name': 'a'}

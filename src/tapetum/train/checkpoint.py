@@ -29,7 +29,7 @@ FORMAT = "tapetum-checkpoint-1"
 
 
 def folder_name(step: int) -> str:
-    """Name of the checkpoint after `step` steps.
+    """Name the checkpoint after `step` steps.
 
     >>> folder_name(500)
     'step_00000500'
@@ -38,18 +38,18 @@ def folder_name(step: int) -> str:
 
 
 def step_of(folder: Path) -> int:
-    """Steps done, from a checkpoint's name."""
+    """Read the steps done off a checkpoint's name."""
     return int(folder.name.removeprefix("step_"))
 
 
 def checkpoints(parent: Path) -> list[Path]:
-    """All checkpoint folders, oldest first, whole or damaged; half-written ones have another name."""
+    """List all checkpoint folders, oldest first, whole or damaged; half-written ones have another name."""
     found = [f for f in parent.glob("step_*") if f.is_dir() and f.name.removeprefix("step_").isdigit()]
     return sorted(found, key=step_of)
 
 
 def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-    """Writes `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
+    """Write `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
 
     BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
     """
@@ -79,14 +79,14 @@ def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Tensors by file name, and the state, of a checkpoint whose checksums hold; BadInput says which file is damaged."""
+    """Read tensors by file name, and the state, if all checksums hold; BadInput says which file is damaged."""
     verify(folder)
     tensors = {f.stem: safetensors.torch.load_file(f) for f in sorted(folder.glob("*.safetensors"))}
     return tensors, json.loads((folder / "state.json").read_text())
 
 
 def verify(folder: Path) -> None:
-    """BadInput unless every file of the manifest is there and has its checksum."""
+    """Raise BadInput unless every file of the manifest is there and has its checksum."""
     wanted = "wanted the checkpoint as it was written; delete the folder to be rid of it"
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -102,7 +102,7 @@ def verify(folder: Path) -> None:
 
 
 def latest(parent: Path) -> Path | None:
-    """The newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
+    """Find the newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
 
     BadInput when there are checkpoints and all are damaged.
     """
@@ -122,7 +122,7 @@ def latest(parent: Path) -> Path | None:
 
 
 def prune(parent: Path, keep_last: int, keep_every: int) -> None:
-    """Deletes all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
+    """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
     for folder in checkpoints(parent)[:-keep_last]:
         if not keep_every or step_of(folder) % keep_every:
             discard(folder)
@@ -131,7 +131,7 @@ def prune(parent: Path, keep_last: int, keep_every: int) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Deletes a folder, out of sight first, so that a crash never leaves half of it under its name."""
+    """Delete a folder, out of sight first, so that a crash never leaves half of it under its name."""
     if folder.is_dir():
         doomed = folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
         shutil.rmtree(doomed)

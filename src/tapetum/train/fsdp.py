@@ -1,4 +1,4 @@
-"""FSDP2: the weights, gradients, optimiser and average of a run, a share of each in every process.
+"""FSDP2: the weights, gradients, optimiser and average of a run, a shard of each in every process.
 
     at rest                      in the loss                     after backward                    optimiser, average
     process 0: first rows  --+-> all rows in every process  --+-> process 0: first rows' gradients --> first rows
@@ -7,7 +7,7 @@
 
 Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which works on every parameter by itself.
 Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may go on from them.
-The rest of the loop knows it by `shares` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
+The rest of the loop knows it by `sharding` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from tapetum.train.world import World
 
 
 def shard(module: nn.Module, parts: Sequence[nn.Module], world: World) -> nn.Module:
-    """Leaves each process its share of the module's parameters, in place.
+    """Leave each process its shard of the module's parameters, in place.
 
     `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first.
     """

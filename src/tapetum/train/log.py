@@ -21,7 +21,7 @@ PLAIN_SECONDS = 10.0
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -36,13 +36,13 @@ class JsonLines:
         self._file.truncate(min(size, position))
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Appends one record, at once; numbers that JSON can't hold become null."""
+        """Append one record, at once; numbers that JSON can't hold become null."""
         line = (json.dumps(_finite(record)) + "\n").encode()
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def position(self) -> int:
-        """Bytes written so far, all of them safely on disk."""
+        """Put all on disk and count the bytes written so far."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
 
@@ -83,7 +83,7 @@ class TensorBoard:
             self._writer.write_event(self._event.Event(wall_time=time.time(), step=start + 1, session_log=session))
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """The numbers of one record, under train/ and eval/."""
+        """Write the numbers of one record, under train/ and eval/."""
         if self._writer is None:
             return
         flat = {f"train/{k}": v for k, v in record.items() if k not in ("step", "metrics", "eval")}
@@ -126,7 +126,7 @@ class Ticker:
             self._task = self._bar.add_task("training", total=config.steps, completed=start, text="")
 
     def tick(self, done: int, loss: float) -> None:
-        """After `done` steps of the run."""
+        """Tell of progress after `done` steps of the run."""
         now = time.perf_counter()
         if self._bar is None and now - self._spoke < PLAIN_SECONDS and done < self._config.steps:
             return

@@ -8,30 +8,29 @@ nothing had happened.
 import math
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from tapetum.data.samples import EVALUATION, LOSS, mix_seed, seed_globals
+from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
-from tapetum.train.batch import to_device
 from tapetum.train.config import TrainConfig
 from tapetum.train.log import say
-from tapetum.train.objective import Objective, in_parallel
-from tapetum.train.optim import Gradients, set_learning_rate
+from tapetum.train.objective import Objective
+from tapetum.train.optim import set_rates
+from tapetum.train.passes import Gradients, Passes
 from tapetum.train.report import Report
-from tapetum.train.schedule import learning_rate
-from tapetum.train.shares import clip, whole
+from tapetum.train.schedule import learning_rate, weight_decay
+from tapetum.train.sharding import clip_gradients, full_tensors
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
-from tapetum.train.stream import Stream, sample_numbers
+from tapetum.train.stream import Stream
 from tapetum.train.task import Task
-from tapetum.train.world import StopWish, World, claimed, join_world
+from tapetum.train.world import StopRequest, World, alone, claimed, join_world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +44,20 @@ class FitResult:
     loss: float | None
     """Loss of the last step; None if this call made none."""
     checkpoint: Path
-    """The newest checkpoint: model.safetensors, ema.safetensors if asked for, optimizer.safetensors, state.json."""
+    """The newest checkpoint: model.safetensors, one of each average by its name, optimizer.safetensors, state.json."""
     model: nn.Module
     """The model with its own weights."""
-    ema: dict[str, Tensor] | None
-    """State dict of the averaged weights."""
+    averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    """State dicts of the averaged weights, by name."""
+
+    @property
+    def ema(self) -> dict[str, Tensor] | None:
+        """Give the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
+        return self.averages.get("ema")
 
 
 def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
-    """Trains, or goes on training, in the folder `out`, and returns when the run is finished or stopped.
+    """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
     Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. Under torchrun all processes call it alike. BadInput when
     `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
@@ -62,13 +66,13 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     with ExitStack() as stack:
-        wish = stack.enter_context(StopWish(config.max_minutes))
+        request = stack.enter_context(StopRequest(config.max_minutes))
         world = stack.enter_context(join_world(config.device))
-        wish.listen()  # to the end of the world: torchrun's SIGTERM after a death must not cut off what there is to say of it
+        request.listen()  # to the world's end: torchrun's SIGTERM after a death must not cut off what there is to say of it
         stack.enter_context(claimed(out, world))
         run = _Run(task, config, out, world)
         if run.state.step < config.steps:
-            run.train(wish)
+            run.train(request)
         result = run.result()
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
     return result
@@ -79,13 +83,14 @@ class _Run:
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, world: World):
         self.task, self.config, self.out, self.world = task, config, out, world
-        self.identity = identity(task, config, world.size)
-        self.objective = Objective(task, new_model(task, config, world.device), config, world.device)
-        self.parallel = in_parallel(self.objective, config, world)
+        objective = Objective(task, new_model(task, config, world.device), config, world.device)
+        self.identity = identity(task, config, world.size, objective.model)
+        self.passes = Passes(objective, config, world)
         self.sharded = world.size > 1 and config.parallel == "fsdp"
-        self.state = new_state(task, config, self.objective.model)
-        self.teacher = self._new_teacher()
-        self.newest: Path | None = world.share(checkpoint.latest(out / "checkpoints") if world.main else None)
+        self.state = new_state(task, config, objective.model)
+        self.teachers = self._new_teachers()
+        objective.learn_from(self.teachers)
+        self.newest: Path | None = world.broadcast(checkpoint.latest(out / "checkpoints") if world.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         if self.newest and world.main:
             say(f"resuming after step {self.state.step} of {config.steps} from {self.newest.name}")
@@ -93,20 +98,20 @@ class _Run:
         if config.compile:
             self.state.model.compile()
 
-    def _new_teacher(self) -> nn.Module | None:
-        """The model that has the average's weights, for a task that asks for one; its tensors are the average's own."""
-        if not self.task.taught:
-            return None
-        if self.state.ema is None:
-            raise BadInput("this task learns from the average of the weights: give TrainConfig an ema_decay")
-        teacher = new_model(self.task, self.config, self.world.device)
-        if not self.sharded:
-            teacher.load_state_dict(self.state.ema.average, assign=True)
-        self.objective.learn_from(teacher)
-        return teacher
+    def _new_teachers(self) -> dict[str, nn.Module]:
+        """Models with the averages that the task asks for, whose tensors are the averages' own."""
+        teachers = {}
+        for name in self.task.teachers:
+            if name not in self.state.averages:
+                how = "an ema_decay" if name == "ema" else f"averages with one named {name}"
+                raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {how}")
+            teachers[name] = new_model(self.task, self.config, self.world.device)
+            if not self.sharded:
+                teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
+        return teachers
 
-    def train(self, wish: StopWish) -> None:
-        """Steps until the end or a wish to stop; ends with a checkpoint."""
+    def train(self, request: StopRequest) -> None:
+        """Step until the end or a request to stop; ends with a checkpoint."""
         state, config = self.state, self.config
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(self.task, config, state.step, self.world))
@@ -115,11 +120,14 @@ class _Run:
                 report = stack.enter_context(
                     Report(self.out, config, self.world, start=state.step, log_position=self.log_position)
                 )
-                self._count_flops(stream, report)
+            if self.world.broadcast(report.wants_flops if report else None):
+                flops, times = self.passes.count_flops(stream.peek(), state.step)
+                if report:
+                    report.set_flops(flops, times)
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                shared = self.world.mean({"/stop": wish.now(), "/cpu": stream.cpu_seconds, **record["metrics"]})
+                shared = self.world.mean({"/stop": request.now(), "/cpu": stream.cpu_seconds, **record["metrics"]})
                 stop, cpu_seconds = shared.pop("/stop") > 0, shared.pop("/cpu") * self.world.size
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
@@ -134,56 +142,40 @@ class _Run:
                 if ends or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:
-                    self.newest = self.world.share(self.newest)
+                    self.newest = self.world.broadcast(self.newest)
                     return
 
     def _step(self, stream: Stream) -> dict[str, Any]:
         """One optimiser step; the record has this process's own loss (under metrics)."""
         state, config = self.state, self.config
         lr = learning_rate(state.step, config)
-        if self.sharded and self.teacher is not None and state.ema is not None:
-            self.teacher.load_state_dict(whole(state.ema.average, self.world, everywhere=True))
+        if self.sharded:
+            for name, teacher in self.teachers.items():
+                teacher.load_state_dict(full_tensors(state.averages[name].average, self.world, everywhere=True))
         gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
-        sums: dict[str, float] = {}
-        for number in range(config.accumulation):
-            batch = to_device(stream.next(), self.world.device)
-            for name, own in gradients.items():
-                with own, self._exchange(last=number == config.accumulation - 1):
-                    loss, metrics = self.parallel(batch[name] if name else batch, self._seed(number))
-                    (loss / config.accumulation).backward()
-                told = {**metrics, "loss": loss.detach()}
-                if name:
-                    told = {f"{name}/{key}": value for key, value in told.items()} | {"loss": loss.detach()}
-                for key, value in told.items():
-                    sums[key] = sums.get(key, 0.0) + float(value) / config.accumulation
+        sums = self.passes.run(stream, state.step, gradients)
         norms = {}
         for name, own in gradients.items():
             with own:
-                norms[name] = clip(own.parameters, config.clip_norm or math.inf, self.world)
+                norms[name] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.world)
         norm = math.hypot(*norms.values()) if len(norms) > 1 else norms.popitem()[1]
         if self.world.size > 1:
-            self.world.spread(state.model.buffers())  # before the average takes them, which may teach
+            self.world.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
         self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
         return {"lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": sums}
-
-    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Under DDP the gradients are exchanged with the last part of a step; under FSDP2 with each: less memory."""
-        if isinstance(self.parallel, DistributedDataParallel) and not last:
-            return self.parallel.no_sync()
-        return nullcontext()
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
         """Moves the weights, or leaves them where a gradient is not finite."""
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
-                set_learning_rate(optimizer, lr)
+                set_rates(optimizer, lr, weight_decay(state.step, self.config))
                 with gradients[name]:
                     optimizer.step()
             state.skipped_in_a_row = 0
-            if state.ema is not None:
-                state.ema.update(state.model)
+            for average in state.averages.values():
+                average.update(state.model)
             return
         state.skipped += 1
         state.skipped_in_a_row += 1
@@ -194,24 +186,6 @@ class _Run:
                 "lower the learning rate, or look for a log or division by zero in the loss"
             )
 
-    def _seed(self, part: int) -> int:
-        """Seed of the loss, from the first sample of the micro-batch."""
-        world = self.world
-        first = sample_numbers(self.state.step, part, world.rank, world.size, self.config)[0]
-        return mix_seed(self.config.seed, LOSS, first)
-
-    def _count_flops(self, stream: Stream, report: Report) -> None:
-        if report.wants_flops:
-            objective = self.objective
-            if self.sharded:  # one process alone can't run what all hold a share of
-                model = new_model(self.task, self.config, self.world.device)
-                objective = Objective(self.task, model, self.config, self.world.device)
-                objective.learn_from(self.teacher)
-            batch = to_device(stream.peek(), self.world.device)
-            parts = {name: batch[name] if name else batch for name in self.state.optimizers}
-            flops = {name: objective.count(part, self._seed(0)) for name, part in parts.items()}
-            report.set_flops(flops, self.config.accumulation * self.world.size)
-
     @property
     def _evaluation_due(self) -> bool:
         step, every = self.state.step, self.config.eval_every
@@ -219,17 +193,18 @@ class _Run:
 
     def _evaluate(self) -> dict[str, Any]:
         """The task's scores, as an entry for the record; the main process finds them, with help from the others."""
-        state, model, average = self.state, self.state.model, nullcontext()
+        model, taken = self.state.model, nullcontext()
+        average = self.state.averages.get(self.config.scored_average or "")
         if self.sharded:
-            weights = whole(state.ema.average if state.ema else model.state_dict(), self.world)
+            weights = full_tensors(average.average if average else model.state_dict(), self.world)
             model = self._model_of(weights) if self.world.main else model
-        elif state.ema:
-            average = state.ema.applied(model)
+        elif average:
+            taken = average.applied(model)
         if not self.world.main:
             return {}
-        seed_globals(mix_seed(self.config.seed, EVALUATION, state.step))
-        with evaluation_mode(model), average:
-            return {"eval": dict(self.task.evaluate(model, state.step))}
+        seed_globals(mix_seed(self.config.seed, EVALUATION, self.state.step))
+        with alone(), evaluation_mode(model), taken:
+            return {"eval": dict(self.task.evaluate(model, self.state.step))}
 
     def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
         """A model that no process has a share of."""
@@ -248,15 +223,16 @@ class _Run:
 
     def result(self) -> FitResult:
         state, world = self.state, self.world
-        model, ema = state.model, state.ema.average if state.ema else None
+        model = state.model
+        averages = {name: average.average for name, average in state.averages.items()}
         if self.sharded:
-            model = self._model_of(whole(model.state_dict(), world, everywhere=True))
-            ema = whole(ema, world, everywhere=True) if ema is not None else None
+            model = self._model_of(full_tensors(model.state_dict(), world, everywhere=True))
+            averages = {name: full_tensors(average, world, everywhere=True) for name, average in averages.items()}
         return FitResult(
             state="finished" if state.step == self.config.steps else "stopped",
             step=state.step,
             loss=self.loss,
             checkpoint=self.newest or self.out,
             model=model,
-            ema=ema,
+            averages=averages,
         )

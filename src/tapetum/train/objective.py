@@ -1,52 +1,89 @@
 """The task's loss as a module, so that DDP, FSDP2, autocast and the FLOP counter all wrap one thing."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tapetum.account.flops import Flops, count_flops
 from tapetum.data.samples import seed_globals
 from tapetum.train.config import TrainConfig
-from tapetum.train.task import Task
+from tapetum.train.gradient_cache import Replay, replayed_loss
+from tapetum.train.moment import Moment
+from tapetum.train.task import JointTask, Task
 from tapetum.train.world import World
+
+Loss = tuple[Tensor, Mapping[str, float | Tensor]]
+Job = Literal["loss", "embed", "joint_loss", "replay"]
 
 
 class Objective(nn.Module):
-    """Micro-batch and seed in, loss and metrics out."""
+    """What is computed of micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
 
     def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
         super().__init__()
         self.model = model
         self.task, self._config, self._device = task, config, device
-        self._teachers: list[nn.Module] = []  # in a list: no part of this module, whose weights are learned and exchanged
+        self._teachers: list[Mapping[str, nn.Module]] = [
+            {}
+        ]  # in a list: no part of this module, which is learned and exchanged
 
-    def learn_from(self, teacher: nn.Module | None) -> None:
-        """Gives the averaged model to the loss of a `taught` task."""
-        self._teachers = [] if teacher is None else [teacher.requires_grad_(False).eval()]
+    def learn_from(self, teachers: Mapping[str, nn.Module]) -> None:
+        """Give averages, as models, to the loss."""
+        self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
 
-    def forward(self, batch: Any, seed: int) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def forward(self, what: Job, content: Any, step: int, seed: int, **others: Any) -> Any:
+        """Do one of the jobs below; all go through here, where FSDP2 gathers the weights."""
+        return getattr(self, f"_{what}")(content, step, seed, **others)
+
+    def _loss(self, batch: Any, step: int, seed: int) -> Loss:
+        """Loss and metrics of a micro-batch."""
+        if isinstance(self.task, JointTask):
+            return self._joint_loss(self._embed(batch, step, seed), step, seed)
+        with self._moment(step, seed) as moment:
+            return self.task.loss(self.model, batch, moment)
+
+    def _embed(self, batch: Any, step: int, seed: int) -> Any:
+        """Embeddings of a micro-batch of a `JointTask`."""
+        assert isinstance(self.task, JointTask)
+        with self._moment(step, seed) as moment:
+            return self.task.embed(self.model, batch, moment)
+
+    def _joint_loss(self, embeddings: Any, step: int, seed: int) -> Loss:
+        """Loss and metrics of all embeddings of a step of a `JointTask`."""
+        assert isinstance(self.task, JointTask)
+        with self._moment(step, seed) as moment:
+            return self.task.joint_loss(self.model, embeddings, moment)
+
+    def _replay(self, batch: Any, step: int, seed: int, replay: Replay, joint_seed: int) -> Tensor:
+        """A value that has the gradient of the joint loss by way of this micro-batch (`gradient_cache`)."""
+        total = replayed_loss(self._embed(batch, step, seed), replay)
+        return total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]
+
+    @contextmanager
+    def _moment(self, step: int, seed: int) -> Iterator[Moment]:
+        """Seed everything, for what is computed inside the block."""
         seed_globals(seed)
         generator = torch.Generator(self._device).manual_seed(seed)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._config.bf16):
-            return self.task.loss(self.model, batch, generator, *self._teachers)
+            yield Moment(step=step, steps=self._config.steps, generator=generator, teachers=self._teachers[0])
 
-    def count(self, batch: Any, seed: int) -> Flops:
-        """FLOPs of one micro-batch. The pass is thrown away: gradients and buffers are as before."""
+    @contextmanager
+    def thrown_away(self) -> Iterator[None]:
+        """Undo what passes inside the block do to gradients and buffers, and run them without a compiled forward."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         with torch.compiler.set_stance("force_eager"):
-            flops = count_flops(lambda: self(batch, seed)[0])
+            yield
         self.model.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, buffer in self.model.named_buffers():
                 buffer.copy_(buffers[name])
-        return flops
 
 
 def in_parallel(objective: Objective, config: TrainConfig, world: World) -> nn.Module:
-    """The objective itself when there is one process; else under DDP, or with its weights shared out (FSDP2).
+    """Wrap the objective for several processes: in DDP, or with its weights sharded (FSDP2); of one process, it is itself.
 
     Both take the objective and not the model, so that a loss may call any method of the model.
     """

@@ -1,17 +1,25 @@
-"""AdamW, its parameter groups, and its state as named tensors."""
+"""Optimisers by name, their groups of parameters, and their state as named tensors."""
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from tapetum.train.config import TrainConfig
-from tapetum.train.shares import share_of
+from tapetum.errors import BadInput
+from tapetum.train.config import ParameterRule, TrainConfig
+from tapetum.train.freezing import freeze_where
+from tapetum.train.lars import Lars
+from tapetum.train.sharding import shard_of
+
+Layers = Sequence[Sequence[nn.Module | nn.Parameter]]
+"""What a network consists of, from input to output; see `Task.layers`."""
 
 
 def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: weights of two and more dimensions, which decay, and biases, gains and offsets, which don't."""
+    """Make two groups: weights of two and more dimensions, which decay, and biases, gains and offsets, which don't."""
     learning = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learning if p.ndim >= 2]},
@@ -20,48 +28,96 @@ def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(groups: list[dict[str, Any]], config: TrainConfig, decay: bool = True) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101) over the groups; `lr_scale` of a group is kept for `set_learning_rate`.
+def rule_for(name: str, rules: Sequence[ParameterRule]) -> ParameterRule | None:
+    """Find the first rule that matches a parameter's name.
+
+    >>> rules = (ParameterRule(pattern="trunk.norm*"), ParameterRule(pattern="trunk.*", frozen=True))
+    >>> rule_for("trunk.blocks.0.weight", rules).frozen, rule_for("trunk.norm.bias", rules).frozen, rule_for("head", rules)
+    (True, False, None)
+    """
+    return next((rule for rule in rules if fnmatchcase(name, rule.pattern)), None)
+
+
+def freeze_by_rules(model: nn.Module, rules: Sequence[ParameterRule]) -> None:
+    """Freeze what `rules` say; BadInput for a pattern that matches no parameter."""
+    names = [name for name, _ in model.named_parameters()]
+    for rule in rules:
+        if not any(fnmatchcase(name, rule.pattern) for name in names):
+            raise BadInput(f"no parameter is named like {rule.pattern!r}; they are {', '.join(names[:3])} and so on")
+    if any(rule.frozen for rule in rules):
+        freeze_where(model, lambda name: (rule := rule_for(name, rules)) is not None and rule.frozen)
+
+
+def layer_scales(model: nn.Module, layers: Layers, decay: float) -> dict[int, float]:
+    """Find each parameter's factor on the rate, by id: decay to the power of the layers from its own to the output.
+
+    >>> model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1))
+    >>> scales = layer_scales(model, [[model[0]], [model[1]]], 0.5)
+    >>> [scales[id(layer.weight)] for layer in model]
+    [0.25, 0.5, 1.0]
+    """
+    scales = {id(p): 1.0 for p in model.parameters()}
+    for number, layer in enumerate(layers):
+        for part in layer:
+            for p in part.parameters() if isinstance(part, nn.Module) else (part,):
+                scales[id(p)] = decay ** (len(layers) - number)
+    return scales
+
+
+def ruled_groups(
+    groups: Sequence[Mapping[str, Any]], model: nn.Module, config: TrainConfig, layers: Layers = ()
+) -> list[dict[str, Any]]:
+    """Split groups where `layer_decay` or `rules` of the config say that parameters of one differ."""
+    if config.layer_decay is None and not config.rules:
+        return [dict(group) for group in groups]
+    if config.layer_decay is not None and not layers:
+        raise BadInput("layer_decay is given but the task names no layers; define Task.layers, or leave layer_decay None")
+    scales = layer_scales(model, layers, 1.0 if config.layer_decay is None else config.layer_decay)
+    names = {id(p): name for name, p in model.named_parameters()}
+    split: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for number, group in enumerate(groups):
+        for p in group["params"]:
+            if not p.requires_grad:
+                continue
+            rule = rule_for(names[id(p)], config.rules) or ParameterRule(pattern="*")
+            scale = group.get("lr_scale", 1.0) * scales[id(p)] * rule.lr_scale
+            changed = {**group, "lr_scale": scale, "params": []}
+            if rule.weight_decay is not None:
+                changed["weight_decay"] = rule.weight_decay
+            split.setdefault((number, scale, rule.weight_decay), changed)["params"].append(p)
+    if not split:
+        raise BadInput("rules freeze every parameter; leave something to learn")
+    return list(split.values())
+
+
+def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, decay: bool = True) -> torch.optim.Optimizer:
+    """Make the optimiser that the config names; `lr_scale` of a group is kept for `set_rates`.
 
     Without `decay` the weights of no group decay: that is left to another optimiser of the same weights.
     """
-    groups = [{"lr_scale": 1.0, **group, **({} if decay else {"weight_decay": 0.0})} for group in groups]
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
-    )
+    own = [
+        {
+            "lr_scale": 1.0,
+            "decay_is_own": "weight_decay" in group or not decay,
+            **group,
+            **({} if decay else {"weight_decay": 0.0}),
+        }
+        for group in groups
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(
+            own, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=True
+        )
+    common = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay, "nesterov": config.nesterov}
+    return Lars(own, trust=config.trust, **common) if config.optimizer == "lars" else torch.optim.SGD(own, **common)
 
 
-class Gradients:
-    """The gradients of one of several losses of the same weights: inside the block they are the weights' `grad`.
-
-    >>> weight = nn.Parameter(torch.ones(1))
-    >>> first, second = (Gradients(torch.optim.SGD([weight])) for _ in range(2))
-    >>> for own, factor in ((first, 2.0), (second, 3.0), (first, 2.0)):
-    ...     with own:
-    ...         (factor * weight).sum().backward()
-    >>> with first:
-    ...     print(weight.grad)
-    tensor([4.])
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer):
-        self.parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
-        self._kept: list[Tensor | None] = [None] * len(self.parameters)
-
-    def __enter__(self) -> None:
-        for parameter, gradient in zip(self.parameters, self._kept, strict=True):
-            parameter.grad = gradient
-
-    def __exit__(self, *_: object) -> None:
-        self._kept = [parameter.grad for parameter in self.parameters]
-        for parameter in self.parameters:
-            parameter.grad = None
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The step's learning rate, times each group's own factor."""
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
+    """Set the step's learning rate, times each group's factor, and the weight decay of groups that have none of their own."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
+        if not group["decay_is_own"]:
+            group["weight_decay"] = weight_decay
 
 
 def _named(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -70,18 +126,21 @@ def _named(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[tuple[str
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Shaped[Tensor, "..."]]:
-    """The optimiser's state, flattened: '<parameter>/exp_avg' and so on."""
+    """Flatten the optimiser's state: '<parameter>/exp_avg' and so on."""
     return {f"{name}/{key}": value for name, p in _named(optimizer, model) for key, value in optimizer.state.get(p, {}).items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
+    """Put back what `optimizer_tensors` gave, in the parameters' own memory layout (the fused kernel relies on it).
 
-    The tensors are whole; of parameters that are shared out this process takes its share.
+    The tensors are full; of parameters that are sharded this process takes its shard.
     """
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for entry, value in tensors.items():
+        name, _, key = entry.rpartition("/")
+        by_name.setdefault(name, {})[key] = value
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, p) in enumerate(_named(optimizer, model)):
-        own = {key.rpartition("/")[2]: value for key, value in tensors.items() if key.rpartition("/")[0] == name}
-        if own:
-            state[index] = {k: torch.empty_like(p).copy_(share_of(v, p)) if v.shape == p.shape else v for k, v in own.items()}
+        if own := by_name.get(name):
+            state[index] = {k: torch.empty_like(p).copy_(shard_of(v, p)) if v.shape == p.shape else v for k, v in own.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

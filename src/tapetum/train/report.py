@@ -34,11 +34,11 @@ class Report:
 
     @property
     def wants_flops(self) -> bool:
-        """No session of this run has counted the FLOPs of a step."""
+        """Say whether no session of this run has counted the FLOPs of a step."""
         return not self.ledger.flops_per_step
 
     def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
-        """FLOPs of one micro-batch, of which a step has `count`, for each of the task's parts."""
+        """Take the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
         per_step = {}
         for way in ("forward", "backward"):
             for name, flops in micro_batch.items():
@@ -47,7 +47,7 @@ class Report:
         self.ticker.flops_per_step = sum(per_step.values())
 
     def step(self, record: Mapping[str, Any], cpu_seconds: float) -> None:
-        """Tells of one step; `cpu_seconds` are those of all processes since the session began."""
+        """Tell of one step; `cpu_seconds` are those of all processes since the session began."""
         self._cpu_seconds = cpu_seconds
         self.ledger.add(steps=1, samples=self.config.batch_size)
         if record["step"] % self.config.log_every == 0 or record["step"] == self.config.steps or "eval" in record:
@@ -58,7 +58,7 @@ class Report:
             self.write_ledger()
 
     def write_ledger(self) -> None:
-        """Saves the ledger as of now."""
+        """Save the ledger as of now."""
         self.ledger.write(self._cpu_seconds)
         self._ledger_written = time.perf_counter()
 

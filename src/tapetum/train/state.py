@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.errors import BadInput
 from tapetum.train import checkpoint
-from tapetum.train.config import HARMLESS, TrainConfig
-from tapetum.train.ema import Ema
-from tapetum.train.optim import build_optimizer, optimizer_tensors, restore_optimizer
-from tapetum.train.shares import share_of, whole
-from tapetum.train.task import Task
+from tapetum.train.averages import MovingAverage, new_averages
+from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, TrainConfig, default_of
+from tapetum.train.freezing import holds_batch_statistics
+from tapetum.train.gather import SyncBatchNorm
+from tapetum.train.optim import build_optimizer, freeze_by_rules, optimizer_tensors, restore_optimizer, ruled_groups
+from tapetum.train.sharding import full_tensors, shard_of
+from tapetum.train.task import JointTask, Task
 from tapetum.train.world import World
 
 
@@ -28,53 +30,64 @@ class State:
     model: nn.Module
     optimizers: dict[str, torch.optim.Optimizer]
     """One for each of `Task.parts`, or one named ''."""
-    ema: Ema | None
+    averages: dict[str, MovingAverage]
+    """By name."""
     step: int = 0
     skipped: int = 0
     """Steps skipped for non-finite gradients, in all."""
     skipped_in_a_row: int = 0
-    """Of these, the ones just now."""
+    """Steps skipped just now, one after the other."""
     seconds: float = 0.0
     """Wall-clock seconds of the steps that led here."""
 
 
 def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
-    """The model before the run's first step."""
+    """Make the model as it is before the run's first step."""
     seed_globals(mix_seed(config.seed, WEIGHTS, 0))
-    return task.model().to(device).train()
+    model = task.model().to(device)
+    freeze_by_rules(model, config.rules)
+    return model.train()
 
 
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
-    """The run before its first step, whose new model may be shared out already."""
-    optimizers: dict[str, torch.optim.Optimizer] = {
-        name: build_optimizer(task.parameter_groups(model), config, decay=number == 0)
-        for number, name in enumerate(task.parts or ("",))
-    }
-    ema = None if config.ema_decay is None else Ema(model, config.ema_decay, config.ema_rising)
-    return State(model, optimizers, ema)
+    """Begin the run with its new model, which may be sharded already."""
+    groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
+    optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
+    return State(model, optimizers, new_averages(model, config.every_average, config.steps))
 
 
-def identity(task: Task, config: TrainConfig, world_size: int) -> dict[str, Any]:
-    """The settings that make this run this run: what must not change between a checkpoint and its resumption."""
-    settings = {key: value for key, value in asdict(config).items() if key not in HARMLESS}
-    settings["micro_batch"] = config.micro_batch(world_size)
+def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module) -> dict[str, Any]:
+    """List the settings that make this run this run: what must not change between a checkpoint and its resumption.
+
+    Of a task with a joint batch these are the examples that are looked at together; the micro-batch too, where the model has
+    statistics of a process's own.
+    """
+    settings = {key: value for key, value in asdict(config).items() if key not in RESUMABLE_FIELDS}
+    for name in LATER_FIELDS & settings.keys():
+        if getattr(config, name) == default_of(name):
+            del settings[name]
+    micro_batch = config.micro_batch(world_size)
+    if task.joint_batch:
+        settings["joint_batch"] = config.batch_size if isinstance(task, JointTask) else micro_batch * world_size
+    if not task.joint_batch or holds_batch_statistics(model, but=SyncBatchNorm):
+        settings["micro_batch"] = micro_batch
     return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
 
 
 def tensors_of(state: State, world: World) -> dict[str, dict[str, Tensor]]:
-    """The tensors of this moment's checkpoint, whole, in the main process; all processes must call it alike."""
+    """Put together the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
     tensors = {"model": state.model.state_dict()}
     for name, optimizer in state.optimizers.items():
         tensors[_file(name)] = optimizer_tensors(optimizer, state.model)
-    if state.ema is not None:
-        tensors["ema"] = state.ema.average
-    return {name: whole(content, world) for name, content in tensors.items()}
+    for name, average in state.averages.items():
+        tensors[name] = average.average
+    return {name: full_tensors(content, world) for name, content in tensors.items()}
 
 
 def save(
     state: State, tensors: Mapping[str, Mapping[str, Tensor]], folder: Path, run: Mapping[str, Any], log_position: int
 ) -> Path:
-    """Writes the checkpoint of this moment, whose tensors `tensors_of` gave, under `folder`."""
+    """Write the checkpoint of this moment, whose tensors `tensors_of` gave, under `folder`."""
     numbers: dict[str, Any] = {
         "step": state.step,
         "skipped": state.skipped,
@@ -83,23 +96,22 @@ def save(
         "log_position": log_position,
         "run": run,
     }
-    if state.ema is not None:
-        numbers["ema_updates"] = state.ema.updates
+    numbers |= {f"{name}_updates": average.updates for name, average in state.averages.items()}
     return checkpoint.save(folder, state.step, tensors, numbers)
 
 
 def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
-    """Makes a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
+    """Make a new state that of the checkpoint; returns the log's position. BadInput where it is of another run."""
     tensors, numbers = checkpoint.load(path)
     _check_same_run(path, numbers["run"], run)
     own = state.model.state_dict()
-    state.model.load_state_dict({name: share_of(value, own.get(name, value)) for name, value in tensors["model"].items()})
+    state.model.load_state_dict({name: shard_of(value, own.get(name, value)) for name, value in tensors["model"].items()})
     for name, optimizer in state.optimizers.items():
         restore_optimizer(optimizer, state.model, tensors[_file(name)])
-    if state.ema is not None:
-        for name, value in state.ema.average.items():
-            value.copy_(share_of(tensors["ema"][name], value))
-        state.ema.updates = numbers["ema_updates"]
+    for name, average in state.averages.items():
+        for key, value in average.average.items():
+            value.copy_(shard_of(tensors[name][key], value))
+        average.updates = numbers[f"{name}_updates"]
     for name in ("step", "skipped", "skipped_in_a_row", "seconds"):
         setattr(state, name, numbers[name])
     return numbers["log_position"]
@@ -129,7 +141,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Inside the block: eval mode, no gradients; after it, every module's mode as it was."""
+    """Put the model in eval mode without gradients inside the block; after it, every module's mode is as it was."""
     modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:

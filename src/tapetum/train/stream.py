@@ -32,7 +32,7 @@ from tapetum.train.world import World
 
 
 def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:
-    """Numbers of the samples in accumulated micro-batch `part` of process `rank` in step `step`.
+    """Number the samples in accumulated micro-batch `part` of process `rank` in step `step`.
 
     >>> config = TrainConfig(steps=2, batch_size=8, accumulation=2)
     >>> sample_numbers(1, part=1, rank=0, world_size=2, config=config)
@@ -141,17 +141,17 @@ class Stream:
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time used by this process and its workers since the stream began."""
+        """Measure the CPU time used by this process and its workers since the stream began."""
         return time.process_time() - self._began + sum(self._worker_seconds.values())
 
     def peek(self) -> Any:
-        """The micro-batch that `next` will give."""
+        """Look at the micro-batch that `next` will give."""
         if not self._ahead:
             self._ahead.append(self._take())
         return self._ahead[0]
 
     def next(self) -> Any:
-        """The next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
+        """Take the next micro-batch; TapetumError when a worker was killed, BadInput when a sample is damaged."""
         return self._ahead.pop() if self._ahead else self._take()
 
     def _take(self) -> Any:

@@ -1,17 +1,18 @@
 """What a system must say about itself to be trained by `fit`."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from tapetum.train.optim import decay_groups
+from tapetum.train.moment import Moment
+from tapetum.train.optim import Layers, decay_groups
 
 
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the two flags and of the last five methods.
+    """A model, its data and its loss. Subclass it to get the defaults of the three flags and of the last six methods.
 
     With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
     """
@@ -21,18 +22,25 @@ class Task(Protocol):
 
     A batch is then a dict with these names, and `loss` gets one entry at a time. Weights decay once, not with every part.
     """
-    taught: bool = False
-    """`loss` gets the average of the weights too, as a model of the same kind: `loss(model, batch, generator, teacher)`.
+    teachers: tuple[str, ...] = ()
+    """Names of averages (`TrainConfig.averages`, or ema for that of `ema_decay`) that `loss` needs as models.
 
-    The teacher is in eval mode, learns nothing and is the average before the step; `TrainConfig.ema_decay` must be given.
+    They are in `Moment.teachers`: in eval mode, learning nothing, as the averages are before the step.
+    """
+    joint_batch: bool = False
+    """The loss or statistics in the model look across examples of other processes: gathered negatives, `SyncBatchNorm`.
+
+    The examples that are looked at together are then part of the run's identity, instead of the micro-batch: those of all
+    processes in one micro-batch. Two processes with micro-batches of 4 may go on as one with 8; not as one that accumulates
+    two of 4, for its loss would look at fewer. Accumulation that looks at all is `JointTask`'s.
     """
 
     def model(self) -> nn.Module:
-        """A new model; called once, with the global generators seeded by the run's seed."""
+        """Make a new model; called with the global generators seeded by the run's seed."""
         ...
 
     def dataset(self) -> Dataset:
-        """Samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
+        """Give samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each asked for once.
 
         An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
         (run's seed, n) before each item is made, and `tapetum.data.samples` has generators for those who want their own.
@@ -40,35 +48,74 @@ class Task(Protocol):
         """
         ...
 
-    def loss(
-        self, model: nn.Module, batch: Any, generator: torch.Generator, teacher: nn.Module | None = None
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Mean loss over one micro-batch, and numbers to log; a task that is not `taught` may leave out `teacher`.
+    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the mean loss over one micro-batch, and numbers to log.
 
-        `generator` lives on the model's device and is seeded by the numbers of the samples in the batch. The first
-        micro-batch of a run is computed once more than it is learnt from, to count its FLOPs.
+        What is minimised is the mean of this over micro-batches and processes, so a loss with `tapetum.train.gather` in it
+        needs no factor. The first micro-batch of a run is computed once more than it is learnt from, in all processes, to
+        count its FLOPs.
         """
         ...
 
     def collate(self, items: Sequence[Any]) -> Any:
-        """Items to a micro-batch; tensors inside dicts, lists, tuples and dataclasses are moved to the device."""
+        """Make a micro-batch of items; tensors inside dicts, lists, tuples and dataclasses are moved to the device."""
         return default_collate(list(items))
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Groups for AdamW: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
+        """Make the optimiser's groups: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
         return decay_groups(model)
 
+    def layers(self, model: nn.Module) -> Layers:
+        """List modules and parameters from input to output, for `TrainConfig.layer_decay`: a group for each layer.
+
+        What is in none of them is the output's and has the whole rate. Of a ViT: the patch embedding with positions and class
+        token, then each block.
+        """
+        return ()
+
     def shards(self, model: nn.Module) -> Sequence[nn.Module]:
-        """Under FSDP, parts of the model whose weights are gathered for their own forward and backward only, inner ones first.
+        """List, for FSDP, parts whose weights are gathered for their own forward and backward only, inner ones first.
 
         What is in none of them is gathered once for the whole loss. A part's weights may be used in its forward alone.
         """
         return ()
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Scores after `step` steps, of the averaged weights if an average is kept; runs on the first process."""
+        """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process, alone.
+
+        What gathers from all processes is the identity in it.
+        """
         return {}
 
     def describe(self) -> Mapping[str, Any]:
-        """Settings of the task, as JSON values: a checkpoint of a task with other settings is not resumed."""
+        """List the settings of the task, as JSON values: a checkpoint of a task with other settings is not resumed."""
         return {}
+
+
+class JointTask(Task):
+    """A task whose loss is one value of the embeddings of all examples of a step, such as a contrastive one.
+
+    So micro-batches can be accumulated without the loss seeing less (`tapetum.train.gradient_cache`): a batch of 1,024 fits a
+    laptop as 32 micro-batches of 32, and one run may go on with other micro-batches and numbers of processes.
+    """
+
+    joint_batch = True
+
+    @abstractmethod
+    def embed(self, model: nn.Module, batch: Any, moment: Moment) -> Any:
+        """Embed one micro-batch: tensors whose first axis is the example, alone or in a tuple, list or dict.
+
+        Tensors that are not real numbers (labels) are handed on as they are. An example's embedding may not depend on others.
+        """
+
+    @abstractmethod
+    def joint_loss(self, model: nn.Module, embeddings: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the loss of the step from the embeddings of all this process's examples, in `embed`'s form.
+
+        With several processes, `tapetum.train.gather` looks at those of the others. The model is for parameters such as a
+        learned temperature. It is computed twice where micro-batches are accumulated.
+        """
+
+    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the loss of a step that is one micro-batch."""
+        return self.joint_loss(model, self.embed(model, batch, moment), moment)

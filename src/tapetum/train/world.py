@@ -4,7 +4,6 @@ import errno
 import fcntl
 import gc
 import math
-import os
 import pickle
 import re
 import signal
@@ -27,6 +26,7 @@ import torch.distributed.distributed_c10d as c10d
 from torch import Tensor
 
 from tapetum.errors import BadInput, TapetumError
+from tapetum.train import launch
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a disk, a quota or a file size that is used up."""
@@ -38,7 +38,7 @@ PATIENCE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all."""
+    """This process's place among all, and what they tell each other; calls that exchange are made by all processes alike."""
 
     rank: int
     size: int
@@ -47,20 +47,51 @@ class World:
 
     @property
     def main(self) -> bool:
-        """The process that writes files and speaks."""
+        """Say whether this is the process that writes files and speaks."""
         return self.rank == 0
 
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up the processes' tensors, of one shape; gradients are `tapetum.train.gather`'s business."""
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if self.size > 1:
+            dist.all_reduce(self.lend(total))
+        return total
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
-        """Mean over the processes of each named number; all processes must give the same names."""
+        """Average each named number over the processes; all processes must give the same names."""
         if self.size == 1:
             return dict(values)
         names = sorted(values)
         vector = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.device)
-        dist.all_reduce(self.lend(vector))
-        return dict(zip(names, (vector / self.size).tolist(), strict=True))
+        return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
-    def share(self, value: Any) -> Any:
-        """The main process's value, in every process."""
+    def concatenate(self, tensor: Tensor) -> Tensor:
+        """Put the rows of all processes' tensors, of one shape, one after the other."""
+        if self.size == 1:
+            return tensor.detach().clone()
+        rows = tensor.detach().contiguous()
+        parts = rows.new_empty(self.size * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(self.lend(parts), self.lend(rows))
+        return parts
+
+    def scatter_sum(self, tensor: Tensor) -> Tensor:
+        """Add up the processes' tensors and keep this process's rows of the sum: of equal shares, the rank's one."""
+        if self.size == 1:
+            return tensor.detach().clone()
+        rows = tensor.detach().contiguous()
+        own = rows.new_empty(len(rows) // self.size, *rows.shape[1:])
+        dist.reduce_scatter_tensor(self.lend(own), self.lend(rows))
+        return own
+
+    def join_rows(self, rows: Tensor, count: int) -> Tensor:
+        """Put together the tensor of `count` rows that all processes hold: the first as many as fit, the last the rest."""
+        most = -(-count // self.size)
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        return self.concatenate(padded)[:count].clone()
+
+    def broadcast(self, value: Any) -> Any:
+        """Give every process the main process's value, which must be picklable."""
         if self.size == 1:
             return value
         text = pickle.dumps(value) if self.main else b""
@@ -73,29 +104,27 @@ class World:
         dist.broadcast(self.lend(content), src=0)
         return pickle.loads(content.cpu().numpy().tobytes())
 
-    def gather(self, share: Tensor, rows: int) -> Tensor:
-        """The tensor of `rows` rows of which every process holds a share: the first ones as many as fit, the last the rest."""
-        most = -(-rows // self.size)
-        padded = share.new_zeros(most, *share.shape[1:])
-        padded[: len(share)] = share
-        parts = share.new_empty(self.size * most, *share.shape[1:])
-        dist.all_gather_into_tensor(self.lend(parts), self.lend(padded))
-        return parts[:rows].clone()
-
-    def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Gives each of these tensors, in every process, the main process's values."""
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Give each of these tensors, in every process, the main process's values."""
         for tensor in tensors:
             copy = tensor.detach().clone()
             dist.broadcast(self.lend(copy), src=0)
             tensor.detach().copy_(copy)
 
+    def barrier(self, patience: timedelta = PATIENCE) -> None:
+        """Wait until all processes have come here, so long; TapetumError (by `join_world`) where one is lost."""
+        if self.size > 1:
+            c10d._set_pg_timeout(patience)
+            self.mean({"here": 1.0})
+            c10d._set_pg_timeout(PATIENCE)
+
     def lend(self, tensor: Tensor) -> Tensor:
-        """The tensor, noted as handed to an exchange: `settle` waits for it."""
+        """Note that a tensor is handed to an exchange, for `settle` to wait for; returns it."""
         self._lent[:] = [lent for lent in self._lent if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
     def settle(self, patience: float) -> None:
-        """Waits until the threads of the exchange have let go of all tensors, up to `patience` seconds.
+        """Wait until the threads of the exchange have let go of all tensors, up to `patience` seconds.
 
         gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
         ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
@@ -107,8 +136,40 @@ class World:
             time.sleep(0.001)
 
 
+_current: list[World] = []
+"""The world that this process has joined, and what it takes itself for meanwhile; the last one counts."""
+
+
+def current_world() -> World:
+    """Give the world that this process is in: what it joined, or a process group that others made, or itself alone."""
+    if _current:
+        return _current[-1]
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
+    return World(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def _within(world: World) -> Iterator[World]:
+    _current.append(world)
+    try:
+        yield world
+    finally:
+        _current.pop()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Make this process a world of its own inside the block, as where the main one scores while the others wait.
+
+    What gathers from all processes is the identity there, instead of waiting for ever.
+    """
+    with _within(World(0, 1, current_world().device)):
+        yield
+
+
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device for a name of TrainConfig.device; BadInput where it does not exist."""
+    """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -126,15 +187,15 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def join_world(device_name: str) -> Iterator[World]:
-    """The world of this process: of one, unless torchrun's environment says otherwise.
+    """Join the world of this process: of one, unless torchrun's environment says otherwise. Those who joined may join again.
 
     TapetumError when another process of the world is lost.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
-        yield World(0, 1, pick_device(device_name))
+    if launch.world_size() == 1:
+        with _within(World(0, 1, pick_device(device_name))) as world:
+            yield world
         return
-    device = pick_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
+    device = pick_device(device_name, launch.local_rank())
     if device.type == "cuda":
         torch.cuda.set_device(device)
     mine = not dist.is_initialized()
@@ -145,7 +206,8 @@ def join_world(device_name: str) -> Iterator[World]:
         world = World(dist.get_rank(), dist.get_world_size(), device)
         patience = 10.0
         try:
-            yield world
+            with _within(world):
+                yield world
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)  # they hold tensors that `settle` would wait for
             patience = 1.0  # what still holds some is Python, which will not let go
@@ -158,7 +220,7 @@ def join_world(device_name: str) -> Iterator[World]:
 
 @contextmanager
 def _lost_peers_told() -> Iterator[None]:
-    """Turns what the exchange says when a process is gone into one line."""
+    """Turn what the exchange says when a process is gone into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -172,14 +234,14 @@ def _lost_peers_told() -> Iterator[None]:
 
 @contextmanager
 def claimed(out: Path, world: World) -> Iterator[None]:
-    """`locked` in the main process, which writes for all."""
+    """Lock the folder (`locked`) in the main process, which writes for all."""
     with locked(out) if world.main else nullcontext():
         yield
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Makes the folder and holds its lock, so that no second run writes there; a lock dies with its process."""
+    """Make the folder and hold its lock, so that no second run writes there; a lock dies with its process."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
@@ -200,8 +262,8 @@ def locked(out: Path) -> Iterator[None]:
             ) from error
 
 
-class StopWish:
-    """The wish to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual).
+class StopRequest:
+    """A request to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual).
 
     A context manager; signals are heeded from `listen` to its end.
     """
@@ -212,15 +274,15 @@ class StopWish:
         self._before: dict[int, Any] = {}
 
     def now(self) -> float:
-        """1 if there is a wish to stop, else 0."""
+        """Say 1 if there is a request, else 0."""
         return float(self._signalled or time.monotonic() >= self._until)
 
     def listen(self) -> None:
-        """From here on a signal is a wish."""
+        """Take signals for requests from here on."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def __enter__(self) -> "StopWish":
+    def __enter__(self) -> "StopRequest":
         return self
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:

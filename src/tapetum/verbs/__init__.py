@@ -1,1 +1,39 @@
-"""What each verb of the command line does, as typed functions: where systems meet."""
+"""What each verb of the command line does, as typed functions: where systems meet.
+
+A module here is named as its verb: `tapetum.verbs.track`, `tapetum.verbs.data`. A verb that does one thing has a function of
+that name, which is `tapetum.track` too; one whose name is that of a room, or that does several things, is reached through its
+module: `tapetum.verbs.data.write`, `tapetum.verbs.weights.fetch`. Importing this package imports none of them.
+
+One pattern holds everywhere, so that no option is typed twice:
+
+    verbs/show.py    @dataclass(frozen=True) class ShowOptions     what may be asked for: fields, types, defaults and help
+                     @dataclass(frozen=True) class Shown           what comes of it, with as_json() for other programs
+                     @verb(ShowOptions)
+                     def show(options, listener) -> Shown          the work
+    python           tapetum.show("tracks.npz", "clip.mp4")        takes the fields of ShowOptions, and so knows their types
+                     tapetum.show.run(ShowOptions(...), listener)  the same, with somebody who hears of its progress
+    cli/show.py      class Show(ShowOptions): json: bool = False   the fields are the options of the command, which adds how the
+                                                                   result is printed, and nothing else
+
+Two verbs differ, `train` and `bootstrap`: their options are whole configs already (a recipe, and a `Launch` for where and with
+what it runs), which the function takes and the command line opens up (`tapetum.cli.options`).
+
+Annotations such as `tyro.conf.arg(metavar="FILE")` say how the command line writes an option; they mean nothing elsewhere. A
+function raises `BadInput` for all that the user can mend, whose message names options as the command line does (--grid). It
+prints nothing: remarks and progress go to its listener (`tapetum.verbs.verb.Listener`), and those of a plain call are Python
+warnings. Nothing here imports torch before the work begins.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_VERBS = (
+    *("bootstrap", "classify", "convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live"),
+    *("many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return import_module(f"tapetum.verbs.{name}")
+    raise AttributeError(f"module 'tapetum.verbs' has no attribute {name!r}")

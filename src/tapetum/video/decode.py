@@ -20,7 +20,6 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
@@ -71,7 +70,6 @@ class Decoder:
         self.errors = 0
         self.place = -1
         self.process = os.getpid()
-        self.scaler = VideoReformatter()
         try:
             self.container: InputContainer = av.open(
                 os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore"
@@ -221,6 +219,37 @@ class Decoder:
             return 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
         alone = len(self.container.streams) == 1
         return (self.container.duration or 0) / av.time_base if alone else 0
+
+
+@dataclass
+class Cursor:
+    """A decoder on its way through the file."""
+
+    decoder: Decoder
+    frames: Iterator[VideoFrame]
+    counted: int | None = 0
+    """Frames that have come out since the beginning of the file; None once that is not known."""
+    shown: int | None = None
+    """Presentation time of the last frame."""
+
+    def until(self, pts: int) -> VideoFrame | None:
+        """Return the frame of time `pts`, or None where it does not come."""
+        self.counted = None
+        for frame in self.frames:
+            if frame.pts is None:
+                continue
+            self.shown = frame.pts
+            if frame.pts >= pts:
+                return frame if frame.pts == pts else None
+        return None
+
+    def count_to(self, index: int) -> VideoFrame | None:
+        """Return the frame that comes out as number `index`."""
+        for frame in self.frames:
+            self.counted = (self.counted or 0) + 1
+            if self.counted > index:
+                return frame
+        return None
 
 
 def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:

@@ -164,10 +164,11 @@ class _Trails:
         start, end, owner = _pieces(start[drawn], end[drawn], 6 * self.half_width + 4)
         owner = drawn[owner]
         pixel, line, dx, dy = _patches(start, end, self.half_width + 1, self.shape)
-        along = end[line] - start[line]
-        square = np.maximum((along**2).sum(1), 1e-6)
-        t = np.clip((dx * along[:, 0] + dy * along[:, 1]) / square, 0, 1)
-        away = np.hypot(dx - t * along[:, 0], dy - t * along[:, 1])
+        along = end - start
+        square = np.maximum((along**2).sum(1), 1e-6)[line]
+        across, down = along[line, 0], along[line, 1]
+        t = np.clip((dx * across + dy * down) / square, 0, 1)
+        away = np.hypot(dx - t * across, dy - t * down)
         cover = np.clip(self.half_width + 0.5 - away, 0, 1) * strength[owner[line]]
         pixel, cover, line = _strongest(pixel, cover, line)
         weight = (self.strength[pixel] * (1 - cover))[:, None]
@@ -176,7 +177,7 @@ class _Trails:
         self.strength[pixel] = np.maximum(self.strength[pixel], cover)
 
     def lay_on(self, canvas: Frame) -> None:
-        lit = np.flatnonzero(self.strength)
+        lit = np.flatnonzero(self.strength > 0)
         alpha = 0.85 * self.strength[lit]
         _blend(canvas, lit, self.colour[lit], alpha)
 
@@ -203,13 +204,15 @@ def _draw_dots(canvas: Frame, xy: np.ndarray, visible: np.ndarray, radius: float
 def _patches(
     start: np.ndarray, end: np.ndarray, margin: float, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels in a square around each line: flat pixel number, line, and x, y of the pixel's centre from the start."""
-    size = int(np.ceil(2 * margin + (np.abs(end - start).max() if len(start) else 0))) + 1
+    """Pixels in a box around each line: flat pixel number, line, and x, y of the pixel's centre from the start."""
+    size = np.ceil(2 * margin + np.abs(end - start)).astype(np.int64) + 1
     corner = np.floor(np.minimum(start, end) - margin).astype(np.int64)
-    step = np.arange(size)
+    step = np.arange(size.max(initial=1))
     x, y = corner[:, 0, None] + step, corner[:, 1, None] + step
-    inside = ((y >= 0) & (y < shape[0]))[:, :, None] & ((x >= 0) & (x < shape[1]))[:, None, :]
-    line, row, column = np.nonzero(inside)
+    across = (x >= 0) & (x < shape[1]) & (step < size[:, 0, None])
+    down = (y >= 0) & (y < shape[0]) & (step < size[:, 1, None])
+    inside = down[:, :, None] & across[:, None, :]
+    line, row, column = np.unravel_index(np.flatnonzero(inside), inside.shape)
     x, y = x[line, column], y[line, row]
     return y * shape[1] + x, line, x + np.float32(0.5) - start[line, 0], y + np.float32(0.5) - start[line, 1]
 
@@ -236,7 +239,8 @@ def _strongest(pixel: np.ndarray, cover: np.ndarray, *others: np.ndarray) -> tup
 
 def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> None:
     flat = canvas.reshape(-1, 3)
-    flat[pixel] = np.rint(flat[pixel] + (colour - flat[pixel]) * alpha[:, None]).astype(np.uint8)
+    under = flat[pixel]
+    flat[pixel] = np.rint(under + (colour - under) * alpha[:, None]).astype(np.uint8)
 
 
 def _first_seen(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:

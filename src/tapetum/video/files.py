@@ -14,6 +14,7 @@ are counted from the beginning: slower, never wrong.
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from av.video.reformatter import VideoReformatter
 
 from tapetum.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
-from tapetum.video.decode import Decoder, Packets
+from tapetum.video.decode import Cursor, Decoder, Packets
+from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import DEFAULT_RATE, MAX_PIXELS, Frame, Report, Video, refuse_huge, usable_rate
 
 
@@ -44,37 +46,6 @@ class _Index:
     """Seconds; None where the file has no clock."""
 
 
-@dataclass
-class _Cursor:
-    """A decoder on its way through the file."""
-
-    decoder: Decoder
-    frames: Iterator[VideoFrame]
-    counted: int | None = 0
-    """Frames that have come out since the beginning of the file; None once that is not known."""
-    shown: int | None = None
-    """Presentation time of the last frame."""
-
-    def until(self, pts: int) -> VideoFrame | None:
-        """Return the frame of time `pts`, or None where it does not come."""
-        self.counted = None
-        for frame in self.frames:
-            if frame.pts is None:
-                continue
-            self.shown = frame.pts
-            if frame.pts >= pts:
-                return frame if frame.pts == pts else None
-        return None
-
-    def count_to(self, index: int) -> VideoFrame | None:
-        """Count the frame that comes out as number `index`."""
-        for frame in self.frames:
-            self.counted = (self.counted or 0) + 1
-            if self.counted > index:
-                return frame
-        return None
-
-
 class FileVideo(Video):
     """A video file read by PyAV; made by `open_video`.
 
@@ -86,7 +57,9 @@ class FileVideo(Video):
         self._path = path.absolute()
         self.name = path.name
         self._lock = threading.RLock()
-        self._cursor: _Cursor | None = None
+        self._cursor: Cursor | None = None
+        self._scaler = VideoReformatter()
+        self._held: HeldFrames[VideoFrame] | None = None
         self._packets: Packets | None = None
         self._now: _Index | None = None
         self._final: Report | None = None
@@ -144,7 +117,18 @@ class FileVideo(Video):
                 pass
         return self.report
 
+    def hold(self, room: int = HELD_BYTES) -> None:
+        self._held = HeldFrames(room)
+
     def __iter__(self) -> Iterator[Frame]:
+        if self._held is not None and self._final is not None:
+            own = copy(self)  # with a decoder of its own, so that others may read meanwhile
+            own._held = self._held
+            try:
+                yield from own._read(range(len(self)))
+            finally:
+                own.close()
+            return
         scaler = VideoReformatter()
         for number, frame in enumerate(self._pass()):
             yield self._rgb(frame, number, scaler)
@@ -166,6 +150,7 @@ class FileVideo(Video):
                 corrupt += frame.is_corrupt
                 self._furthest = max(self._furthest, len(times))
                 self._corrupt = max(self._corrupt, corrupt)
+                self._hold(len(times) - 1, frame)
                 yield frame
             self._settle(times, corrupt, decoder.errors)
         finally:
@@ -216,16 +201,29 @@ class FileVideo(Video):
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         for number in indices:
             with self._lock:
-                index = self._numbered()
-                frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
+                frame = self._frame(number)
                 if frame is None:
                     if self._final is not None:
                         raise BadInput(f"{self.name}: frame {number} could not be decoded again; has the file changed?")
                     self.check()
                     raise _IndexChanged
-                assert self._cursor is not None
-                rgb = self._rgb(frame, number, self._cursor.decoder.scaler)
+                rgb = self._rgb(frame, number, self._scaler)
             yield rgb
+
+    def _frame(self, number: int) -> VideoFrame | None:
+        """Return frame `number`, held or decoded; None where it does not come out."""
+        if self._held is not None and self._final is not None and number in self._held:
+            return self._held[number]
+        index = self._numbered()
+        frame = self._by_count(number) if index.pts is None else self._by_time(index, int(index.pts[number]))
+        if frame is not None and self._final is not None:
+            self._hold(number, frame)
+        return frame
+
+    def _hold(self, number: int, frame: VideoFrame) -> None:
+        """Keep a frame as it was decoded, which takes half of what it takes in RGB."""
+        if self._held is not None:
+            self._held.put(number, frame, sum(plane.buffer_size for plane in frame.planes))
 
     def _by_time(self, index: _Index, pts: int) -> VideoFrame | None:
         """The frame of time `pts`: onward from where the decoder is, or from a key frame, or from the beginning."""
@@ -249,16 +247,16 @@ class FileVideo(Video):
             cursor = self._start(None)
         return cursor and cursor.count_to(number)
 
-    def _current(self) -> _Cursor | None:
+    def _current(self) -> Cursor | None:
         """The decoder that is open, unless it was opened by the process from which this one was forked."""
         if self._cursor and self._cursor.decoder.process != os.getpid():
-            self.close()
+            self._stop()
         return self._cursor
 
-    def _start(self, key: np.ndarray | None) -> _Cursor | None:
+    def _start(self, key: np.ndarray | None) -> Cursor | None:
         """Put the decoder at a key frame, or, for None, at the beginning of the file."""
         if key is None or self._cursor is None:
-            self.close()
+            self._stop()
             decoder = Decoder(self._path)
         else:
             decoder = self._cursor.decoder
@@ -267,7 +265,7 @@ class FileVideo(Video):
         if frames is None:
             decoder.close()
             return None
-        self._cursor = _Cursor(decoder, frames)
+        self._cursor = Cursor(decoder, frames)
         return self._cursor
 
     def _rgb(self, frame: VideoFrame, number: int, scaler: VideoReformatter) -> Frame:
@@ -279,19 +277,24 @@ class FileVideo(Video):
         return upright_rgb(frame, self._display, scaler)
 
     def close(self) -> None:
+        self._held = None
+        self._stop()
+
+    def _stop(self) -> None:
+        """Let go of the decoder."""
         if self._cursor is not None:
             self._cursor.decoder.close()
             self._cursor = None
 
     def __del__(self) -> None:
         if getattr(self, "_cursor", None) is not None:
-            self.close()  # PyAV's container is part of a cycle: without this the file stays open for a while
+            self._stop()  # PyAV's container is part of a cycle: without this the file stays open for a while
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock")}
+        return {name: value for name, value in vars(self).items() if name not in ("_cursor", "_lock", "_scaler", "_held")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _cursor=None, _lock=threading.RLock())
+        vars(self).update(state, _cursor=None, _lock=threading.RLock(), _scaler=VideoReformatter(), _held=None)
 
 
 _RETRIES = 2

@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.errors import BadInput
 from tapetum.video.arrays import as_rgb
+from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"))
@@ -30,6 +32,7 @@ class PictureVideo(Video):
         self.name = name
         self._rate = float(rate)
         self._seen: set[int] = set()
+        self._held: HeldFrames[Frame] | None = None
         self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(_pages(paths[0]))]
         self.width, self.height = _size(paths[0])
         for path in paths[1:]:
@@ -61,8 +64,21 @@ class PictureVideo(Video):
     def __iter__(self) -> Iterator[Frame]:
         return self._read(range(len(self)))
 
+    def hold(self, room: int = HELD_BYTES) -> None:
+        self._held = HeldFrames(room)
+
+    def close(self) -> None:
+        self._held = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_held": None}
+
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        for path, group in groupby(indices, key=lambda index: self._pages[index][0]):
+        held = HeldFrames[Frame](0) if self._held is None else self._held
+        for path, group in groupby(indices, key=lambda index: None if index in held else self._pages[index][0]):
+            if path is None:
+                yield from (held[index].copy() for index in group)
+                continue
             with _opened(path) as image:
                 for index in group:
                     frame = _upright(image, self._pages[index][1], path)
@@ -73,7 +89,8 @@ class PictureVideo(Video):
                             "frames of one video have one size"
                         )
                     self._seen.add(index)
-                    yield frame
+                    held.put(index, frame, frame.nbytes)
+                    yield frame.copy() if index in held else frame
 
 
 def folder_of_pictures(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from tapetum.errors import BadInput
+from tapetum.video.held import HELD_BYTES
 
 MAX_PIXELS = 128 * 1024 * 1024
 """A frame with more pixels than this is refused before it is decoded, whatever it is stored in; 16K (15360x8640) just fits.
@@ -125,8 +126,16 @@ class Video(ABC):
             pass
         return self.report
 
+    def hold(self, room: int = HELD_BYTES) -> None:
+        """Keep decoded frames from now on, and until `close`, as far as `room` bytes go; what is kept is not decoded again.
+
+        For several passes over one video: the first whole pass, such as `check`, keeps the frames that come first, and what
+        has no room is decoded again by every pass. An array has nothing to decode and keeps nothing.
+        """
+        return None
+
     def close(self) -> None:
-        """Let go of files; a closed video opens them again when it is read."""
+        """Let go of files and of frames that are held; a closed video opens its files again when it is read."""
         return None
 
     @overload

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-import still_life
-from still_life import REST, episode, turned
+from support.scripts import script
 from tapetum.errors import BadInput
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Cylinder, Ground, RoundedBox, Sphere
 from tapetum.scenes.filming import FilmConfig, Truth, film, varied
 from tapetum.scenes.filming.view import view_at
+
+still_life = script("benchmarks/still_life.py")
+REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
+
 
 CLEAN = FilmConfig(noise=0, compress="no", blur=False)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from still_life import REST, episode, turned
+from support.scripts import script
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
 from tapetum.scenes.filming import pieces
@@ -12,6 +12,10 @@ from tapetum.scenes.filming.shadow import Blocks, casters, sun_seen
 from tapetum.scenes.filming.sheet_shadow import SheetShadow
 from tapetum.scenes.filming.sheets import triangles
 from tapetum.scenes.filming.view import matrices, view_at
+
+still_life = script("benchmarks/still_life.py")
+REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
+
 
 SOLIDS = [
     Sphere(radius=0.1),

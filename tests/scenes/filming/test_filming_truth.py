@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-import still_life
-from still_life import REST, episode, turned
+from support.scripts import script
 from tapetum.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
@@ -15,6 +14,10 @@ from tapetum.scenes.filming import Truth
 from tapetum.scenes.filming.trace import trace
 from tapetum.scenes.filming.truth import CONTAINED, OCCLUDED, OUTSIDE, SEEN
 from tapetum.scenes.filming.view import view_at
+
+still_life = script("benchmarks/still_life.py")
+REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
+
 
 SHAPES = {
     "sphere": Sphere(radius=0.1),

@@ -24,7 +24,7 @@ class Row:
     lead: int = 0
     """Axes of length 1 in front of theirs."""
     shape: tuple[int, ...] = ()
-    """Of theirs, where there are none of ours."""
+    """Shape of theirs, where there are none of ours."""
     fill: float = 0.0
     """What theirs is made of then."""
     optional: bool = False

@@ -78,15 +78,18 @@ def motion_blur(picture: F32, depth: F32, speed: F32, size: tuple[int, int], tap
     at = np.flatnonzero(fast >= LEAST)
     if len(at) == 0:
         return picture
-    sx, sy = sx[at], sy[at]
+    # what moves itself is blurred along its own way; what stands still, along that of the fastest thing near
+    alone = pace[at] > 0.5 * fast[at]
+    sx, sy = np.where(alone, speed[0, at], sx[at]), np.where(alone, speed[1, at], sy[at])
+    fast = np.where(alone, pace[at], fast[at])
     x, y = (at % w).astype(np.float32), (at // w).astype(np.float32)
     own, own_depth = pace[at] / 2, depth[at]
     soft = np.float32(0.02) * own_depth
-    length = fast[at] / 2
+    length = fast / 2
     here = picture.take(at, 1)
     total = np.zeros_like(here)
     # long streaks are sampled at random places, or their taps would show as copies; in short ones taps are neighbours anyway
-    jitter = (rng.random(len(at), np.float32) - np.float32(0.5)) * np.clip(fast[at] / taps - np.float32(0.7), 0, 1)
+    jitter = (rng.random(len(at), np.float32) - np.float32(0.5)) * np.clip(fast / taps - np.float32(0.7), 0, 1)
     for k in range(taps):
         part = (np.float32(2 * (k + 0.5) / taps - 1)) + jitter * np.float32(2 / taps)
         px = np.clip(np.rint(x + sx * part / 2), 0, w - 1).astype(np.int32)

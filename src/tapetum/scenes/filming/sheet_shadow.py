@@ -1,6 +1,7 @@
 """The shadow of a bent sheet: a small map of it as the sun sees it."""
 
 import numpy as np
+from scipy import ndimage
 
 from tapetum.scenes.filming.sheets import cells, triangles
 from tapetum.scenes.types import F32, F64, I64
@@ -12,7 +13,7 @@ class SheetShadow:
     Looked up as outline(u, v) at a softness that grows with the way from the sheet to the point.
     """
 
-    SIDE = 64
+    SIDE = 96
 
     def __init__(self, body: int, points: F64, sun: F64):
         """Take the points (rows, columns, 3) in camera coordinates."""
@@ -22,7 +23,7 @@ class SheetShadow:
         self.axes = np.stack([e1, np.cross(sun, e1), sun])
         placed = points.reshape(-1, 3) @ self.axes.T
         middle, extent = (placed.max(0) + placed.min(0)) / 2, np.ptp(placed, axis=0)
-        self.span = float(max(extent[0], extent[1])) * 2.0 + 1e-6
+        self.span = float(max(extent[0], extent[1])) * 1.6 + 1e-6
         self.low = middle[:2] - self.span / 2
         side = self.SIDE
         self.texel = self.span / side
@@ -46,7 +47,9 @@ class SheetShadow:
         self.levels = [outline]
         for _ in range(4):
             self.levels.append(_spread(self.levels[-1], len(self.levels)))
-        self.filled = np.where(outline > 0, self.top, placed[:, 2].mean())
+        # beside the outline, where half shadows lie, the height of the nearest part of the sheet
+        nearest = np.asarray(ndimage.distance_transform_edt(outline == 0, return_distances=False, return_indices=True))
+        self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
 
     def seen(self, points: F32, owner: np.ndarray, a: float) -> F32:
         """Return the share (n,) of the sun that the sheet leaves to points (3, n)."""
@@ -57,11 +60,15 @@ class SheetShadow:
         if len(at) == 0:
             return out
         x, y, s = x[at], y[at], s[at]
-        height = _bilinear(self.filled.astype(np.float32), x, y) - s
-        slack = np.where(owner[at] == self.body, np.float32(1.5 * self.texel), np.float32(1e-3))
-        below = np.clip((height - slack) / np.float32(0.002), 0, 1)
+        height = _bilinear(self.height, x, y) - s
+        own = owner[at] == self.body
+        slack, slope = (
+            np.where(own, np.float32(3 * self.texel), np.float32(1e-3)),
+            np.where(own, np.float32(self.texel), np.float32(2e-3)),
+        )
+        below = np.clip((height - slack) / slope, 0, 1)
         radius = np.maximum(height, 0) * np.float32(max(a, 2e-3) / self.texel)
-        level = np.clip(np.log2(np.maximum(radius, np.float32(0.5))) + 1, 0, len(self.levels) - 1.01)
+        level = np.clip(np.log2(np.maximum(radius, np.float32(0.5))) + 1, 0.7, len(self.levels) - 1.01)
         low = level.astype(np.int64)
         stack = np.stack(self.levels)
         near, far = _bilinear(stack, x, y, low), _bilinear(stack, x, y, low + 1)
@@ -78,10 +85,12 @@ def _spread(picture: F32, step: int) -> F32:
 
 
 def _bilinear(picture: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
-    x, y = np.clip(x - np.float32(0.5), 0, 62.999), np.clip(y - np.float32(0.5), 0, 62.999)
+    """Look up places (n,) in a square picture, or in one of a stack of them."""
+    side = picture.shape[-1]
+    x, y = np.clip(x - np.float32(0.5), 0, side - np.float32(1.001)), np.clip(y - np.float32(0.5), 0, side - np.float32(1.001))
     i, j = x.astype(np.int64), y.astype(np.int64)
     fx, fy = x - i, y - j
-    flat, base = picture.ravel(), j * 64 + i + (0 if level is None else level * 4096)
+    flat, base = picture.ravel(), j * side + i + (0 if level is None else level * side**2)
     top = flat[base] * (1 - fx) + flat[base + 1] * fx
-    low = flat[base + 64] * (1 - fx) + flat[base + 65] * fx
+    low = flat[base + side] * (1 - fx) + flat[base + side + 1] * fx
     return np.asarray(top * (1 - fy) + low * fy, np.float32)

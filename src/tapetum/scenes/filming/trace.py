@@ -97,10 +97,13 @@ def _rays(view: View, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float
 def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, body: np.ndarray, piece: np.ndarray) -> Trace:
     """Add the finer rays."""
     h, w = found.size
-    key = body * np.int16(8) + piece
+    key, depth = body * np.int16(8) + piece, found.depth.reshape(h, w)
+    jump = np.float32(6 / view.intrinsics[0])
     meets = np.zeros(found.size, bool)
     for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         differ = key[a] != key[b]
+        for i in found.meshes:  # a fold hides another part of the same side
+            differ |= (body[a] == i) & (body[b] == i) & (abs(depth[a] - depth[b]) > jump * depth[a])
         meets[a] |= differ
         meets[b] |= differ
     edges = np.flatnonzero(meets)
@@ -110,7 +113,7 @@ def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, b
     column, row = edges % w, edges // w
     x = ((column[:, None] + 0.5 + OFFSETS[:, 0] - cx) / fx).astype(np.float32)
     y = ((row[:, None] + 0.5 + OFFSETS[:, 1] - cy) / fy).astype(np.float32)
-    depth = np.full(x.shape, np.float32(np.inf))
+    fine = np.full(x.shape, np.float32(np.inf))
     owner = np.full(x.shape, -1, np.int16)
     part = np.zeros(x.shape, np.int8)
     triangle = np.zeros(x.shape, np.int64)
@@ -129,21 +132,21 @@ def _refine(found: Trace, bodies: tuple[Body, ...], view: View, windows: list, b
             side: np.ndarray | int = found.meshes[i].front[which].astype(np.int8)
         else:
             t, side = hit(b.shape, *_rays(view, i, x[at], y[at]))
-        nearer = t < depth[at]
-        depth[at] = np.where(nearer, t, depth[at])
+        nearer = t < fine[at]
+        fine[at] = np.where(nearer, t, fine[at])
         owner[at] = np.where(nearer, np.int16(i), owner[at])
         part[at] = np.where(nearer, side, part[at])
         if which is not None:
             triangle[at] = np.where(nearer, which, triangle[at])
 
-    def join(coarse: np.ndarray, fine: np.ndarray) -> np.ndarray:
-        return np.concatenate([coarse, fine.ravel()])
+    def join(coarse: np.ndarray, more: np.ndarray) -> np.ndarray:
+        return np.concatenate([coarse, more.ravel()])
 
     return Trace(
         found.size,
         join(found.rx, x),
         join(found.ry, y),
-        join(found.depth, depth),
+        join(found.depth, fine),
         join(found.body, owner),
         join(found.piece, part),
         None if found.triangle is None else join(found.triangle, triangle),

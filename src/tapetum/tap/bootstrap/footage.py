@@ -6,7 +6,7 @@
                                        OUT/footage.json          the settings that all were made with
 
 Each video is prepared on its own and its json is written last and whole, so preparation may be killed at any moment, goes on
-where it was, and may be shared out (`many`). Frames are squashed to squares, as TAPIR sees all its videos.
+where it was, and may be done by many machines (`prepare_on_ray`). Frames are squashed to squares, as TAPIR sees all its videos.
 
 A clip is a stretch of one shot (`shots`). Left out, and counted, are shots too short for a clip, clips in which
 nothing moves, and dark or blank ones.
@@ -47,7 +47,7 @@ class ClipOf:
 
     shard: str
     number: int
-    """Of the clip in its shard."""
+    """Number of the clip in its shard."""
     video: str
     begin: int
     """Number of its first frame in the video."""
@@ -57,7 +57,7 @@ class ClipOf:
 
 
 def find_videos(source: Path) -> list[Path]:
-    """All files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
+    """List all files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
 
     Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
     """
@@ -75,7 +75,7 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """What `find_videos` finds, which may be nothing."""
+    """List what `find_videos` finds, which may be nothing."""
     found, been = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -90,7 +90,7 @@ def videos_below(folder: Path) -> list[Path]:
 
 
 def claim(out: Path, config: FootageConfig) -> None:
-    """Makes `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
+    """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def claim(out: Path, config: FootageConfig) -> None:
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
-    """Clips of one video, if they are not there yet; what became of it, as its json says.
+    """Make clips of one video, if they are not there yet; give what became of it, as its json says.
 
     `name` stands for the video in the report. A video that cannot be read is no error: its record says why. Raises BadInput if
     the clips cannot be written; the video's record is not written then, so that it is taken up again.
@@ -194,7 +194,7 @@ class Footage:
 def prepare_all(
     source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
 ) -> Footage:
-    """Clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
+    """Make clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
     videos = find_videos(source)
     claim(out, config)
     keys = []
@@ -206,13 +206,34 @@ def prepare_all(
     return collected(keys, source, out, config)
 
 
+def prepare_on_ray(
+    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+) -> Footage:
+    """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
+    from tapetum.workers import over_ray
+
+    source, out = source.resolve(), out.resolve()
+    videos = find_videos(source)
+    claim(out, config)
+
+    def work(video: Path) -> str:
+        return prepare(video, name_of(video, source), out, config)["key"]
+
+    keys = [""] * len(videos)
+    for done, (number, key) in enumerate(over_ray(work, videos)):
+        keys[number] = key
+        if progress:
+            progress(done + 1, len(videos), name_of(videos[number], source))
+    return collected(keys, source, out, config)
+
+
 def name_of(video: Path, source: Path) -> str:
-    """How a video is called in reports: its path below the folder."""
+    """Name a video for reports: by its path below the folder."""
     return video.name if video == source else video.relative_to(source).as_posix()
 
 
 def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> Footage:
-    """The clips of the prepared videos with these keys, which `out` stands for from now on.
+    """Open the clips of the prepared videos with these keys, which `out` stands for from now on.
 
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
@@ -233,7 +254,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
 
 
 def write_report(footage: Footage, file: Path) -> list[str]:
-    """What became of each video, a line for each and one for all, as a text file; what needs to be said of it.
+    """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
 
     That is a line for each video that could not be read to its end, and the last line of the file.
     """
@@ -254,7 +275,7 @@ def _read(file: Path) -> Any:
 
 
 def report(footage: Footage) -> list[str]:
-    """What became of each video, for people: a line for each, and one for all."""
+    """Tell what became of each video, for people: a line for each, and one for all."""
     lines = []
     for record in footage.records:
         left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())

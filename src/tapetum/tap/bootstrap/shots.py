@@ -10,44 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.tap.bootstrap.config import FootageConfig
 
 SMALL = (64, 36)
 """Width and height of the copies on which shots and clips are judged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FootageConfig:
-    """How videos become clips."""
-
-    size: int = 256
-    """Height and width of the clips in pixels."""
-    shortest: int = 24
-    """Frames; what is left of a shot below that is no clip."""
-    longest: int = 48
-    """Frames; longer shots become several clips."""
-    fastest: float = 30.0
-    """Frames a second; of quicker videos only every second, third, ... frame is taken."""
-    cut_least: float = 12.0
-    """Mean change from one frame to the next that a cut has at least."""
-    cut_ratio: float = 3.0
-    """... and by how much it is above the mean change in the two frames before and after it."""
-    still: float = 1.5
-    """A clip in which no frame differs more from its first one, in the mean, is one in which nothing moves."""
-    dark: float = 12.0
-    """A clip whose mean brightness is below is black."""
-    blank: float = 4.0
-    """A clip whose frames deviate less from their mean brightness is blank."""
-    shard: int = 8
-    """Clips in a file."""
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.shortest <= self.longest:
-            raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
-        if self.size < 16 or self.size % 8:
-            raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
-        if self.shard < 1 or not self.fastest > 0:
-            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
 
 
 @dataclass
@@ -62,7 +28,8 @@ class Shot:
 
 
 def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[Shot]:
-    """Frames, resized, in shots. From a long one `config.longest` frames are taken off while there is enough left for a clip.
+    """Resize frames and part them into shots. From a long one `config.longest` frames are taken off while there is enough left
+    for a clip.
 
     So memory has a bound. A cut is where the change from a frame to the next is both large and far above that of its neighbours
     (two on each side), so two frames are looked ahead.
@@ -105,7 +72,8 @@ def _shot(begin: int, whole: bool, held: list[tuple[np.ndarray, np.ndarray]]) ->
 def cut(
     shot: Shot, config: FootageConfig
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "t s s 3"], Float[np.ndarray, "t 36 64 3"]]]:
-    """Clips of a shot: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small copies)."""
+    """Cut a shot into clips: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small
+    copies)."""
     count = len(shot.frames)
     pieces = -(-count // config.longest)
     if count / pieces < config.shortest:
@@ -117,7 +85,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Why a clip is not worth learning from: short, dark, blank or still; None if it is.
+    """Say why a clip is not worth learning from: short, dark, blank or still; None if it is.
 
     >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
     'dark'

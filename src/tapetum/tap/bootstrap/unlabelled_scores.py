@@ -7,21 +7,24 @@ tracker that is lost and finds back all the same.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from tapetum.errors import BadInput
 from tapetum.tap.bootstrap.footage import Footage
-from tapetum.tap.training.data import Tracked
-from tapetum.tap.training.picture_clips import warped_clip
+from tapetum.tap.tracking import tracker
+from tapetum.tap.training.clips import Tracked
+from tapetum.tap.training.picture_clips import picture_clip
 
 Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Video (t, h, w, 3) and queries (n, 3), as (t, x, y), to xy (n, t, 2) and visible (n, t)."""
 
 
 def split(footage: Footage) -> tuple[list[int], list[int]]:
-    """Numbers of the clips to learn from, and of those left out: every eighth, or the last of at least two.
+    """Give the numbers of the clips to learn from, and of those left out: every eighth, or the last of at least two.
 
     A single clip is on both sides.
     """
@@ -33,7 +36,7 @@ def split(footage: Footage) -> tuple[list[int], list[int]]:
 
 
 def check_clips(footage: Footage, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int) -> list[Tracked]:
-    """`count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
+    """Make `count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
     pictures = []
     for number in numbers:
         clip = footage[number]
@@ -44,24 +47,24 @@ def check_clips(footage: Footage, numbers: Sequence[int], count: int, *, size: i
     for k in range(count):
         rng = np.random.default_rng((seed, 3, k))
         chosen = rng.integers(len(pictures), size=int(rng.integers(3, 6)))
-        made.append(warped_clip(rng, [pictures[n] for n in chosen], size=size, frames=frames))
+        made.append(picture_clip(rng, [pictures[n] for n in chosen], size=size, frames=frames))
     return made
 
 
 @dataclass(frozen=True)
 class CycleErrors:
-    """Of points tracked to the end of a clip and back."""
+    """Distances of points tracked to the end of a clip and back."""
 
     error: Float[np.ndarray, " n"]
     """Pixels of a picture 256 high, from where a point began; NaN for one that is not seen at the end."""
 
     @property
     def judged(self) -> Bool[np.ndarray, " n"]:
-        """Points that were seen at the end."""
+        """Tell which points were seen at the end."""
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Median and mean of those judged, their share, and the share of all points that came back within 4 pixels.
+        """Give median and mean of those judged, the fraction that was, and that of all points that came back within 4 pixels.
 
         >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
         {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}
@@ -76,14 +79,14 @@ class CycleErrors:
 
 
 def grid(frame_shape: Sequence[int], n: int) -> Float[np.ndarray, "n*n 3"]:
-    """Queries (0, x, y) at the centres of n x n even cells of a picture of (height, width, ...)."""
+    """Place queries (0, x, y) at the centres of n x n even cells of a picture of (height, width, ...)."""
     h, w = frame_shape[:2]
     y, x = (np.mgrid[:n, :n] + 0.5) / n
     return np.stack([np.zeros(n * n), x.ravel() * w, y.ravel() * h], 1).astype(np.float32)
 
 
 def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 3"]) -> CycleErrors:
-    """Points are tracked from the first frame to the last; each that is seen there is tracked back from where it was found."""
+    """Track points from the first frame to the last, and each that is seen there back from where it was found."""
     xy, visible = track(video, queries)
     last, (h, w) = len(video) - 1, video.shape[1:3]
     ends = xy[:, last]
@@ -93,3 +96,16 @@ def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 
         back, _ = track(video, np.concatenate([np.full((len(kept), 1), last), ends[kept]], 1).astype(np.float32))
         error[kept] = np.linalg.norm((back[:, 0] - queries[kept, 1:]) * 256 / h, axis=1)
     return CycleErrors(error)
+
+
+def cycle_summary(model: str | Path, footage: Footage, numbers: Sequence[int], device: torch.device) -> dict[str, float | None]:
+    """Measure the cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
+    loaded = tracker.load(model, device)
+
+    def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tracks = loaded.track(video, queries)
+        return tracks.xy, tracks.visible
+
+    errors = [cycle_errors(track, (clip := footage[k]), grid(clip.shape[1:], 8)) for k in numbers]
+    summary = CycleErrors(np.concatenate([e.error for e in errors])).summary()
+    return {name: value if np.isfinite(value) else None for name, value in summary.items()}

@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         self.extra = nn.Sequential(*(ExtraBlock(config.lowres_dim, config.extra_expansion) for _ in range(config.extra_convs)))
 
     def forward(self, frames: Float[Tensor, "f 3 h w"]) -> tuple[Float[Tensor, "f ch h4 w4"], Float[Tensor, "f cl h8 w8"]]:
-        """Hires and lowres features of `frames` (values -1..1, height and width multiples of 8)."""
+        """Compute hires and lowres features of `frames` (values -1..1, height and width multiples of 8)."""
         x = self.stem(F.pad(frames.to(self.stem.weight.dtype), (2, 3, 2, 3)))
         hires = self.groups[1](self.groups[0](x))
         lowres = self.extra(self.groups[3](self.groups[2](hires)))
@@ -85,7 +85,7 @@ class Backbone(nn.Module):
 def backbone_in_chunks(
     backbone: Backbone, frames: Float[Tensor, "f 3 h w"], chunk: int | None
 ) -> tuple[Float[Tensor, "f ch h4 w4"], Float[Tensor, "f cl h8 w8"]]:
-    """The backbone over `chunk` frames at a time, which bounds its memory; None takes all at once."""
+    """Run the backbone over `chunk` frames at a time, which bounds its memory; None takes all at once."""
     if chunk is None or chunk >= len(frames):
         return backbone(frames)
     hires, lowres = zip(*(backbone(part) for part in frames.split(chunk)), strict=True)

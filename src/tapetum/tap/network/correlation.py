@@ -25,7 +25,7 @@ PICKED_AT_A_TIME = 1 << 22
 
 
 def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"]) -> Float[Tensor, "b t n h*w"]:
-    """Dot products of every query vector with every cell of its frame."""
+    """Compute dot products of every query vector with every cell of its frame."""
     batch, frames = maps.shape[:2]
     vectors = query.to(_working(maps)).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
     cells = maps.flatten(0, 1).flatten(1, 2)
@@ -70,7 +70,7 @@ class _Products(torch.autograd.Function):
 def picked_correlations(
     query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"], place: Int[Tensor, "b t n k"]
 ) -> Float[Tensor, "b t n k"]:
-    """Dot products of every query vector with the cells `place` (numbers in row order) of its frame."""
+    """Compute dot products of every query vector with the cells `place` (numbers in row order) of its frame."""
     batch, frames, count, picks = place.shape
     channels = maps.shape[-1]
     vectors = query.to(_working(maps)).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
@@ -89,7 +89,7 @@ def local_correlation(
     maps: Float[Tensor, "b t h w c"],
     centre: Float[Tensor, "b n t 2"],
 ) -> Float[Tensor, "b n t 49"]:
-    """Dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
+    """Compute dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
 
     `centre` is (x, y) in raster coordinates of the map; the order is row by row (dy outer, dx inner). Cells outside of the
     map count as zero. The result is float32.

@@ -22,7 +22,7 @@ DISC_RADIUS = 5
 
 
 def soft_argmax(heat: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
-    """Mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
+    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
 
     >>> heat = torch.full((1, 9, 9), -1e9)
     >>> heat[0, 2, 6] = 0.0
@@ -59,7 +59,8 @@ class Matching(nn.Module):
     def forward(
         self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
     ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"], Float[Tensor, "b n t h w"]]:
-        """Positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the place."""
+        """Find positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the
+        place."""
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
         cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)

@@ -20,7 +20,7 @@ from tapetum.tap.network.types import BlockState
 def over_time(
     x: Float[Tensor, "s t c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], padding: int
 ) -> Float[Tensor, "s t2 o"]:
-    """Three-tap convolution of channels-last sequences, in as many groups as the weight's input channels ask for.
+    """Convolve channels-last sequences with three taps, in as many groups as the weight's input channels ask for.
 
     On a CPU it is done in float32, in which so narrow ones take half of bfloat16's time, and a quarter of it backwards.
     """
@@ -60,7 +60,7 @@ class MixerBlock(nn.Module):
         self.channel_down = nn.Linear(wide, width)
 
     def start(self, sequences: int) -> BlockState:
-        """The state before the first frame."""
+        """Make the state before the first frame."""
         weight = self.time_up.weight
         wide, width = self.time_down.in_channels, self.time_up.in_channels
         return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
@@ -99,13 +99,13 @@ class Mixer(nn.Module):
         self.outward = nn.Linear(config.mixer_width, outward)
 
     def start(self, sequences: int) -> tuple[BlockState, ...]:
-        """The state before the first frame."""
+        """Make the state before the first frame."""
         return tuple(block.start(sequences) for block in self.blocks if isinstance(block, MixerBlock))
 
     def forward(
         self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
     ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
-        """The correction, and the state after the last frame for a causal mixer (None for another).
+        """Compute the correction, and the state after the last frame for a causal mixer (None for another).
 
         A causal mixer without a state starts at the first frame: the past is zero.
         """

@@ -45,7 +45,7 @@ from tapetum.tap.network.types import (
 
 
 def default_resolutions(video_size: Size, base: Size) -> list[Size]:
-    """Refinement resolutions for a video: from `base` to the video's own size in steps of at most a factor two.
+    """List refinement resolutions for a video: from `base` to the video's own size in steps of at most a factor two.
 
     Each is a multiple of 8 pixels; a video no larger than `base` is refined at `base` only.
 
@@ -64,7 +64,7 @@ def default_resolutions(video_size: Size, base: Size) -> list[Size]:
 
 
 def places_of(queries: Float[Tensor, "b n 3"], frames: int, begin: int = 0) -> Float[Tensor, "b n t 2"]:
-    """The place of each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
+    """Give the place of each query (t, x, y) at the frame nearest to its t, and NaN at all others of `frames` from `begin` on.
 
     >>> places_of(torch.tensor([[[1.2, 5.0, 6.0]]]), 3)[0, 0].tolist()
     [[nan, nan], [5.0, 6.0], [nan, nan]]
@@ -110,7 +110,7 @@ class Tapir(nn.Module):
         )
 
     def refinements(self, video_size: Size) -> list[Size]:
-        """The resolutions at which tracks are refined in a video of (height, width), if no others are asked for."""
+        """List the resolutions at which tracks are refined in a video of (height, width), if no others are asked for."""
         least = self.config.refine_at_least or video_size
         size = (max(video_size[0], least[0]), max(video_size[1], least[1]))
         return default_resolutions(size, self.config.initial_resolution)
@@ -121,7 +121,7 @@ class Tapir(nn.Module):
         refinement_resolutions: Sequence[Size] | None = None,
         frame_chunk: int | None = None,
     ) -> Features:
-        """Features of `video` (values -1..1) at the initial and all refinement resolutions.
+        """Compute features of `video` (values -1..1) at the initial and all refinement resolutions.
 
         The default resolutions are those of `refinements`. Raises BadInput for a resolution that is not a multiple
         of 8 pixels or too small for the pyramid.
@@ -144,7 +144,7 @@ class Tapir(nn.Module):
         return Features((height, width), resolutions, maps[base][1], tuple(maps[size] for size in resolutions))
 
     def query_features(self, features: Features, queries: Float[Tensor, "b n 3"]) -> QueryFeatures:
-        """Features at `queries`, (t, x, y) in raster pixels of the video of `features`."""
+        """Sample features at `queries`, (t, x, y) in raster pixels of the video of `features`."""
 
         def sample(maps: Tensor) -> Tensor:
             place = scale_xy(queries[..., 1:].float(), features.video_size, (maps.shape[2], maps.shape[3]))
@@ -166,7 +166,7 @@ class Tapir(nn.Module):
         keep_state: bool = False,
         refine_with_gradient: int | None = None,
     ) -> Trajectories:
-        """Tracks of points through a clip.
+        """Track points through a clip.
 
         Args:
             known: places (x, y) in raster pixels of the video that stand in for what matching finds, NaN where it shall
@@ -181,12 +181,12 @@ class Tapir(nn.Module):
         step = query_chunk or max(count, 1)
         parts = []
         for begin in range(0, max(count, 1), step):
-            some = slice(begin, min(begin + step, count))
-            before = None if state is None else select_state(state, some, count)
-            held = None if known is None else known[:, some]
-            now, heat = self._match(features, points.initial[:, some], held, frame_chunk)
+            part = slice(begin, min(begin + step, count))
+            before = None if state is None else select_state(state, part, count)
+            held = None if known is None else known[:, part]
+            now, heat = self._match(features, points.initial[:, part], held, frame_chunk)
             learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
-            tracked = self._refined(features, points.select(some), now, before, keep_state, learn)
+            tracked = self._refined(features, points.select(part), now, before, keep_state, learn)
             parts.append(replace(tracked, heat=heat))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 

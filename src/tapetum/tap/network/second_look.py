@@ -28,7 +28,7 @@ VISIBLE = 0.5
 def looks(
     model: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"], **chunks: Any
 ) -> tuple[Trajectories, ...]:
-    """What a `Tapir`, or what is called as one, sees: at both looks if its config asks for a second, whose is the answer.
+    """Run a `Tapir`, or what is called as one: at both looks if its config asks for a second, whose is the answer.
 
     `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
     pass through the features that are averaged, not through where the first look found them.
@@ -50,7 +50,7 @@ def seen_features(
     asked: Float[Tensor, "b n"],
     chunk: int | None = None,
 ) -> QueryFeatures:
-    """What to seek points with in a second look at clips.
+    """Mix what to seek points with in a second look at clips.
 
     Args:
         features: of the clips.
@@ -66,14 +66,14 @@ def seen_features(
     counts &= torch.arange(frames, device=asked.device) != asked[..., None]  # the query has its own features
     weight = torch.where(counts, confidence, 0.0)
 
-    def mean(clip: int, some: slice) -> QueryFeatures:
-        row, frame = weight[clip, some].nonzero(as_tuple=True)
-        share = weight[clip, some][row, frame]
-        places = torch.cat([frame[:, None].float(), tracks[clip, some][row, frame]], 1)
-        whole = 1 + weight[clip, some].sum(-1, keepdim=True)
-        own = points.map(lambda x: x[clip : clip + 1, some])
+    def mean(clip: int, part: slice) -> QueryFeatures:
+        row, frame = weight[clip, part].nonzero(as_tuple=True)
+        given = weight[clip, part][row, frame]
+        places = torch.cat([frame[:, None].float(), tracks[clip, part][row, frame]], 1)
+        whole = 1 + weight[clip, part].sum(-1, keepdim=True)
+        own = points.map(lambda x: x[clip : clip + 1, part])
         mixed = own.map(
-            lambda own, seen: own[0].float().index_add(0, row, seen[0].float() * share[:, None]).div(whole)[None].to(own),
+            lambda own, seen: own[0].float().index_add(0, row, seen[0].float() * given[:, None]).div(whole)[None].to(own),
             model.query_features(features.clip(clip), places[None]),
         )
         levels = zip(own.levels, mixed.levels, strict=True)

@@ -11,7 +11,7 @@ Size = tuple[int, int]
 BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
 """The last two inputs of both temporal convolutions of a mixer block, for s = b * n sequences."""
 State = tuple[tuple[BlockState, ...], ...]
-"""Of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
+"""State of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Features:
     """For each refinement: stride 4, stride 8, and further maps that are averages over 2x2 cells of the one before."""
 
     def frames(self, begin: int, end: int) -> "Features":
-        """The features of frames begin..end-1."""
+        """Pick the features of frames begin..end-1."""
         pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
         return Features(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
 
     def clip(self, k: int) -> "Features":
-        """The features of clip `k` of a batch, as a batch of one."""
+        """Pick the features of clip `k` of a batch, as a batch of one."""
         pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
         return Features(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
 
     def blank(self, frames: int, half: bool = False) -> "Features":
-        """Room for the features of so many frames of the same video; maps that are one here are one there.
+        """Make room for the features of so many frames of the same video; maps that are one here are one there.
 
         `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
         """
@@ -52,7 +52,7 @@ class Features:
 
     @property
     def maps(self) -> tuple[Float[Tensor, "b t h w c"], ...]:
-        """All different maps."""
+        """List all different maps."""
         every = (self.initial, *(maps for pyramid in self.pyramids for maps in pyramid))
         return tuple({id(maps): maps for maps in every}.values())
 
@@ -76,11 +76,11 @@ class QueryFeatures:
         return QueryFeatures(function(*(points.initial for points in every)), levels)
 
     def select(self, index: Tensor | slice) -> "QueryFeatures":
-        """The features of some of the points."""
+        """Pick the features of some of the points."""
         return self.map(lambda x: x[:, index])
 
     def beside(self, *others: "QueryFeatures") -> "QueryFeatures":
-        """These points, and then others."""
+        """Join these points, and then others."""
         return self.map(lambda *x: torch.cat(x, 1), *others)
 
 
@@ -97,7 +97,7 @@ class Estimate:
 
     @property
     def confidence(self) -> Float[Tensor, "b n t"]:
-        """Probability of being in sight and well placed; the paper calls a point visible above 0.5."""
+        """Compute the probability of being in sight and well placed; the paper calls a point visible above 0.5."""
         return torch.sigmoid(-self.occlusion.float()) * torch.sigmoid(-self.expected_dist.float())
 
 
@@ -108,9 +108,9 @@ class Trajectories(Estimate):
     unrefined: tuple[Estimate, ...] = ()
     """All iterates but the last: matching first, then every refinement iteration."""
     state: State | None = field(default=None, repr=False)
-    """Of a causal model that was asked for it: the state after the last frame."""
+    """From a causal model that was asked for it: the state after the last frame."""
     heat: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
-    """Of a model in training: matching's logits of every cell being the place of the point."""
+    """From a model in training: matching's logits of every cell being the place of the point."""
 
 
 def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[Estimate]) -> Estimate:
@@ -149,10 +149,10 @@ def map_states(function: Callable[..., Tensor], *states: State) -> State:
 
 
 def select_state(state: State, index: Tensor | slice, count: int) -> State:
-    """The state of some of `count` points."""
+    """Pick the state of some of `count` points."""
     return map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
 
 
 def join_states(states: Sequence[State], batch: int) -> State:
-    """The states of several groups of points as one."""
+    """Join the states of several groups of points."""
     return map_states(lambda *x: torch.cat([part.unflatten(0, (batch, -1)) for part in x], 1).flatten(0, 1), *states)

@@ -57,7 +57,7 @@ _STIFF = 4e-4
 
 
 def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu") -> Float[Tensor, "t y x"]:
-    """Pictures that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
+    """Return pictures that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
     pictures = torch.from_numpy(frames).to(device).float().mean(-1)[:, None]
     size = reduced(pictures.shape[-2], pictures.shape[-1])
     if size != pictures.shape[-2:]:
@@ -72,7 +72,7 @@ def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
 
 
 def reduced(height: int, width: int) -> Size:
-    """Height and width of the pictures that patches are cut from.
+    """Return height and width of the pictures that patches are cut from.
 
     >>> reduced(1080, 1920), reduced(200, 300)
     ((256, 455), (200, 300))
@@ -106,7 +106,7 @@ class Patches:
     @classmethod
     @_exact
     def cut(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
-        """Patches around places (x, y) of a picture."""
+        """Cut patches around places (x, y) of a picture."""
         weight, (x, y, _) = _weight(picture.device), _offsets(picture.device).T
         upright = torch.eye(2, device=picture.device).expand(len(places), 1, 2, 2)
         raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (picture, *_slopes(picture)))
@@ -122,7 +122,7 @@ class Patches:
         return cls(look, solve, deviation < CONTRAST)
 
     def select(self, index: Any) -> "Patches":
-        """Those of some of the points, by number, mask or slice."""
+        """Return those of some of the points, by number, mask or slice."""
         return Patches(self.look[index], self.solve[index], self.plain[index])
 
     @_exact
@@ -169,7 +169,7 @@ class Anchors:
 
     @classmethod
     def at(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
-        """Points at places (x, y) of a picture, which is also the first to be given to `follow`."""
+        """Return points at places (x, y) of a picture, which is also the first to be given to `follow`."""
         return cls(
             Patches.cut(picture, places),
             places,
@@ -184,11 +184,11 @@ class Anchors:
         return len(self.xy)
 
     def select(self, index: Any) -> "Anchors":
-        """Some of the points, by number, mask or slice."""
+        """Return some of the points, by number, mask or slice."""
         return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
 
     def beside(self, *others: "Anchors") -> "Anchors":
-        """These points, and then others."""
+        """Return these points, and then others."""
         every = (self, *others)
         patches = Patches(*(torch.cat([getattr(a.patches, f.name) for a in every]) for f in fields(Patches)))
         return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
@@ -200,7 +200,8 @@ class Anchors:
     def follow(
         self, picture: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
     ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-        """One frame on: the points after it, where they are in it, and the correlation of each patch there (-1: not found).
+        """Follow one frame on: the points after it, where they are in it, and the correlation of each patch there (-1: not
+        found).
 
         `rough` is where the network puts the points.
         """
@@ -230,7 +231,8 @@ def polished(
     confidence: Float[Tensor, "n t"],
     device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Tracks of a network, made exact: places in raster pixels, and confidences, raised to the correlation where that is high.
+    """Return tracks of a network, made exact: places in raster pixels, and confidences, raised to the correlation where that is
+    high.
 
     Points that were asked for between two frames are left alone.
 
@@ -266,15 +268,16 @@ def polished(
                     rough = xy[rows, t].to(device)
                     active, places, score = active.follow(picture, scale_xy(rough, size, small))
                     sure = confidence[rows, t].to(device)
-                    exact, sure = taken(rough, sure, scale_xy(places, small, size), score)
+                    exact, sure = prefer_polished(rough, sure, scale_xy(places, small, size), score)
                     xy[rows, t], confidence[rows, t] = exact.to(xy), sure.to(confidence)
     return xy, confidence
 
 
-def taken(
+def prefer_polished(
     xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-    """Places and confidences of the network, or where patches were found and their correlation where that is high enough."""
+    """Return places and confidences of the network, or where patches were found and their correlation where that is high
+    enough."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
 
@@ -314,6 +317,6 @@ def _offsets(device: torch.device) -> Float[Tensor, "p 3"]:
 
 @cache
 def _weight(device: torch.device) -> Float[Tensor, " p"]:
-    """Of a patch's pixels; the sum is 1."""
+    """Weigh a patch's pixels; the sum is 1."""
     weight = (-_offsets(device)[:, :2].square().sum(-1) / (2 * SPREAD**2)).exp()
     return weight / weight.sum()

@@ -21,7 +21,7 @@ from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.tap.tracking.polish import Anchors, grey, polished, reduced, taken
+from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished, reduced
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -217,7 +217,7 @@ class Tracker:
 
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
-        """The stream after one more frame, and where its points are in that frame.
+        """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
 
         Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
         later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
@@ -230,7 +230,7 @@ class Tracker:
         if anchors is not None:
             small = reduced(*stream.size)
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
-            xy, confidence = taken(xy, confidence, scale_xy(places, small, stream.size), score)
+            xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
         seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy())
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
@@ -253,7 +253,7 @@ class Tracker:
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
-        """The stream with some of its points, by number, in that order."""
+        """Return the stream with some of its points, by number, in that order."""
         chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
         mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
         asked = None if stream.asked is None else stream.asked[:, chosen]
@@ -298,7 +298,7 @@ class Tracker:
 
 
 def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:
-    """Queries (t, x, y) as a float32 tensor.
+    """Check queries (t, x, y) as a float32 tensor.
 
     Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the picture of (height, width) `size`.
     """
@@ -319,7 +319,7 @@ def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]
 
 
 def build(name: str, seed: int = 0) -> Tracker:
-    """A tracker of a known architecture with random weights, the same for the same seed.
+    """Build a tracker of a known architecture with random weights, the same for the same seed.
 
     Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano. Raises BadInput for others.
     """
@@ -333,7 +333,7 @@ def build(name: str, seed: int = 0) -> Tracker:
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Tracker:
-    """A tracker with weights: of a known name (`tapetum weights list`) or in a file.
+    """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
 
     Args:
         name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a
@@ -344,7 +344,7 @@ def load(
     Raises:
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
-    path, known = resolve(name_or_path)
+    path, known = resolve(name_or_path, "track")
     causal = ARCHITECTURES[known.architecture].causal if known else None
     return Tracker(weights.load(path, causal=causal)).to(device, dtype)
 

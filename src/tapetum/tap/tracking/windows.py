@@ -43,7 +43,7 @@ class Window:
 
 
 def plan(frames: int, window: int, overlap: int) -> list[Window]:
-    """Windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video.
+    """Plan windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video.
 
     Without overlap the last one is short instead, since a causal network must see no frame twice.
 
@@ -75,7 +75,7 @@ class Reel:
         self._begin = self._end = 0
 
     def show(self, begin: int, end: int) -> Features:
-        """Features of frames begin..end-1, where begin never falls. They last until the next call."""
+        """Return features of frames begin..end-1, where begin never falls. They last until the next call."""
         kept = max(0, self._end - begin)
         if self._held is not None and kept and begin > self._begin:
             for maps in self._held.maps:
@@ -104,7 +104,7 @@ def track_in_windows(
     frame_chunk: int | None,
     second_look: bool = False,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Places and confidences in all frames, on the CPU.
+    """Track points window by window: places and confidences in all frames, on the CPU.
 
     `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video. With `second_look`, each
     window is looked at twice, the second time with what was seen in it.

@@ -2,8 +2,8 @@
 
 Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
 
-Clips come from `scenes` (here) or from Kubric folders (`kubric`). Drawing a scene costs as much as a small network's step, so a
-folder may keep them (`cache`), and each is shown many times under other crops and colours. These are those of TAPIR's training
+Clips come from scenes (`clips`), single pictures (`picture_clips`) or Kubric folders (`kubric`). Each is shown many times under
+other crops and colours. These are those of TAPIR's training
 (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames; with probability
 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 
@@ -13,12 +13,8 @@ here says nothing. The synthetic scenes, which are few, are also mirrored and re
 prefer queries on first frames.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -28,38 +24,8 @@ from torch import Tensor
 
 from tapetum.data.samples import Shuffle
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.scenes import SceneConfig, make_clip
-from tapetum.scenes.textures import Textures, from_pictures, procedural
-from tapetum.tap.training.warping import journey, move_points, warp_frames
-
-POINTS_PER_CLIP = 384
-"""Tracks kept with a cached clip; each showing picks some of them."""
-
-
-class Frames(Protocol):
-    """The frames of a clip, uint8 (t, h, w, 3): an array, or what reads them when they are asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """A clip as it is stored: frames, xy float32 (n, t, 2) raster pixels, visible bool (n, t)."""
-
-    video: Frames
-    xy: np.ndarray
-    visible: np.ndarray
-
-
-class Clips(Protocol):
-    """A finite collection of clips by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, k: int, /) -> Tracked: ...
+from tapetum.tap.training.clips import Clips, Tracked
+from tapetum.tap.training.warping import random_motion, warp_frames, warp_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +38,8 @@ class Alterations:
     """Left and right change places."""
     reverse: float = 0.0
     """Time runs backwards."""
-    journey: float = 0.0
-    """The picture turns, grows or shrinks and drifts in the course of the clip, as `journey` says."""
+    motion: float = 0.0
+    """The picture rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
 
 
 PAPER = Alterations()
@@ -92,84 +58,6 @@ class TapSample:
     """(t, x, y) raster pixels"""
     xy: Float[Tensor, "*b n t 2"]
     occluded: Bool[Tensor, "*b n t"]
-
-
-class SceneClips:
-    """`count` clips of synthetic scenes, by number; drawn when first asked for, then kept in `cache` if one is given."""
-
-    def __init__(
-        self,
-        count: int,
-        *,
-        seed: int = 0,
-        config: SceneConfig | None = None,
-        textures: str | Path | None = None,
-        part: str = "all",
-        cache: str | Path | None = None,
-    ):
-        self.count, self.seed = count, seed
-        self.config = config or SceneConfig()
-        self.textures, self.part = textures, part
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {
-                "seed": seed,
-                "scene": asdict(self.config),
-                "textures": str(textures and Path(textures).name),
-                "part": part,
-            }
-            _claim(self.cache, json.loads(json.dumps(label)))
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, k: int) -> Tracked:
-        file = None if self.cache is None else self.cache / f"clip-{k:06d}.npz"
-        if file is not None and file.exists():
-            with np.load(file) as stored:
-                return Tracked(stored["video"], stored["xy"], stored["visible"])
-        clip = make_clip((self.seed, k), self.config, opened(self.textures, self.part), POINTS_PER_CLIP)
-        tracked = Tracked(clip.video, clip.truth.xy, clip.truth.visible)
-        if file is not None:
-            with whole_file(file) as temporary:
-                np.savez(temporary, video=clip.video, xy=tracked.xy, visible=tracked.visible)
-        return tracked
-
-
-class Joined:
-    """The clips of several collections, one after the other."""
-
-    def __init__(self, *parts: Clips):
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def __getitem__(self, k: int) -> Tracked:
-        for part in self.parts:
-            if k < len(part):
-                return part[k]
-            k -= len(part)
-        raise IndexError(k)
-
-
-@lru_cache
-def opened(textures: str | Path | None, part: str) -> Textures:
-    """A source of pictures, procedural ones for None, opened once in every process."""
-    return procedural if textures is None else from_pictures(textures, part)
-
-
-def _claim(folder: Path, label: dict) -> None:
-    """Make `folder` the cache of clips described by `label`, or refuse if it holds others."""
-    file = folder / "clips.json"
-    if file.exists():
-        found = json.loads(file.read_text())
-        if found != label:
-            raise BadInput(f"{folder} keeps clips of other settings ({found}): choose another cache folder")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(label, indent=1))
 
 
 class TapSamples(torch.utils.data.Dataset[TapSample]):
@@ -201,12 +89,12 @@ class TapSamples(torch.utils.data.Dataset[TapSample]):
 
 
 def collate(samples: Sequence[TapSample]) -> TapSample:
-    """Samples to a batch."""
+    """Put samples into a batch."""
     return TapSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(TapSample)))
 
 
 def shorten(clip: Tracked, rng: np.random.Generator, frames: int) -> Tracked:
-    """A part of `frames` frames: neighbours, or as often every second frame if there are enough."""
+    """Cut out a part of `frames` frames: neighbours, or as often every second frame if there are enough."""
     have = len(clip.video)
     if frames >= have:
         return clip
@@ -226,9 +114,9 @@ def augment(
     first: float = 0.0,
     alterations: Alterations = FEW_CLIPS,
 ) -> TapSample:
-    """One showing of a clip at size x size pixels, with `points` queries on frames where their points are visible.
+    """Show a clip once at size x size pixels, with `points` queries on frames where their points are visible.
 
-    A share `first` of the queries is on the first such frame, as most evaluations ask; the others are on any.
+    A fraction `first` of the queries is on the first such frame, as most evaluations ask; the others are on any.
 
     Raises BadInput if no point of the clip is ever visible.
     """
@@ -237,39 +125,49 @@ def augment(
     video, xy, visible = torch.from_numpy(clip.video[:]), clip.xy.astype(np.float32), clip.visible
     if rng.random() < alterations.reverse:
         video, xy, visible = video.flip(0), xy[:, ::-1], visible[:, ::-1]
-    h, w = video.shape[1:3]
-    x0, y0, cw, ch = _window(rng, h, w) if rng.random() < alterations.crop else (0, 0, w, h)
-    if alterations.journey and rng.random() < alterations.journey:
-        window = np.array([[size / cw, 0, -x0 * size / cw], [0, size / ch, -y0 * size / ch], [0, 0, 1]])
-        maps = journey(rng, len(video), size) @ window
-        video = warp_frames(video.permute(0, 3, 1, 2).float(), torch.from_numpy(maps), (size, size))
-        xy = move_points(maps, xy)
-    else:
-        video = video[:, y0 : y0 + ch, x0 : x0 + cw].permute(0, 3, 1, 2).float()
-        video = F.interpolate(video, (size, size), mode="bilinear", antialias=cw > size or ch > size)
-        xy = (xy - np.array([x0, y0], np.float32)) * np.array([size / cw, size / ch], np.float32)
+    video, xy = _resize(rng, video, xy, size, alterations)
     if rng.random() < alterations.mirror:
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
     visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
-    mix, shift = _colour(rng)
-    red, green, blue = (video / 255).unbind(1)
-    # written out: a matrix product may round differently from one call to the next, and samples must repeat bit for bit
-    recoloured = [m[0] * red + m[1] * green + m[2] * blue + s for m, s in zip(mix.tolist(), shift.tolist(), strict=True)]
+    video = _recolour(video / 255, *_colour(rng))
     seen = np.flatnonzero(visible.any(1))
     if len(seen) == 0:
         return augment(clip, rng, size, points, first, alterations)  # the window missed all points: take another
     rows = rng.choice(seen, points, replace=len(seen) < points)
-    chance = rng.random(visible[rows].shape) * visible[rows]
-    frames = chance.argmax(1)
+    xy, visible = xy[rows], visible[rows]
+    frames = (rng.random(visible.shape) * visible).argmax(1)
     if first > 0:
-        frames = np.where(rng.random(points) < first, visible[rows].argmax(1), frames)
-    queries = np.concatenate([frames[:, None], xy[rows, frames]], axis=1)
+        frames = np.where(rng.random(points) < first, visible.argmax(1), frames)
+    queries = np.concatenate([frames[:, None], xy[range(points), frames]], axis=1)
     return TapSample(
-        torch.stack(recoloured, -1).clamp(0, 1) * 2 - 1,
+        video.clamp(0, 1) * 2 - 1,
         torch.from_numpy(queries.astype(np.float32)),
-        torch.from_numpy(np.ascontiguousarray(xy[rows])),
-        torch.from_numpy(np.ascontiguousarray(~visible[rows])),
+        torch.from_numpy(np.ascontiguousarray(xy)),
+        torch.from_numpy(np.ascontiguousarray(~visible)),
     )
+
+
+def _resize(
+    rng: np.random.Generator, video: Tensor, xy: np.ndarray, size: int, alterations: Alterations
+) -> tuple[Float[Tensor, "t 3 size size"], np.ndarray]:
+    """A window of the frames (t, h, w, 3) at size x size pixels, maybe moving, and the points in it."""
+    h, w = video.shape[1:3]
+    x0, y0, cw, ch = _window(rng, h, w) if rng.random() < alterations.crop else (0, 0, w, h)
+    if alterations.motion and rng.random() < alterations.motion:
+        window = np.array([[size / cw, 0, -x0 * size / cw], [0, size / ch, -y0 * size / ch], [0, 0, 1]])
+        maps = random_motion(rng, len(video), size) @ window
+        frames = warp_frames(video.permute(0, 3, 1, 2).float(), torch.from_numpy(maps), (size, size))
+        return frames, warp_points(maps, xy)
+    video = video[:, y0 : y0 + ch, x0 : x0 + cw].permute(0, 3, 1, 2).float()
+    frames = F.interpolate(video, (size, size), mode="bilinear", antialias=cw > size or ch > size)
+    return frames, (xy - np.array([x0, y0], np.float32)) * np.array([size / cw, size / ch], np.float32)
+
+
+def _recolour(video: Float[Tensor, "t 3 h w"], mix: np.ndarray, shift: np.ndarray) -> Float[Tensor, "t h w 3"]:
+    """Written out: a matrix product may round differently from one call to the next, and samples must repeat bit for bit."""
+    red, green, blue = video.unbind(1)
+    channels = zip(mix.tolist(), shift.tolist(), strict=True)
+    return torch.stack([m[0] * red + m[1] * green + m[2] * blue + s for m, s in channels], -1)
 
 
 def _window(rng: np.random.Generator, h: int, w: int) -> tuple[int, int, int, int]:

@@ -26,14 +26,14 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.hub.unpickle import load_npy
-from tapetum.tap.training.data import Tracked
+from tapetum.tap.training.clips import Tracked
 
 PICTURES = (".png", ".jpg", ".jpeg")
 """Endings of the files of frames."""
 
 
 def kubric_sequences(folder: str | Path) -> list[str]:
-    """Names of the sequences in `folder`, sorted, each with its npy file and at least one frame.
+    """List the names of the sequences in `folder`, sorted, each with its npy file and at least one frame.
 
     BadInput if there are none, or names the folders that lack something.
     """
@@ -80,7 +80,7 @@ class KubricClips:
 
 
 def write_sequence(sequence: Path, clip: Tracked) -> None:
-    """Writes a clip as the folder `sequence` in this layout, frames as png, for data of one's own."""
+    """Write a clip as the folder `sequence` in this layout, frames as png, for data of one's own."""
     (sequence / "frames").mkdir(parents=True)
     for number, frame in enumerate(clip.video[:]):
         Image.fromarray(frame).save(sequence / "frames" / f"{number:03d}.png")
@@ -89,7 +89,7 @@ def write_sequence(sequence: Path, clip: Tracked) -> None:
 
 
 def read_sequence(sequence: Path) -> Tracked:
-    """The tracks of one sequence and its frames, which are still to be decoded. BadInput names a damaged folder."""
+    """Read the tracks of one sequence and its frames, which are still to be decoded. BadInput names a damaged folder."""
     npy = sequence / f"{sequence.name}.npy"
     truth = load_npy(npy)
     try:

@@ -40,7 +40,7 @@ class TrackLosses:
 
     @property
     def total(self) -> Float[Tensor, ""]:
-        """What to differentiate."""
+        """Add up the terms: what to differentiate."""
         return self.position + self.occlusion + self.expected_dist
 
     def __add__(self, other: "TrackLosses") -> "TrackLosses":
@@ -52,17 +52,17 @@ class TrackLosses:
 
 
 def mean_of_looks(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """Of a network that looks once or more."""
+    """Take the mean over the looks of a network that looks once or more."""
     return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
 
 
 def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
-    """`mean_of_looks`, term by term."""
+    """Take `mean_of_looks`, term by term."""
     return TrackLosses(*(mean_of_looks([getattr(look, term.name) for look in losses]) for term in fields(TrackLosses)))
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:
-    """Half the square up to `delta`, then linear with the same slope.
+    """Take half the square up to `delta`, then linear with the same slope.
 
     >>> huber(torch.tensor([0.0, 2.0, 6.0])).tolist()
     [0.0, 2.0, 16.0]
@@ -80,7 +80,7 @@ def estimate_losses(
     occlusion_mask: Float[Tensor, "b n t"] | None = None,
     rebalance: float = 0.0,
 ) -> TrackLosses:
-    """Losses of one estimate.
+    """Compute the losses of one estimate.
 
     Args:
         xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
@@ -112,7 +112,7 @@ def matching_loss(
     occluded: Bool[Tensor, "b n t"],
     video_size: tuple[int, int],
 ) -> Float[Tensor, ""]:
-    """Cross entropy between softmax(heat) over all cells and the true place, shared bilinearly by the four cells around it.
+    """Compute the cross entropy between softmax(heat) over all cells and the true place, as bilinear weights of four cells.
 
     Not in the papers. The position loss reaches matching through a disc around the cell that won, so where the wrong cell won
     it cannot say which was right; this term can. Mean over all points and frames, hidden ones included as zeros.
@@ -127,12 +127,12 @@ def matching_loss(
     at = torch.minimum(at.clamp(min=0), size - 1.0)
     low = at.floor().minimum(size - 2.0).clamp(min=0)
     (right, down), (x, y) = (at - low).unbind(-1), low.long().unbind(-1)
-    log_share = heat.float().flatten(-2).log_softmax(-1)
+    log_probability = heat.float().flatten(-2).log_softmax(-1)
     loss = torch.zeros_like(right)
     for dy, vertical in ((0, 1 - down), (1, down)):
         for dx, horizontal in ((0, 1 - right), (1, right)):
             cell = (y + dy).clamp(max=height - 1) * width + (x + dx).clamp(max=width - 1)
-            loss = loss - vertical * horizontal * log_share.gather(-1, cell[..., None])[..., 0]
+            loss = loss - vertical * horizontal * log_probability.gather(-1, cell[..., None])[..., 0]
     return (loss * ~occluded).mean()
 
 
@@ -146,7 +146,7 @@ def tracking_losses(
     occlusion_mask: Float[Tensor, "b n t"] | None = None,
     rebalance: float = 0.0,
 ) -> TrackLosses:
-    """Losses summed over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
+    """Sum the losses over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
 
     def losses(estimate: Estimate) -> TrackLosses:
         return estimate_losses(

@@ -1,8 +1,8 @@
 """Clips with exactly known tracks, made of single pictures: one moves about, cut-outs of others move over it.
 
 So a tracker can be scored on anyone's own footage, of which nobody knows the tracks: `tapetum bootstrap` takes frames of the
-user's videos for it. They also train, beside scenes, where things turn and grow less (`WarpedClips`). The motion is affine and
-known, so are the outlines, so tracks and visibility are exact; noise and JPEG compression come last.
+user's videos for it. They also train, beside scenes, where things rotate and grow less (`PictureClips`). The motion is affine
+and known, so are the outlines, so tracks and visibility are exact; noise and JPEG compression come last.
 
     layers, back to front: the picture, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it
@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from tapetum.scenes.shapes import outline
-from tapetum.tap.training.data import Tracked, opened
-from tapetum.tap.training.warping import Maps, journey, jpeg, move_points, warp_frames
+from tapetum.tap.training.clips import Tracked, open_textures
+from tapetum.tap.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -33,17 +33,17 @@ class Layer:
     maps: Maps
 
     def covers(self, xy: Float32[np.ndarray, "n t 2"]) -> Bool[np.ndarray, "n t"]:
-        """Whether raster places of the frames lie on this layer."""
-        x, y = np.moveaxis(move_points(np.linalg.inv(self.maps), xy), -1, 0)
+        """Tell which raster places of the frames lie on this layer."""
+        x, y = np.moveaxis(warp_points(np.linalg.inv(self.maps), xy), -1, 0)
         h, w = self.alpha.shape
         inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
         return inside & (self.alpha[np.where(inside, y, 0).astype(int), np.where(inside, x, 0).astype(int)] > 0.5)
 
 
-def warped_clip(
+def picture_clip(
     rng: np.random.Generator, pictures: Sequence[Picture], *, size: int = 256, frames: int = 24, points: int = 64
 ) -> Tracked:
-    """A clip of size x size pixels with `points` tracks, of two or more pictures; the first one is the background.
+    """Make a clip of size x size pixels with `points` tracks, of two or more pictures; the first one is the background.
 
     Every point is on the layer that is seen there in some frame; half are on cut-outs, where they cover enough.
     """
@@ -54,8 +54,8 @@ def warped_clip(
     return Tracked(video, xy, visible)
 
 
-class WarpedClips:
-    """`count` warped clips of three to six pictures each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
+class PictureClips:
+    """`count` clips of three to six pictures each, by number; drawn anew whenever they are asked for, in about 0.3 s."""
 
     def __init__(self, count: int, *, seed: int = 0, source: str | Path | None = None, part: str = "all", frames: int = 24):
         self.count, self.seed, self.frames = count, seed, frames
@@ -66,9 +66,9 @@ class WarpedClips:
 
     def __getitem__(self, k: int) -> Tracked:
         rng = np.random.default_rng((self.seed, 2, k))
-        draw = opened(self.source, self.part)
+        draw = open_textures(self.source, self.part)
         pictures = [draw(rng) for _ in range(int(rng.integers(3, 7)))]
-        return warped_clip(rng, pictures, frames=self.frames, points=128)
+        return picture_clip(rng, pictures, frames=self.frames, points=128)
 
 
 def _background(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Layer:
@@ -77,7 +77,7 @@ def _background(rng: np.random.Generator, picture: Picture, size: int, frames: i
     picture = np.asarray(Image.fromarray(picture).resize((wide, wide), Image.Resampling.BILINEAR))
     middle = np.eye(3)
     middle[:2, 2] = (size - wide) / 2
-    return Layer(picture, np.ones((wide, wide), np.float32), journey(rng, frames, size, turn=20, zoom=0.2) @ middle)
+    return Layer(picture, np.ones((wide, wide), np.float32), random_motion(rng, frames, size, rotation=20, zoom=0.2) @ middle)
 
 
 def _cut_out(rng: np.random.Generator, picture: Picture, size: int, frames: int) -> Layer:
@@ -87,7 +87,7 @@ def _cut_out(rng: np.random.Generator, picture: Picture, size: int, frames: int)
     side = min(h, w, wide * 2)
     top, left = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
     piece = Image.fromarray(picture[top : top + side, left : left + side]).resize((wide, wide), Image.Resampling.BILINEAR)
-    maps = journey(rng, frames, wide, turn=45, zoom=0.25, drift=0.0)
+    maps = random_motion(rng, frames, wide, rotation=45, zoom=0.25, drift=0.0)
     ends = rng.uniform(0.1, 0.9, (3, 2)) * size
     time = np.linspace(0, 1, frames)[:, None] if frames > 1 else np.zeros((1, 1))
     way = (1 - time) ** 2 * ends[0] + 2 * time * (1 - time) * ends[1] + time**2 * ends[2]
@@ -121,7 +121,7 @@ def _tracks(
             layer = layers[number]
             own = np.linalg.inv(layer.maps)[start]
             local = np.einsum("nij,nj->ni", own[:, :2, :2], place[:, 0]) + own[:, :2, 2]
-            xy = move_points(layer.maps, np.repeat(local[:, None], frames, 1))
+            xy = warp_points(layer.maps, np.repeat(local[:, None], frames, 1))
             seen = layer.covers(xy) & (xy >= 0).all(-1) & (xy < size).all(-1)
             for above in layers[number + 1 :]:
                 seen &= ~above.covers(xy)

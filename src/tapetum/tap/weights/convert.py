@@ -11,30 +11,17 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import cannot_write
-from tapetum.hub import registry
-from tapetum.hub.download import Record, download, record_of, sha256_of, write_record
+from tapetum.hub.download import Record, record_of, sha256_of, write_record
 from tapetum.tap.config import OFFICIAL
 
 
-def fetch(name: str, progress: Callable[[int, int | None], None] = lambda done, size: None) -> Path:
-    """Bring the weights of a known name to this machine as a file of ours, and return it.
-
-    Raises BadInput for an unknown name, and as `download` and `convert` do.
-    """
-    entry = registry.find(name)
-    if entry.url is None:
-        return registry.location(entry)
-    target = registry.converted(entry)
-    if not target.exists():
-        source = registry.location(entry)
-        download(entry.url, source, sha256=entry.sha256, progress=progress)
-        convert(source, target, causal=OFFICIAL[entry.architecture].causal)
-    return registry.resolve(name)[0]
+def convert_published(source: Path, target: Path, architecture: str) -> None:
+    """Convert an official checkpoint of a known architecture; raises BadInput as `convert`."""
+    convert(source, target, causal=OFFICIAL[architecture].causal)
 
 
 def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_temperature: float | None = None) -> None:
@@ -72,7 +59,7 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
 
 
 def main() -> int:
-    """The child's side of `convert`."""
+    """Be the child's side of `convert`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

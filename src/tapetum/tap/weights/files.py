@@ -90,17 +90,17 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
 
 
 def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under our names. Raises BadInput, naming the tensor, for one that does not belong."""
+    """Bring a published state dict under our names. Raises BadInput, naming the tensor, for one that does not belong."""
     return {_rename(name, _RULES, "the published TAPIR weights"): tensor for name, tensor in state_dict.items()}
 
 
 def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict under the published names. Raises BadInput, naming the tensor, for one that does not belong."""
+    """Bring our state dict under the published names. Raises BadInput, naming the tensor, for one that does not belong."""
     return {_rename(name, _TURNED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
 
 
 def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
-    """The config that fits the shapes of a state dict under our names.
+    """Find the config that fits the shapes of a state dict under our names.
 
     Shapes do not tell whether a network is causal nor its softmax temperature. Strides are taken to be the published ones.
     Raises BadInput if a tensor is missing or no config fits.
@@ -139,7 +139,7 @@ def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax
 
 
 def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
-    """A float32 network with these weights (our names). Raises BadInput, naming the first tensor that does not fit."""
+    """Make a float32 network with these weights (our names). Raises BadInput, naming the first tensor that does not fit."""
     with torch.device("meta"):
         model = Tapir(config)
     wanted = model.state_dict()
@@ -169,7 +169,7 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
-    """The network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
+    """Load the network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
 
     Args:
         causal: what a published file does not tell; None takes a file to be causal if its name says so.
@@ -214,7 +214,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
 
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under our names, which may come under the published ones."""
+    """Bring a state dict under our names, which may come under the published ones."""
     return tensors if "backbone.stem.weight" in tensors else from_official(tensors)
 
 

@@ -1,0 +1,24 @@
+"""`tapetum data`: what training reads, made and shown; one file a system or kind of data."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from tapetum.cli.data.shards import Show, Write
+
+Action = (
+    Annotated[Write, tyro.conf.subcommand("shards", prefix_name=False)]
+    | Annotated[Show, tyro.conf.subcommand("show", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Make and show tar shards, from which training reads any modalities."""
+
+    action: Action
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        self.action.run()

@@ -1,0 +1,25 @@
+"""`tapetum eval`: a score on a benchmark, each of which is a command in a file of its own."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from tapetum.cli.eval.tapvid import TapVid
+from tapetum.cli.eval.tapvid3d import TapVid3D
+
+Benchmark = (
+    Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
+    | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Score a tracker, or predictions, on a benchmark: TAP-Vid, or TAPVid-3D in metres."""
+
+    benchmark: Benchmark
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        self.benchmark.run()

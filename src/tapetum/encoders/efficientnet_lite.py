@@ -1,0 +1,104 @@
+"""EfficientNet-Lite: EfficientNet for small machines (arXiv 1905.11946, table 1; the changes of the Lite networks are in their
+authors' public code, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
+
+Inverted residual blocks: channels are multiplied by six, mixed within each channel (depthwise), and brought back.
+
+    block   x --1x1, x6--norm, ReLU6--depthwise--norm, ReLU6--1x1--norm--+-->
+            \\______________ where size and channels stay ________________/
+
+Differs from EfficientNet as the Lite networks do: ReLU6 instead of Swish, no squeeze-excite, and neither the stem, the depth of
+the first and last stage, nor the last convolution (1280 channels) grow with the network. Convolutions are padded as TensorFlow
+does. Stochastic depth and dropout, which they were trained with, are not here.
+"""
+
+import math
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head
+from tapetum.encoders.efficientnet_lite_config import EfficientNetLiteConfig
+
+STEM_WIDTH, FINAL_WIDTH = 32, 1280
+LITE0 = (
+    # blocks, kernel, stride, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+"""The seven stages of Lite0."""
+MAPPED = (1, 2, 4)
+"""Stages whose outputs are maps, of strides 4, 8 and 16."""
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Make a batch norm with the constants of the published networks."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class InvertedResidual(nn.Module):
+    """Expand, mix within channels, project; added to what came in where that has the same shape."""
+
+    def __init__(self, inward: int, outward: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        inner = inward * expansion
+        self.residual = stride == 1 and inward == outward
+        self.expand = SameConv2d(inward, inner, 1) if expansion > 1 else None
+        self.expand_norm = batch_norm(inner) if expansion > 1 else None
+        self.depthwise = SameConv2d(inner, inner, kernel, stride, inner)
+        self.depthwise_norm = batch_norm(inner)
+        self.project = SameConv2d(inner, outward, 1)
+        self.project_norm = batch_norm(outward)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Give the block's output."""
+        inner = x
+        if self.expand is not None and self.expand_norm is not None:
+            inner = F.relu6(self.expand_norm(self.expand(inner)))
+        inner = F.relu6(self.depthwise_norm(self.depthwise(inner)))
+        inner = self.project_norm(self.project(inner))
+        return x + inner if self.residual else inner
+
+
+class EfficientNetLite(ConvolutionalEncoder):
+    """An EfficientNet-Lite; its maps have strides 4, 8 and 16, and 32 after the last convolution, whose mean is pooled."""
+
+    config: EfficientNetLiteConfig
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, config: EfficientNetLiteConfig, preprocessing: Preprocessing):
+        super().__init__(config, preprocessing)
+        self.stem, self.stem_norm = SameConv2d(3, STEM_WIDTH, 3, 2), batch_norm(STEM_WIDTH)
+        self.stages = nn.Sequential()
+        inward, channels = STEM_WIDTH, []
+        for i, (blocks, kernel, stride, expansion, base) in enumerate(LITE0):
+            outward, stage = config.channels(base), nn.Sequential()
+            for j in range(blocks if i in (0, len(LITE0) - 1) else config.blocks(blocks)):
+                stage.append(InvertedResidual(inward, outward, kernel, stride if j == 0 else 1, expansion))
+                inward = outward
+            self.stages.append(stage)
+            channels.append(outward)
+        self.final, self.final_norm = SameConv2d(inward, FINAL_WIDTH, 1), batch_norm(FINAL_WIDTH)
+        self.map_channels = (*(channels[i] for i in MAPPED), FINAL_WIDTH)
+        self.width = FINAL_WIDTH
+        self.head = make_head(self.width, config.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+
+    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+        """Give the maps of three stages, and the last after the final convolution."""
+        x = F.relu6(self.stem_norm(self.stem(pictures)))
+        maps = []
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            if i in MAPPED:
+                maps.append(x)
+        return (*maps, F.relu6(self.final_norm(self.final(x))))

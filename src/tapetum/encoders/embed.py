@@ -1,0 +1,83 @@
+"""Vectors for files: what makes them, whatever the network, and how an encoder of pictures does.
+
+Whatever `tapetum.load` gives can embed files if it has a method `embedder()`, which gives an `Embedder`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from tapetum.encoders.features import Encoder
+from tapetum.video import open_video
+from tapetum.video.pictures import PICTURES
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one vector is made of."""
+
+    file: str
+    start: float | None
+    """Seconds; None for a picture."""
+    stop: float | None
+    inputs: dict[str, Tensor]
+    """One prepared example of each modality that the file has and the network knows."""
+
+
+class Embedder(Protocol):
+    """Makes vectors of files."""
+
+    def pieces(self, path: Path) -> Iterator[Piece]:
+        """Give the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
+        ...
+
+    def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
+        """Prepare a picture as the network takes it."""
+        ...
+
+    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
+        """Give a vector for each piece; all must have the same modalities."""
+        ...
+
+
+def frames_of(path: Path) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
+    """Give start, stop (seconds) and frame of a picture (once, with None), or of the middle of every second of a video.
+
+    Raises BadInput if the file cannot be read.
+    """
+    if path.suffix.lower() in PICTURES:
+        yield None, None, open_video(path)[0]
+        return
+    with open_video(path) as video:
+        times = video.timestamps - video.timestamps[0]
+        for second in range(int(times[-1]) + 1):
+            yield float(second), second + 1.0, video[int(np.abs(times - second - 0.5).argmin())]
+
+
+class EncoderEmbedder:
+    """Makes vectors of pictures, and of one frame a second of videos: the pooled vectors of an encoder."""
+
+    def __init__(self, encoder: Encoder):
+        self.encoder = encoder.eval()
+
+    def pieces(self, path: Path) -> Iterator[Piece]:
+        """Give the pieces of a file. Raises BadInput if it cannot be read."""
+        for start, stop, frame in frames_of(path):
+            yield Piece(str(path), start, stop, {"image": self.picture(frame)})
+
+    def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
+        """Prepare a frame as the network takes it."""
+        return self.encoder.prepare(frame[None])[0].cpu()
+
+    def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
+        """Give a vector for each piece."""
+        parameter = next(self.encoder.parameters())
+        pictures = torch.stack([piece.inputs["image"] for piece in pieces]).to(parameter.device, parameter.dtype)
+        with torch.inference_mode():
+            return self.encoder(pictures).pooled.float().cpu().numpy()

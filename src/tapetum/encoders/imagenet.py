@@ -1,0 +1,34 @@
+"""The 1,000 classes of ImageNet (ILSVRC 2012), in the order of the outputs of networks trained on it. Imports no torch.
+
+`imagenet_classes.txt` has a line a class: the number of its WordNet noun, by which classes are sorted, and its first name, made
+plainer where two classes share one ("crane (bird)" and "crane (machine)").
+"""
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def class_names() -> tuple[str, ...]:
+    """Give the name of each class.
+
+    >>> class_names()[0], class_names()[999]
+    ('tench', 'toilet tissue')
+    """
+    return tuple(name for _, name in _lines())
+
+
+@cache
+def synsets() -> tuple[str, ...]:
+    """Give the WordNet number of each class, which is the name of its folder in ImageNet.
+
+    >>> synsets()[0]
+    'n01440764'
+    """
+    return tuple(number for number, _ in _lines())
+
+
+@cache
+def _lines() -> tuple[tuple[str, str], ...]:
+    text = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8")
+    return tuple((number, name) for number, _, name in (line.partition(" ") for line in text.splitlines()))

@@ -1,0 +1,84 @@
+"""ResNet: residual networks of convolutions and batch norm (Deep Residual Learning, arXiv 1512.03385, section 3 and table 1).
+
+    pictures --7x7, stride 2--> norm, ReLU --3x3 max, stride 2--> stages 0 to 3 (strides 4, 8, 16, 32) --mean--> pooled
+
+    block     x --1x1--3x3--1x1--+--ReLU-->      each convolution followed by batch norm; x is projected where the size changes
+              \\__________________/
+
+Differs from the paper as everyone's ResNet does since torchvision's ("v1.5"): a bottleneck that halves the size does so in its
+3x3 convolution and not in the first 1x1.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
+from tapetum.encoders.resnet_config import ResNetConfig
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with batch norm beside a shortcut, and ReLU after their sum."""
+
+    def __init__(self, inward: int, width: int, stride: int, block: str):
+        super().__init__()
+        # kernel, stride and channels of each convolution
+        plan = (
+            ((3, stride, width), (3, 1, width)) if block == "basic" else ((1, 1, width), (3, stride, width), (1, 1, 4 * width))
+        )
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        channels = inward
+        for kernel, step, outward in plan:
+            self.convs.append(nn.Conv2d(channels, outward, kernel, step, kernel // 2, bias=False))
+            self.norms.append(nn.BatchNorm2d(outward))
+            channels = outward
+        project = stride != 1 or inward != channels
+        self.shortcut = nn.Conv2d(inward, channels, 1, stride, bias=False) if project else None
+        self.shortcut_norm = nn.BatchNorm2d(channels) if project else None
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Give ReLU of branch and shortcut together."""
+        inner, last = x, len(self.convs) - 1
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            inner = norm(conv(inner))
+            if i < last:
+                inner = F.relu(inner)
+        if self.shortcut is not None and self.shortcut_norm is not None:
+            x = self.shortcut_norm(self.shortcut(x))
+        return F.relu(inner + x)
+
+
+class ResNet(ConvolutionalEncoder):
+    """A ResNet; its four maps have strides 4, 8, 16 and 32, its pooled vector is the mean of the last."""
+
+    config: ResNetConfig
+    strides = (4, 8, 16, 32)
+
+    def __init__(self, config: ResNetConfig, preprocessing: Preprocessing):
+        super().__init__(config, preprocessing)
+        self.stem = nn.Conv2d(3, config.stem_width, 7, 2, 3, bias=False)
+        self.stem_norm = nn.BatchNorm2d(config.stem_width)
+        self.stages = nn.Sequential()
+        inward = config.stem_width
+        for i, (depth, outward) in enumerate(zip(config.depths, config.channels, strict=True)):
+            stage = nn.Sequential()
+            for j in range(depth):
+                stride = 2 if i > 0 and j == 0 else 1
+                stage.append(ResidualBlock(inward, config.stem_width * 2**i, stride, config.block))
+                inward = outward
+            self.stages.append(stage)
+        self.map_channels, self.width = config.channels, config.channels[-1]
+        self.head = make_head(self.width, config.classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
+        """Give the maps of the four stages."""
+        x = F.max_pool2d(F.relu(self.stem_norm(self.stem(pictures))), 3, 2, 1)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)

@@ -1,0 +1,51 @@
+"""Settings of ResNets and the named ones. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetConfig(EncoderConfig):
+    """A residual network of four stages (arXiv 1512.03385, table 1)."""
+
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, and 1x1 to four times the width."""
+    depths: tuple[int, int, int, int] = (3, 4, 6, 3)
+    """Blocks of each stage."""
+    stem_width: int = 64
+    """Channels after the first convolution; the stages' 3x3 convolutions have 1, 2, 4 and 8 times as many."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.block not in ("basic", "bottleneck"):
+            raise BadInput(f"a ResNet has no blocks {self.block!r}; choose basic or bottleneck")
+        if len(self.depths) != 4 or min(self.depths) < 1 or self.stem_width < 1:
+            raise BadInput(
+                f"a ResNet of depths {self.depths} and stem_width {self.stem_width}: give four depths and a width, 1 or more"
+            )
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the four maps."""
+        wider = 4 if self.block == "bottleneck" else 1
+        return tuple(self.stem_width * 2**stage * wider for stage in range(4))
+
+
+PREPROCESSING = Preprocessing(size=(224, 224), crop_fraction=0.875, interpolation="bilinear")
+"""As for torchvision's first weights: shorter side to 256, centre of 224."""
+
+
+def _named(block: Literal["basic", "bottleneck"], depths: tuple[int, int, int, int]) -> Architecture:
+    return Architecture(family="resnet", config=ResNetConfig(block=block, depths=depths), preprocessing=PREPROCESSING)
+
+
+NAMED = {
+    "resnet-18": _named("basic", (2, 2, 2, 2)),
+    "resnet-34": _named("basic", (3, 4, 6, 3)),
+    "resnet-50": _named("bottleneck", (3, 4, 6, 3)),
+    "resnet-101": _named("bottleneck", (3, 4, 23, 3)),
+}
+"""ResNets by name."""

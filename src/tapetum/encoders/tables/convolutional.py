@@ -1,0 +1,144 @@
+"""Names of the convolutional encoders' modules in other libraries, one function a family and library."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.nfnet import NFNet
+from tapetum.encoders.resnet import ResNet
+from tapetum.encoders.tables.rows import Row, layers, same
+
+_COUNTER = "num_batches_tracked"
+
+
+def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add the counter of every batch norm that lacks it, as files from before torch 0.4.1 do."""
+    stems = [name.removesuffix("running_mean") for name in state if name.endswith(".running_mean")]
+    return {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
+
+
+def classes_in(state: Mapping[str, Tensor], bias: str) -> int:
+    """Count the classes by the bias of the classifier; 0 where there is none."""
+    return len(state[bias]) if bias in state else 0
+
+
+def norms(pairs: Mapping[str, str]) -> list[Row]:
+    """Make the rows of batch norms for each pair of modules, ours and theirs."""
+    leaves = ("weight", "bias", "running_mean", "running_var", _COUNTER)
+    return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
+
+
+def _blocks(encoder: ResNet | NFNet | EfficientNetLite) -> list[tuple[int, int, int, nn.Module]]:
+    """Stage, number in the stage, number among all, and module of every block."""
+    found = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
+    return [(i, j, k, block) for k, (i, j, block) in enumerate(found)]
+
+
+def _head(encoder: Encoder, theirs: str) -> list[Row]:
+    return [] if encoder.head is None else layers({"head": theirs})
+
+
+def resnet_rows(encoder: ResNet) -> list[Row]:
+    """Name a ResNet's tensors as torchvision and timm do."""
+    convs, batch_norms = {"stem": "conv1"}, {"stem_norm": "bn1"}
+    for i, j, _, block in _blocks(encoder):
+        ours, theirs = f"stages.{i}.{j}", f"layer{i + 1}.{j}"
+        for k in range(len(block.convs)):  # pyright: ignore[reportArgumentType]
+            convs[f"{ours}.convs.{k}"] = f"{theirs}.conv{k + 1}"
+            batch_norms[f"{ours}.norms.{k}"] = f"{theirs}.bn{k + 1}"
+        if block.shortcut is not None:
+            convs[f"{ours}.shortcut"] = f"{theirs}.downsample.0"
+            batch_norms[f"{ours}.shortcut_norm"] = f"{theirs}.downsample.1"
+    return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "fc")
+
+
+def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[Row]:
+    """Name a ResNet's tensors as transformers' ResNetModel does, or with the prefix "resnet." as its classifier."""
+    units = {("stem", "stem_norm"): f"{prefix}embedder.embedder"}
+    for i, j, _, block in _blocks(encoder):
+        ours, theirs = f"stages.{i}.{j}", f"{prefix}encoder.stages.{i}.layers.{j}"
+        for k in range(len(block.convs)):  # pyright: ignore[reportArgumentType]
+            units[f"{ours}.convs.{k}", f"{ours}.norms.{k}"] = f"{theirs}.layer.{k}"
+        if block.shortcut is not None:
+            units[f"{ours}.shortcut", f"{ours}.shortcut_norm"] = f"{theirs}.shortcut"
+    convs = {conv: f"{theirs}.convolution" for (conv, _), theirs in units.items()}
+    batch_norms = {norm: f"{theirs}.normalization" for (_, norm), theirs in units.items()}
+    return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "classifier.1")
+
+
+def nfnet_rows(encoder: NFNet) -> list[Row]:
+    """Name an NFNet's tensors as timm does."""
+    scaled = {f"stem.{k}": f"stem.conv{k + 1}" for k in range(4)} | {"final": "final_conv"}
+    plain: dict[str, str] = {}
+    gains: dict[str, str] = {}
+    for i, j, _, block in _blocks(encoder):
+        name = f"stages.{i}.{j}"
+        for k, theirs in enumerate(("conv1", "conv2", "conv2b", "conv3")):
+            scaled[f"{name}.convs.{k}"] = f"{name}.{theirs}"
+        if block.shortcut is not None:
+            scaled[f"{name}.shortcut"] = f"{name}.downsample.conv"
+        plain |= {f"{name}.excite.squeeze": f"{name}.attn_last.fc1", f"{name}.excite.excite": f"{name}.attn_last.fc2"}
+        if block.skip_gain is not None:
+            gains[f"{name}.skip_gain"] = f"{name}.skipinit_gain"
+    gains |= {f"{ours}.gain": f"{theirs}.gain" for ours, theirs in scaled.items()}
+    return layers(scaled | plain) + same(gains) + _head(encoder, "head.fc")
+
+
+_TIMM = {
+    "expand": ("conv_pw", "bn1"),
+    "depthwise": ("conv_dw", "bn2"),
+    "project": ("conv_pwl", "bn3"),
+}
+_TIMM_NOT_EXPANDED = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")}
+_PORT = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
+
+
+def timm_lite_rows(encoder: EfficientNetLite) -> list[Row]:
+    """Name an EfficientNet-Lite's tensors as timm does."""
+
+    def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
+        names = _TIMM if expands else _TIMM_NOT_EXPANDED
+        return {ours: (f"blocks.{i}.{j}.{conv}", f"blocks.{i}.{j}.{norm}") for ours, (conv, norm) in names.items()}
+
+    ends = {"stem": ("conv_stem", "bn1"), "final": ("conv_head", "bn2")}
+    return _lite_rows(encoder, ends, units) + _head(encoder, "classifier")
+
+
+def port_lite_rows(encoder: EfficientNetLite) -> list[Row]:
+    """Name an EfficientNet-Lite's tensors as the package efficientnet_lite_pytorch does."""
+
+    def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
+        return {
+            ours: (f"_blocks.{k}.{conv}", f"_blocks.{k}.{norm}")
+            for ours, (conv, norm) in _PORT.items()
+            if expands or ours != "expand"
+        }
+
+    ends = {"stem": ("_conv_stem", "_bn0"), "final": ("_conv_head", "_bn1")}
+    return _lite_rows(encoder, ends, units) + _head(encoder, "_fc")
+
+
+def _lite_rows(
+    encoder: EfficientNetLite,
+    ends: dict[str, tuple[str, str]],
+    units: Callable[[int, int, int, bool], dict[str, tuple[str, str]]],
+) -> list[Row]:
+    """Rows of all convolutions and their norms; `units` names those of a block."""
+    named = dict(ends)
+    for i, j, k, block in _blocks(encoder):
+        theirs = units(i, j, k, block.expand is not None)
+        named |= {f"stages.{i}.{j}.{ours}": names for ours, names in theirs.items()}
+    convs = {ours: conv for ours, (conv, _) in named.items()}
+    batch_norms = {f"{ours}_norm": norm for ours, (_, norm) in named.items()}
+    return layers(convs, bias=False) + norms(batch_norms)
+
+
+def pyramid_rows(levels: int) -> list[Row]:
+    """Name the tensors of a `tapetum.encoders.fpn.FeaturePyramid` as torchvision's FeaturePyramidNetwork does."""
+    return layers(
+        {f"lateral.{i}": f"inner_blocks.{i}.0" for i in range(levels)}
+        | {f"output.{i}": f"layer_blocks.{i}.0" for i in range(levels)}
+    )

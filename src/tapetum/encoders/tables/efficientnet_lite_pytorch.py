@@ -1,0 +1,27 @@
+"""The EfficientNet-Lites of the package efficientnet_lite_pytorch by its names of models, which are ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.encoders.config import Architecture, changed
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.encoders.efficientnet_lite_config import NAMED
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.convolutional import classes_in, port_lite_rows, with_counters
+from tapetum.encoders.tables.rows import Row
+
+
+def describe(
+    architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
+) -> tuple[Architecture, dict[str, Tensor]] | None:
+    """Tell what the weights of a model of the package are; None for a model that is not known here."""
+    if not isinstance(architecture, str) or architecture not in NAMED:
+        return None
+    return changed(NAMED[architecture], {"classes": classes_in(state, "_fc.bias")}), with_counters(state)
+
+
+def rows(encoder: Encoder, source: str) -> list[Row] | None:
+    """Give the package's names for an encoder; None where it has no such network."""
+    return port_lite_rows(encoder) if isinstance(encoder, EfficientNetLite) else None

@@ -1,0 +1,64 @@
+"""timm's convolutional networks by its names of models, each with the preprocessing of timm's first choice of weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.encoders import efficientnet_lite_config, nfnet_config, resnet_config
+from tapetum.encoders.config import HALF, Architecture, changed
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.nfnet import NFNet
+from tapetum.encoders.resnet import ResNet
+from tapetum.encoders.tables.convolutional import classes_in, nfnet_rows, resnet_rows, timm_lite_rows, with_counters
+from tapetum.encoders.tables.rows import Row
+
+
+def _resnet(name: str) -> tuple[Architecture, str]:
+    found = resnet_config.NAMED[name]
+    how = replace(found.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
+    return replace(found, preprocessing=how), "fc.bias"
+
+
+def _nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
+    found = nfnet_config.NAMED["nfnet-f0"]
+    if gamma_in_weights:
+        return changed(found, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
+    return replace(found, preprocessing=replace(found.preprocessing, resize="squash")), "head.fc.bias"
+
+
+def _lite(number: int, crop: float) -> tuple[Architecture, str]:
+    found = efficientnet_lite_config.NAMED[f"efficientnet-lite{number}"]
+    how = replace(found.preprocessing, crop_fraction=crop, mean=HALF, std=HALF)
+    return replace(found, preprocessing=how), "classifier.bias"
+
+
+MODELS = {
+    **{name.replace("-", ""): _resnet(name) for name in resnet_config.NAMED},
+    "nfnet_f0": _nfnet(True),
+    "dm_nfnet_f0": _nfnet(False),
+    **{f"tf_efficientnet_lite{number}": _lite(number, crop) for number, crop in ((0, 0.875), (1, 0.882), (2, 0.89))},
+}
+"""timm's name of a model to what it is, and the bias of its classifier."""
+
+
+def describe(
+    architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
+) -> tuple[Architecture, dict[str, Tensor]] | None:
+    """Tell what the weights of a model of timm are, whose name may end in a tag (".a1_in1k"); None where it is unknown here."""
+    name = architecture.partition(".")[0] if isinstance(architecture, str) else ""
+    if name not in MODELS:
+        return None
+    found, bias = MODELS[name]
+    return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+
+
+def rows(encoder: Encoder, source: str) -> list[Row] | None:
+    """Give timm's names for an encoder; None where it has no such network."""
+    if isinstance(encoder, ResNet):
+        return resnet_rows(encoder)
+    if isinstance(encoder, NFNet):
+        return nfnet_rows(encoder)
+    return timm_lite_rows(encoder) if isinstance(encoder, EfficientNetLite) else None

@@ -1,0 +1,22 @@
+"""Weights of HiP known by name. Imports no torch. None were ever released: `hip-nano` is this project's own and comes along."""
+
+from tapetum.hub.registry import Weights
+
+_LOADER = "tapetum.hip.weights:load"
+
+PUBLISHED = (
+    Weights(
+        name="hip-nano",
+        architecture="hip-nano",
+        summary="small HiP trained by this project on CIFAR-10; the default of embed",
+        paper="the network of arXiv 2202.10890 with a small config",
+        licence="Apache-2.0",
+        file="hip/bundled/hip-nano.safetensors",
+        loader=_LOADER,
+        verbs=("embed",),
+    ),
+)
+"""What `tapetum weights list` names of this system."""
+
+HEADERS = {"hip": _LOADER}
+"""Entry in the header of a safetensors file to what loads it."""

@@ -1,0 +1,65 @@
+"""Contrastive losses whose negatives come from all processes of a run.
+
+Sources: InfoNCE (CPC, arXiv 1807.03748, eq. 4), CLIP (arXiv 2103.00020, figure 3), NT-Xent (SimCLR, arXiv 2002.05709, eq. 1).
+
+    process 0   q_0 . [k_0 k_1]   -> mean over its own b rows        the mean over the processes, which a run minimises,
+    process 1   q_1 . [k_0 k_1]   -> mean over its own b rows        is the loss of the joint batch of 2 b rows
+
+Each process holds its own rows of the table of similarities alone, (b, world * b). Rows are brought to unit length here. Tasks
+that use these must say `joint_batch = True` (`tapetum.train.Task`).
+
+Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes they come from, so nothing is lost
+and no factor of the number of processes is needed.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from tapetum.train.gather import all_gather
+from tapetum.train.world import current_world
+
+
+def info_nce(queries: Float[Tensor, "b d"], keys: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Compute the mean over own queries of the cross entropy of finding their own key among those of all processes.
+
+    `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter.
+
+    >>> rows = torch.eye(4)
+    >>> round(float(info_nce(rows, rows, scale=1.0)), 6) == round(float(torch.log(torch.tensor(1 + 3 / torch.e))), 6)
+    True
+    """
+    queries, keys = _unit(queries), _unit(keys)
+    with torch.autocast(queries.device.type, enabled=False):  # a similarity rounded to bfloat16, times 100, is wrong by 0.4
+        logits = scale * (queries @ all_gather(keys).T)
+    return F.cross_entropy(logits, _own_rows(queries))
+
+
+def clip_loss(
+    pictures: Float[Tensor, "b d"], texts: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """Take the mean of `info_nce` from pictures to texts and from texts to pictures."""
+    return (info_nce(pictures, texts, scale) + info_nce(texts, pictures, scale)) / 2
+
+
+def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Compute SimCLR's loss of two views: each row must find its other view among all rows of both but itself."""
+    first, second = _unit(first), _unit(second)
+    every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
+    own, losses = _own_rows(first), []
+    for view, rows in enumerate((first, second)):
+        with torch.autocast(rows.device.type, enabled=False):
+            logits = scale * (rows @ every.flatten(0, 1).T)  # (b, world * b * 2)
+        logits = logits.scatter(1, (2 * own + view)[:, None], -torch.inf)  # not itself
+        losses.append(F.cross_entropy(logits, 2 * own + 1 - view))
+    return torch.stack(losses).mean()
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows, dim=-1)
+
+
+def _own_rows(rows: Tensor) -> Tensor:
+    """Where this process's rows are among those of all."""
+    return current_world().rank * len(rows) + torch.arange(len(rows), device=rows.device)

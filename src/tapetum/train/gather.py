@@ -1,0 +1,133 @@
+"""Values of all processes in one tensor, with the gradients that mathematics demands.
+
+With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
+
+    all_gather    y = [x_0, x_1, ...] in every process       dL/dx_r = rows of r in the sum over s of dL_s/dy
+    all_reduce    y = x_0 + x_1 + ... in every process       dL/dx_r = the sum over s of dL_s/dy
+
+What a run minimises is the mean of the processes' losses, for DDP and FSDP2 average gradients. So a loss over the joint batch
+needs no factor: let it be the mean over a process's own rows (each against the rows of all), or the same joint value in all.
+
+Where there is one process, outside of a run, and in `Task.evaluate` (which the first process runs alone), all are the identity.
+All processes must call alike, with tensors of one shape. Gradients of gradients exist.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+from tapetum.train.world import World, current_world
+
+
+def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
+    """Put the rows of all processes one after the other, those of the first first: (b, ...) to (world * b, ...)."""
+    world = current_world()
+    return x if world.size == 1 else _Exchange.apply(x, world, "concatenate", "scatter_sum")  # type: ignore[return-value]
+
+
+def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Add up the tensors of all processes."""
+    world = current_world()
+    return x if world.size == 1 else _Exchange.apply(x, world, "sum", "sum")  # type: ignore[return-value]
+
+
+class _Exchange(torch.autograd.Function):
+    """What a method of `World` does; `back`, another one, does the same to gradients the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, world: World, how: str, back: str) -> Tensor:
+        ctx.world, ctx.how, ctx.back = world, how, back
+        return getattr(world, how)(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        return _Exchange.apply(gradient, ctx.world, ctx.back, ctx.how), None, None, None  # type: ignore[return-value]
+
+
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the examples of all processes, (b, c, ...), with the names and numbers of `nn.BatchNorm*d`.
+
+    Statistics are put together from each process's mean and variance in one exchange (Chan, Golub and LeVeque, 1979), which
+    is exact and loses nothing where the mean is large; unlike torch's own it takes tensors on the CPU. They are computed in
+    float32 or better. Of one process it is `nn.BatchNorm` to the bit.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise BadInput(f"batch norm got {input.dim()} axes; wanted 2 or more: (b, c, ...)")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (b, c, ...); in train mode by the statistics of all processes, else by the running ones."""
+        world = current_world()
+        if world.size == 1 or not (self.training or self.running_mean is None):
+            return super().forward(input)
+        self._check_input_dim(input)
+        values = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        mean, variance, count = joint_statistics(values)
+        if self.training and self.track_running_stats:
+            self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
+        offset = (0 if self.bias is None else self.bias) - mean * scale
+        shape = (1, -1, *[1] * (input.dim() - 2))
+        return torch.addcmul(offset.view(shape), values, scale.view(shape)).to(input.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics, which hold the unbiased variance."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), rate)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
+
+
+def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Find mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values of a channel."""
+    world = current_world()
+    variance, mean = torch.var_mean(values, [0, *range(2, values.dim())], correction=0)
+    means, variances = all_gather(torch.stack([mean, variance])[None]).unbind(1)
+    joint = means.mean(0)
+    count = world.size * values.numel() // values.shape[1]
+    if count == 1:
+        raise BadInput("batch norm got one value a channel in all processes together; wanted 2 or more to train")
+    return joint, (variances + (means - joint).square()).mean(0), count
+
+
+def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
+    """Put `SyncBatchNorm` in the place of every `nn.BatchNorm1d`, 2d and 3d, with their own parameters, buffers and modes.
+
+    Returns the model, changed in place (or its successor, where it is a batch norm itself). BadInput where there is a kind of
+    batch norm of which nobody knows what else it does, such as one with an activation inside.
+    """
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for name, module in [*model.named_modules()]:
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, SyncBatchNorm):
+            continue
+        if type(module) not in kinds:
+            raise BadInput(
+                f"{name or 'the model'} is a {type(module).__name__}, which may do more than batch norm; "
+                "wanted nn.BatchNorm1d, 2d or 3d: replace it by hand"
+            )
+        joint = _converted(module)
+        if not name:
+            return joint
+        parent, _, own = name.rpartition(".")
+        setattr(model.get_submodule(parent), own, joint)
+    return model
+
+
+def _converted(module: nn.modules.batchnorm._BatchNorm) -> SyncBatchNorm:
+    joint = SyncBatchNorm(
+        module.num_features, module.eps, module.momentum, affine=False, track_running_stats=module.track_running_stats
+    )
+    joint.affine = module.affine
+    for name, parameter in module.named_parameters(recurse=False):
+        joint.register_parameter(name, parameter)
+    for name, buffer in module.named_buffers(recurse=False):
+        joint.register_buffer(name, buffer)
+    return joint.train(module.training)

@@ -1,0 +1,107 @@
+"""Accumulation for a loss of all embeddings of a step, as if the batch were not divided.
+
+Source: "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (GradCache, arXiv 2101.06983, section 3).
+
+    1  micro-batches --embed, nothing kept--> embeddings e of the whole step
+    2  e, and those of other processes --joint loss--> loss, d loss / d e
+    3  each micro-batch --embed again--> e_i, backward from d loss / d e_i; with the last one, the joint loss's own parameters
+
+Dropout and generators are replayed: each pass over a micro-batch is seeded by its first sample. Memory is that of one
+micro-batch's activations and of all inputs and embeddings; time is a forward pass more.
+
+Differs from the paper: all backward passes of step 3 but the last leave the exchange of gradients out under DDP, and the joint
+loss is computed a second time with the last, so that every parameter is part of the pass that exchanges. What is embedded in
+step 3 is compared with step 1: a model that does not repeat itself is refused instead of taught something else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from tapetum.errors import BadInput, TapetumError
+from tapetum.train.freezing import holds_batch_statistics
+
+UNLIKE = 0.02
+"""Most that embeddings may differ from pass to pass, as a share of their norm; kernels on a GPU add up in no fixed order."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the second pass over a micro-batch is told."""
+
+    embeddings: list[Tensor]
+    """Embeddings of the first pass."""
+    gradients: list[Tensor | None]
+    """Gradients of the joint loss, for each of these; None for what is not a real number."""
+    joint: Any = None
+    """All embeddings of the step, with the last micro-batch."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The joint loss of a step, and what is needed to learn from it."""
+
+    loss: Tensor
+    metrics: Mapping[str, float | Tensor]
+    replays: list[Replay]
+    """One for each micro-batch."""
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Raise BadInput where the model's answer for an example depends on its micro-batch."""
+    if (found := holds_batch_statistics(model)) is not None:
+        raise BadInput(
+            f"{found} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: add "
+            "processes instead, freeze it, or take a norm of single examples (LayerNorm, GroupNorm)"
+        )
+
+
+def cache_gradients(
+    embed: Callable[[int], Any], joint_loss: Callable[[Any], tuple[Tensor, Mapping[str, float | Tensor]]], count: int
+) -> Cached:
+    """Go through steps 1 and 2 for `count` micro-batches; `embed` takes the number of one."""
+    chunks: list[list[Tensor]] = []
+    form: TreeSpec | None = None
+    with torch.no_grad():
+        for number in range(count):
+            leaves, form = tree_flatten(embed(number))
+            if not leaves or not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
+                raise BadInput("embed gave something that is not a tensor with an axis of examples; wanted such tensors alone")
+            chunks.append([leaf.detach() for leaf in leaves])
+    assert form is not None
+    whole = [torch.cat(parts).requires_grad_(parts[0].is_floating_point()) for parts in zip(*chunks, strict=True)]
+    learned = [leaf for leaf in whole if leaf.requires_grad]
+    loss, metrics = joint_loss(tree_unflatten(whole, form))
+    found = dict(zip(map(id, learned), torch.autograd.grad(loss, learned, materialize_grads=True), strict=True))
+    split = [
+        found[id(leaf)].split([len(part) for part in parts]) if leaf.requires_grad else [None] * count
+        for leaf, parts in zip(whole, zip(*chunks, strict=True), strict=True)
+    ]
+    joint = tree_unflatten([leaf.detach() for leaf in whole], form)
+    replays = [
+        Replay(chunk, [parts[number] for parts in split], joint if number == count - 1 else None)
+        for number, chunk in enumerate(chunks)
+    ]
+    return Cached(loss.detach(), metrics, replays)
+
+
+def replayed_loss(embeddings: Any, replay: Replay) -> Tensor:
+    """Make a value whose gradient is the joint loss's, by way of these embeddings; TapetumError where they are others."""
+    total: Tensor | None = None
+    for now, before, gradient in zip(tree_flatten(embeddings)[0], replay.embeddings, replay.gradients, strict=True):
+        if gradient is None:
+            continue
+        off = torch.linalg.vector_norm((now.detach() - before).float())
+        if off > UNLIKE * torch.linalg.vector_norm(before.float()):
+            raise TapetumError(
+                "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
+                "Moment.generator and the global generators alone, and no buffers that change with use: or accumulation 1"
+            )
+        one = (now * gradient).sum()
+        total = one if total is None else total + one
+    assert total is not None
+    return total

@@ -1,0 +1,60 @@
+"""Where and with what a run is trained, and how that and a recipe become the config of the loop. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tapetum.train.config import TrainConfig, accumulation
+
+RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
+"""Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where and with what a run is trained: nothing that changes what is learned. Every training command has these options."""
+
+    out: Path
+    """Folder of the run: checkpoints, logs, and the finished weights."""
+    minutes: float | None = None
+    """Stop after so many minutes; the same command goes on."""
+    workers: int | None = None
+    """Processes that make the data, for every process that trains; by default one, or as the recipe has it."""
+    threads: int | None = None
+    """Threads of torch; by default as torch chooses."""
+    device: str = "auto"
+    """Where to learn: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
+    save_every: int | None = None
+    """Steps between checkpoints: the most that a crash costs; by default as the recipe has it."""
+
+
+def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:
+    """Make the config of the loop from a recipe and a launch; nothing else does.
+
+    Args:
+        recipe: a dataclass; of it the fields in RECIPE_FIELDS are taken.
+        launch: where and with what; what it leaves open is as `workers` and `settings` have it.
+        micro_batch: samples that one process works on at a time; what is left of a step's is accumulated.
+        workers: processes that make samples.
+        settings: further fields of `TrainConfig`, and those that are to differ from the recipe's.
+
+    >>> from types import SimpleNamespace
+    >>> recipe = SimpleNamespace(steps=10, batch_size=8, lr=0.1, points=64)
+    >>> config = train_config(recipe, Launch(out=Path("run"), save_every=5), micro_batch=2, lr=0.2)
+    >>> config.batch_size, config.accumulation, config.lr, config.checkpoint_every, config.workers
+    (8, 4, 0.2, 5, 1)
+    """
+    known: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_FIELDS if hasattr(recipe, name)}
+    known |= {"workers": workers, **settings}
+    asked = {"workers": launch.workers, "checkpoint_every": launch.save_every}
+    known |= {name: value for name, value in asked.items() if value is not None}
+    return TrainConfig(
+        **known,
+        accumulation=accumulation(known["batch_size"], micro_batch),
+        max_minutes=launch.minutes,
+        threads=launch.threads,
+        device=launch.device,
+        parallel=launch.parallel,
+    )

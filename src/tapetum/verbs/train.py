@@ -1,0 +1,43 @@
+"""Training by recipe: any system's config, and where and with what it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tapetum.hip.recipes import HipRun
+from tapetum.tap.training.recipes import TapKubric, TapNano
+from tapetum.train.launch_config import Launch
+
+Recipe = TapNano | TapKubric | HipRun
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run leaves."""
+
+    weights: Path
+    """File for `tapetum.load` or the system's own `load`."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores on examples that were never trained on, where the run makes any at its end."""
+
+
+def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Trained | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+
+    `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
+    done. Raises BadInput for what the user can mend.
+    """
+    if isinstance(recipe, HipRun):
+        from tapetum.hip.run import train_hip
+
+        finished = train_hip(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, TapKubric):
+        from tapetum.tap.training.run_kubric import train_tap_kubric
+
+        weights = train_tap_kubric(recipe, launch)
+    else:
+        from tapetum.tap.training.run_scenes import train_tap_nano
+
+        weights = train_tap_nano(recipe, launch)
+    return weights and Trained(weights)

@@ -1,0 +1,146 @@
+"""`tapetum.verbs.weights`: which weights there are, and how to get them here."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput
+from tapetum.hub import registry
+from tapetum.verbs.verb import File, Listener, verb
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownWeights:
+    """Weights known by name, and where they lie on this machine."""
+
+    weights: registry.Weights
+    """What is known of them."""
+    path: Path
+    """Where they are, or belong."""
+    here: bool
+    """Whether they are there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it, with what sets a tracker apart from others of its kind."""
+        fields = {
+            key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
+        }
+        return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
+
+
+def known() -> list[KnownWeights]:
+    """List all weights known by name.
+
+    >>> import tapetum
+    >>> [entry.weights.name for entry in tapetum.verbs.weights.known() if entry.weights.bundled][0]
+    'tapir-nano'
+    """
+    return [_entry(weights) for weights in registry.known().values()]
+
+
+def show(name: str) -> KnownWeights:
+    """Look up weights by name. Raises BadInput with the nearest known name.
+
+    >>> show("tapri")
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: there are no weights named 'tapri'; did you mean tapir?
+    """
+    return _entry(registry.find(name))
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """What may be asked of `fetch`."""
+
+    name: str
+    """Name of the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """Weights that are on this machine now."""
+
+    name: str
+    """Name of the weights."""
+    path: Path
+    """The file, which `tapetum.load` finds by the name."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"name": self.name, "path": str(self.path)}
+
+
+@verb(FetchOptions)
+def fetch(options: FetchOptions, listener: Listener) -> Fetched:
+    """Fetch weights by name, unless they are here; an interrupted fetch goes on where it stopped.
+
+    Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
+    """
+    from tapetum.hub.fetch import fetch
+
+    return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings:
+    """How a published checkpoint is converted."""
+
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
+    """Where to write what was converted; by default beside the file."""
+    causal: bool | None = None
+    """Whether the network in the file is causal; by default its name decides."""
+    softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
+    """Temperature of stage 1 of the network in the file; by default 20."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(ConvertSettings):
+    """What may be asked of `convert`."""
+
+    source: File = dataclasses.field(kw_only=False)
+    """Published checkpoint, .pt or .npy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConverted:
+    """A published checkpoint as a file of ours."""
+
+    source: Path
+    """The checkpoint."""
+    path: Path
+    """What was written."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"source": str(self.source), "path": str(self.path)}
+
+
+@verb(ConvertOptions)
+def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
+    """Convert a published checkpoint (.pt, or .npy of JAX). Raises BadInput where it is none, or cannot be read."""
+    from tapetum.tap.weights.convert import convert
+
+    source = Path(options.source)
+    if not source.is_file():
+        raise BadInput(f"there is no file {source}; give a published checkpoint, .pt or .npy")
+    target = Path(options.out or source.with_suffix(".safetensors"))
+    convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
+    return WeightsConverted(source=source, path=target)
+
+
+def _entry(weights: registry.Weights) -> KnownWeights:
+    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
+    return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
+
+
+def _settings(weights: registry.Weights) -> dict[str, Any]:
+    """What sets a tracker apart from others of its kind."""
+    if "track" not in weights.verbs:
+        return {}
+    from tapetum.tap.config import ARCHITECTURES
+
+    config = ARCHITECTURES[weights.architecture]
+    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}

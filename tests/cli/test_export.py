@@ -1,0 +1,50 @@
+"""`tapetum export` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.networks import save_tapir
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    small = save_tapir(tmp_path / "small.safetensors", causal=True, initial_resolution=(32, 32), iterations=1, mixer_blocks=1)
+    return str(small)
+
+
+@pytest.mark.slow
+def test_a_clip_and_the_two_programs_of_a_stream(run, model, tmp_path):
+    out = tmp_path / "clip.pt2"
+    code, said, _ = run("export", model, str(out), "--size", "48x40", "--frames", "3", "--points", "2", "--json")
+    assert code == 0
+    (entry,) = json.loads(said)["programs"]
+    assert entry["inputs"] == {"video": [1, 3, 40, 48, 3], "queries": [1, 2, 3]}
+    tracks, _, _ = torch.export.load(out).module()(torch.zeros(1, 3, 40, 48, 3), torch.zeros(1, 2, 3))
+    assert tracks.shape == (1, 2, 3, 2)
+    code, said, _ = run("export", model, str(tmp_path / "live.pt2"), "--size", "48x40", "--points", "2", "--online")
+    assert code == 0
+    assert "live-start.pt2: frame 1x1x40x48x3, points 1x2x2 -> matched, hires, lowres" in said
+    assert sorted(path.name for path in tmp_path.glob("*.pt2")) == ["clip.pt2", "live-start.pt2", "live-step.pt2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tapir-nano", "a.txt"], "give .onnx, or .pt2"),
+        (["tapir-nano", "a.onnx", "--size", "big"], "--size is 'big'"),
+        (["tapir-nano", "a.onnx", "--points", "0"], "0 points"),
+        (["tapir-nano", "a.onnx", "--online"], "causal one"),
+        (["tapir-none", "a.onnx"], "tapir-none"),
+    ],
+)
+def test_what_cannot_be_exported(run, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("export", *arguments)
+    assert code == 2
+    assert not out
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

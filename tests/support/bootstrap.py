@@ -1,0 +1,25 @@
+"""For tests of BootsTAP: settings that leave everything out, and outputs of a network made by hand."""
+
+import torch
+
+from tapetum.tap.bootstrap.config import Ingredients
+from tapetum.tap.network.types import Estimate
+
+BARE = Ingredients(
+    stride=1,
+    moving=0.0,
+    shrink=False,
+    spoil=False,
+    requery=False,
+    cycle=False,
+    confident=0.0,
+    proximity=False,
+    rebalance=0.0,
+    synthetic=False,
+)
+
+
+def estimate(xy: list, hidden: list) -> Estimate:
+    """Build an estimate that is sure of places `xy` and of what is `hidden`."""
+    occlusion = torch.tensor(hidden).float() * 20 - 10
+    return Estimate(torch.tensor(xy).float(), occlusion, torch.full_like(occlusion, -10.0))

@@ -1,0 +1,54 @@
+"""Networks of milliseconds with random weights. A test that needs other sizes changes these: `tapir(causal=True)`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tapetum.hip.config import HipConfig
+from tapetum.tap import weights
+from tapetum.tap.config import NANO, TapirConfig
+from tapetum.tap.network.model import Tapir
+from tapetum.tap.tracking.tracker import Tracker
+
+TAPIR = TapirConfig(
+    pyramid_level=1,
+    initial_resolution=(64, 64),
+    stem_channels=16,
+    channels=(16, 16, 24, 24),
+    blocks_per_group=(1, 1, 1, 1),
+    matching_channels=(4, 6, 4),
+    mixer_width=16,
+    mixer_blocks=2,
+    mixer_expansion=2,
+)
+TAPIR_NANO = replace(
+    NANO,
+    initial_resolution=(64, 64),
+    refine_at_least=(96, 96),
+    stem_channels=16,
+    channels=(16, 32, 32, 32),
+    mixer_width=32,
+    mixer_blocks=2,
+)
+"""The bundled tracker made small: two looks, polish, an enlarged second refinement."""
+HIP = HipConfig(
+    groups=(4, 1, 4), latents=(4, 8, 4), channels=(16, 32, 16), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
+)
+
+
+def tapir(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> Tapir:
+    """Build a network of `config` with some of its fields changed."""
+    torch.manual_seed(seed)
+    return Tapir(replace(config, **changes))
+
+
+def tracker(config: TapirConfig = TAPIR, seed: int = 0, **changes) -> Tracker:
+    """Build the same as a tracker."""
+    return Tracker(tapir(config, seed, **changes))
+
+
+def save_tapir(path: Path, config: TapirConfig = TAPIR, **changes) -> Path:
+    """Write the weights of such a network; give the path."""
+    weights.save(tapir(config, **changes), path)
+    return path

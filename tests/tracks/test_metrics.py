@@ -1,0 +1,145 @@
+"""TAP-Vid metrics: the public implementation's recorded answers, and small cases worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.scripts import GOLDEN
+from tapetum.bench.tapvid import sample_queries
+from tapetum.errors import BadInput
+from tapetum.tracks.metrics import THRESHOLDS, evaluated_frames, mean_metrics, tapvid_metrics
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "tapvid_metrics.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("mode", ["first", "strided"])
+@pytest.mark.parametrize("case", range(16))
+def test_equals_the_public_implementation(golden: dict[str, np.ndarray], case: int, mode: str) -> None:
+    points, occluded = golden[f"{case}/points"], golden[f"{case}/occluded"]
+    scores = tapvid_metrics(
+        golden[f"{case}/queries"],
+        occluded,
+        points * 256,
+        golden[f"{case}/predicted_occluded"],
+        golden[f"{case}/predicted"],
+        mode,
+    )
+    assert set(scores) == set(golden["names"])
+    ours = [scores[name] for name in golden["names"]]
+    np.testing.assert_allclose(ours, golden[f"{case}/{mode}/scores"], rtol=0, atol=1e-9, equal_nan=True)
+    if not occluded.all():
+        sampled = sample_queries(points * np.array([256, 256]), occluded, mode)
+        for name in ("queries", "tracks", "occluded"):
+            np.testing.assert_array_equal(getattr(sampled, name), golden[f"{case}/{mode}/sampled/{name}"])
+
+
+def test_the_golden_cases_cover_the_edges(golden: dict[str, np.ndarray]) -> None:
+    scores = np.concatenate([golden[f"{case}/{mode}/scores"] for case in range(16) for mode in ("first", "strided")])
+    assert np.isnan(scores).any()
+    assert ((scores > 0) & (scores < 1)).sum() > 50
+
+
+def one_track(occluded: list[int], predicted_occluded: list[int], errors: list[float], query: float, mode: str) -> dict:
+    truth = np.stack([np.linspace(50, 90, len(errors)), np.full(len(errors), 30.0)], axis=-1)[None]
+    predicted = truth + np.stack([np.array(errors), np.zeros(len(errors))], axis=-1)
+    return tapvid_metrics(
+        np.array([[query, 0, 0]]), np.array([occluded], bool), truth, np.array([predicted_occluded], bool), predicted, mode
+    )
+
+
+def test_by_hand_first() -> None:
+    # Frames:            0 (query)  1 right  2 3px off  3 occluded, said visible  4 visible, said occluded
+    scores = one_track([0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 3, 0, 0], 0, "first")
+    assert scores["occlusion_accuracy"] == 2 / 4
+    assert scores["pts_within_2"] == 2 / 3  # frames 1 and 4 of 1, 2, 4
+    assert scores["pts_within_4"] == 1
+    assert scores["jaccard_2"] == 1 / (3 + 2)  # hit: 1; visible: 1, 2, 4; false alarms: 2, 3
+    assert scores["jaccard_4"] == 2 / (3 + 1)  # hits: 1, 2; false alarm: 3
+    assert math.isclose(scores["average_jaccard"], (2 * 1 / 5 + 3 * 2 / 4) / 5)
+    assert math.isclose(scores["average_pts_within_thresh"], (2 * 2 / 3 + 3 * 1) / 5)
+
+
+def test_by_hand_strided_counts_frames_before_the_query() -> None:
+    errors = [20, 0, 0, 0]
+    assert one_track([0] * 4, [0] * 4, errors, 1, "first")["average_jaccard"] == 1
+    strided = one_track([0] * 4, [0] * 4, errors, 1, "strided")
+    assert strided["jaccard_16"] == 2 / (3 + 1)
+    assert strided["pts_within_16"] == 2 / 3
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_a_distance_of_exactly_the_threshold_is_too_far(threshold: int) -> None:
+    assert one_track([0, 0], [0, 0], [0, threshold], 0, "first")[f"pts_within_{threshold}"] == 0
+    assert one_track([0, 0], [0, 0], [0, threshold - 1e-6], 0, "first")[f"pts_within_{threshold}"] == 1
+
+
+def test_nothing_to_count_is_nan() -> None:
+    last = one_track([0, 0, 0], [0, 0, 0], [0, 0, 0], 2, "first")
+    assert all(math.isnan(value) for value in last.values())
+    hidden = one_track([0, 1, 1], [0, 1, 1], [0, 0, 0], 0, "first")
+    assert hidden["occlusion_accuracy"] == 1
+    assert math.isnan(hidden["average_jaccard"])
+    assert math.isnan(hidden["average_pts_within_thresh"])
+    false_alarm = one_track([0, 1, 1], [0, 1, 0], [0, 0, 0], 0, "first")
+    assert false_alarm["average_jaccard"] == 0
+    assert math.isnan(false_alarm["average_pts_within_thresh"])
+
+
+def test_no_queries_is_nan() -> None:
+    empty = np.zeros((0, 4), bool)
+    tracks = np.zeros((0, 4, 2))
+    assert math.isnan(tapvid_metrics(np.zeros((0, 3)), empty, tracks, empty, tracks, "first")["average_jaccard"])
+
+
+def test_fractional_queries_round_half_to_even() -> None:
+    starts = [evaluated_frames(np.array([t]), 5, "first")[0].argmax() for t in (0.5, 1.5, 2.5, 2.6)]
+    assert starts == [1, 3, 3, 4]
+
+
+def test_mean_leaves_nan_out_and_says_so() -> None:
+    nan = float("nan")
+    rows = [
+        {"average_jaccard": 0.2, "occlusion_accuracy": 1.0, "jaccard_1": nan},
+        {"average_jaccard": nan, "occlusion_accuracy": 0.5, "jaccard_1": 0.5},
+        {"average_jaccard": 0.4, "occlusion_accuracy": nan, "jaccard_1": nan},
+    ]
+    means, dropped = mean_metrics(rows)
+    assert means == pytest.approx({"average_jaccard": 0.3, "occlusion_accuracy": 0.75, "jaccard_1": 0.5})
+    assert dropped == {"average_jaccard": 1, "occlusion_accuracy": 1}
+    means, dropped = mean_metrics([{"average_jaccard": nan}])
+    assert math.isnan(means["average_jaccard"])
+
+
+def test_wrong_input_is_named() -> None:
+    seen, tracks = np.zeros((2, 3), bool), np.zeros((2, 3, 2))
+    with pytest.raises(BadInput, match=r"pred_tracks has shape \(2, 2, 2\)"):
+        tapvid_metrics(np.zeros((2, 3)), seen, tracks, seen, tracks[:, :2], "first")
+    with pytest.raises(BadInput, match=r"frame 3 of a video of 3 frames"):
+        tapvid_metrics(np.array([[0, 1, 1], [3, 1, 1]]), seen, tracks, seen, tracks, "first")
+    with pytest.raises(BadInput, match="frame nan"):
+        tapvid_metrics(np.array([[0, 1, 1], [np.nan, 1, 1]]), seen, tracks, seen, tracks, "first")
+    with pytest.raises(BadInput, match="must be 'first' or 'strided'"):
+        tapvid_metrics(np.zeros((2, 3)), seen, tracks, seen, tracks, "last")  # pyright: ignore
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["first", "strided"]))
+def test_bounds_and_a_perfect_tracker(seed: int, mode: str) -> None:
+    rng = np.random.default_rng(seed)
+    n, t = rng.integers(1, 6), rng.integers(1, 9)
+    occluded = rng.random((n, t)) < 0.4
+    tracks = rng.uniform(0, 256, (n, t, 2))
+    queries = np.concatenate([rng.integers(0, t, (n, 1)), np.zeros((n, 2))], axis=1)
+    perfect = tapvid_metrics(queries, occluded, tracks, occluded, tracks, mode)
+    assert all(value == 1 or math.isnan(value) for value in perfect.values())
+    noisy = tapvid_metrics(queries, occluded, tracks, rng.random((n, t)) < 0.5, tracks + rng.normal(0, 4, (n, t, 2)), mode)
+    for threshold in THRESHOLDS:
+        jaccard, within = noisy[f"jaccard_{threshold}"], noisy[f"pts_within_{threshold}"]
+        assert math.isnan(within) or 0 <= jaccard <= within <= 1

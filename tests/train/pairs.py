@@ -1,0 +1,213 @@
+"""A process that has imported torch and FSDP2, and for each line on stdin forks the one or two processes of a job.
+
+A line is JSON: the name of a function of this module as `job`, `processes`, `deadly` as in nursery.py for the first of them,
+and `arguments`. It answers with the exit codes. A job's function gets the arguments; what it has to say it writes into its
+folder `out`. `conftest.py` has the other side.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import tapetum.train.fsdp  # noqa: F401
+from tapetum.errors import TapetumError
+from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit
+from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
+from tapetum.train.freezing import freeze
+from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
+from tapetum.train.world import join_world
+
+
+class Towers(nn.Module):
+    """Two small networks with a learned scale, in float64."""
+
+    def __init__(self, norm: Callable[[int], nn.Module], dropout: float = 0.0, width: int = 12):
+        super().__init__()
+        self.towers = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, width, bias=False), norm(width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, 5))
+            for _ in range(2)
+        )
+        self.scale = nn.Parameter(torch.tensor([5.0]))
+        self.double()
+
+    def forward(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.towers[0](pairs[:, 0]), self.towers[1](pairs[:, 1])
+
+
+class Pairs:
+    """Two noisy views of random vectors: (2, 6)."""
+
+    def __getitem__(self, number: int) -> Tensor:
+        return torch.randn(1, 6, dtype=torch.float64) + 0.3 * torch.randn(2, 6, dtype=torch.float64)
+
+
+NORMS = {"none": lambda width: nn.Identity(), "batch": nn.BatchNorm1d, "joint": SyncBatchNorm, "layer": nn.LayerNorm}
+
+
+class Contrast(Task):
+    """CLIP's loss over the examples of all processes."""
+
+    joint_batch = True
+
+    def __init__(self, norm: str = "none", dropout: float = 0.0):
+        self.norm, self.dropout = norm, dropout
+
+    def model(self) -> nn.Module:
+        return Towers(NORMS[self.norm], self.dropout)
+
+    def shards(self, model: nn.Module) -> list[nn.Module]:
+        return [*model.towers]
+
+    def dataset(self) -> Pairs:
+        return Pairs()
+
+    def loss(self, model: nn.Module, batch: Tensor, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        pictures, texts = model(batch)
+        return clip_loss(pictures, texts, model.scale[0]), {"step": moment.step}
+
+    def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
+        batch = torch.stack([torch.randn(2, 6, dtype=torch.float64) for _ in range(5)])
+        return {"loss": float(self.loss(model, batch, Moment())[0])}
+
+
+class Cached(Contrast, JointTask):
+    """The same by way of embeddings, so that it can be accumulated."""
+
+    def embed(self, model: nn.Module, batch: Tensor, moment: Moment) -> dict[str, Tensor]:
+        pictures, texts = model(batch)
+        return {"pictures": pictures, "texts": texts}
+
+    def joint_loss(self, model: nn.Module, embeddings: Any, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        return clip_loss(embeddings["pictures"], embeddings["texts"], model.scale[0]), {"step": moment.step}
+
+    loss = JointTask.loss
+
+
+CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
+
+
+def train(out: str, task: str, config: dict[str, Any], **options: Any) -> None:
+    averages = (Average(name="slow", decay=0.9, schedule="cosine"), Average(name="copy", schedule="periodic", every=2))
+    config["rules"] = tuple(ParameterRule(**rule) for rule in config.get("rules", ()))
+    fit(
+        {"contrast": Contrast, "cached": Cached}[task](**options),
+        TrainConfig(**{**CONFIG, "averages": averages, **config}),
+        out,
+    )
+
+
+def exchanges(out: str) -> None:
+    """Everything in gather.py and contrastive.py on this process's half of known tensors; values and gradients to a file."""
+    with join_world("cpu") as world:
+        found = compute(half=lambda x: x.chunk(world.size)[world.rank], world_size=world.size)
+        for name, value in found.items():
+            found[name] = value.detach().clone()
+        torch.save(found, Path(out) / f"{world.rank}.pt")
+
+
+def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tensor]:
+    """What `exchanges` writes, of the parts that `half` takes from the joint batch of 8."""
+    generator = torch.Generator().manual_seed(3)
+    joint = torch.randn(3, 8, 4, dtype=torch.float64, generator=generator)
+    weights = torch.randn(8, 4, dtype=torch.float64, generator=generator)
+    pictures = torch.randn(8, 3, 5, 2, dtype=torch.float64, generator=generator) * 2 + 100
+    found: dict[str, Tensor] = {}
+
+    def learn(name: str, of: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+        x = half(of).clone().requires_grad_()
+        value = loss(x)
+        (found[f"{name} gradient"],) = torch.autograd.grad(value, x)
+        found[f"{name} loss"] = value[None]
+
+    learn("gather", joint[0], lambda x: (all_gather(x).sin() * weights).sum() / world_size)
+    learn("second order", joint[0], lambda x: _slope(all_gather(x).pow(3).sum() / world_size, x).sin().sum())
+    learn("reduce", joint[0], lambda x: all_reduce(x.sum(0)).sin().sum() / world_size)
+    learn("info_nce", joint[0], lambda x: info_nce(x, half(joint[1]) + x.flip(1), 3.0) / world_size)
+    learn("clip", joint[0], lambda x: clip_loss(x, half(joint[1]) * x, torch.tensor(3.0).double()) / world_size)
+    learn("nt_xent", joint[0], lambda x: nt_xent(x, half(joint[1]) - x, 2.0) / world_size)
+    model = nn.Sequential(
+        nn.Conv1d(3, 4, 1, bias=False), nn.BatchNorm1d(4, momentum=0.3), nn.BatchNorm1d(4, momentum=None)
+    ).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    model = convert_sync_batchnorm(model)
+    for _ in range(2):
+        learn("norm", pictures.flatten(2), lambda x: (model(x) * half(weights)[:, :1, None]).sum() / 8)
+    for name, buffer in model.named_buffers():
+        found[f"norm {name}"] = buffer[None]
+    found["eval"] = model.eval()(half(pictures.flatten(2)))
+    found["frozen"] = freeze(model)(half(pictures.flatten(2)))
+    return found
+
+
+def _slope(value: Tensor, x: Tensor) -> Tensor:
+    return torch.autograd.grad(value, x, create_graph=True)[0]
+
+
+def wait_at_a_barrier(out: str) -> None:
+    """The second process says when it got past the first, which takes its time."""
+    with join_world("cpu") as world:
+        if world.main:
+            time.sleep(0.5)
+            (Path(out) / "prepared").touch()
+        world.barrier()
+        assert (Path(out) / "prepared").exists()
+
+
+def clashing(out: str) -> None:
+    """The first process fails while the second waits for it."""
+    with join_world("cpu") as world:
+        if world.main:
+            raise RuntimeError("failed while the others waited")
+        world.barrier()
+
+
+def main() -> None:
+    from nursery import free_port  # beside this file, which is a script when this runs
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["processes"] > 1:
+            os.environ.update(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
+        pids = [start(request, rank) for rank in range(request["processes"])]
+        print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]), flush=True)
+
+
+def start(request: dict[str, Any], rank: int) -> int:
+    from nursery import die_at
+
+    pid = os.fork()
+    if pid == 0:
+        if request["processes"] > 1:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+        die_at(request["deadly"] if rank == 0 else "-")
+        code, out = 1, Path(request["arguments"]["out"])
+        try:
+            out.mkdir(exist_ok=True, parents=True)
+            with (out / "stderr").open("a") as errors:
+                os.dup2(errors.fileno(), 2)
+            globals()[request["job"]](**request["arguments"])
+            code = 0
+        except TapetumError as error:
+            print(error, file=sys.stderr, flush=True)
+            code = 2
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return pid
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,86 @@
+"""What two processes compute together is what one computes of the joint batch, in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tapetum.errors import BadInput
+from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
+from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
+
+
+def test_losses_gradients_and_statistics_of_two_processes_are_those_of_one(jobs: Any, tmp_path: Path) -> None:
+    assert jobs.run("exchanges", tmp_path) == [0, 0], (tmp_path / "stderr").read_text()
+    assert jobs.run("exchanges", tmp_path / "one", processes=1) == [0]
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    one = torch.load(tmp_path / "one" / "0.pt")
+    for name, whole in one.items():
+        if name.endswith("loss"):  # each process's own, already divided by the number of processes
+            assert sum(half[name] for half in halves) == pytest.approx(whole.detach(), rel=1e-12), name
+        elif name.startswith("norm ") and not name.endswith("gradient"):
+            for half in halves:
+                torch.testing.assert_close(half[name], whole, rtol=1e-12, atol=1e-12, msg=name)
+        else:
+            torch.testing.assert_close(
+                torch.cat([half[name] for half in halves]), whole.detach(), rtol=1e-10, atol=1e-12, msg=name
+            )
+
+
+def test_a_barrier_waits_and_tells_of_a_process_that_is_lost(jobs: Any, tmp_path: Path) -> None:
+    assert jobs.run("wait_at_a_barrier", tmp_path / "a") == [0, 0], (tmp_path / "a" / "stderr").read_text()
+    assert jobs.run("clashing", tmp_path / "b") == [1, 2]
+    errors = (tmp_path / "b" / "stderr").read_text()
+    assert errors.count("lost another process of this run") == 1
+    assert "failed while the others waited" in errors
+
+
+def test_alone_all_is_the_identity() -> None:
+    x = torch.randn(4, 3, requires_grad=True)
+    assert all_gather(x) is x
+    assert all_reduce(x) is x
+    torch.manual_seed(0)
+    plain, pictures = nn.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
+    joint = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))
+    assert type(joint[0]) is SyncBatchNorm
+    assert joint[0].state_dict().keys() == plain.state_dict().keys()
+    assert torch.equal(joint(pictures), plain(pictures))
+    assert torch.equal(joint[0].running_var, plain.running_var)
+
+
+def test_conversion_keeps_parameters_modes_and_refuses_what_does_more() -> None:
+    class WithActivation(nn.BatchNorm2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return super().forward(input).relu()
+
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Sequential(nn.BatchNorm3d(3, affine=False).eval()))
+    weight = model[0].weight
+    converted = convert_sync_batchnorm(model)
+    assert converted[0].weight is weight
+    assert (converted[0].training, converted[1][0].training) == (True, False)
+    assert convert_sync_batchnorm(nn.BatchNorm1d(2)).num_features == 2
+    with pytest.raises(BadInput, match=r"0\.0 is a WithActivation, which may do more"):
+        convert_sync_batchnorm(nn.Sequential(nn.Sequential(WithActivation(2))))
+
+
+def test_contrastive_losses_are_those_of_their_papers() -> None:
+    torch.manual_seed(1)
+    first, second = torch.randn(2, 5, 4, dtype=torch.float64).unbind()
+    a, b = (x / x.norm(dim=1, keepdim=True) for x in (first, second))
+    table = 3 * a @ b.T
+    forth = -sum(table[i, i] - table[i].exp().sum().log() for i in range(5)) / 5
+    back = -sum(table[i, i] - table[:, i].exp().sum().log() for i in range(5)) / 5
+    assert float(info_nce(first, second, 3.0)) == pytest.approx(float(forth))
+    assert float(clip_loss(first, second, 3.0)) == pytest.approx(float(forth + back) / 2)
+    rows, total = torch.cat([a, b]), 0.0
+    for i in range(10):  # eq. 1 of SimCLR, for i and its other view
+        others = [float((2 * rows[i] @ rows[k]).exp()) for k in range(10) if k != i]
+        total -= float(2 * rows[i] @ rows[(i + 5) % 10]) - float(torch.tensor(others).sum().log())
+    assert float(nt_xent(first, second, 2.0)) == pytest.approx(total / 10, rel=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):  # similarities times 100 are not rounded
+        assert float(info_nce(first.float(), second.float(), 100.0)) == pytest.approx(
+            float(F.cross_entropy(100 * a @ b.T, torch.arange(5))), rel=1e-4
+        )

@@ -1,0 +1,285 @@
+"""Optimisers, schedules, rules and freezing, each against something that knows it otherwise."""
+
+import copy
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tapetum.errors import BadInput
+from tapetum.train import Average, ParameterRule, Task, TrainConfig, fit
+from tapetum.train.averages import MovingAverage
+from tapetum.train.freezing import freeze
+from tapetum.train.lars import Lars
+from tapetum.train.optim import build_optimizer, decay_groups, freeze_by_rules, ruled_groups, set_rates
+from tapetum.train.schedule import learning_rate, weight_decay
+
+CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, weight_decay=0.1, clip_norm=None, threads=1, tensorboard=False)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+
+def steps_of(model: nn.Module, optimizer: torch.optim.Optimizer, rates: list[float]) -> list[torch.Tensor]:
+    """Weights after so many steps on noise."""
+    generator = torch.Generator().manual_seed(1)
+    for rate in rates:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        x = torch.randn(5, 3, dtype=torch.float64, generator=generator)
+        optimizer.zero_grad()
+        model(x).pow(2).sum().backward()
+        optimizer.step()
+    return [p.detach() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_lars_is_the_papers_algorithm(nesterov: bool) -> None:
+    rates = [0.5, 0.3, 0.9, 0.1]
+    model, by_hand = network(), network()
+    config = replace(CONFIG, optimizer="lars", momentum=0.8, trust=0.02, nesterov=nesterov)
+    ours = steps_of(model, build_optimizer(decay_groups(model), config), rates)
+    velocity = {name: 0.0 for name, _ in by_hand.named_parameters()}
+    generator = torch.Generator().manual_seed(1)
+    for rate in rates:
+        loss = by_hand(torch.randn(5, 3, dtype=torch.float64, generator=generator)).pow(2).sum()
+        gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+        with torch.no_grad():
+            for (name, w), g in zip(by_hand.named_parameters(), gradients, strict=True):
+                beta, local = (0.1, 0.0) if w.dim() == 2 else (0.0, 1.0)
+                if w.dim() == 2:
+                    local = 0.02 * float(w.norm()) / (float(g.norm()) + beta * float(w.norm()))
+                scaled = rate * local * (g + beta * w)
+                velocity[name] = 0.8 * velocity[name] + scaled
+                w -= 0.8 * velocity[name] + scaled if nesterov else velocity[name]
+    torch.testing.assert_close(ours, [p.detach() for p in by_hand.parameters()], rtol=1e-12, atol=1e-14)
+
+
+def test_lars_is_lightlys_where_the_rate_does_not_change() -> None:
+    lightly = pytest.importorskip("lightly.utils.lars")
+    ours, theirs = network(), network()
+    groups = [{"weight_decay": 0.1, **group} for group in decay_groups(theirs)]
+    mine = Lars([{"weight_decay": 0.1, **group} for group in decay_groups(ours)], 0.3, momentum=0.9, trust=0.01)
+    other = lightly.LARS(groups, 0.3, momentum=0.9, trust_coefficient=0.01, eps=0.0)
+    torch.testing.assert_close(steps_of(ours, mine, [0.3] * 5), steps_of(theirs, other, [0.3] * 5), rtol=1e-12, atol=1e-14)
+
+
+def test_lars_moves_a_weight_that_is_zero() -> None:
+    weight = nn.Parameter(torch.zeros(2, 2))
+    weight.grad = torch.ones(2, 2)
+    Lars([weight], 0.5, momentum=0.0).step()
+    assert torch.equal(weight.detach(), torch.full((2, 2), -0.5))
+
+
+class Fits(Task):
+    """Regression with a batch norm and dropout in the trunk."""
+
+    def model(self) -> nn.Module:
+        trunk = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 4))
+        return nn.ModuleDict({"trunk": trunk, "head": nn.Linear(4, 2)})
+
+    def layers(self, model: nn.ModuleDict) -> list[list[nn.Module]]:
+        return [[model["trunk"][0], model["trunk"][1]], [model["trunk"][3]]]
+
+    def dataset(self) -> Any:
+        class Noise:
+            def __getitem__(self, number: int) -> torch.Tensor:
+                return torch.randn(3)
+
+        return Noise()
+
+    def loss(self, model: nn.ModuleDict, batch: torch.Tensor, moment: Any) -> tuple[torch.Tensor, dict]:
+        model.train()
+        return (model["head"](model["trunk"](batch)) - batch[:, :2]).square().mean(), {"mode": float(model["trunk"].training)}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars", "adamw"])
+def test_every_optimizer_resumes_to_the_byte(tmp_path: Path, optimizer: str) -> None:
+    config = replace(
+        CONFIG,
+        optimizer=optimizer,
+        nesterov=True,
+        final_weight_decay=0.4,
+        layer_decay=0.5,
+        rules=(ParameterRule(pattern="*.bias", lr_scale=2.0, weight_decay=0.01),),
+        averages=(Average(name="slow", schedule="cosine", decay=0.9),),
+    )
+    before = torch.get_num_threads()
+    whole = fit(Fits(), config, tmp_path / "whole")
+    while (cut := fit(Fits(), replace(config, max_minutes=0), tmp_path / "cut")).state == "stopped":
+        continue
+    torch.set_num_threads(before)
+    for name in ("model", "slow", "optimizer"):
+        assert (whole.checkpoint / f"{name}.safetensors").read_bytes() == (cut.checkpoint / f"{name}.safetensors").read_bytes()
+    with pytest.raises(BadInput, match=r"optimizer|nesterov|rules"):
+        fit(Fits(), replace(config, nesterov=False, rules=()), tmp_path / "cut")
+
+
+def test_frozen_parts_stay_as_they_are_whatever_calls_train(tmp_path: Path) -> None:
+    config = replace(CONFIG, lr=0.1, rules=(ParameterRule(pattern="trunk.*", frozen=True),))
+    before = torch.get_num_threads()
+    result = fit(Fits(), config, tmp_path)
+    torch.set_num_threads(before)
+    start = fit(Fits(), replace(config, lr=1e-30, weight_decay=0.0), tmp_path / "still").model.state_dict()
+    end = result.model.state_dict()
+    assert {name for name in end if not torch.equal(end[name], start[name])} == {"head.weight", "head.bias"}
+    assert int(end["trunk.1.num_batches_tracked"]) == 0
+    assert '"mode": 0.0' in (tmp_path / "log.jsonl").read_text()
+    for same in (copy.deepcopy(result.model), pickle.loads(pickle.dumps(freeze(nn.Sequential(nn.Dropout()))))):
+        modes = [module.training for module in same.train()[0 if isinstance(same, nn.Sequential) else "trunk"].modules()]
+        assert not any(modes)
+    assert result.model["head"].train().training
+
+
+def test_rules_say_who_learns_how_fast() -> None:
+    model = Fits().model()
+    rules = (
+        ParameterRule(pattern="trunk.0.weight", lr_scale=3.0),
+        ParameterRule(pattern="trunk.1.*", frozen=True),
+        ParameterRule(pattern="trunk.*", weight_decay=0.7),
+    )
+    config = replace(CONFIG, layer_decay=0.5, rules=rules, final_weight_decay=0.3)
+    freeze_by_rules(model, rules)
+    optimizer = build_optimizer(ruled_groups(decay_groups(model), model, config, Fits().layers(model)), config)
+    set_rates(optimizer, 1.0, 0.2)
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {names[id(p)]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    assert found == {
+        "trunk.0.weight": (0.75, 0.2),
+        "trunk.0.bias": (0.25, 0.7),
+        "trunk.3.weight": (0.5, 0.7),
+        "trunk.3.bias": (0.5, 0.7),
+        "head.weight": (1.0, 0.2),
+        "head.bias": (1.0, 0.0),
+    }
+    with pytest.raises(BadInput, match=r"no parameter is named like 'trunks\.\*'; they are trunk\.0\.weight"):
+        freeze_by_rules(model, (ParameterRule(pattern="trunks.*"),))
+    with pytest.raises(BadInput, match="names no layers"):
+        ruled_groups(decay_groups(model), model, replace(CONFIG, layer_decay=0.5))
+    everything = (ParameterRule(pattern="*", frozen=True),)
+    freeze_by_rules(model, everything)
+    with pytest.raises(BadInput, match="freeze every parameter"):
+        ruled_groups([{"params": list(model.parameters())}], model, replace(CONFIG, rules=everything))
+
+
+def test_schedules_go_where_they_say() -> None:
+    base = TrainConfig(steps=101, batch_size=1, lr=2.0, final_lr=0.5, warmup_steps=11)
+    linear, constant, root = (replace(base, schedule=name) for name in ("linear", "constant", "inverse_sqrt"))
+    for config in (linear, constant, root):
+        assert [learning_rate(k, config) for k in (0, 10)] == pytest.approx([2.0 / 11, 2.0])
+    assert [learning_rate(k, linear) for k in (55, 100)] == pytest.approx([1.25, 0.5])
+    assert [learning_rate(k, constant) for k in (11, 100)] == [2.0, 2.0]
+    assert [learning_rate(k, root) for k in (43, 98)] == pytest.approx([1.0, 2.0 / 3])  # 44 and 99 steps: 4 and 9 times 11
+    cooled = replace(root, cooldown_steps=10)
+    assert learning_rate(90, cooled) == learning_rate(90, root)
+    assert learning_rate(95, cooled) == pytest.approx((learning_rate(90, root) + 0.5) / 2)
+    assert learning_rate(100, cooled) == pytest.approx(0.5)
+    decays = [weight_decay(k, replace(base, weight_decay=0.04, final_weight_decay=0.4)) for k in range(101)]
+    assert decays == sorted(decays)
+    assert [decays[k] for k in (0, 25, 50, 100)] == pytest.approx([0.04, 0.04 + 0.36 * (1 - 0.5**0.5) / 2, 0.22, 0.4])
+    assert weight_decay(7, base) == 0.0
+
+
+@pytest.mark.parametrize(("schedule", "kept"), [("constant", [0.6] * 4), ("cosine", [0.6, 0.7, 0.9, 1.0])])
+def test_averages_follow_their_schedules(schedule: Any, kept: list[float]) -> None:
+    model = nn.Linear(1, 1)
+    average, wanted = (
+        MovingAverage(model, Average(name="a", decay=0.6, schedule=schedule), steps=4),
+        float(model.weight.detach()),
+    )
+    for decay in kept:
+        with torch.no_grad():
+            model.weight += 1
+        average.update(model)
+        wanted = decay * wanted + (1 - decay) * float(model.weight.detach())
+        assert float(average.average["weight"]) == pytest.approx(wanted)
+
+
+def test_a_periodic_average_is_a_copy_of_a_while_ago() -> None:
+    model = nn.Linear(1, 1)
+    average = MovingAverage(model, Average(name="a", schedule="periodic", every=3), steps=9)
+    start, found = float(model.weight.detach()), []
+    for _ in range(7):
+        with torch.no_grad():
+            model.weight += 1
+        average.update(model)
+        found.append(round(float(average.average["weight"]) - start, 4))
+    assert found == [0, 0, 3, 3, 3, 6, 6]
+
+
+def test_several_averages_teach_and_one_is_scored(tmp_path: Path) -> None:
+    class Taught(Fits):
+        teachers = ("slow", "copy")
+
+        def loss(self, model: nn.ModuleDict, batch: torch.Tensor, moment: Any) -> tuple[torch.Tensor, dict]:
+            slow, old = (moment.teachers[name]["head"].weight for name in self.teachers)
+            loss, _ = super().loss(model, batch, moment)
+            return loss, {"slow": slow.sum(), "copy": old.sum(), "own": model["head"].weight.sum(), "progress": moment.progress}
+
+        def evaluate(self, model: nn.ModuleDict, step: int) -> dict[str, float]:
+            return {"weight": float(model["head"].weight.sum())}
+
+    averages = (Average(name="slow", decay=0.5, schedule="constant"), Average(name="copy", schedule="periodic", every=2))
+    before, found = torch.get_num_threads(), {}
+    for wanted in ("average", "copy", "model"):
+        config = replace(CONFIG, averages=averages, eval_every=6, weights_to_score=wanted)
+        result = fit(Taught(), config, tmp_path / wanted)
+        lines = [json.loads(line) for line in (tmp_path / wanted / "log.jsonl").read_text().splitlines()]
+        found[wanted] = lines[-1]["eval"]["weight"]
+    torch.set_num_threads(before)
+    told = [line["metrics"] for line in lines]
+    assert [line["progress"] for line in told] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+    slow = told[0]["own"]
+    for k, line in enumerate(told):
+        assert line["copy"] == pytest.approx(told[k - k % 2]["own"], abs=1e-6)
+        assert line["slow"] == pytest.approx(slow, abs=1e-5)
+        slow = (slow + told[min(k + 1, 5)]["own"]) / 2
+    heads = {"average": result.averages["slow"]["head.weight"], "copy": result.averages["copy"]["head.weight"]}
+    heads["model"] = result.model["head"].weight.detach()
+    assert found == pytest.approx({name: float(head.sum()) for name, head in heads.items()}, abs=1e-5)
+    assert result.ema is None
+    with pytest.raises(
+        BadInput, match="learns from the average slow of the weights: give TrainConfig averages with one named slow"
+    ):
+        fit(Taught(), CONFIG, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"optimizer": "adam"}, "optimizer is 'adam'; wanted adamw, sgd or lars"),
+        ({"schedule": "step"}, "schedule is 'step'"),
+        ({"schedule": "inverse_sqrt"}, "give warmup_steps"),
+        ({"cooldown_steps": 2}, "falls by itself"),
+        ({"cooldown_steps": 7, "schedule": "constant"}, "more than 6 steps"),
+        ({"momentum": 1.0}, "momentum is 1.0"),
+        ({"trust": 0.0}, "trust is 0.0"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5"),
+        ({"final_weight_decay": -1.0}, "final_weight_decay -1.0"),
+        ({"ema_decay": 0.5, "averages": (Average(name="ema"),)}, "averages are named ema, ema"),
+        ({"weights_to_score": "slow"}, "weights_to_score is 'slow'"),
+    ],
+)
+def test_bad_settings_are_refused(change: dict, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        replace(CONFIG, **change)
+
+
+def test_bad_averages_and_rules_are_refused() -> None:
+    for settings, says in (
+        ({"name": "model"}, "named 'model'"),
+        ({"name": "a", "decay": 1.0}, "decay"),
+        ({"name": "a", "every": 0}, "every"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            Average(**settings)
+    for settings in ({"lr_scale": -1.0}, {"weight_decay": -1.0}):
+        with pytest.raises(BadInput, match="it must be 0 or more"):
+            ParameterRule(pattern="*", **settings)
