@@ -38,7 +38,9 @@ def save_episode(episode: Episode, path: str | Path) -> None:
     try:
         text = json.dumps(_describe(episode), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"the settings of an episode hold what JSON has not ({error}); keep to numbers, texts and lists") from None
+        raise BadInput(
+            f"the settings of an episode hold what JSON has not ({error}); keep to numbers, texts and lists"
+        ) from None
     arrays["json"] = np.frombuffer(text.encode(), np.uint8)
     with whole_file(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
@@ -56,7 +58,17 @@ def load_episode(path: str | Path) -> Episode:
         return _checked(_rebuild(told, arrays), path)
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}; name an episode that save_episode wrote") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise BadInput(f"{path} is no whole episode ({type(error).__name__}: {error}); make it again") from None
 
 

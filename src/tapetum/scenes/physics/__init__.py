@@ -3,10 +3,11 @@
     make_episode ─► stories ─► Stage (hand, actions) ─► Simulation (MuJoCo) ─► Episode
                     props        hand, grasp              pieces, model          + sheets, containment
 
-`resimulate` runs a recorded episode again with something changed, under the same script of the hand.
+`episode_parts` tells a long episode part by part; `resimulate` runs a recorded episode again with something changed, under
+the same script of the hand.
 """
 
-from tapetum.scenes.physics.make import make_episode, resimulate
+from tapetum.scenes.physics.make import episode_parts, make_episode, resimulate
 from tapetum.scenes.physics.stories import STORIES
 
-__all__ = ["STORIES", "make_episode", "resimulate"]
+__all__ = ["STORIES", "episode_parts", "make_episode", "resimulate"]

@@ -1,6 +1,6 @@
 """From a stage that has run to an `Episode`, and back: the settings hold all that a second run needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,18 @@ def episode_of(
     light: Light,
     velocities: F64,
     story: str,
+    sheets: Mapping[int, F64] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Episode:
-    """Take what a closed stage recorded and make an episode of it."""
+    """Take what a closed stage recorded and make an episode of it; `sheets`: where their points start, if not flat."""
     poses, contacts, energy = stage.sim.take()
     script = stage.script
     if stage.hand and script:
         forearm, upper = arm(poses[:, stage.hand.palm], np.array(script.shoulder))
         poses[:, stage.hand.forearm], poses[:, stage.hand.upper] = forearm, upper
-    sheets = drape(stage.bodies, poses, script, stage.hand, per_moment=stage.sim.per_moment, step=stage.step)
+    draped = drape(
+        stage.bodies, poses, script, stage.hand, per_moment=stage.sim.per_moment, step=stage.step, start=sheets or {}
+    )
     return Episode(
         seed=seed,
         size=size,
@@ -55,12 +58,12 @@ def episode_of(
         moments_per_frame=moments_per_frame,
         bodies=tuple(stage.bodies),
         poses=poses,
-        sheets=sheets,
+        sheets=draped,
         camera=camera,
         light=light,
         contacts=contacts,
         actions=tuple(stage.actions),
-        inside=containment(stage.bodies, poses, sheets),
+        inside=containment(stage.bodies, poses, draped),
         energy=energy,
         settings={
             "story": story,

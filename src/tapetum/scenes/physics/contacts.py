@@ -1,6 +1,7 @@
 """Touches, gathered at every step and merged: one row for each pair of bodies and moment."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Gatherer:
     def __init__(self, count: int, step: float, steps_per_moment: int):
         self.count, self.step, self.per_moment = count, step, steps_per_moment
         self.last: dict[int, int] = {}
-        self.rows: list[tuple[F64, ...]] = []
+        self.rows: list[tuple[Any, ...]] = []
         self.done: list[Contacts] = []
 
     def add(self, number: int, bodies: I64, place: F64, normal: F64, force: F64, speeds: F64) -> None:
@@ -58,7 +59,7 @@ class Gatherer:
                 bodies=np.stack([code // self.count, code % self.count], 1),
                 place=mean(place),
                 normal=middle,
-                impulse=np.bincount(index, force) * self.step,
+                impulse=np.asarray(np.bincount(index, force) * self.step, np.float64),
                 approach=approach,
                 sliding=averages[:, 1],
                 rolling=averages[:, 2],

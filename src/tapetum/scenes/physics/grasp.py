@@ -13,7 +13,7 @@ import numpy as np
 from tapetum.scenes.physics import frame, turns
 from tapetum.scenes.physics.simulate import Simulation
 from tapetum.scenes.physics.solids import outline
-from tapetum.scenes.types import F64
+from tapetum.scenes.types import F64, I64
 
 MARGIN = 0.016
 CLEAR = 0.0015
@@ -57,7 +57,7 @@ class Feeler:
         """Copy where everything is now."""
         self.data.qpos[:] = self.sim.data.qpos
 
-    def distances(self, palm: F64, closure: F64) -> tuple[F64, F64, F64]:
+    def distances(self, palm: F64, closure: F64) -> tuple[I64, I64, F64]:
         """Compute for near pairs: part of the hand (0 the palm, then two links a finger), body, distance in metres."""
         q = np.concatenate([palm[:3], frame.palm_quaternion(*palm[3:6]), frame.angles(closure)])
         self.data.qpos[self.sim.model.hand_qpos] = q
@@ -66,7 +66,7 @@ class Feeler:
         self.mj.mj_collision(self.model, self.data)
         geoms = self.data.contact.geom
         if not len(geoms):
-            return np.zeros(0, int), np.zeros(0, int), np.zeros(0)
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
         part = self.part[geoms].max(1)
         other = self.sim.model.geom_body[np.where(self.part[geoms[:, 0]] >= 0, geoms[:, 1], geoms[:, 0])]
         keep = part >= 0

@@ -4,146 +4,18 @@ Each method plans moves from where things are now, simulates them and records an
 where no good grasp was found, and False after moving where the hand closed on nothing.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from tapetum.scenes.bodies.episode import Action
-from tapetum.scenes.bodies.shapes import Bowl, Cup, Sheet
-from tapetum.scenes.physics import frame, turns
-from tapetum.scenes.physics.distance import distance
-from tapetum.scenes.physics.grasp import Feeler, Grasp, from_above, from_side, world_outline
-from tapetum.scenes.physics.script import Grip
-from tapetum.scenes.physics.stage import Stage
+from tapetum.scenes.bodies.shapes import Cup
+from tapetum.scenes.physics import frame
+from tapetum.scenes.physics.cloth import ClothHand
+from tapetum.scenes.physics.grasp import world_outline
+from tapetum.scenes.physics.reach import FIST, nearest
 from tapetum.scenes.types import F64
 
-RELAXED = np.array([0.3, 0.3, 0.3, 0.3])
-FIST = np.full(4, frame.PINCH)
-BACK_OFF = 0.09
 
-
-class Hand:
-    """A hand on a stage; `home`: the palm (6,) where it waits, out of the picture."""
-
-    def __init__(self, stage: Stage, home: F64, support: float = 0.0):
-        self.stage, self.home, self.support = stage, np.asarray(home, float), support
-        self.feeler = Feeler(stage.sim)
-        self.grip: Grip | None = None
-
-    # Parts of actions.
-
-    def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
-        """Find a grasp of a body as it stands now."""
-        if not self.stage.calm(body):
-            return None
-        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
-        near = float(self.stage.goal[3])
-        if side:
-            sides = list(yaws if yaws is not None else near + np.array([0, 0.3, -0.3, 0.6, -0.6, 0.9, -0.9, 1.3, -1.3]))
-            good = self.feeler.find(body, from_side(points, sides), self._arm_is_clear)
-            return good or self.feeler.find(body, from_side(points, sides))
-        turned = sorted((near + np.arange(-6, 6) * (np.pi / 12)), key=lambda y: abs(y - near))
-        return self.feeler.find(body, from_above(points, list(yaws) if yaws is not None else turned, support=self.support), self._arm_is_clear)
-
-    def _arm_is_clear(self, palm: F64, body: int) -> bool:
-        """Tell whether the arm behind a palm (6,) stays out of other bodies, there and on the way in."""
-        stage = self.stage
-        assert stage.script
-        turn = frame.palm_quaternion(*palm[3:6])
-        back = turns.rotate(turn, np.array([0.0, 0.0, 1.0])) * BACK_OFF
-        palms = np.stack([np.concatenate([palm[:3] + share * back, turn]) for share in (0.0, 0.5, 1.0)])
-        forearm, _ = frame.arm(palms, np.array(stage.script.shoulder))
-        points = turns.place(forearm[:, None], np.linspace(-0.5, 0.4, 13)[:, None] * np.array([0, 0, frame.BONES[1]]))
-        poses = stage.sim.poses_now()
-        return all(
-            distance(other.shape, turns.unplace(poses[j][None, None], points)).min() > 0.03
-            for j, other in enumerate(stage.bodies)
-            if j not in (body, stage.sim.held) and other.group != "hand"
-        )
-
-    def reaches(self, x: float, y: float) -> bool:
-        """Tell whether the arm stays out of other bodies where the held body is put down at x, y."""
-        held = self.stage.sim.held
-        if held is None:
-            return True
-        return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), held)
-
-    def seize(self, body: int, grasp: Grasp) -> bool:
-        """Go to a grasp, look again, shut the fingers and hold on."""
-        stage = self.stage
-        self.roomy = grasp.open
-        before = grasp.palm.copy()
-        before[:3] -= BACK_OFF * grasp.approach
-        start, seen = stage.now, stage.sim.poses_now()[body]
-        end = stage.plan_over(before, start)
-        stage.plan_fingers(grasp.open, start, max((end - start) * stage.step * 0.8, 0.1))
-        stage.run_to(end)
-        if not stage.calm(body) or np.linalg.norm(stage.sim.poses_now()[body, :3] - seen[:3]) > 0.006:
-            return False
-        end = stage.plan_straight(grasp.palm, stage.now, speed=0.42)
-        end = stage.plan_fingers(grasp.shut, end, 0.22)
-        poses = stage.sim.poses_now()
-        palm = np.concatenate([grasp.palm[:3], frame.palm_quaternion(*grasp.palm[3:6])])
-        self.grip = Grip(
-            body=stage.bodies[body].name,
-            on=end,
-            expected=turns.relative(palm, poses[body]).tolist(),
-            action=len(stage.actions),
-        )
-        assert stage.script
-        stage.script.grips.append(self.grip)
-        stage.run_to(end + stage.steps(0.05))
-        if stage.sim.held == body:
-            return True
-        self.grip = None
-        self.rise(grasp.open)
-        return False
-
-    def let_go(self, rise: bool = True) -> None:
-        """Open the fingers, back off along the way they point."""
-        stage = self.stage
-        assert self.grip
-        self.grip.off = stage.now + 1
-        end = stage.plan_fingers(np.minimum(self.roomy, stage.goal[6:10]), stage.now + 1, 0.18)
-        stage.run_to(end)
-        self.grip = None
-        if rise:
-            self.rise()
-
-    def rise(self, closure: F64 | None = None) -> None:
-        """Back off along the fingers."""
-        stage = self.stage
-        way = turns.rotate(frame.palm_quaternion(*stage.goal[3:6]), np.array([0.0, 0.0, -1.0]))
-        palm = stage.goal[:6].copy()
-        palm[:3] -= way * BACK_OFF
-        end = stage.plan_straight(palm, stage.now)
-        if closure is not None:
-            stage.plan_fingers(closure, stage.now, 0.2)
-        stage.run_to(end)
-
-    def rest(self) -> None:
-        """Go home."""
-        stage = self.stage
-        end = stage.plan_over(self.home, stage.now, speed=0.8)
-        stage.plan_fingers(RELAXED, stage.now, (end - stage.now) * stage.step)
-        stage.run_to(end)
-
-    def record(self, verb: str, body: int, start: float, target: int = -1) -> None:
-        """Note an action that ends now."""
-        action = Action(verb=verb, body=body, target=target, start_s=start, end_s=self.stage.seconds)
-        self.stage.actions.append(action)
-
-    def carry(self, origin: F64, turn: F64 | None = None, speed: float = 0.5) -> None:
-        """Bring the held body's origin to a place over everything between."""
-        stage = self.stage
-        stage.run_to(stage.plan_over(stage.palm_for(origin, turn), stage.now, speed=speed))
-
-    def lower(self, origin: F64, speed: float = 0.3) -> None:
-        """Bring the held body's origin straight to a place."""
-        stage = self.stage
-        stage.run_to(stage.plan_straight(stage.palm_for(origin), stage.now, speed=speed))
-
-    # Actions.
+class Hand(ClothHand):
+    """All that a hand does."""
 
     def pick(self, body: int, *, verb: str = "pick", target: int = -1, side: bool = False, lift: float = 0.06) -> bool:
         """Take a body and lift it."""
@@ -227,64 +99,11 @@ class Hand:
         self.record("uncover", body, start, cup)
         return True
 
-    def cover_with(self, sheet: int, body: int) -> bool:
-        """Take a sheet by its middle and let it down over a body."""
-        start = self.stage.seconds
-        shape = self.stage.bodies[sheet].shape
-        assert isinstance(shape, Sheet)
-        self._pinch(sheet, self.stage.sim.start[sheet, :3], _middle(shape))
-        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
-        middle = (points.min(0) + points.max(0)) / 2
-        self._drop_sheet(np.array([middle[0], middle[1], points[:, 2].max() + 0.017]), float(max(shape.size)) * 0.55)
-        self.record("cover", body, start, sheet)
-        return True
-
-    def uncover_from(self, sheet: int, body: int, x: float, y: float) -> bool:
-        """Take a sheet off the body that it covers and let it fall at x, y."""
-        start = self.stage.seconds
-        shape = self.stage.bodies[sheet].shape
-        assert isinstance(shape, Sheet)
-        points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
-        middle = (points.min(0) + points.max(0)) / 2
-        self._pinch(sheet, np.array([middle[0], middle[1], points[:, 2].max() + 0.014]), _middle(shape))
-        self._drop_sheet(np.array([x, y, self.support + 0.02]), float(max(shape.size)) * 0.6)
-        self.record("uncover", body, start, sheet)
-        return True
-
-    def _pinch(self, sheet: int, spot: F64, points: list[int]) -> None:
-        stage = self.stage
-        low = frame.tips(0.48)[1]
-        z = max(spot[2] - frame.pinch_point()[2], self.support - low + 0.011)
-        palm = np.array([spot[0], spot[1], z, stage.goal[3], 0.0, 0.0])
-        end = stage.plan_over(palm + np.array([0, 0, 0.06, 0, 0, 0]), stage.now)
-        stage.plan_fingers(np.full(4, 0.48), stage.now, (end - stage.now) * stage.step * 0.8)
-        end = stage.plan_fingers(FIST, stage.plan_straight(palm, end, speed=0.3), 0.2)
-        self.grip = Grip(body=stage.bodies[sheet].name, on=end, expected=[0.0] * 7, action=len(stage.actions), points=points)
-        assert stage.script
-        stage.script.grips.append(self.grip)
-        self.roomy = np.full(4, 0.4)
-        stage.run_to(end + stage.steps(0.05))
-
-    def _drop_sheet(self, spot: F64, rise: float) -> None:
-        """Carry the pinched sheet high, lower the pinch to a place, let go."""
-        stage = self.stage
-        palm = stage.goal[:6].copy()
-        palm[:3] = spot - frame.pinch_point()
-        high = max(float(stage.goal[2]), palm[2]) + rise
-        up = stage.goal[:6].copy()
-        up[2] = high
-        end = stage.plan_straight(up, stage.now)
-        across = palm.copy()
-        across[2] = high
-        end = stage.plan_straight(palm, stage.plan_straight(across, end), speed=0.4)
-        stage.run_to(end)
-        self.let_go()
-
     def slide(self, body: int, x: float, y: float, *, bulge: float = 0.0, verb: str = "shuffle", target: int = -1) -> bool:
-        """Hold a body from above and move it over the support to x, y, in an arc that leaves the line by `bulge` metres in y."""
+        """Hold a body from above and move it over the support to x, y, in an arc that is `bulge` metres off in y."""
         stage = self.stage
         start = stage.seconds
-        grasp = self.grasp(body, yaws=[_nearest(0.0, stage.goal[3]), _nearest(np.pi / 2, stage.goal[3])])
+        grasp = self.grasp(body, yaws=[nearest(0.0, stage.goal[3]), nearest(np.pi / 2, stage.goal[3])])
         if grasp is None or not self.seize(body, grasp):
             return False
         at = stage.sim.poses_now()[body, :2]
@@ -343,7 +162,7 @@ class Hand:
         tip = -frame.tips(float(FIST[1]))[1] + 0.0085
         low = max(0.004, min(0.3 * top, 0.03)) if height is None else height
         spot = middle[:2] + way * (back - 0.055)
-        palm = np.array([*spot, self.support + low + tip, _nearest(angle, stage.goal[3], np.pi), 0, 0])
+        palm = np.array([*spot, self.support + low + tip, nearest(angle, stage.goal[3], np.pi), 0, 0])
         self.feeler.look()
         for up in (0.0, 0.03, 0.06):
             fingers, flat, rest = self.feeler.gaps(palm + np.array([0, 0, up, 0, 0, 0]), FIST, body)
@@ -432,20 +251,3 @@ class Hand:
         self.record("show", body, start)
         self.place(spot[0], spot[1], height=float(self.support))
         return True
-
-
-def hollow(shape: object) -> bool:
-    """Tell whether things go into a shape."""
-    return isinstance(shape, Cup | Bowl)
-
-
-def _middle(shape: Sheet) -> list[int]:
-    """Numbers of the points around the middle of a sheet."""
-    rows, columns = shape.grid
-    r, c = rows // 2, columns // 2
-    return [i * columns + j for i in range(r - 2, r + 2) for j in range(c - 2, c + 2)]
-
-
-def _nearest(angle: float, to: float, period: float = np.pi) -> float:
-    """The angle, plus some periods, that is nearest to another."""
-    return float(angle + period * np.round((to - angle) / period))

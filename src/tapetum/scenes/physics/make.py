@@ -1,6 +1,6 @@
 """Makes an episode of a seed, and runs one again with something changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from tapetum.scenes.physics.views import draw_camera, draw_light
 from tapetum.scenes.types import F64
 
 TRIES = 6
+OVERLAP = 0.0025
+"""Metres that bodies may be in each other at the start."""
 
 
 def make_episode(
@@ -33,68 +35,129 @@ def make_episode(
     """Simulate the episode of a seed: bit for bit the same at every call on one platform.
 
     `story`: one of `STORIES`, or None to draw one; `moments_per_frame`: None for about 240 moments a second. Keeps all poses:
-    about 0.3 MB a second with a hand and ten things. Raises BadInput, and MissingExtra without MuJoCo.
+    about 0.3 MB a second with a hand and ten things; `episode_parts` keeps less. Raises BadInput, and MissingExtra without
+    MuJoCo.
     """
-    if story is not None and story not in STORIES:
-        raise BadInput(f"there is no story {story!r}; take one of {', '.join(STORIES)}")
+    frames = _frames(seconds, rate, size)
+    return next(_begin(seed, story, frames, size, rate, moments_per_frame).parts(frames))
+
+
+def episode_parts(
+    seed: int,
+    story: str | None = None,
+    *,
+    seconds: float,
+    part_seconds: float = 60.0,
+    size: tuple[int, int] = (256, 256),
+    rate: float = 24.0,
+    moments_per_frame: int | None = None,
+) -> Iterator[Episode]:
+    """Simulate a long episode part by part: each starts where the last one ended, so memory is flat in the length.
+
+    A part is an Episode of its own (its times start at 0; `settings["starts_s"]` says when), cut at the first frame after
+    `part_seconds` at which the hand holds nothing and no action is under way. After a cut it is not what `make_episode` gives.
+    """
+    frames, part = _frames(seconds, rate, size), _frames(part_seconds, rate, size)
+    yield from _begin(seed, story, frames, size, rate, moments_per_frame).parts(part)
+
+
+def _frames(seconds: float, rate: float, size: tuple[int, int]) -> int:
     frames = round(seconds * rate) if rate > 0 else 0
     if frames < 1 or min(size) < 1:
         raise BadInput(f"an episode of {seconds} s at {rate} frames per second and {size} pixels; wanted one frame or more")
+    return frames
+
+
+def _begin(seed: int, story: str | None, frames: int, size: tuple[int, int], rate: float, per_frame: int | None) -> "_Telling":
+    if story is not None and story not in STORIES:
+        raise BadInput(f"there is no story {story!r}; take one of {', '.join(STORIES)}")
     names = list(STORIES)
     chosen = story or names[int(np.random.default_rng((seed, 77)).integers(len(names)))]
     for attempt in range(TRIES):
-        made = _attempt(seed, attempt, chosen, frames, size, rate, moments_per_frame)
-        if made is not None:
-            return made
+        told = _Telling(seed, attempt, chosen, frames, size, rate, per_frame)
+        if told.stage.overlap() <= OVERLAP:
+            return told
     raise BadInput(f"story {chosen!r} found no start for seed {seed} in {TRIES} tries; take another seed")
 
 
-def _attempt(
-    seed: int, attempt: int, story: str, frames: int, size: tuple[int, int], rate: float, per_frame: int | None
-) -> Episode | None:
-    """One draw; None where bodies overlapped at the start or flew apart."""
-    rng = np.random.default_rng((seed, attempt, *story.encode()))
-    scene = Setting(rng)
-    act = STORIES[story](scene)
-    if any(j < 0 for j in range(len(scene.bodies))):
-        return None
-    home = scene.give_hand() if act else None
-    moments, steps, step = fineness(rate, per_frame)
-    velocities = np.stack(scene.velocities)
-    stage = Stage(scene.bodies, np.stack(scene.poses), velocities, step=step, steps_per_moment=steps, script=scene.script)
-    stage.end = frames * moments * steps
-    if stage.overlap() > 0.0025:
-        return None
-    try:
-        if act and home is not None:
-            hand = Hand(stage, home)
-            stage.wait(float(rng.uniform(0.1, 0.5)))
+class _Telling:
+    """A story being told, part after part."""
+
+    def __init__(
+        self, seed: int, attempt: int, story: str, frames: int, size: tuple[int, int], rate: float, per_frame: int | None
+    ):
+        self.seed, self.key, self.story, self.size, self.rate = seed, (seed, attempt, *story.encode()), story, size, rate
+        self.rng = np.random.default_rng(self.key)
+        self.scene = Setting(self.rng)
+        self.act = STORIES[story](self.scene)
+        self.home = self.scene.give_hand()
+        self.per_frame, self.per_moment, self.step = fineness(rate, per_frame)
+        self.total, self.done = frames, 0
+        self.velocities = np.stack(self.scene.velocities)
+        self.sheets: dict[int, F64] = {}
+        self.stage = self._stage(np.stack(self.scene.poses), self.scene.script)
+
+    def _stage(self, poses: F64, script: Script | None) -> Stage:
+        stage = Stage(
+            self.scene.bodies, poses, self.velocities, step=self.step, steps_per_moment=self.per_moment, script=script
+        )
+        stage.end = (self.total - self.done) * self.per_frame * self.per_moment
+        return stage
+
+    def parts(self, part: int) -> Iterator[Episode]:
+        """Tell the story; a part has `part` frames or somewhat more."""
+        self.pause = float(self.rng.uniform(0.1, 0.5))
+        while self.done < self.total:
+            frames = self._tell(part)
+            self.stage.close()
+            end, speeds = self.stage.sim.poses_now(), self.stage.sim.velocities_now()
+            goal = self.stage.goal
+            episode = self._episode(frames)
+            self.done += frames
+            if self.done < self.total:
+                assert self.scene.script
+                self.sheets = {j: points[-1] for j, points in episode.sheets.items()}
+                self.velocities = speeds
+                self.stage = self._stage(end, Script(start=goal.tolist(), shoulder=self.scene.script.shoulder))
+            yield episode
+
+    def _tell(self, part: int) -> int:
+        """Run one part; return its frames."""
+        stage, frame = self.stage, self.per_frame * self.per_moment
+        hand = Hand(stage, self.home)
+        try:
+            stage.wait(self.pause)
             idle = 0
-            while True:
+            while stage.sim.held is not None or stage.now < part * frame:
                 before = stage.now
-                act(hand)
+                self.act(hand)
                 idle = idle + 1 if stage.now == before else 0
                 if idle > 3:
                     hand.rest()
                     stage.wait(0.5)
-        stage.run_to(stage.end)
-    except Curtain:
-        pass
-    stage.close()
-    times = moment_times(rate, frames, moments)
-    camera = draw_camera(rng, times, size, azimuth=scene.azimuth, target=scene.target, **scene.view)
-    return episode_of(
-        stage,
-        seed=seed,
-        size=size,
-        rate=rate,
-        frames=frames,
-        moments_per_frame=moments,
-        camera=camera,
-        light=draw_light(rng, times),
-        velocities=velocities,
-        story=story,
-    )
+            stage.run_to(-(-stage.now // frame) * frame)
+        except Curtain:
+            pass
+        return stage.now // frame
+
+    def _episode(self, frames: int) -> Episode:
+        times = moment_times(self.rate, frames, self.per_frame) + self.done / self.rate
+        whole, scene = self.total / self.rate, self.scene
+        views = np.random.default_rng((*self.key, 1))
+        return episode_of(
+            self.stage,
+            seed=self.seed,
+            size=self.size,
+            rate=self.rate,
+            frames=frames,
+            moments_per_frame=self.per_frame,
+            camera=draw_camera(views, times, self.size, whole=whole, azimuth=scene.azimuth, target=scene.target, **scene.view),
+            light=draw_light(views, times),
+            velocities=self.velocities,
+            story=self.story,
+            sheets=self.sheets,
+            extra={"starts_s": self.done / self.rate} if self.done else None,
+        )
 
 
 def resimulate(
@@ -107,10 +170,10 @@ def resimulate(
 ) -> Episode:
     """Run an episode again from the same start under the same script of the hand, but with something changed.
 
-    `without`: a body (its name or number) that is not there; `changed`: other bodies in the place of some (another material, mass
-    or shape); `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not their
-    numbers. The hand does the same moves at the same times and holds what it finds where it expects it; actions whose body or
-    target is missing, or whose grip failed, are left out. With nothing changed, the same episode comes out, bit for bit.
+    `without`: a body (its name or number) that is not there; `changed`: other bodies in the place of some (of another material,
+    mass or shape); `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not
+    their numbers. The hand does the same moves at the same times and holds what it finds where it expects it; actions whose
+    body or target is missing, or whose grip failed, are left out. With nothing changed the same episode comes out, bit for bit.
     """
     if "steps_per_moment" not in episode.settings or "velocities" not in episode.settings:
         raise BadInput("this episode was not simulated (its settings lack a start); make it with make_episode")
@@ -126,6 +189,7 @@ def resimulate(
         poses[_number(episode, key)] = pose
     for key, speed in (velocities or {}).items():
         speeds[_number(episode, key)] = speed
+    remade = {_number(episode, key) for key in (*(changed or {}), *(moved or {}))}
     steps = int(episode.settings["steps_per_moment"])
     found = episode.settings.get("script")
     _, _, step = fineness(episode.rate, episode.moments_per_frame)
@@ -152,6 +216,7 @@ def resimulate(
         light=episode.light,
         velocities=speeds[keep],
         story=str(episode.settings.get("story", "")),
+        sheets={i: episode.sheets[j][0] for i, j in enumerate(keep) if j in episode.sheets and j not in remade},
         extra=extra,
     )
 

@@ -1,7 +1,7 @@
 """What materials do to motion: how heavy, how rough, how lively.
 
-Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce; a hand's skin
-counts alone.
+Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce;
+a hand's skin counts alone.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from math import atan2, exp, pi, sqrt
 from tapetum.scenes.bodies.body import Material
 
 TOUCH_S = 0.010
-"""Seconds that a bounce lasts; short beside a frame, long beside a step."""
+"""Seconds that a lively bounce lasts; short beside a frame, long beside a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ STUFF: dict[Material, Stuff] = {
     "rubber": Stuff(density=1100, friction=0.85, bounce=0.75, rolling=0.0003),
     "ceramic": Stuff(density=2200, friction=0.35, bounce=0.35),
     "glass": Stuff(density=2500, friction=0.25, bounce=0.55, rolling=0.0001),
-    "paper": Stuff(density=250, friction=0.4, bounce=0.15, rolling=0.0006),
-    "cloth": Stuff(density=200, friction=0.6, bounce=0.05, rolling=0.0015),
-    "skin": Stuff(density=1000, friction=0.35, bounce=0.05, rolling=0.001),
+    "paper": Stuff(density=250, friction=0.4, bounce=0.25, rolling=0.0006),
+    "cloth": Stuff(density=200, friction=0.6, bounce=0.2, rolling=0.0015),
+    "skin": Stuff(density=1000, friction=0.35, bounce=0.2, rolling=0.001),
     "stone": Stuff(density=2600, friction=0.5, bounce=0.7),
 }
 """By material."""
@@ -52,11 +52,11 @@ def spring(bounce: float, touch_s: float = TOUCH_S) -> tuple[float, float]:
     A mass on a damped spring that pushes but never pulls leaves when its force is zero, with `rebound(ratio)` of its speed.
     Both numbers are independent of mass, as MuJoCo's solref with negative numbers is.
     """
-    low, high = 0.0, 0.99
+    low, high = 0.0, 0.75  # more damping in a step of 1/720 s would throw back instead
     for _ in range(40):
         ratio = (low + high) / 2
         low, high = (ratio, high) if rebound(ratio) > bounce else (low, ratio)
-    natural = pi / (touch_s * sqrt(1 - min(low, 0.7) ** 2))
+    natural = pi / touch_s
     return natural**2, 2 * low * natural
 
 

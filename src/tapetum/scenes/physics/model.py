@@ -27,7 +27,7 @@ HAND_MASS = 30.0
 def mujoco() -> Any:
     """Import MuJoCo, or raise MissingExtra."""
     try:
-        import mujoco
+        import mujoco  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingExtra("mujoco", "physics", "simulating bodies") from None
     return mujoco
@@ -71,7 +71,7 @@ def build(bodies: Sequence[Body], poses: F64, *, step: float, hand: HandParts | 
         lines = [f'<weld name="w{j}" body1="b{hand.palm}" body2="b{j}" active="false" {_GRIP}/>' for j in free]
         equality = f"<equality>{''.join(lines)}</equality>"
     text = f"""<mujoco><compiler angle="radian" inertiafromgeom="false" balanceinertia="false" boundmass="0"/>
-      <option timestep="{step!r}" gravity="0 0 {-GRAVITY}" cone="elliptic" impratio="5" integrator="implicitfast"/>
+      <option timestep="{step!r}" gravity="0 0 {-GRAVITY}" cone="elliptic" impratio="30" integrator="implicitfast"/>
       <asset>{"".join(assets)}</asset><worldbody>{"".join(inside)}</worldbody>{equality}</mujoco>"""
     try:
         model = mj.MjModel.from_xml_string(text)
@@ -125,7 +125,7 @@ def _touch(body: Body, *, rolls: bool) -> str:
     stiff, damp = spring(stuff.bounce)
     return (
         f'condim="{6 if rolls else 4}" friction="{stuff.friction} {stuff.twist} {stuff.rolling}" '
-        f'solref="{-stiff!r} {-damp!r}" solimp="0.97 0.97 0.001"'
+        f'solref="{-stiff!r} {-damp!r}" solimp="0.5 0.97 0.001"'
     )
 
 

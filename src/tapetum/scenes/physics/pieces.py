@@ -99,7 +99,7 @@ def _cup(cup: Cup) -> list[Piece]:
     made.append(Piece(kind="cylinder", size=(floor, cup.wall / 2 - LIFT / 2), pose=at))
     bead = cup.wall / 2
     made += _beads(cup.radius_bottom - bead, -cup.height / 2 + bead, bead)
-    return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, SIDES)
+    return made + _beads(cup.radius_top - bead, cup.height / 2 - bead, bead, 8)
 
 
 def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
@@ -123,11 +123,11 @@ def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[Piece]:
             out = np.array([np.cos(down) * np.cos(angle), np.cos(down) * np.sin(angle), -np.sin(down)])
             quaternion = turns.multiply(turns.about((0, 0, 1), angle), turns.about((0, 1, 0), down))
             shorter = 0.94 if row == 0 else 1.0
-            pose = turns.at(*(out * middle), quaternion)
+            pose = turns.at(out[0] * middle, out[1] * middle, out[2] * middle, quaternion)
             made.append(Piece(kind="box", size=(bowl.wall / 2, wide, high * shorter), pose=pose))
     flat = inner * np.tan(foot) * 1.05
     top, bottom = -inner + inner * (1 - np.cos(foot)) / 2, -bowl.radius + LIFT
     made.append(Piece(kind="cylinder", size=(flat, (top - bottom) / 2), pose=turns.at(0, 0, (top + bottom) / 2)))
     bead = bowl.wall / 2
     made += _beads(flat - bead, -bowl.radius + bead, bead)
-    return made + _beads(bowl.radius - bead, -bead, bead, SIDES)
+    return made + _beads(bowl.radius - bead, -bead, bead, 8)

@@ -172,7 +172,7 @@ def make_body(
     surface = Surface(
         kind=kind,  # pyright: ignore[reportArgumentType]
         colour=(r, g, b),
-        second=tuple(0.55 * a + 0.45 * c for a, c in zip((r, g, b), linear(COLOURS[other]), strict=True)),
+        second=_mixed((r, g, b), linear(COLOURS[other])),
         pattern=str(rng.choice(["stripes", "checks", "dots", "noise", "marble"])),  # pyright: ignore[reportArgumentType]
         scale=_u(rng, 0.008, 0.03),
         seed=int(rng.integers(2**31)),
@@ -188,3 +188,8 @@ def make_body(
         colour_name="" if kind == "photo" else name,
         mass=STUFF[made].density * measures(form)[0],
     )
+
+
+def _mixed(first: Rgb, second: Rgb) -> Rgb:
+    r, g, b = (0.55 * x + 0.45 * y for x, y in zip(first, second, strict=True))
+    return (r, g, b)

@@ -53,11 +53,14 @@ class Script:
     moves: list[tuple[int, int, int, float]] = field(default_factory=list)
     """Channel, first step, last step, how much is added."""
     grips: list[Grip] = field(default_factory=list)
+    _sum: F64 | None = field(default=None, init=False, repr=False, compare=False)
+    _folded: int = field(default=0, init=False, repr=False, compare=False)
+    _until: int = field(default=0, init=False, repr=False, compare=False)
 
     def values(self, steps: I64) -> F64:
-        """Compute channels (s, 10) at steps (s,)."""
-        values = np.tile(np.array(self.start, float), (len(steps), 1))
-        for channel, first, last, delta in self.moves:
+        """Compute channels (s, 10) at steps (s,), in order."""
+        values = np.tile(self._before(int(steps[0])), (len(steps), 1))
+        for channel, first, last, delta in self.moves[self._folded :]:
             if first >= steps[-1]:
                 continue
             if last <= steps[0]:
@@ -66,6 +69,16 @@ class Script:
             s = np.clip((steps - first) / (last - first), 0.0, 1.0)
             values[:, channel] += delta * (s * s * s * (10.0 - s * (15.0 - 6.0 * s)))
         return values
+
+    def _before(self, step: int) -> F64:
+        """Add up the moves at the front of the list that were over long ago; they need no second look."""
+        if self._sum is None or step < self._until:
+            self._sum, self._folded, self._until = np.array(self.start, float), 0, 0
+        while self._folded < len(self.moves) and self.moves[self._folded][2] <= step:
+            channel, _, last, delta = self.moves[self._folded]
+            self._sum[channel] += delta
+            self._folded, self._until = self._folded + 1, max(self._until, last)
+        return self._sum
 
     def palm(self, values: F64) -> F64:
         """Compute the palm's pose (s, 7) from channels (s, 10)."""

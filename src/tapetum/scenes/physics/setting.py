@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.scenes.bodies.body import Body, Surface
+from tapetum.scenes.bodies.body import Body, Rgb, Surface
 from tapetum.scenes.bodies.shapes import Ground, RoundedBox, Sheet
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.frame import hand_bodies
-from tapetum.scenes.physics.hand import RELAXED
 from tapetum.scenes.physics.props import COLOURS, linear, make_body
+from tapetum.scenes.physics.reach import RELAXED
 from tapetum.scenes.physics.script import Script
 from tapetum.scenes.physics.solids import outline
 from tapetum.scenes.types import F64
@@ -20,6 +20,8 @@ REGION = (0.25, 0.17)
 """Things start within so many metres of the middle along x and y."""
 SKINS = ((232, 190, 160), (205, 150, 115), (160, 105, 72), (110, 70, 48), (75, 48, 35))
 GAP = 0.012
+LYING = ("egg", "lemon", "stick")
+"""Nouns that do not stand on their ends."""
 
 
 class Setting:
@@ -58,6 +60,8 @@ class Setting:
         taken = [(b.noun, b.colour_name) for b in self.bodies]
         body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, taken=taken, **looks)
         q = turns.about((0, 0, 1), float(self.rng.uniform(0, 2 * np.pi))) if turn is None else turn
+        if turn is None and noun in LYING:
+            q = turns.multiply(q, turns.about((1, 0, 0), np.pi / 2))
         points = turns.rotate(q[None], outline(body.shape))
         radius = float(np.linalg.norm(points[:, :2], axis=1).max())
         spot = self.free_spot(radius, region) if at is None else np.array(at, float)
@@ -87,7 +91,7 @@ class Setting:
     def give_hand(self) -> F64:
         """Add a hand whose arm comes from beside or opposite the camera; return its home (6,)."""
         rng = self.rng
-        aside = float(rng.choice([np.pi, 1.9, -1.9], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.35, 0.35))
+        aside = float(rng.choice([np.pi, 2.1, -2.1], p=[0.4, 0.3, 0.3]) + rng.uniform(-0.3, 0.3))
         angle = self.azimuth + aside
         way = np.array([np.cos(angle), np.sin(angle)])
         skin = SKINS[int(rng.integers(len(SKINS)))]
@@ -115,8 +119,8 @@ class Setting:
             first, second = (np.array(linear(c)) * rng.uniform(0.75, 1.2, 3) for c in tones[material])
             return Surface(
                 kind=str(rng.choice(["pattern", "photo", "plain"], p=[0.6, 0.2, 0.2])),  # pyright: ignore[reportArgumentType]
-                colour=tuple(float(v) for v in np.minimum(first, 1)),
-                second=tuple(float(v) for v in np.minimum(second, 1)),
+                colour=_rgb(first),
+                second=_rgb(second),
                 pattern=str(rng.choice(["noise", "marble", "stripes", "checks"])),  # pyright: ignore[reportArgumentType]
                 scale=scale,
                 seed=int(rng.integers(2**31)),
@@ -135,6 +139,11 @@ class Setting:
             self.bodies.append(table)
             self.poses.append(turns.at(0, 0, -TABLE[2] / 2))
             self.velocities.append(np.zeros(6))
+
+
+def _rgb(values: F64) -> Rgb:
+    r, g, b = (float(min(v, 1.0)) for v in values)
+    return (r, g, b)
 
 
 def rolling(velocity: F64, radius: float, turn: F64 | None = None) -> F64:

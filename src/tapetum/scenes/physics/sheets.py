@@ -1,14 +1,14 @@
 """Sheets that bend: a net of points that keep their distances, draped over bodies that do not feel them.
 
-Bodies are simulated first; the sheet then follows their recorded poses and the hand's script. Per moment: points fall, held ones
-follow the hand, then distances between neighbours (along rows, columns, diagonals, and every second one against bending) are
-restored in turn, and points and cells' middles are pushed out of bodies, with friction. A sheet at rest sleeps.
+Bodies are simulated first; the sheet then follows their recorded poses and the hand's script. Per moment: points fall, held
+ones follow the hand, then distances between neighbours (along rows, columns, diagonals, and farther ones against bending)
+are restored in turn, and points and cells' middles are pushed out of bodies, with friction. A sheet at rest sleeps.
 
 Müller et al., "Position based dynamics" (2007). Differs from the paper: bodies move sheets but sheets do not move bodies, which
 is fair for light cloth over things of a hundred grams, and sheets do not touch themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,13 +40,24 @@ def flat(shape: Sheet, pose: F64) -> F64:
 
 
 def drape(
-    bodies: Sequence[Body], poses: F64, script: Script | None, hand: HandParts | None, *, per_moment: int, step: float
+    bodies: Sequence[Body],
+    poses: F64,
+    script: Script | None,
+    hand: HandParts | None,
+    *,
+    per_moment: int,
+    step: float,
+    start: Mapping[int, F64],
 ) -> dict[int, F64]:
-    """Follow all sheets over the moments of poses (k, n, 7); return points (k, rows, columns, 3) by body."""
+    """Follow all sheets over the moments of poses (k, n, 7); return points (k, rows, columns, 3) by body.
+
+    `start`: points (rows, columns, 3) at the first moment, by body; a sheet that is not there starts flat.
+    """
     made = {}
     for j, body in enumerate(bodies):
         if isinstance(body.shape, Sheet):
-            made[j] = _Net(body.shape, j, bodies, poses, script, hand, per_moment, step).run()
+            points = start[j] if j in start else flat(body.shape, poses[0, j])
+            made[j] = _Net(body.shape, j, points, bodies, poses, script, hand, per_moment, step).run()
     return made
 
 
@@ -57,6 +68,7 @@ class _Net:
         self,
         shape: Sheet,
         number: int,
+        points: F64,
         bodies: Sequence[Body],
         poses: F64,
         script: Script | None,
@@ -66,7 +78,7 @@ class _Net:
     ):
         self.shape, self.bodies, self.poses, self.hand = shape, bodies, poses, hand
         self.dt = per_moment * step
-        self.x = flat(shape, poses[0, number])
+        self.x = np.array(points, float)
         self.groups = _groups(shape)
         grips = script.grips if script else []
         name = bodies[number].name

@@ -27,13 +27,13 @@ def rings(shape: Shape) -> tuple[F64, F64, F64, float]:
         case Capsule(radius=r, length=l):
             outer = np.sqrt(np.maximum(r**2 - np.maximum(np.abs(z) - l / 2, 0) ** 2, 0))
         case Cup(height=h, wall=w):
-            outer = cup_radius(shape, z)
+            outer = cup_radius(shape, np.asarray(z, np.float64))
             inner = np.where(z < -h / 2 + w, 0.0, outer - w)
         case Bowl(radius=r, wall=w):
             outer, inner = (np.sqrt(np.maximum(a**2 - z**2, 0)) for a in (r, r - w))
         case _:
             raise TypeError(f"{type(shape).__name__} is not a solid of revolution")
-    return z, outer, inner, step
+    return np.asarray(z, np.float64), np.asarray(outer, np.float64), np.asarray(inner, np.float64), float(step)
 
 
 def cup_radius(cup: Cup, z: F64 | float) -> F64:
@@ -65,7 +65,7 @@ def measures(shape: Shape) -> tuple[float, float, tuple[float, float, float]]:
     """Compute volume (m^3), z of the centre of mass, and inertia about it per unit mass (m^2) around x, y and z."""
     match shape:
         case Sphere(radius=r):
-            return 4 / 3 * np.pi * r**3, 0.0, (0.4 * r * r,) * 3
+            return 4 / 3 * np.pi * r**3, 0.0, (0.4 * r * r, 0.4 * r * r, 0.4 * r * r)
         case Ellipsoid(radii=(a, b, c)):
             return 4 / 3 * np.pi * a * b * c, 0.0, ((b * b + c * c) / 5, (a * a + c * c) / 5, (a * a + b * b) / 5)
         case RoundedBox(size=(a, b, c)):
@@ -102,8 +102,8 @@ def outline(shape: Shape) -> F64:
         case Ellipsoid(radii=radii):
             return ball(-np.pi / 2) * np.array(radii)
         case Capsule(radius=r, length=l):
-            points = ball(-np.pi / 2) * r
-            return np.concatenate([points + [0, 0, l / 2], points - [0, 0, l / 2]])
+            points, shift = ball(-np.pi / 2) * r, np.array([0, 0, l / 2])
+            return np.concatenate([points + shift, points - shift])
         case RoundedBox(size=size, rounding=r):
             corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
             inner = corners * (np.array(size) / 2 - r)

@@ -6,6 +6,7 @@ from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import frame, turns
+from tapetum.scenes.physics.containment import containment
 from tapetum.scenes.physics.frame import find_hand
 from tapetum.scenes.physics.script import SLACK, Grip, Script
 from tapetum.scenes.physics.simulate import Simulation
@@ -92,16 +93,20 @@ class Stage:
         self.run_to(self.now + self.steps(seconds))
 
     def calm(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
-        """Wait until nothing near a place or body, or on its way there, moves; False if it still does after `longest` s."""
+        """Wait until nothing near a place or body, or on its way there, moves (things in cups may roll);
+        False if it still does after `longest` seconds."""
         for _ in range(int(longest / 0.1) + 1):
-            poses, speeds = self.sim.poses_now(), np.linalg.norm(self.sim.velocities_now()[:, :3], axis=1)
+            before = self.sim.poses_now()
+            self.wait(0.1)
+            poses = self.sim.poses_now()
+            speeds = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
             middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
             near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * speeds
-            if self.sim.held is not None:
-                near &= np.linalg.norm(poses[:, :3] - poses[self.sim.held, :3], axis=1) > 0.07
-            if not (near & (speeds > 0.012)).any():
+            still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.held]
+            near &= containment(self.bodies, poses[None])[0] < 0
+            near[still] = False
+            if not (near & (speeds > 0.01)).any():
                 return True
-            self.wait(0.1)
         return False
 
     def close(self) -> None:
@@ -127,7 +132,8 @@ class Stage:
         if body is None:
             self.failed.add(number)
             return
-        assert self.script and self.hand
+        assert self.script is not None
+        assert self.hand is not None
         q, v = self.script.states(self.now, 1, self.step)
         self.sim.set_hand((q[0], v[0]))
         poses = self.sim.poses_now()
@@ -191,13 +197,13 @@ class Stage:
         if held is not None and self.hand:
             points = turns.place(poses[held][None], outline(self.bodies[held].shape))
             below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
-        top = 0.0
+        top, inside = 0.0, containment(self.bodies, poses[None])[0]
         for j, body in enumerate(self.bodies):
             if j == held or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
                 continue
             points = turns.place(poses[j][None], outline(body.shape))
             middle, radius = points.mean(0), float(np.ptp(points[:, :2], axis=0).max()) / 2
-            if held is not None and np.linalg.norm(middle - poses[held, :3]) < 0.06 and radius < 0.03:
+            if held is not None and inside[j] == held:
                 continue
             if _near(middle[:2], start, end) < radius + 0.12:
                 top = max(top, float(points[:, 2].max()))
@@ -205,7 +211,8 @@ class Stage:
 
     def held_pose(self) -> F64:
         """Compute the held body's pose (7,) in the palm, now."""
-        assert self.hand and self.sim.held is not None
+        assert self.hand is not None
+        assert self.sim.held is not None
         poses = self.sim.poses_now()
         return turns.relative(poses[self.hand.palm], poses[self.sim.held])
 

@@ -36,23 +36,24 @@ def draw_camera(
     times: F64,
     size: tuple[int, int],
     *,
+    whole: float,
     azimuth: float,
     target: F64,
     elevation: tuple[float, float] = (0.35, 0.85),
-    distance: tuple[float, float] = (0.8, 1.1),
+    distance: tuple[float, float] = (0.66, 0.95),
 ) -> Camera:
-    """Draw a camera at moments `times` (k,): still, in a slow orbit, held by hand, or both; `azimuth` radians from +x."""
+    """Draw a camera at moments `times` (k,) of an episode of `whole` seconds: still, swaying around, held by hand, or both.
+
+    `azimuth`: radians from +x. The same draw at other times continues the same way of the camera.
+    """
     h, w = size
     kind = rng.choice(["still", "orbit", "shake", "both"], p=[0.35, 0.3, 0.2, 0.15])
     count = len(times)
-    share = np.linspace(0, 1, count) if count > 1 else np.zeros(1)
-    sweep = float(rng.uniform(0.12, 0.5) * rng.choice([-1, 1])) if kind in ("orbit", "both") else 0.0
-    turn = azimuth + sweep * (share - 0.5)
-    up = float(rng.uniform(*elevation)) + (float(rng.normal(0, 0.06)) * (share - 0.5) if sweep else 0.0)
-    far = float(rng.uniform(*distance)) * np.ones(count)
-    eyes = target + far[:, None] * np.stack(
-        [np.cos(up) * np.cos(turn), np.cos(up) * np.sin(turn), np.sin(up) * np.ones(count)], 1
-    )
+    sway = 0.5 * np.sin(2 * np.pi * (times / (min(whole, 20.0) * float(rng.uniform(1.2, 2.5))) + float(rng.uniform())))
+    sweep = float(rng.uniform(0.15, 0.6)) if kind in ("orbit", "both") else 0.0
+    turn, climb = azimuth + sweep * sway, float(rng.normal(0, 0.06)) if sweep else 0.0
+    up, far = float(rng.uniform(*elevation)) + climb * sway, float(rng.uniform(*distance))
+    eyes = target + far * np.stack([np.cos(up) * np.cos(turn), np.cos(up) * np.sin(turn), np.sin(up)], 1)
     aims = np.tile(target, (count, 1))
     if kind in ("shake", "both"):
         eyes, aims = eyes + wobble(rng, times, 0.004), aims + wobble(rng, times, 0.003)

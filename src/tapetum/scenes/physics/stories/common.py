@@ -1,0 +1,77 @@
+"""What several stories share: things at random, free places, rollers, and something to do when all is done."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.hand import Hand
+from tapetum.scenes.physics.props import COMMON
+from tapetum.scenes.physics.setting import Setting, rolling
+from tapetum.scenes.physics.solids import outline
+
+Act = Callable[[Hand], None]
+"""What a hand does next; called until the time is over."""
+Story = Callable[[Setting], Act]
+"""Puts things into a setting and says what the hand does."""
+
+
+def one_of(rng: np.random.Generator, nouns: tuple[str, ...]) -> str:
+    return str(rng.choice(nouns))
+
+
+def distract(scene: Setting, least: int, most: int, nouns: tuple[str, ...] = COMMON) -> list[int]:
+    made = [scene.add(one_of(scene.rng, nouns)) for _ in range(int(scene.rng.integers(least, most + 1)))]
+    return [j for j in made if j >= 0]
+
+
+def empty_spot(scene: Setting, hand: Hand, radius: float = 0.05) -> tuple[float, float]:
+    """Find a place away from all that stands now; the emptiest of some."""
+    poses = hand.stage.sim.poses_now()
+    near = [poses[j, :2] for j, b in enumerate(scene.bodies) if not b.fixed and b.group != "hand"]
+    tried = scene.rng.uniform(-1, 1, (24, 2)) * np.array([0.24, 0.16])
+    room = [min((float(np.linalg.norm(t - n)) for n in near), default=1.0) for t in tried]
+    good = [t for t, r in zip(tried, room, strict=True) if r > radius + 0.05 and hand.reaches(float(t[0]), float(t[1]))]
+    best = good[0] if good else tried[int(np.argmax(room))]
+    return float(best[0]), float(best[1])
+
+
+def aim(scene: Setting, start: np.ndarray, far: float) -> float:
+    """Choose a direction from a place that leads across the middle."""
+    towards = scene.rng.normal(0, 0.06, 2) - start
+    return float(np.arctan2(towards[1], towards[0])) if np.linalg.norm(start) > far else float(scene.rng.uniform(-np.pi, np.pi))
+
+
+def add_roller(scene: Setting, noun: str, start: np.ndarray, velocity: np.ndarray) -> int:
+    """Add a rolling ball, or a can on its side that rolls."""
+    yaw = float(np.arctan2(velocity[1], velocity[0]))
+    turn = (
+        turns.multiply(turns.about((0, 0, 1), yaw), turns.about((1, 0, 0), np.pi / 2))
+        if noun == "can"
+        else turns.about((0, 0, 1), yaw)
+    )
+    number = scene.add(noun, (start[0], start[1]), turn=turn, velocity=velocity)
+    shape = scene.bodies[number].shape
+    radius = getattr(shape, "radius", 0.03)
+    scene.velocities[number][3:] = rolling(velocity, radius, turn)
+    return number
+
+
+def outline_of(scene: Setting, body: int) -> np.ndarray:
+
+    return outline(scene.bodies[body].shape)
+
+
+def tidy(scene: Setting, hand: Hand, but: tuple[int, ...] = ()) -> None:
+    """Move some thing to a free place: what a hand does when nothing else is left to do."""
+    poses = hand.stage.sim.poses_now()
+    pool = [
+        j
+        for j, b in enumerate(scene.bodies)
+        if b.noun in COMMON and j not in but and poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.3
+    ]
+    if not pool or not hand.pick(int(scene.rng.choice(pool))):
+        hand.rest()
+        hand.stage.wait(0.5)
+        return
+    hand.place(*empty_spot(scene, hand))

@@ -1,0 +1,38 @@
+"""Small worlds that the tests of physics share."""
+
+import numpy as np
+
+from tapetum.scenes.bodies.body import Body, Material
+from tapetum.scenes.bodies.episode import Contacts
+from tapetum.scenes.bodies.shapes import Ground, Shape
+from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.materials import STUFF
+from tapetum.scenes.physics.simulate import Simulation
+from tapetum.scenes.physics.solids import measures
+
+MOMENTS = 240
+
+
+def body(name: str, shape: Shape, material: Material = "wood", **rest: object) -> Body:
+    mass = STUFF[material].density * measures(shape)[0]
+    return Body(**{"name": name, "noun": name, "shape": shape, "material": material, "mass": mass, **rest})
+
+
+def ground(material: Material = "stone") -> Body:
+    return Body(name="floor", noun="floor", shape=Ground(), material=material, fixed=True)
+
+
+def run(
+    bodies: list[Body], poses: list[np.ndarray], seconds: float, velocities: dict[int, list[float]] | None = None
+) -> tuple[np.ndarray, Contacts, np.ndarray]:
+    speeds = np.zeros((len(bodies), 6))
+    for j, v in (velocities or {}).items():
+        speeds[j] = v
+    sim = Simulation(bodies, np.stack(poses), speeds, step=1 / 720, steps_per_moment=3)
+    sim.advance(round(seconds * 720))
+    sim.close()
+    return sim.take()
+
+
+def at(x: float, y: float, z: float, quaternion: np.ndarray | None = None) -> np.ndarray:
+    return turns.at(x, y, z, quaternion)
