@@ -127,7 +127,7 @@ class Happenings:
             holder = self.episode.inside[:, j]
             edges = np.flatnonzero(np.diff(holder)) + 1
             before = int(holder[0])
-            for start, end in zip(edges, [*edges[1:], len(holder)], strict=True):
+            for start, end in zip(edges, np.append(edges, len(holder))[1:], strict=True):
                 after = int(holder[start])
                 if after != before and end - start >= min(least, len(holder) - start):
                     found.append(Change(time_s=start * self.step, body=j, before=before, after=after))
