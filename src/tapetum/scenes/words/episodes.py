@@ -1,4 +1,4 @@
-"""Questions about episodes: memory, abstraction, physics and semantics, each descriptive, explanatory, predictive, counterfactual.
+"""Questions about episodes: memory, abstraction, physics, semantics; descriptive, explanatory, predictive, counterfactual.
 
                descriptive     explanatory     predictive          counterfactual (answered by simulating it)
 memory         what came nth   why unseen      under which cup     where without the hand
@@ -10,15 +10,17 @@ After Patraucean et al., "Perception Test" (2023), whose areas and kinds of reas
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.words.happenings import MOVED, STAYED, Happenings
-from tapetum.scenes.words.pictures import NUMBERS, PICKY
+from tapetum.scenes.physics.props import PROPS
+from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.pictures import NUMBERS
 from tapetum.scenes.words.question import Candidate, Kind
-from tapetum.scenes.words.refer import Phrase, a, named, phrases, plural
+from tapetum.scenes.words.refer import Phrase, a, named, phrases
 from tapetum.scenes.words.without import Without
 
 Rng = np.random.Generator
@@ -66,10 +68,10 @@ UNSEEN = {
     "behind": "Something stands in front of it.",
 }
 FATES = {
-    "stays": "It would stay where it is.",
-    "moves": "It would end up in another place.",
-    "falls over": "It would fall over.",
-    "leaves": "It would fall to the floor.",
+    "stays": "It would have stayed where it was.",
+    "moves": "It would have ended up in another place.",
+    "falls over": "It would have fallen over.",
+    "leaves": "It would have fallen to the floor.",
 }
 WILL = {
     "stays": "It will stay where it is.",
@@ -150,8 +152,6 @@ def _from(table: dict[str, str], answer: str) -> Told:
 
 def _noun(view: _View, body: int, unfit: set[str] | None = None) -> Told:
     """An answer that is a noun; the other nouns are wrong but those that are `unfit`."""
-    from tapetum.scenes.physics.props import PROPS
-
     noun = view.noun(body)
     here = {view.noun(j) for j in view.events.things}
     bad = {noun, *(unfit or set())}
@@ -209,7 +209,7 @@ def _which_cup(view: _View, rng: Rng) -> Iterator[Told]:
     del rng
     last = view.events.looks[-1]
     cups = sorted((t for t in last.things if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
-    if len(cups) != 3 or min(b.side - x.side for x, b in zip(cups, cups[1:], strict=False)) < 0.04:
+    if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
         return
     for body in view.events.things:
         thing = last.find(body)
@@ -217,14 +217,21 @@ def _which_cup(view: _View, rng: Rng) -> Iterator[Told]:
             side = [c.number for c in cups].index(thing.holder)
             words = ("the left one", "the middle one", "the right one")
             text = f"Under which cup will the {thing.noun} be found if all three are lifted at the end?"
-            yield {"text": text, "key": thing.noun, "answer": words[side], "others": tuple(w for w in words if w != words[side])}
+            yield {
+                "text": text,
+                "key": thing.noun,
+                "answer": words[side],
+                "others": tuple(w for w in words if w != words[side]),
+            }
 
 
 def _without_hand_place(view: _View, rng: Rng) -> Iterator[Told]:
     again = view.without.hand() if view.without else None
-    for body, phrase, key in view.each(rng) if again else ():
+    if again is None:
+        return
+    for body, phrase, key in view.each(rng):
         fate = again.fate(again.number(view.episode.bodies[body].name))
-        if fate and view.events.handled(body):
+        if fate:
             text = f"If there had been no hand, where would {phrase} be at the end?"
             yield {"text": text, "key": key, **_from(PLACES, fate)}
 
@@ -238,15 +245,10 @@ def _how_many(view: _View, rng: Rng) -> Iterator[Told]:
         "How many different things does the hand take or push?": len({d.body for d in deeds}),
         "How many times does the hand pick something up?": sum(d.picked_s is not None for d in deeds),
         "How many times does the hand push something?": sum(d.verb == "push" for d in deeds),
-        "How many times do two things knock together hard?": len(_apart([h.time_s for h in view.events.hits])),
     }
     for text, number in counts.items():
-        if "knock" not in text and number < len(NUMBERS):
+        if number < len(NUMBERS):
             yield {"text": text, "key": text, **_number(number)}
-
-
-def _apart(times: list[float], pause: float = 0.3) -> list[float]:
-    return [t for before, t in zip([-9.0, *times], times, strict=False) if t - before > pause]
 
 
 def _holders(view: _View, rng: Rng) -> Iterator[tuple[int, str]]:
@@ -326,7 +328,7 @@ def _become(view: _View, rng: Rng) -> Iterator[Told]:
         if busy or not fate or (handled and fate in ("stays", "leaves")):
             continue
         answer = "hand" if handled else fate
-        text = f"What will become of {phrase} in what follows?"
+        text = f"What will happen to {phrase} after this?"
         yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **_from(WILL, answer)}
 
 
@@ -340,7 +342,7 @@ def _without_other(view: _View, rng: Rng) -> Iterator[Told]:
         fate = again.fate(again.number(view.episode.bodies[body].name)) if body != gone else ""
         if fate and missing and body in touched:
             told = missing[-1]
-            text = f"What would become of {phrase} if {told[0]} were not there?"
+            text = f"What would have happened to {phrase} if {told[0]} had not been there?"
             yield {"text": text, "key": f"{key} {told[1]}", **_from(FATES, fate)}
 
 
