@@ -130,7 +130,7 @@ class _View:
         found: list[tuple[str, str]] = []
         plain = phrases(self.events.cast, thing, frozenset({"relation", "size"}))
         if plain:
-            found.append((str(plain[0]), thing.noun))
+            found.append((str(plain[0]), plain[0].kind))
         hidden = Phrase(colour=thing.colour)
         if thing.colour and named(self.events.cast, hidden) is thing:
             found.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
@@ -146,11 +146,11 @@ def _from(table: dict[str, str], answer: str) -> Told:
     return {"answer": table[answer], "others": tuple(v for k, v in table.items() if k != answer)}
 
 
-def _noun(view: _View, body: int, unfit: set[str] | None = None) -> Told:
-    """An answer that is a noun; the other nouns are wrong but those that are `unfit`."""
+def _noun(view: _View, body: int, unsaid: str = "") -> Told:
+    """An answer that is a noun; the other nouns are wrong, `unsaid` is not offered: the text tells whether there are more."""
     noun = view.noun(body)
     here = {view.noun(j) for j in view.events.things}
-    bad = {noun, *(unfit or set())}
+    bad = {noun, unsaid}
     return {
         "answer": a(noun),
         "others": tuple([a(n) for n in PROPS if n not in bad] + ["nothing"]),
@@ -244,22 +244,22 @@ def _how_many(view: _View) -> Iterator[Told]:
             yield {"text": text, "key": text, **_number(number)}
 
 
-def _holders(view: _View) -> Iterator[tuple[int, str]]:
-    """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun."""
+def _holders(view: _View) -> Iterator[tuple[int, str, str]]:
+    """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
     for body in view.events.things:
         noun = view.noun(body)
         if noun not in ("bowl", "bucket", "cup") or body in view.events.looks[0].upturned or view.events.tilt(body).max() > 2.2:
             continue
-        yield from ((body, phrase) for phrase, key in view.names(body) if key == noun)
+        yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
 
 def _what_changed(view: _View) -> Iterator[Told]:
-    for body, phrase in _holders(view):
+    for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
         causes = {_cause(view, c.time_s, c.body, body) for c in changes} or {"none"}
         if len(causes) == 1:
             text = f"What changes the number of things in {phrase}?"
-            yield {"text": text, "key": view.noun(body), **_from(CAUSES, causes.pop())}
+            yield {"text": text, "key": key, **_from(CAUSES, causes.pop())}
 
 
 def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
@@ -275,11 +275,11 @@ def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
 
 def _one_more(view: _View) -> Iterator[Told]:
     held = view.events.held(-1)
-    for body, phrase in _holders(view):
+    for body, phrase, key in _holders(view):
         number = len(held.get(body, [])) + 1
         if number < len(NUMBERS):
             text = f"If the hand puts one more thing into {phrase} after the end, how many things will be in it?"
-            yield {"text": text, "key": view.noun(body), **_number(number)}
+            yield {"text": text, "key": key, **_number(number)}
 
 
 def _without_hand_number(view: _View) -> Iterator[Told]:
@@ -287,11 +287,11 @@ def _without_hand_number(view: _View) -> Iterator[Told]:
     if again is None:
         return
     held = again.held(-1)
-    for body, phrase in _holders(view):
+    for body, phrase, key in _holders(view):
         number = len(held.get(again.number(view.episode.bodies[body].name), []))
         if number < len(NUMBERS):
             text = f"If there had been no hand, how many things would be in {phrase} at the end?"
-            yield {"text": text, "key": view.noun(body), **_number(number)}
+            yield {"text": text, "key": key, **_number(number)}
 
 
 def _first_hit(view: _View) -> Iterator[Told]:
@@ -301,8 +301,10 @@ def _first_hit(view: _View) -> Iterator[Told]:
             continue
         other = met[0].bodies[0] if met[0].bodies[1] == body else met[0].bodies[1]
         soon = {x for h in met if h.time_s - met[0].time_s < 0.1 for x in h.bodies} - {body}
-        if len(soon) == 1 and view.events.shown(other):
-            yield {"text": f"What is the first thing that {phrase} knocks against?", "key": key, **_noun(view, other)}
+        alike = view.noun(body) in key and view.noun(other) == view.noun(body)
+        if len(soon) == 1 and view.events.shown(other) and not alike:
+            text = f"What is the first thing that {phrase} knocks against?"
+            yield {"text": text, "key": key, **_noun(view, other, unsaid=view.noun(body) if view.noun(body) in key else "")}
 
 
 def _what_set_off(view: _View) -> Iterator[Told]:
@@ -370,15 +372,17 @@ def _first_without(view: _View) -> Iterator[Told]:
     if gone is None or again is None or not view.names(gone):
         return
     phrase, key = view.names(gone)[-1]
+    unsaid = view.noun(gone) if view.noun(gone) in key else ""
     deeds = [d for d in again.deeds if d.picked_s is not None]
     text = f"If {phrase} had not been there, what would the hand have picked up first?"
     if not deeds:
-        told = _noun(view, gone)
-        yield {"text": text, "key": key, **told, "answer": "nothing", "others": (told["answer"], *told["others"][:-1])}
-    else:
-        body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
-        if view.events.shown(body):
-            yield {"text": text, "key": key, **_noun(view, body)}
+        told = _noun(view, gone, unsaid=unsaid)
+        others = (*(() if unsaid else (told["answer"],)), *told["others"][:-1])
+        yield {"text": text, "key": key, **told, "answer": "nothing", "others": others}
+        return
+    body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
+    if view.events.shown(body) and view.noun(body) != unsaid:
+        yield {"text": text, "key": key, **_noun(view, body, unsaid=unsaid)}
 
 
 Maker = Callable[[_View], Iterator[Told]]
