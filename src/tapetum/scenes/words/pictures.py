@@ -58,7 +58,7 @@ def _colour(graph: Graph, rng: Rng) -> Iterator[dict]:
                 "answer": thing.colour,
                 "key": thing.noun,
                 "others": _but(tuple(COLOURS), thing.colour),
-                "near": tuple({t.colour for t in graph.visible if t.colour}),
+                "near": tuple(sorted({t.colour for t in graph.visible if t.colour})),
             }
 
 
@@ -83,7 +83,7 @@ def _shape(graph: Graph, rng: Rng) -> Iterator[dict]:
                 "answer": a(thing.form),
                 "key": thing.colour,
                 "others": tuple(a(f) for f in FORMS if f != thing.form),
-                "near": tuple({a(t.form) for t in graph.visible}),
+                "near": tuple(sorted({a(t.form) for t in graph.visible})),
             }
 
 
@@ -129,7 +129,9 @@ def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
 def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
     for anchor in graph.clear:
         phrase = _phrase(graph, anchor, rng, "relation")
-        for relation in (*SIDES, "on") if phrase else ():
+        if phrase is None:
+            continue
+        for relation in (*SIDES, "on"):
             told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
             there = [t for t, holds in told if holds]
             sure = len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told)
@@ -141,7 +143,7 @@ def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
                     "answer": answer,
                     "key": f"{phrase.kind} {relation == 'on'}",
                     "others": tuple(a(n) for n in PROPS if a(n) != answer and n != anchor.noun),
-                    "near": tuple({a(t.noun) for t in graph.visible}),
+                    "near": tuple(sorted({a(t.noun) for t in graph.visible})),
                 }
 
 
@@ -156,7 +158,7 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
             word = plural if len(held) > 1 else a
             answer = word(held[0].noun)
             others = tuple(word(n) for n in PROPS if n != held[0].noun)
-            near = tuple({word(t.noun) for t in graph.visible if t.holder != holder.number})
+            near = tuple(sorted({word(t.noun) for t in graph.visible if t.holder != holder.number}))
             yield {
                 "text": f"What is in {phrase}?",
                 "answer": answer,
