@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import BernoulliNB
+from sklearn.naive_bayes import MultinomialNB
 
 from tapetum.scenes.physics import STORIES, make_episode
 from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, picture_candidates, scene_graph
@@ -119,7 +119,8 @@ def by_words(train: list[Question], test: list[Question], model: Any) -> np.ndar
 
     right = np.array([o == q.answer for q in train for o in q.options])
     model.fit(table(train), right)
-    sure = model.predict_proba(table(test))[:, 1] + np.random.default_rng(1).uniform(0, 1e-9, sum(len(q.options) for q in test))
+    odds = model.predict_log_proba(table(test))
+    sure = odds[:, 1] - odds[:, 0] + np.random.default_rng(1).uniform(0, 1e-9, len(odds))
     ends = np.cumsum([len(q.options) for q in test])
     return np.array([int(part.argmax()) for part in np.split(sure, ends[:-1])])
 
@@ -128,7 +129,7 @@ def measure(train: list[Question], test: list[Question]) -> dict[str, dict[str, 
     """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance)."""
     guessers = {
         "frequency": by_frequency(train, test),
-        "naive Bayes": by_words(train, test, BernoulliNB()),
+        "naive Bayes": by_words(train, test, MultinomialNB()),
         "logistic": by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),
     }
     found: dict[str, dict[str, dict[str, float]]] = {}

@@ -62,8 +62,11 @@ def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one()
         return Question(**same, options=tuple(map(str, drawn)))
 
     train, test = blind.split([[naive(c) for c in scene] for scene in scenes])
-    right = blind.by_frequency(train, test) == [q.correct for q in test]
-    assert right.mean() > 0.5
+    for guess in (blind.by_frequency(train, test), blind.by_words(train, test, blind.MultinomialNB())):
+        assert (guess == [q.correct for q in test]).mean() > 0.5
+    found = blind.measure(train, test)
+    assert not blind.show(found)
+    assert found["logistic"]["colour"]["z"] > 5
 
 
 def test_places_in_the_text_are_balanced_where_options_are_the_questions_own():
