@@ -29,14 +29,16 @@ from tapetum.scenes.physics import STORIES, make_episode
 from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, picture_candidates, scene_graph
 
 NAMES = tuple(STORIES)
-MIDDLE_FRAMES = 3
-"""Pictures taken of each episode, besides those of the first half second of other ones."""
+LATE = ("put-and-take", "mixture", "pour")
+"""Stories whose pictures are taken late now and then, when things are in others."""
 
 
 def picture(number: int) -> list[Candidate]:
-    """Candidates of one picture, early in a story."""
-    episode = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
-    return picture_candidates(scene_graph(episode, 0 if number % 2 else 5), number)
+    """Candidates of one picture, early in a story; each eighth late."""
+    late = number % 8 == 0
+    story = LATE[number // 8 % len(LATE)] if late else NAMES[number % len(NAMES)]
+    made = make_episode(10_000 + number, story, seconds=7.0 if late else 0.5, rate=12.0)
+    return picture_candidates(scene_graph(made, made.frames - 1 if late or number % 2 == 0 else 0), number)
 
 
 def episode(number: int) -> list[Candidate]:

@@ -116,8 +116,10 @@ def right_options(g, template, text, options):
             there = [t for t in near if (t.on == anchor.number if relation == "on" else off_axis(t, relation, anchor) < 75)]
             return [o for o in options if o in [a(t.noun) for t in there]]
         case "inside":
-            holder = one(g, heard("What is in (.*)\\?", text)[0])
-            held = [t for t in g.things if t.holder == holder.number]
+            holder = one(g, heard("What can be seen in (.*)\\?", text)[0])
+            held = [t for t in seen if t.holder == holder.number]
+            if not held:
+                return [o for o in options if o == "nothing"]
             return [o for o in options if o in [a(t.noun) if len(held) == 1 else plural(t.noun) for t in held]]
         case "same-colour":
             thing, rest = heard("Which of these has the same colour as (.*): (.*)\\?", text)

@@ -5,7 +5,7 @@ goes with the answer (a red cup's neighbour is never the other red cup, so colou
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations
 
 import numpy as np
 
@@ -153,19 +153,21 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
         if holder.form not in ("cup", "bowl") or holder.number in graph.upturned or not phrase:
             continue
         held = [t for t in graph.things if t.holder == holder.number]
-        nouns = {t.noun for t in held}
-        if len(nouns) == 1 and all(t.clear for t in held):
-            word = plural if len(held) > 1 else a
-            answer = word(held[0].noun)
-            others = tuple(word(n) for n in PROPS if n != held[0].noun)
-            near = tuple(sorted({word(t.noun) for t in graph.visible if t.holder != holder.number}))
-            yield {
-                "text": f"What is in {phrase}?",
-                "answer": answer,
-                "key": f"{phrase.kind} {len(held) > 1}",
-                "others": others,
-                "near": near,
-            }
+        shown = [t for t in held if t.visible]
+        word = plural if len(shown) > 1 else a
+        if not held:
+            answer, noun = "nothing", ""
+        elif len({t.noun for t in shown}) == 1 and all(t.clear for t in shown):
+            answer, noun = word(shown[0].noun), shown[0].noun
+        else:
+            continue
+        yield {
+            "text": f"What can be seen in {phrase}?",
+            "answer": answer,
+            "key": f"{phrase.kind} {len(shown) > 1}",
+            "others": tuple(x for x in ("nothing", *(word(n) for n in PROPS if n != noun)) if x != answer),
+            "near": tuple(sorted({word(t.noun) for t in graph.visible if t.holder != holder.number and t.noun != noun})),
+        }
 
 
 def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:
@@ -218,12 +220,13 @@ def _larger(graph: Graph, rng: Rng) -> Iterator[dict]:
 
 def _nearest(graph: Graph, rng: Rng) -> Iterator[dict]:
     pool = [t for t in graph.clear if t.noun not in HOLDERS and t.holder < 0 and t.on < 0]
-    trios = list(permutations(pool, 3))
+    trios = list(combinations(pool, 3))
     for i in rng.permutation(len(trios))[:6]:
-        far = sorted(t.far for t in trios[i])
-        names = [_phrase(graph, t, rng, "relation", "size") for t in trios[i]]
+        trio = [trios[i][k] for k in rng.permutation(3)]
+        far = sorted(t.far for t in trio)
+        names = [_phrase(graph, t, rng, "relation", "size") for t in trio]
         if far[1] - far[0] > NEARER and all(names):
-            place = int(np.argmin([t.far for t in trios[i]]))
+            place = int(np.argmin([t.far for t in trio]))
             yield _among("Which of these is nearest to the camera", [str(n) for n in names], place)
 
 
