@@ -30,15 +30,19 @@ from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_ca
 
 NAMES = tuple(STORIES)
 LATE = ("put-and-take", "mixture", "pour")
-"""Stories whose pictures are taken late now and then, when things are in others."""
+"""Stories whose pictures are also taken late, when things are in others."""
 
 
 def picture(number: int) -> list[Candidate]:
-    """Candidates of one picture, early in a story; each eighth late."""
-    late = number % 8 == 0
-    story = LATE[number // 8 % len(LATE)] if late else NAMES[number % len(NAMES)]
-    made = make_episode(10_000 + number, story, seconds=7.0 if late else 0.5, rate=12.0)
-    return picture_candidates(scene_graph(made, made.frames - 1 if late or number % 2 == 0 else 0), number)
+    """Candidates of one picture, early in a story."""
+    made = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
+    return picture_candidates(scene_graph(made, 0 if number % 2 else 5), number)
+
+
+def late(number: int) -> list[Candidate]:
+    """Candidates of one picture at the end of a story."""
+    made = make_episode(30_000 + number, LATE[number % len(LATE)], seconds=7.0, rate=12.0)
+    return picture_candidates(scene_graph(made, made.frames - 1), number)
 
 
 def episode(number: int) -> list[Candidate]:
@@ -48,7 +52,7 @@ def episode(number: int) -> list[Candidate]:
     return episode_candidates(made, number) + picture_candidates(scene_graph(made, frame), number)
 
 
-MAKERS = {"pictures": picture, "episodes": episode}
+MAKERS = {"pictures": picture, "late": late, "episodes": episode}
 
 
 def _line(job: tuple[str, int]) -> str:
@@ -171,13 +175,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=1280)
+    parser.add_argument("--late", type=int, default=128)
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     train, test = [], []
-    for kind, count in (("pictures", given.pictures), ("episodes", given.episodes)):
+    for kind, count in (("pictures", given.pictures), ("late", given.late), ("episodes", given.episodes)):
         made = gather(given.folder, kind, count, given.workers)
         stills = [[c for c in scene if c.kind == "picture"] for scene in made]
         moving = [[c for c in scene if c.kind != "picture"] for scene in made]
