@@ -46,10 +46,8 @@ def late(number: int) -> list[Candidate]:
 
 
 def episode(number: int) -> list[Candidate]:
-    """Candidates of one episode, and of a picture in the middle of it."""
-    made = make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, rate=12.0)
-    frame = 12 + 5 * (number % 11)
-    return episode_candidates(made, number) + picture_candidates(scene_graph(made, frame), number)
+    """Candidates of one episode."""
+    return episode_candidates(make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, rate=12.0), number)
 
 
 MAKERS = {"pictures": picture, "late": late, "episodes": episode}
@@ -184,11 +182,8 @@ def main() -> None:
     train, test = [], []
     for kind, count in (("pictures", given.pictures), ("late", given.late), ("episodes", given.episodes)):
         made = gather(given.folder, kind, count, given.workers)
-        stills = [[c for c in scene if c.kind == "picture"] for scene in made]
-        moving = [[c for c in scene if c.kind != "picture"] for scene in made]
-        for scenes, options in ((stills, 4), (moving, 3)):
-            even, odd = split(balance(scenes, 0, options=options))
-            train, test = train + even, test + odd
+        even, odd = split(balance(made, 0, options=3 if kind == "episodes" else 4))
+        train, test = train + even, test + odd
     found = measure(train, test)
     show(found)
     if given.json:

@@ -5,7 +5,7 @@ goes with the answer (a red cup's neighbour is never the other red cup, so colou
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, COMMON, PROPS, WORDS
 from tapetum.scenes.words.graph import LARGER, SAME, SIDES, Graph, Thing
 from tapetum.scenes.words.question import Candidate
-from tapetum.scenes.words.refer import Phrase, a, phrases, plural, spoken
+from tapetum.scenes.words.refer import Phrase, a, named, phrases, plural, spoken
 
 Rng = np.random.Generator
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -111,39 +111,55 @@ def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
+def _named(graph: Graph, thing: Thing, rng: Rng) -> list[tuple[str, str]]:
+    """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
+
+    Stories put some things to the left of others (a ball before a tower): where nouns could tell directions, one of two is hidden.
+    """
+    found: list[tuple[str, str]] = []
+    phrase = _phrase(graph, thing, rng, "relation")
+    if phrase:
+        found.append((str(phrase), phrase.kind))
+    hidden = Phrase(colour=thing.colour)
+    if thing.colour and thing.noun not in PICKY and named(graph, hidden) is thing:
+        found.append((str(hidden), "thing"))
+    return found
+
+
 def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
     options = {r: f"{spoken(r)} it" for r in SIDES}
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
-        first, second = (_phrase(graph, t, rng, "relation") for t in (one, other))
         true = [r for r in SIDES if graph.holds(one, r, other)]
-        if first and second and len(true) == 1:
-            yield {
-                "text": f"Where is {first}, seen from the camera, relative to {second}?",
-                "answer": options[true[0]],
-                "key": f"{one.noun in HOLDERS} {other.noun in HOLDERS}",
-                "others": _but(tuple(options.values()), options[true[0]]),
-            }
+        for (first, key), (second, after) in (
+            product(_named(graph, one, rng), _named(graph, other, rng)) if len(true) == 1 else ()
+        ):
+            if "thing" in (key, after):
+                yield {
+                    "text": f"Where is {first}, seen from the camera, relative to {second}?",
+                    "answer": options[true[0]],
+                    "key": f"{key}, {after}",
+                    "others": _but(tuple(options.values()), options[true[0]]),
+                }
 
 
 def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
-    for anchor in graph.clear:
-        phrase = _phrase(graph, anchor, rng, "relation")
-        if phrase is None:
+    for anchor, relation in product(graph.clear, (*SIDES, "on")):
+        told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
+        there = [t for t, holds in told if holds]
+        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in told):
             continue
-        for relation in (*SIDES, "on"):
-            told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
-            there = [t for t, holds in told if holds]
-            sure = len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told)
+        answer = a(there[0].noun)
+        for phrase, key in _named(graph, anchor, rng):
             # "The red cup" says that there are other cups, "the cup" that there are none: cups are no answer.
-            if sure and there[0].noun != anchor.noun:
-                answer = a(there[0].noun)
+            unsaid = "" if key == "thing" else anchor.noun
+            if there[0].noun != unsaid:
                 yield {
                     "text": f"Which thing is {spoken(relation)} {phrase}?",
                     "answer": answer,
-                    "key": f"{phrase.kind} {relation == 'on'}",
-                    "others": tuple(a(n) for n in PROPS if a(n) != answer and n != anchor.noun),
-                    "near": tuple(sorted({a(t.noun) for t in graph.visible})),
+                    "key": f"{key} {relation}",
+                    "others": tuple(a(n) for n in PROPS if a(n) != answer and n != unsaid),
+                    "near": tuple(sorted({a(t.noun) for t in graph.visible if t.noun != unsaid})),
                 }
 
 
