@@ -114,7 +114,7 @@ def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
 def _named(graph: Graph, thing: Thing, rng: Rng) -> list[tuple[str, str]]:
     """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
 
-    Stories put some things to the left of others (a ball before a tower): where nouns could tell directions, one of two is hidden.
+    Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.
     """
     found: list[tuple[str, str]] = []
     phrase = _phrase(graph, thing, rng, "relation")
@@ -131,9 +131,9 @@ def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
         true = [r for r in SIDES if graph.holds(one, r, other)]
-        for (first, key), (second, after) in (
-            product(_named(graph, one, rng), _named(graph, other, rng)) if len(true) == 1 else ()
-        ):
+        if len(true) != 1:
+            continue
+        for (first, key), (second, after) in product(_named(graph, one, rng), _named(graph, other, rng)):
             if "thing" in (key, after):
                 yield {
                     "text": f"Where is {first}, seen from the camera, relative to {second}?",
