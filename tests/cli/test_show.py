@@ -31,7 +31,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     videos: list[np.ndarray] = []
     write = tapetum.video.write_video
 
-    def spy(path: Path, frames: Iterable[np.ndarray], rate: float) -> Path:
+    def spy(path: Path, frames: Iterable[np.ndarray], rate: float, *, dither: bool = True) -> Path:
         assert rate == 10
         videos.append(np.array(list(frames)))
         return write(path, videos[-1], rate)
@@ -82,6 +82,7 @@ def test_a_gif_and_the_default_name(
     assert len(open_video("small.gif")) == 6
 
 
+@pytest.mark.slow
 def test_show_and_convert_load_no_torch(clip: Path, tracked: Path, tmp_path: Path) -> None:
     for arguments in (["show", tracked / "tracks.npz", clip, "--out", tmp_path / "a.mp4"],
                       ["convert", tracked / "tracks.npz", tmp_path / "a.pkl", "--video", clip]):  # fmt: skip
