@@ -46,6 +46,7 @@ def test_every_option_is_right_equally_often():
     assert {q.text for q in questions} == {"What colour is the ball?", "What colour is the cup?"}  # eggs come in two colours
 
 
+@pytest.mark.slow
 def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one():
     blind = script("benchmarks/scenes_blind.py")
     scenes = skewed(6 * BLOCK)

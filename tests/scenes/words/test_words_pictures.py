@@ -165,10 +165,10 @@ def random_graph(rng):
 
 def test_every_question_has_exactly_one_right_answer():
     rng = np.random.default_rng(0)
-    graphs = [random_graph(rng) for _ in range(400)]
+    graphs = [random_graph(rng) for _ in range(250)]
     scenes = [picture_candidates(g, i) for i, g in enumerate(graphs)]
     asked = set()
-    for g, questions in zip(graphs, balance(scenes, 0, block=400), strict=True):
+    for g, questions in zip(graphs, balance(scenes, 0, block=250), strict=True):
         for q in questions:
             assert right_options(g, q.template, q.text, q.options) == [q.answer], q
             asked.add(q.template)
