@@ -96,7 +96,10 @@ def test_it_is_a_function_of_the_block_alone():
     whole = balance(scenes, 9)
     assert balance(scenes, 9) == whole
     assert balance(scenes[:BLOCK], 9) == whole[:BLOCK]
+    assert balance(scenes[BLOCK : 2 * BLOCK], 9, first=BLOCK) == whole[BLOCK : 2 * BLOCK]
     assert balance(scenes, 10) != whole
+    with pytest.raises(BadInput, match="begin with scene 0"):
+        balance(scenes, 9, first=5)
     assert block_of(BLOCK + 1) == range(BLOCK, 2 * BLOCK)
 
 
