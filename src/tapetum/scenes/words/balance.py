@@ -42,8 +42,8 @@ def balance(
 ) -> list[list[Question]]:
     """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments.
 
-    `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is in
-    the middle of a block.
+    `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is
+    in the middle of a block.
     """
     if first % block:
         raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
