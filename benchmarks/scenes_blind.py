@@ -2,8 +2,8 @@
 
     python benchmarks/scenes_blind.py FOLDER [--pictures 1200] [--episodes 256] [--workers 2] [--json OUT.json]
 
-Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on), balances them block by block as
-users get them, and lets three guessers learn from the even blocks and answer the questions of the odd ones: the most frequent
+Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on) and balances them block by block, as
+users get them. Three guessers learn from the even blocks and answer the odd ones, and the other way round: the most frequent
 answer to a question's text; naive Bayes and logistic regression on words of question and option, each with each. All should be
 right as often as chance, 1 over the options: overall within 2 standard errors, and in each template within what 2 is when so
 many templates are looked at (Bonferroni). The random numbers of ties are fixed.
@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,7 +81,7 @@ def _tuple(value: Any) -> Any:
 
 
 def split(scenes: list[list[Question]], block: int = BLOCK) -> tuple[list[Question], list[Question]]:
-    """Part questions into those of even blocks (to learn from) and of odd ones."""
+    """Part questions into those of even blocks and of odd ones."""
     parts: tuple[list[Question], list[Question]] = ([], [])
     for number, questions in enumerate(scenes):
         parts[number // block % 2].extend(questions)
@@ -129,21 +129,26 @@ def by_words(train: list[Question], test: list[Question], model: Any) -> np.ndar
     return np.array([int(part.argmax()) for part in np.split(sure, ends[:-1])])
 
 
-def measure(train: list[Question], test: list[Question]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance)."""
-    guessers = {
-        "frequency": by_frequency(train, test),
-        "naive Bayes": by_words(train, test, MultinomialNB()),
-        "logistic": by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),
+def measure(*folds: tuple[list[Question], list[Question]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance).
+
+    Each fold is (questions to learn from, questions to answer); answers of all folds are counted together.
+    """
+    guessers: dict[str, Callable[[list[Question], list[Question]], np.ndarray]] = {
+        "frequency": by_frequency,
+        "naive Bayes": lambda train, test: by_words(train, test, MultinomialNB()),
+        "logistic": lambda train, test: by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),
     }
+    asked = [q for _, test in folds for q in test]
+    template = np.array([q.template for q in asked])
+    chance = np.array([1 / len(q.options) for q in asked])
     found: dict[str, dict[str, dict[str, float]]] = {}
-    template = np.array([q.template for q in test])
-    chance = np.array([1 / len(q.options) for q in test])
-    for name, chosen in guessers.items():
-        right = np.array([q.correct == c for q, c in zip(test, chosen, strict=True)])
+    for name, guess in guessers.items():
+        chosen = np.concatenate([guess(train, test) for train, test in folds])
+        right = np.array([q.correct == c for q, c in zip(asked, chosen, strict=True)])
         found[name] = {}
         for part in ("all", *sorted(set(template))):
-            rows = np.ones(len(test), bool) if part == "all" else template == part
+            rows = np.ones(len(asked), bool) if part == "all" else template == part
             error = np.sqrt((chance[rows] * (1 - chance[rows])).sum()) / rows.sum()
             gap = right[rows].mean() - chance[rows].mean()
             found[name][part] = {"n": int(rows.sum()), "accuracy": float(right[rows].mean()),
@@ -179,12 +184,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    train, test = [], []
+    even, odd = [], []
     for kind, count in (("pictures", given.pictures), ("late", given.late), ("episodes", given.episodes)):
         made = gather(given.folder, kind, count, given.workers)
-        even, odd = split(balance(made, 0, options=3 if kind == "episodes" else 4))
-        train, test = train + even, test + odd
-    found = measure(train, test)
+        first, second = split(balance(made, 0, options=3 if kind == "episodes" else 4))
+        even, odd = even + first, odd + second
+    found = measure((even, odd), (odd, even))
     show(found)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -65,7 +65,7 @@ def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one()
     train, test = blind.split([[naive(c) for c in scene] for scene in scenes])
     for guess in (blind.by_frequency(train, test), blind.by_words(train, test, blind.MultinomialNB())):
         assert (guess == [q.correct for q in test]).mean() > 0.5
-    found = blind.measure(train, test)
+    found = blind.measure((train, test))
     assert not blind.show(found)
     assert found["logistic"]["colour"]["z"] > 5
 
