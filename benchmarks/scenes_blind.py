@@ -2,8 +2,8 @@
 
     python benchmarks/scenes_blind.py FOLDER [--pictures 1200] [--episodes 256] [--workers 2] [--json OUT.json]
 
-Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on) and balances them block by block, as
-users get them. Three guessers learn from the even blocks and answer the odd ones, and the other way round: the most frequent
+Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on) and balances them block by block,
+as users get them. Three guessers learn from the even blocks and answer the odd ones, and the other way round: the most frequent
 answer to a question's text; naive Bayes and logistic regression on words of question and option, each with each. All should be
 right as often as chance, 1 over the options: overall within 2 standard errors, and in each template within what 2 is when so
 many templates are looked at (Bonferroni). The random numbers of ties are fixed.
