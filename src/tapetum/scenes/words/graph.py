@@ -1,0 +1,278 @@
+r"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
+
+Directions are the viewer's, on the ground: `side` grows to the right of the picture and `far` away from the camera.
+
+           behind                    strict: within about 34 degrees of the axis, 3 cm away or more
+        \         /                  loose: anywhere on that side
+    left     b     right             a relation is said only if it is strict, and denied only if it is not even loose;
+        /         \                  what lies between is left out of questions
+          in front
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.scenes.bodies.body import Body
+from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
+from tapetum.scenes.filming.truth import SurfacePoints, Truth
+from tapetum.scenes.physics import turns
+from tapetum.scenes.physics.solids import outline
+
+Relation = Literal["left of", "right of", "in front of", "behind", "on", "in", "under"]
+SIDES: tuple[Relation, ...] = ("left of", "right of", "in front of", "behind")
+CLEAR_SHARE, CLEAR_AREA = 0.5, 0.001
+"""A thing is clear where so much of its outline is seen, and so much of the picture is it."""
+STEEP, LEAST_APART = 1.5, 0.03
+LARGER = 1.25
+"""A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
+SAME = 1.08
+LETTER = 4.0
+"""Pixels of width from which on a letter can be read."""
+LOOK = 96
+"""Pixels of the longer side of the picture in which visibility is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """One movable thing in a picture."""
+
+    number: int
+    """Of the body in the episode."""
+    noun: str
+    colour: str
+    """A colour's name; empty where nobody would say one."""
+    material: str
+    form: str
+    """A word for its shape: ball, egg, cube, box, cylinder, cone, stick, cup, bowl, sheet."""
+    size_m: float
+    """Longest extent."""
+    place: tuple[float, float, float]
+    """Of its origin in the world."""
+    side: float
+    """Metres to the right, as the camera sees it."""
+    far: float
+    """Metres away from the camera along the ground."""
+    seen: float
+    """Share of its outline that is seen, 0..1; 0 for what lies outside of the picture."""
+    area: float
+    """Share of the picture that shows it."""
+    box: tuple[float, float, float, float]
+    """Around what is seen, raster pixels of the episode's picture, as fine as the look (`LOOK`); zeros where nothing is."""
+    text: str
+    """The word printed on it, if it can be read in this picture."""
+    holder: int
+    """Number of the body that it is in or under; -1 for none."""
+    on: int
+    """Number of the thing that it stands on; -1 for the ground or nothing."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether any of it is seen."""
+        return self.area > 0
+
+    @property
+    def clear(self) -> bool:
+        """Whether enough of it is seen to be asked about."""
+        return self.seen >= CLEAR_SHARE and self.area >= CLEAR_AREA
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """All movable things of one frame, the hand left out."""
+
+    frame: int
+    things: tuple[Thing, ...]
+    hand: bool
+    """Whether a hand can be seen."""
+    upturned: tuple[int, ...] = ()
+    """Numbers of hollow bodies that stand on their head, and of sheets: what they hold is under them."""
+
+    @property
+    def visible(self) -> tuple[Thing, ...]:
+        """Things of which anything is seen."""
+        return tuple(t for t in self.things if t.visible)
+
+    @property
+    def clear(self) -> tuple[Thing, ...]:
+        """Things of which enough is seen to be asked about."""
+        return tuple(t for t in self.things if t.clear)
+
+    def find(self, number: int) -> Thing:
+        """Return the thing of a body; raise BadInput where the body is no movable thing."""
+        for thing in self.things:
+            if thing.number == number:
+                return thing
+        raise BadInput(f"body {number} is no movable thing of this frame; take one of {[t.number for t in self.things]}")
+
+    def holds(self, a: Thing, relation: str, b: Thing) -> bool | None:
+        """Tell whether `a` is `relation` `b`: True, False, or None where people would differ."""
+        if relation in ("in", "under"):
+            return a.holder == b.number and (relation == "under") == (b.number in self.upturned)
+        if relation == "on":
+            return a.on == b.number
+        if a.number == b.number:
+            return False
+        right, away = a.side - b.side, a.far - b.far
+        along, across = {"left of": (-right, away), "right of": (right, away), "in front of": (-away, right)}.get(
+            relation, (away, right)
+        )
+        if a.holder == b.number or b.holder == a.number or a.on == b.number or b.on == a.number:
+            return None
+        if along > STEEP * abs(across) and along > LEAST_APART:
+            return True
+        return None if along > -0.01 else False
+
+    def relations(self) -> list[tuple[int, Relation, int]]:
+        """List all relations between visible things that hold for certain, by numbers of bodies."""
+        kinds: tuple[Relation, ...] = (*SIDES, "on", "in", "under")
+        seen = self.visible
+        return [(a.number, r, b.number) for a in seen for b in seen for r in kinds if a is not b and self.holds(a, r, b)]
+
+    def larger(self, a: Thing, b: Thing) -> bool | None:
+        """Tell whether `a` is larger than `b`; None where it is hard to say."""
+        if a.size_m > LARGER * b.size_m:
+            return True
+        return False if b.size_m > LARGER * a.size_m or max(a.size_m, b.size_m) < SAME * min(a.size_m, b.size_m) else None
+
+
+def form(body: Body) -> str:
+    """Name the shape of a body."""
+    match body.shape:
+        case Sphere():
+            return "ball"
+        case Ellipsoid():
+            return "egg"
+        case RoundedBox(size=size):
+            return "cube" if max(size) < 1.05 * min(size) else "box"
+        case Cylinder():
+            return "cylinder"
+        case Cone():
+            return "cone"
+        case Capsule():
+            return "stick"
+        case Cup():
+            return "cup"
+        case Bowl():
+            return "bowl"
+        case Sheet():
+            return "sheet"
+    return "ground"
+
+
+def things_of(episode: Episode) -> list[int]:
+    """List the numbers of movable things: neither fixed nor part of a hand."""
+    return [j for j, b in enumerate(episode.bodies) if not b.fixed and b.group != "hand"]
+
+
+def small(episode: Episode, longest: int = LOOK) -> Episode:
+    """Return the episode with a smaller picture of the same view."""
+    h, w = episode.size
+    scale = longest / max(h, w)
+    size = (max(1, round(h * scale)), max(1, round(w * scale)))
+    intrinsics = episode.camera.intrinsics * np.array([size[1] / w, size[0] / h, size[1] / w, size[0] / h])
+    return replace(episode, size=size, camera=replace(episode.camera, intrinsics=intrinsics))
+
+
+def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
+    """Make the scene graph of a frame, visibility looked at with `look` pixels along the longer side."""
+    watched = small(episode, look)
+    truth = Truth(watched)
+    masks = truth.masks(frame)
+    instance = episode.instance
+    h, w = watched.size
+    moment = episode.moment(frame)
+    pose = episode.poses[moment]
+    matrix = episode.camera.world_to_camera[moment]
+    ahead = matrix[2, :2] / max(float(np.linalg.norm(matrix[2, :2])), 1e-9)
+    right = matrix[0, :2] / max(float(np.linalg.norm(matrix[0, :2])), 1e-9)
+    scale = np.array([episode.size[1] / w, episode.size[0] / h] * 2)
+    standing = _supports(episode, moment)
+    things = []
+    for j in things_of(episode):
+        body = episode.bodies[j]
+        row = int(np.searchsorted(masks.ids, instance[j]))
+        seen, whole = masks.seen[row], masks.whole[row]
+        place = episode.sheets[j][moment].reshape(-1, 3).mean(0) if j in episode.sheets else pose[j, :3]
+        box = np.zeros(4)
+        if seen.any():
+            rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+            box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) * scale
+        things.append(
+            Thing(
+                number=j,
+                noun=body.noun,
+                colour=body.colour_name,
+                material=body.material,
+                form=form(body),
+                size_m=float(np.ptp(outline(body.shape), axis=0).max()),
+                place=(float(place[0]), float(place[1]), float(place[2])),
+                side=float(right @ place[:2]),
+                far=float(ahead @ place[:2]),
+                seen=float(seen.sum() / max(whole.sum(), 1)),
+                area=float(seen.mean()),
+                box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+                text=body.surface.text if body.surface.text and _readable(truth, j, frame, episode.size[1] / w) else "",
+                holder=int(episode.inside[moment, j]),
+                on=standing.get(j, -1),
+            )
+        )
+    hands = [j for j, b in enumerate(episode.bodies) if b.group == "hand"]
+    upturned = tuple(j for j in range(len(episode.bodies)) if _upturned(episode, j, moment))
+    return Graph(frame=frame, things=tuple(things), hand=bool(np.isin(masks.bodies, hands).any()), upturned=upturned)
+
+
+def _upturned(episode: Episode, body: int, moment: int) -> bool:
+    shape = episode.bodies[body].shape
+    if isinstance(shape, Sheet):
+        return True
+    up = turns.rotate(episode.poses[moment, body, 3:], np.array([0.0, 0.0, 1.0]))[2]
+    return isinstance(shape, Cup | Bowl) and bool(up < -0.5)
+
+
+def _supports(episode: Episode, moment: int) -> dict[int, int]:
+    """Find what each thing stands on: the thing under it that it touches, contacts of the last few moments."""
+    contacts = episode.contacts
+    near = (contacts.moment > moment - 12) & (contacts.moment <= moment)
+    found: dict[int, int] = {}
+    loose = set(things_of(episode))
+    grounded = set()
+    for (a, b), normal in zip(contacts.bodies[near].tolist(), contacts.normal[near], strict=True):
+        if abs(normal[2]) < 0.8:
+            continue
+        # The normal goes from a to b: pointing up, b is above.
+        above, below = (b, a) if normal[2] > 0 else (a, b)
+        if above in loose and below in loose and episode.inside[moment, above] != below:
+            found[above] = below
+        elif above in loose and below not in loose:
+            grounded.add(above)
+    return {above: below for above, below in found.items() if above not in grounded}
+
+
+def _readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
+    """Tell whether the word on a body can be read: its side is seen, faces the camera, is upright, and letters are wide enough.
+
+    `enlarged`: how much larger the real picture is than the one looked at.
+    """
+    episode = truth.episode
+    body_text = episode.bodies[body].surface.text
+    shape = episode.bodies[body].shape
+    if not isinstance(shape, RoundedBox):
+        return False
+    y, z = (g.ravel() for g in np.meshgrid(np.linspace(-0.35, 0.35, 3), np.linspace(-0.35, 0.35, 3)))
+    place = np.stack([np.full(9, shape.size[0] / 2), y * shape.size[1], z * shape.size[2]], 1)
+    points = SurfacePoints(np.full(9, body), place, np.tile([1.0, 0.0, 0.0], (9, 1)))
+    found = truth.follow(points, range(frame, frame + 1))
+    moment = episode.moment(frame)
+    camera = episode.camera.world_to_camera[moment, :3, :3]
+    turn = episode.rotations(np.array([moment]))[0, body]
+    towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
+    facing = float(towards @ (camera @ turn[:, 0]))
+    upright = float((camera @ turn[:, 2])[1])
+    # Words take up to 0.8 of the side's width and 0.6 of its height; a letter is about as wide as 0.6 of its height.
+    room = min(0.8, 0.36 * len(body_text) * shape.size[2] / shape.size[1])
+    letter = np.ptp(found.xy[:, 0, 0]) / 0.7 * room * enlarged / len(body_text)
+    return bool(found.visible.all() and facing > 0.5 and upright < -0.5 and letter > LETTER)
