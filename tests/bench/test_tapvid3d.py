@@ -269,6 +269,7 @@ def test_a_file_of_no_rows_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "a.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(folders: tuple[Path, Path]) -> None:
     def without_times(result: dict[str, Any]) -> dict[str, Any]:
         rows = [{**row, "seconds": 0} for row in result["per_clip"]]

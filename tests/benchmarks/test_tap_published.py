@@ -33,6 +33,7 @@ def test_the_transcription_gives_the_public_numbers(case):
             np.testing.assert_allclose(tensor[0].numpy(), golden[f"{case.name}/{name}"], atol=1e-3, rtol=0, err_msg=name)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_ours_on_every_output():
     tracker = tapetum.tap.build("causal-tapir")
     video = torch.rand(1, 2, 256, 256, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1

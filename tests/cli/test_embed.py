@@ -20,6 +20,7 @@ def trained(place: Path) -> Path:
     return place / "run" / "hip-nano.safetensors"
 
 
+@pytest.mark.slow
 def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = trained(tmp_path)
     told = capsys.readouterr().out

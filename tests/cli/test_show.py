@@ -82,6 +82,7 @@ def test_a_gif_and_the_default_name(
     assert len(open_video("small.gif")) == 6
 
 
+@pytest.mark.slow
 def test_show_and_convert_load_no_torch(clip: Path, tracked: Path, tmp_path: Path) -> None:
     for arguments in (["show", tracked / "tracks.npz", clip, "--out", tmp_path / "a.mp4"],
                       ["convert", tracked / "tracks.npz", tmp_path / "a.pkl", "--video", clip]):  # fmt: skip

@@ -68,6 +68,7 @@ def test_points_from_a_table(run: Run, clip: Path, tmp_path: Path, text: str, qu
     assert Tracks.load(tmp_path / "out" / "tracks.npz").queries.tolist() == queries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "polished"), [("auto", True), ("yes", True), ("no", False)])
 def test_tracks_are_polished_as_asked(run: Run, clip: Path, tmp_path: Path, asked: str, polished: bool) -> None:
     assert run("track", clip, "--grid", 3, "--polish", asked, "--out", tmp_path)[0] == 0
@@ -77,6 +78,7 @@ def test_tracks_are_polished_as_asked(run: Run, clip: Path, tmp_path: Path, aske
     assert np.array_equal(tracks.xy[:, 0], tracks.queries[:, 1:]) == polished  # the patch lies exactly where it was cut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "looks_again"), [("auto", True), ("no", False)])
 def test_points_are_looked_for_again_as_asked(run: Run, clip: Path, tmp_path: Path, asked: str, looks_again: bool) -> None:
     assert run("track", clip, "--grid", 3, "--polish", "no", "--second-look", asked, "--out", tmp_path)[0] == 0

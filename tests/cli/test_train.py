@@ -92,6 +92,7 @@ def test_options_of_bootstrap() -> None:
     assert (parsed.launch, parsed.engine) == (Launch(out=Path("out"), device="cpu"), "ray")
 
 
+@pytest.mark.slow
 def test_hip_from_the_command_line(run: Run, tmp_path: Path) -> None:
     rows = []
     for level in range(20):

@@ -246,6 +246,7 @@ def test_results_do_not_drift(name: str) -> None:
             np.testing.assert_allclose(value, wanted, atol=1e-5 * max(1.0, float(np.abs(wanted).max())), err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_exported_program_says_the_same(name: str) -> None:
     encoder = shuffled(tapetum.encoders.build(name, **NETWORKS[name]))

@@ -191,6 +191,7 @@ def test_out_may_not_be_written(run: Run, tmp_path: Path, clip: Path) -> None:
         tmp_path.chmod(0o700)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0, 500, 4000])
 def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
     """A limit on the size of files stands for the full disk; it strikes in the npz, the csv or the mp4."""

@@ -69,6 +69,7 @@ def test_a_child_that_dies_or_hangs_is_seen_and_replaced(tmp_path: Path, kind: s
         assert reader.read(tmp_path / "a.mp4").kind == "told"
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_what_is_missing_or_says_one_line(run: Run, corpus: Corpus, tmp_path: Path) -> None:
     codes = Counter()
     for number in range(EACH):

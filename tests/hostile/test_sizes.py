@@ -155,6 +155,7 @@ def test_too_large_a_frame_is_refused_before_decoding(tmp_path: Path, side: int)
             assert f"has frames of {side}x{side}" in found[name][0], (name, found[name])
 
 
+@pytest.mark.slow
 def test_a_large_frame_within_the_limit_is_read(tmp_path: Path) -> None:
     """Shows that the files above are sound, and that memory would have risen."""
     found = read({name: MAKE[name](tmp_path, 4000) for name in ("folder", "png in avi")})

@@ -120,6 +120,7 @@ def test_static_background_moves_only_by_the_camera():
     assert np.ptp(world, axis=1).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_painted_dot_is_where_the_truth_says():
     """Paint one bright dot on an object's sheet, follow it in the rendered frames by its brightness."""
     found = 0

@@ -71,6 +71,7 @@ def test_static_points_keep_their_place() -> None:
     assert not blind.metric
 
 
+@pytest.mark.slow
 def test_true_tracks_and_true_depth_give_true_points() -> None:
     """All but points near a depth edge, where half a pixel is another surface."""
     scores = []

@@ -133,8 +133,9 @@ def test_losses_learned_apart_and_frozen_embeddings_are_cached_too(tmp_path: Pat
 
 
 MEMORY = '''
-import resource, sys, torch
+import sys, torch
 from torch import nn
+from support.scripts import script
 from tapetum.train import JointTask, TrainConfig, fit
 from tapetum.train.contrastive import clip_loss
 
@@ -169,10 +170,7 @@ class Views(JointTask):
         return clip_loss(*embeddings, 10.0), {}
 
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-
-
+peak = script("benchmarks/hostile_corpus.py").peak_megabytes
 losses, peaks = [], [peak()]
 for accumulation in (64, 1):
     config = TrainConfig(steps=1, batch_size=1024, accumulation=accumulation, threads=1, tensorboard=False)

@@ -179,6 +179,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from /proc")
 def test_no_more_memory_is_taken_than_there_is_room(clip) -> None:
     path = clip("long.mp4", n=120, size=(640, 480), options={"preset": "ultrafast"})  # 55 MB in YUV

@@ -54,6 +54,7 @@ def test_predictions_as_json_and_text(run: Run, data: tuple[Path, Path]) -> None
     assert [float(cell) for cell in lines["average"]] == pytest.approx(shown, abs=6e-4)
 
 
+@pytest.mark.slow
 def test_a_model_and_files_of_results(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     arguments = [*COMMAND, "--gt", data[0], "--model", "static", "--workers", 2, "--out", out]
@@ -71,6 +72,7 @@ def test_a_model_and_files_of_results(run: Run, data: tuple[Path, Path], tmp_pat
     assert "was begun with scalings ['median'], now ['none']; give another --out, or remove it" in err
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on(data: tuple[Path, Path], tmp_path: Path) -> None:
     """Killed outright while it waits for a depth map that is a pipe; what was finished before is not done again."""
     gt = data[0]

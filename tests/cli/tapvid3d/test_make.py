@@ -26,6 +26,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_segment(tmp_path_factory.mktemp("waymo") / "training", 26).root
 
 
+@pytest.mark.slow
 def test_what_is_made_passes_the_check(raw: Path, drive: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]):
     few = ["--tracks", 60]
     assert run("tapvid3d", "make", "adt", raw / "adt", "--out", tmp_path / "adt", "--frames", 4, *few)[0] == 0

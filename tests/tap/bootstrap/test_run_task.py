@@ -138,6 +138,7 @@ def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tm
     assert any(key.startswith("synthetic/") for key in line["metrics"]) == run.settings.synthetic
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
     task = FootageTask(recipe, tmp_path / "footage", tmp_path)
@@ -233,6 +234,7 @@ def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recip
     assert start_network(run).config.iterations > 1
 
 
+@pytest.mark.slow
 def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
     settings = replace(recipe.settings, synthetic=True, weight=0.0)

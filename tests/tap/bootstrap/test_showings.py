@@ -47,6 +47,7 @@ def test_the_teacher_sees_the_frames_between(length: int, between: bool, apart: 
     assert (sample.video[taught:] == -1).all()  # nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_strides_of_a_pair_cost_the_same(videos: Path, recipe: BootstrapRun, tmp_path: Path, most: int) -> None:
     bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))

@@ -63,6 +63,7 @@ def test_numbers_of_the_paper(data: Path) -> None:
     assert [group.get("weight_decay") for group in groups] == [None, 0.0]
 
 
+@pytest.mark.slow
 def test_refinement_learns_from_the_first_queries_only(run: TapKubric) -> None:
     task = KubricTask(run)
     batch = task.collate([task.dataset()[0]])

@@ -139,6 +139,7 @@ def test_the_most_influential_gaussian():
     assert gaussians.most_influential(scene, 0, points).tolist() == best
 
 
+@pytest.mark.slow
 def test_tracks_and_visibility_are_the_exact_ones(
     studio: Studio, scene: gaussians.Gaussians, camera: pstudio.Camera, view: pstudio.View
 ):

@@ -15,6 +15,6 @@ pieces      shapes as cut quadrics, and Truth on top of them in `truth`
 
 from tapetum.scenes.filming.config import FilmConfig, varied
 from tapetum.scenes.filming.film import Frame, film
-from tapetum.scenes.filming.truth import Boxes, Followed, Masks, SurfacePoints, Truth
+from tapetum.scenes.filming.truth import Followed, InstanceBoxes, InstanceMasks, SurfacePoints, Truth
 
-__all__ = ["Boxes", "FilmConfig", "Followed", "Frame", "Masks", "SurfacePoints", "Truth", "film", "varied"]
+__all__ = ["FilmConfig", "Followed", "Frame", "InstanceBoxes", "InstanceMasks", "SurfacePoints", "Truth", "film", "varied"]

@@ -146,9 +146,9 @@ def focus_blur(picture: F32, depth: F32, size: tuple[int, int], focal: float, fo
         other = py * np.int32(w) + px
         their = radius.take(other)
         their = np.where(far.take(other) > own_depth, np.minimum(their, own), their)
-        share = np.clip(their - away + 1, 0, 1)
-        total += picture.take(other, 1) * share
-        weight += share
+        fraction = np.clip(their - away + 1, 0, 1)
+        total += picture.take(other, 1) * fraction
+        weight += fraction
     out = picture.copy()
     out[:, at] = total / weight
     return out

@@ -113,9 +113,9 @@ def _mirror(
         around += _column(episode.light.colour) * (glow * open_sky[at] * (direct[at] > 0))
         mirrored = _column(episode.light.colour) * (np.minimum(lobe, 60) * direct[at]) + around
         if b.material == "metal":
-            share = np.float32(0.35 + 0.45 * shine)
-            colour[:, at] *= 1 - share
-            colour[:, at] += mirrored * (base + (1 - base) * grazing) * share
+            fraction = np.float32(0.35 + 0.45 * shine)
+            colour[:, at] *= 1 - fraction
+            colour[:, at] += mirrored * (base + (1 - base) * grazing) * fraction
         else:
             colour[:, at] += mirrored * strength
 
@@ -125,10 +125,10 @@ def _sky(episode: Episode, found: Trace, view: View) -> F32:
     up = view.world[:3, 2].astype(np.float32)
     height = up[0] * found.rx + up[1] * found.ry + up[2]
     height /= np.sqrt(found.rx * found.rx + found.ry * found.ry + 1)
-    share = np.sqrt(np.clip(height, 0, 1))
+    fraction = np.sqrt(np.clip(height, 0, 1))
     horizon = episode.light.sky * 0.7 + 0.5 * episode.light.sky.mean()
     above = episode.light.sky * np.array([0.55, 0.75, 1.1])
-    return _column(horizon) + _column(above - horizon) * share
+    return _column(horizon) + _column(above - horizon) * fraction
 
 
 def _haze(bodies: tuple[Body, ...], owner: np.ndarray, depth: F32, sky: F32, colour: F32) -> None:
@@ -136,8 +136,8 @@ def _haze(bodies: tuple[Body, ...], owner: np.ndarray, depth: F32, sky: F32, col
         if isinstance(b.shape, Ground):
             at = np.flatnonzero((owner == i) & (depth > 0.2 * HAZE))
             if len(at):
-                share = 1 - np.exp((np.float32(0.2 * HAZE) - depth[at]) / np.float32(HAZE))
-                colour[:, at] += (sky[:, at] - colour[:, at]) * share
+                fraction = 1 - np.exp((np.float32(0.2 * HAZE) - depth[at]) / np.float32(HAZE))
+                colour[:, at] += (sky[:, at] - colour[:, at]) * fraction
 
 
 def _step(bodies: tuple[Body, ...]) -> float:

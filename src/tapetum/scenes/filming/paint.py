@@ -89,8 +89,8 @@ def photo(textures: Textures, seed: int, repeats: int, size: int) -> Atlas:
         x, y = np.cos(angle) * place, np.sin(angle) * place
         grid = torch.from_numpy(np.stack([x[None] - y[:, None] + dx, y[None] + x[:, None] + dy], -1).astype(np.float32))[None]
         layers.append(F.grid_sample(source, grid * 2 - 1, padding_mode="reflection", align_corners=False)[0].numpy())
-    share = np.clip(0.5 + 1.5 * smooth_noise(rng, size + margin, 2 * repeats)[..., 0], 0, 1)
-    whole = layers[0] * share + layers[1] * (1 - share)
+    fraction = np.clip(0.5 + 1.5 * smooth_noise(rng, size + margin, 2 * repeats)[..., 0], 0, 1)
+    whole = layers[0] * fraction + layers[1] * (1 - fraction)
     fade = (np.arange(margin, dtype=np.float32) + 0.5) / margin
     whole[..., :margin] += (whole[..., size:] - whole[..., :margin]) * (1 - fade)
     whole[:, :margin] += (whole[:, size:] - whole[:, :margin]) * (1 - fade[:, None])

@@ -108,8 +108,8 @@ def normals(surface: list[Piece], which: I64, p: F64) -> F64:
 
 
 def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]:
-    """Meet triangles (m, 3, 3) with rays (n, 3) from the origin: t (n,), triangle (n,), shares of its corners (n, 3)."""
-    best, which, share = np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), np.zeros((len(rays), 3))
+    """Meet triangles (m, 3, 3) with rays (n, 3) from the origin: t (n,), triangle (n,), weights of its corners (n, 3)."""
+    best, which, fraction = np.full(len(rays), np.inf), np.zeros(len(rays), np.int64), np.zeros((len(rays), 3))
     flat = rays[:, :2] / rays[:, 2:]
     for number, (a, b, c) in enumerate(corners):
         z = np.array([a[2], b[2], c[2]])
@@ -132,8 +132,8 @@ def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]
             on = (u >= -1e-12) & (v >= -1e-12) & (u + v <= 1 + 1e-12) & (t > near) & (t < best[at])
         hit = at[on]
         best[hit], which[hit] = t[on], number
-        share[hit] = np.stack([1 - u - v, u, v], 1)[on]
-    return best, which, share
+        fraction[hit] = np.stack([1 - u - v, u, v], 1)[on]
+    return best, which, fraction
 
 
 def _roots(a: F64, b: F64, c: float) -> tuple[F64, F64]:

@@ -72,7 +72,7 @@ class _Mpeg4:
     def __call__(self, frame: U8) -> U8:
         for packet in self.encoder.encode(self._frame(frame, format="rgb24")):
             for decoded in self.decoder.decode(packet):
-                self.last = decoded.to_ndarray(format="rgb24")
+                self.last = decoded.to_ndarray(format="rgb24")  # pyright: ignore[reportAttributeAccessIssue]
         if self.last is None:
             return frame
         return self.last

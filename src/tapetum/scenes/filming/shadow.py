@@ -99,7 +99,7 @@ def casters(bodies: tuple[Body, ...], view: View) -> list[Caster]:
 
 
 def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softness: float) -> F32:
-    """Return the share (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
+    """Return the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
 
     `sun` (3,) points at it, `softness` is its radius in radians.
     """
@@ -135,11 +135,11 @@ def sun_seen(blocks: Blocks, direct: F32, things: list[Caster], sun: F64, softne
             seen[at] *= _past_hull(c, p, along, middle, float(a))
             continue
         inner = within(c.shape, p, SLACK)
-        share = np.ones(len(at), np.float32)
-        share[inner] = _through_opening(p[:, inner], along, hollow, float(a))
+        fraction = np.ones(len(at), np.float32)
+        fraction[inner] = _through_opening(p[:, inner], along, hollow, float(a))
         outer = np.flatnonzero(~inner & (blocks.owner.take(at) != c.body))
-        share[outer] = _past_hull(c, p.take(outer, 1), along, middle.take(outer), float(a))
-        seen[at] *= share
+        fraction[outer] = _past_hull(c, p.take(outer, 1), along, middle.take(outer), float(a))
+        seen[at] *= fraction
     return seen
 
 
@@ -195,7 +195,7 @@ def _through_opening(p: F32, along: F32, hollow: tuple[float, float], a: float) 
 
 
 def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) -> F32:
-    """Share of the sun seen past an edge at `ratio` radians from its middle.
+    """Fraction of the sun seen past an edge at `ratio` radians from its middle.
 
     The rays through a thin body never come deep into it: the shadow is whole where they come as deep as they can. A body far
     away that looks smaller than the sun can't hide all of it.
@@ -209,7 +209,7 @@ def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) 
 
 
 def sky_seen(blocks: Blocks, normals: F32, things: list[Caster], scale: float) -> F32:
-    """Return the share (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
+    """Return the fraction (n,) of the sky seen from points facing (3, n), with steps of up to `scale` metres."""
     seen = np.ones(normals.shape[1], np.float32)
     for c in things:
         solid = opening(c.shape) is None

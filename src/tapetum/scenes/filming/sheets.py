@@ -113,9 +113,9 @@ def meet(sheet: Mesh, number: I64, rx: F32, ry: F32) -> tuple[F32, I64]:
 
 def surface(sheet: Mesh, triangle: I64, rx: F32, ry: F32) -> tuple[F32, F32]:
     """Return places on the flat sheet (3, n) and normals of the upper side (3, n) in camera coordinates."""
-    share = np.einsum("nij,jn->ni", sheet.inverse[triangle], np.stack([rx, ry, np.ones_like(rx)]))
-    share /= share.sum(1, keepdims=True)
+    fraction = np.einsum("nij,jn->ni", sheet.inverse[triangle], np.stack([rx, ry, np.ones_like(rx)]))
+    fraction /= fraction.sum(1, keepdims=True)
     place = np.zeros((3, len(triangle)), np.float32)
-    place[:2] = np.einsum("ni,nij->jn", share, sheet.flat[triangle])
-    normal = np.einsum("ni,nij->jn", share, sheet.normals[triangle])
+    place[:2] = np.einsum("ni,nij->jn", fraction, sheet.flat[triangle])
+    normal = np.einsum("ni,nij->jn", fraction, sheet.normals[triangle])
     return place, normal / np.sqrt((normal**2).sum(0))

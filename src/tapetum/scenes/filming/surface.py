@@ -151,7 +151,7 @@ class Paint:
 
 
 def _step(signed: F32, width: F32, mean: float) -> F32:
-    """Share of a pixel of `width` cells that lies where `signed` is above 0; its mean where pixels are wider than cells."""
+    """Fraction of a pixel of `width` cells that lies where `signed` is above 0; its mean where pixels are wider than cells."""
     sharp = np.clip(np.float32(0.5) + signed / np.maximum(width, np.float32(1e-6)), 0, 1)
     fade = np.clip(np.float32(2) - width * np.float32(1.5), 0, 1)
     return np.asarray(np.float32(mean) + (sharp - np.float32(mean)) * fade, np.float32)

@@ -20,7 +20,7 @@ SEEN, OCCLUDED, OUTSIDE, CONTAINED = range(4)
 """States of a point: seen; in the picture but hidden; outside of the picture or behind the camera; hidden and its body inside
 another one (a cup, a box) at that moment."""
 TOLERANCE = 1e-6
-"""Share of its depth by which another surface must be nearer to hide a point."""
+"""Fraction of its depth by which another surface must be nearer to hide a point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Followed:
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
+class InstanceMasks:
     """What each of m instances covers in one frame."""
 
     ids: I64
@@ -74,7 +74,7 @@ class Masks:
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes:
+class InstanceBoxes:
     """Boxes of m instances in one frame, x1, y1, x2, y2 in raster pixels; nan where there is nothing."""
 
     ids: I64
@@ -126,7 +126,7 @@ class Truth:
             xy[:, k], xyz[:, k] = at, place
         return Followed(xy, xyz, state, self.episode.instance[points.body])
 
-    def masks(self, frame: int) -> Masks:
+    def masks(self, frame: int) -> InstanceMasks:
         """Cast a ray through the centre of every pixel."""
         self._check(np.array([frame]))
         h, w = self.episode.size
@@ -148,16 +148,16 @@ class Truth:
             if instance[i]:
                 whole[np.searchsorted(ids, instance[i])][part] |= np.isfinite(t)
         shown = np.append(instance, 0)[bodies]
-        return Masks(ids, shown == ids[:, None, None], whole, depth, bodies)
+        return InstanceMasks(ids, shown == ids[:, None, None], whole, depth, bodies)
 
     def depth(self, frame: int) -> F64:
         """Return depth (h, w) in metres at the centres of pixels, inf for the open sky."""
         return self.masks(frame).depth
 
-    def boxes(self, frame: int) -> Boxes:
+    def boxes(self, frame: int) -> InstanceBoxes:
         """Return boxes around what is seen, and around what would be seen if nothing stood before it."""
         masks = self.masks(frame)
-        return Boxes(masks.ids, _boxes(masks.seen), _boxes(masks.whole))
+        return InstanceBoxes(masks.ids, _boxes(masks.seen), _boxes(masks.whole))
 
     def sample(self, rng: np.random.Generator, n: int, frames: int = 16) -> tuple[SurfacePoints, I64, F64]:
         """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
@@ -211,14 +211,14 @@ class Truth:
         depth, body = np.full(n, np.inf), np.zeros(n, np.int64)
         place, normal = np.zeros((n, 3)), np.zeros((n, 3))
         for i in range(len(self.episode.bodies)) if n else ():
-            t, which, share = self._meet(view, i, rays)
+            t, which, fraction = self._meet(view, i, rays)
             at = np.flatnonzero(t < depth)
             depth[at], body[at] = t[at], i
             if len(at) and not plain:
-                place[at], normal[at] = self._describe(view, i, rays[at], t[at], which[at], share[at])
+                place[at], normal[at] = self._describe(view, i, rays[at], t[at], which[at], fraction[at])
         return depth, body, place, normal
 
-    def _describe(self, view: View, i: int, rays: F64, t: F64, which: I64, share: F64) -> tuple[F64, F64]:
+    def _describe(self, view: View, i: int, rays: F64, t: F64, which: I64, fraction: F64) -> tuple[F64, F64]:
         body, surface = self.episode.bodies[i], self._pieces[i]
         if surface is not None:
             place = view.centre(i) + t[:, None] * (rays @ view.rotation[i])
@@ -226,7 +226,7 @@ class Truth:
         assert isinstance(body.shape, Sheet)
         corner = triangles(*body.shape.grid)[which]
         place, normal = np.zeros((len(t), 3)), np.zeros((len(t), 3))
-        place[:, :2] = np.einsum("nk,nkj->nj", share, flat_places(body.shape)[corner])
+        place[:, :2] = np.einsum("nk,nkj->nj", fraction, flat_places(body.shape)[corner])
         a, b, c = np.moveaxis(view.sheets[i].reshape(-1, 3)[corner], 1, 0)
         normal[:, 2] = -np.sign((np.cross(b - a, c - a) * rays).sum(-1))
         return place, normal
@@ -275,7 +275,7 @@ def _on_sheet(sheet: Sheet, points: F64, flat: F64) -> tuple[F64, F64]:
 
 
 def _boxes(masks: Bool) -> F64:
-    """Boxes (m, 4) around masks (m, h, w)."""
+    """Find boxes (m, 4) around masks (m, h, w)."""
     out = np.full((len(masks), 4), np.nan)
     for box, mask in zip(out, masks, strict=True):
         x, y = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
