@@ -12,8 +12,8 @@ their keys and phrases for that, and `benchmarks/scenes_blind.py` measures wheth
                                one of each                             three red ones and a blue one are left out
 
 Questions with options of their own (the red ball, the blue ball, about the same) are balanced over the place of the answer
-in the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` numbers in a row, so that
-a scene's questions depend on its block alone, whoever makes it.
+in the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` numbers in a row, so
+that a scene's questions depend on its block alone, whoever makes it.
 """
 
 from collections.abc import Sequence

@@ -28,8 +28,10 @@ CLEAR_SHARE, CLEAR_AREA = 0.5, 0.001
 """A thing is clear where so much of its outline is seen, and so much of the picture is it."""
 STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
-"""A thing is larger than another from this ratio of their longest extents on; nearer ones are of about the same size up to SAME."""
+"""A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
+LETTER = 4.0
+"""Pixels of width from which on a letter can be read."""
 LOOK = 96
 """Pixels of the longer side of the picture in which visibility is looked at."""
 
@@ -213,7 +215,7 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
                 seen=float(seen.sum() / max(whole.sum(), 1)),
                 area=float(seen.mean()),
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                text=body.surface.text if body.surface.text and _readable(truth, j, frame) else "",
+                text=body.surface.text if body.surface.text and _readable(truth, j, frame, episode.size[1] / w) else "",
                 holder=int(episode.inside[moment, j]),
                 on=standing.get(j, -1),
             )
@@ -250,9 +252,13 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
     return {above: below for above, below in found.items() if above not in grounded}
 
 
-def _readable(truth: Truth, body: int, frame: int) -> bool:
-    """Tell whether the word on a body can be read: its side is seen, faces the camera, is large enough and not far from upright."""
+def _readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
+    """Tell whether the word on a body can be read: its side is seen, faces the camera, is upright, and letters are wide enough.
+
+    `enlarged`: how much larger the real picture is than the one looked at.
+    """
     episode = truth.episode
+    body_text = episode.bodies[body].surface.text
     shape = episode.bodies[body].shape
     if not isinstance(shape, RoundedBox):
         return False
@@ -266,5 +272,7 @@ def _readable(truth: Truth, body: int, frame: int) -> bool:
     towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
     facing = float(towards @ (camera @ turn[:, 0]))
     upright = float((camera @ turn[:, 2])[1])
-    wide = np.ptp(found.xy[:, 0, 0]) / 0.7
-    return bool(found.visible.all() and facing > 0.5 and upright < -0.5 and wide > 0.09 * episode.size[1])
+    # Words take up to 0.8 of the side's width and 0.6 of its height; a letter is about as wide as 0.6 of its height.
+    room = min(0.8, 0.36 * len(body_text) * shape.size[2] / shape.size[1])
+    letter = np.ptp(found.xy[:, 0, 0]) / 0.7 * room * enlarged / len(body_text)
+    return bool(found.visible.all() and facing > 0.5 and upright < -0.5 and letter > LETTER)

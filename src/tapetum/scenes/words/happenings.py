@@ -1,9 +1,9 @@
-"""What happened in an episode, in the terms that questions and captions use: deeds of the hand, hits, falls, moves, containment.
+"""What happened in an episode, in the terms of questions and captions: deeds of the hand, hits, falls, moves, containment.
 
-Thresholds leave a gap: what lies between "it stayed" (under 1 cm) and "it moved" (over 3 cm) is neither, and nothing is asked of it.
+Thresholds leave a gap: what lies between "it stayed" (under 1 cm) and "it moved" (over 3 cm) is neither: nobody asks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -107,7 +107,9 @@ class Happenings:
                 continue
             cover = action.verb in ("cover", "uncover") and action.target >= 0
             body, target = (action.target, action.body) if cover else (action.body, action.target)
-            found.append(Deed(verb=action.verb, body=body, target=target, start_s=action.start_s, end_s=action.end_s, picked_s=None))
+            found.append(
+                Deed(verb=action.verb, body=body, target=target, start_s=action.start_s, end_s=action.end_s, picked_s=None)
+            )
         return found
 
     @cached_property
@@ -127,7 +129,7 @@ class Happenings:
             holder = self.episode.inside[:, j]
             edges = np.flatnonzero(np.diff(holder)) + 1
             before = int(holder[0])
-            for start, end in zip(edges, [*edges[1:], len(holder)], strict=True):
+            for start, end in zip(edges, np.append(edges, len(holder))[1:], strict=True):
                 after = int(holder[start])
                 if after != before and end - start >= min(least, len(holder) - start):
                     found.append(Change(time_s=start * self.step, body=j, before=before, after=after))
@@ -200,8 +202,7 @@ class Happenings:
         return "hit" if struck.any() and not by_hand.any() and not lifted else ""
 
     def _shown(self, thing: Thing) -> Thing:
-        told = {name: getattr(thing, name) for name in Thing.__dataclass_fields__}
-        return Thing(**told | {"seen": 1.0, "area": 1.0})
+        return replace(thing, seen=1.0, area=1.0)
 
 
 def tall(shape: object) -> bool:

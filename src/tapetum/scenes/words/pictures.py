@@ -13,7 +13,7 @@ from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, COMMON, PROPS, WORDS
 from tapetum.scenes.words.graph import LARGER, SAME, SIDES, Graph, Thing
 from tapetum.scenes.words.question import Candidate
-from tapetum.scenes.words.refer import Phrase, a, phrases, plural
+from tapetum.scenes.words.refer import Phrase, a, phrases, plural, spoken
 
 Rng = np.random.Generator
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -46,7 +46,7 @@ def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
 def _phrase(graph: Graph, thing: Thing, rng: Rng, *unsaid: str) -> Phrase | None:
     """Draw one of the phrases that name a thing; plain ones come before those with a neighbour."""
     found = phrases(graph, thing, frozenset(unsaid))
-    return found[int(rng.integers(min(len(found), 4)))] if found else None
+    return found[0 if rng.random() < 0.6 else int(rng.integers(min(len(found), 4)))] if found else None
 
 
 def _colour(graph: Graph, rng: Rng) -> Iterator[dict]:
@@ -112,7 +112,7 @@ def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
 
 
 def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
-    options = {r: f"{r} it" if r == "behind" else f"{r} it" for r in SIDES}
+    options = {r: f"{spoken(r)} it" for r in SIDES}
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
         first, second = (_phrase(graph, t, rng, "relation") for t in (one, other))
@@ -135,7 +135,7 @@ def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
             if len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told):
                 answer = a(there[0].noun)
                 yield {
-                    "text": f"Which thing is {relation} {phrase}?",
+                    "text": f"Which thing is {spoken(relation)} {phrase}?",
                     "answer": answer,
                     "key": anchor.noun,
                     "others": tuple(a(n) for n in PROPS if a(n) != answer),
@@ -151,10 +151,17 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
         held = [t for t in graph.things if t.holder == holder.number]
         nouns = {t.noun for t in held}
         if len(nouns) == 1 and all(t.clear for t in held):
-            answer = (plural(held[0].noun) if len(held) > 1 else a(held[0].noun)).strip()
-            others = tuple(a(n) for n in PROPS if n != held[0].noun)
-            near = tuple({a(t.noun) for t in graph.visible if t.holder != holder.number})
-            yield {"text": f"What is in {phrase}?", "answer": answer, "key": holder.noun, "others": others, "near": near}
+            word = plural if len(held) > 1 else a
+            answer = word(held[0].noun)
+            others = tuple(word(n) for n in PROPS if n != held[0].noun)
+            near = tuple({word(t.noun) for t in graph.visible if t.holder != holder.number})
+            yield {
+                "text": f"What is in {phrase}?",
+                "answer": answer,
+                "key": f"{holder.noun} {len(held) > 1}",
+                "others": others,
+                "near": near,
+            }
 
 
 def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:
@@ -170,7 +177,9 @@ def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:
         order = [chosen[i] for i in rng.permutation(3)]
         names = [_phrase(graph, t, rng, "colour", "relation") for t in (thing, *order)]
         if all(names):
-            yield _among(f"Which of these has the same colour as {names[0]}", [str(n) for n in names[1:]], order.index(alike[0]))
+            yield _among(
+                f"Which of these has the same colour as {names[0]}", [str(n) for n in names[1:]], order.index(alike[0])
+            )
 
 
 def _among(start: str, names: Sequence[str], place: int, key: str = "") -> dict:
@@ -228,7 +237,7 @@ def _read(graph: Graph, rng: Rng) -> Iterator[dict]:
 
 def _present(graph: Graph, rng: Rng) -> Iterator[dict]:
     del rng
-    for noun in {t.noun for t in graph.clear}:
+    for noun in sorted({t.noun for t in graph.clear}):
         named = [t for t in graph.visible if t.noun == noun]
         if not all(t.colour and t.clear for t in named) or len(named) != 1:
             continue

@@ -30,7 +30,9 @@ class Question:
 
     def __post_init__(self) -> None:
         if self.options.count(self.answer) != 1 or len(set(self.options)) != len(self.options) or len(self.options) < 3:
-            raise BadInput(f"a question has options {self.options} and answer {self.answer!r}; wanted 3 or more, one of them right")
+            raise BadInput(
+                f"a question has options {self.options} and answer {self.answer!r}; wanted 3 or more, one of them right"
+            )
 
     @property
     def correct(self) -> int:

@@ -11,7 +11,6 @@ from tapetum.scenes.words.graph import LARGER, SIDES, Graph, Relation, Thing
 
 ADJECTIVES = {"wood": "wooden"}
 """Of materials; the others are their own."""
-NOUNS = {"dice": "dice"}
 PLURALS = {"box": "boxes", "dice": "dice"}
 
 
@@ -37,7 +36,10 @@ class Phrase:
 
     def fits(self, graph: Graph, thing: Thing) -> bool | None:
         """Tell whether the phrase fits a thing: True, False, or None where people would differ."""
-        answers: list[bool | None] = [not self.noun or thing.noun == self.noun, not self.material or thing.material == self.material]
+        answers: list[bool | None] = [
+            not self.noun or thing.noun == self.noun,
+            not self.material or thing.material == self.material,
+        ]
         if self.colour:
             answers.append(thing.colour == self.colour if thing.colour else None)
         if self.size:
@@ -83,6 +85,11 @@ def phrases(graph: Graph, thing: Thing, unsaid: frozenset[str] = frozenset()) ->
 def plural(noun: str) -> str:
     """Return the word for several of a noun."""
     return PLURALS.get(noun, noun + "s")
+
+
+def spoken(relation: str) -> str:
+    """Return a relation as it stands behind "is": to the left of."""
+    return f"to the {relation}" if relation in ("left of", "right of") else relation
 
 
 def a(words: str) -> str:

@@ -1,0 +1,120 @@
+"""Captions: a short and a long one of a picture, one of each region, and the story of an episode. True to the last word.
+
+Only what is clear is told. A long caption names every clear thing and how it stands to one named before; a story tells deeds,
+falls and hits in their order.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tapetum.scenes.words.graph import SIDES, Graph, Thing
+from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.pictures import NUMBERS
+from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
+
+VERBS = {
+    "place": "moves {body} to another place",
+    "stack": "puts {body} on {target}",
+    "drop": "lets {body} fall",
+    "put-into": "puts {body} into {target}",
+    "push": "pushes {body}",
+    "spin": "spins {body}",
+    "cover": "covers {target} with {body}",
+    "uncover": "takes {body} off {target}",
+    "pour": "pours from {body} into {target}",
+    "shuffle": "slides {body} about",
+    "show": "holds up {body}",
+    "hold": "picks up {body}",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """What is said of one picture."""
+
+    short: str
+    long: str
+    regions: tuple[tuple[int, str], ...]
+    """For each clear thing the number of its body and what is said of it."""
+
+
+def picture_captions(graph: Graph) -> Captions:
+    """Describe a frame from its scene graph. A pure function of it."""
+    things = sorted(graph.clear, key=lambda t: -t.area)
+    hand = ["a hand"] if graph.hand else []
+    counts = Counter(t.noun for t in things)
+    short = (
+        _sentence([_some(noun, n) for noun, n in counts.most_common(4)] + hand) if counts or hand else "Nothing but the ground."
+    )
+    told: list[Thing] = []
+    parts: list[str] = []
+    for thing in things:
+        parts.append(_upper(a(_full(thing)) + _where(graph, thing, told)) + ".")
+        told.append(thing)
+    if graph.hand:
+        parts.append("A hand is in the picture.")
+    regions = tuple((t.number, a(_full(t)) + _region(graph, t)) for t in things)
+    return Captions(short=short, long=" ".join(parts) or short, regions=regions)
+
+
+def episode_caption(happenings: Happenings) -> str:
+    """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
+    lines = [(d.start_s, f"The hand {VERBS[d.verb].format(body=_called(happenings, d.body), target=_called(happenings, d.target))}.")
+             for d in happenings.deeds if d.verb in VERBS]  # fmt: skip
+    met: set[tuple[int, int]] = set()
+    for hit in happenings.hits:
+        if hit.bodies not in met and len(met) < 4:
+            lines.append(
+                (hit.time_s, _upper(f"{_called(happenings, hit.bodies[0])} and {_called(happenings, hit.bodies[1])} meet."))
+            )
+            met.add(hit.bodies)
+    for j in happenings.things:
+        fate = happenings.fate(j)
+        if fate in ("falls over", "leaves"):
+            what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
+            lines.append((happenings.episode.seconds, _upper(f"{_called(happenings, j)} {what} in the end.")))
+    return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
+
+
+def _called(happenings: Happenings, body: int) -> str:
+    if body < 0:
+        return "something"
+    found = phrases(happenings.cast, happenings.cast.find(body), frozenset({"relation"}))
+    return str(found[0]) if found else a(happenings.episode.bodies[body].noun)
+
+
+def _full(thing: Thing) -> str:
+    material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
+    return " ".join(w for w in (thing.colour, material, thing.noun) if w)
+
+
+def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
+    """Say how a thing stands to one that was named before, and what is written on it."""
+    said = f' that says "{thing.text}"' if thing.text else ""
+    for other in reversed(told):
+        for relation in ("in", "under", "on", *SIDES):
+            names = phrases(graph, other, frozenset({"relation"}))
+            if names and graph.holds(thing, relation, other):
+                return f"{said} is {spoken(relation)} {names[0]}"
+    return f"{said} is there"
+
+
+def _region(graph: Graph, thing: Thing) -> str:
+    said = f' that says "{thing.text}"' if thing.text else ""
+    for other in graph.clear:
+        for relation in ("in", "on"):
+            if graph.holds(thing, relation, other):
+                return f"{said} {relation} {a(other.noun)}"
+    return said
+
+
+def _some(noun: str, number: int) -> str:
+    return a(noun) if number == 1 else f"{NUMBERS[number] if number < len(NUMBERS) else 'many'} {plural(noun)}"
+
+
+def _sentence(parts: list[str]) -> str:
+    return _upper(parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}") + "."
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]

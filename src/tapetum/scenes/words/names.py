@@ -1,0 +1,35 @@
+"""Names of objects with their boxes and masks, for detection and segmentation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.filming.truth import Truth
+from tapetum.scenes.words.graph import things_of
+from tapetum.types import Boxes, Masks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Named:
+    """m objects of one picture, a hand among them, by what a person calls them."""
+
+    ids: np.ndarray
+    """int64 (m,) of `Episode.instance`."""
+    boxes: Boxes
+    """Around what is seen; the labels are nouns."""
+    whole: Boxes
+    """Around all of it that lies in the picture, hidden or not."""
+    masks: Masks
+    """What is seen of each."""
+
+
+def named_objects(episode: Episode, frame: int, least: int = 1, truth: Truth | None = None) -> Named:
+    """Name the objects of which a frame shows `least` pixels or more, at the episode's own size."""
+    found = (truth or Truth(episode)).masks(frame)
+    nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in things_of(episode)}
+    nouns |= {int(episode.instance[j]): b.group for j, b in enumerate(episode.bodies) if b.group and not b.fixed}
+    shown = [i for i in range(len(found.ids)) if found.seen[i].sum() >= max(least, 1)]
+    labels = [nouns[int(found.ids[i])] for i in shown]
+    seen, whole = (Masks(masks=m[shown], labels=labels) for m in (found.seen, found.whole))
+    return Named(ids=found.ids[shown], boxes=seen.boxes, whole=whole.boxes, masks=seen)
