@@ -17,6 +17,15 @@ def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     return Path(path)
 
 
+def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of JSON lines. Raises BadInput for a file that is not there, or a line that is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from map(json.loads, file)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as JSON lines ({error}); write it again") from error
+
+
 def write_lists(path: str | Path, **parts: Any) -> Path:
     """Write one JSON object whose values are the parts; those that are iterators become lists, written item by item."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:

@@ -1,4 +1,7 @@
-"""`tapetum.verbs.scenes.make`: synthetic videos with exact truth."""
+"""`tapetum.verbs.scenes.make`: synthetic videos with exact truth.
+
+`pictures` and `episodes` of the physical world are in files of their own.
+"""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -6,7 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.verbs.scene_pictures import PicturesMade, PicturesOptions, pictures
 from tapetum.verbs.verb import File, Listener, verb
+
+__all__ = ["MakeOptions", "PicturesMade", "PicturesOptions", "ScenesMade", "make", "pictures"]
 
 
 @dataclass(frozen=True)
