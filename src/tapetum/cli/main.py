@@ -64,7 +64,7 @@ VERBS = {
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
-    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos with exact truth"),
+    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),

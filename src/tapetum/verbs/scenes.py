@@ -9,10 +9,21 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.verbs.scene_episodes import EpisodesMade, EpisodesOptions, episodes
 from tapetum.verbs.scene_pictures import PicturesMade, PicturesOptions, pictures
 from tapetum.verbs.verb import File, Listener, verb
 
-__all__ = ["MakeOptions", "PicturesMade", "PicturesOptions", "ScenesMade", "make", "pictures"]
+__all__ = [
+    "EpisodesMade",
+    "EpisodesOptions",
+    "MakeOptions",
+    "PicturesMade",
+    "PicturesOptions",
+    "ScenesMade",
+    "episodes",
+    "make",
+    "pictures",
+]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ _BYTES = 2
 class SoundTrack:
     """Sound for `write_video`: pieces of samples -1..1, each (t,) or (t, 2), one after the other, and their rate.
 
-    Pieces are taken when frames of their time are written, and coded as AAC.
+    Pieces are taken when frames of their time are written, and coded as AAC. An iterator that has run dry is asked again at the
+    next frame, so pieces may be made together with frames.
     """
 
     def __init__(self, pieces: Iterable[np.ndarray], rate: int, channels: int = 1):
