@@ -5,6 +5,7 @@ thumb and a finger touch the body, shut fingers touch nothing else, and the open
 """
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +18,11 @@ from tapetum.scenes.types import F64, I64
 
 MARGIN = 0.016
 CLEAR = 0.0015
-ROOM = 0.009
-"""Metres between an open finger and the body."""
+ROOM = (0.009, 0.004)
+"""Metres between an open finger and the body; less where there is no more, as in a bowl."""
 THUMB = 3
+TRIES = 90
+"""Palm poses looked at before giving up."""
 LIMIT = 0.62
 """Fingers shut no further."""
 
@@ -82,7 +85,7 @@ class Feeler:
         rest = distance[~mine]
         return fingers, float(flat.min(initial=MARGIN)), float(rest.min(initial=MARGIN))
 
-    def close(self, palm: F64, body: int) -> tuple[F64, F64, F64]:
+    def close(self, palm: F64, body: int, room: float = ROOM[0]) -> tuple[F64, F64, F64]:
         """Shut each finger until it touches: closures (4,), which touch (4,), and closures (4,) with room to the body."""
         scan = np.linspace(0, LIMIT, 22)
         table = np.array([self.gaps(palm, np.full(4, c), body)[0] for c in scan])
@@ -93,7 +96,7 @@ class Feeler:
             touch[f] = len(hit) > 0 and hit[0] > 0
             if touch[f]:
                 low[f], high[f] = scan[hit[0] - 1], scan[hit[0]]
-            near = np.flatnonzero(table[:, f] < ROOM)
+            near = np.flatnonzero(table[:, f] < room)
             roomy[f] = scan[max(near[0] - 1, 0)] if len(near) else 0.5
         for _ in range(9):
             middle = (low + high) / 2
@@ -105,7 +108,7 @@ class Feeler:
     def find(self, body: int, palms: Iterable[F64], also: Callable[[F64, int], bool] = lambda palm, body: True) -> Grasp | None:
         """Return the first good grasp among palm poses (6,) that `also` allows."""
         self.look()
-        for palm in palms:
+        for palm in itertools.islice(palms, TRIES):
             if not also(palm, body):
                 continue
             shut, touch, roomy = self.close(palm, body)
@@ -114,9 +117,10 @@ class Feeler:
             _, flat, rest = self.gaps(palm, shut, body)
             if rest < CLEAR or flat < CLEAR:
                 continue
-            grasp = Grasp(palm=palm, open=roomy, shut=shut)
-            if self.way_is_clear(grasp, body):
-                return grasp
+            for room in ROOM:
+                grasp = Grasp(palm=palm, open=roomy if room == ROOM[0] else self.close(palm, body, room)[2], shut=shut)
+                if self.way_is_clear(grasp, body):
+                    return grasp
         return None
 
     def way_is_clear(self, grasp: Grasp, body: int) -> bool:
@@ -139,10 +143,12 @@ def from_above(points: F64, yaws: Sequence[float], *, support: float, inner: F64
         return float(np.ptp(points @ np.array([np.cos(yaw), np.sin(yaw), 0])))
 
     least = min(width(y) for y in yaws)
-    for yaw in (y for y in yaws if width(y) <= least * 1.25 + 0.002):
-        lowest = max(high[2] + 0.013 + 0.004, min(middle[2] + 0.07, high[2] + 0.045), support + 0.078)
-        for z in lowest + np.arange(0, 0.034, 0.004):
-            yield np.array([middle[0], middle[1], z, yaw, 0.0, 0.0])
+    narrow = [y for y in yaws if width(y) <= least * 1.25 + 0.002]
+    lowest = max(high[2] + 0.013 + 0.004, min(middle[2] + 0.07, high[2] + 0.045), support + 0.078)
+    for aside in (0.0, 0.013, -0.013):
+        for yaw in narrow if aside == 0 else narrow[::3]:
+            for z in lowest + (np.arange(0, 0.034, 0.004) if aside == 0 else np.arange(0, 0.034, 0.008)):
+                yield np.array([middle[0] - aside * np.sin(yaw), middle[1] + aside * np.cos(yaw), z, yaw, 0.0, 0.0])
 
 
 def from_side(points: F64, yaws: Sequence[float]) -> Iterable[F64]:

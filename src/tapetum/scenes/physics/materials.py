@@ -24,7 +24,7 @@ class Stuff:
     """Coulomb's coefficient."""
     bounce: float
     """Speed after over speed before a hit on something livelier."""
-    rolling: float = 0.0002
+    rolling: float = 0.0004
     """Metres: torque of rolling resistance over normal force."""
     twist: float = 0.001
     """Metres: torque against spinning on the spot over normal force."""
@@ -32,12 +32,12 @@ class Stuff:
 
 STUFF: dict[Material, Stuff] = {
     "wood": Stuff(density=650, friction=0.4, bounce=0.5),
-    "metal": Stuff(density=5000, friction=0.25, bounce=0.6, rolling=0.0001),
+    "metal": Stuff(density=5000, friction=0.25, bounce=0.6, rolling=0.0002),
     "plastic": Stuff(density=950, friction=0.35, bounce=0.6),
-    "rubber": Stuff(density=1100, friction=0.85, bounce=0.75, rolling=0.0003),
+    "rubber": Stuff(density=1100, friction=0.85, bounce=0.75, rolling=0.0008),
     "ceramic": Stuff(density=2200, friction=0.35, bounce=0.35),
-    "glass": Stuff(density=2500, friction=0.25, bounce=0.55, rolling=0.0001),
-    "paper": Stuff(density=250, friction=0.4, bounce=0.25, rolling=0.0006),
+    "glass": Stuff(density=2500, friction=0.25, bounce=0.55, rolling=0.0002),
+    "paper": Stuff(density=250, friction=0.4, bounce=0.25, rolling=0.001),
     "cloth": Stuff(density=200, friction=0.6, bounce=0.2, rolling=0.0015),
     "skin": Stuff(density=1000, friction=0.35, bounce=0.2, rolling=0.001),
     "stone": Stuff(density=2600, friction=0.5, bounce=0.7),

@@ -75,3 +75,9 @@ def tidy(scene: Setting, hand: Hand, but: tuple[int, ...] = ()) -> None:
         hand.stage.wait(0.5)
         return
     hand.place(*empty_spot(scene, hand))
+
+
+def within_reach(hand: Hand, bodies: list[int]) -> list[int]:
+    """Keep the bodies that are on the support, not too far out and not moving."""
+    poses, speeds = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
+    return [j for j in bodies if poses[j, 2] > 0 and np.abs(poses[j, :2]).max() < 0.32 and np.linalg.norm(speeds[j, :3]) < 0.03]

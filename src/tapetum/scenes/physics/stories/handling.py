@@ -118,17 +118,23 @@ def carry(scene: Setting) -> Act:
 def put_and_take(scene: Setting) -> Act:
     """A hand puts small things into a bowl and takes some out again."""
     rng = scene.rng
-    holder = scene.add(one_of(rng, ("bowl", "bucket")), tuple(rng.normal(0, 0.05, 2)))
+    holder = scene.add(one_of(rng, ("bowl", "bowl", "bucket")), tuple(rng.normal(0, 0.05, 2)))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)
     things = [scene.add(one_of(rng, SMALL)) for _ in range(int(rng.integers(2, 5)))]
     things = [j for j in things if j >= 0]
     distract(scene, 0, 2)
+    # A hand reaches into a bowl, not into a bucket.
+    wide = scene.bodies[holder].noun == "bowl"
     state: dict[int, int] = dict.fromkeys(things, 0)
+    if wide and rng.random() < 0.6:
+        spot = scene.poses[holder][:2]
+        state[scene.add(one_of(rng, ("ball", "egg", "lemon")), (float(spot[0]), float(spot[1])), bottom=0.012)] = 1
+        things = list(state)
 
     def act(hand: Hand) -> None:
         outside = [j for j in things if state[j] == 0]
         inside = [j for j in things if state[j] == 1]
-        if inside and (not outside or rng.random() < 0.35):
+        if inside and wide and (not outside or rng.random() < 0.5):
             thing = int(rng.choice(inside))
             state[thing] = 2
             if hand.take_out(thing, holder):
@@ -198,7 +204,9 @@ def cover(scene: Setting) -> Act:
         cup = scene.add("cup", (0.1, float(rng.normal(0, 0.03))), turn=turns.about((1, 0, 0), np.pi))
         scene.keep_free(-0.12, 0, 0.1)
         distract(scene, 1, 3)
-        state = {"on": False}
+        state = {"on": bool(rng.random() < 0.4)}
+        if state["on"]:
+            scene.poses[cup][:2] = scene.poses[thing][:2]
 
         def act(hand: Hand) -> None:
             good = hand.uncover(cup, thing, *empty_spot(scene, hand, 0.06)) if state["on"] else hand.cover(cup, thing)

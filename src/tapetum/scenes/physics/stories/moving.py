@@ -7,13 +7,13 @@ from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.hand import Hand
 from tapetum.scenes.physics.props import SMALL, TALL
 from tapetum.scenes.physics.setting import Setting
-from tapetum.scenes.physics.stories.common import Act, add_roller, aim, distract, empty_spot, one_of, tidy
+from tapetum.scenes.physics.stories.common import Act, add_roller, aim, distract, empty_spot, one_of, tidy, within_reach
 
 
 def fall(scene: Setting) -> Act:
     """Things fall; a hand takes them up and drops them again."""
     rng = scene.rng
-    distract(scene, 1, 3)
+    others = distract(scene, 1, 3, SMALL)
     things = []
     for i in range(int(rng.integers(2, 4))):
         q = rng.normal(size=4)
@@ -22,8 +22,11 @@ def fall(scene: Setting) -> Act:
     things = [j for j in things if j >= 0]
 
     def act(hand: Hand) -> None:
-        if hand.pick(int(rng.choice(things))):
-            hand.drop(*empty_spot(scene, hand), float(rng.uniform(0.1, 0.24)))
+        for thing in rng.permutation(within_reach(hand, things + others))[:4]:
+            if hand.pick(int(thing)):
+                hand.drop(*empty_spot(scene, hand), float(rng.uniform(0.1, 0.24)))
+                return
+        hand.rest()
 
     return act
 
