@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tapetum.data.egoschema import EgoQuestion
     from tapetum.scenes.textures import Textures
     from tapetum.scenes.words import Question
-    from tapetum.verbs.scene_recording import Wanted
+    from tapetum.verbs.episode.recording import Wanted
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
 OPTIONS = 3
@@ -85,8 +85,8 @@ def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     frames = _check(options)
     begin(options, "episodes", FOLDERS)
     from tapetum.data.perception import write_annotations
-    from tapetum.verbs.scene_annotations import mc_questions
-    from tapetum.verbs.scene_recording import Wanted
+    from tapetum.verbs.episode.annotations import mc_questions
+    from tapetum.verbs.episode.recording import Wanted
 
     out = Path(options.out)
     names = [f"episode_{number:05d}" for number in range(options.n)]
@@ -127,7 +127,7 @@ def _check(options: EpisodesOptions) -> int:
 
 def _make(wanted: "Wanted", out: Path, number: int, textures: "Textures") -> None:
     """Make one episode; its truth is written last."""
-    from tapetum.verbs.scene_recording import Recording
+    from tapetum.verbs.episode.recording import Recording
 
     name = f"episode_{number:05d}"
     write_truth(out, name, Recording(wanted, out, number, name, textures).make())

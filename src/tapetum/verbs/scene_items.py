@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
+CHECKED = 5000
+"""Textures that are looked at before the work."""
 WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
 """Options that leave the files as they are, or are noted in another way."""
 
@@ -67,6 +69,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
         raise BadInput(f"the seed is {options.seed}; give --seed 0 or more")
     check_size(options.size)
     mujoco()
+    _textures(None if options.textures is None else str(options.textures))
     settings = {"what": what, "version": VERSION, **_given(options), "textures": _stamp(options.textures)}
     out, file = Path(options.out), Path(options.out) / SETTINGS
     if out.exists() and not out.is_dir():
@@ -75,6 +78,8 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
         _compare(out, _read(file), settings)
     elif out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} holds other files; give a folder that is empty or not there yet")
+    if options.textures is not None and not file.exists():
+        _check_pictures(Path(options.textures))
     try:
         for folder in (TRUTH, *folders):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -146,6 +151,23 @@ def _textures(source: str | None) -> "Textures":
     from tapetum.scenes.textures import textures
 
     return textures(source)
+
+
+def _check_pictures(folder: Path) -> None:
+    """Decode the first `CHECKED` pictures of a folder, so that a damaged one is known of before the work. Raises BadInput."""
+    from PIL import Image
+
+    from tapetum.scenes.textures import ENDINGS
+
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file()) if folder.is_dir() else []
+    for path in found[:CHECKED]:
+        try:
+            with Image.open(path) as picture:
+                picture.draft("RGB", (64, 64))
+                picture.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = " ".join(str(error).split())
+            raise BadInput(f"{path} among the textures cannot be decoded ({reason}); remove it") from error
 
 
 def _alone(work: Callable[[int, "Textures"], None], make: Callable[[], "Textures"], number: int) -> None:

@@ -9,6 +9,7 @@ DIR/coco/instances.json, captions.json
 DIR/shards/pictures-000000.tar    jpg, masks.png and json (what pictures.jsonl says of it)
 """
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -91,11 +92,15 @@ def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") ->
 
     name = f"{number:06d}"
     made = make_picture(seed, number, size, textures)
-    with whole_file(out / "pictures" / f"{name}.jpg") as temporary:
-        Image.fromarray(made.rgb).save(temporary, quality=95, subsampling=0)
     seen = (made.masks.seen * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
-    with whole_file(out / "masks" / f"{name}.png") as temporary:
-        Image.fromarray(seen).save(temporary)
+    for path, array, how in (
+        (out / "pictures" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
+        (out / "masks" / f"{name}.png", seen, {"format": "PNG"}),
+    ):
+        data = io.BytesIO()  # Pillow does not notice that a disk is full
+        Image.fromarray(array).save(data, **how)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data.getvalue())
     write_truth(out, name, _truth(number, made))
 
 

@@ -27,7 +27,7 @@ from tapetum.scenes.words import Happenings, episode_candidates, episode_caption
 from tapetum.scenes.words.grounded import grounded_questions
 from tapetum.tapvid3d.format.data import write_clip
 from tapetum.tracks.tapvid import Entry, write_entries
-from tapetum.verbs.scene_annotations import Annotations
+from tapetum.verbs.episode.annotations import Annotations
 from tapetum.video import write_video
 from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
 
