@@ -64,7 +64,7 @@ def gather(folder: Path, kind: str, count: int, workers: int) -> list[list[Candi
             have[told["number"]] = [Candidate(**{k: _tuple(v) for k, v in c.items()}) for c in told["candidates"]]
     missing = [(kind, n) for n in range(count) if n not in have]
     if missing:
-        with path.open("a") as file, get_context("fork").Pool(workers, initializer=os.nice, initargs=(10,)) as pool:
+        with path.open("a") as file, get_context("fork").Pool(workers, initializer=os.nice, initargs=(4,)) as pool:
             for line in pool.imap_unordered(_line, missing, chunksize=4):
                 file.write(line + "\n")
                 file.flush()

@@ -4,8 +4,9 @@ r"""Chooses questions so that words alone say nothing about their answers.
 
 A group of k candidates with k different answers shares its k options: each option is right for exactly one of its questions.
 So whoever knows only the template, the key and the options is right in one of k, not about: exactly, in any collection of whole
-groups, however skewed the world. What else the text says (a colour, a neighbour) must not go with the answer; templates choose
-their keys and phrases for that, and `benchmarks/scenes_blind.py` measures whether they succeeded.
+groups, however skewed the world. In a group the answer also stands once in each place among the options. What else the text
+says (a colour, a neighbour) must not go with the answer; templates choose their keys and phrases for that, and
+`benchmarks/scenes_blind.py` measures whether they succeeded.
 
     colour of cups     red red red red blue blue green white          options: blue green red white
                         └───────────┼────┴─────────┼────┘      ─►      four questions, four right answers;
@@ -58,10 +59,11 @@ def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most:
         order = rng.permutation(len(pool))
         for group in _groups([pool[i] for i in order], options, most, used):
             shared = tuple(candidate.answer for _, candidate in group)
-            for number, candidate in group:
-                given = (candidate.answer, *candidate.others) if candidate.fixed else shared
-                shuffled = tuple(given[i] for i in rng.permutation(len(given)))
-                chosen[number].append(_asked(candidate, shuffled))
+            turn = rng.permutation(len(group))
+            for (number, candidate), place in zip(group, turn.tolist(), strict=True):
+                given = candidate.others if candidate.fixed else tuple(x for x in shared if x != candidate.answer)
+                rest = [given[i] for i in rng.permutation(len(given))]
+                chosen[number].append(_asked(candidate, (*rest[:place], candidate.answer, *rest[place:])))
     return chosen
 
 

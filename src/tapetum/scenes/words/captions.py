@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tapetum.scenes.words.graph import SIDES, Graph, Thing
-from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.happenings import Deed, Happenings
 from tapetum.scenes.words.pictures import NUMBERS
 from tapetum.scenes.words.refer import ADJECTIVES, a, phrases, plural, spoken
 
@@ -43,9 +43,8 @@ def picture_captions(graph: Graph) -> Captions:
     things = sorted(graph.clear, key=lambda t: -t.area)
     hand = ["a hand"] if graph.hand else []
     counts = Counter(t.noun for t in things)
-    short = (
-        _sentence([_some(noun, n) for noun, n in counts.most_common(4)] + hand) if counts or hand else "Nothing but the ground."
-    )
+    named = [_some(noun, n) for noun, n in counts.most_common(4)] + hand
+    short = _sentence(named) if named else "Nothing but the ground."
     told: list[Thing] = []
     parts: list[str] = []
     for thing in things:
@@ -59,8 +58,7 @@ def picture_captions(graph: Graph) -> Captions:
 
 def episode_caption(happenings: Happenings) -> str:
     """Tell the story of an episode: deeds of the hand, falls, and what ends up where."""
-    lines = [(d.start_s, f"The hand {VERBS[d.verb].format(body=_called(happenings, d.body), target=_called(happenings, d.target))}.")
-             for d in happenings.deeds if d.verb in VERBS]  # fmt: skip
+    lines = [(d.start_s, _deed(happenings, d)) for d in happenings.deeds if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
     for hit in happenings.hits:
         if hit.bodies not in met and len(met) < 4:
@@ -74,6 +72,11 @@ def episode_caption(happenings: Happenings) -> str:
             what = "has fallen over" if fate == "falls over" else "has fallen to the floor"
             lines.append((happenings.episode.seconds, _upper(f"{_called(happenings, j)} {what} in the end.")))
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
+
+
+def _deed(happenings: Happenings, deed: Deed) -> str:
+    told = VERBS[deed.verb].format(body=_called(happenings, deed.body), target=_called(happenings, deed.target))
+    return f"The hand {told}."
 
 
 def _called(happenings: Happenings, body: int) -> str:

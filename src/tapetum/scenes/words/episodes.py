@@ -23,10 +23,8 @@ from tapetum.scenes.words.question import Candidate, Kind
 from tapetum.scenes.words.refer import Phrase, a, named, phrases
 from tapetum.scenes.words.without import Without
 
-Rng = np.random.Generator
 Told = dict[str, Any]
-OPTIONS = 3
-PER_TEMPLATE = 4
+PER_TEMPLATE = 16
 ORDER = ("first", "second", "third")
 DONE = {
     "place": "It moves it to another place.",
@@ -107,7 +105,7 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
         if kind == "counterfactual" and not counterfactual:
             continue
         rng = np.random.default_rng((seed & 0xFFFFFFFF, 71, number))
-        made = list(make(view, rng))
+        made = list(make(view))
         for i in rng.permutation(len(made))[:PER_TEMPLATE]:
             told = {"span": (0.0, episode.seconds), **made[i]}
             found.append(Candidate(template=template, area=area, kind=kind, **told))
@@ -132,29 +130,27 @@ class _View:
         found: list[tuple[str, str]] = []
         plain = phrases(self.events.cast, thing, frozenset({"relation", "size"}))
         if plain:
-            found.append((str(plain[0]), thing.noun))
+            found.append((str(plain[0]), plain[0].kind))
         hidden = Phrase(colour=thing.colour)
         if thing.colour and named(self.events.cast, hidden) is thing:
             found.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
         return found
 
-    def each(self, rng: Rng) -> Iterator[tuple[int, str, str]]:
-        """Bodies with a phrase and a key, one of each body's."""
+    def each(self) -> Iterator[tuple[int, str, str]]:
+        """Bodies with a phrase and a key, for each of their names."""
         for body in self.events.things:
-            found = self.names(body)
-            if found:
-                yield (body, *found[int(rng.integers(len(found)))])
+            yield from ((body, phrase, key) for phrase, key in self.names(body))
 
 
 def _from(table: dict[str, str], answer: str) -> Told:
     return {"answer": table[answer], "others": tuple(v for k, v in table.items() if k != answer)}
 
 
-def _noun(view: _View, body: int, unfit: set[str] | None = None) -> Told:
-    """An answer that is a noun; the other nouns are wrong but those that are `unfit`."""
+def _noun(view: _View, body: int, unsaid: str = "") -> Told:
+    """An answer that is a noun; the other nouns are wrong, `unsaid` is not offered: the text tells whether there are more."""
     noun = view.noun(body)
     here = {view.noun(j) for j in view.events.things}
-    bad = {noun, *(unfit or set())}
+    bad = {noun, unsaid}
     return {
         "answer": a(noun),
         "others": tuple([a(n) for n in PROPS if n not in bad] + ["nothing"]),
@@ -170,17 +166,16 @@ def _number(number: int) -> Told:
     }
 
 
-def _nth(view: _View, rng: Rng) -> Iterator[Told]:
-    del rng
+def _nth(view: _View) -> Iterator[Told]:
     taken = list(dict.fromkeys(deed.body for deed in view.events.deeds))
     for word, body in zip(ORDER, taken, strict=False):
         if view.events.shown(body):
             yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **_noun(view, body)}
 
 
-def _unseen(view: _View, rng: Rng) -> Iterator[Told]:
+def _unseen(view: _View) -> Iterator[Told]:
     last = view.events.looks[-1]
-    for body, phrase, key in view.each(rng):
+    for body, phrase, key in view.each():
         thing = last.find(body)
         if thing.visible:
             continue
@@ -205,8 +200,7 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
     return "behind" if min(u, 1 - u, v, 1 - v) > 0.05 else ""
 
 
-def _which_cup(view: _View, rng: Rng) -> Iterator[Told]:
-    del rng
+def _which_cup(view: _View) -> Iterator[Told]:
     last = view.events.looks[-1]
     cups = sorted((t for t in last.things if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
     if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
@@ -225,19 +219,18 @@ def _which_cup(view: _View, rng: Rng) -> Iterator[Told]:
             }
 
 
-def _without_hand_place(view: _View, rng: Rng) -> Iterator[Told]:
+def _without_hand_place(view: _View) -> Iterator[Told]:
     again = view.without.hand() if view.without else None
     if again is None:
         return
-    for body, phrase, key in view.each(rng):
+    for body, phrase, key in view.each():
         fate = again.fate(again.number(view.episode.bodies[body].name))
         if fate:
             text = f"If there had been no hand, where would {phrase} be at the end?"
             yield {"text": text, "key": key, **_from(PLACES, fate)}
 
 
-def _how_many(view: _View, rng: Rng) -> Iterator[Told]:
-    del rng
+def _how_many(view: _View) -> Iterator[Told]:
     deeds = view.events.deeds
     if not deeds:
         return
@@ -251,21 +244,22 @@ def _how_many(view: _View, rng: Rng) -> Iterator[Told]:
             yield {"text": text, "key": text, **_number(number)}
 
 
-def _holders(view: _View, rng: Rng) -> Iterator[tuple[int, str]]:
-    """Bowls, buckets and cups that stand upright all the time, by a phrase."""
-    for body, phrase, _ in view.each(rng):
-        upright = view.events.tilt(body).max() < 2.2 and body not in view.events.looks[0].upturned
-        if view.noun(body) in ("bowl", "bucket", "cup") and upright and "thing" not in phrase:
-            yield body, phrase
+def _holders(view: _View) -> Iterator[tuple[int, str, str]]:
+    """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
+    for body in view.events.things:
+        noun = view.noun(body)
+        if noun not in ("bowl", "bucket", "cup") or body in view.events.looks[0].upturned or view.events.tilt(body).max() > 2.2:
+            continue
+        yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
 
-def _what_changed(view: _View, rng: Rng) -> Iterator[Told]:
-    for body, phrase in _holders(view, rng):
+def _what_changed(view: _View) -> Iterator[Told]:
+    for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
         causes = {_cause(view, c.time_s, c.body, body) for c in changes} or {"none"}
         if len(causes) == 1:
             text = f"What changes the number of things in {phrase}?"
-            yield {"text": text, "key": view.noun(body), **_from(CAUSES, causes.pop())}
+            yield {"text": text, "key": key, **_from(CAUSES, causes.pop())}
 
 
 def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
@@ -279,50 +273,52 @@ def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
     return "self"
 
 
-def _one_more(view: _View, rng: Rng) -> Iterator[Told]:
+def _one_more(view: _View) -> Iterator[Told]:
     held = view.events.held(-1)
-    for body, phrase in _holders(view, rng):
+    for body, phrase, key in _holders(view):
         number = len(held.get(body, [])) + 1
         if number < len(NUMBERS):
             text = f"If the hand puts one more thing into {phrase} after the end, how many things will be in it?"
-            yield {"text": text, "key": view.noun(body), **_number(number)}
+            yield {"text": text, "key": key, **_number(number)}
 
 
-def _without_hand_number(view: _View, rng: Rng) -> Iterator[Told]:
+def _without_hand_number(view: _View) -> Iterator[Told]:
     again = view.without.hand() if view.without else None
     if again is None:
         return
     held = again.held(-1)
-    for body, phrase in _holders(view, rng):
+    for body, phrase, key in _holders(view):
         number = len(held.get(again.number(view.episode.bodies[body].name), []))
         if number < len(NUMBERS):
             text = f"If there had been no hand, how many things would be in {phrase} at the end?"
-            yield {"text": text, "key": view.noun(body), **_number(number)}
+            yield {"text": text, "key": key, **_number(number)}
 
 
-def _first_hit(view: _View, rng: Rng) -> Iterator[Told]:
-    for body, phrase, key in view.each(rng):
+def _first_hit(view: _View) -> Iterator[Told]:
+    for body, phrase, key in view.each():
         met = [h for h in view.events.hits if body in h.bodies]
         if not met:
             continue
         other = met[0].bodies[0] if met[0].bodies[1] == body else met[0].bodies[1]
         soon = {x for h in met if h.time_s - met[0].time_s < 0.1 for x in h.bodies} - {body}
-        if len(soon) == 1 and view.events.shown(other):
-            yield {"text": f"What is the first thing that {phrase} knocks against?", "key": key, **_noun(view, other)}
+        alike = view.noun(body) in key and view.noun(other) == view.noun(body)
+        if len(soon) == 1 and view.events.shown(other) and not alike:
+            text = f"What is the first thing that {phrase} knocks against?"
+            yield {"text": text, "key": key, **_noun(view, other, unsaid=view.noun(body) if view.noun(body) in key else "")}
 
 
-def _what_set_off(view: _View, rng: Rng) -> Iterator[Told]:
-    for body, phrase, key in view.each(rng):
+def _what_set_off(view: _View) -> Iterator[Told]:
+    for body, phrase, key in view.each():
         cause = view.events.set_off(body)
         if cause:
             yield {"text": f"What first sets {phrase} in motion?", "key": key, **_from(SET_OFF, cause)}
 
 
-def _become(view: _View, rng: Rng) -> Iterator[Told]:
+def _become(view: _View) -> Iterator[Told]:
     episode = view.episode
     middle = episode.frames // 2
     start = episode.moment(middle)
-    for body, phrase, key in view.each(rng):
+    for body, phrase, key in view.each():
         busy = any(body in (d.body, d.target) and d.start_s < middle / episode.rate < d.end_s for d in view.events.deeds)
         fate, handled = view.events.fate(body, start), view.events.handled(body, start)
         if busy or not fate or (handled and fate in ("stays", "leaves")):
@@ -332,13 +328,13 @@ def _become(view: _View, rng: Rng) -> Iterator[Told]:
         yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **_from(WILL, answer)}
 
 
-def _without_other(view: _View, rng: Rng) -> Iterator[Told]:
+def _without_other(view: _View) -> Iterator[Told]:
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None:
         return
     missing = view.names(gone)
     touched = {x for h in view.events.hits if gone in h.bodies for x in h.bodies} - {gone}
-    for body, phrase, key in view.each(rng):
+    for body, phrase, key in view.each():
         fate = again.fate(again.number(view.episode.bodies[body].name)) if body != gone else ""
         if fate and missing and body in touched:
             told = missing[-1]
@@ -346,8 +342,8 @@ def _without_other(view: _View, rng: Rng) -> Iterator[Told]:
             yield {"text": text, "key": f"{key} {told[1]}", **_from(FATES, fate)}
 
 
-def _what_done(view: _View, rng: Rng) -> Iterator[Told]:
-    for body, phrase, key in view.each(rng):
+def _what_done(view: _View) -> Iterator[Told]:
+    for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body}
         other = any(d.target == body for d in view.events.deeds)
         left = not verbs and not other and not view.events.handled(body)
@@ -356,15 +352,14 @@ def _what_done(view: _View, rng: Rng) -> Iterator[Told]:
             yield {"text": f"What does the hand do with {phrase}?", "key": key, **_from(DONE, verb)}
 
 
-def _what_for(view: _View, rng: Rng) -> Iterator[Told]:
-    for body, phrase, key in view.each(rng):
+def _what_for(view: _View) -> Iterator[Told]:
+    for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body and d.picked_s is not None}
         if len(verbs) == 1 and verbs <= set(AIMS):
             yield {"text": f"What does the hand pick up {phrase} for?", "key": key, **_from(AIMS, verbs.pop())}
 
 
-def _what_next(view: _View, rng: Rng) -> Iterator[Told]:
-    del rng
+def _what_next(view: _View) -> Iterator[Told]:
     for deed in view.events.deeds:
         if deed.picked_s is not None and deed.verb in NEXT:
             until = deed.picked_s + 0.6 * (deed.end_s - deed.picked_s)
@@ -372,24 +367,25 @@ def _what_next(view: _View, rng: Rng) -> Iterator[Told]:
             yield {"text": text, "span": (0.0, until), **_from(NEXT, deed.verb)}
 
 
-def _first_without(view: _View, rng: Rng) -> Iterator[Told]:
-    del rng
+def _first_without(view: _View) -> Iterator[Told]:
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None or not view.names(gone):
         return
     phrase, key = view.names(gone)[-1]
+    unsaid = view.noun(gone) if view.noun(gone) in key else ""
     deeds = [d for d in again.deeds if d.picked_s is not None]
     text = f"If {phrase} had not been there, what would the hand have picked up first?"
     if not deeds:
-        told = _noun(view, gone)
-        yield {"text": text, "key": key, **told, "answer": "nothing", "others": (told["answer"], *told["others"][:-1])}
-    else:
-        body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
-        if view.events.shown(body):
-            yield {"text": text, "key": key, **_noun(view, body)}
+        told = _noun(view, gone, unsaid=unsaid)
+        others = (*(() if unsaid else (told["answer"],)), *told["others"][:-1])
+        yield {"text": text, "key": key, **told, "answer": "nothing", "others": others}
+        return
+    body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
+    if view.events.shown(body) and view.noun(body) != unsaid:
+        yield {"text": text, "key": key, **_noun(view, body, unsaid=unsaid)}
 
 
-Maker = Callable[[_View, Rng], Iterator[Told]]
+Maker = Callable[[_View], Iterator[Told]]
 TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "nth": ("memory", "descriptive", _nth),
     "unseen": ("memory", "explanatory", _unseen),

@@ -1,4 +1,4 @@
-"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
+r"""The scene graph of one frame: what can be seen, what it is called, and how things stand to each other.
 
 Directions are the viewer's, on the ground: `side` grows to the right of the picture and `far` away from the camera.
 

@@ -23,7 +23,7 @@ PICKY = ("egg", "lemon")
 HOLDERS = ("bowl", "bucket", "cup", "board", "cloth")
 NEARER = 0.05
 """Metres by which one thing must be nearer than another."""
-PER_TEMPLATE = 4
+PER_TEMPLATE = 8
 """Candidates of one template for one picture."""
 
 
@@ -69,7 +69,7 @@ def _material(graph: Graph, rng: Rng) -> Iterator[dict]:
             yield {
                 "text": f"What is {phrase} made of?",
                 "answer": thing.material,
-                "key": thing.noun,
+                "key": phrase.kind,
                 "others": _but(tuple(STUFF), thing.material),
             }
 
@@ -132,13 +132,15 @@ def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
         for relation in (*SIDES, "on") if phrase else ():
             told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
             there = [t for t, holds in told if holds]
-            if len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told):
+            sure = len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told)
+            # "The red cup" says that there are other cups, "the cup" that there are none: cups are no answer.
+            if sure and there[0].noun != anchor.noun:
                 answer = a(there[0].noun)
                 yield {
                     "text": f"Which thing is {spoken(relation)} {phrase}?",
                     "answer": answer,
-                    "key": anchor.noun,
-                    "others": tuple(a(n) for n in PROPS if a(n) != answer),
+                    "key": f"{phrase.kind} {relation == 'on'}",
+                    "others": tuple(a(n) for n in PROPS if a(n) != answer and n != anchor.noun),
                     "near": tuple({a(t.noun) for t in graph.visible}),
                 }
 
@@ -158,7 +160,7 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
             yield {
                 "text": f"What is in {phrase}?",
                 "answer": answer,
-                "key": f"{holder.noun} {len(held) > 1}",
+                "key": f"{phrase.kind} {len(held) > 1}",
                 "others": others,
                 "near": near,
             }
@@ -205,7 +207,7 @@ def _larger(graph: Graph, rng: Rng) -> Iterator[dict]:
             yield {
                 "text": f"Which is larger, {names[0]} or {names[1]}?",
                 "answer": options[place],
-                "key": one.noun,
+                "key": " ".join(n.kind for n in names if n),
                 "others": _but(options, options[place]),
                 "fixed": True,
                 "place": place,

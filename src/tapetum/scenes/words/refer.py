@@ -34,6 +34,12 @@ class Phrase:
         tail = f" {self.relation} {self.anchor}" if self.relation and self.anchor else ""
         return "the " + " ".join(words) + tail
 
+    @property
+    def kind(self) -> str:
+        """Which words it needs. "The red block" says that there are other blocks, as in a tower: that may tell an answer."""
+        said = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
+        return " ".join(w for w in said if w)
+
     def fits(self, graph: Graph, thing: Thing) -> bool | None:
         """Tell whether the phrase fits a thing: True, False, or None where people would differ."""
         answers: list[bool | None] = [
