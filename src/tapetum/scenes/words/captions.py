@@ -48,7 +48,10 @@ def picture_captions(graph: Graph) -> Captions:
     told: list[Thing] = []
     parts: list[str] = []
     for thing in things:
-        parts.append(_upper(a(_full(thing)) + _where(graph, thing, told)) + ".")
+        where = _where(graph, thing, told)
+        said = f' that says "{thing.text}"' if thing.text else ""
+        name = a(_full(thing)) + said
+        parts.append(f"{_upper(name)} is {where}." if where else f"There is {name}.")
         told.append(thing)
     if graph.hand:
         parts.append("A hand is in the picture.")
@@ -92,14 +95,13 @@ def _full(thing: Thing) -> str:
 
 
 def _where(graph: Graph, thing: Thing, told: list[Thing]) -> str:
-    """Say how a thing stands to one that was named before, and what is written on it."""
-    said = f' that says "{thing.text}"' if thing.text else ""
+    """Say how a thing stands to one that was named before; nothing where that is hard to say."""
     for other in reversed(told):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))
             if names and graph.holds(thing, relation, other):
-                return f"{said} is {spoken(relation)} {names[0]}"
-    return f"{said} is there"
+                return f"{spoken(relation)} {names[0]}"
+    return ""
 
 
 def _region(graph: Graph, thing: Thing) -> str:
