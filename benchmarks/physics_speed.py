@@ -20,9 +20,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--hour", action="store_true")
     args = parser.parse_args()
-    print(
-        f"{'story':14s} {'bodies':>6s} {'mean s':>7s} {'worst s':>7s} {'MB':>6s} {'actions':>7s}   for {args.seconds:g} s of episode"
-    )
+    print("story          bodies  mean s worst s     MB actions", f"  for {args.seconds:g} s of episode")
     total = 0.0
     for story in STORIES:
         took, size, actions, bodies = [], [], [], []
@@ -34,9 +32,8 @@ def main() -> None:
             actions.append(len(episode.actions))
             bodies.append(len(episode.bodies))
         total += float(np.sum(took))
-        print(
-            f"{story:14s} {np.mean(bodies):6.0f} {np.mean(took):7.2f} {max(took):7.2f} {np.mean(size):6.1f} {np.mean(actions):7.1f}"
-        )
+        told = f"{np.mean(bodies):6.0f} {np.mean(took):7.2f} {max(took):7.2f} {np.mean(size):6.1f} {np.mean(actions):7.1f}"
+        print(f"{story:14s} {told}")
     print(f"mean of all: {total / len(STORIES) / args.seeds:.2f} s of one core for {args.seconds:g} s")
     if args.hour:
         hour()

@@ -79,7 +79,8 @@ def test_a_sliding_ball_ends_rolling_at_five_sevenths() -> None:
         [ground(), body("ball", Sphere(radius=r), "rubber")], [at(0, 0, 0), at(0, 0, r)], 0.6, {1: [1.0, 0, 0, 0, 0, 0]}
     )
     speed = np.diff(poses[:, 1, 0]) * MOMENTS
-    assert speed[-100] == pytest.approx(5 / 7, rel=0.03)
+    # Rolling begins after 2 v / (7 mu g) = 0.034 s; its resistance has taken little by then.
+    assert speed[12] == pytest.approx(5 / 7, rel=0.03)
     late = contacts.moment > 80
     assert contacts.sliding[late].max() < 0.01
     np.testing.assert_allclose(contacts.rolling[late], speed[contacts.moment[late] - 1] / r, rtol=0.02)

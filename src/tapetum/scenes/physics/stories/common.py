@@ -28,10 +28,14 @@ def distract(scene: Setting, least: int, most: int, nouns: tuple[str, ...] = COM
 def empty_spot(scene: Setting, hand: Hand, radius: float = 0.05) -> tuple[float, float]:
     """Find a place away from all that stands now; the emptiest of some."""
     poses = hand.stage.sim.poses_now()
-    near = [poses[j, :2] for j, b in enumerate(scene.bodies) if not b.fixed and b.group != "hand"]
+    near = [
+        (poses[j, :2], float(np.linalg.norm(outline(b.shape)[:, :2], axis=1).max()))
+        for j, b in enumerate(scene.bodies)
+        if not b.fixed and b.group != "hand" and j != hand.stage.sim.held
+    ]
     tried = scene.rng.uniform(-1, 1, (24, 2)) * np.array([0.24, 0.16])
-    room = [min((float(np.linalg.norm(t - n)) for n in near), default=1.0) for t in tried]
-    good = [t for t, r in zip(tried, room, strict=True) if r > radius + 0.05 and hand.reaches(float(t[0]), float(t[1]))]
+    room = [min((float(np.linalg.norm(t - n)) - r for n, r in near), default=1.0) for t in tried]
+    good = [t for t, r in zip(tried, room, strict=True) if r > radius and hand.reaches(float(t[0]), float(t[1]))]
     best = good[0] if good else tried[int(np.argmax(room))]
     return float(best[0]), float(best[1])
 
