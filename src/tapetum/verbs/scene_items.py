@@ -11,7 +11,7 @@ they are the same for any number of workers, and after any interruption.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from tapetum.verbs.verb import File, Listener
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
-    from tapetum.scenes.words import Question
+    from tapetum.scenes.words import Candidate, Question
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
@@ -130,6 +130,11 @@ def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
 def read_truth(out: Path, name: str) -> dict[str, Any]:
     """Read the truth of an item; raise BadInput where it is damaged."""
     return _read(truth_file(out, name))
+
+
+def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
+    """Write questions that could be asked as JSON values; the order of `near` says nothing, so it is made the same always."""
+    return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
 def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:

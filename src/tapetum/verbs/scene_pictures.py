@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.verbs.scene_items import ItemOptions, begin, make_items, questions_of, read_truth, write_truth
+from tapetum.verbs.scene_items import ItemOptions, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
 from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _truth(number: int, made: "Picture") -> dict[str, Any]:
         "captions": {"short": captions.short, "long": captions.long},
         "objects": list(_objects(made)),
         "relations": [[int(a), r, int(b)] for a, r, b in made.graph.relations()],
-        "candidates": [asdict(candidate) for candidate in made.candidates],
+        "candidates": candidate_rows(made.candidates),
     }
 
 

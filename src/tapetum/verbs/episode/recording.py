@@ -8,7 +8,7 @@ parts of the episode ─► frames ─► mp4 ◄─ sound ◄─ parts
 import io
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tapetum.scenes.words.grounded import grounded_questions
 from tapetum.tapvid3d.format.data import write_clip
 from tapetum.tracks.tapvid import Entry, write_entries
 from tapetum.verbs.episode.annotations import Annotations
+from tapetum.verbs.scene_items import candidate_rows
 from tapetum.video import write_video
 from tapetum.video.soundtrack import SoundTrack, WavWriter, wav_file
 
@@ -93,7 +94,7 @@ class Recording:
             "caption": episode_caption(happenings),
             "told_s": self._first.seconds,
             "item": item,
-            "candidates": [asdict(c) for c in episode_candidates(self._first, self.key)],
+            "candidates": candidate_rows(episode_candidates(self._first, self.key)),
         }
 
     def _begin(self, key: int) -> Iterator[Episode]:
