@@ -103,8 +103,12 @@ def make_items(
         listener.note(f"{out} holds {done} {what} already, which are not made again")
     listener.progress(what, done, len(names))
     make = partial(_textures, None if options.textures is None else str(Path(options.textures).absolute()))
+
+    def alone(number: int) -> None:
+        work(number, make())
+
     if options.engine == "ray":
-        ready = over_ray(partial(_alone, work, make), missing)
+        ready = over_ray(alone, missing)
     else:
         ready = over_processes(work, missing, make, options.workers)
     for _ in ready:
@@ -173,10 +177,6 @@ def _check_pictures(folder: Path) -> None:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())
             raise BadInput(f"{path} among the textures cannot be decoded ({reason}); remove it") from error
-
-
-def _alone(work: Callable[[int, "Textures"], None], make: Callable[[], "Textures"], number: int) -> None:
-    work(number, make())
 
 
 def _given(options: ItemOptions) -> dict[str, Any]:

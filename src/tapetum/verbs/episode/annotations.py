@@ -1,8 +1,8 @@
 """What the Perception Test says of a video, put together part by part from the truth of its episode.
 
-Boxes of objects are around all of a thing that lies in the picture, hidden or not, about once a second: in frames in which some
-of it is seen, and, as masked ones, in those in which it is inside or under another thing. What is hidden in another way has no
-box there.
+Boxes of objects are around all of a thing that lies in the picture, hidden or not, about once a second and in the last frame:
+where some of it is seen, and, as masked ones, where it is inside or under another thing. What is hidden in another way has
+no box there.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,8 @@ class Annotations:
         self.moving |= bool(np.abs(poses - self._first.camera.world_to_camera[0]).max() > 1e-9)
         self.cup_game |= part.settings.get("story") == "cups-shuffle"
         step = max(1, round(self.rate))
-        for frame in range(-start % step, part.frames, step):
+        looks = [*range(-start % step, part.frames, step), *([part.frames - 1] if start + part.frames == self.frames else [])]
+        for frame in dict.fromkeys(looks):
             self._look(part, truth, frame, start)
         for action in sorted(part.actions, key=lambda a: (a.start_s, a.end_s, a.body)):
             bodies = (action.body, action.target)
