@@ -107,10 +107,7 @@ def make_items(
     def alone(number: int) -> None:
         work(number, make())
 
-    if options.engine == "ray":
-        ready = over_ray(alone, missing)
-    else:
-        ready = over_processes(work, missing, make, options.workers)
+    ready = over_ray(alone, missing) if options.engine == "ray" else over_processes(work, missing, make, options.workers)
     for _ in ready:
         done += 1
         listener.progress(what, done, len(names))
