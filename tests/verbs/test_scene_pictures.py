@@ -104,9 +104,9 @@ def test_what_is_done_is_not_done_again(made: Path, tmp_path: Path) -> None:
     assert (heard.done, len(heard.notes)) == ([2, 3], 1)
     assert (folder / "pictures" / "000000.jpg").stat().st_mtime_ns == before
     assert content(folder) == content(made)
-    for other in ({"seed": 2}, {"n": 4}, {"size": 64}):
-        with pytest.raises(BadInput, match=f"belongs to a run with {next(iter(other))}"):
-            pictures(folder, **{"n": 3, "seed": 1, "size": 48, **other})
+    for n, seed, size, name in ((3, 2, 48, "seed"), (4, 1, 48, "n"), (3, 1, 64, "size")):
+        with pytest.raises(BadInput, match=f"belongs to a run with {name}"):
+            pictures(folder, n=n, seed=seed, size=size)
 
 
 def test_bad_requests_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from tapetum.data.json_files import write_lists
 from tapetum.data.rle import decode_mask, encode_mask
 from tapetum.errors import BadInput
+from tapetum.types import Masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +41,12 @@ def instance(category: int, mask: Bool[np.ndarray, "h w"] | Mapping[str, Any], *
     `more` are further fields of its entry. Raises BadInput for an empty mask.
     """
     pixels = decode_mask(mask) if isinstance(mask, Mapping) else mask
-    rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
-    if not len(rows):
+    if not pixels.any():
         raise BadInput("the mask of an instance is empty; leave the instance out")
-    x, y = int(columns[0]), int(rows[0])
+    x1, y1, x2, y2 = Masks(masks=pixels[None]).boxes.xyxy[0].astype(int).tolist()
     return {
         "category_id": int(category),
-        "bbox": [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y],
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": int(pixels.sum()),
         "segmentation": dict(mask) if isinstance(mask, Mapping) else encode_mask(pixels),
         "iscrowd": 0,

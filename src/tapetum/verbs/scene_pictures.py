@@ -20,8 +20,6 @@ from tapetum.verbs.scene_items import ItemOptions, begin, candidate_rows, make_i
 from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapetum.data.coco import CocoImage
     from tapetum.scenes.picture import Picture
     from tapetum.scenes.textures import Textures
@@ -124,8 +122,10 @@ def _truth(number: int, made: "Picture") -> dict[str, Any]:
 def _objects(made: "Picture") -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
     from tapetum.data.rle import encode_mask
+    from tapetum.types import Masks
 
     episode, regions = made.episode, dict(made.captions.regions)
+    boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.seen, made.masks.whole))
     for row, identity in enumerate(made.masks.ids.tolist()):
         seen, whole = made.masks.seen[row], made.masks.whole[row]
         if not seen.any():
@@ -139,18 +139,13 @@ def _objects(made: "Picture") -> Iterator[dict[str, Any]]:
             "noun": body.group or body.noun,
             "colour": "" if hand else body.colour_name,
             "material": body.material,
-            "box": _box(seen),
-            "whole_box": _box(whole),
+            "box": boxes[row],
+            "whole_box": whole_boxes[row],
             "seen_share": round(float(seen.sum() / whole.sum()), 4),
             "caption": regions.get(number, ""),
             "segmentation": encode_mask(seen),
             "whole_segmentation": encode_mask(whole),
         }
-
-
-def _box(mask: "np.ndarray") -> list[int]:
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
 def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Questions that are answered by pointing: which things of an episode something is true of, all the way through it."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from tapetum.scenes.words.happenings import Happenings
+from tapetum.scenes.words.question import Kind
 
 TAKEN = ("place", "stack", "drop", "put-into", "show", "hold", "pour")
 """Deeds for which the hand picks something up."""
@@ -15,8 +15,9 @@ class Grounded:
 
     text: str
     bodies: tuple[int, ...]
-    area: Literal["memory", "abstraction", "physics", "semantics"]
-    kind: Literal["descriptive", "explanatory", "predictive", "counterfactual"] = "descriptive"
+    area: str
+    """memory, abstraction, physics or semantics."""
+    kind: Kind = "descriptive"
 
 
 def grounded_questions(happenings: Happenings) -> list[Grounded]:

@@ -18,6 +18,7 @@ from tapetum.scenes.sound.events import SoundEvents
 from tapetum.scenes.words import Question
 from tapetum.scenes.words.graph import things_of
 from tapetum.scenes.words.grounded import Grounded
+from tapetum.types import Masks
 
 ACTIONS = {
     "pick": "Picking something up",
@@ -142,7 +143,7 @@ class Annotations:
     def _look(self, part: Episode, truth: Truth, frame: int, start: int) -> None:
         """Note the boxes of one frame."""
         masks = truth.masks(frame)
-        boxes = _boxes(masks.whole)
+        boxes = Masks(masks=masks.whole).boxes.xyxy
         inside = part.inside[part.moment(frame)]
         for body in things_of(part):
             row = int(np.searchsorted(masks.ids, part.instance[body]))
@@ -185,13 +186,3 @@ def _parents(bodies: tuple[int, int], tracks: dict[int, int]) -> list[int]:
 
 def _place(classes: dict[str, str], name: str) -> int:
     return list(classes).index(name) if name in classes else -1
-
-
-def _boxes(masks: np.ndarray) -> np.ndarray:
-    """Boxes (m, 4) around masks (m, h, w), zeros where one is empty."""
-    boxes = np.zeros((len(masks), 4))
-    for box, mask in zip(boxes, masks, strict=True):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if len(rows):
-            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes
