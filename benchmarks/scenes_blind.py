@@ -2,8 +2,8 @@
 
     python benchmarks/scenes_blind.py FOLDER [--pictures 1200] [--episodes 256] [--workers 2] [--json OUT.json]
 
-Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on), balances them block by block as
-users get them, and lets three guessers learn from the even blocks and answer the questions of the odd ones: the most frequent
+Makes candidates of scenes 0, 1, 2, ... (kept in FOLDER, so that it can be stopped and go on) and balances them block by block,
+as users get them. Three guessers learn from the even blocks and answer the odd ones, and the other way round: the most frequent
 answer to a question's text; naive Bayes and logistic regression on words of question and option, each with each. All should be
 right as often as chance, 1 over the options: overall within 2 standard errors, and in each template within what 2 is when so
 many templates are looked at (Bonferroni). The random numbers of ties are fixed.
@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,30 +23,34 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import BernoulliNB
+from sklearn.naive_bayes import MultinomialNB
 
 from tapetum.scenes.physics import STORIES, make_episode
 from tapetum.scenes.words import BLOCK, Candidate, Question, balance, episode_candidates, picture_candidates, scene_graph
 
 NAMES = tuple(STORIES)
-MIDDLE_FRAMES = 3
-"""Pictures taken of each episode, besides those of the first half second of other ones."""
+LATE = ("put-and-take", "mixture", "pour")
+"""Stories whose pictures are also taken late, when things are in others."""
 
 
 def picture(number: int) -> list[Candidate]:
     """Candidates of one picture, early in a story."""
-    episode = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
-    return picture_candidates(scene_graph(episode, 0 if number % 2 else 5), number)
+    made = make_episode(10_000 + number, NAMES[number % len(NAMES)], seconds=0.5, rate=12.0)
+    return picture_candidates(scene_graph(made, 0 if number % 2 else 5), number)
+
+
+def late(number: int) -> list[Candidate]:
+    """Candidates of one picture at the end of a story."""
+    made = make_episode(30_000 + number, LATE[number % len(LATE)], seconds=7.0, rate=12.0)
+    return picture_candidates(scene_graph(made, made.frames - 1), number)
 
 
 def episode(number: int) -> list[Candidate]:
-    """Candidates of one episode, and of a picture in the middle of it."""
-    made = make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, rate=12.0)
-    frame = 12 + 5 * (number % 11)
-    return episode_candidates(made, number) + picture_candidates(scene_graph(made, frame), number)
+    """Candidates of one episode."""
+    return episode_candidates(make_episode(50_000 + number, NAMES[number % len(NAMES)], seconds=6.0, rate=12.0), number)
 
 
-MAKERS = {"pictures": picture, "episodes": episode}
+MAKERS = {"pictures": picture, "late": late, "episodes": episode}
 
 
 def _line(job: tuple[str, int]) -> str:
@@ -77,7 +81,7 @@ def _tuple(value: Any) -> Any:
 
 
 def split(scenes: list[list[Question]], block: int = BLOCK) -> tuple[list[Question], list[Question]]:
-    """Part questions into those of even blocks (to learn from) and of odd ones."""
+    """Part questions into those of even blocks and of odd ones."""
     parts: tuple[list[Question], list[Question]] = ([], [])
     for number, questions in enumerate(scenes):
         parts[number // block % 2].extend(questions)
@@ -119,26 +123,32 @@ def by_words(train: list[Question], test: list[Question], model: Any) -> np.ndar
 
     right = np.array([o == q.answer for q in train for o in q.options])
     model.fit(table(train), right)
-    sure = model.predict_proba(table(test))[:, 1] + np.random.default_rng(1).uniform(0, 1e-9, sum(len(q.options) for q in test))
+    odds = model.predict_log_proba(table(test))
+    sure = odds[:, 1] - odds[:, 0] + np.random.default_rng(1).uniform(0, 1e-9, len(odds))
     ends = np.cumsum([len(q.options) for q in test])
     return np.array([int(part.argmax()) for part in np.split(sure, ends[:-1])])
 
 
-def measure(train: list[Question], test: list[Question]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance)."""
-    guessers = {
-        "frequency": by_frequency(train, test),
-        "naive Bayes": by_words(train, test, BernoulliNB()),
-        "logistic": by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),
+def measure(*folds: tuple[list[Question], list[Question]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return for each guesser and template (and "all"): n, accuracy, chance, z (standard errors above chance).
+
+    Each fold is (questions to learn from, questions to answer); answers of all folds are counted together.
+    """
+    guessers: dict[str, Callable[[list[Question], list[Question]], np.ndarray]] = {
+        "frequency": by_frequency,
+        "naive Bayes": lambda train, test: by_words(train, test, MultinomialNB()),
+        "logistic": lambda train, test: by_words(train, test, LogisticRegression(C=0.3, max_iter=300)),
     }
+    asked = [q for _, test in folds for q in test]
+    template = np.array([q.template for q in asked])
+    chance = np.array([1 / len(q.options) for q in asked])
     found: dict[str, dict[str, dict[str, float]]] = {}
-    template = np.array([q.template for q in test])
-    chance = np.array([1 / len(q.options) for q in test])
-    for name, chosen in guessers.items():
-        right = np.array([q.correct == c for q, c in zip(test, chosen, strict=True)])
+    for name, guess in guessers.items():
+        chosen = np.concatenate([guess(train, test) for train, test in folds])
+        right = np.array([q.correct == c for q, c in zip(asked, chosen, strict=True)])
         found[name] = {}
         for part in ("all", *sorted(set(template))):
-            rows = np.ones(len(test), bool) if part == "all" else template == part
+            rows = np.ones(len(asked), bool) if part == "all" else template == part
             error = np.sqrt((chance[rows] * (1 - chance[rows])).sum()) / rows.sum()
             gap = right[rows].mean() - chance[rows].mean()
             found[name][part] = {"n": int(rows.sum()), "accuracy": float(right[rows].mean()),
@@ -168,20 +178,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=1280)
+    parser.add_argument("--late", type=int, default=128)
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    train, test = [], []
-    for kind, count in (("pictures", given.pictures), ("episodes", given.episodes)):
+    even, odd = [], []
+    for kind, count in (("pictures", given.pictures), ("late", given.late), ("episodes", given.episodes)):
         made = gather(given.folder, kind, count, given.workers)
-        stills = [[c for c in scene if c.kind == "picture"] for scene in made]
-        moving = [[c for c in scene if c.kind != "picture"] for scene in made]
-        for scenes, options in ((stills, 4), (moving, 3)):
-            even, odd = split(balance(scenes, 0, options=options))
-            train, test = train + even, test + odd
-    found = measure(train, test)
+        first, second = split(balance(made, 0, options=3 if kind == "episodes" else 4))
+        even, odd = even + first, odd + second
+    found = measure((even, odd), (odd, even))
     show(found)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

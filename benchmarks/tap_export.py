@@ -52,7 +52,7 @@ def clip_row(tracker, clip, queries, folder, threads):
     session = session_of(path, threads)
     video = (clip.astype(np.float32) / 127.5 - 1)[None]
     theirs, found = timed(lambda: session.run(["tracks"], {"video": video, "queries": queries[None]})[0][0])
-    ours, tracks = timed(lambda: tracker.track(clip, queries, second_look=False, polish=False).xy)
+    ours, tracks = timed(lambda: tracker.track(clip, queries, polish=False).xy)
     return np.abs(found - tracks).max(), nodes(path), path.stat().st_size / 1e6, spent, theirs, ours
 
 

@@ -9,18 +9,19 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import whole_file
+from tapetum.files import no_pipe, whole_file
 
 Value = TypeVar("Value")
-Formats = Mapping[str, tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]]
-"""By extension: value to bytes, bytes to fields. The second raises one of `DAMAGE` for bytes that hold no such value."""
+Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]]
+"""By extension: value to bytes, or to pieces of them; bytes to fields. The second raises one of `DAMAGE` for bytes that hold
+no such value."""
 
 DAMAGE = (
     ValueError,
@@ -35,6 +36,8 @@ DAMAGE = (
 )
 """What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
 
+_TRUTH = {"true": "1", "false": "0"}
+
 
 def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
     """Write `value` to `path`, in the format of its extension: beside its place, flushed to the disk, then renamed.
@@ -44,8 +47,8 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
     """
     path = Path(path)
     data = _format(path, formats, what)[0](value)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
     return path
 
 
@@ -57,6 +60,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
     path = Path(path)
     read = _format(path, formats, what)[1]
     try:
+        no_pipe(path)
         data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or error
@@ -70,7 +74,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
 
 def _format(
     path: Path, formats: Formats[Value], what: str
-) -> tuple[Callable[[Value], bytes], Callable[[bytes], dict[str, Any]]]:
+) -> tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]:
     try:
         return formats[path.suffix.lower()]
     except KeyError:
@@ -94,30 +98,67 @@ def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
 
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Return columns of numbers as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
+    """Return columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    return (",".join(columns) + "\n").encode() + b"".join(csv_rows(columns))
+
+
+def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Yield the rows of `to_csv`, without its header, some thousands at a time."""
     numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
-    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of writerows
-        # str of a float32 is the shortest text that reads back to the same float32.
-        writer.writerows(zip(*(map(str, values[start : start + 10_000]) for values in numbers), strict=True))
-    return file.getvalue().encode()
+    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of join
+        rows = zip(*(_texts(values[start : start + 10_000]) for values in numbers), strict=True)
+        yield ("\n".join(map(",".join, rows)) + "\n").encode()
+
+
+def _texts(values: np.ndarray) -> Iterable[str]:
+    """The numbers as text, those that occur often written once."""
+    if values.dtype.kind == "U":
+        return map(_quoted, values.tolist())
+    # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
+    bits, where = np.unique(values.view(f"u{values.itemsize}"), return_inverse=True)
+    if 2 * len(bits) > len(values):
+        return map(str, values)
+    return np.array(list(map(str, bits.view(values.dtype))), dtype=object)[where.reshape(-1)]
+
+
+def _quoted(text: str) -> str:
+    """A cell of text, as the csv module reads it back."""
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
 
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
     """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(rows, [])
-    body = [row for row in rows if row]
+    body, lines = [], []
+    for row in rows:
+        if row:
+            body.append(row)
+            lines.append(rows.line_num)
     if any(len(row) != len(header) for row in body):
         raise ValueError("a row has another number of columns than the header")
     columns = {}
     for index, name in enumerate(header):
         texts = [row[index] for row in body]
         dtype = dtypes.get(name, np.float32)
-        columns[name] = np.array(texts, dtype=np.str_).astype(dtype) if texts else np.zeros(0, dtype)
+        columns[name] = _numbers(texts, dtype, lines, name) if texts else np.zeros(0, dtype)
     return columns
+
+
+def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
+    """Numbers of texts, of true and false too where truth is wanted; raises ValueError, which names the line."""
+    if np.dtype(dtype) == np.bool_:
+        texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
+    try:
+        return np.array(texts, dtype=np.str_).astype(dtype)
+    except (ValueError, OverflowError):
+        for text, line in zip(texts, lines, strict=True):
+            try:
+                np.array([text], dtype=np.str_).astype(dtype)
+            except (ValueError, OverflowError):
+                wanted = "0 or 1" if np.dtype(dtype) == np.bool_ else "a number"
+                raise ValueError(f"line {line} has {text[:80]!r} for {column}, which must be {wanted}") from None
+        raise
 
 
 def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:

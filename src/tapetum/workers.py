@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
-from tapetum.errors import MissingExtra, TapetumError
+from tapetum.errors import BadInput, MissingExtra, TapetumError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,12 +34,13 @@ def over_processes(
     """Give `work(item, make())` for every item; each process makes its tool once. With one worker, in this process.
 
     `work`, `make`, items and results are pickled where there are several workers. The first error of an item ends the work.
-    Raises TapetumError where a worker is killed.
+    Raises BadInput as `check_workers`, TapetumError where a worker is killed.
 
     >>> list(over_processes(lambda item, tool: item * tool, [1, 2], lambda: 10, workers=1))
     [(0, 10), (1, 20)]
     """
-    if workers == 1 or len(items) < 2:
+    check_workers(workers)
+    if workers <= 1 or len(items) < 2:
         tool = make() if items else None
         for number, item in enumerate(items):
             yield number, work(item, tool)  # pyright: ignore[reportArgumentType]
@@ -48,6 +49,7 @@ def over_processes(
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
     )
+    others = set(active_children())
     try:
         waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
         for task in as_completed(waiting):
@@ -56,8 +58,24 @@ def over_processes(
         raise TapetumError(
             "a worker was killed, most often by the system for want of memory; run the same command again with fewer --workers"
         ) from error
+    except BaseException:  # nobody waits for the rest
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def check_workers(workers: int) -> None:
+    """Raise BadInput for more processes than this machine can sensibly run.
+
+    >>> check_workers(9999999)
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: asked for 9999999 workers on a machine of ... processors; give ... or fewer
+    """
+    cores = os.cpu_count() or 1
+    if workers > (most := max(64, 4 * cores)):
+        raise BadInput(f"asked for {workers} workers on a machine of {cores} processors; give {most} or fewer")
 
 
 def _begin(work: Any, make: Any, threads: int) -> None:

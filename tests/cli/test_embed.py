@@ -74,3 +74,57 @@ def test_the_bundled_network_tells_pictures_apart(tmp_path: Path, capsys: pytest
 def test_refusals(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", *words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_neighbours_in_the_table_and_on_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, colour in (
+        ("a/red", (220, 30, 30)),
+        ("b/rot", (200, 40, 30)),
+        ("a/green", (20, 160, 40)),
+        ("b/vert", (30, 150, 30)),
+    ):
+        picture(tmp_path / f"{name}.png", colour)
+    for ending in ("npz", "parquet"):
+        out = tmp_path / f"emb.{ending}"
+        assert main(["embed", str(tmp_path / "a"), str(tmp_path / "b"), "--neighbours", "5", "--out", str(out)]) == 0
+        told = capsys.readouterr().out
+        assert f"{tmp_path / 'emb.neighbours.html'}: the 5 nearest neighbours of each" in told
+    with np.load(tmp_path / "emb.npz") as stored:
+        names = [Path(path).stem for path in stored["path"]]
+        first = {name: names[k] for name, k in zip(names, stored["neighbours"][:, 0], strict=True)}
+        assert first == {"green": "vert", "vert": "green", "red": "rot", "rot": "red"}
+        assert stored["neighbours"][:, 3:].tolist() == [[-1, -1]] * 4
+        unit = stored["embedding"] / np.linalg.norm(stored["embedding"], axis=1, keepdims=True)
+        np.testing.assert_allclose(stored["cosines"][0, 0], unit[0] @ unit[stored["neighbours"][0, 0]], rtol=1e-5)
+        table = pq.read_table(tmp_path / "emb.parquet")
+        assert table.column("neighbours").to_pylist() == stored["neighbours"].tolist()
+    page = (tmp_path / "emb.neighbours.html").read_text()
+    assert page.count("<div>") == 4
+    assert page.count("<img src='data:image/jpeg;base64,") == 16
+    assert "b/rot.png" in page
+
+
+def test_pieces_of_one_file_are_not_neighbours() -> None:
+    from tapetum.verbs.neighbours import nearest
+
+    found, cosines = nearest(np.array([[1, 0], [1, 0], [0, 1]], np.float32), ["a", "a", "b"], 2)
+    assert found.tolist() == [[2, -1], [2, -1], [0, 1]]
+    assert np.isnan(cosines[0, 1])
+
+
+def test_a_folder_is_walked_deeply_and_links_are_not_followed(tmp_path: Path) -> None:
+    for name in ("top", "cat/one", "cat/deep/two", ".hidden/three"):
+        picture(tmp_path / f"{name}.png", (9, 9, 9))
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path)
+    assert main(["embed", str(tmp_path), "--out", str(tmp_path / "cat.npz")]) == 0
+    with np.load(tmp_path / "cat.npz") as stored:
+        assert [Path(path).stem for path in stored["path"]] == ["two", "one", "top"]
+
+
+@pytest.mark.parametrize("model", ["hip-nano", "efficientnet-lite0"])
+def test_sound_is_told_that_the_network_knows_pictures_only(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound(tmp_path / "a.wav", 100)
+    assert main(["embed", str(tmp_path / "a.wav"), "--model", model, "--out", str(tmp_path / "x.npz")]) == 2
+    assert "is a recording, and the network knows only pictures, as hip-nano does" in capsys.readouterr().err

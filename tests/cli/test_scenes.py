@@ -26,6 +26,16 @@ def test_scenes_can_be_scored(run: Run, tmp_path: Path) -> None:
     assert "exists already" in stderr
 
 
+@pytest.mark.slow
+def test_scenes_can_be_scored_in_space_with_true_depth(run: Run, tmp_path: Path) -> None:
+    run("scenes", "make", tmp_path / "out", "--n", 1, "--seed", 3, "--size", 64, "--frames", 3)
+    code, stdout, _ = run("eval", "tapvid3d", "--gt", tmp_path / "out", "--model", "tapir-nano", "--depth", "true", "--json")
+    assert code == 0
+    result = json.loads(stdout)
+    assert (result["clips"], result["failed"]) == (1, [])
+    assert result["scalings"]["median"]["average"]["average_jaccard"] > 0.3
+
+
 def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
     for option in (["--n", 0], ["--n", 1, "--size", 0], ["--n", 1, "--frames", 0], ["--n", 1, "--textures", tmp_path]):
         code, stdout, stderr = run("scenes", "make", tmp_path / "out", *option)

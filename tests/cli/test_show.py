@@ -31,7 +31,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     videos: list[np.ndarray] = []
     write = tapetum.video.write_video
 
-    def spy(path: Path, frames: Iterable[np.ndarray], rate: float) -> Path:
+    def spy(path: Path, frames: Iterable[np.ndarray], rate: float, *, dither: bool = True) -> Path:
         assert rate == 10
         videos.append(np.array(list(frames)))
         return write(path, videos[-1], rate)

@@ -33,6 +33,7 @@ def test_writes_overlay_and_tables_and_says_where(run: Run, clip: Path, tmp_path
             "visible": (100, 6),
             "confidence": (100, 6),
             "queries": (100, 3),
+            "times": (6,),
         }
     np.testing.assert_array_equal(Tracks.load(out / "tracks.csv").xy, Tracks.load(out / "tracks.npz").xy)
 
@@ -44,7 +45,7 @@ def test_the_grid_lies_at_the_centres_of_cells(run: Run, clip: Path, tmp_path: P
 
 
 def test_queries_and_json(run: Run, clip: Path, tmp_path: Path) -> None:
-    arguments = ["--query", "0,10.5,20", "5,1,2", "--query", "2.5,3,4", "--out", tmp_path, "--json"]
+    arguments = ["--query", "0,10.5,20", "--query", "5,1,2", "--query", "2.5,3,4", "--out", tmp_path, "--json"]
     code, stdout, _ = run("track", clip, "--model", "static", *arguments)
     assert code == 0
     summary = json.loads(stdout)
@@ -103,7 +104,7 @@ def test_a_frame_is_decoded_once_for_check_network_polish_and_overlay(
         return frames
 
     monkeypatch.setattr(Decoder, "_decode", counted)
-    both_ways = ["--query", "0,20,20", "3,30,20", "5,30,30"]  # the polish goes on from a query, and back
+    both_ways = ["--query", "0,20,20", "--query", "3,30,20", "--query", "5,30,30"]  # the polish goes on from a query, and back
     assert run("track", clip, *both_ways, *options, "--out", tmp_path)[0] == 0
     assert sorted(count.values()) == [1] * 5 + [2], "only the first is decoded once more, for its size, when the file is opened"
 

@@ -45,12 +45,22 @@ def test_a_pipe_gives_what_the_file_gives(model: Path, clip: Path, tmp_path: Pat
         capture_output=True,
         check=True,
     ).stdout
-    summary = json.loads(stdout)
-    assert (summary["frames"], summary["frames_dropped"], summary["points"]) == (6, 0, 3)
+    *lines, summary = map(json.loads, stdout.splitlines())
+    assert (summary["type"], summary["frames"], summary["frames_dropped"], summary["points"]) == ("summary", 6, 0, 3)
+    assert [(line["type"], line["frame"], len(line["points"])) for line in lines] == [
+        ("frame", k, 2 + (k >= 3)) for k in range(6)
+    ]
+    assert [line["time_s"] for line in lines] == pytest.approx([k / 10 for k in range(6)])
     assert 0 < summary["latency_ms_median"] <= summary["latency_ms_95"] <= summary["latency_ms_max"]
     queries = np.array([[0, 20, 22], [0, 50.5, 10], [3, 40, 30]], np.float32)
     tracker = tapetum.load(model)
     with np.load(tmp_path / "out" / "tracks.npz") as live:
+        for k, line in enumerate(lines):
+            for point in line["points"]:
+                assert [point["x"], point["y"]] == pytest.approx(live["xy"][point["id"], k].tolist(), abs=1e-3)
+                assert point["confidence"] == pytest.approx(float(live["confidence"][point["id"], k]), abs=1e-4)
+                assert point["visible"] == live["visible"][point["id"], k]
+        assert np.allclose(live["times"], np.arange(6) / 10)
         assert np.array_equal(live["queries"], queries)
         assert np.array_equal(live["xy"][2, :3], np.broadcast_to(queries[2, 1:], (3, 2)))
         assert not live["visible"][2, :3].any()

@@ -24,7 +24,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_track_gives_what_the_library_gives(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
-    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "3,30.5,10", "--out", tmp_path)
+    code, stdout, stderr = run("track", clip, "--model", nano, "--query", "0,20,20", "--query", "3,30.5,10", "--out", tmp_path)
     assert (code, stderr) == (0, "")
     tracks = Tracks.load(tmp_path / "tracks.npz")
     direct = tapetum.load(nano).track(str(clip), np.array([[0, 20, 20], [3, 30.5, 10]], np.float32))
@@ -57,7 +57,7 @@ def test_a_device_that_is_not_there(run: Run, clip: Path, nano: Path, tmp_path: 
     for device in ("toaster", "cuda:99"):
         code, _, stderr = run("track", clip, "--model", nano, "--device", device, "--out", tmp_path / "out")
         assert code == 2
-        assert stderr.startswith(f"tapetum: cannot compute on '{device}'")
+        assert stderr.startswith(f"tapetum: there is no device '{device}' to compute on")
         assert stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
 

@@ -129,7 +129,7 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
     ],
 )
 def test_bad_queries(run: Run, tmp_path: Path, clip: Path, query: str, message: str) -> None:
-    assert message in refused(run, tmp_path, clip, "--query", "0,1,1", query)
+    assert message in refused(run, tmp_path, clip, "--query", "0,1,1", "--query", query)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,7 @@ def test_bad_tables_of_points(run: Run, tmp_path: Path, clip: Path, content: byt
         (["--grid", "0"], "from 1 to 1000"),
         (["--grid", "100000"], "from 1 to 1000"),
         (["--frame", "6"], "frame 6 is not in the video"),
-        (["--grid", "3", "--query", "0,1,1"], "choose one"),
-        (["--query"], "no point"),
+        (["--grid", "3", "--query", "0,1,1"], "choose a grid"),
         (["--points", "nowhere.csv"], "cannot read points"),
     ],
 )

@@ -187,7 +187,7 @@ def test_bad_places(run: Run, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "link.mp4").symlink_to(clip)
     for arguments, message in (
         (("show", tracks, clip, "--out", tmp_path / "a.txt"), "written as .mp4, .webm or .gif"),
-        (("show", tracks, clip, "--out", tmp_path / "folder.mp4"), "cannot write"),
+        (("show", tracks, clip, "--out", tmp_path / "folder.mp4"), "is a folder"),
         (("show", tracks, clip, "--out", tmp_path / "nowhere" / "a.mp4"), "nowhere"),
         (("show", tracks, clip, "--out", tmp_path / "link.mp4"), "would be overwritten"),
         (("show", tracks, tmp_path / "nothing.mp4", "--out", tmp_path / "a.mp4"), "there is no file"),

@@ -8,8 +8,10 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.scenes import SceneConfig, make_dataset
+from tapetum.scenes.dataset import finished
 from tapetum.scenes.sensor import expose, jpeg, mpeg4
 from tapetum.scenes.textures import from_pictures, procedural, textures
+from tapetum.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.video import open_video
 
 
@@ -53,7 +55,9 @@ def test_tapvid3d_file_reprojects_onto_the_pickle(folder):
 
 def test_truth_and_video(folder):
     with np.load(folder / "truth" / "scene-00000.npz") as file:
-        assert file["depth"].shape == file["instances"].shape == (5, 64, 64)
+        assert file["instances"].shape == (5, 64, 64)
+    with np.load(folder / "tapvid3d" / "scene-00000.depth.npz") as file:
+        assert file["depth"].shape == (5, 64, 64)
         assert np.isfinite(file["depth"]).all()
     with open_video(folder / "videos" / "scene-00000.mp4") as video:
         assert len(video) == 5
@@ -62,6 +66,49 @@ def test_truth_and_video(folder):
 def test_a_second_data_set_does_not_overwrite_the_first(folder):
     with pytest.raises(BadInput, match="exists already"):
         make_dataset(folder, n=1)
+
+
+class Stopped(Exception):
+    """Ctrl-C."""
+
+
+def stop_after(count):
+    def progress(done):
+        if done == count:
+            raise Stopped
+
+    return progress
+
+
+def test_a_run_that_was_interrupted_goes_on_and_never_mixes_with_another(tmp_path):
+    settings = {"n": 3, "seed": 3, "size": 32, "frames": 3, "points": 8}
+    with pytest.raises(Stopped):
+        make_dataset(tmp_path / "a", **settings, progress=stop_after(2))
+    assert finished(tmp_path / "a") == 2
+    first = (tmp_path / "a" / "videos" / "scene-00000.mp4").stat().st_mtime_ns
+    with pytest.raises(BadInput, match="holds 2 scenes of a run with --n 3 --frames 3 that was not finished"):
+        make_dataset(tmp_path / "a", **{**settings, "n": 1, "frames": 4})
+    make_dataset(tmp_path / "a", **settings)
+    assert (tmp_path / "a" / "videos" / "scene-00000.mp4").stat().st_mtime_ns == first
+    assert not (tmp_path / "a" / ".unfinished").exists()
+    make_dataset(tmp_path / "b", **settings)
+    for name in ("tapvid.pkl", "tapvid3d/scene-00000.npz", "tapvid3d/scene-00002.depth.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    assert list(pickle.loads((tmp_path / "a" / "tapvid.pkl").read_bytes())) == ["scene-00000", "scene-00001", "scene-00002"]
+    (tmp_path / "b" / "tapvid.pkl").unlink()
+    with pytest.raises(BadInput, match=r"holds \d+ files of scenes and no tapvid.pkl"):
+        make_dataset(tmp_path / "b", **settings)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"size": 100_000}, {"frames": 10**9}, {"points": 10**10}, {"size": 10_000, "frames": 10_000}]
+)
+def test_scenes_larger_than_memory_are_refused_at_once(tmp_path, asked):
+    with pytest.raises(BadInput, match=r"(GiB of memory|pixels are refused).*make (it|them) smaller"):
+        make_dataset(tmp_path / "a", n=1, **asked)
+    with pytest.raises(BadInput, match="smaller"):
+        write_scenes(tmp_path / "a", 1, **asked)
+    assert not (tmp_path / "a").exists()
 
 
 def test_unwritable_and_empty_requests(tmp_path):

@@ -9,7 +9,8 @@ import torch
 
 from support.networks import TAPIR, tracker
 from tapetum.errors import BadInput
-from tapetum.tap.export import clip_program, export, online_programs
+from tapetum.tap.export import clip_program, export, left_out, online_programs
+from tapetum.tap.network.second_look import looks, looks_of_fixed_shape
 from tapetum.tap.tracking.tracker import Tracker
 
 TINY = replace(
@@ -64,6 +65,40 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
         tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, inputs, strict=True)))
         np.testing.assert_allclose(tracks[0, :, 0], seen.xy, atol=1e-3)
         asked = np.full_like(asked, np.nan)
+
+
+def seeing(tracker: Tracker) -> Tracker:
+    """The tracker, sure that it sees its points."""
+    with torch.no_grad():
+        tracker.model.mixer.outward.bias[2:4] -= 4
+    return tracker
+
+
+def test_looks_of_fixed_shape_are_the_second_look():
+    tracker, video, asked = seeing(network(second_look=True)), torch.from_numpy(pictures(4)), torch.from_numpy(queries(3))
+    with torch.no_grad():
+        first, second = looks(tracker.model, video, asked)
+        found = looks_of_fixed_shape(tracker.model, video, asked)
+    assert (first.confidence > 0.5).float().mean() > 0.5
+    assert (first.tracks - second.tracks).abs().max() > 0.01
+    assert (found.tracks - second.tracks).abs().max() < 1e-3
+    assert (found.occlusion - second.occlusion).abs().max() < 1e-3
+
+
+@pytest.mark.slow
+def test_a_program_of_a_network_that_looks_twice_is_our_track_without_polish(tmp_path):
+    tracker, asked = seeing(network(second_look=True, polish=True)), queries(3)
+    frames = np.random.default_rng(3).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
+    assert left_out(tracker) == ("polish",)
+    assert left_out(network()) == ()
+    ours = tracker.track(frames, asked[0], polish=False)
+    once = tracker.track(frames, asked[0], polish=False, second_look=False)
+    assert np.abs(ours.xy - once.xy).max() > 0.01
+    program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
+    session = onnxruntime.InferenceSession(export(program, tmp_path / "clip.onnx"))
+    tracks, occlusion, _ = session.run(None, {"video": (frames / 127.5 - 1).astype(np.float32)[None], "queries": asked})
+    np.testing.assert_allclose(tracks[0], ours.xy, atol=2e-3)
+    assert np.isfinite(occlusion).all()
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):

@@ -25,7 +25,7 @@ def test_losses_are_those_that_were_recorded(tmp_path: Path, resumed: bool, fork
         shutil.copytree(RECORDED, tmp_path / "run")
     errors = tmp_path / "errors"
     assert forks.start(SCRIPT, tmp_path / "run", errors=errors).wait() == 0, errors.read_text()
-    assert ("resuming after step 6 of 12" in errors.read_text()) == resumed
+    assert ("goes on after step 6 of 12" in errors.read_text()) == resumed
     ours, recorded = lines_of(tmp_path / "run" / "log.jsonl"), lines_of(RECORDED / "log.jsonl")
     assert len(ours) == len(recorded) == 12
     for line, wanted in zip(ours, recorded, strict=True):

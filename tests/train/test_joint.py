@@ -71,7 +71,7 @@ def test_two_processes_are_one_with_the_joint_batch_also_after_a_kill(
     trained(jobs, killed, deadly="os.rename:tmp-step_00000004", **options)
     assert [line["step"] for line in log_of(killed)] == [1, 2, 3, 4]
     trained(jobs, killed, **options)
-    assert "resuming after step 2" in (killed / "stderr").read_text()
+    assert "goes on after step 2" in (killed / "stderr").read_text()
     assert log_of(killed) == log_of(two)
     assert all(torch.equal(value, tensors_of(two)[name]) for name, value in tensors_of(killed).items())
 

@@ -239,7 +239,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path, 
     errors = capsys.readouterr().err
     assert "step_00000006 is damaged: optimizer.safetensors does not match its checksum" in errors
     assert "step_00000004 has no readable manifest.json" in errors
-    assert "resuming after step 2 of 6" in errors
+    assert "goes on after step 2 of 6" in errors
     assert torch.equal(again.model.weight, whole.model.weight)
     assert len(log_of(tmp_path)) == 6
     names = sorted(f.name for f in (tmp_path / "checkpoints").iterdir())
@@ -318,7 +318,7 @@ def test_bad_settings_are_refused(change: dict, says: str) -> None:
 
 
 def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="device is 'tpu9'"):
+    with pytest.raises(BadInput, match="there is no device 'tpu9'"):
         fit(Line(), replace(CONFIG, device="tpu9"), tmp_path)
     with pytest.raises(BadInput, match="batch_size 4 does not divide into 1 processes x 3"):
         fit(Line(), replace(CONFIG, accumulation=3), tmp_path)

@@ -166,7 +166,7 @@ def test_a_pair_of_which_one_is_killed_goes_on_bit_for_bit(
     assert "Traceback" not in errors
     reached = lines_in(out)
     assert nursery.run_pair(out, parallel) == [0, 0]
-    resumed = [int(line.split()[3]) for line in (out / "stderr").read_text().splitlines() if line.startswith("resuming")]
+    resumed = [int(line.split()[4]) for line in (out / "stderr").read_text().splitlines() if line.startswith("goes on")]
     assert reached - 7 <= resumed[-1] <= reached
     assert files_of(out) == files_of(undisturbed)
     assert log_of(out) == log_of(undisturbed)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,82 @@ def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_no_torch_is_imported() -> None:
     code = "import sys, tapetum.types.tracks, tapetum.tracks.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1)])
+def test_names_and_clicks_come_back_exactly(tmp_path: Path, suffix: str, shape: tuple[int, int]) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    names = ('left eye, "wet"', "Schnauze ⚑", "007")[: shape[0]]
+    clicked = np.arange(shape[0] * shape[1]).reshape(shape) % 3 == 0
+    for given in ({"names": names}, {"clicked": clicked}, {"names": names, "clicked": clicked}):
+        tracks = replace(some_tracks(*shape), **given)
+        read = Tracks.load(tracks.save(tmp_path / f"tracks.{suffix}"))
+        assert_same(read, tracks)
+        assert read.names == tracks.names
+        assert (read.clicked is None) == (tracks.clicked is None)
+        np.testing.assert_array_equal(read.clicked, tracks.clicked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ["a"]}, "1 names for 3 points"),
+        ({"names": "abc"}, "one text"),
+        ({"names": ["a", "b\nc", "d"]}, "cannot be printed"),
+        ({"clicked": np.zeros((3, 4), bool)}, "clicked of Tracks has shape"),
+    ],
+)
+def test_wrong_names_and_clicks_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(some_tracks(), **changes)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+@pytest.mark.parametrize("numbers", [None, [4, 6, 8, 11, 30], [0, 1, 2, 3, 4]])
+def test_times_and_numbers_of_frames_come_back(tmp_path: Path, suffix: str, numbers: list[int] | None) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    times = np.array([0.1, 0.15, 1 / 3, 2.0, 1e6 / 3])
+    tracks = replace(some_tracks(), times=times, numbers=numbers)
+    back = Tracks.load(tracks.save(tmp_path / f"a.{suffix}"))
+    assert_same(back, tracks)
+    np.testing.assert_array_equal(back.times, times)
+    assert (None if back.numbers is None else back.numbers.tolist()) == numbers
+
+
+def test_tables_have_a_column_for_the_time(tmp_path: Path) -> None:
+    tracks = replace(some_tracks(2, 2), times=[0.04, 0.12], numbers=[1, 3])
+    rows = [line.split(",") for line in tracks.save(tmp_path / "a.csv").read_text().splitlines()]
+    assert rows[0][-2:] == ["time_s", "video_frame"]
+    assert [row[-2:] for row in rows[1:]] == [["0.04", "1"], ["0.12", "3"]] * 2
+    text = (tmp_path / "a.csv").read_text().replace("0.12,3", "0.13,3", 1)
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(BadInput, match="of a frame changes"):
+        Tracks.load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"times": [0.0, 1.0]}, r"times of Tracks has shape \(2,\)"),
+        ({"times": [0, 1, np.nan, 3, 4]}, "NaN"),
+        ({"numbers": [0, 1, 1, 2, 3]}, "not rising"),
+        ({"numbers": [-1, 1, 2, 3, 4]}, "not rising"),
+    ],
+)
+def test_wrong_times_and_numbers_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(some_tracks(), **changes)
+
+
+def test_a_data_frame_of_pandas() -> None:
+    pytest.importorskip("pandas")
+    tracks = replace(some_tracks(), times=np.arange(5) / 10)
+    frame = tracks.to_dataframe()
+    assert len(frame) == 15
+    row = frame[(frame.point == 1) & (frame.frame == 3)].iloc[0]
+    assert (row.x, row.y, row.visible, row.time_s) == (*tracks.xy[1, 3], tracks.visible[1, 3], 0.3)
+    wide = frame.pivot(index="frame", columns="point", values="x")
+    np.testing.assert_array_equal(wide.to_numpy(), tracks.xy[..., 0].T)

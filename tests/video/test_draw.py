@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tapetum.errors import BadInput
-from tapetum.video import colour_wheel, draw_tracks
-from tapetum.video.draw import _unbroken, draw_paths, position_colours
+from tapetum.tracks.rainbow import smoothed
+from tapetum.video import colour_wheel, draw_tracks, position_colours
+from tapetum.video.draw import _unbroken, draw_paths
 
 RED = np.array([[255, 0, 0]], np.uint8)
 
@@ -144,7 +145,7 @@ def test_whole_paths_are_lines_that_gaps_and_jumps_interrupt() -> None:
     red = (drawn == [255, 0, 0]).all(-1)
     assert red[19:21, 6:24].all()
     assert red[19:21, 31:55].all()
-    assert (drawn[:, 26:29] == 100).all()
+    assert (drawn[:, 26:28] == 100).all()  # between the round ends, at 24 + 1.5 and 30 - 1.5
     assert (drawn[:15, 10:] == 100).all()  # nothing leads to the place far away
     assert ((drawn == [0, 255, 0]).all(-1)[3:7, 0:2]).all()
     assert (draw_paths(frame, path[None, :1], colours[:1]) == 100).all()
@@ -156,3 +157,53 @@ def test_a_path_that_trembles_has_few_corners() -> None:
     (line,) = _unbroken(path, 100.0)
     assert len(line) < 40
     np.testing.assert_array_equal(line[[0, -1]], path[[0, -1]])
+
+
+def test_lines_of_paths_have_smooth_edges() -> None:
+    """Each pixel is mixed by how much of it a slanted line covers: along it the sum across is even, without steps."""
+    frame = np.zeros((60, 200, 3), np.uint8)
+    path = np.array([[[10.0, 12.3], [190.0, 44.9]]])
+    drawn = draw_paths(frame, path, np.array([[255, 255, 255]], np.uint8), width=3)[..., 0].astype(float)
+    columns = drawn[:, 30:170]
+    thick = columns.sum(0) / 255
+    slope = (44.9 - 12.3) / 180
+    assert np.abs(thick - 3 * np.hypot(1, slope)).max() < 0.15
+    centres = (np.arange(60) + 0.5) @ columns / columns.sum(0)
+    wanted = 12.3 + slope * (np.arange(30, 170) + 0.5 - 10)
+    assert np.abs(centres - wanted).max() < 0.05
+    assert len(np.unique(columns)) > 20
+
+
+def test_paths_are_smoothed_but_for_their_ends() -> None:
+    rng = np.random.default_rng(0)
+    straight = np.stack([np.linspace(0, 100, 41), np.linspace(50, 20, 41)], -1)
+    np.testing.assert_allclose(smoothed(straight[None])[0], straight, atol=1e-9)
+    shaken = (straight + rng.normal(0, 1, straight.shape))[None]
+    calm = smoothed(shaken)
+    np.testing.assert_array_equal(calm[:, [0, -1]], shaken[:, [0, -1]])
+    roughness = [np.square(np.diff(paths, 2, axis=1)).mean() for paths in (shaken, calm)]
+    assert roughness[1] < 0.05 * roughness[0]
+    gap = shaken.copy()
+    gap[:, 20] = np.nan
+    np.testing.assert_array_equal(smoothed(gap)[:, [19, 21]], gap[:, [19, 21]])
+    assert np.isnan(smoothed(gap)[:, 20]).all()
+
+
+def test_rings_and_labels() -> None:
+    xy = np.concatenate([_still((20, 30)), _still((60, 30))])
+    seen = np.array([[True], [False]])
+    plain, bare, named = (
+        next(draw_tracks(_gray(), xy, seen, radius=3, **style))
+        for style in ({}, {"rings": False}, {"labels": ["0", "17"]})
+    )  # fmt: skip
+    assert _touched(plain)[:, 50:70].any()
+    assert not _touched(bare)[:, 45:].any()
+    np.testing.assert_array_equal(bare[:, :40], plain[:, :40])
+    new = (named != plain).any(-1)
+    assert np.nonzero(new)[0].max() <= 30, "texts are above their points"
+    wide = [np.ptp(np.flatnonzero(part.any(0))) for part in (new[:, :40], new[:, 60:])]
+    assert wide[1] > 1.5 * wide[0] > 0, "two digits are wider than one"
+    (cut,) = draw_tracks(_gray(), _still((79, 1)), np.ones((1, 1), bool), radius=3, labels=["1234"])
+    assert (cut != next(draw_tracks(_gray(), _still((79, 1)), np.ones((1, 1), bool), radius=3))).any(), "kept inside"
+    with pytest.raises(BadInput, match="3 labels"):
+        draw_tracks(_gray(), xy, seen, labels=["a", "b", "c"])

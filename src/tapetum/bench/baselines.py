@@ -1,11 +1,13 @@
 """Trackers by name, in the picture and in space: with weights, and without learning, floors that a model must clear."""
 
 from collections.abc import Callable, Sized
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Bool, Float, Num
 
+from tapetum.devices import find_device
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.types import Tracks
@@ -40,6 +42,33 @@ class Static:
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
 
+    def start(self, frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
+        """Begin to follow points, (x, y), through frames that arrive one by one, as `tapetum.tap.tracking.tracker.Tracker`."""
+        xy = np.array(points, np.float32).reshape(-1, 2)
+        return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
+
+    def add(self, stream: "StillPoints", frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
+        """Follow further points."""
+        return self.start(frame, np.concatenate([stream.xy, np.array(points, np.float32).reshape(-1, 2)]))
+
+    def step(self, stream: "StillPoints", frame: np.ndarray) -> "tuple[StillPoints, StillPoints]":
+        """Follow into one more frame: the stream after it, and where its points are."""
+        return stream, stream
+
+
+@dataclass(frozen=True)
+class StillPoints:
+    """Points that stay where they are."""
+
+    xy: Float[np.ndarray, "n 2"]
+    """Raster pixels."""
+    visible: Bool[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.xy)
+
 
 BASELINES = {"static": Static}
 """Trackers without weights, by name."""
@@ -58,11 +87,7 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
 
     import tapetum
 
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"cannot compute on {device!r} ({reason}); give cpu, or a device of this machine") from error
+    find_device(device)
     tracker = tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
     if not hasattr(tracker, "track"):
         raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
@@ -86,6 +111,7 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
         return Static3D()
     from tapetum.tap.tracking import tracker
 
+    find_device(device)
     if depth == "adjust":
         return AdjustedTracker(tracker.load(name, device=device))
     return Lifted(tracker.load(name, device=device), None if depth is None else load_depth(depth, device))

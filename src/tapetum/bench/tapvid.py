@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image
 
 from tapetum.bench.baselines import Tracker
+from tapetum.bench.tapvid_predictions import Prediction, Predictions
 from tapetum.errors import BadInput
 from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
@@ -74,21 +75,23 @@ def sample_queries(tracks: Num[np.ndarray, "n t 2"], occluded: Bool[np.ndarray, 
 
 
 def evaluate(
-    tracker: Tracker,
+    tracker: Tracker | Predictions,
     path: str | os.PathLike[str],
     mode: Mode,
     *,
     size: int = SIZE,
     progress: Callable[[str, dict[str, float]], None] | None = None,
+    keep: Callable[[str, Prediction], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a tracker on benchmark files.
+    """Score a tracker, or predictions, on benchmark files.
 
     Args:
-        tracker: anything with `track(video, queries) -> Tracks`.
+        tracker: anything with `track(video, queries) -> Tracks`, or what it predicted earlier.
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
         mode: "first" or "strided".
         size: width and height at which to track; scores are always taken at 256x256.
         progress: called after each video with its name and scores.
+        keep: called for each video with its name and what `tapetum.bench.tapvid_predictions` writes of it.
 
     Returns:
         The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN
@@ -96,25 +99,26 @@ def evaluate(
         had to leave out), `seconds` spent tracking, and `per_video` (a row for each: name, frames, queries, scores).
 
     Raises:
-        BadInput: a file is missing or damaged; the message names the video and the field.
+        BadInput: a file is missing or damaged, or predictions are; the message names the video and the field.
     """
     if not 8 <= size <= 4096:
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
     rows: list[dict[str, Any]] = []
     seconds = 0.0
-    for clip in read_clips(path, size):
+    for clip in read_clips(path, size, pictures=not isinstance(tracker, Predictions)):
         sampled = sample_queries(clip.tracks, clip.occluded, mode)
         n, t = sampled.occluded.shape
         scale = SIZE / size
-        occluded, tracks = np.zeros((n, t), bool), np.zeros((n, t, 2))
-        if n:
-            start = time.perf_counter()
-            # Some annotations lie a fraction of a pixel outside the picture, where no tracker can look.
-            queries = sampled.queries.clip(0, [t - 1, size, size]).astype(np.float32)
-            predicted = tracker.track(clip.video, queries)
+        queries = sampled.queries * [1, scale, scale]
+        start = time.perf_counter()
+        if isinstance(tracker, Predictions):
+            tracks, occluded = tracker.of(clip.name, queries, t)
+        else:
+            tracks, occluded = _tracked(tracker, clip.video, sampled.queries, scale)
             seconds += time.perf_counter() - start
-            occluded, tracks = ~predicted.visible, predicted.xy
-        scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks * scale, occluded, tracks * scale, mode)
+        if keep is not None:
+            keep(clip.name, {"tracks": tracks, "occluded": occluded, "queries": queries.astype(np.float32)})
+        scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks * scale, occluded, tracks, mode)
         rows.append({"name": clip.name, "frames": t, "queries": n, **scores})
         if progress is not None:
             progress(clip.name, scores)
@@ -133,15 +137,27 @@ def evaluate(
     }
 
 
-def read_clips(path: str | os.PathLike[str], size: int = SIZE) -> Iterator[Clip]:
-    """Read the videos of benchmark files, one by one, resized to `size` x `size`.
+def _tracked(
+    tracker: Tracker, video: UInt8[np.ndarray, "t h w 3"], queries: Float[np.ndarray, "q 3"], scale: float
+) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
+    """Tracks in pixels of the benchmark's size, and where they are hidden."""
+    t, size = video.shape[:2]
+    if not len(queries):
+        return np.zeros((0, t, 2), np.float32), np.zeros((0, t), bool)
+    # Some annotations lie a fraction of a pixel outside the picture, where no tracker can look.
+    predicted = tracker.track(video, queries.clip(0, [t - 1, size, size]).astype(np.float32))
+    return predicted.xy * scale, ~predicted.visible
+
+
+def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, pictures: bool = True) -> Iterator[Clip]:
+    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `pictures` frames are left black.
 
     Raises:
         BadInput: as `read_entries`.
     """
     for entry in read_entries(path):
-        video = np.empty((len(entry.video), size, size, 3), np.uint8)
-        for index, picture in enumerate(entry.pictures()):
+        video = np.zeros((len(entry.video), size, size, 3), np.uint8)
+        for index, picture in enumerate(entry.pictures() if pictures else ()):
             if picture.shape[:2] != (size, size):
                 picture = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
             video[index] = picture

@@ -1,6 +1,7 @@
 """`tapetum bootstrap`: a tracker that learns from a folder of the user's own videos."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import tyro
 
 from tapetum.cli.options import LaunchOptions, options
 from tapetum.cli.output import note, print_json, progress
+from tapetum.cli.settings import WithSettings, settings_of, with_settings
 from tapetum.tap.bootstrap.config import Ingredient
 from tapetum.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
 from tapetum.train.launch import is_main
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from tapetum.tap.bootstrap.run import Outcome
 
 
+_MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
+
+
 @dataclass(frozen=True, kw_only=True)
-class Bootstrap:
+class Bootstrap(WithSettings):
     """Teach a tracker on a folder of your own videos, which need no labels (BootsTAP).
 
     Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the picture. It is scored before,
@@ -35,12 +40,18 @@ class Bootstrap:
     """What prepares the videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the result as JSON instead of text."""
-    recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers={"separate_moments": tyro.conf.arg(name="apart")})]
+    recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers=_MARKERS)]
     launch: LaunchOptions
+
+    @staticmethod
+    def prepared(words: Sequence[str]) -> list[str]:
+        """Add what the file of --config says."""
+        return with_settings(Bootstrap, "bootstrap", words)
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         recipe, out = without(self.recipe, self.without), self.launch.out
+        launch = replace(self.launch, settings=settings_of(self, "bootstrap"))
         with progress() as bars:
             task = bars.add_task("cutting clips", total=None)
 
@@ -49,7 +60,7 @@ class Bootstrap:
                 if done == count:
                     bars.stop()  # what follows is learning, which has lines of its own
 
-            outcome = bootstrap(self.folder, recipe, self.launch, engine=self.engine, say=note, progress=show)
+            outcome = bootstrap(self.folder, recipe, launch, engine=self.engine, say=note, progress=show)
         if not is_main():
             return
         if outcome is None:

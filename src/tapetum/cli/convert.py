@@ -8,7 +8,8 @@ from tapetum.verbs.convert import ConvertOptions, convert
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(ConvertOptions):
-    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid.
+    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
+    of SLEAP and COCO.
 
     What IN is is told from its extension and header. What a layout does not hold is lost in it, such as queries and the
     positions of hidden points; see docs/guides/other-programs.md.

@@ -15,8 +15,9 @@ from tapetum.verbs.verb import File
 class Embed(EmbedOptions):
     """Make vectors of pictures, recordings and videos, for search, clustering and probes.
 
-    The table has a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding. A picture is one piece;
-    long recordings and videos are cut into pieces as long as the model takes.
+    The table has a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding. With --neighbours it also
+    has the numbers of the rows that are most alike, and cosines. A picture is one piece; long recordings and videos are cut
+    into pieces as long as the model takes.
     """
 
     out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
@@ -27,5 +28,7 @@ class Embed(EmbedOptions):
             made = embed.run(self, listener)
         pieces, channels = made.vectors.shape
         print(f"{self.out}: {pieces} vectors of {channels} numbers, of {made.files - made.failed} files")
+        if made.page is not None:
+            print(f"{made.page}: the {self.neighbours} nearest neighbours of each")
         if made.failed:
             raise BadInput(f"{made.failed} of {made.files} files could not be read; the table has the others")

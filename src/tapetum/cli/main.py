@@ -5,8 +5,9 @@ dataclass: the fields are the options (those of a dataclass in `tapetum.verbs`, 
 are the help, and `run` calls a function of `tapetum.verbs` and prints. So `tapetum --help` imports next to nothing, and
 `tapetum VERB --help` nothing heavy.
 
-Exit codes: 0 done; 2 something that the user can mend; 130 interrupted; 141 the reader of our output has gone.
-Set TAPETUM_DEBUG=1 to see where an error comes from.
+Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
+SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
+results that were saved before it (`add_note`) is said too.
 
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
@@ -22,14 +23,20 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 """
 
 import difflib
+import errno
 import os
+import shutil
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from tapetum.cli.signals import ended_by_signals, number_of
+from tapetum.cli.starting import starting
+from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
 
 
@@ -50,6 +57,7 @@ GROUPS = {
     "learn": "train networks",
     "score": "benchmarks",
     "make": "data, and files for other programs",
+    "help": "this machine and this command line",
 }
 """What verbs are for, in the order of `tapetum --help`."""
 
@@ -64,37 +72,104 @@ VERBS = {
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
-    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads"),
+    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
+    "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
+    "completion": Entry("completion.Completion", "help", "complete verbs and options in your shell"),
 }
 """All verbs by name."""
 
-_MENDABLE, _INTERRUPTED, _NO_READER = 2, 130, 141
+_NARROWEST = 20
+"""Columns that help is written for at least."""
+_MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (those of the process by default) and return the exit code."""
+    """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
+    whole_process = arguments is None
+    with ended_by_signals(for_good=whole_process), sturdy_streams():
+        before = sys.unraisablehook, threading.excepthook
+        sys.unraisablehook = threading.excepthook = _unheard
+        try:
+            return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if not whole_process:
+                sys.unraisablehook, threading.excepthook = before
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The one place that errors come to."""
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except KeyboardInterrupt:
-        return _complain("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NO_READER
+    except KeyboardInterrupt as error:
+        return _complain("interrupted", error, _SIGNALLED + number_of(error))
     except TapetumError as error:
-        return _complain(str(error), _MENDABLE)
-    except MemoryError:
-        return _complain("out of memory; try a shorter or smaller video, or fewer points", _MENDABLE)
+        return _complain(str(error), error, _MENDABLE)
+    except BrokenPipeError as error:
+        if not reader_has_gone():
+            return _complain(_unforeseen(error), error, _MENDABLE)
+        mute(sys.stdout)
+        return _NO_READER
+    except MemoryError as error:
+        return _complain(_NO_MEMORY, error, _MENDABLE)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{place}{error.strerror or error}; mend that and run again", _MENDABLE)
+        if not place and error.errno in _FULL:
+            place = "the disk is full, or where results are printed to: "
+        if not _stdout_works():
+            mute(sys.stdout)
+        return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
+    except BaseException as error:
+        return _complain(_unforeseen(error), error, _MENDABLE)
+
+
+_NO_MEMORY = "out of memory; try a shorter or smaller video, or fewer points"
+
+
+def _unforeseen(error: BaseException) -> str:
+    """What to say of an error that nobody thought of."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:  # torch's
+        return _NO_MEMORY
+    *_, last = [None, *traceback.extract_tb(error.__traceback__)]
+    where = f" in {last.name}, line {last.lineno} of {os.path.basename(last.filename)}" if last else ""
+    text = f": {text[:300]}" if text else ""
+    return (
+        f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
+    )
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unheard(args: Any) -> None:
+    """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
+    if args.exc_type is None or issubclass(args.exc_type, SystemExit):
+        return
+    if issubclass(args.exc_type, KeyboardInterrupt):  # it would be lost
+        import _thread
+
+        _thread.interrupt_main()
+        return
+    if os.environ.get("TAPETUM_DEBUG"):
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+    elif isinstance(getattr(args, "thread", None), threading.Thread):
+        print(
+            f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more", file=sys.stderr
+        )
 
 
 def command(verb: str) -> type:
@@ -106,7 +181,8 @@ def command(verb: str) -> type:
 def parse(arguments: Sequence[str]) -> Any:
     """Read `arguments` into the command of the verb that they begin with, without running it.
 
-    Raises BadInput for a verb that there is not, with the nearest one, and SystemExit where the rest does not fit.
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and SystemExit where
+    the rest does not fit.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -118,8 +194,22 @@ def parse(arguments: Sequence[str]) -> Any:
         raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
     import tyro
 
-    settings = tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
-    return tyro.cli(command(verb), prog=f"tapetum {verb}", args=rest, config=settings)
+    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
+        os.environ["COLUMNS"] = str(_NARROWEST)
+    from tapetum.cli.known import check_words
+
+    kind = command(verb)
+    check_words(verb, kind, rest)
+    if hasattr(kind, "prepared"):
+        rest = kind.prepared(rest)
+    return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())
+
+
+def settings() -> tuple[Any, ...]:
+    """Say how commands become options."""
+    import tyro
+
+    return tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
 
 
 def _run(arguments: list[str]) -> int:
@@ -136,7 +226,9 @@ def _run(arguments: list[str]) -> int:
         print(_help(), file=sys.stderr)
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
-    parse(arguments).run()
+    with starting(verb):
+        chosen = parse(arguments)
+    chosen.run()
     return 0
 
 
@@ -149,10 +241,12 @@ def _help() -> str:
     return "\n".join([*lines, "", "options of a verb: tapetum VERB --help"])
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, error: BaseException, code: int) -> int:
+    """Says one line: what went wrong, and what is known to be kept."""
     if os.environ.get("TAPETUM_DEBUG"):
-        traceback.print_exc()
-    print(f"tapetum: {' '.join(message.split())}", file=sys.stderr)
+        traceback.print_exception(error)
+    kept = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    print(f"tapetum: {' '.join('; '.join([message, *kept]).split())}", file=sys.stderr, flush=True)
     return code
 
 

@@ -36,7 +36,7 @@ def options(
         about: help of that option, where there is no field of its name.
         required: fields that must be given.
         hidden: fields that are no options.
-        markers: what tyro is to know of a field besides, by name.
+        markers: what tyro is to know of a field besides, by name; one thing or a tuple.
 
     >>> from typing import NamedTuple
     >>> from tapetum.hip.config import Masked
@@ -92,8 +92,9 @@ def _changes(presets: Sequence[Any], asked: _Asked) -> tuple[Callable[[Any, Mapp
             differ.add(name)
             help_, type_, default = f"{help_} By default as the {asked.by} has it.".strip(), type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
-        if name in asked.markers:
-            annotation = Annotated[annotation, asked.markers[name]]
+        marks = asked.markers.get(name, ())
+        for mark in marks if isinstance(marks, tuple) else (marks,):
+            annotation = Annotated[annotation, mark]
         parameters.append(_parameter(name, default, annotation))
 
     def change(preset: Any, given: Mapping[str, Any]) -> Any:
@@ -133,5 +134,5 @@ def _docstrings(kind: type) -> dict[str, str]:
     return found
 
 
-LaunchOptions = Annotated[Launch, options({"": Launch(out=Path())}, required=("out",))]
+LaunchOptions = Annotated[Launch, options({"": Launch(out=Path())}, required=("out",), hidden=("settings",))]
 """Where and with what a training command runs."""

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,33 +39,89 @@ def print_json(content: dict[str, Any]) -> None:
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
+def print_line(content: dict[str, Any]) -> None:
+    """Print a result for other programs as one line of JSON on stdout, at once."""
+    print(json.dumps(content, allow_nan=False), flush=True)
+
+
 class _Terminal(Listener):
     """Shows a bar for each task that is not done, and prints remarks."""
 
     def __init__(self, bars: Progress):
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
+        self._waiting: TaskID | None = bars.add_task("loading", total=None)
+        bars.refresh()
 
     def note(self, text: str) -> None:
         note(text)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
+        self._awake()
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(task, total=total)
         self._bars.update(self._tasks[task], completed=done, total=total)
         if done == total:
             self._bars.remove_task(self._tasks.pop(task))
 
+    def status(self, text: str) -> None:
+        self._awake()
+        task = self._tasks.get("")
+        if task is None and text:
+            self._tasks[""] = self._bars.add_task(text, total=None)
+        elif task is not None and text:
+            self._bars.update(task, description=text, advance=1)
+        elif task is not None:
+            self._bars.remove_task(self._tasks.pop(""))
+
+    def _awake(self) -> None:
+        """Takes away the bar that says that there will be others."""
+        if self._waiting is not None:
+            self._bars.remove_task(self._waiting)
+            self._waiting = None
+
+
+class _Log(Listener):
+    """Prints remarks, and how far a task is where that takes long: for stderr that is a file or a pipe."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def note(self, text: str) -> None:
+        note(text)
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        if done == total:
+            self._said.pop(task, None)
+        elif self._due(task):
+            note(f"{task}: {done}" if total is None else f"{task}: {done} of {total}")
+
+    def status(self, text: str) -> None:
+        if text and self._due(""):
+            note(text)
+
+    def _due(self, task: str) -> bool:
+        """Whether it is `EVERY` seconds ago that the task began, or was last spoken of."""
+        now = time.monotonic()
+        if now - self._said.setdefault(task, now) < EVERY:
+            return False
+        self._said[task] = now
+        return True
+
+
+EVERY = 5.0
+"""Seconds between two lines about one task, where there is no terminal for a bar."""
+
 
 @contextmanager
-def terminal() -> Iterator[Listener]:
-    """Listen to a verb: bars on stderr where that is a terminal, remarks on stderr in any case."""
-    with progress() as bars:
-        yield _Terminal(bars)
+def terminal(counts: ProgressColumn | None = None) -> Iterator[Listener]:
+    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case."""
+    with progress(counts) as bars:
+        yield _Log() if bars.disable else _Terminal(bars)
 
 
 @contextmanager
 def downloads() -> Iterator[Listener]:
     """Listen to a verb whose progress is in bytes, in the same way."""
-    with progress(DownloadColumn()) as bars:
-        yield _Terminal(bars)
+    with terminal(DownloadColumn()) as listener:
+        yield listener

@@ -12,7 +12,7 @@ from tapetum.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.verbs.live import Viewer
+    from tapetum.verbs.live_options import Viewer
 
 WINDOW = "window"
 

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.cli.allocator import keep_freed_memory
-from tapetum.cli.output import note, print_json, terminal
+from tapetum.cli.output import note, print_json, print_line, terminal
 from tapetum.cli.preview import preview
 from tapetum.errors import BadInput
-from tapetum.verbs.live import TrackLiveOptions, track_live
+from tapetum.files import plain_name
+from tapetum.verbs.live import track_live
+from tapetum.verbs.live_frame import LiveFrame
+from tapetum.verbs.live_options import TrackLiveOptions
 from tapetum.verbs.many import TrackManyOptions, find_sources, track_many
 from tapetum.verbs.track import TrackOptions, track
 from tapetum.verbs.verb import narrowed
@@ -33,7 +36,9 @@ class Track(TrackManyOptions):
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
     json: bool = False
-    """Print a summary as JSON instead of text."""
+    """Print a summary as JSON instead of text. With --online, a line of JSON for each frame as soon as its points are known
+    (type frame; frame, time_s, and id, x, y, visible, confidence of each point followed by then), and at the end one more (type
+    summary)."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
@@ -51,7 +56,7 @@ class Track(TrackManyOptions):
             self._one(named[0][1])
 
     def _one(self, source: str) -> None:
-        out = self.out or Path(f"{Path(self.videos[0]).resolve().stem}-tracks")
+        out = self.out or Path(f"{plain_name(self.videos[0])}-tracks")
         with terminal() as listener:
             tracked = track.run(narrowed(TrackOptions, self, video=source, out=out), listener)
         summary = tracked.as_json()
@@ -77,7 +82,12 @@ class Track(TrackManyOptions):
         if len(self.videos) != 1:
             raise BadInput(f"{len(self.videos)} videos were given; --online takes one")
         source = self.videos[0]
-        options = narrowed(TrackLiveOptions, self, source=source, out=self.out or _live_folder(source), viewer=None)
+        if self.json and self.preview == "-":
+            raise BadInput("--json and --preview - would both write to stdout; give --preview a file or a window")
+        out = self.out or _live_folder(source)
+        options = narrowed(
+            TrackLiveOptions, self, source=source, out=out, viewer=None, each=_print_frame if self.json else None
+        )
         options.check()
         with ExitStack() as cleanup:
             viewer = preview(self.preview, cleanup)
@@ -86,9 +96,13 @@ class Track(TrackManyOptions):
         if self.preview == "-":
             note(json.dumps(summary))
         elif self.json:
-            print_json(summary)
+            print_line({"type": "summary", **summary})
         else:
             print("\n".join(_lines_live(summary)))
+
+
+def _print_frame(frame: LiveFrame) -> None:
+    print_line(frame.as_json())
 
 
 def _live_folder(source: str) -> Path:
@@ -123,4 +137,4 @@ def _lines_live(summary: dict[str, Any]) -> list[str]:
 
 
 def _files(summary: dict[str, Any]) -> list[str]:
-    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table")]
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary[name]]

@@ -10,7 +10,7 @@
     parquet     train*.parquet and test*.parquet (or val) as Hugging Face writes them: image and audio are structs of bytes and
                 path, label a number or a word, mask a struct; or one such file, of which every tenth example is held out
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
-                flac, cls, and classes.json beside them
+                flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
 Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
 what is there is taken, and it is said how much is not.
@@ -27,15 +27,18 @@ from typing import Any, Literal
 import numpy as np
 
 from tapetum.data.fields import PICTURES, last
+from tapetum.data.hints import hint
 from tapetum.data.media import Files, Stored, opened_picture, stored
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import no_pipe
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
 Asks = Literal["class", "labels", "elements", "nothing"]
 """What is known of an example: one class, any number of labels, a class of each pixel, or nothing."""
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_MOST_CLASSES = 100_000
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
@@ -58,12 +61,18 @@ class Listing:
 
 
 def listing(layout: str, place: Path, split: Split) -> Listing:
-    """List one split of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
+    """List one split of the data set at `place`.
+
+    Raises BadInput for an unknown layout, or what is not in it, and says what the data look like instead.
+    """
     if layout not in LAYOUTS:
         raise BadInput(f"there is no layout {layout!r}; it is one of {', '.join(LAYOUTS)}")
     if not place.exists():
         raise BadInput(f"there is no {place}; give the folder of the data, laid out as tapetum.data.layouts says")
-    return LAYOUTS[layout](place, split)
+    try:
+        return LAYOUTS[layout](place, split)
+    except BadInput as error:
+        raise BadInput(f"{error}{hint(place, layout)}") from error
 
 
 def _imagenet(place: Path, split: Split) -> Listing:
@@ -140,13 +149,19 @@ def _parquet(place: Path, split: Split) -> Listing:
     except ImportError as error:
         raise MissingExtra("pyarrow", "tables", "reading parquet") from error
     try:
+        for file in files:
+            no_pipe(file)
         table = pa.concat_tables([pq.read_table(file) for file in files])
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
     words = _words(table, place, split)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
+        rows = len(table)
         table = table.filter(pa.array(held_out if split == "val" else ~held_out))
+        if not len(table):
+            part = "to check on" if split == "val" else "to learn from"
+            raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")
     if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
         raise BadInput(
             f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
@@ -170,7 +185,7 @@ def _parquet(place: Path, split: Split) -> Listing:
     if words:
         labels, names = [words.index(str(label)) for label in labels], words
     else:
-        names = _classes_beside(files[0]) or tuple(str(k) for k in range(max(labels) + 1))
+        names = _classes_beside(files[0]) or _numbered(max(labels), files[0])
     if min(labels) < 0 or max(labels) >= len(names):
         raise BadInput(
             f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
@@ -184,24 +199,31 @@ class _Members:
 
     shards: Shards
     field: str
+    rows: np.ndarray
+    """Numbers of the samples that are taken."""
 
     def __len__(self) -> int:
-        return len(self.shards)
+        return len(self.rows)
 
     def __getitem__(self, k: int) -> Stored:
+        k = int(self.rows[k])
         tar, key = self.shards.locate(k)
         return Stored(f"{tar}: {key}.{self.field}", self.shards.read(k)[self.field])
 
 
 def _shards(place: Path, split: Split) -> Listing:
     folders = [place / name for name in (("train",) if split == "train" else ("val", "test"))]
-    folder = next((f for f in folders if f.is_dir()), None)
+    whole = not (place / "train").is_dir() and any(place.glob("*.tar"))
+    folder = place if whole else next((f for f in folders if f.is_dir()), None)
     if folder is None:
         raise BadInput(f"there is no {folders[0]}; put the shards of each part into a folder of its own, train and val")
-    there = Shards(folder).fields
+    opened = Shards(folder)
+    there, rows = opened.fields, np.arange(len(opened))
+    if whole:
+        rows = rows[(rows % 10 == 0) == (split == "val")]
     found: dict[str, Files] = {}
     for name in there:
-        ending, members = last(name), _Members(Shards(folder, fields=[name]), name)
+        ending, members = last(name), _Members(Shards(folder, fields=[name]), name, rows)
         if ending in PICTURES:
             found.setdefault("image", members)
         elif ending in ("wav", "flac"):
@@ -211,12 +233,12 @@ def _shards(place: Path, split: Split) -> Listing:
     if "cls" not in there:
         return Listing(found, None, (), "nothing")
     column = Shards(folder, fields=["cls"]).column("cls")
-    labels = np.array([int(column[k]) for k in range(len(column))])
+    labels = np.array([int(column[int(k)]) for k in rows])
     try:
         names = tuple(map(str, json.loads(_text(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
         raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
-    names = names or tuple(str(k) for k in range(int(labels.max()) + 1))
+    names = names or _numbered(int(labels.max()), folder)
     if labels.min() < 0 or labels.max() >= len(names):
         raise BadInput(
             f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
@@ -269,6 +291,7 @@ def _by_video(place: Path) -> dict[str, Path]:
 
 def _text(path: Path) -> str:
     try:
+        no_pipe(path)
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
@@ -305,6 +328,16 @@ def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
 def _classes_beside(file: Path) -> tuple[str, ...]:
     beside = file.with_name("classes.txt")
     return tuple(line.strip() for line in _text(beside).splitlines() if line.strip()) if beside.is_file() else ()
+
+
+def _numbered(largest: int, place: Path) -> tuple[str, ...]:
+    """Names of classes that have none."""
+    if largest >= _MOST_CLASSES:
+        raise BadInput(
+            f"{place} has the class {largest}; without names, classes are numbered from 0 to less than {_MOST_CLASSES}: "
+            "number them one after another"
+        )
+    return tuple(str(k) for k in range(largest + 1))
 
 
 def _largest(masks: Sequence[Stored]) -> int:

@@ -26,6 +26,7 @@ from tapetum.data.fields import PICTURES
 from tapetum.data.shards import KEY, Shards, write_shards
 from tapetum.data.tar_index import split_name
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import no_pipe
 
 Layout = Literal["classes", "stems", "parquet"]
 _LABELS = ("label", "labels", "cls")
@@ -234,6 +235,7 @@ def _by_stems(source: Path, files: Sequence[Path]) -> Files:
 
 def _read(path: Path) -> bytes:
     try:
+        no_pipe(path)
         return path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror}); mend that or take it out") from error

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import no_pipe, whole_file
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -150,6 +150,7 @@ def _scan(path: Path, size: int) -> TarIndex:
 
 def _members(path: Path, size: int) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and length of every regular file."""
+    no_pipe(path)
     with open(path, "rb") as file:
         start = file.read(8)
         packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)

@@ -14,8 +14,10 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from tapetum.encoders.features import Encoder
+from tapetum.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.pictures import PICTURES
+from tapetum.video.sound import only_sound
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,16 @@ class Embedder(Protocol):
 def frames_of(path: Path) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
     """Give start, stop (seconds) and frame of a picture (once, with None), or of the middle of every second of a video.
 
-    Raises BadInput if the file cannot be read.
+    Raises BadInput if the file cannot be read, or is sound alone.
     """
     if path.suffix.lower() in PICTURES:
         yield None, None, open_video(path)[0]
         return
+    if only_sound(path):
+        raise BadInput(
+            f"{path} is a recording, and the network knows only pictures, as hip-nano does; "
+            "for sound give a file that tapetum train hip made of recordings"
+        )
     with open_video(path) as video:
         times = video.timestamps - video.timestamps[0]
         for second in range(int(times[-1]) + 1):

@@ -157,15 +157,15 @@ class ClassTask(Task):
         if target.is_floating_point():
             return {"mean_average_precision": mean_average_precision(answers, target)}
         counted = target != self.ignore
+        if self.elements_of is None:
+            return {"accuracy": float((target[counted] == answers[counted]).double().mean())}
         pairs = target[counted].long() * self.classes + answers[counted]
         confusion = torch.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes).double()
         right = confusion.diagonal()
-        scores = {"accuracy": float(right.sum() / confusion.sum())}
-        if self.elements_of is not None:
-            union = confusion.sum(0) + confusion.sum(1) - right
-            occurs = confusion.sum(1) > 0
-            scores["mean_iou"] = float((right / union.clamp(min=1))[occurs].mean())
-        return scores
+        union = confusion.sum(0) + confusion.sum(1) - right
+        occurs = confusion.sum(1) > 0
+        mean_iou = float((right / union.clamp(min=1))[occurs].mean())
+        return {"accuracy": float(right.sum() / confusion.sum()), "mean_iou": mean_iou}
 
     def describe(self) -> Mapping[str, Any]:
         """Describe all that decides what is learned, but for the examples themselves."""

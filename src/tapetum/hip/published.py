@@ -13,6 +13,7 @@ PUBLISHED = (
         licence="Apache-2.0",
         file="hip/bundled/hip-nano.safetensors",
         loader=_LOADER,
+        sha256="2e305b6a4ff70b44335f1ddf1d06b31da00a1133ea9428205a4aee25fab0ca08",
         verbs=("embed",),
     ),
 )

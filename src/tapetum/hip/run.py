@@ -79,7 +79,7 @@ def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs
             task = MaskedTask(run.config, *examples, run.masked, pictures, checkpointing=run.checkpointing)
         else:
             task = _class_task(run, train, checks, start)
-        result = fit(task, config, launch.out / folder)
+        result = fit(task, config, launch.out / folder, began=launch.began)
         if result.state == "stopped":
             return None
         start = result.checkpoint / "model.safetensors"

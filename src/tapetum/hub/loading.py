@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tapetum.devices import find_device
 from tapetum.hub.registry import OWNERS, resolve
 
 _LONGEST_HEADER = 100 << 20
@@ -16,6 +17,8 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     """Load the weights of a known name or in a file; see `tapetum.load`."""
     path, known = resolve(name_or_path)
     loader = known.loader if known else _loader(path)
+    if device is not None:
+        find_device(device)
     return named(loader)(name_or_path, device, dtype)
 
 

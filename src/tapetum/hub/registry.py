@@ -47,7 +47,8 @@ class Weights:
     extra: str | None = None
     """Extra of tapetum that installs `package`."""
     sha256: str | None = None
-    """Checksum of the published file, where this project has seen it; else what is fetched first is recorded and enforced."""
+    """Checksum of the published file, where this project has seen it, as of all that come with a package; else what is fetched
+    first is recorded and enforced."""
     verbs: tuple[str, ...] = ("track",)
     """Verbs of the command line that use it."""
 
@@ -69,16 +70,20 @@ def known() -> dict[str, Weights]:
 
 
 def folder() -> Path:
-    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else tapetum/weights among the assets of the Hugging Face cache.
+    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else weights in `assets`."""
+    own = os.environ.get("TAPETUM_WEIGHTS")
+    return Path(own).expanduser() if own else assets() / "weights"
+
+
+def assets() -> Path:
+    """Find where what is fetched is kept: tapetum among the assets of the Hugging Face cache.
 
     That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
     """
-    if own := os.environ.get("TAPETUM_WEIGHTS"):
-        return Path(own).expanduser()
-    if assets := os.environ.get("HF_ASSETS_CACHE"):
-        return Path(assets).expanduser() / "tapetum" / "weights"
+    if own := os.environ.get("HF_ASSETS_CACHE"):
+        return Path(own).expanduser() / "tapetum"
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(home).expanduser() / "assets" / "tapetum" / "weights"
+    return Path(home).expanduser() / "assets" / "tapetum"
 
 
 def location(weights: Weights) -> Path:
@@ -129,7 +134,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
     for path in (converted(weights), location(weights)):
         if path.is_file():
-            if weights.package is not None:
+            if weights.url is None:
                 check_sum(path, weights.sha256)
             check(path)
             return path, weights
@@ -171,4 +176,8 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
         return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
+    if path is not None and path.exists():
+        return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
+    if path is not None and path.is_symlink():
+        return f"{name} is a link that leads nowhere; give a file of weights, or a name ({advice})"
     return f"there are no weights named {name!r}{'' if path is None else ' and no such file'}; {advice}"

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.files import no_pipe
 from tapetum.hub.records import ADMITTED, Plain
 
 _FAILURES = (
@@ -83,6 +84,7 @@ def loads(data: bytes) -> Any:
 def _mapped(path: Path) -> "mmap.mmap | bytes":
     """The file without reading it yet; a read past its end stays short instead of allocating what was promised."""
     try:
+        no_pipe(path)
         with open(path, "rb") as file:
             if not os.fstat(file.fileno()).st_size:
                 raise BadInput(f"{path} is empty; give a pickle or npy file")

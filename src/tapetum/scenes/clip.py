@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tapetum.memory import check_room
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.render import Renderer, Rendering
 from tapetum.scenes.sample import sample_world
@@ -12,6 +13,10 @@ from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.truth import Oracle, Truth, frame_times
 from tapetum.scenes.types import F32, F64, U8
 from tapetum.scenes.world import World
+from tapetum.video.types import refuse_huge
+
+_PIXEL_BYTES, _POINT_BYTES = 150, 500
+"""That the making of a clip takes at most, for each pixel and point of each frame (measured, with motion blur)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,14 @@ def make_clip(
         world_to_camera=pose.astype(np.float32),
         world=world,
     )
+
+
+def check_clip(config: SceneConfig, points: int) -> None:
+    """Raise BadInput where a clip is larger than a picture may be, or than the memory that is free."""
+    h, w = config.size
+    refuse_huge("a scene", w, h)
+    work = f"a scene of {config.frames} frames of {w}x{h} pixels with {points} points"
+    check_room(config.frames * (_PIXEL_BYTES * h * w + _POINT_BYTES * points), work, "make it smaller or shorter")
 
 
 def film(world: World, shutter: float) -> tuple[Rendering, F32]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes.types import F32, U8
+from tapetum.video.pictures import picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -55,25 +56,28 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".") and p.is_file())
         entries: list[Any] = [str(f) for f in files]
-    elif path.suffix == ".parquet" and path.exists():
+    elif path.suffix == ".parquet" and path.is_file():
         entries = _parquet_bytes(path)
     else:
         raise BadInput(f"{path} is neither a folder of pictures nor a .parquet file: give one of these as textures")
+    count = len(entries)
     if part != "all":
         entries = [e for i, e in enumerate(entries) if (i % 10 == 9) == (part == "held-out")]
+    if count and not entries:
+        raise BadInput(f"{path} holds {count} pictures, of which none is left for the part {part!r}; give 10 or more")
     if not entries:
         raise BadInput(f"{path} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder or parquet file with some")
 
     def draw(rng: np.random.Generator) -> U8:
         entry = entries[int(rng.integers(len(entries)))]
+        name = "a picture" if isinstance(entry, bytes) else entry
         try:
             with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as picture:
                 picture.draft("RGB", (640, 640))
-                return np.asarray(picture.convert("RGB"))
+                return picture_rgb(picture, str(name)) if picture.mode[0] in "IF" else np.asarray(picture.convert("RGB"))
         except (OSError, Image.DecompressionBombError) as error:
-            name = "a picture" if isinstance(entry, bytes) else entry
             raise BadInput(f"{name} of {path} cannot be decoded ({error}): remove it") from error
 
     return draw

@@ -14,6 +14,9 @@ A causal network can also be exported as two programs, for frames that come one 
 for r resolutions, i refinement iterations in all and b mixer blocks. `asked` is the points in the frame in which they were
 asked for, and NaN in all others; `narrow` and `wide` are zeros before the first frame.
 occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
+
+A program does both looks of a network that has two (`tap.network.second_look`). It does not end with the alignment of patches
+(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` says so of a tracker.
 """
 
 import importlib.util
@@ -32,11 +35,16 @@ from torch import Tensor, nn
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
 from tapetum.tap.network.model import Tapir
+from tapetum.tap.network.second_look import looks_of_fixed_shape
 from tapetum.tap.network.types import QueryFeatures, Size, State
 from tapetum.tap.tracking.tracker import Tracker
 
 OPSET = 20
 """Version of the ONNX operators."""
+
+
+POLISH = "polish"
+"""What `left_out` calls the alignment of patches."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class _Clip(nn.Module):
         self.model = model
 
     def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
-        out = self.model(video, queries, query_chunk=None)
+        out = looks_of_fixed_shape(self.model, video, queries)
         return out.tracks, out.occlusion, out.expected_dist
 
 
@@ -88,6 +96,11 @@ class _Step(nn.Module):
         assert out.state is not None
         after = [torch.stack([torch.stack([block[k] for block in blocks]) for blocks in out.state]) for k in (0, 1)]
         return out.tracks, out.occlusion, out.expected_dist, *after
+
+
+def left_out(tracker: Tracker) -> tuple[str, ...]:
+    """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
+    return (POLISH,) if tracker.model.config.polish else ()
 
 
 def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> Program:

@@ -11,7 +11,7 @@ _LOADER = "tapetum.tap.tracking.tracker:load"
 _TAPIR, _BOOTS = "arXiv 2306.08637", "arXiv 2402.00847"
 
 
-def _bundled(name: str, architecture: str, summary: str, paper: str) -> Weights:
+def _bundled(name: str, architecture: str, sha256: str, summary: str, paper: str) -> Weights:
     return Weights(
         name=name,
         architecture=architecture,
@@ -20,6 +20,7 @@ def _bundled(name: str, architecture: str, summary: str, paper: str) -> Weights:
         licence="Apache-2.0",
         file=f"tap/bundled/{name}.safetensors",
         loader=_LOADER,
+        sha256=sha256,
     )
 
 
@@ -41,18 +42,21 @@ PUBLISHED = (
     _bundled(
         "tapir-nano",
         "tapir-nano",
+        "1e9fe5b6f9f1b0334afd70aaa5eda0683efbbafd097a6e14c75df2c80b0f98d9",
         "small TAPIR trained by this project on scenes and unlabelled videos; the default, for a laptop",
         "the network of arXiv 2306.08637 with a small config, bootstrapped as in arXiv 2402.00847",
     ),
     _bundled(
         "tapir-nano-synthetic",
         "tapir-nano",
+        "079ae53309f134305501c5471ca987b8b9dce1846c01255af78d87d4661a691a",
         "the same before it learned from videos",
         "the network of arXiv 2306.08637 with a small config",
     ),
     _bundled(
         "causal-tapir-nano",
         "causal-tapir-nano",
+        "d793b49e371056d847744646d922e6b2e4c282c7deff8b8dab07c21d025e3398",
         "small TAPIR for frames one by one, trained on scenes; the default of track --online",
         "the network of arXiv 2306.08637 with a small config",
     ),

@@ -11,6 +11,11 @@ mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 
 an unknown shift does not say where anything is.
 """
 
+import http.client
+import os
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +25,7 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import no_pipe
 from tapetum.tapvid3d.format.npz import Npz
 
 NETWORKS = {
@@ -30,6 +36,10 @@ NETWORKS = {
 """Short names of networks on the Hub."""
 
 MILLIMETRE = 1e-3
+PATIENCE = 4.0
+"""Seconds in which the Hub must answer, before it counts as out of reach; its own client tries again for minutes."""
+ASPECT = 0.02
+"""Share by which the aspect of a map may differ from that of its frame, beside a pixel of rounding."""
 SAME_SURFACE = 0.05
 """Share by which the depths of pixels side by side may differ if they show one surface."""
 
@@ -108,12 +118,40 @@ class DepthFiles:
         if item.suffix.lower() == ".npy":
             return _checked(_npy(item), 2, item)
         try:
+            no_pipe(item)
             with Image.open(item, formats=("PNG",)) as image:
                 if image.mode not in ("I;16", "I;16B", "I"):
                     raise BadInput(f"{item} is a picture of mode {image.mode}; depth is 16-bit grey, in millimetres")
                 return np.asarray(image, np.float32) * MILLIMETRE
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BadInput(f"cannot read depth from {item} ({' '.join(str(error).split())}); make it anew") from error
+
+
+def hub() -> str:
+    """Give the address that networks come from."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def reachable(patience: float = PATIENCE) -> bool:
+    """Tell whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    answered, over = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(hub(), method="HEAD"), timeout=patience).close()
+        except urllib.error.HTTPError:
+            pass  # an answer
+        except (OSError, http.client.HTTPException, ValueError, RuntimeError):
+            over.set()
+            return
+        answered.set()
+        over.set()
+
+    threading.Thread(target=ask, daemon=True).start()  # the look-up of a name can take longer than any timeout
+    over.wait(patience)
+    return answered.is_set()
 
 
 class DepthNetwork:
@@ -129,10 +167,16 @@ class DepthNetwork:
             from transformers import AutoImageProcessor, AutoModelForDepthEstimation
         except ImportError as error:
             raise MissingExtra("transformers", "depth", "a depth network") from error
+        here = Path(name).is_dir() or not reachable()
         try:
-            self._processor = AutoImageProcessor.from_pretrained(name)
-            self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True).eval()
+            self._processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
+            self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True, local_files_only=here).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
+            if here and not Path(name).is_dir():
+                raise BadInput(
+                    f"the depth network {name} is not on this machine, and {hub()} cannot be reached; go online once, or give "
+                    "the folder of a network, or a file of depth maps"
+                ) from error
             reason = " ".join(str(error).split())[:200]
             raise BadInput(f"cannot load the depth network {name} ({reason}); give a name on the Hub, or its folder") from error
         if getattr(self._model.config, "depth_estimation_type", "metric") == "relative":
@@ -154,11 +198,26 @@ class DepthNetwork:
             yield depth[0, 0].cpu().numpy()
 
 
+def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
+    """Raise `BadInput` where the map cannot show the same picture as a frame of `size` (height, width): its shape is another.
+
+    >>> check_map(np.ones((48, 64)), (480, 640))
+    """
+    (h, w), (height, width) = depth.shape, size
+    across, down = w / width, h / height
+    if abs(across - down) > ASPECT * max(across, down) + max(1 / width, 1 / height):
+        raise BadInput(
+            f"a depth map of {w}x{h} is for frames of {width}x{height}, another shape of picture; "
+            "give maps of the frames of this video, uncropped"
+        )
+
+
 def sample_depth(
     depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
     """Sample the depth of the map at each place (x, y) of a frame of `size` (height, width).
 
+    Raises BadInput as `check_map`.
     NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
     to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
     between a near and a far thing there is nothing at the mean of both.
@@ -167,6 +226,7 @@ def sample_depth(
     >>> sample_depth(step, places, (1, 4)).round(3)
     array([1.01, 1.02, 3.  ,  nan])
     """
+    check_map(depth, size)
     h, w = depth.shape
     z = np.asarray(depth, np.float64)
     with np.errstate(invalid="ignore"):
@@ -188,6 +248,7 @@ def sample_depth(
 
 def _npy(path: Path) -> np.ndarray:
     try:
+        no_pipe(path)
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BadInput(f"cannot read depth from {path} ({' '.join(str(error).split())}); make it anew") from error

@@ -5,6 +5,8 @@
     dlc      .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden
     napari   .csv   pixels, (0, 0) the centre of the first        queries, positions where hidden, confidence
     tapvid   .pkl   0 to 1 from edge to edge                      queries, positions where hidden, confidence
+    sleap    .h5    pixels, (0, 0) the centre of the first        written only, see `poses`
+    coco     .json  pixels, (0, 0) the centre of the first        written only, see `poses`
 
 What a layout does not know is filled in when it is read. The query is where the point is first visible. A position
 that is missing lies on the line between those before and after it, or is that of the first or the last, or 0, 0 for a
@@ -31,11 +33,17 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.tracks import tables
+from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import Entry, read_entries, write_entries
 from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
 
-Layout = Literal["tapetum", "dlc", "napari", "tapvid"]
+Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
+SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}
+"""Of the files of each layout but our own."""
+
+_BY_SUFFIX: dict[str, Layout] = {".pkl": "tapvid", ".h5": "sleap"}
+"""What is written into files of these names, if no layout is asked for."""
 
 _ASIDE = 1.0
 """Pixels by which a query may lie outside the picture, as annotations at its edge do."""
@@ -84,11 +92,13 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
 def write_tracks(
     tracks: Tracks, path: str | os.PathLike[str], layout: Layout | None = None, *, video: Video | None = None
 ) -> Path:
-    """Write tracks in a layout; by default TAP-Vid for .pkl and what `Tracks.save` does for all else.
+    """Write tracks in a layout; by default TAP-Vid for .pkl, SLEAP for .h5, and what `Tracks.save` does for all else.
 
-    dlc: scorer `tapetum`, body parts `point0`, `point1`, ...; x, y are empty where the point is hidden, the likelihood
-    is the confidence. napari: a row for each visible point; a point that is never visible has none. tapvid: needs the
-    `video`, whose frames are stored with the tracks, under its name without the extension.
+    dlc: scorer `tapetum`, body parts by the names of points, or else `point0`, `point1`, ...; x, y are empty where the point is
+    hidden, the likelihood is the confidence. napari: a row for each visible point; a point that is never visible has none.
+    tapvid: needs the `video`, whose frames are stored with the tracks, under its name without the extension. sleap and coco:
+    see `poses`; coco needs the `video` for its size. Where some frames of the video were left out (`Tracks.numbers`), tables of
+    DeepLabCut and napari, and files of SLEAP and COCO, count frames as the video does.
 
     The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its
     confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the picture's size from tapvid.
@@ -97,14 +107,20 @@ def write_tracks(
         BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
     """
     path = Path(path)
-    layout = layout or ("tapvid" if path.suffix.lower() == ".pkl" else "tapetum")
+    layout = layout or _BY_SUFFIX.get(path.suffix.lower(), "tapetum")
     if layout == "tapetum":
         return tracks.save(path)
-    suffix = ".pkl" if layout == "tapvid" else ".csv"
+    suffix = SUFFIXES[layout]
     if path.suffix.lower() != suffix:
         raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; the layout {layout} is written as {suffix}")
     if layout == "tapvid":
         return _to_tapvid(tracks, path, video)
+    if layout == "sleap":
+        return write_sleap(tracks, path, video)
+    if layout == "coco":
+        if video is None:
+            raise BadInput(f"{path} says how large each picture is, which tracks do not know; give the video")
+        return write_coco(tracks, path, video)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows(tables.dlc_rows(tracks) if layout == "dlc" else tables.napari_rows(tracks))
@@ -114,13 +130,19 @@ def write_tracks(
 
 
 def check_video(tracks: Tracks, video: Video) -> None:
-    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture.
+    """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its picture or its frames.
 
     Tracks do not know the size of their video, so a larger one with as many frames passes.
     """
     if tracks.frames != len(video):
         raise BadInput(
             f"the tracks have {tracks.frames} frames but {video.name} has {len(video)}; give the video that they come from"
+        )
+    times = tracks.queries[:, 0]
+    if len(late := np.flatnonzero((times < 0) | (times > tracks.frames - 1))):
+        raise BadInput(
+            f"point {late[0]} of the tracks was asked for on frame {times[late[0]]:g}, which {video.name} does not have "
+            f"(0 to {tracks.frames - 1}); give the video that they come from"
         )
     outside = (tracks.queries[:, 1:] < -_ASIDE) | (tracks.queries[:, 1:] > np.array([video.width, video.height]) + _ASIDE)
     if outside.any():

@@ -3,12 +3,16 @@
 In each frame the paths so far of all foreground points are laid on that frame through the camera's motion
 (`tracks.camera`), so a thing that stands in the world draws no path however the camera moves. Background points are small
 and grey.
+
+Each frame is laid on the others by itself, so what little its homography is off shakes all paths together, and tracks shake a
+little on their own: paths are smoothed in time where they are drawn (`smoothed`), but for their ends, which lie on the points.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from tapetum.errors import BadInput
 from tapetum.tracks.camera import CameraMotion, camera_motion
@@ -22,7 +26,13 @@ GREY = 170
 
 
 def draw_rainbow(
-    frames: Iterable[Frame], tracks: Tracks, *, motion: CameraMotion | None = None, dim: float = 0.75
+    frames: Iterable[Frame],
+    tracks: Tracks,
+    *,
+    motion: CameraMotion | None = None,
+    dim: float = 0.75,
+    radius: float | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Iterator[Frame]:
     """Draw frames with the rainbow view on them, one by one.
 
@@ -30,12 +40,16 @@ def draw_rainbow(
         frames: of the video that the tracks are from; they are not changed.
         motion: the camera's; found from the tracks where None.
         dim: brightness of the picture under the paths.
+        radius: of the dots of what moves, in pixels; by the size of the frame where None.
+        labels: a short text for each point, written beside it.
 
     Raises:
         BadInput: more or fewer frames than the tracks have.
     """
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
     colours = rainbow_colours(tracks)
+    if labels is not None and len(labels) != tracks.points:
+        raise BadInput(f"{len(labels)} labels were given for {tracks.points} tracks; give one for each")
     dimmed = np.rint(np.arange(256) * dim).astype(np.uint8)
     number = -1
     for number, frame in enumerate(frames):
@@ -48,18 +62,49 @@ def draw_rainbow(
         moving = ~motion.background
         canvas = dimmed[frame]
         grey = np.full_like(colours, GREY)
-        canvas = _dots(canvas, tracks, number, motion.background, grey, 0.4 + 0.002 * diagonal)
-        canvas = draw_paths(canvas, paths[moving], colours[moving])
-        yield _dots(canvas, tracks, number, moving, colours, 0.8 + 0.004 * diagonal)
+        large = radius or 0.8 + 0.004 * diagonal
+        canvas = _dots(canvas, tracks, number, motion.background, grey, large / 2, labels)
+        canvas = draw_paths(canvas, smoothed(paths[moving]), colours[moving])
+        yield _dots(canvas, tracks, number, moving, colours, large, labels)
     if number + 1 != tracks.frames:
         raise BadInput(f"the tracks have {tracks.frames} frames but the video has {number + 1}; draw them on their own video")
 
 
-def _dots(frame: Frame, tracks: Tracks, number: int, chosen: np.ndarray, colours: np.ndarray, radius: float) -> Frame:
+def smoothed(paths: Float[np.ndarray, "n k 2"], reach: int = 3) -> Float[np.ndarray, "n k 2"]:
+    """Return paths with each place a weighted mean (binomial) of those up to `reach` frames before and after it.
+
+    As many are taken before as after, none across a NaN, so the ends of a path, and straight even motion, stay as they are.
+
+    >>> smoothed(np.array([[[0.0, 0], [1, 3], [2, 0]]]), 1).tolist()
+    [[[0.0, 0.0], [1.0, 1.5], [2.0, 0.0]]]
+    """
+    known = np.asarray(np.isfinite(paths).all(-1))
+    result, whole = paths.copy(), known.copy()
+    for width in range(1, min(reach, (paths.shape[1] - 1) // 2) + 1):
+        weights = np.array([math.comb(2 * width, k) for k in range(2 * width + 1)]) / 4.0**width
+        count = paths.shape[1] - 2 * width
+        inner = slice(width, width + count)
+        whole[:, :width] = whole[:, width + count :] = False
+        whole[:, inner] &= known[:, :count] & known[:, 2 * width :]
+        mean = np.sum([weight * paths[:, k : k + count] for k, weight in enumerate(weights)], 0)
+        result[:, inner] = np.where(whole[:, inner, None], mean, result[:, inner])
+    return result
+
+
+def _dots(
+    frame: Frame,
+    tracks: Tracks,
+    number: int,
+    chosen: np.ndarray,
+    colours: np.ndarray,
+    radius: float,
+    labels: Sequence[str] | None,
+) -> Frame:
     """The chosen points that are seen in frame `number`."""
     shown = np.flatnonzero(chosen & tracks.visible[:, number])
     height, width = frame.shape[:2]
-    painter = TrackPainter(height, width, colours[shown], trail=0, radius=radius)
+    texts = None if labels is None else [labels[point] for point in shown.tolist()]
+    painter = TrackPainter(height, width, colours[shown], trail=0, radius=radius, labels=texts)
     return painter.paint(frame, tracks.xy[shown, number], np.ones(len(shown), bool))
 
 

@@ -4,12 +4,15 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from tapetum.errors import BadInput
+from tapetum.files import no_pipe
+from tapetum.tracks.poses import frame_numbers, point_names
 from tapetum.types import Tracks
 
 _LIKELY = 0.5
@@ -42,6 +45,7 @@ def columns(path: Path) -> list[str]:
 def _rows(path: Path) -> Iterator[_Row]:
     """The lines of a csv file that are not empty."""
     try:
+        no_pipe(path)
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise BadInput(f"cannot read tracks from {path}: {error.strerror or error}; give a file of tracks") from error
@@ -72,16 +76,18 @@ def from_dlc(path: Path) -> Tracks:
     _room(path, *shape)
     numbers = _numbers(body, range(1, len(body[0][1])))
     xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
-    for point, places in enumerate(parts):
+    for point, places in enumerate(parts.values()):
         here = numbers[:, [places["x"], places["y"]]]
         likelihood = numbers[:, places["likelihood"]] if "likelihood" in places else np.full(len(here), np.nan)
         xy[point, times] = here
         confidence[point, times] = np.where(np.isnan(likelihood), np.isfinite(here).all(axis=1), likelihood.clip(0, 1))
     visible = np.isfinite(xy).all(axis=2) & (confidence > _LIKELY)
-    return filled(xy + _FIRST_PIXEL, visible, confidence)
+    tracks = filled(xy + _FIRST_PIXEL, visible, confidence)
+    named = any(name != f"point{point}" for point, name in enumerate(parts)) and all(map(str.isprintable, parts))
+    return replace(tracks, names=tuple(parts)) if named else tracks
 
 
-def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> list[dict[str, int]]:
+def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> dict[str, dict[str, int]]:
     """For each body part (of each individual), which number of a row is its x, y and likelihood."""
     parts: dict[str, dict[str, int]] = {}
     for column, (*part, coordinate) in enumerate(list(zip(*header, strict=True))[1:]):
@@ -94,7 +100,7 @@ def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> list[dict[str, in
             raise BadInput(f"{path} has {', '.join(places)[:80]} for {part[:80]}; give x, y and likelihood of each body part")
     if not parts:
         raise BadInput(f"{path} has no body parts; give x, y and likelihood of each")
-    return list(parts.values())
+    return parts
 
 
 def _dlc_frame(row: _Row) -> int:
@@ -107,12 +113,12 @@ def _dlc_frame(row: _Row) -> int:
 def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
     """Yield the rows of a table for DeepLabCut."""
     yield ["scorer", *["tapetum"] * (3 * tracks.points)]
-    yield ["bodyparts", *(f"point{point}" for point in range(tracks.points) for _ in range(3))]
+    yield ["bodyparts", *(name for name in point_names(tracks) for _ in range(3))]
     yield ["coords", *["x", "y", "likelihood"] * tracks.points]
     xy = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
     cells = np.concatenate([xy, tracks.confidence[..., None]], axis=2).transpose(1, 0, 2)
-    for frame in range(tracks.frames):
-        yield [frame, *("" if math.isnan(value) else value for value in cells[frame].reshape(-1).tolist())]
+    for frame, number in enumerate(frame_numbers(tracks).tolist()):
+        yield [number, *("" if math.isnan(value) else value for value in cells[frame].reshape(-1).tolist())]
 
 
 def from_napari(path: Path, frames: int = 0) -> Tracks:
@@ -149,7 +155,8 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
     yield ["ID", "T", "Y", "X"]
     point, frame = np.nonzero(tracks.visible)
     x, y = (tracks.xy[point, frame].astype(np.float64) - _FIRST_PIXEL).T
-    yield from zip(point.tolist(), frame.tolist(), y.tolist(), x.tolist(), strict=True)
+    numbers = frame_numbers(tracks)[frame]
+    yield from zip(point.tolist(), numbers.tolist(), y.tolist(), x.tolist(), strict=True)
 
 
 def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], confidence: Float[np.ndarray, "n t"]) -> Tracks:

@@ -7,11 +7,13 @@ from typing import Any, Literal, get_args
 from tapetum.account.config import LedgerConfig
 from tapetum.errors import BadInput
 from tapetum.train import launch
+from tapetum.workers import check_workers
 
 RESUMABLE_FIELDS = frozenset(
     {
         "accumulation",
         "checkpoint_every",
+        "checkpoint_minutes",
         "device",
         "eval_every",
         "keep_every",
@@ -186,6 +188,9 @@ class TrainConfig:
     """Steps between evaluations, which also happen after the last step; 0: never."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is also written at the end and on a stop."""
+    checkpoint_minutes: float | None = 2.0
+    """Minutes after which there is a checkpoint between those by step; None: only those. It waits where saving would take more
+    than a twentieth of the time."""
     keep_last: int = 2
     """Checkpoints kept, the newest ones."""
     keep_every: int = 0
@@ -199,9 +204,10 @@ class TrainConfig:
         at_least = dict.fromkeys(("steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep_last"), 1)
         from_zero = "seed", "warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every", "keep_every"
         at_least |= dict.fromkeys(from_zero, 0)
-        for name, least in {**at_least, "prefetch": 1}.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        check_least(self, **at_least, prefetch=1)
+        check_workers(self.workers)
+        if self.seed >= 1 << 63:
+            raise BadInput(f"seed is {self.seed}; it must be below 2 ** 63")
         for name in ("parallel", "optimizer", "schedule"):
             _check_choice(self, name)
         if self.threads is not None and self.threads < 1:
@@ -214,6 +220,8 @@ class TrainConfig:
         self._check_averages()
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise BadInput(f"clip_norm is {self.clip_norm}; it must be above 0, or None to never clip")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise BadInput(f"checkpoint_minutes is {self.checkpoint_minutes}; it must be above 0, or None for none by time")
         if self.max_minutes is not None and not self.max_minutes >= 0:
             raise BadInput(f"max_minutes is {self.max_minutes}; it must be 0 or more, or None for no limit")
 
@@ -274,6 +282,19 @@ class TrainConfig:
                 f"accumulated micro-batches; choose a multiple of {parts}"
             )
         return self.batch_size // parts
+
+
+def check_least(settings: Any, **least: int) -> None:
+    """Raise `BadInput` where a number of `settings` is below its least value; None is a default and passes.
+
+    >>> check_least(TrainConfig(steps=1, batch_size=1), seed=1)
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: seed is 0; it must be 1 or more
+    """
+    for name, value in least.items():
+        found = getattr(settings, name)
+        if found is not None and found < value:
+            raise BadInput(f"{name} is {found}; it must be {value} or more")
 
 
 def accumulation(batch_size: int, micro_batch: int) -> int:

@@ -1,4 +1,4 @@
-"""Imported by the fork server of the data workers alone: Ctrl-C and SIGTERM to the whole process group are the trainer's.
+"""Imported by the fork server of the data workers alone: signals to the whole process group are the trainer's.
 
 The server and its workers go on until the trainer has saved and leaves, and end when it is gone.
 """
@@ -7,3 +7,4 @@ import signal
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
 from tapetum.train.config import TrainConfig, accumulation
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
@@ -27,7 +29,17 @@ class Launch:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
     save_every: int | None = None
-    """Steps between checkpoints: the most that a crash costs; by default as the recipe has it."""
+    """Steps between checkpoints; by default as the recipe has it."""
+    save_minutes: float = 2.0
+    """Minutes between checkpoints, beside those by step: the most that a crash costs."""
+    settings: str | None = None
+    """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`tapetum.cli.settings`)."""
+
+    def began(self) -> None:
+        """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
+        if self.settings is not None:
+            with whole_file(self.out / "settings.toml") as temporary:
+                temporary.write_text(self.settings, encoding="utf-8", errors="replace")
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:
@@ -46,6 +58,8 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     >>> config.batch_size, config.accumulation, config.lr, config.checkpoint_every, config.workers
     (8, 4, 0.2, 5, 1)
     """
+    if micro_batch < 1:
+        raise BadInput(f"micro_batch is {micro_batch}; it must be 1 or more")
     known: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_FIELDS if hasattr(recipe, name)}
     known |= {"workers": workers, **settings}
     asked = {"workers": launch.workers, "checkpoint_every": launch.save_every}
@@ -53,6 +67,7 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     return TrainConfig(
         **known,
         accumulation=accumulation(known["batch_size"], micro_batch),
+        checkpoint_minutes=launch.save_minutes,
         max_minutes=launch.minutes,
         threads=launch.threads,
         device=launch.device,

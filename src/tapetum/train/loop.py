@@ -7,8 +7,8 @@ nothing had happened.
 
 import math
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.config import TrainConfig
@@ -31,6 +32,9 @@ from tapetum.train.state import evaluation_mode, identity, new_model, new_state,
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 from tapetum.train.world import StopRequest, World, alone, claimed, join_world
+
+_SAVING_SHARE = 20
+"""Checkpoints by time lie at least so many times as far apart as one takes to be saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +60,11 @@ class FitResult:
         return self.averages.get("ema")
 
 
-def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
+def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[], None] = lambda: None) -> FitResult:
     """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
-    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. Under torchrun all processes call it alike. BadInput when
+    Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. The process that writes calls `began` before its first step,
+    once it is known that the folder is of this run. Under torchrun all processes call it alike. BadInput when
     `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
@@ -69,10 +74,15 @@ def fit(task: Task, config: TrainConfig, out: Path | str) -> FitResult:
         request = stack.enter_context(StopRequest(config.max_minutes))
         world = stack.enter_context(join_world(config.device))
         request.listen()  # to the world's end: torchrun's SIGTERM after a death must not cut off what there is to say of it
+        begun = (out / ".lock").exists()
         stack.enter_context(claimed(out, world))
         run = _Run(task, config, out, world)
-        if run.state.step < config.steps:
-            run.train(request)
+        if world.main:
+            began()
+        run.say_where_it_begins(begun)
+        with run.telling_what_is_kept():
+            if run.state.step < config.steps:
+                run.train(request)
         result = run.result()
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
     return result
@@ -92,10 +102,10 @@ class _Run:
         objective.learn_from(self.teachers)
         self.newest: Path | None = world.broadcast(checkpoint.latest(out / "checkpoints") if world.main else None)
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
-        if self.newest and world.main:
-            say(f"resuming after step {self.state.step} of {config.steps} from {self.newest.name}")
+        self._saved, self._saving = time.monotonic(), 0.0
         self.loss: float | None = None
         if config.compile:
+            check_compiler(world.device)
             self.state.model.compile()
 
     def _new_teachers(self) -> dict[str, nn.Module]:
@@ -127,8 +137,10 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                shared = self.world.mean({"/stop": request.now(), "/cpu": stream.cpu_seconds, **record["metrics"]})
-                stop, cpu_seconds = shared.pop("/stop") > 0, shared.pop("/cpu") * self.world.size
+                asked = {"/stop": request.now(), "/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
+                shared = self.world.mean({**asked, **record["metrics"]})
+                stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
+                cpu_seconds = shared.pop("/cpu") * self.world.size
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
                 rate = config.batch_size / (time.perf_counter() - began)
@@ -139,7 +151,7 @@ class _Run:
                     record |= self._evaluate()
                 if report:
                     report.step(record, cpu_seconds)
-                if ends or state.step % config.checkpoint_every == 0:
+                if ends or save_now or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:
                     self.newest = self.world.broadcast(self.newest)
@@ -186,6 +198,35 @@ class _Run:
                 "lower the learning rate, or look for a log or division by zero in the loss"
             )
 
+    def say_where_it_begins(self, begun: bool) -> None:
+        """Say what was found in the folder of a run that was `begun` before."""
+        if self.newest and self.world.main:
+            say(f"goes on after step {self.state.step} of {self.config.steps}, from {self.newest.name}")
+        elif begun and self.world.main:
+            say("nothing was saved, begins anew")
+
+    @contextmanager
+    def telling_what_is_kept(self) -> Iterator[None]:
+        """Let whoever tells of an error say from where the same command goes on."""
+        try:
+            yield
+        except TapetumError:
+            raise  # says so itself
+        except BaseException as error:
+            kept = (
+                f"{self.newest.name} is kept and the same command goes on from it" if self.newest else "nothing was saved yet"
+            )
+            error.add_note(kept)
+            raise
+
+    @property
+    def _checkpoint_due(self) -> bool:
+        """By time, in the main process."""
+        minutes = self.config.checkpoint_minutes
+        if minutes is None or not self.world.main:
+            return False
+        return time.monotonic() - self._saved >= max(60 * minutes, _SAVING_SHARE * self._saving)
+
     @property
     def _evaluation_due(self) -> bool:
         step, every = self.state.step, self.config.eval_every
@@ -213,6 +254,7 @@ class _Run:
         return model
 
     def _save(self, report: Report | None) -> None:
+        began = time.monotonic()
         tensors = tensors_of(self.state, self.world)
         if report is None:
             return
@@ -220,6 +262,8 @@ class _Run:
         self.newest = save(self.state, tensors, folder, self.identity, report.log.position())
         checkpoint.prune(folder, self.config.keep_last, self.config.keep_every)
         report.write_ledger()
+        self._saved = time.monotonic()
+        self._saving = self._saved - began
 
     def result(self) -> FitResult:
         state, world = self.state, self.world

@@ -95,8 +95,9 @@ class _Collate:
 
 
 def _start_worker(_worker: int) -> None:
-    """A worker has one torch thread (DataLoader sees to it), leaves SIGTERM to the trainer, and is gone when that is gone."""
+    """A worker has one torch thread (DataLoader sees to it), leaves signals to the trainer, and is gone when that is gone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

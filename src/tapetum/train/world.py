@@ -13,7 +13,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
 from torch import Tensor
 
+from tapetum.devices import find_device
 from tapetum.errors import BadInput, TapetumError
 from tapetum.train import launch
 
@@ -172,13 +173,8 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadInput(f"device is {name!r}; wanted auto, cpu, cuda, cuda:1 or mps") from error
+    device = find_device(name)
     if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise BadInput("device is cuda but torch finds no GPU; use device cpu, or install torch for your GPU")
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         if device.index >= torch.cuda.device_count():
             raise BadInput(f"device is {device} but there are {torch.cuda.device_count()} GPUs; start fewer processes")
@@ -241,7 +237,11 @@ def claimed(out: Path, world: World) -> Iterator[None]:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Make the folder and hold its lock, so that no second run writes there; a lock dies with its process."""
+    """Make the folder and hold its lock, so that no second run writes there; a lock dies with its process.
+
+    Where an error comes before anything else was written, the folders that were made are taken away again.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
@@ -254,8 +254,13 @@ def locked(out: Path) -> Iterator[None]:
             raise BadInput(f"another run is training in {out}; wait for it, or choose another folder") from error
         try:
             yield
-        except OSError as error:
-            if error.errno not in DISK_FULL:
+        except BaseException as error:
+            if made and not any(path.name != ".lock" for path in out.iterdir()):
+                (out / ".lock").unlink(missing_ok=True)
+                with suppress(OSError):  # something else is in there
+                    for folder in made:
+                        folder.rmdir()
+            if not isinstance(error, OSError) or error.errno not in DISK_FULL:
                 raise
             raise BadInput(
                 f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
@@ -263,7 +268,9 @@ def locked(out: Path) -> Iterator[None]:
 
 
 class StopRequest:
-    """A request to stop after the current step: time is up, or a first SIGINT or SIGTERM came (a second acts as usual).
+    """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
+
+    A second acts as usual. SIGHUP stays ignored where it was, as under nohup.
 
     A context manager; signals are heeded from `listen` to its end.
     """
@@ -280,15 +287,19 @@ class StopRequest:
     def listen(self) -> None:
         """Take signals for requests from here on."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._notice) for number in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._notice) for number in numbers}
 
     def __enter__(self) -> "StopRequest":
         return self
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:
         self._signalled = True
-        print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
         self._restore()
+        with suppress(OSError, ValueError):  # the terminal may be what has gone
+            print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

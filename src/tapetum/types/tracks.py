@@ -5,28 +5,39 @@ Coordinates are raster pixels of the video: (x, y) with the origin at the outer 
 its centre is (0.5, 0.5). Time is a frame number; a fraction lies between two frames.
 
 Four formats by file extension: `npz` (arrays by field name), `csv` (a row for each point and frame), `json` and
-`parquet` (like csv, needs the extra `tables`). Every one gives back exactly what was saved.
+`parquet` (like csv, needs the extra `tables`). Where the times of the frames are known the tables have a column `time_s`, and
+where not every frame of the video was tracked a column `video_frame`. Every one gives back exactly what was saved.
 """
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
-from tapetum.tables import Formats, from_csv, from_npz, from_parquet, load, save, to_csv, to_npz, to_parquet
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
 QUERY_COLUMNS = ("query_t", "query_x", "query_y")
 """The query of the row's point; repeated in each of its rows so that the table needs no second file."""
-WHOLE: Mapping[str, type] = {"point": np.int64, "frame": np.int64, "visible": np.int64}
-"""Columns of a csv table that hold whole numbers."""
+MOMENT_COLUMNS = {"time_s": "times", "video_frame": "numbers"}
+"""What a table says of frames besides, where the tracks know it, and the field of `Tracks` for it; repeated for each point."""
+EXACT: Mapping[str, type] = {
+    "point": np.int64,
+    "frame": np.int64,
+    "visible": np.int64,
+    "time_s": np.float64,
+    "video_frame": np.int64,
+    "clicked": np.int64,
+    "name": np.str_,
+}
+"""Columns of a csv table that are not float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +60,14 @@ class Tracks:
     """float32 (n, t): 0..1, the chance that the point is visible and its position right."""
     queries: np.ndarray
     """float32 (n, 3): frame, x, y of the point that was asked for."""
+    names: tuple[str, ...] | None = None
+    """What each point is called, if they have names; an empty name is none."""
+    clicked: np.ndarray | None = None
+    """bool (n, t): somebody said that the point is here; None where nobody says more than the queries."""
+    times: np.ndarray | None = None
+    """float64 (t,): seconds of each frame, as its video states them; None where nobody said."""
+    numbers: np.ndarray | None = None
+    """int64 (t,): number of each frame in its video, rising; None where the tracks are about all frames of it."""
 
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
@@ -63,10 +82,27 @@ class Tracks:
         ):
             if array.shape != wanted:
                 raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {wanted}")
+        if self.clicked is not None:
+            clicked = truths("Tracks", "clicked", self.clicked)
+            if clicked.shape != (n, t):
+                raise BadInput(f"clicked of Tracks has shape {clicked.shape}; with xy of shape {xy.shape} give {(n, t)}")
+            object.__setattr__(self, "clicked", clicked)
+        if self.names is not None:
+            object.__setattr__(self, "names", _checked_names(self.names, n))
         if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
         for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
             object.__setattr__(self, name, array)
+        self._check_moments(t)
+
+    def _check_moments(self, t: int) -> None:
+        if self.times is not None:
+            object.__setattr__(self, "times", _of_frames("times", self.times, t, np.float64))
+        if self.numbers is not None:
+            numbers = _of_frames("numbers", self.numbers, t, np.int64)
+            if t and (numbers[0] < 0 or (np.diff(numbers) <= 0).any()):
+                raise BadInput("numbers of Tracks are not rising from 0 or later; give the number of each frame in its video")
+            object.__setattr__(self, "numbers", numbers)
 
     @property
     def points(self) -> int:
@@ -78,6 +114,14 @@ class Tracks:
         """Number of frames t."""
         return self.xy.shape[1]
 
+    def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":
+        """Return the tracks of some points, by number, in that order."""
+        chosen = np.arange(self.points)[points]
+        known = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        names = None if self.names is None else tuple(self.names[number] for number in chosen)
+        clicked = None if self.clicked is None else self.clicked[chosen]
+        return replace(self, **known, names=names, clicked=clicked)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, in the format of its extension: npz, csv, json or parquet.
 
@@ -86,6 +130,17 @@ class Tracks:
         without pyarrow.
         """
         return save(self, path, _FORMATS, "tracks")
+
+    def to_dataframe(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each point and frame and the columns of the csv table, plain numbers.
+
+        `visible` is bool. Raises `MissingExtra` without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtra("pandas", "tables", "a data frame of tracks") from error
+        return pandas.DataFrame(columns_of(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":
@@ -96,7 +151,38 @@ class Tracks:
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
 
+def _checked_names(names: Any, n: int) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise BadInput(f"names of Tracks are one text, {names[:40]!r}; give one for each point")
+    found = tuple(str(name) for name in names)
+    if len(found) != n:
+        raise BadInput(f"there are {len(found)} names for {n} points of Tracks; give one for each")
+    for name in found:
+        if not name.isprintable():
+            raise BadInput(f"the name {name[:40]!r} of a point cannot be printed; give names without line breaks and the like")
+    return found
+
+
+_ROWS = 100_000
+"""Of a table, made at a time."""
 _ARRAYS = ("xy", "visible", "confidence", "queries")
+_MAYBE = (*MOMENT_COLUMNS.values(), "names", "clicked")
+
+
+def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
+    array = finite("Tracks", name, value, (None,), dtype=dtype, axes="(t,)")
+    if array.shape != (t,):
+        raise BadInput(f"{name} of Tracks has shape {array.shape}; with {t} frames give ({t},)")
+    return array
+
+
+def _known(tracks: Tracks) -> dict[str, np.ndarray]:
+    """The fields that need not be there, and are."""
+    return {name: np.asarray(value) for name in _MAYBE if (value := getattr(tracks, name)) is not None}
+
+
+def _to_npz(tracks: Tracks) -> bytes:
+    return to_npz({name: getattr(tracks, name) for name in _ARRAYS} | _known(tracks))
 
 
 def _to_json(tracks: Tracks) -> bytes:
@@ -107,6 +193,7 @@ def _to_json(tracks: Tracks) -> bytes:
         "xy": tracks.xy.tolist(),
         "visible": tracks.visible.tolist(),
         "confidence": tracks.confidence.tolist(),
+        **{name: array.tolist() for name, array in _known(tracks).items()},
     }
     return json.dumps(fields).encode()
 
@@ -119,6 +206,9 @@ def _from_json(data: bytes) -> dict[str, Any]:
         "visible": np.array(fields["visible"], np.bool_).reshape(n, t),
         "confidence": np.array(fields["confidence"], np.float32).reshape(n, t),
         "queries": np.array(fields["queries"], np.float32).reshape(n, 3),
+        **{name: np.array(fields[name]).reshape(t) for name in MOMENT_COLUMNS.values() if name in fields},
+        **({"names": tuple(fields["names"])} if "names" in fields else {}),
+        **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
     }
 
 
@@ -137,7 +227,22 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 1],
         query[:, 2],
     )
-    return dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
+    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in MOMENT_COLUMNS.items() if name in _known(tracks)}
+    if tracks.names is not None:
+        columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
+    if tracks.clicked is not None:
+        columns["clicked"] = tracks.clicked.reshape(-1)
+    return columns
+
+
+def _to_csv(tracks: Tracks) -> Iterator[bytes]:
+    """The table as text, some points at a time, so that little of it is in memory."""
+    at_a_time = max(1, _ROWS // max(tracks.frames, 1))
+    yield (",".join(columns_of(tracks.select(slice(0, 0)))) + "\n").encode()
+    for first in range(0, tracks.points, at_a_time):
+        columns = columns_of(tracks.select(slice(first, first + at_a_time)))
+        yield from csv_rows({**columns, "point": columns["point"] + first})
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -160,17 +265,33 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():
         raise ValueError("the query of a point changes between its rows")
-    return {
+    moments = {name: table[column] for column, name in MOMENT_COLUMNS.items() if column in table and n}
+    for column, values in moments.items():
+        if (values != values[:1]).any():
+            raise ValueError(f"{column} of a frame changes between its rows")
+    found = {
+        **{name: values[0] for name, values in moments.items()},
         "xy": np.stack([table["x"], table["y"]], axis=-1),
         "visible": table["visible"].astype(np.bool_),
         "confidence": table["confidence"],
         "queries": queries[:, 0] if t else np.zeros((n, 3), np.float32),
     }
+    if "name" in table:
+        found["names"] = _names_of(table["name"])
+    if "clicked" in table:
+        found["clicked"] = table["clicked"].astype(np.bool_)
+    return found
+
+
+def _names_of(column: np.ndarray) -> tuple[str, ...]:
+    if (column != column[:, :1]).any():
+        raise ValueError("the name of a point changes between its rows")
+    return tuple(str(name) for name in column[:, 0])
 
 
 _FORMATS: Formats[Tracks] = {
-    ".npz": (lambda tracks: to_npz({name: getattr(tracks, name) for name in _ARRAYS}), lambda data: from_npz(data, _ARRAYS)),
-    ".csv": (lambda tracks: to_csv(columns_of(tracks)), lambda data: fields_of(tabulated(from_csv(data, WHOLE)))),
+    ".npz": (_to_npz, lambda data: from_npz(data, _ARRAYS, _MAYBE)),
+    ".csv": (_to_csv, lambda data: fields_of(tabulated(from_csv(data, EXACT)))),
     ".json": (_to_json, _from_json),
     ".parquet": (lambda tracks: to_parquet(columns_of(tracks)), lambda data: fields_of(tabulated(from_parquet(data)))),
 }

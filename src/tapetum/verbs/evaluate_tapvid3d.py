@@ -75,6 +75,11 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         raise BadInput("give --pred DIR (predictions) or --model NAME (a tracker that makes them), one of the two")
     if options.depth is not None and options.model is None:
         raise BadInput("--depth is for the tracker of --model; predictions are scored as they are")
+    if options.model not in (None, "static") and options.depth is None:
+        raise BadInput(
+            f"{options.model} tracks in the picture, and needs depth to lift its points by; give --depth adjust, --depth true "
+            "(NAME.depth.npz beside each clip), a file of depth maps or a network's name"
+        )
     from tapetum.bench.baselines import load_tracker3d
     from tapetum.bench.tapvid3d import evaluate
     from tapetum.files import whole_file
@@ -95,6 +100,12 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         settings={"model": options.model, "depth": options.depth},
         progress=lambda row, done, every: listener.progress(str(options.gt), done, every),
     )
+    if len(result["failed"]) == result["clips"]:
+        first = result["failed"][0]
+        raise BadInput(
+            f"none of {result['clips']} clips has a prediction that can be scored; the first is {first['source']}/"
+            f"{first['name']}: {first['reason']}"
+        )
     averages = {scaling: table["average"] for scaling, table in result["scalings"].items()}
     scores = TapVid3DScores(model=options.model, depth=options.depth, average=averages, table=result)
     if out is not None:

@@ -48,14 +48,17 @@ class Exported:
 
     programs: tuple[ExportedProgram, ...]
     """One for clips; for frames one by one that for the first and that for all."""
+    left_out: tuple[str, ...] = ()
+    """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches, or nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
         return {
+            "left_out": list(self.left_out),
             "programs": [
                 {"file": str(p.file), "inputs": {k: list(v) for k, v in p.inputs.items()}, "outputs": list(p.outputs)}
                 for p in self.programs
-            ]
+            ],
         }
 
 
@@ -74,7 +77,7 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
     width, height = (int(number) for number in found.groups())
     import tapetum
-    from tapetum.tap.export import clip_program, export, online_programs
+    from tapetum.tap.export import clip_program, export, left_out, online_programs
 
     out, tracker = Path(options.out), tapetum.load(options.model)
     if options.online:
@@ -90,4 +93,4 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         ExportedProgram(file=path, inputs={k: tuple(v.shape) for k, v in p.inputs.items()}, outputs=tuple(p.outputs))
         for path, p in programs.items()
     ]
-    return Exported(programs=tuple(made))
+    return Exported(programs=tuple(made), left_out=left_out(tracker))

@@ -3,50 +3,29 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_folder
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, TrackSettings, chosen, make_tracker, save
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.files import Results, results
+from tapetum.verbs.asked import asked_of, needs_network, open_reference
+from tapetum.verbs.live_options import TrackLiveOptions
+from tapetum.verbs.live_run import LiveRun
+from tapetum.verbs.points import Asked
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.tap.tracking.tracker import Tracker
     from tapetum.types import Tracks
-    from tapetum.verbs.points import Point
     from tapetum.video import LiveVideo
-
-Viewer = Callable[["np.ndarray"], bool]
-"""Takes a painted frame; False once nobody looks any more."""
 
 MODEL = "causal-tapir-nano"
 """Tracker of those who ask for none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackLiveOptions(TrackSettings):
-    """What may be asked of `track_live`."""
-
-    source: str = field(kw_only=False)
-    """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
-    out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
-    viewer: Viewer | None = None
-    """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
-
-    def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together, or need the whole video."""
-        super().check()
-        if self.three_d:
-            raise BadInput("--3d needs the whole video; leave --online out")
-        if self.view != "tracks":
-            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,9 +48,12 @@ class TrackedLive:
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
-    """Seconds from the moment when each frame had been decoded until it was painted."""
+    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file, which wait,
+    from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    overlay: Path | None
+    """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
@@ -95,7 +77,8 @@ class TrackedLive:
         }
         if self.out is None:
             return content
-        files = {"overlay": OVERLAY, "tracks": TRACKS, "table": TABLE}
+        files = {"tracks": TRACKS, "table": TABLE}
+        content["overlay"] = self.overlay and str(self.overlay)
         return content | {name: str(self.out / file) for name, file in files.items()}
 
 
@@ -103,33 +86,52 @@ class TrackedLive:
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     """Follow points through frames as they come, with a causal model; what comes too fast is dropped.
 
-    It ends with the source, when `viewer` gives False, or with Ctrl-C. Raises BadInput for a model that needs the future, and
-    for a source that cannot be opened.
+    It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
+    such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
+    until then is written before that is raised.
+
+    Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.video import LiveVideo, write_video
+    from tapetum.video import LiveVideo
 
     options.check()
     model, out = options.model or MODEL, None if options.out is None else Path(options.out)
     start = getattr(tracker := make_tracker(options, MODEL), "start", None)
-    if start is None or not tracker.model.config.causal:  # type: ignore[attr-defined]
+    network = getattr(tracker, "model", None)
+    if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
     with ExitStack() as cleanup:
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source))
-        run = _Run(live, tracker, lambda width, height: chosen(options, width, height, None), options.viewer)  # type: ignore[arg-type]
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
+        run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
-        with _stopped_by_ctrl_c(live, listener):
-            if folder is None:
-                for _ in run.painted():
-                    pass
-            else:
-                write_video(folder / OVERLAY, run.painted(), live.rate)
+        try:
+            with _stopped_by_signals(live, listener):
+                overlay = _follow(run, written, live, listener)
+        except BaseException as error:
+            if run.seen and written is not None:
+                save(run.tracks(), written.folder)
+                written.commit(instead_of=(OVERLAY,))
+                error.add_note(f"what was followed until then, {len(run.seen)} frames, is in {out}")
+            raise
         seconds = time.perf_counter() - begin
         if not run.seen:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.seen)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.seen)} frames, before the frame of any point; "
+                "give points on earlier frames"
+            )
         tracks = run.tracks()
-        if folder is not None:
-            save(tracks, folder)
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=(OVERLAY,))
         return TrackedLive(
             source=options.source,
             width=run.size[0],
@@ -141,83 +143,72 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             seconds=seconds,
             latency=tuple(run.latency),
             out=out,
+            overlay=None if out is None or overlay is None else out / overlay,
         )
 
 
-class _Run:
-    """One run over a live video: what was seen, and how long it took."""
+def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+    """Follows to the end; gives the name of the overlay, or None where there is none."""
+    from tapetum.video import write_video
 
-    def __init__(
-        self, live: "LiveVideo", tracker: "Tracker", choose: "Callable[[int, int], list[Point]]", viewer: Viewer | None
-    ):
-        """`choose` gives the points for frames of some width and height."""
-        self.live, self.tracker, self.choose, self.viewer = live, tracker, choose, viewer
-        self.queries: list[Point] = []
-        self.seen: list[Any] = []
-        self.latency: list[float] = []
-        self.size = (0, 0)
+    painted, own = run.painted(), []
 
-    def painted(self) -> Iterator["np.ndarray"]:
-        """Yield painted frames, while points are followed."""
-        import numpy as np
+    def frames() -> Iterator["np.ndarray"]:
+        try:
+            yield from painted
+        except Exception as error:
+            own.append(error)
+            raise
 
-        from tapetum.video import TrackPainter, position_colours
+    if written is not None and not run.options.no_overlay:
+        try:
+            write_video(written.folder / OVERLAY, frames(), live.rate)
+            return OVERLAY
+        except Exception as error:
+            if own or not run.seen:  # it is not the overlay that failed
+                raise
+            listener.note(f"{no_overlay(error)}; following goes on without")
+    for _ in painted:
+        pass
+    return None
 
-        stream = painter = None
-        for moment in self.live:
-            height, width = moment.frame.shape[:2]
-            if painter is None:
-                self.size = (width, height)
-                # earliest first, as the stream takes them up
-                self.queries = sorted(self.choose(width, height), key=lambda query: query[0])
-                places = np.array([query[1:] for query in self.queries], np.float32)
-                painter = TrackPainter(height, width, position_colours(places, width, height))
-            due = sum(query[0] <= moment.number for query in self.queries)
-            known = 0 if stream is None else len(stream)
-            if stream is None and due:
-                stream = self.tracker.start(moment.frame, places[:due])
-            elif stream is not None and due > known:
-                stream = self.tracker.add(stream, moment.frame, places[known:due])
-            xy, confidence = places.copy(), np.zeros(len(places), np.float32)
-            if stream is not None:
-                stream, now = self.tracker.step(stream, moment.frame)
-                xy[:due], confidence[:due] = now.xy, now.confidence
-            self.seen.append((xy, confidence))
-            frame = painter.paint(moment.frame, xy, confidence > 0.5)
-            self.latency.append(time.perf_counter() - moment.arrived)
-            yield frame
-            if self.viewer is not None and not self.viewer(frame):
-                break
 
-    def tracks(self) -> "Tracks":
-        """Return all that was followed; before its frame a point stands at its place, unseen."""
-        import numpy as np
-
-        from tapetum.types import Tracks
-
-        confidence = np.stack([seen[1] for seen in self.seen], 1)
-        return Tracks(
-            xy=np.stack([seen[0] for seen in self.seen], 1),
-            visible=confidence > 0.5,
-            confidence=confidence,
-            queries=np.array(self.queries, np.float32),
-        )
+def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener) -> "tuple[np.ndarray, Asked]":
+    """The picture that shows the points, and the points in it."""
+    needs_network(tracker)
+    video = open_reference(options, cleanup, listener)
+    asked = asked_of(options, video.width, video.height, len(video))
+    frames = {point[0] for point in asked.points}
+    if len(frames) > 1 or (frame := frames.pop()) != round(frame):
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or a picture")
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
+    return video[round(frame)], asked
 
 
 @contextmanager
-def _stopped_by_ctrl_c(live: "LiveVideo", listener: Listener) -> Iterator[None]:
-    """The first Ctrl-C ends `live` as the end of its source does, so that what was followed is written; a second interrupts."""
+def _stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP ends `live` as the end of its source does, so that what was followed is written.
+
+    A second interrupts.
+    """
     if threading.current_thread() is not threading.main_thread():  # others hear of no signals
         yield
         return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number in list(before):
+            signal.signal(number, before.pop(number))
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         live.stop()
         listener.note("interrupted; writing what was followed")
 
-    before = signal.signal(signal.SIGINT, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

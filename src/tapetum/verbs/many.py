@@ -7,6 +7,7 @@ cannot be tracked are named, and stop no other.
 import glob
 import json
 import os
+import re
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from tapetum.verbs.verb import File, Listener, narrowed, verb
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
+_POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
+"""Looks like a point, or a correction."""
 WITHOUT_EFFECT = {"device"}
 """Settings that leave the tracks of a video as they are."""
 
@@ -85,6 +88,8 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     """
     options.check()
     named = find_sources(options.videos)
+    if options.correct:
+        raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
     out = Path(options.out or "tracks")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
@@ -92,7 +97,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     settings = _settings(given)
     on_ray = options.engine == "ray"
     if on_ray:
-        out, named = out.resolve(), [(name, str(Path(source).resolve())) for name, source in named]
+        out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
     inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
 
     def work(job: tuple[str, str]) -> dict[str, Any]:
@@ -126,6 +131,8 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     named = []
     for source in given:
         path = Path(source)
+        if _POINT.fullmatch(source) and not path.exists():
+            raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
         videos = videos_below(path) if path.is_dir() else []
         pictures = sum(p.suffix.lower() in PICTURES for p in path.iterdir()) if videos else 0
         if pictures:

@@ -153,7 +153,7 @@ def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterat
         yield from balance(block, seed + start, options=options)
 
 
-def _tuples(row: dict[str, Any]) -> dict[str, Any]:
+def _tuples(row: dict[str, Any]) -> Any:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
 
 

@@ -65,9 +65,10 @@ class ScenesMade:
 
 @verb(MakeOptions)
 def make(options: MakeOptions, listener: Listener) -> ScenesMade:
-    """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files.
+    """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
 
-    Raises BadInput for numbers that make no video, and for textures that cannot be read.
+    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, and textures
+    that cannot be read.
 
     >>> import tempfile
     >>> import tapetum
@@ -75,8 +76,10 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     ...     tapetum.verbs.scenes.make(folder, n=1, size=32, frames=2).tapvid.name
     'tapvid.pkl'
     """
-    from tapetum.scenes import make_dataset
+    from tapetum.scenes.dataset import finished, make_dataset
 
+    if done := finished(options.out):
+        listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
     path = make_dataset(
         options.out,

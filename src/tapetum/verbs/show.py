@@ -1,24 +1,74 @@
 """`tapetum.show`: saved tracks drawn on their video, without tracking again."""
 
-from dataclasses import KW_ONLY, dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import plain_name, same_place
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapetum.types import Tracks
     from tapetum.video import Video
+    from tapetum.video.types import Frame
 
+MOST_DRAWN = 10_000
+"""Points that are drawn; of more, as many as that evenly."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawSettings:
+    """How tracks are drawn."""
+
+    numbers: bool = False
+    """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
+    radius: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
+    """Of dots; by default by the size of the picture."""
+    trail: Annotated[int, tyro.conf.arg(metavar="FRAMES")] = 12
+    """Frames after which a path has faded away; 0 draws none."""
+    rings: Literal["yes", "no"] = "yes"
+    """Draw hollow rings where hidden points are thought to be."""
+    scale: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """Size of the overlay, as a share of that of the video: 0.5 is half as wide and high."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
+    dither: Literal["yes", "no"] = "yes"
+    """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the overlay of frames of this size."""
+        return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
+    def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
+        """Return what to write beside each point: its name, else its number if that was asked for; None for nothing at all."""
+        labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
+        return labels if any(labels) else None
+
+    def check_drawing(self) -> None:
+        """Raise `BadInput` for what cannot be drawn."""
+        from tapetum.video.types import check_rate
+
+        if self.trail < 0:
+            raise BadInput(f"--trail is {self.trail}; give a number of frames, 0 for no trails")
+        if self.radius is not None and not 0 < self.radius <= 1000:
+            raise BadInput(f"--radius is {self.radius:g}; give pixels above 0, such as 3")
+        if not 0.01 <= self.scale <= 16:
+            raise BadInput(f"--scale is {self.scale:g}; give a share of the video's size from 0.01 to 16, such as 0.5")
+        if self.fps is not None:
+            check_rate(self.fps)
+
+
 @dataclass(frozen=True)
-class ShowOptions:
+class ShowOptions(DrawSettings):
     """What may be asked of `show`."""
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
@@ -77,28 +127,82 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     from tapetum.tracks.exchange import check_video, read_tracks
     from tapetum.video import open_video
 
+    options.check_drawing()
     source, given = Path(options.tracks), Path(options.video)
-    out = Path(options.out or f"{given.resolve().stem}-overlay.mp4")
-    if out.resolve() in (source.resolve(), given.resolve()):
+    out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
+    if same_place(out, source) or same_place(out, given):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
     with open_video(given) as video:
         count_frames(video, given, listener)
         tracks = read_tracks(source, video=video, name=options.name)
+        video = tracked_part(video, tracks)
         check_video(tracks, video)
-        write_overlay(out, video, tracks, options.view, listener)
+        write_overlay(out, video, tracks, options.view, listener, options)
     return Shown(tracks_file=source, video=given, tracks=tracks, overlay=out)
 
 
-def write_overlay(path: Path, video: "Video", tracks: "Tracks", view: View, listener: Listener) -> None:
+def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
+    """Give the frames of a video that the tracks are about. Raises `BadInput` where it has no such frames."""
+    from tapetum.video.cut import CutVideo
+
+    if tracks.numbers is None:
+        return video
+    if tracks.frames and tracks.numbers[-1] >= len(video):
+        raise BadInput(
+            f"the tracks are about frames up to {tracks.numbers[-1]}, but {video.name} has {len(video)}; give the video that "
+            "they come from"
+        )
+    return CutVideo(video, tracks.numbers.tolist())
+
+
+def write_overlay(
+    path: Path, video: "Video", tracks: "Tracks", view: View, listener: Listener, settings: DrawSettings | None = None
+) -> None:
     """Write the video with its tracks drawn on it. Raises `BadInput` as `write_video`."""
     from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
+    from tapetum.video.cut import ResizedVideo
 
-    drawn = draw_rainbow(video, tracks) if view == "rainbow" else draw_tracks(video, tracks.xy, tracks.visible)
+    how = settings or DrawSettings()
+    labels = how.labels(tracks.points, tracks.names)
+    if tracks.points > MOST_DRAWN:
+        listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
+        shown = _some(tracks.points)
+        tracks = tracks.select(shown)
+        labels = None if labels is None else [labels[number] for number in shown.tolist()]
+    if how.scale != 1:
+        width, height = how.scaled(video.width, video.height)
+        tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
+        video = ResizedVideo(video, width, height)
+    drawn = (
+        draw_rainbow(video, tracks, radius=how.radius, labels=labels)
+        if view == "rainbow"
+        else draw_tracks(
+            video, tracks.xy, tracks.visible, trail=how.trail, radius=how.radius, rings=how.rings == "yes", labels=labels
+        )
+    )
 
-    def counted() -> Any:
+    def counted() -> Iterator["Frame"]:
         for number, frame in enumerate(drawn):
-            yield frame
+            yield from [frame] * copies_of(number, video.rate, how.fps)
             listener.progress("drawing", number + 1, tracks.frames)
 
-    write_video(path, counted(), video.rate)
+    write_video(path, counted(), how.fps or video.rate, dither=how.dither == "yes")
+
+
+def copies_of(number: int, rate: float, wanted: float | None) -> int:
+    """Say how often frame `number` of a video of this rate stands in one of the `wanted` rate that is as fast.
+
+    >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
+    ([1, 0, 0, 1, 0, 0], [2, 2])
+    """
+    if wanted is None:
+        return 1
+    return math.ceil((number + 1) * wanted / rate - 1e-6) - math.ceil(number * wanted / rate - 1e-6)
+
+
+def _some(points: int) -> "np.ndarray":
+    """Numbers of `MOST_DRAWN` points, evenly."""
+    import numpy as np
+
+    return np.linspace(0, points - 1, MOST_DRAWN).round().astype(int)

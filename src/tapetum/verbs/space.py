@@ -17,6 +17,8 @@ View3D = Literal["html", "still", "rerun"]
 """Ways to look at tracks in space."""
 FILES: dict[str, str] = {"html": "tracks3d.html", "still": "tracks3d.png", "rerun": "tracks3d.rrd"}
 """Name of the file of each."""
+SPACE = "tracks3d.npz", "tracks3d.csv"
+"""Names of the files of tracks in space."""
 
 _ADJUST = "adjust"
 _VIEW = 53.0
@@ -97,7 +99,14 @@ class Lifting:
     def _maps(self, video: "Video", frames: int) -> Any:
         """Depth maps; the listener hears how many of them are there."""
         assert self.depth is not None
+        told = False
         for number, depth in enumerate(self.depth.maps(video)):
+            if not told and depth.shape != (video.height, video.width):
+                told = True
+                self.listener.note(
+                    f"depth map {number} is {depth.shape[1]}x{depth.shape[0]}, the video {video.width}x{video.height}: "
+                    "maps are taken to show the whole picture"
+                )
             yield depth
             self.listener.progress("depth", number + 1, frames)
 
@@ -112,8 +121,8 @@ class Lifting:
 
 def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> str | None:
     """Write tracks3d.npz, tracks3d.csv and, where `view` is a `View3D`, a file to look at, whose name is returned."""
-    tracks.save(folder / "tracks3d.npz")
-    tracks.save(folder / "tracks3d.csv")
+    for name in SPACE:
+        tracks.save(folder / name)
     if view not in FILES:
         return None
     path = folder / FILES[view]

@@ -1,23 +1,27 @@
 """`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_folder
-from tapetum.verbs.points import choose_points
-from tapetum.verbs.show import View, write_overlay
-from tapetum.verbs.space import Lifting, View3D, write_space
-from tapetum.verbs.verb import File, Listener, count_frames, verb
+from tapetum.files import Results, results
+from tapetum.verbs.asked import find_task
+from tapetum.verbs.cut import CutSettings
+from tapetum.verbs.show import DrawSettings, View, write_overlay
+from tapetum.verbs.space import SPACE, Lifting, View3D, write_space
+from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.types import Tracks, Tracks3D
+    from tapetum.video import Video
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
@@ -26,7 +30,7 @@ OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackSettings:
+class TrackSettings(DrawSettings, CutSettings):
     """How points are tracked, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -34,12 +38,22 @@ class TrackSettings:
     --online causal-tapir-nano."""
     grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Track N x N points, the centres of a regular grid of cells; 10 where no other points are given."""
-    frame: int = 0
-    """Frame on which the grid is laid."""
+    frame: int | None = None
+    """Frame on which the grid is laid; by default the first that is tracked."""
+    region: Annotated[Any, one_text("FILE.png|x1,y1,x2,y2")] = None
+    """Lay the grid on a part of the picture: on what is not black in a mask of its size, or in a box."""
     points: Annotated[File | None, tyro.conf.arg(metavar="FILE.csv")] = None
-    """CSV file of points with the header t,x,y or x,y (then on frame 0)."""
-    query: tyro.conf.UseAppendAction[Annotated[tuple[tuple[str | float, ...], ...], tyro.conf.arg(metavar="t,x,y ...")]] = ()
-    """Single points: frame, x and y, with commas; may be repeated."""
+    """CSV file of points with the header t,x,y or x,y (then on frame 0). A column name gives them names; with a column id, rows
+    of one id are clicks of one point, which its track goes through."""
+    query: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("t,x,y")], ...]] = ()
+    """A single point: frame, x and y, with commas; may be repeated, and join --points."""
+    reference: Annotated[Any, one_text("PICTURE|VIDEO")] = None
+    """Another picture or video that shows the points; --points, --query and the grid are in that, and sought in the video."""
+    correct: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("point,frame,x,y")], ...]] = ()
+    """Track a point of --tracks anew, through this place in this frame and all that was clicked before; may be repeated. The
+    point is a number or a name. All other points stay as they are."""
+    tracks: Annotated[File | None, tyro.conf.arg(metavar="TRACKS")] = None
+    """With --correct, the tracks that are corrected."""
     view: View | View3D = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
     motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
@@ -52,6 +66,8 @@ class TrackSettings:
     """With --3d, where depth comes from. adjust (default): the tracks themselves, by bundle adjustment, in an unknown unit; or
     a file or folder of depth maps (.npz, .npy, .png of 16 bits); or a network: zoedepth, depth-anything, OWNER/NAME (needs
     tapetum[depth])."""
+    no_overlay: bool = False
+    """Draw nothing, and write no overlay.mp4."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -67,6 +83,8 @@ class TrackSettings:
 
     def check(self) -> None:
         """Raise `BadInput` for options that do not fit together."""
+        self.check_drawing()
+        self._check_corrections()
         if self.three_d:
             return
         for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
@@ -74,6 +92,24 @@ class TrackSettings:
                 raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
         if self.view not in ("tracks", "rainbow"):
             raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
+
+    def _check_corrections(self) -> None:
+        if bool(self.correct) != (self.tracks is not None):
+            have, lack = ("--correct", "--tracks") if self.correct else ("--tracks", "--correct")
+            raise BadInput(f"{have} needs {lack}; give both, as in --correct 3,40,120.5,80 --tracks tracks.npz")
+        given = {
+            "--grid": self.grid,
+            "--region": self.region,
+            "--points": self.points,
+            "--query": self.query if len(self.query) else None,
+            "--reference": self.reference,
+            "--start, --end or --stride": self.cuts or None,
+        }
+        if self.correct and (other := next((option for option, value in given.items() if value is not None), None)):
+            raise BadInput(f"{other} was given with --correct, which works on the points of --tracks; leave it out")
+        if self.three_d and (self.correct or self.reference is not None):
+            option = "--correct" if self.correct else "--reference"
+            raise BadInput(f"--3d does not go together with {option}; leave one of them out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +145,8 @@ class Tracked:
     """The points in space, if that was asked for."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
+    overlay: Path | None
+    """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
     view: Path | None
     """Another file to look at the points in space."""
 
@@ -128,7 +166,7 @@ class Tracked:
             "seconds": self.seconds,
         }
         if out is not None:
-            content |= {"overlay": str(out / OVERLAY), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -140,8 +178,10 @@ class Tracked:
 def track(options: TrackOptions, listener: Listener) -> Tracked:
     """Track points through a video, and write what was found into the folder `out` if there is one.
 
-    Raises BadInput for options that do not fit together and for what cannot be opened. Where the points cannot be put into
-    space, the tracks in the picture are written before it is raised.
+    The tracks are saved before anything is drawn, and stay whatever happens then: where the overlay cannot be drawn, the
+    listener hears why; where the points cannot be put into space, that is raised.
+
+    Raises BadInput for options that do not fit together and for what cannot be opened.
 
     >>> import numpy as np
     >>> import tapetum
@@ -153,28 +193,36 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
 
     options.check()
     out = None if options.out is None else Path(options.out)
-    space, view, trouble = None, None, None
+    space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
-        folder = None if out is None else cleanup.enter_context(whole_folder(out))
+        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, names))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
-        queries = chosen(options, video.width, video.height, len(video))
+        task = find_task(options, video, cleanup, listener)
+        video = task.part.video
         lifting = lifted(options, listener) if options.three_d else None
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
-        tracks = _tracked(tracker, video, queries if lifting is None else queries + lifting.support_points(video), listener)
+        support = [] if lifting is None else lifting.support_points(video)
+        tracks = task.track(tracker, support, listener.counting("tracking"))
         if lifting is not None:
-            tracks = lifting.take_support(tracks, len(queries))
+            tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
-        if folder is not None:
-            save(tracks, folder)
-            write_overlay(folder / OVERLAY, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener)
-        if lifting is not None:
-            try:
-                space = lifting.lift(tracks, video)
-                view = None if folder is None else write_space(space, video, options.view, folder)
-            except TapetumError as error:
-                trouble = error
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=names)
+        with _tracks_kept(out):
+            if written is not None and not options.no_overlay:
+                overlay = _draw(written, video, tracks, options, listener)
+            if lifting is not None:
+                try:
+                    space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers, names=tracks.names)
+                    view = None if written is None else write_space(space, video, options.view, written.folder)
+                except TapetumError as error:
+                    trouble = error
+                if written is not None and all((written.folder / name).exists() for name in SPACE):
+                    written.commit()
     if trouble is not None:
         where = "" if out is None else f"; the tracks in the picture are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
@@ -189,6 +237,7 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         tracks=tracks,
         tracks3d=space,
         out=out,
+        overlay=overlay,
         view=None if out is None or view is None else out / view,
     )
 
@@ -202,14 +251,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     if asked and (model := getattr(tracker, "model", None)):
         model.config = replace(model.config, **asked)
     if settings.compile and (compile_network := getattr(tracker, "compile", None)):
+        check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
     return tracker
-
-
-def chosen(settings: TrackSettings, width: int, height: int, frames: int | None) -> list[tuple[float, float, float]]:
-    """Give the points that are asked for, see `choose_points`."""
-    asked = {name: getattr(settings, name) for name in ("grid", "frame", "points", "query")}
-    return choose_points(width, height, frames, **asked)
 
 
 def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
@@ -224,7 +268,33 @@ def save(tracks: "Tracks", folder: Path) -> None:
     tracks.save(folder / TABLE)
 
 
-def _tracked(tracker: "Tracker", video: Any, queries: list[tuple[float, float, float]], listener: Listener) -> "Tracks":
-    import numpy as np
+def no_overlay(error: Exception) -> str:
+    """Say in a few words why there is none."""
+    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
+    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
 
-    return tracker.track(video, np.array(queries, np.float32), progress=listener.counting("tracking"))
+
+def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
+    """Draws the overlay; None where that cannot be, which is said and no more, since the tracks are there."""
+    try:
+        path = written.folder / OVERLAY
+        write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener, settings)
+        written.commit()
+    except Exception as error:  # whatever it is, the tracks are worth more
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
+        return None
+    return written.out / OVERLAY
+
+
+@contextmanager
+def _tracks_kept(out: Path | None) -> Iterator[None]:
+    """Lets whoever tells of an error say that the tracks are saved."""
+    try:
+        yield
+    except BaseException as error:
+        if out is not None:
+            error.add_note(f"the tracks are in {out}")
+        raise

@@ -21,6 +21,22 @@ File = str | Path
 """A place on the disk."""
 
 
+def one_text(metavar: str) -> Any:
+    """Annotate a field, or each value of one, that the command line gives as exactly one word; Python may give anything else.
+
+    So an option that may be repeated leaves alone what stands behind it, such as the name of a video.
+    """
+    import tyro
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda _: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 class Listener:
     """Hears what a verb says while it works. This one hears nothing; subclasses do what they like with it."""
 
@@ -29,6 +45,9 @@ class Listener:
 
     def progress(self, task: str, done: int, total: int | None) -> None:
         """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
+
+    def status(self, text: str) -> None:
+        """Take a line about this moment, in place of the one before; an empty one takes it away."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
         """Give `progress` of one task, to be called with what is done and how much there is."""

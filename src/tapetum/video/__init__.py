@@ -1,6 +1,7 @@
 """Reading, writing and drawing of videos: the ground floor of every system. Needs numpy, PyAV and Pillow, no torch."""
 
-from tapetum.video.draw import TrackPainter, colour_wheel, draw_tracks, position_colours
+from tapetum.video.colours import colour_wheel, point_colours, position_colours
+from tapetum.video.draw import TrackPainter, draw_tracks
 from tapetum.video.live import LiveVideo
 from tapetum.video.read import open_video
 from tapetum.video.types import Report, Video
@@ -14,6 +15,7 @@ __all__ = [
     "colour_wheel",
     "draw_tracks",
     "open_video",
+    "point_colours",
     "position_colours",
     "write_video",
 ]

@@ -15,6 +15,8 @@ _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) f
 class ArrayVideo(Video):
     """A video made from an array; see `open_video` for what is taken. The array is not copied until it is read."""
 
+    clocked = False
+
     def __init__(self, array: Any, *, rate: float, name: str = "array"):
         array = _to_numpy(array, name)
         if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
@@ -58,12 +60,19 @@ class ArrayVideo(Video):
     def _frame(self, index: int) -> Frame:
         """One frame as fresh uint8 (h, w, 3); alpha is laid on black."""
         frame = np.asarray(self._array[index])
-        if frame.dtype.kind == "f":
-            frame = frame.astype(np.float32)
-            if not (frame.min() >= 0 and frame.max() <= 1):  # also true for NaN
-                raise BadInput(f"frame {index} of {self.name} holds floats outside 0..1 (or NaN); {_WANTED}")
-            frame = np.rint(frame * 255).astype(np.uint8)
-        return as_rgb(frame)
+        return as_rgb(from_floats(frame, f"frame {index} of {self.name}") if frame.dtype.kind == "f" else frame)
+
+
+def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
+    """Return floats 0..1 as uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
+
+    >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
+    [[0, 128, 255]]
+    """
+    frame = frame.astype(np.float32)
+    if not (frame.min() >= 0 and frame.max() <= 1):  # also true for NaN
+        raise BadInput(f"{name} holds floats outside 0..1 (or NaN); {_WANTED}")
+    return np.rint(frame * 255).astype(np.uint8)
 
 
 def as_rgb(frame: np.ndarray) -> Frame:

@@ -3,17 +3,20 @@
 Each point keeps one colour. A filled dot says that it is seen, a hollow ring that it is hidden; behind it its path
 fades. The paths live in a layer of their own that works like the phosphor of an old screen: each frame the newest
 piece of every path is lit and everything else gets a little darker, so the cost does not grow with the length of the
-trail. Shapes are drawn from their distance functions, all points at once, and are antialiased. Whole paths, which change
-from frame to frame (`draw_paths`), are Pillow's lines on a picture twice as large.
+trail. Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
+change from frame to frame (`draw_paths`), one after the other. Colours are in `video.colours`, numbers beside points in
+`video.labels`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from PIL import Image, ImageDraw
 
 from tapetum.errors import BadInput
+from tapetum.video.colours import point_colours
+from tapetum.video.labels import Labels
 from tapetum.video.types import Frame
 
 _HALO = 0.55
@@ -33,6 +36,8 @@ def draw_tracks(
     *,
     trail: int = 12,
     radius: float | None = None,
+    rings: bool = True,
+    labels: Sequence[str] | None = None,
     colours: UInt8[np.ndarray, "n 3"] | None = None,
 ) -> Iterator[Frame]:
     """Draw frames with n tracks drawn on them, one by one.
@@ -43,7 +48,10 @@ def draw_tracks(
         visible: filled dots where true, hollow rings where false.
         trail: frames after which a path has faded away; 0 draws none.
         radius: of the dots, in pixels; by the size of the frame where None.
-        colours: one for each point; by default hues that follow its first position, see `position_colours`.
+        rings: whether hidden points are drawn at all.
+        labels: a short text for each point, written beside it.
+        colours: one for each point; by default those of `point_colours`: far apart where points are few, else hues that follow
+            the first position.
 
     Raises:
         BadInput: arrays that do not fit each other, or more or fewer frames than the tracks have.
@@ -56,16 +64,17 @@ def draw_tracks(
         raise BadInput(f"colours of {len(xy)} tracks have shape {np.shape(colours)}; give uint8 (n, 3)")
     if trail < 0 or (radius is not None and not radius > 0):
         raise BadInput(f"trail {trail} and radius {radius} are not possible; give trail >= 0 and radius > 0")
-    return _drawn(frames, xy, visible, trail, radius, colours)
+    if labels is not None and len(labels) != len(xy):
+        raise BadInput(f"{len(labels)} labels were given for {len(xy)} tracks; give one for each")
+    return _drawn(frames, xy, visible, colours, {"trail": trail, "radius": radius, "rings": rings, "labels": labels})
 
 
 def _drawn(
     frames: Iterable[Frame],
     xy: np.ndarray,
     visible: np.ndarray,
-    trail: int,
-    radius: float | None,
     colours: np.ndarray | None,
+    style: dict[str, Any],
 ) -> Iterator[Frame]:
     painter: TrackPainter | None = None
     number = -1
@@ -74,8 +83,8 @@ def _drawn(
             raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has more; draw tracks on their own video")
         if painter is None:
             height, width = frame.shape[:2]
-            own = position_colours(_first_seen(xy, visible), width, height) if colours is None else colours
-            painter = TrackPainter(height, width, own, trail=trail, radius=radius)
+            own = point_colours(_first_seen(xy, visible), width, height) if colours is None else colours
+            painter = TrackPainter(height, width, own, **style)
         yield painter.paint(frame, xy[:, number], visible[:, number])
     if number + 1 != xy.shape[1]:
         raise BadInput(f"the tracks have {xy.shape[1]} frames but the video has {number + 1}; draw tracks on their own video")
@@ -92,12 +101,15 @@ class TrackPainter:
         *,
         trail: int = 12,
         radius: float | None = None,
+        rings: bool = True,
+        labels: Sequence[str] | None = None,
     ):
         """For frames of this size; the rest is as in `draw_tracks`."""
         self._tints = np.asarray(colours, np.float32)
         self._radius = radius or 0.8 + 0.004 * float(np.hypot(height, width))
         self._layer = _Trails(height, width, trail, 0.5 * self._radius)
-        self._trail = trail
+        self._trail, self._rings = trail, rings
+        self._labels = None if labels is None else Labels(labels, colours, height, width, self._radius)
         self._before: tuple[np.ndarray, np.ndarray] | None = None
 
     def paint(self, frame: Frame, xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"]) -> Frame:
@@ -108,7 +120,10 @@ class TrackPainter:
         self._before = xy, visible
         canvas = np.array(frame, np.uint8, order="C")
         self._layer.lay_on(canvas)
-        _draw_dots(canvas, xy, visible, self._radius, self._tints)
+        drawn = slice(None) if self._rings else visible
+        _draw_dots(canvas, xy[drawn], visible[drawn], self._radius, self._tints[drawn])
+        if self._labels is not None:
+            self._labels.lay_on(canvas, xy, np.ones_like(visible) if self._rings else visible)
         return canvas
 
 
@@ -117,19 +132,30 @@ def draw_paths(
 ) -> Frame:
     """Draw the frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the picture, interrupts a path.
 
-    The frame itself is not changed.
+    The frame itself is not changed. Each pixel takes the colour of the last path that covers it, as far as that covers it.
 
     `width` of the lines in pixels is by the size of the frame where None.
     """
-    height, breadth = frame.shape[:2]
-    diagonal = float(np.hypot(height, breadth))
-    thick = round(2 * (width or 0.8 + 0.004 * diagonal))
-    picture = Image.fromarray(frame).resize((2 * breadth, 2 * height), Image.Resampling.NEAREST)  # twice as large: smooth edges
-    pen = ImageDraw.Draw(picture)
+    shape = frame.shape[:2]
+    diagonal = float(np.hypot(*shape))
+    half = (width or 0.8 + 0.004 * diagonal) / 2
+    canvas = np.array(frame, np.uint8, order="C")
+    nearest = np.full(shape[0] * shape[1], np.inf, np.float32)
     for path, colour in zip(paths, colours, strict=True):
-        for line in _unbroken(path, diagonal):
-            pen.line([tuple(place) for place in (2 * line - 0.5).tolist()], tuple(colour.tolist()), thick)
-    return np.asarray(picture.reduce(2))
+        lines = _unbroken(path, diagonal)
+        if not lines:
+            continue
+        first, last = (np.concatenate([line[part] for line in lines]) for part in (np.s_[:-1], np.s_[1:]))
+        start, end, _ = _pieces(first, last, 24.0)
+        pixel, line, dx, dy = _patches(start, end, half + 1, shape)
+        away = _from_lines(dx, dy, line, end - start).astype(np.float32)
+        np.minimum.at(nearest, pixel, away)
+        touched = pixel[away <= nearest[pixel]]  # once or more for each pixel
+        cover = np.clip(half + 0.5 - nearest[touched], 0, 1)
+        nearest[pixel] = np.inf
+        touched, once = np.unique(touched, return_index=True)
+        _blend(canvas, touched, colour.astype(np.float32), cover[once])
+    return canvas
 
 
 def _unbroken(path: Float[np.ndarray, "k 2"], longest: float) -> list[Float[np.ndarray, "_ 2"]]:
@@ -164,11 +190,7 @@ class _Trails:
         start, end, owner = _pieces(start[drawn], end[drawn], 6 * self.half_width + 4)
         owner = drawn[owner]
         pixel, line, dx, dy = _patches(start, end, self.half_width + 1, self.shape)
-        along = end - start
-        square = np.maximum((along**2).sum(1), 1e-6)[line]
-        across, down = along[line, 0], along[line, 1]
-        t = np.clip((dx * across + dy * down) / square, 0, 1)
-        away = np.hypot(dx - t * across, dy - t * down)
+        away = _from_lines(dx, dy, line, end - start)
         cover = np.clip(self.half_width + 0.5 - away, 0, 1) * strength[owner[line]]
         pixel, cover, line = _strongest(pixel, cover, line)
         weight = (self.strength[pixel] * (1 - cover))[:, None]
@@ -180,6 +202,14 @@ class _Trails:
         lit = np.flatnonzero(self.strength > 0)
         alpha = 0.85 * self.strength[lit]
         _blend(canvas, lit, self.colour[lit], alpha)
+
+
+def _from_lines(dx: np.ndarray, dy: np.ndarray, line: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Distance of pixels, seen from the starts of their lines, to these lines, which go `along` from there."""
+    square = np.maximum((along**2).sum(1), 1e-6)[line]
+    across, down = along[line, 0], along[line, 1]
+    t = np.clip((dx * across + dy * down) / square, 0, 1)
+    return np.hypot(dx - t * across, dy - t * down)
 
 
 def _draw_dots(canvas: Frame, xy: np.ndarray, visible: np.ndarray, radius: float, tints: np.ndarray) -> None:
@@ -246,41 +276,3 @@ def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarr
 def _first_seen(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """(n, 2): where each point is first visible, or else in the first frame."""
     return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]
-
-
-def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """Return a colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
-    x, y = np.clip(np.nan_to_num(np.asarray(xy, np.float64)) / (width, height), 0, 1).T
-    return _oklch(0.80 - 0.12 * y, 0.85 * x + 0.3 * y + 0.05)
-
-
-def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
-    """Return n colours of equal lightness around the circle of hues, as far apart as they can be.
-
-    >>> colour_wheel(3).shape
-    (3, 3)
-    """
-    return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
-
-
-def _oklch(lightness: np.ndarray, turn: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
-    """sRGB of the OKLCH colours with these lightnesses (0..1) and hues (in turns).
-
-    Björn Ottosson, A perceptual color space for image processing (2020). What leaves the gamut is clipped.
-    """
-    a, b = chroma * np.cos(2 * np.pi * turn), chroma * np.sin(2 * np.pi * turn)
-    lms = np.stack(
-        [
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
-        ]
-    )
-    matrix = [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-    linear = np.clip(np.array(matrix) @ lms**3, 0, 1)
-    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curved.T).astype(np.uint8)

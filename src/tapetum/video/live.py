@@ -55,6 +55,8 @@ class Moment:
     """Number of the frame, dropped ones counted."""
     arrived: float
     """When it had been decoded, by `time.perf_counter`."""
+    time_s: float
+    """Seconds, as the source states them; by number and rate where it states none."""
 
 
 class LiveVideo:
@@ -153,7 +155,8 @@ class LiveVideo:
         for number, picture in enumerate(_pictures(container, stream)):
             if display is None:
                 display = display_of(picture)
-            moment = Moment(upright_rgb(picture, display, scaler), number, time.perf_counter())
+            seconds = number / self.rate if picture.time is None else float(picture.time)
+            moment = Moment(upright_rgb(picture, display, scaler), number, time.perf_counter(), seconds)
             with self._news:
                 while self._waiting and not self.drop and not self._closed:
                     self._news.wait(0.1)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.errors import BadInput
-from tapetum.video.arrays import as_rgb
+from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 
@@ -27,6 +27,8 @@ class PictureVideo(Video):
 
     One picture alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
     """
+
+    clocked = False
 
     def __init__(self, paths: list[Path], *, name: str, rate: float):
         self.name = name
@@ -151,7 +153,7 @@ def _upright(image: Image.Image, page: int, path: Path) -> Frame:
         if page or image.tell():
             image.seek(page)
         refuse_huge(path, *image.size)
-        return _pixels(ImageOps.exif_transpose(image) if image.format in _TURNED else image)
+        return picture_rgb(ImageOps.exif_transpose(image) if image.format in _TURNED else image, str(path))
     except BadInput:
         raise
     except Exception as error:
@@ -162,11 +164,21 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _pixels(image: Image.Image) -> Frame:
-    """uint8 RGB; alpha is laid on black, 16 bits are cut to 8."""
+def picture_rgb(image: Image.Image, name: str) -> Frame:
+    """Return uint8 RGB of a picture of any mode: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
+
+    Pillow's own `convert` takes the numbers of wider pictures for 0..255 and cuts off the rest. Raises BadInput, which names
+    `name`, for floats outside 0..1, NaN, and whole numbers outside 0..65535.
+    """
+    if image.mode == "F":
+        return as_rgb(from_floats(np.asarray(image), name))
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
-        return as_rgb((np.clip(wide, 0, 65535) >> 8).astype(np.uint8))
+        if wide.min() < 0 or wide.max() > 65535:
+            raise BadInput(
+                f"{name} holds numbers from {wide.min()} to {wide.max()}; give 8 or 16 bits (0 to 65535), or floats 0..1"
+            )
+        return as_rgb((wide >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return as_rgb(np.asarray(image.convert("RGBA")))
     return as_rgb(np.asarray(image.convert("RGB")))

@@ -42,7 +42,7 @@ def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
     path = Path(source)
     _must_be_readable(path)
     if path.is_dir():
-        return PictureVideo(folder_of_pictures(path), name=path.resolve().name, rate=rate)
+        return PictureVideo(folder_of_pictures(path), name=os.path.basename(os.path.realpath(path)), rate=rate)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayVideo(load_array(path), rate=rate, name=path.name)
     if path.suffix.lower() in PICTURES:

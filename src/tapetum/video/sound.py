@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import av.error
+import av.stream
 import numpy as np
 from jaxtyping import Float32
 
@@ -58,5 +59,15 @@ def has_sound(path: str | os.PathLike[str]) -> bool:
     try:
         with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             return bool(container.streams.audio)
+    except (av.error.FFmpegError, ValueError, OSError):
+        return False
+
+
+def only_sound(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a recording: it has sound and no moving picture, though perhaps the picture of a cover."""
+    try:
+        with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
+            moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+            return bool(container.streams.audio) and not moving
     except (av.error.FFmpegError, ValueError, OSError):
         return False

@@ -92,6 +92,8 @@ class Video(ABC):
     """Rows of a frame, after rotation."""
     width: int
     """Columns of a frame, after rotation."""
+    clocked: bool = True
+    """Whether the source says when its frames are; else `rate` and `timestamps` are what was given, or `DEFAULT_RATE`."""
 
     @abstractmethod
     def __len__(self) -> int:

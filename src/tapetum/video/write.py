@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,9 +13,10 @@ import av.error
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from PIL import Image
 
 from tapetum.errors import BadInput
+from tapetum.files import refuse_folder, temporary_file
+from tapetum.video.palette import Palettes
 from tapetum.video.soundtrack import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
@@ -42,7 +42,9 @@ _FORMATS = {
 }
 
 
-def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: float, *, sound: SoundTrack | None = None) -> Path:
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[Frame], rate: float, *, dither: bool = True, sound: SoundTrack | None = None
+) -> Path:
     """Encode `frames` to `path`; the extension chooses mp4 (h264), webm (VP9) or gif.
 
     mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range, which needs even sizes: an odd width or height gets
@@ -55,6 +57,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
         frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may be longer than memory.
         rate: frames per second.
         sound: of an mp4; its pieces are taken as the frames go on, so they may be longer than memory too.
+        dither: mix colours that a gif lacks of those that it has; without it files are smaller and skies have steps.
 
     Raises:
         BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
@@ -68,12 +71,12 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
         raise BadInput(f"{path.name} cannot have sound; write an .mp4")
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
+    refuse_folder(path)
     checked = _checked(frames)
     temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
-        os.close(handle)
-        _encode(temporary, checked, rate, suffix, sound)
+        temporary = str(temporary_file(path))
+        _encode(temporary, checked, rate, suffix, dither, sound)
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
         if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -106,11 +109,12 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         raise BadInput("there are no frames to write; give at least one")
 
 
-def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, sound: SoundTrack | None) -> None:
+def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, dither: bool, sound: SoundTrack | None) -> None:
     """Write the container `temporary`; frames are drawn, encoded and let go one by one."""
     style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
     clock = Fraction(_GIF_CLOCK) if gif else Fraction(rate).limit_denominator(100_000)
+    palettes = Palettes(dither=dither)
     step = max(_GIF_CLOCK / rate, _GIF_SHORTEST) if gif else 1
     with av.open(temporary, "w", format=suffix[1:], options=style.muxer) as container:
         stream = container.add_stream(style.codec, rate=clock, options=style.options)
@@ -125,7 +129,7 @@ def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, s
         if sound is not None:
             sound.begin(container)
         for number, frame in enumerate(chain((first,), frames)):
-            picture = _indexed(frame) if gif else _yuv(frame)
+            picture = _indexed(frame, palettes) if gif else _yuv(frame)
             picture.pts, picture.time_base = round(number * step), 1 / clock
             container.mux(stream.encode(picture))
             if sound is not None:
@@ -144,21 +148,17 @@ def _yuv(frame: Frame) -> VideoFrame:
     return rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
 
 
-def _indexed(frame: Frame) -> VideoFrame:
+def _indexed(frame: Frame, palettes: Palettes) -> VideoFrame:
     """The frame in the 256 colours that suit it best."""
-    image = Image.fromarray(frame).quantize(256, Image.Quantize.MEDIANCUT)
+    numbers, colours = palettes.indexed(frame)
     palette = np.zeros((256, 4), np.uint8)
     palette[:, 0] = 255
-    colours = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
     palette[: len(colours), 1:] = colours
-    return VideoFrame.from_ndarray((np.asarray(image), palette), format="pal8")  # pyright: ignore[reportArgumentType]
+    return VideoFrame.from_ndarray((numbers, palette), format="pal8")  # pyright: ignore[reportArgumentType]
 
 
 def _finish(temporary: str, path: Path) -> None:
-    """Flush to the disk, give the rights of an ordinary new file, and put in place."""
+    """Flush to the disk and put in place."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
     os.replace(temporary, path)

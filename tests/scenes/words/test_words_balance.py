@@ -46,6 +46,7 @@ def test_every_option_is_right_equally_often():
     assert {q.text for q in questions} == {"What colour is the ball?", "What colour is the cup?"}  # eggs come in two colours
 
 
+@pytest.mark.slow
 def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one():
     blind = script("benchmarks/scenes_blind.py")
     scenes = skewed(6 * BLOCK)
@@ -62,8 +63,11 @@ def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one()
         return Question(**same, options=tuple(map(str, drawn)))
 
     train, test = blind.split([[naive(c) for c in scene] for scene in scenes])
-    right = blind.by_frequency(train, test) == [q.correct for q in test]
-    assert right.mean() > 0.5
+    for guess in (blind.by_frequency(train, test), blind.by_words(train, test, blind.MultinomialNB())):
+        assert (guess == [q.correct for q in test]).mean() > 0.5
+    found = blind.measure((train, test))
+    assert not blind.show(found)
+    assert found["logistic"]["colour"]["z"] > 5
 
 
 def test_places_in_the_text_are_balanced_where_options_are_the_questions_own():
@@ -92,7 +96,10 @@ def test_it_is_a_function_of_the_block_alone():
     whole = balance(scenes, 9)
     assert balance(scenes, 9) == whole
     assert balance(scenes[:BLOCK], 9) == whole[:BLOCK]
+    assert balance(scenes[BLOCK : 2 * BLOCK], 9, first=BLOCK) == whole[BLOCK : 2 * BLOCK]
     assert balance(scenes, 10) != whole
+    with pytest.raises(BadInput, match="begin with scene 0"):
+        balance(scenes, 9, first=5)
     assert block_of(BLOCK + 1) == range(BLOCK, 2 * BLOCK)
 
 

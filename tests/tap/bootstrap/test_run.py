@@ -102,7 +102,7 @@ def test_a_second_run_leaves_the_first_alone(videos: Path, recipe: BootstrapRun,
     [
         ({"textures": "nowhere"}, "nowhere is neither a folder"),
         ({"extra_convs": -1}, "extra_convs"),
-        ({"device": "foo"}, "device is 'foo'"),
+        ({"device": "foo"}, "there is no device 'foo'"),
         ({"clips": 3}, "3 clips a step do not divide into 2 processes"),
     ],
 )

@@ -12,7 +12,7 @@ from tapetum.errors import BadInput
 from tapetum.tap import weights
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.training.recipes import Phase, TapNano
-from tapetum.tap.training.run_scenes import train_tap_nano
+from tapetum.tap.training.run_scenes import changed_phase, train_tap_nano
 from tapetum.train.launch_config import Launch
 
 TINY = TapNano(
@@ -66,3 +66,12 @@ def test_a_causal_run_starts_from_the_weights_of_another(tmp_path):
     assert ours.config.causal
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-3)  # float16 and one small step
+
+
+def test_each_phase_takes_steps_batch_and_size_of_the_run() -> None:
+    a, _ = TINY.phases
+    assert changed_phase(TINY, a) == a
+    changed = changed_phase(replace(TINY, steps=7, batch_size=6, size=128), replace(a, micro_batch=4))
+    assert (changed.steps, changed.batch_size, changed.micro_batch, changed.size) == (7, 6, 2, 128)
+    with pytest.raises(BadInput, match="--size is 60"):
+        changed_phase(replace(TINY, size=60), a)

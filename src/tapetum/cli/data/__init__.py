@@ -6,16 +6,18 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.data.shards import Show, Write
+from tapetum.cli.data.tapvid import TapVidData
 
 Action = (
     Annotated[Write, tyro.conf.subcommand("shards", prefix_name=False)]
     | Annotated[Show, tyro.conf.subcommand("show", prefix_name=False)]
+    | TapVidData
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Make and show tar shards, from which training reads any modalities."""
+    """Make and show tar shards, from which training reads any modalities; fetch benchmarks of point tracking."""
 
     action: Action
 

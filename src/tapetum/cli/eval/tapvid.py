@@ -9,7 +9,7 @@ from tapetum.verbs.evaluate_tapvid import TapVidOptions, evaluate_tapvid
 
 @dataclass(frozen=True, kw_only=True)
 class TapVid(TapVidOptions):
-    """Score a point tracker on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
+    """Score a point tracker, or its predictions, on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 
     Numbers are shares from 0 to 1: average_jaccard, average_pts_within_thresh and occlusion_accuracy.
     """
@@ -24,10 +24,10 @@ class TapVid(TapVidOptions):
         if self.json:
             print_json(scores.as_json())
         else:
-            print(_table(scores.table))
+            print(_table(scores.table, scores.model))
 
 
-def _table(result: dict[str, Any]) -> str:
+def _table(result: dict[str, Any], model: str | None) -> str:
     names = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
     width = max(len("mean"), *(len(row["name"]) for row in result["per_video"]))
     lines = [f"{'video':{width}}      AJ   <avg     OA"]
@@ -36,4 +36,5 @@ def _table(result: dict[str, Any]) -> str:
         for row in [*result["per_video"], {"name": "mean", **result}]
     ]
     summary = f"{result['videos']} videos, {result['queries']} queries, mode {result['mode']}"
-    return "\n".join([*lines, "", f"{summary}, tracked in {result['seconds']:.1f} s"])
+    how = "predictions of a file" if model is None else f"tracked in {result['seconds']:.1f} s"
+    return "\n".join([*lines, "", f"{summary}, {how}"])

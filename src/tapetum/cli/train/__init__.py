@@ -1,11 +1,17 @@
 """`tapetum train`: whole training runs by name; one file a system, each with its commands as a union."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
 
+from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
 from tapetum.cli.train.tap import TapCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
+
+RECIPES = {about.name: kind for kind, about in map(get_args, get_args(TapCommand | HipCommand))}
+"""Commands by the name of their recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +20,19 @@ class Train:
 
     recipe: TapCommand | HipCommand
 
+    @staticmethod
+    def prepared(words: Sequence[str]) -> list[str]:
+        """Add what the file of --config says."""
+        if not words or words[0] not in RECIPES:
+            return list(words)
+        return with_settings(RECIPES[words[0]], words[0], words)
+
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         command, main = self.recipe, is_main()
-        trained = train(command.recipe, command.launch, print if main else lambda text: None)
+        [name] = [name for name, kind in RECIPES.items() if kind is type(command)]
+        launch = replace(command.launch, settings=settings_of(command, name))
+        trained = train(command.recipe, launch, print if main else lambda text: None)
         if not main:
             return
         if trained is None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.options import LaunchOptions, options
+from tapetum.cli.settings import WithSettings
 from tapetum.hip.recipes import RECIPES, HipRun
 
 _SIZE = tyro.constructors.PrimitiveConstructorSpec(
@@ -19,7 +20,7 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hip:
+class Hip(WithSettings):
     """Train HiP on raw pictures, sound, video or points: masked auto-encoding, then classes.
 
     Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
@@ -33,7 +34,7 @@ class Hip:
             by="layout",
             required=("data",),
             hidden=("weights",),
-            markers={"picture": _SIZE, "bf16": tyro.conf.FlagConversionOff},
+            markers={"picture": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
         ),
     ]
     launch: LaunchOptions

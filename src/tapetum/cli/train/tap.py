@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.options import LaunchOptions, options
+from tapetum.cli.settings import WithSettings
 from tapetum.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
 
 _HIDDEN = "name", "model", "phases"
@@ -13,7 +14,7 @@ _MARKERS = {"start": tyro.conf.arg(name="weights")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenes:
+class Scenes(WithSettings):
     """Train the bundled point tracker on synthetic scenes."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -21,7 +22,7 @@ class Scenes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalScenes:
+class CausalScenes(WithSettings):
     """Make the bundled point tracker one for live use, which sees frames one by one."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["causal-tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -29,7 +30,7 @@ class CausalScenes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoreScenes:
+class MoreScenes(WithSettings):
     """Train the bundled point tracker further."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["more-tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -37,7 +38,7 @@ class MoreScenes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kubric:
+class Kubric(WithSettings):
     """Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes."""
 
     recipe: Annotated[

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tapetum.errors import BadInput
 from tapetum.scenes.words.question import Candidate, Question
 
 BLOCK = 64
@@ -37,12 +38,18 @@ def block_of(number: int) -> range:
 
 
 def balance(
-    scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK
+    scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK, first: int = 0
 ) -> list[list[Question]]:
-    """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments."""
+    """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments.
+
+    `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is
+    in the middle of a block.
+    """
+    if first % block:
+        raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
     chosen: list[list[Question]] = []
     for start in range(0, len(scenes), block):
-        chosen += _block(scenes[start : start + block], seed + start, options, most)
+        chosen += _block(scenes[start : start + block], seed + first + start, options, most)
     return chosen
 
 

@@ -11,86 +11,33 @@ After Patraucean et al., "Perception Test" (2023), whose areas and kinds of reas
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.physics.props import PROPS
 from tapetum.scenes.words.happenings import Happenings
 from tapetum.scenes.words.pictures import NUMBERS
 from tapetum.scenes.words.question import Candidate, Kind
-from tapetum.scenes.words.refer import Phrase, a, named, phrases
+from tapetum.scenes.words.watched import (
+    AIMS,
+    CAUSES,
+    DONE,
+    FATES,
+    NEXT,
+    PLACES,
+    SET_OFF,
+    UNSEEN,
+    WILL,
+    Told,
+    Watched,
+    a_noun,
+    a_number,
+    chosen,
+)
 from tapetum.scenes.words.without import Without
 
-Told = dict[str, Any]
 PER_TEMPLATE = 16
 ORDER = ("first", "second", "third")
-DONE = {
-    "place": "It moves it to another place.",
-    "stack": "It puts it on top of something.",
-    "drop": "It lets it fall.",
-    "put-into": "It puts it into something.",
-    "push": "It pushes it.",
-    "spin": "It spins it.",
-    "cover": "It covers something with it.",
-    "pour": "It pours something out of it.",
-    "shuffle": "It slides it about.",
-    "show": "It holds it up.",
-    "": "It leaves it alone.",
-}
-AIMS = {
-    "place": "to move it to another place",
-    "stack": "to put it on top of something",
-    "drop": "to let it fall",
-    "put-into": "to put it into something",
-    "show": "to hold it up to the camera",
-}
-NEXT = {
-    "place": "It will put it down.",
-    "stack": "It will put it on top of something.",
-    "drop": "It will let it fall.",
-    "put-into": "It will put it into something.",
-    "show": "It will hold it up to the camera.",
-}
-SET_OFF = {
-    "hand": "The hand moves it.",
-    "hit": "Another thing hits it.",
-    "start": "It moves from the very start.",
-    "never": "Nothing does; it stays where it is.",
-}
-UNSEEN = {
-    "under": "It is under something.",
-    "in": "It is deep inside something.",
-    "out": "It is outside of the picture.",
-    "behind": "Something stands in front of it.",
-}
-FATES = {
-    "stays": "It would have stayed where it was.",
-    "moves": "It would have ended up in another place.",
-    "falls over": "It would have fallen over.",
-    "leaves": "It would have fallen to the floor.",
-}
-WILL = {
-    "stays": "It will stay where it is.",
-    "hand": "The hand will move it.",
-    "moves": "It will move without the hand.",
-    "falls over": "It will fall over without the hand.",
-    "leaves": "It will fall to the floor.",
-}
-PLACES = {
-    "stays": "where it was at the start",
-    "moves": "in another place",
-    "falls over": "where it was, but lying down",
-    "leaves": "on the floor",
-}
-CAUSES = {
-    "in": "The hand puts something in.",
-    "out": "The hand takes something out.",
-    "pour": "The hand pours something.",
-    "self": "Something gets in or out without the hand.",
-    "none": "Nothing does; the number stays the same.",
-}
 
 
 def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True) -> list[Candidate]:
@@ -99,7 +46,7 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     Counterfactual ones simulate the episode again, twice at most (with the hand or one thing left out), and need MuJoCo; leave
     them out for recorded episodes without a script.
     """
-    view = _View(Happenings(episode), Without(episode, seed) if counterfactual else None)
+    view = Watched(Happenings(episode), Without(episode, seed) if counterfactual else None)
     found: list[Candidate] = []
     for number, (template, (area, kind, make)) in enumerate(TEMPLATES.items()):
         if kind == "counterfactual" and not counterfactual:
@@ -112,68 +59,14 @@ def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True)
     return found
 
 
-class _View:
-    """What templates look at."""
-
-    def __init__(self, happenings: Happenings, without: Without | None):
-        self.events, self.episode = happenings, happenings.episode
-        self.without = without
-
-    def noun(self, body: int) -> str:
-        return self.episode.bodies[body].noun
-
-    def names(self, body: int) -> list[tuple[str, str]]:
-        """Phrases for a body, each with the key under which a question that uses it is balanced."""
-        thing = self.events.cast.find(body)
-        if not self.events.shown(body):
-            return []
-        found: list[tuple[str, str]] = []
-        plain = phrases(self.events.cast, thing, frozenset({"relation", "size"}))
-        if plain:
-            found.append((str(plain[0]), plain[0].kind))
-        hidden = Phrase(colour=thing.colour)
-        if thing.colour and named(self.events.cast, hidden) is thing:
-            found.append((str(hidden), "thing " + str(thing.colour in ("white", "brown", "yellow", "green"))))
-        return found
-
-    def each(self) -> Iterator[tuple[int, str, str]]:
-        """Bodies with a phrase and a key, for each of their names."""
-        for body in self.events.things:
-            yield from ((body, phrase, key) for phrase, key in self.names(body))
-
-
-def _from(table: dict[str, str], answer: str) -> Told:
-    return {"answer": table[answer], "others": tuple(v for k, v in table.items() if k != answer)}
-
-
-def _noun(view: _View, body: int, unsaid: str = "") -> Told:
-    """An answer that is a noun; the other nouns are wrong, `unsaid` is not offered: the text tells whether there are more."""
-    noun = view.noun(body)
-    here = {view.noun(j) for j in view.events.things}
-    bad = {noun, unsaid}
-    return {
-        "answer": a(noun),
-        "others": tuple([a(n) for n in PROPS if n not in bad] + ["nothing"]),
-        "near": tuple(a(n) for n in here - bad),
-    }
-
-
-def _number(number: int) -> Told:
-    return {
-        "answer": NUMBERS[number],
-        "others": tuple(w for w in NUMBERS if w != NUMBERS[number]),
-        "near": NUMBERS[max(number - 1, 0) : number + 2],
-    }
-
-
-def _nth(view: _View) -> Iterator[Told]:
+def _nth(view: Watched) -> Iterator[Told]:
     taken = list(dict.fromkeys(deed.body for deed in view.events.deeds))
     for word, body in zip(ORDER, taken, strict=False):
         if view.events.shown(body):
-            yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **_noun(view, body)}
+            yield {"text": f"What is the {word} thing that the hand takes or pushes?", "key": word, **a_noun(view, body)}
 
 
-def _unseen(view: _View) -> Iterator[Told]:
+def _unseen(view: Watched) -> Iterator[Told]:
     last = view.events.looks[-1]
     for body, phrase, key in view.each():
         thing = last.find(body)
@@ -184,7 +77,7 @@ def _unseen(view: _View) -> Iterator[Told]:
         else:
             reason = _out(view.episode, view.events.places(body)[view.episode.moment(last.frame)], last.frame)
         if reason:
-            yield {"text": f"Why can {phrase} not be seen at the end?", "key": key, **_from(UNSEEN, reason)}
+            yield {"text": f"Why can {phrase} not be seen at the end?", "key": key, **chosen(UNSEEN, reason)}
 
 
 def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
@@ -200,7 +93,7 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
     return "behind" if min(u, 1 - u, v, 1 - v) > 0.05 else ""
 
 
-def _which_cup(view: _View) -> Iterator[Told]:
+def _which_cup(view: Watched) -> Iterator[Told]:
     last = view.events.looks[-1]
     cups = sorted((t for t in last.things if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
     if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
@@ -219,7 +112,7 @@ def _which_cup(view: _View) -> Iterator[Told]:
             }
 
 
-def _without_hand_place(view: _View) -> Iterator[Told]:
+def _without_hand_place(view: Watched) -> Iterator[Told]:
     again = view.without.hand() if view.without else None
     if again is None:
         return
@@ -227,10 +120,10 @@ def _without_hand_place(view: _View) -> Iterator[Told]:
         fate = again.fate(again.number(view.episode.bodies[body].name))
         if fate:
             text = f"If there had been no hand, where would {phrase} be at the end?"
-            yield {"text": text, "key": key, **_from(PLACES, fate)}
+            yield {"text": text, "key": key, **chosen(PLACES, fate)}
 
 
-def _how_many(view: _View) -> Iterator[Told]:
+def _how_many(view: Watched) -> Iterator[Told]:
     deeds = view.events.deeds
     if not deeds:
         return
@@ -241,10 +134,10 @@ def _how_many(view: _View) -> Iterator[Told]:
     }
     for text, number in counts.items():
         if number < len(NUMBERS):
-            yield {"text": text, "key": text, **_number(number)}
+            yield {"text": text, "key": text, **a_number(number)}
 
 
-def _holders(view: _View) -> Iterator[tuple[int, str, str]]:
+def _holders(view: Watched) -> Iterator[tuple[int, str, str]]:
     """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
     for body in view.events.things:
         noun = view.noun(body)
@@ -253,16 +146,16 @@ def _holders(view: _View) -> Iterator[tuple[int, str, str]]:
         yield from ((body, phrase, key) for phrase, key in view.names(body) if noun in key)
 
 
-def _what_changed(view: _View) -> Iterator[Told]:
+def _what_changed(view: Watched) -> Iterator[Told]:
     for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
         causes = {_cause(view, c.time_s, c.body, body) for c in changes} or {"none"}
         if len(causes) == 1:
             text = f"What changes the number of things in {phrase}?"
-            yield {"text": text, "key": key, **_from(CAUSES, causes.pop())}
+            yield {"text": text, "key": key, **chosen(CAUSES, causes.pop())}
 
 
-def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
+def _cause(view: Watched, time_s: float, body: int, holder: int) -> str:
     for deed in view.events.deeds:
         if not deed.start_s - 0.1 <= time_s <= deed.end_s + 0.5:
             continue
@@ -273,16 +166,16 @@ def _cause(view: _View, time_s: float, body: int, holder: int) -> str:
     return "self"
 
 
-def _one_more(view: _View) -> Iterator[Told]:
+def _one_more(view: Watched) -> Iterator[Told]:
     held = view.events.held(-1)
     for body, phrase, key in _holders(view):
         number = len(held.get(body, [])) + 1
         if number < len(NUMBERS):
             text = f"If the hand puts one more thing into {phrase} after the end, how many things will be in it?"
-            yield {"text": text, "key": key, **_number(number)}
+            yield {"text": text, "key": key, **a_number(number)}
 
 
-def _without_hand_number(view: _View) -> Iterator[Told]:
+def _without_hand_number(view: Watched) -> Iterator[Told]:
     again = view.without.hand() if view.without else None
     if again is None:
         return
@@ -291,10 +184,10 @@ def _without_hand_number(view: _View) -> Iterator[Told]:
         number = len(held.get(again.number(view.episode.bodies[body].name), []))
         if number < len(NUMBERS):
             text = f"If there had been no hand, how many things would be in {phrase} at the end?"
-            yield {"text": text, "key": key, **_number(number)}
+            yield {"text": text, "key": key, **a_number(number)}
 
 
-def _first_hit(view: _View) -> Iterator[Told]:
+def _first_hit(view: Watched) -> Iterator[Told]:
     for body, phrase, key in view.each():
         met = [h for h in view.events.hits if body in h.bodies]
         if not met:
@@ -304,17 +197,17 @@ def _first_hit(view: _View) -> Iterator[Told]:
         alike = view.noun(body) in key and view.noun(other) == view.noun(body)
         if len(soon) == 1 and view.events.shown(other) and not alike:
             text = f"What is the first thing that {phrase} knocks against?"
-            yield {"text": text, "key": key, **_noun(view, other, unsaid=view.noun(body) if view.noun(body) in key else "")}
+            yield {"text": text, "key": key, **a_noun(view, other, unsaid=view.noun(body) if view.noun(body) in key else "")}
 
 
-def _what_set_off(view: _View) -> Iterator[Told]:
+def _what_set_off(view: Watched) -> Iterator[Told]:
     for body, phrase, key in view.each():
         cause = view.events.set_off(body)
         if cause:
-            yield {"text": f"What first sets {phrase} in motion?", "key": key, **_from(SET_OFF, cause)}
+            yield {"text": f"What first sets {phrase} in motion?", "key": key, **chosen(SET_OFF, cause)}
 
 
-def _become(view: _View) -> Iterator[Told]:
+def _become(view: Watched) -> Iterator[Told]:
     episode = view.episode
     middle = episode.frames // 2
     start = episode.moment(middle)
@@ -325,10 +218,10 @@ def _become(view: _View) -> Iterator[Told]:
             continue
         answer = "hand" if handled else fate
         text = f"What will happen to {phrase} after this?"
-        yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **_from(WILL, answer)}
+        yield {"text": text, "key": key, "span": (0.0, middle / episode.rate), **chosen(WILL, answer)}
 
 
-def _without_other(view: _View) -> Iterator[Told]:
+def _without_other(view: Watched) -> Iterator[Told]:
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None:
         return
@@ -339,35 +232,35 @@ def _without_other(view: _View) -> Iterator[Told]:
         if fate and missing and body in touched:
             told = missing[-1]
             text = f"What would have happened to {phrase} if {told[0]} had not been there?"
-            yield {"text": text, "key": f"{key} {told[1]}", **_from(FATES, fate)}
+            yield {"text": text, "key": f"{key} {told[1]}", **chosen(FATES, fate)}
 
 
-def _what_done(view: _View) -> Iterator[Told]:
+def _what_done(view: Watched) -> Iterator[Told]:
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body}
         other = any(d.target == body for d in view.events.deeds)
         left = not verbs and not other and not view.events.handled(body)
         if (len(verbs) == 1 and not verbs & {"hold", "uncover"}) or left:
             verb = verbs.pop() if verbs else ""
-            yield {"text": f"What does the hand do with {phrase}?", "key": key, **_from(DONE, verb)}
+            yield {"text": f"What does the hand do with {phrase}?", "key": key, **chosen(DONE, verb)}
 
 
-def _what_for(view: _View) -> Iterator[Told]:
+def _what_for(view: Watched) -> Iterator[Told]:
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.deeds if d.body == body and d.picked_s is not None}
         if len(verbs) == 1 and verbs <= set(AIMS):
-            yield {"text": f"What does the hand pick up {phrase} for?", "key": key, **_from(AIMS, verbs.pop())}
+            yield {"text": f"What does the hand pick up {phrase} for?", "key": key, **chosen(AIMS, verbs.pop())}
 
 
-def _what_next(view: _View) -> Iterator[Told]:
+def _what_next(view: Watched) -> Iterator[Told]:
     for deed in view.events.deeds:
         if deed.picked_s is not None and deed.verb in NEXT:
             until = deed.picked_s + 0.6 * (deed.end_s - deed.picked_s)
             text = "What will the hand do next with the thing that it holds?"
-            yield {"text": text, "span": (0.0, until), **_from(NEXT, deed.verb)}
+            yield {"text": text, "span": (0.0, until), **chosen(NEXT, deed.verb)}
 
 
-def _first_without(view: _View) -> Iterator[Told]:
+def _first_without(view: Watched) -> Iterator[Told]:
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None or not view.names(gone):
         return
@@ -376,16 +269,16 @@ def _first_without(view: _View) -> Iterator[Told]:
     deeds = [d for d in again.deeds if d.picked_s is not None]
     text = f"If {phrase} had not been there, what would the hand have picked up first?"
     if not deeds:
-        told = _noun(view, gone, unsaid=unsaid)
+        told = a_noun(view, gone, unsaid=unsaid)
         others = (*(() if unsaid else (told["answer"],)), *told["others"][:-1])
         yield {"text": text, "key": key, **told, "answer": "nothing", "others": others}
         return
     body = [b.name for b in view.episode.bodies].index(again.episode.bodies[deeds[0].body].name)
     if view.events.shown(body) and view.noun(body) != unsaid:
-        yield {"text": text, "key": key, **_noun(view, body, unsaid=unsaid)}
+        yield {"text": text, "key": key, **a_noun(view, body, unsaid=unsaid)}
 
 
-Maker = Callable[[_View], Iterator[Told]]
+Maker = Callable[[Watched], Iterator[Told]]
 TEMPLATES: dict[str, tuple[str, Kind, Maker]] = {
     "nth": ("memory", "descriptive", _nth),
     "unseen": ("memory", "explanatory", _unseen),

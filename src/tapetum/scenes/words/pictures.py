@@ -5,7 +5,7 @@ goes with the answer (a red cup's neighbour is never the other red cup, so colou
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations
+from itertools import combinations, product
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, COMMON, PROPS, WORDS
 from tapetum.scenes.words.graph import LARGER, SAME, SIDES, Graph, Thing
 from tapetum.scenes.words.question import Candidate
-from tapetum.scenes.words.refer import Phrase, a, phrases, plural, spoken
+from tapetum.scenes.words.refer import Phrase, a, named, phrases, plural, spoken
 
 Rng = np.random.Generator
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -58,7 +58,7 @@ def _colour(graph: Graph, rng: Rng) -> Iterator[dict]:
                 "answer": thing.colour,
                 "key": thing.noun,
                 "others": _but(tuple(COLOURS), thing.colour),
-                "near": tuple({t.colour for t in graph.visible if t.colour}),
+                "near": tuple(sorted({t.colour for t in graph.visible if t.colour})),
             }
 
 
@@ -83,7 +83,7 @@ def _shape(graph: Graph, rng: Rng) -> Iterator[dict]:
                 "answer": a(thing.form),
                 "key": thing.colour,
                 "others": tuple(a(f) for f in FORMS if f != thing.form),
-                "near": tuple({a(t.form) for t in graph.visible}),
+                "near": tuple(sorted({a(t.form) for t in graph.visible})),
             }
 
 
@@ -111,37 +111,55 @@ def _count(graph: Graph, rng: Rng) -> Iterator[dict]:
             }
 
 
+def _named(graph: Graph, thing: Thing, rng: Rng) -> list[tuple[str, str]]:
+    """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
+
+    Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.
+    """
+    found: list[tuple[str, str]] = []
+    phrase = _phrase(graph, thing, rng, "relation")
+    if phrase:
+        found.append((str(phrase), phrase.kind))
+    hidden = Phrase(colour=thing.colour)
+    if thing.colour and thing.noun not in PICKY and named(graph, hidden) is thing:
+        found.append((str(hidden), "thing"))
+    return found
+
+
 def _relation(graph: Graph, rng: Rng) -> Iterator[dict]:
     options = {r: f"{spoken(r)} it" for r in SIDES}
     for pair in combinations(graph.clear, 2):
         one, other = pair if rng.random() < 0.5 else pair[::-1]
-        first, second = (_phrase(graph, t, rng, "relation") for t in (one, other))
         true = [r for r in SIDES if graph.holds(one, r, other)]
-        if first and second and len(true) == 1:
-            yield {
-                "text": f"Where is {first}, seen from the camera, relative to {second}?",
-                "answer": options[true[0]],
-                "key": f"{one.noun in HOLDERS} {other.noun in HOLDERS}",
-                "others": _but(tuple(options.values()), options[true[0]]),
-            }
+        if len(true) != 1:
+            continue
+        for (first, key), (second, after) in product(_named(graph, one, rng), _named(graph, other, rng)):
+            if "thing" in (key, after):
+                yield {
+                    "text": f"Where is {first}, seen from the camera, relative to {second}?",
+                    "answer": options[true[0]],
+                    "key": f"{key}, {after}",
+                    "others": _but(tuple(options.values()), options[true[0]]),
+                }
 
 
 def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
-    for anchor in graph.clear:
-        phrase = _phrase(graph, anchor, rng, "relation")
-        for relation in (*SIDES, "on") if phrase else ():
-            told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
-            there = [t for t, holds in told if holds]
-            sure = len(there) == 1 and there[0].clear and all(holds is not None for _, holds in told)
+    for anchor, relation in product(graph.clear, (*SIDES, "on")):
+        told = [(t, graph.holds(t, relation, anchor)) for t in graph.visible if t.number != anchor.number]
+        there = [t for t, holds in told if holds]
+        if len(there) != 1 or not there[0].clear or any(holds is None for _, holds in told):
+            continue
+        answer = a(there[0].noun)
+        for phrase, key in _named(graph, anchor, rng):
             # "The red cup" says that there are other cups, "the cup" that there are none: cups are no answer.
-            if sure and there[0].noun != anchor.noun:
-                answer = a(there[0].noun)
+            unsaid = "" if key == "thing" else anchor.noun
+            if there[0].noun != unsaid:
                 yield {
                     "text": f"Which thing is {spoken(relation)} {phrase}?",
                     "answer": answer,
-                    "key": f"{phrase.kind} {relation == 'on'}",
-                    "others": tuple(a(n) for n in PROPS if a(n) != answer and n != anchor.noun),
-                    "near": tuple({a(t.noun) for t in graph.visible}),
+                    "key": f"{key} {relation}",
+                    "others": tuple(a(n) for n in PROPS if a(n) != answer and n != unsaid),
+                    "near": tuple(sorted({a(t.noun) for t in graph.visible if t.noun != unsaid})),
                 }
 
 
@@ -151,19 +169,21 @@ def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
         if holder.form not in ("cup", "bowl") or holder.number in graph.upturned or not phrase:
             continue
         held = [t for t in graph.things if t.holder == holder.number]
-        nouns = {t.noun for t in held}
-        if len(nouns) == 1 and all(t.clear for t in held):
-            word = plural if len(held) > 1 else a
-            answer = word(held[0].noun)
-            others = tuple(word(n) for n in PROPS if n != held[0].noun)
-            near = tuple({word(t.noun) for t in graph.visible if t.holder != holder.number})
-            yield {
-                "text": f"What is in {phrase}?",
-                "answer": answer,
-                "key": f"{phrase.kind} {len(held) > 1}",
-                "others": others,
-                "near": near,
-            }
+        shown = [t for t in held if t.visible]
+        word = plural if len(shown) > 1 else a
+        if not held:
+            answer, noun = "nothing", ""
+        elif len({t.noun for t in shown}) == 1 and all(t.clear for t in shown):
+            answer, noun = word(shown[0].noun), shown[0].noun
+        else:
+            continue
+        yield {
+            "text": f"What can be seen in {phrase}?",
+            "answer": answer,
+            "key": f"{phrase.kind} {len(shown) > 1}",
+            "others": tuple(x for x in ("nothing", *(word(n) for n in PROPS if n != noun)) if x != answer),
+            "near": tuple(sorted({word(t.noun) for t in graph.visible if t.holder != holder.number and t.noun != noun})),
+        }
 
 
 def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:
@@ -216,12 +236,13 @@ def _larger(graph: Graph, rng: Rng) -> Iterator[dict]:
 
 def _nearest(graph: Graph, rng: Rng) -> Iterator[dict]:
     pool = [t for t in graph.clear if t.noun not in HOLDERS and t.holder < 0 and t.on < 0]
-    trios = list(permutations(pool, 3))
+    trios = list(combinations(pool, 3))
     for i in rng.permutation(len(trios))[:6]:
-        far = sorted(t.far for t in trios[i])
-        names = [_phrase(graph, t, rng, "relation", "size") for t in trios[i]]
+        trio = [trios[i][k] for k in rng.permutation(3)]
+        far = sorted(t.far for t in trio)
+        names = [_phrase(graph, t, rng, "relation", "size") for t in trio]
         if far[1] - far[0] > NEARER and all(names):
-            place = int(np.argmin([t.far for t in trios[i]]))
+            place = int(np.argmin([t.far for t in trio]))
             yield _among("Which of these is nearest to the camera", [str(n) for n in names], place)
 
 

@@ -212,7 +212,7 @@ def prepare_on_ray(
     """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
     from tapetum.workers import over_ray
 
-    source, out = source.resolve(), out.resolve()
+    source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
     videos = find_videos(source)
     claim(out, config)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from tapetum.errors import BadInput
 from tapetum.tap.bootstrap.config import WITHOUT, FootageConfig, Ingredient, Ingredients
+from tapetum.train.config import check_least
 
 DECIDING_SCORE = "best_average_jaccard"
 """Score by which weights are kept. Footage in which nearly all is seen teaches to call more points visible, and that alone
@@ -62,6 +63,9 @@ class BootstrapRun:
     def __post_init__(self) -> None:
         if self.clips < 1 or self.frames < 2:
             raise BadInput(f"clips is {self.clips} and frames {self.frames}; wanted 1 or more clips of 2 or more frames")
+        check_least(self, steps=1, iterations=1, extra_convs=0, scenes=0, picture_clips=0, checks=1, scored=1, seed=0)
+        if not self.scenes + self.picture_clips:
+            raise BadInput("scenes and picture_clips are 0; give some of one kind, of which the tracker learns what is true")
 
     @property
     def footage(self) -> FootageConfig:

@@ -96,7 +96,7 @@ def bootstrap(
         if world.main:
             _prepare(task, source, footage, prepare, world.device, say)
         world.barrier(PREPARING)
-        result = fit(task, config, out / "run")
+        result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
             return None
         return _finish(task, out, world.device) if world.main else None

@@ -42,6 +42,28 @@ def looks(
     return first, model.trajectories(features, seek, known, **chunks)
 
 
+def looks_of_fixed_shape(model: Tapir, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Trajectories:
+    """Do what `looks` does, and give the last look, by steps whose shapes do not depend on what is seen.
+
+    For programs made of the network: features are read at all places of the first look, seen or not, which takes more time.
+    """
+    features = model.features(video)
+    points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
+    first = model.trajectories(features, points, known, query_chunk=None)
+    if not model.config.second_look:
+        return first
+    weight = _weights(features, first.tracks.float(), first.confidence, queries[..., 0].round())
+    time = torch.arange(video.shape[1], device=video.device).expand_as(weight)
+    places = torch.cat([time[..., None].float(), first.tracks.float()], -1)
+
+    def mean(own: Tensor, seen: Tensor) -> Tensor:
+        seen = torch.where(weight[..., None] > 0, seen.unflatten(1, weight.shape[1:]), 0.0)
+        return (own + (seen * weight[..., None]).sum(2)) / (1 + weight.sum(-1, keepdim=True))
+
+    mixed = points.map(mean, model.query_features(features, places.flatten(1, 2)))
+    return model.trajectories(features, _coarse(points, mixed), known, query_chunk=None)
+
+
 def seen_features(
     model: Tapir,
     features: Features,
@@ -60,11 +82,8 @@ def seen_features(
         chunk: points worked on at a time, which bounds memory.
     """
     tracks, confidence = first.tracks.detach().float(), first.confidence.detach()
-    clips, count, frames = confidence.shape
-    size = tracks.new_tensor([features.video_size[1], features.video_size[0]])
-    counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
-    counts &= torch.arange(frames, device=asked.device) != asked[..., None]  # the query has its own features
-    weight = torch.where(counts, confidence, 0.0)
+    clips, count, _ = confidence.shape
+    weight = _weights(features, tracks, confidence, asked)
 
     def mean(clip: int, part: slice) -> QueryFeatures:
         row, frame = weight[clip, part].nonzero(as_tuple=True)
@@ -76,10 +95,25 @@ def seen_features(
             lambda own, seen: own[0].float().index_add(0, row, seen[0].float() * given[:, None]).div(whole)[None].to(own),
             model.query_features(features.clip(clip), places[None]),
         )
-        levels = zip(own.levels, mixed.levels, strict=True)
-        return QueryFeatures(mixed.initial, tuple((fine, coarse) for (fine, _), (_, coarse) in levels))
+        return _coarse(own, mixed)
 
     step = chunk or max(count, 1)
     parts = [[mean(clip, slice(begin, begin + step)) for begin in range(0, max(count, 1), step)] for clip in range(clips)]
     whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
     return whole[0].map(lambda *x: torch.cat(x), *whole[1:])
+
+
+def _weights(
+    features: Features, tracks: Float[Tensor, "b n t 2"], confidence: Float[Tensor, "b n t"], asked: Float[Tensor, "b n"]
+) -> Float[Tensor, "b n t"]:
+    """How much what is seen at each place of the first look weighs: 0 where it is not seen."""
+    size = tracks.new_tensor([features.video_size[1], features.video_size[0]])
+    counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
+    counts &= torch.arange(tracks.shape[2], device=asked.device) != asked[..., None]  # the query has its own features
+    return torch.where(counts, confidence, 0.0)
+
+
+def _coarse(own: QueryFeatures, mixed: QueryFeatures) -> QueryFeatures:
+    """The coarse features of `mixed` with the fine ones of `own`."""
+    levels = zip(own.levels, mixed.levels, strict=True)
+    return QueryFeatures(mixed.initial, tuple((fine, coarse) for (fine, _), (_, coarse) in levels))

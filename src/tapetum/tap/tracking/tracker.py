@@ -4,14 +4,14 @@
 into windows (`tapetum.tap.tracking.windows`), and for causal networks frames may arrive one by one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tapetum.blocks.sampling import scale_xy
@@ -21,10 +21,13 @@ from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES, TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.tap.tracking.clicks import as_ids, blend, first_of_each, number_points, share_looks
+from tapetum.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.tap.tracking.polish import Anchors, grey, polished, prefer_polished, reduced
+from tapetum.tap.tracking.reference import Reference, seen_best
 from tapetum.tap.tracking.windows import FeaturesOf, Reel, plan, track_in_windows
 from tapetum.types import Tracks
-from tapetum.video import open_video
+from tapetum.video import Video, open_video
 
 FEATURE_BYTES = 1 << 30
 """Features of at most this size are held at a time, if no window is asked for."""
@@ -51,6 +54,10 @@ class Stream:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
+    ids: tuple[int, ...] = ()
+    """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
+    next_id: int = 0
+    """Of the next point that is added."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -66,6 +73,8 @@ class Seen:
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
     """0..1; above 0.5 a point counts as visible."""
+    ids: Int64[np.ndarray, " n"]
+    """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
 
 
 class Tracker:
@@ -106,6 +115,8 @@ class Tracker:
         video: Any,
         queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
         *,
+        ids: Sequence[Hashable] | None = None,
+        reference: Any = None,
         window: int | None = None,
         overlap: int | None = None,
         query_chunk: int | None = 64,
@@ -121,6 +132,11 @@ class Tracker:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
+            ids: of each query the point that it is a click of, if points are clicked more than once. Then a track goes exactly
+                through the clicks of its point and makes use of all of them (`tap.tracking.clicks`); points come in the order
+                of their first click, which is their query in the result.
+            reference: another picture or clip in which the queries are, as `open_video` takes it. Then each point's query in
+                the result is where the video shows it best.
             window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
                 frames as do. A video within one window gives exactly what the network alone gives; so does a causal
                 network in any windows.
@@ -138,11 +154,14 @@ class Tracker:
             progress: is called with the number of frames seen and the number of all frames.
 
         Raises:
-            BadInput: the video cannot be read, or a query lies outside of it or is not a number.
+            BadInput: the video cannot be read, a query lies outside of it or is not a number, or a point is clicked twice in
+                one frame.
         """
         video = open_video(video)
         frames, size = len(video), (video.height, video.width)
-        asked = check_queries(queries, frames, size)
+        shown = None if reference is None else Reference(reference, size)
+        asked = check_queries(queries, frames, size) if shown is None else check_queries(queries, len(shown), shown.size)
+        numbers = None if ids is None else number_points(as_ids(ids), asked)
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         causal = self.model.config.causal
         again = self.model.config.second_look if second_look is None else second_look
@@ -166,25 +185,74 @@ class Tracker:
         windows = plan(frames, window, 0 if causal else overlap)
         frame_chunk = frame_chunk or _frames_at_a_time(self.model.config, resolutions, size)
         reel = Reel(features_of, frame_chunk, min(window, frames), half and len(windows) > 1)
-        if len(windows) == 1:
+        if shown is not None:
+            points = self._points(lambda begin, end: self._features(shown.frames(begin, end), resolutions), asked, len(shown))
+        elif len(windows) == 1:
             points = self.model.query_features(reel.show(0, frames), asked[None].to(self.device))
         else:
             points = self._points(lambda begin, end: self._features(video[begin:end], resolutions), asked, frames)
+        if numbers is not None:
+            points = share_looks(points, numbers)
+        if shown is not None:  # in no frame of this video is the place of a point known; its clicks are one look
+            first = torch.arange(len(asked)) if numbers is None else first_of_each(numbers)
+            points, asked, numbers = points.select(first.to(self.device)), torch.full((len(first), 3), -1.0), None
         xy, confidence = track_in_windows(
             self.model,
             reel,
             points,
             asked,
             windows,
+            numbers=numbers,
             query_chunk=query_chunk,
             frame_chunk=MATCHED_AT_A_TIME,
             second_look=again,
         )
         del reel, points  # most of the memory
+        if shown is not None:
+            return self._sought(video, xy, confidence, polish)
         if self._polishes(polish):
             xy, confidence = polished(lambda begin, end: video[begin:end], asked, xy, confidence, self.device)
-        confidence = confidence.numpy()
-        return Tracks(xy=xy.numpy(), visible=confidence > 0.5, confidence=confidence, queries=asked.numpy())
+        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), asked.numpy(), None
+        if numbers is not None:
+            places, sure, clicked = blend(clicks, numbers.numpy(), places, sure, min(size))
+            clicks = clicks[first_of_each(numbers).numpy()]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+
+    def _sought(
+        self, video: Video, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"], polish: bool | None
+    ) -> Tracks:
+        """Tracks of points that a reference shows: the patch that polishes them is that of where the video shows them best."""
+        asked, found = seen_best(xy, confidence), confidence
+        if self._polishes(polish):
+            begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
+            xy, confidence = polished(lambda begin, end: video[begin:end], begun, xy, confidence, self.device)
+        row, best = torch.arange(len(asked)), asked[:, 0].long()
+        confidence[row, best] = found[row, best]  # a patch that is like itself says nothing of the reference
+        sure = confidence.numpy()
+        clicked = np.zeros(sure.shape, np.bool_)
+        return Tracks(xy=xy.numpy(), visible=sure > 0.5, confidence=sure, queries=asked.numpy(), clicked=clicked)
+
+    def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
+        """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
+
+        A point goes exactly through its corrections and through all that was clicked before: its query, and earlier
+        corrections, which `Tracks.clicked` notes.
+
+        Args:
+            video: what the tracks come from.
+            tracks: what `track` or `correct` gave.
+            corrections: (number of the point, frame, x, y) each, in raster pixels.
+            options: those of `track`.
+
+        Raises:
+            BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
+                frame.
+        """
+        video = open_video(video)
+        if tracks.frames != len(video):
+            raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; give their own video")
+        clicks = gather_clicks(tracks, corrections)
+        return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
 
     @torch.inference_mode()
     def start(
@@ -192,6 +260,7 @@ class Tracker:
         frame: UInt8[np.ndarray, "h w 3"],
         points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]],
         *,
+        reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
     ) -> Stream:
@@ -202,6 +271,9 @@ class Tracker:
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
+        With a `reference`, another picture of any size, points are in that, and are sought in every frame. Nothing of this
+        stream is polished then, as no frame is known to show them.
+
         Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
         """
         if not self.model.config.causal:
@@ -211,9 +283,15 @@ class Tracker:
         frame = _check_frame(frame)
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
+        if reference is not None:
+            shown = Reference(_check_frame(reference), size)
+            if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
+                raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
+            found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
+            return _numbered(Stream(size, resolutions, found, None))
         found, asked = self._points_on(frame, points, resolutions)
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
-        return Stream(size, resolutions, found, None, asked, anchors)
+        return _numbered(Stream(size, resolutions, found, None, asked, anchors))
 
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
@@ -223,6 +301,8 @@ class Tracker:
         later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
         """
         frame = _check_frame(frame, stream.size)
+        if not len(stream):
+            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.asked is None else stream.asked[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
@@ -231,7 +311,8 @@ class Tracker:
             small = reduced(*stream.size)
             anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy())
+        ids = np.array(stream.ids, np.int64)
+        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
     @torch.inference_mode()
@@ -249,16 +330,27 @@ class Tracker:
             mixer = join_states([mixer, blank], batch=1)
         anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, asked))
         points = stream.points.beside(new)
-        return replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        return _numbered(stream)
 
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
-        """Return the stream with some of its points, by number, in that order."""
-        chosen = torch.as_tensor(np.asarray(index, dtype=np.int64), device=self.device)
-        mixer = None if stream.mixer is None else select_state(stream.mixer, chosen, len(stream))
+        """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
+
+        `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
+        """
+        places = np.asarray(index)
+        if places.dtype == np.bool_:
+            if places.shape != (len(stream),):
+                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
+            places = np.flatnonzero(places)
+        places = places.astype(np.int64)
+        chosen = torch.as_tensor(places, device=self.device)
+        mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         asked = None if stream.asked is None else stream.asked[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
-        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors)
+        ids = tuple(stream.ids[place] for place in places.tolist())
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors, ids=ids)
 
     def _polishes(self, asked: bool | None) -> bool:
         return self.model.config.polish if asked is None else asked
@@ -345,8 +437,11 @@ def load(
         BadInput: the name is unknown, the file is not there, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
-    causal = ARCHITECTURES[known.architecture].causal if known else None
-    return Tracker(weights.load(path, causal=causal)).to(device, dtype)
+    wanted = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=wanted.causal if wanted else None)
+    if known and model.config != wanted:
+        raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
+    return Tracker(model).to(device, dtype)
 
 
 def _affordable(config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool) -> int:
@@ -363,10 +458,16 @@ def _frames_at_a_time(config: TapirConfig, resolutions: tuple[Size, ...], size: 
     return max(1, ACTIVATION_BYTES // max(pixels * config.stem_channels, 12 * size[0] * size[1]))
 
 
+def _numbered(stream: Stream) -> Stream:
+    """The stream with ids for those of its points that came last."""
+    new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
+    return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)
+
+
 def _check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 3"]:
     frame = np.asarray(frame)
     if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
     if size is not None and frame.shape[:2] != size:
         raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start anew")
-    return frame
+    return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has

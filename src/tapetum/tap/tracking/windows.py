@@ -22,12 +22,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.tap.network.model import Tapir, places_of
 from tapetum.tap.network.second_look import seen_features
 from tapetum.tap.network.types import Features, QueryFeatures, State
+from tapetum.tap.tracking.clicks import share_looks, share_places
 
 FeaturesOf = Callable[[int, int], Features]
 """Computes the features of frames begin..end-1 of a video."""
@@ -100,14 +101,16 @@ def track_in_windows(
     queries: Float[Tensor, "n 3"],
     windows: list[Window],
     *,
+    numbers: Int[Tensor, " n"] | None = None,
     query_chunk: int | None,
     frame_chunk: int | None,
     second_look: bool = False,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: places and confidences in all frames, on the CPU.
 
-    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video. With `second_look`, each
-    window is looked at twice, the second time with what was seen in it.
+    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 says that no frame of
+    it shows the place. With `numbers`, queries of one number are clicks of one point, and know of each other's places. With
+    `second_look`, each window is looked at twice, the second time with what was seen in it.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
@@ -116,14 +119,17 @@ def track_in_windows(
     state: State | None = None
     for window in windows:
         features = reel.show(window.begin, window.end)
-        seek = points
+        seek, known = points, places_of(asked, window.end - window.begin, window.begin)
+        if numbers is not None:
+            known = share_places(known, numbers)
         for again in range(1 + second_look):
             if again:
                 seek = seen_features(model, features, points, out, asked[..., 0].round() - window.begin, query_chunk)
+                seek = seek if numbers is None else share_looks(seek, numbers)
             out = model.trajectories(
                 features,
                 seek,
-                places_of(asked, window.end - window.begin, window.begin),
+                known,
                 query_chunk=query_chunk,
                 frame_chunk=frame_chunk,
                 state=state,

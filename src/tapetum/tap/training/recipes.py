@@ -96,6 +96,10 @@ class TapNano:
     """Parts of the run, each of which begins with the averaged weights of the one before."""
     steps: int | None = None
     """Optimiser steps of each phase; by default those of the recipe."""
+    batch_size: int | None = None
+    """Clips of an optimiser step, over all processes; by default those of the recipe, of each phase its own."""
+    size: int | None = None
+    """Height and width in pixels of the clips shown in each phase; by default those of the recipe."""
     textures: str | None = None
     """Folder or parquet file of pictures to paint surfaces with, of which every tenth is held out; by default patterns that are
     made up."""

@@ -91,7 +91,7 @@ def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
     sequence is damaged.
     """
     task = KubricTask(run)
-    result = fit(task, kubric_config(run, launch, bool(task.held_out)), launch.out)
+    result = fit(task, kubric_config(run, launch, bool(task.held_out)), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
     target = launch.out / f"{run.model if run.start is None else Path(run.start).stem}.safetensors"

@@ -4,6 +4,7 @@ What is trained, and how that differs from the paper, stands in `recipes`.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,17 +17,18 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import tracker
-from tapetum.tap.training.clips import Joined, SceneClips, Tracked
+from tapetum.tap.training.clips import Joined, SceneClips, Tracked, open_textures
 from tapetum.tap.training.data import FEW_CLIPS, TapSamples
 from tapetum.tap.training.picture_clips import PictureClips
 from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.tap.training.task import PointTask, save_finished
 from tapetum.train import TrainConfig, fit
+from tapetum.train.config import check_least
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.world import join_world
 
-_NOT_LEARNED = "name", "phases", "steps", "cache", "checks"
-"""Fields of `TapNano` that do not decide what a phase learns."""
+_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks"
+"""Fields of `TapNano` that do not decide what a phase learns, or are in it."""
 _SAVED_AS = {"motion": "journey", "picture_clips": "warped"}
 """Fields of `Phase` that have another name where runs are recorded."""
 
@@ -84,6 +86,15 @@ class SceneTask(PointTask):
         return json.loads(json.dumps({"run": run, "phase": phase}))
 
 
+def changed_phase(run: TapNano, phase: Phase) -> Phase:
+    """Make a phase as the run wants each of them: with its steps, batch size and size, where it says any."""
+    changes = {name: getattr(run, name) for name in ("steps", "batch_size", "size")}
+    changed = replace(phase, **{name: value for name, value in changes.items() if value is not None})
+    if not 32 <= changed.size <= 1024 or changed.size % 8:
+        raise BadInput(f"--size is {changed.size}; it must be a multiple of 8 from 32 to 1024")
+    return replace(changed, micro_batch=math.gcd(changed.batch_size, phase.micro_batch))
+
+
 def phase_config(run: TapNano, phase: Phase, launch: Launch) -> TrainConfig:
     """Make the config of one phase."""
     return train_config(
@@ -96,7 +107,7 @@ def phase_config(run: TapNano, phase: Phase, launch: Launch) -> TrainConfig:
         betas=(0.9, 0.95),
         weight_decay=1e-2,
         clip_norm=1.0,
-        ema_decay=max(0.0, min(0.998, 1 - 5 / phase.steps)),
+        ema_decay=max(0.0, min(0.998, 1 - 5 / max(1, phase.steps))),
         bf16=True,
         prefetch=4,
         log_every=5,
@@ -112,11 +123,16 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     if not run.phases:
         raise BadInput("the run has no phases: give at least one")
+    check_least(run, steps=1, checks=1, seed=0)
+    if run.textures is not None:
+        for part in ("train", "held-out"):
+            open_textures(run.textures, part)  # bad ones are refused before anything is written
+    phases = [changed_phase(run, phase) for phase in run.phases]
+    configs = [phase_config(run, phase, launch) for phase in phases]  # what cannot be is refused before anything is done
     start: Path | None = None
     with join_world(launch.device):  # once for all phases: torchrun's processes cannot meet a second time
-        for phase in run.phases:
-            phase = phase if run.steps is None else replace(phase, steps=run.steps)
-            result = fit(SceneTask(run, phase, start), phase_config(run, phase, launch), launch.out / phase.name)
+        for phase, config in zip(phases, configs, strict=True):
+            result = fit(SceneTask(run, phase, start), config, launch.out / phase.name, began=launch.began)
             if result.state == "stopped":
                 return None
             start = result.checkpoint / "ema.safetensors"

@@ -8,13 +8,14 @@ fill the memory.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import cannot_write
+from tapetum.files import cannot_write, same_place
 from tapetum.hub.download import Record, record_of, sha256_of, write_record
 from tapetum.tap.config import OFFICIAL
 
@@ -36,11 +37,18 @@ def convert(source: Path, target: Path, *, causal: bool | None = None, softmax_t
     """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")
-    if target.resolve() == source.resolve():
+    if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
     options = [] if causal is None else ["--causal" if causal else "--no-causal"]
     options += [] if softmax_temperature is None else ["--softmax-temperature", str(softmax_temperature)]
-    command = [sys.executable, "-m", "tapetum.tap.weights.convert", str(source.resolve()), str(target.resolve()), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tapetum.tap.weights.convert",
+        os.path.realpath(source),
+        os.path.realpath(target),
+        *options,
+    ]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

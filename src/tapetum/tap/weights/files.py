@@ -64,6 +64,10 @@ _NOT_IN_SHAPES = (
 """Fields of a config that its tensors do not tell."""
 
 
+_STEM = "backbone.stem.weight"
+"""A tensor by which our names are known."""
+
+
 def _turned(rule: tuple[str, str]) -> tuple[str, str]:
     """The same rule the other way round.
 
@@ -200,6 +204,11 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
+        if text is None and _STEM in tensors:
+            raise BadInput(
+                f"{path} has tensors of tapetum but no longer the config that tapetum.tap.weights.save put into its header, "
+                "without which they would be used wrongly; give the file as it was"
+            )
         tensors = ours(tensors)
         return (None if text is None else _config(text, tensors, path)), tensors
     if path.suffix == ".npy":
@@ -215,7 +224,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Bring a state dict under our names, which may come under the published ones."""
-    return tensors if "backbone.stem.weight" in tensors else from_official(tensors)
+    return tensors if _STEM in tensors else from_official(tensors)
 
 
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:

@@ -3,6 +3,7 @@
     DIR/adt/*.npz, DIR/drivetrack/*.npz, DIR/pstudio/*.npz      official: some or all of the three
     adt/*.npz                                                   one source, in the folder that is named after it
     DIR/*.npz                                                   anything: official names go to their source, others to "clips"
+    DIR/tapvid3d/*.npz                                          what `tapetum scenes make` writes
 
 Depth maps that lie beside a clip (`*.depth.npz`) are no clips.
 """
@@ -18,6 +19,8 @@ from tapetum.tapvid3d.splits import SOURCES, Source, Split, files, source_of
 
 OTHER = "clips"
 """What stands for the source where a clip is of none of the three."""
+MADE = "tapvid3d"
+"""Folder of clips in what `tapetum scenes make` writes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> li
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}; give one with npz files, or with adt, drivetrack and pstudio in it")
+    if not any(_npz(folder)) and any(_npz(folder / MADE)):
+        folder /= MADE
     here: list[Source] = [source for source in SOURCES if (folder / source).is_dir()]
     if here:
         found = [Place(source, path) for source in here for path in _npz(folder / source)]

@@ -18,6 +18,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.files import no_pipe
 from tapetum.hub.unpickle import loads
 
 Kind = Literal[
@@ -68,6 +69,7 @@ class Npz:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         try:
+            no_pipe(self.path)
             self._zip = zipfile.ZipFile(self.path)
         except FileNotFoundError as error:
             raise Damage("missing", f"there is no file {self.path}") from error

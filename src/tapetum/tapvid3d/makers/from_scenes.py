@@ -20,6 +20,7 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
 from tapetum.scenes import Clip, SceneConfig, make_clip
+from tapetum.scenes.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
 from tapetum.tapvid3d.format.data import depth_path, write_clip
 from tapetum.tapvid3d.format.frames import encode
@@ -48,6 +49,7 @@ def write_scenes(
     folder = Path(folder)
     paths = [folder / f"scene-{number:05d}.npz" for number in range(count)]
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
+    check_clip(config, points)
     source = texture_source(textures)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -141,14 +141,19 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
 
 def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
     """Split off the first `count` points from the others."""
-    names = ("xy", "visible", "confidence", "queries")
-    first, last = (Tracks(**{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None)))
+    names = [
+        name for name in ("xy", "visible", "confidence", "queries", "names", "clicked") if getattr(tracks, name) is not None
+    ]
+    first, last = (
+        replace(tracks, **{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None))
+    )
     return first, last
 
 
 def _beside(a: Tracks, b: Tracks) -> Tracks:
     names = ("xy", "visible", "confidence", "queries")
-    return Tracks(**{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names})
+    joined: dict[str, Any] = {name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in names}
+    return Tracks(**joined)
 
 
 def reconstruct(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.geometry import transform, unproject
 from tapetum.types import Tracks3D
-from tapetum.video.draw import position_colours
+from tapetum.video import position_colours
 
 POINTS, FRAMES = 300, 100
 """Most tracks and frames shown where nothing else is asked for, as on the project's page of TAPVid-3D."""

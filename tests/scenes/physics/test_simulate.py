@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from physics_world import MOMENTS, at, body, ground, run
 
+from support.physics_world import MOMENTS, at, body, ground, run
 from tapetum.scenes.bodies.shapes import Bowl, Cone, Cup, Cylinder, RoundedBox, Sphere
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.materials import STUFF, rebound, spring

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from physics_world import at, body, ground
 
+from support.physics_world import at, body, ground
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode, save_episode

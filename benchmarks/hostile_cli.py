@@ -1,0 +1,427 @@
+"""Run seeded hostile commands over all verbs, and count tracebacks, hangs and losses.
+
+    python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only N] [--patience 20] [--keep DIR] [--json FILE]
+
+Command N depends on --seed and N alone. A command is a verb with files and values that are odd as often as not, run in
+a process of its own in a folder of its own, and with up to one misfortune: a stream that is closed, full or read by nobody; an
+encoding that knows few characters; a terminal of one column; a signal at a random moment; a limit on the size of files, which
+stands for a full disk (with /dev/full for the streams).
+
+    traceback   "Traceback" in what it says
+    unforeseen  the guard at the door named an error that nobody thought of
+    crash       an exit code other than 0, 2 and those of signals and of a reader that has gone; or 2 without a line
+    hang        no end within --patience seconds, or within so many after the signal
+    loss        a file that was given, or lay beside the results, is another or gone; the results of a run are half old and
+                half new, or unreadable; a temporary file stays (after SIGKILL: stays after the next run)
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tapetum.cli.main import VERBS
+from tapetum.errors import BadInput
+from tapetum.types import Tracks
+from tapetum.video import write_video
+
+CODES = {0, 2, 129, 130, 141, 143}
+RESULTS = "tracks.npz", "tracks.csv", "overlay.mp4"
+ODD_NUMBERS = "0", "-1", "nan", "inf", "1e308", "999999999999999999999", "", "x", "1,2", "0x10", "１"
+ODD_WORDS = "", " ", "-", "日本", "a" * 300, "../..", "\udcff", "nowhere/x", "--", "%s", "NUL"
+
+
+def make_files(folder: Path) -> None:
+    """Write what commands are given: sound files, and odd ones."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 120, (6, 48, 64, 3), dtype=np.uint8)
+    for number, frame in enumerate(frames):
+        frame[16:28, 10 + 4 * number : 22 + 4 * number] = (250, 200, 40)
+    clip = write_video(folder / "clip.mp4", frames, 10).read_bytes()
+    (folder / "half.mp4").write_bytes(clip[: len(clip) // 2])
+    (folder / "日本 clip.mp4").write_bytes(clip)
+    (folder / "line\nbreak.mp4").write_bytes(clip)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("hello\n")
+    np.save(folder / "clip.npy", frames)
+    np.save(folder / "wide.npy", np.zeros((2, 40, 20000, 3), np.uint8))
+    np.save(folder / "nan.npy", np.full((2, 8, 8, 3), np.nan, np.float32))
+    picture = io.BytesIO()
+    Image.fromarray(frames[0]).save(picture, "PNG")
+    (folder / "pictures").mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / "pictures" / name).write_bytes(picture.getvalue())
+    (folder / "pictures" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(99))
+    (folder / "picture.png").write_bytes(picture.getvalue())
+    (folder / "nothing").mkdir()
+    (folder / "loop").symlink_to("loop")
+    (folder / "astray").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    xy = np.repeat(np.array([[[10.0, 20.0]], [[30.0, 30.0]]], np.float32), 6, 1)
+    seen = np.ones((2, 6), bool)
+    tracks = Tracks(xy=xy, visible=seen, confidence=seen.astype(np.float32), queries=np.array([[0, 10, 20], [0, 30, 30]]))
+    for ending in ("npz", "csv", "json"):
+        tracks.save(folder / f"tracks.{ending}")
+    table = (folder / "tracks.csv").read_text()
+    (folder / "words.csv").write_text(table.replace(",20.0,", ",True,", 1))
+    (folder / "points.csv").write_text("t,x,y\n0,10,10\n")
+    (folder / "points-odd.csv").write_text("t,x,y\n0,ten,10\n")
+    (folder / "noise.npz").write_bytes(rng.bytes(500))
+    (folder / "noise.safetensors").write_bytes(rng.bytes(500))
+    video = {"video": frames, "points": xy / np.array([64, 48], np.float32), "occluded": ~seen}
+    (folder / "set.pkl").write_bytes(pickle.dumps({"one": video}))
+    (folder / "bad.pkl").write_bytes(b"\x80\x04K\x01.")
+
+
+@dataclass
+class Dice:
+    """Draws the parts of one command."""
+
+    rng: random.Random
+    odd: float
+    """Share of the parts that are odd."""
+
+    def among(self, sound: list[str], odd: tuple[str, ...] | list[str]) -> str:
+        return self.rng.choice(odd if self.rng.random() < self.odd else sound)
+
+    def video(self) -> str:
+        odd = [
+            "half.mp4",
+            "日本 clip.mp4",
+            "line\nbreak.mp4",
+            "empty.mp4",
+            "text.mp4",
+            "wide.npy",
+            "nan.npy",
+            "nothing",
+            "loop",
+        ]
+        return self.among(["clip.mp4", "clip.npy", "pictures"], [*odd, "astray", "noise.npz", "tracks.npz", *ODD_WORDS])
+
+    def number(self, *sound: str) -> str:
+        return self.among(list(sound), ODD_NUMBERS)
+
+    def file(self, *sound: str) -> str:
+        odd = ("loop", "astray", "nothing", "pipe", "empty.mp4", "noise.npz", "noise.safetensors", "bad.pkl", *ODD_WORDS)
+        return self.among(list(sound), odd)
+
+    def out(self, name: str) -> str:
+        return self.among([name], ("clip.mp4", "loop", "astray", "nowhere/out", "nothing", "pipe", "/dev/full", *ODD_WORDS))
+
+    def options(self, **choices: Callable[[], str]) -> list[str]:
+        """Some of the options, each with a value."""
+        chosen = [name for name in choices if self.rng.random() < 0.35]
+        return [word for name in chosen for word in (f"--{name.replace('_', '-')}", choices[name]())]
+
+
+def command(verb: str, dice: Dice) -> list[str]:
+    """Draw what follows `tapetum`."""
+    d, n = dice, dice.number
+    device = {"device": lambda: d.among(["cpu"], ["meta", "fpga", "mps", ""])}
+    launch = {"seed": lambda: n("1"), "workers": lambda: n("0"), "threads": lambda: n("1"), **device}
+    tracker = {"model": lambda: d.file("static"), **device}
+    points = {"grid": lambda: n("2"), "frame": lambda: n("0"), "points": lambda: d.file("points.csv", "points-odd.csv")}
+    points |= {"query": lambda: d.among(["0,9,9"], ("9,9", "0,nan,1", "0,99,1", ""))}
+    match verb:
+        case "track":
+            more = d.options(view=lambda: d.among(["rainbow"], ODD_WORDS), dtype=lambda: d.among(["bfloat16"], ODD_WORDS))
+            flags = [flag for flag in ("--online", "--3d", "--json", "--compile") if d.rng.random() < 0.15]
+            model = ["--model", d.among(["static"], ["tapir-nano", "loop", "pipe", "hip-nano", ""])]
+            return ["track", d.video(), *model, *d.options(**points), *more, *flags, "--out", d.out("out")]
+        case "show":
+            return ["show", d.file("tracks.npz", "tracks.csv", "words.csv"), d.video(), "--out", d.out("out.mp4")]
+        case "convert":
+            return [
+                "convert",
+                d.file("tracks.npz", "tracks.csv", "words.csv"),
+                d.out("out.json"),
+                *d.options(rate=lambda: n("10")),
+            ]
+        case "classify":
+            return [
+                "classify",
+                d.file("picture.png", "pictures"),
+                *d.options(top=lambda: n("2"), model=lambda: d.file("hip-nano")),
+            ]
+        case "embed":
+            return [
+                "embed",
+                d.file("picture.png", "pictures", "clip.mp4"),
+                "--out",
+                d.out("out.npz"),
+                *d.options(batch_size=lambda: n("2")),
+            ]
+        case "hip":
+            return [
+                "hip",
+                d.among(["variants", "plan"], ODD_WORDS),
+                *d.options(variant=lambda: d.among(["hip-nano"], ODD_WORDS)),
+            ]
+        case "train":
+            recipe = d.among(["tap-nano"], ["tap-kubric", "hip", "causal-tap-nano", "x"])
+            own = d.options(steps=lambda: n("0"), textures=lambda: d.file("nowhere"), batch_size=lambda: n("0"))
+            data = ["--data", d.file("nowhere")] if recipe in ("hip", "tap-kubric") else ["--textures", d.file("pictures")]
+            return ["train", recipe, "--out", d.out("out"), *data, *own, *d.options(**launch), "--minutes", d.number("0")]
+        case "bootstrap":
+            own = d.options(
+                steps=lambda: n("0"), clips=lambda: n("0"), frames=lambda: n("0"), model=lambda: d.file("tapir-nano")
+            )
+            return ["bootstrap", d.video(), "--out", d.out("out"), *own, *d.options(**launch), "--minutes", d.number("0")]
+        case "eval":
+            kind = d.among(["tapvid"], ["tapvid3d", "x"])
+            return ["eval", kind, "--data", d.file("set.pkl"), *(d.options(**tracker) or ["--model", "static"])]
+        case "tapvid3d":
+            return ["tapvid3d", d.among(["check"], ["make", "x"]), d.file("nothing"), *d.options(out=lambda: d.out("out"))]
+        case "scenes":
+            size = ["--size", n("32"), "--frames", n("2"), "--n", n("1")]
+            return ["scenes", "make", d.out("out"), *size, *d.options(seed=lambda: n("1"), textures=lambda: d.file("pictures"))]
+        case "data":
+            if d.rng.random() < 0.5:
+                return ["data", "show", d.file("nothing")]
+            return [
+                "data",
+                "shards",
+                d.file("pictures"),
+                "--out",
+                d.out("out"),
+                *d.options(layout=lambda: d.among(["stems"], ODD_WORDS)),
+            ]
+        case "weights":
+            verb = d.among(["list", "show", "convert"], ODD_WORDS)
+            return [
+                "weights",
+                verb,
+                *([d.file("tapir-nano")] if verb != "list" else []),
+                *d.options(out=lambda: d.out("out.safetensors")),
+            ]
+        case "ledger":
+            return ["ledger", d.file("nothing"), *d.options(json=lambda: "")[:1]]
+        case "completion":
+            return ["completion", d.among(["bash", "zsh", "fish"], ODD_WORDS)]
+        case "doctor":
+            return ["doctor", *d.options(json=lambda: "")[:1]]
+        case _:
+            return [verb, *d.options(out=lambda: d.out("out"), model=lambda: d.file("loop")), d.file("clip.mp4")]
+
+
+@dataclass
+class Misfortune:
+    """What befalls a command beside its own oddity."""
+
+    name: str = "none"
+    environment: dict[str, str] = field(default_factory=dict)
+    streams: dict[str, str] = field(default_factory=dict)
+    """stdin, stdout, stderr: closed, full, or unread."""
+    signal: int | None = None
+    after: float = 0.0
+    """Seconds."""
+    file_bytes: int | None = None
+
+
+def misfortune(rng: random.Random) -> Misfortune:
+    """Draw one, or none."""
+    kind = rng.choice(["none", "none", "stream", "stream", "words", "signal", "signal", "disk", "disk", "narrow"])
+    match kind:
+        case "stream":
+            name, how = rng.choice(["stdin", "stdout", "stderr"]), rng.choice(["closed", "full", "unread"])
+            how = "closed" if name == "stdin" else how
+            return Misfortune(f"{name} {how}", streams={name: how})
+        case "words":
+            plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+            return Misfortune("encoding", rng.choice([{"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}, plain]))
+        case "signal":
+            number = rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+            return Misfortune(signal.Signals(number).name, signal=number, after=rng.uniform(0.3, 6))
+        case "disk":
+            return Misfortune("disk", file_bytes=rng.choice([0, 100, 1000, 4000, 20000]))
+        case "narrow":
+            return Misfortune("narrow", {"COLUMNS": rng.choice(["1", "0", "-5", "x"])})
+    return Misfortune()
+
+
+@dataclass
+class Outcome:
+    """What became of one command."""
+
+    number: int
+    words: list[str]
+    misfortune: str
+    code: int | None
+    """None: it did not end."""
+    seconds: float
+    said: str
+    faults: list[str]
+
+
+def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
+    """Run command `number` in the new folder `folder` and look at what it left."""
+    rng = random.Random(f"{seed} {number}")
+    folder.mkdir()
+    make_files(folder)
+    verbs = list(VERBS)
+    words = command(
+        rng.choice([*verbs, "track", "track"]) if number >= len(verbs) else verbs[number],
+        Dice(rng, rng.choice([0.0, 0.1, 0.4])),
+    )
+    bad = misfortune(rng)
+    old = rng.random() < 0.5
+    if old:
+        (folder / "out").mkdir()
+        (folder / "out" / "mine.txt").write_text("mine")
+        for name in RESULTS:
+            (folder / "out" / name).write_text("old")
+        if rng.random() < 0.3:
+            (folder / "out" / "overlay.mp4").unlink()
+            (folder / "out" / "overlay.mp4").mkdir()
+    before = digests(folder)
+    began = time.monotonic()
+    process, opened = start(words, bad, folder)
+    faults: list[str] = []
+    try:
+        if bad.signal is not None:
+            try:
+                process.wait(bad.after)
+            except subprocess.TimeoutExpired:
+                process.send_signal(bad.signal)
+        code: int | None = process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        code = None
+        faults.append("hang")
+    seconds = time.monotonic() - began
+    for file in opened:
+        file.close()
+    said = "".join((folder.parent / f"{number}.{name}").read_text("utf-8", "replace") for name in ("out", "err"))
+    signalled = bad.signal is not None and code in (-bad.signal, 128 + bad.signal)
+    if "Traceback (most recent" in said:
+        faults.append("traceback")
+    if "tapetum: unforeseen" in said:
+        faults.append("unforeseen")
+    heard = "stderr" not in bad.streams and bad.file_bytes is None
+    silent = code == 2 and not said.strip() and heard
+    if code is not None and ((code not in CODES and not signalled) or silent):
+        faults.append("crash")
+    faults += [f"loss: {what}" for what in losses(folder, before, old, bad.signal == signal.SIGKILL, code)]
+    return Outcome(number, words, bad.name, code, seconds, said, faults)
+
+
+def start(words: list[str], bad: Misfortune, folder: Path) -> tuple[subprocess.Popen, list]:
+    """Start a command with its misfortune; the files that are to be closed when it has ended come too."""
+    given: dict = {"stdin": subprocess.DEVNULL}
+    opened: list = []
+    for name in ("stdout", "stderr"):
+        how = bad.streams.get(name)
+        place = "/dev/full" if how == "full" else folder.parent / f"{folder.name}.{name[3:]}"
+        (folder.parent / f"{folder.name}.{name[3:]}").touch()
+        if how == "unread":
+            read, write = os.pipe()
+            os.close(read)
+            given[name] = os.fdopen(write, "wb")
+        else:
+            given[name] = open(place, "wb")  # noqa: SIM115
+        opened.append(given[name])
+    closed = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if bad.streams.get(name) == "closed"]
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if bad.file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bad.file_bytes, bad.file_bytes))
+        for number in closed:
+            os.close(number)
+
+    words = [word.replace("\0", "") for word in words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TAPETUM_DEBUG": "", **bad.environment}
+    line = [os.fsencode(word) for word in (sys.executable, "-m", "tapetum.cli.main", *words)]
+    return subprocess.Popen(line, cwd=folder, env=environment, preexec_fn=prepare, **given), opened
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Checksums of all files below a folder, and what else is there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        plain = path.is_file() and not path.is_symlink()
+        found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else "other"
+    return found
+
+
+def losses(folder: Path, before: dict[str, str], old: bool, killed: bool, code: int | None) -> list[str]:
+    """Say what is lost, of what was there `before` and of the results."""
+    after, lost = digests(folder), []
+    replaceable = {f"out/{name}" for name in RESULTS}
+    lost += [f"{name!r} changed" for name, sum_ in before.items() if name not in replaceable and after.get(name) != sum_]
+    tables = [after.get(f"out/{name}") for name in RESULTS[:2]]
+    same = [old and found == before[f"out/{name}"] for found, name in zip(tables, RESULTS, strict=False)]
+    if len({found is None for found in tables}) > 1 or len(set(same)) > 1:
+        lost.append("half of the results are new")
+    if tables[0] is not None and not same[0]:
+        try:
+            Tracks.load(folder / "out" / "tracks.npz")
+        except BadInput as error:
+            lost.append(f"results cannot be read: {error}")
+    left = [name for name in after if name not in before and name.rpartition("/")[2].startswith(".") and ".tmp" in name]
+    if left and not killed and code is not None:
+        lost.append(f"left behind: {left[0]}")
+    return lost
+
+
+def main() -> None:
+    """Run all, print what went wrong, and the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int)
+    parser.add_argument("--patience", type=float, default=20.0)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    base = given.keep or Path(tempfile.mkdtemp(prefix="hostile-"))
+    base.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for number in range(given.count) if given.only is None else [given.only]:
+        outcome = run(number, given.seed, given.patience, base / str(number))
+        outcomes.append(outcome)
+        if outcome.faults or given.only is not None:
+            last = (outcome.said.strip().splitlines() or [""])[-1][:300]
+            shown = " ".join(repr(w) if not w.isascii() or " " in w or not w else w for w in outcome.words)
+            how = f"[{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
+            print(f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  {how}")
+            print(f"      tapetum {shown[:300]}\n      {last}", flush=True)
+        if given.keep is None:
+            shutil.rmtree(base / str(number))
+    kinds = Counter(fault.partition(":")[0] for outcome in outcomes for fault in set(outcome.faults))
+    codes = Counter(str(outcome.code) for outcome in outcomes)
+    counts = {kind: kinds[kind] for kind in ("traceback", "unforeseen", "crash", "hang", "loss")}
+    last = max(outcomes, key=lambda outcome: outcome.seconds)
+    slowest = last.seconds
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"{len(outcomes)} commands: {found}; slowest {slowest:.1f} s (number {last.number}, {last.words[0]})")
+    print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({outcome.words[0] for outcome in outcomes})} of {len(VERBS)}")
+    if given.json:
+        content = {"commands": len(outcomes), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest, 1)}
+        given.json.write_text(json.dumps(content, indent=1) + "\n")
+    if given.keep is None:
+        shutil.rmtree(base)
+    sys.exit(any(counts.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Benchmarks of point tracking known by name: where they are published, and where they lie on this machine. Imports no torch.
+
+TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975) are zip files of pickles in the store of google-deepmind/tapnet. The
+pickles alone are kept, each with a record of its size and SHA-256 (`tapetum.hub.download`), against which it is checked before
+each use. TAP-Vid-Kinetics is not here, since its videos are not published with it.
+"""
+
+import difflib
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write, whole_folder
+from tapetum.hub.download import Record, check, download, record_of, sha256_of, write_record
+from tapetum.hub.registry import assets
+
+_OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A benchmark known by name."""
+
+    name: str
+    """What the user types after --data."""
+    summary: str
+    """One line for a table."""
+    url: str
+    """Zip file of pickles."""
+    paper: str
+    licence: str
+    """Of the annotations and the videos."""
+    sha256: str | None = None
+    """Checksum of the zip file, where this project has seen it; else that of the pickles that came first is enforced."""
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            name="davis",
+            summary="TAP-Vid-DAVIS: 30 real videos, 650 tracks",
+            url=_OFFICIAL + "tapvid_davis.zip",
+            paper="arXiv 2211.03726",
+            licence="annotations CC-BY-4.0; videos of DAVIS 2017 under Creative Commons licences of their makers",
+        ),
+        Benchmark(
+            name="rgb-stacking",
+            summary="TAP-Vid-RGB-Stacking: 50 synthetic videos of a robot, 250 frames each",
+            url=_OFFICIAL + "tapvid_rgb_stacking.zip",
+            paper="arXiv 2211.03726",
+            licence="CC-BY-4.0",
+        ),
+        Benchmark(
+            name="robotap",
+            summary="RoboTAP: 265 real videos of robots",
+            url=_OFFICIAL + "robotap/robotap.zip",
+            paper="arXiv 2308.15975",
+            licence="CC-BY-4.0",
+        ),
+    )
+}
+"""Benchmarks by name."""
+
+
+def folder() -> Path:
+    """Find where fetched benchmarks are kept: $TAPETUM_BENCHMARKS, else beside the fetched weights."""
+    own = os.environ.get("TAPETUM_BENCHMARKS")
+    return Path(own).expanduser() if own else assets() / "benchmarks"
+
+
+def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
+    """Bring a benchmark to this machine, or find it there, and return the folder of its pickles.
+
+    `progress` is called with what is done and bytes. A call that was cut off is gone on with by the next. Raises BadInput for
+    an unknown name, for what `download` raises, a damaged file, and a folder that cannot be written.
+    """
+    benchmark = find(name)
+    place = folder() / name
+    if pickles := _pickles(place):
+        _check(pickles)
+        return place
+    archive = folder() / f"{name}.zip"
+    download(benchmark.url, archive, sha256=benchmark.sha256, progress=lambda done, size: progress("fetching", done, size))
+    record = record_of(archive) or Record(source=benchmark.url, size=archive.stat().st_size, sha256=sha256_of(archive))
+    try:
+        with whole_folder(place) as temporary:
+            _unpack(archive, temporary, record, lambda done, size: progress("unpacking", done, size))
+    except OSError as error:
+        raise cannot_write(place, error) from error
+    for file in (archive, archive.with_name(archive.name + ".json"), archive.with_name(archive.name + ".lock")):
+        file.unlink(missing_ok=True)
+    return place
+
+
+def located(data: str) -> Path | None:
+    """Return the folder of a benchmark's pickles, or None where `data` is not the name of a benchmark but a path or a pattern.
+
+    Raises BadInput for a name whose files are not here or have changed, and for a word that is nearly such a name.
+    """
+    if Path(data).exists():
+        return None
+    if data not in BENCHMARKS:
+        if near := difflib.get_close_matches(data, BENCHMARKS, n=1):
+            raise BadInput(f"there is no file and no benchmark {data!r}; did you mean {near[0]}?")
+        return None
+    place = folder() / data
+    pickles = _pickles(place)
+    if not pickles:
+        raise BadInput(f"the benchmark {data} is not on this machine; run: tapetum data tapvid-{data}")
+    _check(pickles)
+    return place
+
+
+def find(name: str) -> Benchmark:
+    """Give the entry of `name`; raises BadInput with all names."""
+    if name not in BENCHMARKS:
+        raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def _check(pickles: list[Path]) -> None:
+    for pickle in pickles:
+        check(pickle)
+
+
+def _pickles(place: Path) -> list[Path]:
+    return sorted(place.glob("*.pkl"))
+
+
+def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:
+    """The pickles of a zip file, each with its record; nothing else of it, and no folders."""
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [member for member in content.infolist() if member.filename.endswith(".pkl")]
+            if not members:
+                raise zipfile.BadZipFile("no pickle is in it")
+            done, size = 0, sum(member.file_size for member in members)
+            for member in members:
+                file = target / Path(member.filename).name
+                with content.open(member) as source, open(file, "xb") as out:
+                    while piece := source.read(_PIECE):
+                        out.write(piece)
+                        done += len(piece)
+                        progress(done, size)
+                written = Record(source=record.source, size=file.stat().st_size, sha256=sha256_of(file), version=record.version)
+                write_record(file, written)
+    except (zipfile.BadZipFile, EOFError, FileExistsError) as error:
+        archive.unlink(missing_ok=True)
+        archive.with_name(archive.name + ".json").unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        raise BadInput(
+            f"what came from {record.source} is no zip file of pickles ({error}); it is removed, fetch it again"
+        ) from error

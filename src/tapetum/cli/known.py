@@ -1,0 +1,115 @@
+"""What a command understands: its options and the commands below it, read from its dataclass, so that a slip of the finger gets
+one line with the nearest name."""
+
+import difflib
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a command."""
+
+    names: tuple[str, ...]
+    """Without dashes; the first is the usual one."""
+    place: tuple[str, ...]
+    """Names of fields that lead to its value."""
+    default: Any
+    switch: bool
+    """It takes no value: --x or --no-x."""
+    repeated: bool
+    """It takes one value, as often as it is given."""
+
+
+def options_of(kind: type) -> list[Option]:
+    """List the options of a command, those of its configs (`tapetum.cli.options`) too, not those of commands below it."""
+    types = get_type_hints(kind, include_extras=True)
+    return [option for field in fields(kind) for option in _below(field.name, types[field.name], field.default, ())]
+
+
+def commands_of(kind: type) -> dict[str, type]:
+    """List the commands below a command, by name.
+
+    >>> from tapetum.cli.eval import Eval
+    >>> list(commands_of(Eval))
+    ['tapvid', 'tapvid3d']
+    """
+    types = get_type_hints(kind, include_extras=True)
+    return {name: below for field in fields(kind) for name, below in _commands(types[field.name])}
+
+
+def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
+    """Raise BadInput, with the nearest name, for a command or an option of `words` that there is not."""
+    path = f"tapetum {verb}"
+    while below := commands_of(kind):
+        if not words or words[0].startswith("-"):
+            return  # of help, or nothing: not for us to say
+        if words[0] not in below:
+            raise BadInput(f"{path} has no {words[0]!r}; {_nearest(words[0], below)} (see: {path} --help)")
+        kind, path, words = below[words[0]], f"{path} {words[0]}", words[1:]
+    known = {"help"}
+    for option in options_of(kind):
+        known |= {*option.names, *(f"no-{name}" for name in option.names if option.switch)}
+    for word in words:
+        name = plain(word)
+        if word == "--":
+            return
+        if word.startswith("--") and name not in known and not name.startswith("tyro-"):
+            near = _nearest(name, sorted(known - {"help"}), "--")
+            raise BadInput(f"{path} has no option --{name}; {near} (see: {path} --help)")
+
+
+def plain(word: str) -> str:
+    """Give the name of an option as it is written on the command line.
+
+    >>> plain("--save_every=5")
+    'save-every'
+    """
+    return word[2:].partition("=")[0].replace("_", "-")
+
+
+def _nearest(name: str, known: Any, dashes: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {dashes}{near[0]}?" if near else f"it has {', '.join(dashes + each for each in known)}"
+
+
+def _commands(annotation: Any) -> Iterator[tuple[str, type]]:
+    for each in get_args(annotation) if get_origin(annotation) is not Annotated else (annotation,):
+        about = getattr(each, "__metadata__", ())
+        names = [mark.name for mark in about if type(mark).__name__ == "_SubcommandConfig"]
+        if names:
+            yield names[0], each.__origin__
+
+
+def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...]) -> Iterator[Option]:
+    about = getattr(annotation, "__metadata__", ())
+    kind = annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+    if tyro.conf.Positional in about or list(_commands(annotation)):
+        return
+    place = (*place, name)
+    names, aliases = [name], []
+    for each in about:
+        if factory := getattr(each, "constructor_factory", None):
+            for parameter in inspect.signature(factory()).parameters.values():
+                yield from _below(parameter.name, parameter.annotation, parameter.default, place)
+            return
+        names += filter(None, [getattr(each, "name", None)])
+        aliases += [alias.lstrip("-") for alias in getattr(each, "aliases", None) or ()]
+    if is_dataclass(kind) and isinstance(kind, type):
+        types = get_type_hints(kind, include_extras=True)
+        for field in fields(kind):
+            yield from _below(field.name, types[field.name], field.default, place)
+        return
+    yield Option(
+        names=tuple(word.replace("_", "-") for word in (names[-1], *aliases)),
+        place=place,
+        default=default,
+        switch=kind is bool and tyro.conf.FlagConversionOff not in about,
+        repeated=tyro.conf.UseAppendAction in about,
+    )

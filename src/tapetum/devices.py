@@ -1,0 +1,58 @@
+"""Where to compute: whether a device that is asked for is there, and whether code can be compiled for it.
+
+Imports torch only when it is called.
+"""
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from tapetum.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+
+def devices_here() -> list[str]:
+    """List the devices of this machine that torch can compute on, by the names that options take.
+
+    >>> "cpu" in devices_here()
+    True
+    """
+    import torch
+
+    found = ["cpu"]
+    if (accelerator := torch.accelerator.current_accelerator(check_available=True)) is not None:
+        count = torch.accelerator.device_count()
+        found += [f"{accelerator.type}:{n}" for n in range(count)] if count > 1 else [accelerator.type]
+    return found
+
+
+def find_device(name: Any) -> "torch.device":
+    """Give the device of a name, None being the CPU, after something was computed there.
+
+    Raises BadInput, which says what is there, for another.
+
+    >>> find_device("fpga")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: there is no device 'fpga' to compute on; this machine has cpu...
+    """
+    import torch
+
+    try:
+        device = torch.device("cpu" if name is None else name)
+        if device.type != "meta":  # whose tensors have shapes and no numbers
+            (torch.ones(1, device=device) + 1).cpu()
+            return device
+    except (RuntimeError, AssertionError, TypeError, ImportError, NotImplementedError):
+        pass
+    raise BadInput(f"there is no device {str(name)!r} to compute on; this machine has {', '.join(devices_here())}")
+
+
+def check_compiler(device: "torch.device") -> None:
+    """Raise `BadInput` where torch.compile would find no C++ compiler for what runs on the CPU."""
+    command = os.environ.get("CXX") or "g++"
+    if device.type == "cpu" and shutil.which(command.split()[0]) is None:
+        raise BadInput(
+            f"compiling needs a C++ compiler, and there is no {command}; install one, name it in CXX, or leave --compile out"
+        )

@@ -1,0 +1,67 @@
+"""What runs cost: their ledgers, read and laid side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput
+from tapetum.verbs.verb import File, Listener, verb
+
+FILE = "ledger.json"
+
+
+@dataclass(frozen=True)
+class LedgerOptions:
+    """What may be asked of `ledger`."""
+
+    runs: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="RUN")]
+    """Folders of runs, or ledger.json files; of a run in phases, each phase is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What runs cost, in the order in which they were given."""
+
+    ledgers: dict[str, dict[str, Any]]
+    """Content of each ledger.json (`tapetum.account.ledger`), by the name of its run."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        return {"runs": [{"run": name, **content} for name, content in self.ledgers.items()]}
+
+
+@verb(LedgerOptions)
+def ledger(options: LedgerOptions, listener: Listener) -> Costs:
+    """Read the ledgers of runs. Raises BadInput where one has none, or its ledger is damaged."""
+    if not options.runs:
+        raise BadInput("there is no RUN; give folders of runs, such as tapetum train makes")
+    files = {file: None for run in map(Path, options.runs) for file in _files(run)}  # each once
+    return Costs(ledgers={str(file.parent): _read(file) for file in files})
+
+
+def _files(run: Path) -> list[Path]:
+    """The ledger of a run, or those of its phases."""
+    if run.is_file():
+        return [run]
+    if not run.is_dir():
+        raise BadInput(f"there is no folder {run}; give the folder of a run, such as tapetum train makes")
+    found = [run / FILE] if (run / FILE).is_file() else sorted(run.glob(f"*/{FILE}"))
+    if not found:
+        raise BadInput(f"{run} has no {FILE}, nor has a folder in it; give the folder of a run, such as tapetum train makes")
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    from tapetum.account.ledger import SUMMED, read
+
+    try:
+        content = read(file)
+        sums = [content["total"][name] for name in SUMMED]
+        about = [(s["machine"]["cpu"], s["machine"]["gpus"], s["energy_method"], s["co2_method"]) for s in content["sessions"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run") from error
+    if not about or not all(isinstance(value, int | float) for value in sums):
+        raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run")
+    return content

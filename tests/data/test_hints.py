@@ -1,0 +1,70 @@
+"""What a folder looks like that does not fit its layout, and that the command which is told works."""
+
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.files import picture, sound, stripes
+from tapetum.data.layouts import listing
+from tapetum.errors import BadInput
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def classes(place: Path) -> Path:
+    for k in range(20):
+        picture(place / "photos" / ("cat", "dog")[k % 2] / f"{k}.jpg", (12 * k, 0, 255 * (k % 2)))
+    return place / "photos"
+
+
+def test_a_folder_of_classes_goes_through_shards(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes(tmp_path)
+    train = ["train", "hip", "--out", "run", "--size", 8, "--mae-steps", 0, "--steps", 1, "--batch-size", 4, "--workers", 0]
+    train += ["--threads", 1, "--bf16", False]
+    code, _, err = run(*train, "--data", "photos")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds a folder of pictures for each class: run tapetum data shards photos --out photos-shards --shuffle 1," in err
+    assert run(*shlex.split(err.partition("run tapetum ")[2].partition(",")[0]))[0] == 0
+    given = shlex.split(err.partition("then give ")[2])
+    code, out, err = run(*train, *given)
+    assert code == 0, err
+    assert "train: 18 examples of image 8x8x3" in out
+    assert "check: 2 examples" in out
+
+
+def test_every_tenth_of_shards_in_one_folder_is_held_out(run: Run, tmp_path: Path) -> None:
+    assert run("data", "shards", classes(tmp_path), "--out", tmp_path / "all")[0] == 0
+    whole, held = (listing("shards", tmp_path / "all", part) for part in ("train", "val"))
+    assert (len(whole), len(held), whole.classes) == (18, 2, ("cat", "dog"))
+    names = [[files["image"][k].name for k in range(len(files["image"]))] for files in (whole.files, held.files)]
+    assert len({*names[0], *names[1]}) == 20
+    for part in (whole, held):
+        assert part.truth is not None
+        for k, name in enumerate(part.files["image"][k].name for k in range(len(part))):
+            assert whole.classes[int(part.truth[k])] in name
+
+
+def test_what_other_folders_look_like(tmp_path: Path) -> None:
+    place = classes(tmp_path)
+    flat, sounds, split = tmp_path / "flat", tmp_path / "sounds", tmp_path / "split"
+    shutil.copytree(place / "cat", flat)
+    sound(sounds / "bird" / "a.wav", 10)
+    for part in ("train", "val"):
+        shutil.copytree(place, split / part)
+    for layout, where, message in (
+        ("parquet", flat, r"holds pictures without classes: run tapetum data shards .*flat.* --layout shards --steps 0"),
+        ("parquet", sounds, "holds a folder of recordings for each class"),
+        ("parquet", split, "it looks like the layout imagenet: give --layout imagenet"),
+        ("imagenet", stripes(tmp_path / "train.parquet").parent, "it looks like the layout parquet"),
+        ("parquet", place / "cat" / "0.jpg", "it is one picture: give a folder of them"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            listing(layout, where, "train")
+    (tmp_path / "voc" / "JPEGImages").mkdir(parents=True)
+    with pytest.raises(BadInput) as wrong:
+        listing("voc", tmp_path / "voc", "train")
+    assert "looks like" not in str(wrong.value)
