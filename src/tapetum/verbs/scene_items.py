@@ -140,7 +140,7 @@ def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
 
 def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
-    from tapetum.scenes.words import BLOCK, Candidate, balance
+    from tapetum.scenes.words import BLOCK, balance
 
     for start in range(0, len(names), BLOCK):
         block = []
@@ -153,8 +153,11 @@ def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterat
         yield from balance(block, seed + start, options=options)
 
 
-def _tuples(row: dict[str, Any]) -> Any:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+def _candidate(row: dict[str, Any]) -> "Candidate":
+    from tapetum.scenes.words import Candidate
+
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Candidate(**values)
 
 
 def _textures(source: str | None) -> "Textures":
