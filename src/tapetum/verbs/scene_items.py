@@ -143,13 +143,7 @@ def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterat
     from tapetum.scenes.words import BLOCK, balance
 
     for start in range(0, len(names), BLOCK):
-        block = []
-        for name in names[start : start + BLOCK]:
-            rows = [
-                {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
-                for row in read_truth(out, name)["candidates"]
-            ]
-            block.append([Candidate(**row) for row in rows])
+        block = [[_candidate(row) for row in read_truth(out, name)["candidates"]] for name in names[start : start + BLOCK]]
         yield from balance(block, seed + start, options=options)
 
 
