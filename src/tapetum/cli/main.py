@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from tapetum.cli.signals import ended_by_signals, number_of
+from tapetum.cli.signals import ended_by_signals, heed, number_of
 from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
@@ -229,6 +229,7 @@ def _run(arguments: list[str]) -> int:
     with starting(verb):
         chosen = parse(arguments)
     chosen.run()
+    heed()
     return 0
 
 

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tapetum.cli.signals import heed
 from tapetum.verbs.verb import Listener
 
 
@@ -57,6 +58,7 @@ class _Terminal(Listener):
         note(text)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
+        heed()
         self._awake()
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(task, total=total)
@@ -91,6 +93,7 @@ class _Log(Listener):
         note(text)
 
     def progress(self, task: str, done: int, total: int | None) -> None:
+        heed()
         if done == total:
             self._said.pop(task, None)
         elif self._due(task):

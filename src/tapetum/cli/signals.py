@@ -23,8 +23,22 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
+_unheeded: list[int] = []
+"""Signals that came and of which `_guarded` has not heard yet."""
+
+
+def heed() -> None:
+    """Raise `Ended` once more where a library swallowed it, as some do that import or call back from C.
+
+    Called where a command says how far it is, never while it clears away.
+    """
+    if _unheeded:
+        raise Ended(_unheeded.pop())
+
+
 def number_of(error: KeyboardInterrupt) -> int:
-    """Give the number of the signal that was the reason."""
+    """Give the number of the signal that was the reason, which is heeded herewith."""
+    _unheeded.clear()
     return error.number if isinstance(error, Ended) else int(signal.SIGINT)
 
 
@@ -50,4 +64,5 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
 
 def _end(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    _unheeded[:] = [number]
     raise Ended(number)

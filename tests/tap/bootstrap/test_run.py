@@ -30,7 +30,7 @@ from tapetum.video import write_video
 Drift = Callable[..., np.ndarray]
 
 
-def killed(*_: object) -> None:
+def killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
