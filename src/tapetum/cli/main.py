@@ -73,7 +73,7 @@ VERBS = {
     "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
-    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos with exact truth"),
+    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
     "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
     "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),

@@ -1,4 +1,7 @@
-"""`tapetum.verbs.scenes.make`: synthetic videos with exact truth."""
+"""`tapetum.verbs.scenes.make`: synthetic videos with exact truth.
+
+`pictures` and `episodes` of the physical world are in files of their own.
+"""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -6,7 +9,21 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.verbs.scene_episodes import EpisodesMade, EpisodesOptions, episodes
+from tapetum.verbs.scene_pictures import PicturesMade, PicturesOptions, pictures
 from tapetum.verbs.verb import File, Listener, verb
+
+__all__ = [
+    "EpisodesMade",
+    "EpisodesOptions",
+    "MakeOptions",
+    "PicturesMade",
+    "PicturesOptions",
+    "ScenesMade",
+    "episodes",
+    "make",
+    "pictures",
+]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from tapetum.errors import BadInput
 from tapetum.files import refuse_folder, temporary_file
 from tapetum.video.palette import Palettes
+from tapetum.video.soundtrack import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
 _BT709, _LIMITED = 1, 1
@@ -41,7 +42,9 @@ _FORMATS = {
 }
 
 
-def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: float, *, dither: bool = True) -> Path:
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[Frame], rate: float, *, dither: bool = True, sound: SoundTrack | None = None
+) -> Path:
     """Encode `frames` to `path`; the extension chooses mp4 (h264), webm (VP9) or gif.
 
     mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range, which needs even sizes: an odd width or height gets
@@ -53,6 +56,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     Args:
         frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may be longer than memory.
         rate: frames per second.
+        sound: of an mp4; its pieces are taken as the frames go on, so they may be longer than memory too.
         dither: mix colours that a gif lacks of those that it has; without it files are smaller and skies have steps.
 
     Raises:
@@ -63,6 +67,8 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     if suffix not in _FORMATS:
         raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")
     check_rate(rate)
+    if sound is not None and suffix != ".mp4":
+        raise BadInput(f"{path.name} cannot have sound; write an .mp4")
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
     refuse_folder(path)
@@ -70,7 +76,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], rate: flo
     temporary: str | None = None
     try:
         temporary = str(temporary_file(path))
-        _encode(temporary, checked, rate, suffix, dither)
+        _encode(temporary, checked, rate, suffix, dither, sound)
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
         if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -103,7 +109,7 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
         raise BadInput("there are no frames to write; give at least one")
 
 
-def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, dither: bool) -> None:
+def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, dither: bool, sound: SoundTrack | None) -> None:
     """Write the container `temporary`; frames are drawn, encoded and let go one by one."""
     style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
@@ -120,11 +126,17 @@ def _encode(temporary: str, frames: Iterator[Frame], rate: float, suffix: str, d
             context = stream.codec_context
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED
+        if sound is not None:
+            sound.begin(container)
         for number, frame in enumerate(chain((first,), frames)):
             picture = _indexed(frame, palettes) if gif else _yuv(frame)
             picture.pts, picture.time_base = round(number * step), 1 / clock
             container.mux(stream.encode(picture))
+            if sound is not None:
+                sound.encode(until_s=(number + 1) / rate)
         container.mux(stream.encode(None))
+        if sound is not None:
+            sound.end()
 
 
 def _yuv(frame: Frame) -> VideoFrame:

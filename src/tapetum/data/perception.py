@@ -1,0 +1,153 @@
+"""Annotations in the JSON of the Perception Test (Patraucean et al., "Perception Test", arXiv 2305.13786), written.
+
+    {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
+                grounded_question}}
+
+Functions here take raster pixels, (x, y), seconds and frames, and turn them into the file's units: shares of width and height,
+[ys, xs] of points, microseconds. `write_annotations` writes the file, one video at a time. Entries may have more keys than the
+public files have; their readers do not look at them.
+
+What is unusual in the format, and kept: the id of an object track, an action, a sound and a multiple-choice question is its
+place in the list; points have the shape [2, n], y first; a point has no entry for a frame in which it is hidden.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tapetum.data.json_files import write_mapping
+from tapetum.errors import BadInput
+
+TASKS = ("object_tracking", "point_tracking", "action_localisation", "sound_localisation", "mc_question", "grounded_question")
+AREAS = ("memory", "abstraction", "physics", "semantics")
+REASONING = ("descriptive", "explanatory", "predictive", "counterfactual")
+Size = tuple[int, int]
+"""Height and width."""
+
+
+def metadata(
+    *, video_id: str, split: str, rate: float, frames: int, size: Size, audio_samples: int, audio_rate: int,
+    cup_game: bool, moving: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Describe a video; `moving` says whether the camera moves."""
+    return {
+        "split": split,
+        "video_id": video_id,
+        "frame_rate": float(rate),
+        "num_frames": int(frames),
+        "resolution": [int(n) for n in size],
+        "audio_samples": int(audio_samples),
+        "audio_sample_rate": float(audio_rate),
+        "is_cup_game": bool(cup_game),
+        "is_camera_moving": bool(moving),
+    }
+
+
+def object_track(
+    number: int, label: str, boxes: Float[np.ndarray, "n 4"], frames: Int[np.ndarray, " n"], masked: Bool[np.ndarray, " n"],
+    *, size: Size, rate: float, occluder: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Describe where an object is: boxes x1, y1, x2, y2 in raster pixels at some frames; tracking begins at the first.
+
+    `masked`: the object is hidden there, as under a cup; `occluder`: it hides others in a cup game.
+    """
+    h, w = size
+    shares = np.clip(boxes / np.array([w, h, w, h]), 0, 1)
+    return {
+        "id": number,
+        "label": label,
+        "is_occluder": bool(occluder),
+        "bounding_boxes": [[round(v, 6) for v in box] for box in shares.tolist()],
+        "initial_tracking_box": [int(i == 0) for i in range(len(boxes))],
+        "frame_ids": [int(f) for f in frames],
+        "timestamps": [_micro(f / rate) for f in frames.tolist()],
+        "is_masked": [int(m) for m in masked],
+    }
+
+
+def point_track(
+    number: int, label: str, parents: Sequence[int], xy: Float[np.ndarray, "n 2"], frames: Int[np.ndarray, " n"], *, size: Size
+) -> dict[str, Any]:
+    """Describe where a point is in the frames in which it can be seen; `parents` are numbers of object tracks."""
+    h, w = size
+    rows = [[round(v, 6) for v in line] for line in (xy[:, ::-1] / np.array([h, w])).T.tolist()]
+    ids = [int(f) for f in frames]
+    return {"id": number, "label": label, "parent_objects": list(parents), "frame_ids": ids, "points": rows}
+
+
+def segment(
+    number: int, label: str, label_id: int, parents: Sequence[int], start_s: float, end_s: float, *, rate: float, frames: int,
+    visible: bool | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Describe an action, or a sound where `visible` says whether its cause is in the picture, of a video of so many frames."""
+    ids = [min(max(round(s * rate), 0), frames - 1) for s in (start_s, end_s)]
+    told = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
+    told |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}
+    return told if visible is None else told | {"is_visible": bool(visible)}
+
+
+def mc_question(
+    number: int,
+    question: str,
+    options: Sequence[str],
+    answer: int,
+    *,
+    area: str,
+    reasoning: str,
+    tags: Sequence[str],
+    **more: Any,
+) -> dict[str, Any]:
+    """Describe a multiple-choice question."""
+    told = {"id": number, "question": question, "options": list(options), "answer_id": answer}
+    return told | {"area": area, "reasoning": reasoning, "tag": list(tags), **more}
+
+
+def grounded_question(number: int, question: str, answers: Sequence[int], *, area: str, reasoning: str) -> dict[str, Any]:
+    """Describe a question that object tracks answer, by their numbers."""
+    return {"id": number, "question": question, "answers": list(answers), "area": area, "reasoning": reasoning}
+
+
+def write_annotations(path: str | Path, videos: Iterable[tuple[str, Mapping[str, Any]]]) -> Path:
+    """Write the items of videos by their ids, whole or not at all. Raises BadInput for one that breaks a rule of the format."""
+    return write_mapping(path, ((name, _checked(name, item)) for name, item in videos))
+
+
+def _micro(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _checked(name: str, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an item with all its tasks, seen to fit together."""
+    meta = item["metadata"]
+    whole = {"metadata": meta} | {task: list(item.get(task, ())) for task in TASKS}
+
+    def refuse(what: str, entry: Mapping[str, Any], rule: str) -> None:
+        raise BadInput(f"{what} {entry.get('id')} of {name} cannot be written: {rule}")
+
+    for task in ("object_tracking", "action_localisation", "sound_localisation", "mc_question"):
+        for place, entry in enumerate(whole[task]):
+            if entry["id"] != place:
+                refuse(task, entry, f"its id must be its place in the list, {place}")
+    for entry in (*whole["object_tracking"], *whole["point_tracking"]):
+        ids = entry["frame_ids"]
+        values = entry["bounding_boxes"] if "bounding_boxes" in entry else list(zip(*entry["points"], strict=True))
+        if not ids or len(ids) != len(values) or sorted(set(ids)) != ids or ids[0] < 0 or ids[-1] >= meta["num_frames"]:
+            refuse("track", entry, f"it has frames {ids[:3]}...; they must rise and lie in 0..{meta['num_frames'] - 1}")
+    for entry in (*whole["action_localisation"], *whole["sound_localisation"]):
+        start, end = entry["timestamps"]
+        if not 0 <= start <= end:
+            refuse("segment", entry, f"it goes from {start} to {end} microseconds")
+    for entry in whole["mc_question"]:
+        if not 0 <= entry["answer_id"] < len(entry["options"]) or len(entry["options"]) < 3:
+            refuse("question", entry, f"answer {entry['answer_id']} of {len(entry['options'])} options; wanted three or more")
+    for entry in (*whole["mc_question"], *whole["grounded_question"]):
+        if entry["area"] not in AREAS or entry["reasoning"] not in REASONING:
+            refuse("question", entry, f"area {entry['area']!r} and reasoning {entry['reasoning']!r} are not of the benchmark")
+    tracks = len(whole["object_tracking"])
+    for entry in whole["grounded_question"]:
+        if not entry["answers"] or not all(0 <= a < tracks for a in entry["answers"]):
+            refuse("question", entry, f"answers {entry['answers']} must be one or more of {tracks} object tracks")
+    return whole

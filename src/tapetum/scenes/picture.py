@@ -1,0 +1,93 @@
+"""One picture of the physical world with all that is known of it: a moment of an episode, filmed, named, told and asked about.
+
+The settings of camera, story and moment differ from picture to picture; all are a function of (seed, number).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.scenes.bodies.episode import Episode
+from tapetum.scenes.filming import InstanceMasks, Truth, film, varied
+from tapetum.scenes.physics import make_episode
+from tapetum.scenes.textures import Textures, procedural
+from tapetum.scenes.types import U8
+from tapetum.scenes.words import Candidate, Captions, Graph, picture_candidates, picture_captions, scene_graph
+
+TRIES = 8
+LONGEST_S = 3.0
+SIZES = (16, 2048)
+"""Pixels of a side, least and most."""
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A picture with its truth."""
+
+    rgb: U8
+    """(h, w, 3)"""
+    episode: Episode
+    frame: int
+    """Which frame of the episode it is."""
+    masks: InstanceMasks
+    """What is seen of each instance, and all of it."""
+    graph: Graph
+    captions: Captions
+    candidates: tuple[Candidate, ...]
+    """Questions that could be asked."""
+
+
+def make_picture(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> Picture:
+    """Make picture `number` of a seed, size x size pixels; the same arguments make the same picture on one platform.
+
+    Raises BadInput for a size outside `SIZES`, and MissingExtra without MuJoCo.
+    """
+    check_size(size)
+
+    def begin(key: int) -> tuple[Episode, int]:
+        rng = np.random.default_rng((key, 5))
+        seconds = float(rng.uniform(0.1, LONGEST_S))
+        episode = make_episode(key, seconds=seconds, size=(size, size))
+        return episode, episode.frames - 1
+
+    key, (episode, frame) = first_that_starts((seed, number), begin)
+    config = varied(np.random.default_rng((key, 6)))
+    [shot] = film(episode, textures, config, range(frame, frame + 1))
+    graph = scene_graph(episode, frame)
+    return Picture(
+        rgb=shot.rgb,
+        episode=episode,
+        frame=frame,
+        masks=Truth(episode).masks(frame),
+        graph=graph,
+        captions=picture_captions(graph),
+        candidates=tuple(picture_candidates(graph, key)),
+    )
+
+
+def check_size(size: int) -> None:
+    """Raise BadInput for a size outside `SIZES`."""
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise BadInput(f"frames of {size}x{size} pixels; give --size from {SIZES[0]} to {SIZES[1]}")
+
+
+def first_that_starts(number: tuple[int, ...], begin: Callable[[int], Made]) -> tuple[int, Made]:
+    """Give the first of a few keys drawn for `number` for which the world finds a start, and what `begin(key)` made of it.
+
+    Now and then a story finds no room for its things; another draw does. Raises the last BadInput where none does.
+    """
+    trouble: BadInput | None = None
+    for attempt in range(TRIES):
+        key = int(np.random.SeedSequence([*number, attempt]).generate_state(1, np.uint64)[0] >> np.uint64(2))
+        try:
+            return key, begin(key)
+        except BadInput as error:
+            if "found no start" not in str(error):
+                raise
+            trouble = error
+    assert trouble
+    raise trouble
