@@ -7,11 +7,11 @@ import tyro
 
 from tapetum.cli.tapvid3d.check import Check
 from tapetum.cli.tapvid3d.make import Make
-from tapetum.cli.tapvid3d.scenes import Scenes
+from tapetum.cli.tapvid3d.scenes import ClipsOfScenes
 
 Action = (
     Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]
-    | Annotated[Scenes, tyro.conf.subcommand("scenes", prefix_name=False)]
+    | Annotated[ClipsOfScenes, tyro.conf.subcommand("scenes", prefix_name=False)]
     | Annotated[Make, tyro.conf.subcommand("make", prefix_name=False)]
 )
 

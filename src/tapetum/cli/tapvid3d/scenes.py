@@ -7,7 +7,7 @@ from tapetum.verbs.tapvid3d import ScenesOptions, scenes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenes(ScenesOptions):
+class ClipsOfScenes(ScenesOptions):
     """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects."""
 
     def run(self) -> None:

@@ -14,7 +14,7 @@ _MARKERS = {"start": tyro.conf.arg(name="weights")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenes(WithSettings):
+class TapNanoScenes(WithSettings):
     """Train the bundled point tracker on synthetic scenes."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -22,7 +22,7 @@ class Scenes(WithSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalScenes(WithSettings):
+class CausalTapNanoScenes(WithSettings):
     """Make the bundled point tracker one for live use, which sees frames one by one."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["causal-tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -30,7 +30,7 @@ class CausalScenes(WithSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoreScenes(WithSettings):
+class MoreTapNanoScenes(WithSettings):
     """Train the bundled point tracker further."""
 
     recipe: Annotated[TapNano, options({"": TAP_NANO["more-tap-nano"]}, hidden=_HIDDEN, markers=_MARKERS)]
@@ -55,8 +55,8 @@ class Kubric(WithSettings):
 
 
 TapCommand = (
-    Annotated[Scenes, tyro.conf.subcommand("tap-nano", prefix_name=False)]
-    | Annotated[CausalScenes, tyro.conf.subcommand("causal-tap-nano", prefix_name=False)]
-    | Annotated[MoreScenes, tyro.conf.subcommand("more-tap-nano", prefix_name=False)]
+    Annotated[TapNanoScenes, tyro.conf.subcommand("tap-nano", prefix_name=False)]
+    | Annotated[CausalTapNanoScenes, tyro.conf.subcommand("causal-tap-nano", prefix_name=False)]
+    | Annotated[MoreTapNanoScenes, tyro.conf.subcommand("more-tap-nano", prefix_name=False)]
     | Annotated[Kubric, tyro.conf.subcommand("tap-kubric", prefix_name=False)]
 )
