@@ -1,0 +1,1 @@
+"""Odin: objects and representations discovered together. Imports no torch by itself."""
