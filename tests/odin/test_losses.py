@@ -80,7 +80,7 @@ def test_views_that_share_nothing_have_a_loss_of_zero_that_can_be_learned_from()
     one, other = torch.tensor([[0]]), torch.tensor([[1]])
     for local in (True, False):
         loss = detcon(pred, pred, pred, pred, one, other, one, other, local_negatives=local)
-        assert float(loss) == 0
+        assert loss.item() == 0
         (gradient,) = torch.autograd.grad(loss, pred)
         assert torch.equal(gradient, torch.zeros_like(pred))
 
