@@ -47,5 +47,7 @@ NAMED = {
     "resnet-34": _named("basic", (3, 4, 6, 3)),
     "resnet-50": _named("bottleneck", (3, 4, 6, 3)),
     "resnet-101": _named("bottleneck", (3, 4, 23, 3)),
+    "resnet-152": _named("bottleneck", (3, 8, 36, 3)),
+    "resnet-200": _named("bottleneck", (3, 24, 36, 3)),
 }
 """ResNets by name."""
