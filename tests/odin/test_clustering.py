@@ -16,7 +16,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_euclidean_k_means_is_that_of_scikit_learn() -> None:
     cluster = pytest.importorskip("sklearn.cluster")
     x = torch.randn(2, 200, 5, dtype=torch.float64, generator=seeded(1))
-    found = kmeans(x, 6, iterations=7, metric="euclidean", generator=seeded(2))
+    found = kmeans(x, 6, iterations=7, metric="l2", generator=seeded(2))
     seeds = _random_seeds(x, 6, seeded(2))
     for picture in range(2):
         peer = cluster.KMeans(6, init=seeds[picture].numpy(), n_init=1, max_iter=7, tol=0, algorithm="lloyd")
@@ -35,7 +35,7 @@ def test_spherical_k_means_knows_no_length_and_follows_its_generator() -> None:
 
 
 @pytest.mark.parametrize("seeds", ["random", "spread"])
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_clear_groups_are_found(metric: str, seeds: str) -> None:
     truth = torch.arange(3).repeat_interleave(30)
     x = F.one_hot(truth, 3).double() * 9 + torch.randn(90, 3, dtype=torch.float64, generator=seeded(6)) * 0.1
@@ -53,7 +53,7 @@ def _agreement(ids: torch.Tensor, truth: torch.Tensor) -> float:
 
 def test_one_colour_and_empty_clusters_do_no_harm() -> None:
     same = torch.ones(1, 16, 3)
-    for metric in ("cosine", "euclidean"):
+    for metric in ("cosine", "l2"):
         for seeds in ("random", "spread"):
             assert torch.equal(
                 kmeans(same, 4, metric=metric, seeds=seeds, generator=seeded()), torch.zeros(1, 16, dtype=torch.long)
@@ -69,4 +69,4 @@ def test_what_cannot_be_clustered_is_said() -> None:
         kmeans(torch.full((1, 4, 3), torch.nan), 2)
     with pytest.raises(BadInput, match="metric"):
         kmeans(torch.ones(1, 4, 3), 2, metric="manhattan")
-    assert _checked(torch.ones(1, 4, 3).half(), 2, "euclidean").dtype == torch.float32
+    assert _checked(torch.ones(1, 4, 3).half(), 2, "l2").dtype == torch.float32

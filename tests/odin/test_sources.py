@@ -35,7 +35,7 @@ def seeded() -> torch.Generator:
     return torch.Generator().manual_seed(1)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_colours_and_a_grid_find_four_squares(metric: str) -> None:
     pictures, ids = quarters()
     for source, changes in {"pixels": {"metric": metric, "seeds": "spread"}, "grid": {}}.items():

@@ -1,7 +1,7 @@
 """K-means of the features of each picture, all pictures of a batch at once (Odin, arXiv 2203.08777, section 3.1).
 
 Differs from the paper, whose settings could not be read: distance, seeds, rounds and restarts are settings. With "cosine"
-(spherical k-means, the default) vectors are brought to unit length first, and so is every centre; with "euclidean" neither.
+(spherical k-means, the default) vectors are brought to unit length first, and so is every centre; with "l2" neither.
 A centre that loses all its vectors stays where it was. The result depends on the generator alone.
 """
 
@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.blocks.clustering import Metric, move_centres, nearest
 from tapetum.errors import BadInput
 
-METRICS = "cosine", "euclidean"
+METRICS = "cosine", "l2"
 
 
 @torch.no_grad()
@@ -20,7 +21,7 @@ def kmeans(
     features: Float[Tensor, "b n d"],
     clusters: int,
     iterations: int = 10,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     generator: torch.Generator | None = None,
     seeds: str = "random",
 ) -> Int[Tensor, "b n"]:
@@ -42,23 +43,8 @@ def kmeans(
         raise BadInput(f"seeds of k-means are {seeds!r}; give random or spread")
     centres = (_random_seeds if seeds == "random" else _spread_seeds)(x, clusters, generator)
     for _ in range(iterations):
-        centres = _moved(x, nearest(x, centres, metric), centres, metric)
+        centres, _ = move_centres(x, nearest(x, centres, metric), centres, metric)
     return nearest(x, centres, metric)
-
-
-def nearest(x: Float[Tensor, "b n d"], centres: Float[Tensor, "b k d"], metric: str) -> Int[Tensor, "b n"]:
-    """Find each vector's nearest centre; of equally near ones the first."""
-    likeness = x @ centres.mT
-    if metric == "euclidean":
-        likeness = likeness - centres.square().sum(-1)[:, None] / 2
-    return likeness.argmax(-1)
-
-
-def _moved(x: Tensor, ids: Tensor, centres: Tensor, metric: str) -> Tensor:
-    members = F.one_hot(ids, centres.shape[1]).to(x.dtype)  # (b, n, k)
-    sums, counts = members.mT @ x, members.sum(1)[..., None]
-    means = F.normalize(sums, dim=-1) if metric == "cosine" else sums / counts.clamp(min=1)
-    return torch.where(counts > 0, means, centres)
 
 
 def _random_seeds(x: Tensor, clusters: int, generator: torch.Generator | None) -> Tensor:
@@ -79,7 +65,7 @@ def _spread_seeds(x: Tensor, clusters: int, generator: torch.Generator | None) -
     return torch.stack(chosen, 1)
 
 
-def _checked(features: Tensor, clusters: int, metric: str) -> Tensor:
+def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
     if metric not in METRICS:
         raise BadInput(f"the metric of k-means is {metric!r}; give one of {', '.join(METRICS)}")
     if features.ndim != 3:

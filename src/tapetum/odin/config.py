@@ -35,7 +35,7 @@ class OdinConfig:
     """Where masks come from."""
     clusters: int = 16
     """Masks of a picture, or rows and columns together of a grid: 16 is 4 by 4."""
-    metric: Literal["cosine", "euclidean"] = "cosine"
+    metric: Literal["cosine", "l2"] = "cosine"
     """Of k-means."""
     iterations: int = 10
     """Rounds of k-means."""
