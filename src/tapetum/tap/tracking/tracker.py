@@ -29,8 +29,8 @@ from tapetum.tap.tracking.clip import Clip
 from tapetum.tap.tracking.corrections import gather_clicks, put_in_place
 from tapetum.tap.tracking.follower import Follower, Seen, Stream
 from tapetum.tap.tracking.inputs import check_queries
-from tapetum.tap.tracking.reference import Reference
 from tapetum.tap.tracking.memory import frames_at_a_time, plan_windows
+from tapetum.tap.tracking.reference import Reference
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
