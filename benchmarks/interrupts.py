@@ -2,8 +2,9 @@
 
     python benchmarks/interrupts.py [--presses 50] [--seed 0] [--model static] [--grid 300] [--cold] [--json FILE]
 
-First one run is left alone, to know how long one takes; then each gets a single press at a moment drawn evenly from its time.
-With --cold each run finds no compiled bytecode, as the first in a fresh clone does.
+First one run is left alone, to know how long one takes; then each gets a single press. Every other one gets it at a moment drawn
+evenly from that time, the others as long after they began to write as is drawn evenly from a third of it: it is there that most
+is imported and most could be lost. With --cold each run finds no compiled bytecode, as the first in a fresh clone does.
 
     heard   ended with 130 and said "interrupted"
     early   ended by the signal itself or by Python's own start, before the command line was ours, or after it had ended
@@ -48,8 +49,10 @@ def begin(clip: Path, folder: Path, model: str, grid: int, cold: bool) -> subpro
     )
 
 
-def press(process: subprocess.Popen[str], after: float, folder: Path) -> tuple[str, float, str]:
+def press(process: subprocess.Popen[str], after: float, folder: Path, writing: bool) -> tuple[str, float, str]:
     """Press once `after` so many seconds; give what became of it, seconds from the press to the end, and what was said."""
+    while writing and process.poll() is None and not any((folder / "results").iterdir()):
+        time.sleep(0.005)
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
@@ -61,7 +64,7 @@ def press(process: subprocess.Popen[str], after: float, folder: Path) -> tuple[s
     out, err = process.communicate()
     seconds, said = time.monotonic() - pressed, (out + err).strip()
     left = [path.name for path in (folder / "results").rglob("*") if ".tmp" in path.name]
-    before_main = "KeyboardInterrupt" in err and " in main\n" not in err
+    before_main = "KeyboardInterrupt" in err and "main.py" not in err
     if (process.returncode == -signal.SIGINT or before_main) and not left:
         return "early", seconds, said
     if process.returncode == 0 and not left:
@@ -88,8 +91,9 @@ def main() -> None:
         begin(clip, Path(base) / "alone", given.model, given.grid, given.cold).communicate()
         whole = time.monotonic() - began
         for number in range(given.presses):
-            folder, after = Path(base) / str(number), rng.uniform(0, whole)
-            kind, seconds, said = press(begin(clip, folder, given.model, given.grid, given.cold), after, folder)
+            folder, writing = Path(base) / str(number), bool(number % 2)
+            after = rng.uniform(0, whole / 3 if writing else whole)
+            kind, seconds, said = press(begin(clip, folder, given.model, given.grid, given.cold), after, folder, writing)
             counts[kind] += 1
             slowest = max(slowest, seconds)
             if kind in ("lost", "fault"):
