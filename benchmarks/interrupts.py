@@ -2,9 +2,9 @@
 
     python benchmarks/interrupts.py [--presses 50] [--seed 0] [--model static] [--grid 300] [--cold] [--json FILE]
 
-First one run is left alone, to know how long one takes; then each gets a single press. Every other one gets it at a moment drawn
-evenly from that time, the others as long after they began to write as is drawn evenly from a third of it: it is there that most
-is imported and most could be lost. With --cold each run finds no compiled bytecode, as the first in a fresh clone does.
+First one run is left alone, to know how long one takes; then each gets a single press. Every other one gets it at a moment
+drawn evenly from that time, the others as long after they began to write as is drawn evenly from a third of it: most
+is imported there, and most could be lost. With --cold each run finds no compiled bytecode, as the first in a fresh clone does.
 
     heard   ended with 130 and said "interrupted"
     early   ended by the signal itself or by Python's own start, before the command line was ours, or after it had ended
