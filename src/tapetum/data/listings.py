@@ -40,7 +40,7 @@ def text_of(path: Path) -> str:
     """Read a text. Raises BadInput where that cannot be."""
     try:
         no_pipe(path)
-        return path.readtext_of(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
