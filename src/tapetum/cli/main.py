@@ -183,8 +183,8 @@ def command(verb: str) -> type:
 def parse(arguments: Sequence[str]) -> Any:
     """Read `arguments` into the command of the verb that they begin with, without running it.
 
-    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and SystemExit where
-    the rest does not fit.
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
+    does not fit; SystemExit where help is all that is asked for.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -199,12 +199,14 @@ def parse(arguments: Sequence[str]) -> Any:
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
     from tapetum.cli.known import check_words
+    from tapetum.cli.refusals import in_one_line
 
     kind = command(verb)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)
-    return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())
+    name = f"tapetum {verb}"
+    return in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
 
 
 def settings() -> tuple[Any, ...]:
