@@ -36,7 +36,7 @@ from tapetum.train.launch_config import Launch
 WORLDS = "facets", "both"
 TRACKERS = "start", *WORLDS
 START, SEED = "tapir-nano-synthetic", 11
-STEPS, CLIPS, POINTS, HELD_OUT = 300, 300, 64, 32
+STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
 AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_look=False, polish=False)
 SCORES = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
 
