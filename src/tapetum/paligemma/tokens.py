@@ -130,8 +130,14 @@ class Tokens:
                 allow_whitespace_only_pieces=True,
                 normalization_rule_name="identity",
                 character_coverage=1.0,
-                **{f"{name}_id": number for name, number in zip(_CONTROL, range(4), strict=True)},
-                **{f"{name}_piece": f"<{name}>" for name in _CONTROL},
+                pad_id=PAD,
+                eos_id=EOS,
+                bos_id=BOS,
+                unk_id=UNK,
+                pad_piece="<pad>",
+                eos_piece="<eos>",
+                bos_piece="<bos>",
+                unk_piece="<unk>",
                 user_defined_symbols=["\n"],
                 num_threads=1,
                 minloglevel=2,
@@ -238,6 +244,3 @@ class Tokens:
 
 def _whole(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-_CONTROL = "pad", "eos", "bos", "unk"
