@@ -6,8 +6,8 @@ Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
     "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
     "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
     "reference-video"  the same, kept as it is                                   frames of videos
-    "transformers"     bicubic with antialias, rounded to 8 bits, by Pillow; by torchvision, which is the default there, a number
-                       is one off here and there
+    "transformers"     bicubic with antialias, rounded to 8 bits, by Pillow; by torchvision, the default there, a number is
+                       one off here and there
 
 The differences hardly matter to the released models, which were trained with kernels drawn at random. The reference's numbers
 come out to the bit, but for `reference` where a picture is enlarged: where a sum is a hair below a whole number, cutting makes
