@@ -34,6 +34,8 @@ from tapetum.paligemma.tables.pieces import Piece, check_names, check_shape, sen
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
+TOKENIZER = "tokenizer"
+"""Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
 _POSITIONS, _TABLE = "eye.positions", "language.table.weight"
 
@@ -83,14 +85,18 @@ def load(
     return _from_huggingface([TensorFile(path)], wanted, place, dtype)
 
 
-def save(model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+def save(
+    model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None, tokenizer: str | None = None
+) -> None:
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
+    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
     Raises BadInput if it cannot be written; then there is no file.
     """
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config))})
+        also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
