@@ -1,14 +1,14 @@
 """Answers to a whole set of questions, by id, and their means: overall and by kind of question. Single answers: `answers`.
 
-    answer_scores     any score of `answers`, with the means by kind: VQAv2 (yes/no, number, other), ChartQA (human, aug), GQA ...
+    answer_scores     any score of `answers`, also by kind: VQAv2 (yes/no, number, other), ChartQA (human, aug)
     rsvqa_scores      RSVQA (arXiv 2003.07333): the mean over kinds of question, each kind alike
     pope_scores       POPE (arXiv 2305.10355): yes or no, with F1 of yes and the share of answers that are either
     mmvp_scores       MMVP (arXiv 2401.06209): a pair of questions is right where both are
     science_scores    ScienceQA, with the share of answers that say no letter
     count_scores      TallyQA (arXiv 1810.12440), CountBenchQA: number words are digits; also the mean by true count
 
-Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one name,
-is `rsvqa_scores` with `kinds` of one's choice.
+Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one
+name, is `rsvqa_scores` with `kinds` of one's choice.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -81,7 +81,9 @@ def rsvqa_scores(
     if kinds is not None:
         truths = {key: truth for key, truth in truths.items() if types.get(key) in kinds}
         if not truths:
-            raise BadInput(f"no question is of the types {', '.join(kinds)}; the types are {', '.join(sorted(set(types.values())))}")
+            raise BadInput(
+                f"no question is of the types {', '.join(kinds)}; the types are {', '.join(sorted(set(types.values())))}"
+            )
         predictions = {key: said for key, said in predictions.items() if types.get(key, kinds[0]) in kinds}
     return answer_scores(predictions, truths, lambda said, right: any_match(said, right, lower), types)
 

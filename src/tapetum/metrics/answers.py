@@ -12,9 +12,9 @@
 They are those of PaliGemma's evaluation (arXiv 2407.07726; github.com/google-research/big_vision), which lower-cases only where
 `lower` is said. Unusual, kept:
 
-- VQA's normaliser deletes a mark everywhere where it touches a space anywhere, or where any digit,digit stands in the text; else
-  it puts a space. Of full stops that no digit follows it deletes the first 32 (the official code passes a flag as a count; the
-  others take all). Nothing is normalised where all references are the same.
+- VQA's normaliser deletes a mark everywhere where it touches a space anywhere, or where any digit,digit stands in the text;
+  else it puts a space. Of full stops that no digit follows it deletes the first 32 (the official code passes a flag as
+  a count). Nothing is normalised where all references are the same.
 - ANLS gives 0 from a distance of one half on, as the paper; the server of DocVQA gives 0.5 at one half exactly.
 """
 
@@ -30,8 +30,8 @@ _COMMA = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"\.(?!\d)")
 _MOST_FULL_STOPS = 32
 _SCIENCE = re.compile(r"the answer is ([a-z])\.")
-_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
-_COUNTS = NUMBERS | {word: str(number) for number, word in enumerate(_TEENS, 11)}
+_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
+_COUNTS = NUMBERS | {word: str(number) for number, word in enumerate(_TEENS.split(), 11)}
 
 
 def vqa_accuracy(answer: str, references: Sequence[str]) -> float:

@@ -49,7 +49,9 @@ class TrueBoxes:
         crowd = np.zeros(n, bool) if self.crowd is None else np.asarray(self.crowd, bool)
         area = areas(boxes) if self.area is None else finite_array(self.area, "the areas of true boxes", 1)
         if not n == len(self.labels) == len(crowd) == len(area):
-            raise BadInput(f"{n} true boxes have {len(self.labels)} labels, {len(crowd)} crowds, {len(area)} areas; give {n} each")
+            raise BadInput(
+                f"{n} true boxes have {len(self.labels)} labels, {len(crowd)} crowds, {len(area)} areas; give {n} each"
+            )
         for name, value in (("xyxy", boxes), ("crowd", crowd), ("area", area)):
             object.__setattr__(self, name, value)
 

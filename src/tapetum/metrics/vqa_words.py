@@ -1,13 +1,12 @@
 """The words of the official evaluation of VQA (Antol et al., arXiv 1505.00468; github.com/GT-Vision-Lab/VQA), as facts."""
 
-NUMBERS = dict(zip("none zero one two three four five six seven eight nine ten".split(), "0 0 1 2 3 4 5 6 7 8 9 10".split()))
+_NUMBERS = "zero one two three four five six seven eight nine ten"
+NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBERS.split())}
 ARTICLES = frozenset(("a", "an", "the"))
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 """Each is deleted or becomes a space; apostrophe, colon and full stop are not among them."""
 
-CONTRACTIONS = dict(
-    pair.split("=")
-    for pair in """
+_CONTRACTIONS = """
 aint=ain't arent=aren't cant=can't couldve=could've couldnt=couldn't couldn'tve=couldn't've couldnt've=couldn't've
 didnt=didn't doesnt=doesn't dont=don't hadnt=hadn't hadnt've=hadn't've hadn'tve=hadn't've hasnt=hasn't havent=haven't
 hed=he'd hed've=he'd've he'dve=he'd've hes=he's howd=how'd howll=how'll hows=how's Id've=I'd've I'dve=I'd've Im=I'm
@@ -25,7 +24,7 @@ wheres=where's whereve=where've whod=who'd whod've=who'd've who'dve=who'd've who
 whyll=why'll whyre=why're whys=why's wont=won't wouldve=would've wouldnt=wouldn't wouldnt've=wouldn't've
 wouldn'tve=wouldn't've yall=y'all yall'll=y'all'll y'allll=y'all'll yall'd've=y'all'd've y'alld've=y'all'd've
 y'all'dve=y'all'd've youd=you'd youd've=you'd've you'dve=you'd've youll=you'll youre=you're youve=you've
-""".split()
-)
+"""
+CONTRACTIONS = dict(pair.split("=") for pair in _CONTRACTIONS.split())
 """By what was written. "somebody'd" loses its apostrophe, and those with a capital never occur, since texts are lower-cased by
 then: both as the official table has it."""
