@@ -31,4 +31,4 @@ def describe(
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
     """Give torchvision's names for an encoder; None where it has no such network."""
-    return resnet_rows(encoder) if isinstance(encoder, ResNet) else None
+    return resnet_rows(encoder) if isinstance(encoder, ResNet) and encoder.config.stem == "7x7" else None
