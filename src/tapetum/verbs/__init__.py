@@ -29,6 +29,7 @@ from typing import Any
 
 _VERBS = (
     *("bootstrap", "classify", "convert", "data", "doctor", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip"),
+    *("evaluate_perception_test", "submit_perception_test"),
     *("ledger", "live", "many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
 )
 
