@@ -3,8 +3,9 @@
     python benchmarks/paligemma_speed.py [--repeats 5] [--out evidence/paligemma-speed/results.json]
 
 The network is `pg-mini`: 68 million parameters, 256 tokens of a picture and 16 of text. Times are of the process's CPU on one
-thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy, with nothing
-that ends. Prefill is one forward with the logits of the last position, the eye included.
+thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
+with nothing that ends. Prefill is one forward with the logits of the last position, the eye included. `plain` is ours without
+copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
 
 Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs.
 """
@@ -20,10 +21,11 @@ from pathlib import Path
 
 import torch
 
-from tapetum.paligemma import PaliGemma, build, named, to_state
+from tapetum.paligemma import PaliGemma, build, to_state
 from tapetum.paligemma.tables import huggingface
 
 TOKENS = 33
+WHO = "ours", "plain", "int8", "theirs"
 
 
 def theirs(model: PaliGemma, kind: torch.dtype):
@@ -81,7 +83,9 @@ def measured(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, 
 @torch.no_grad()
 def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
     """Eye, prefill and step of ours, of ours in 8 bits, and of transformers."""
-    ours, bytes_, other = build("pg-mini").to(kind), build("pg-mini").to(kind).to_int8(), theirs(build("pg-mini"), kind)
+    ours, plain, bytes_ = build("pg-mini").to(kind), build("pg-mini").to(kind), build("pg-mini").to(kind).to_int8()
+    plain.copy_weights = False
+    other = theirs(build("pg-mini"), kind)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(batch, 1, 3, 224, 224, generator=generator) * 2 - 1
     prefix = torch.randint(3, 31_000, (1, 16), generator=generator).expand(batch, -1).contiguous()
@@ -97,11 +101,13 @@ def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
         "eye/ours": lambda: ours.embed_pictures(pixels),
         "eye/theirs": lambda: other.get_image_features(given["pixel_values"]),
         "prefill/ours": lambda: ours.start(pixels, prefix, TOKENS),
+        "prefill/plain": lambda: plain.start(pixels, prefix, TOKENS),
         "prefill/int8": lambda: bytes_.start(pixels, prefix, TOKENS),
         "prefill/theirs": lambda: other(**given, logits_to_keep=1),
     }
     for count in (1, TOKENS):
         calls[f"{count}/ours"] = lambda count=count: ours.generate_ids(pixels, prefix, count)
+        calls[f"{count}/plain"] = lambda count=count: plain.generate_ids(pixels, prefix, count)
         calls[f"{count}/int8"] = lambda count=count: bytes_.generate_ids(pixels, prefix, count)
         calls[f"{count}/theirs"] = lambda count=count: theirs_generate(count)
     found = ours.generate_ids(pixels, prefix, TOKENS)
@@ -110,7 +116,7 @@ def compare(kind: torch.dtype, batch: int, repeats: int) -> dict[str, object]:
     times = measured(calls, repeats)
     row: dict[str, object] = {"dtype": str(kind).removeprefix("torch."), "batch": batch, "same_ids": same}
     for part in ("eye", "prefill", "step"):
-        for who in ("ours", "int8", "theirs"):
+        for who in WHO:
             if part == "step":
                 row[f"{part}/{who}"] = (times[f"{TOKENS}/{who}"] - times[f"1/{who}"]) / (TOKENS - 1)
             elif f"{part}/{who}" in times:
@@ -140,7 +146,8 @@ def int8_loss(kind: torch.dtype) -> dict[str, float]:
 LOADERS = {
     "ours": "from tapetum.paligemma.weights import load; from tapetum.paligemma.model import PaliGemma\n"
     "go = lambda: load(folder, dtype=kind)",
-    "theirs": "from transformers import PaliGemmaForConditionalGeneration as P\ngo = lambda: P.from_pretrained(folder, dtype=kind)",
+    "theirs": "from transformers import PaliGemmaForConditionalGeneration as P\n"
+    "go = lambda: P.from_pretrained(folder, dtype=kind)",
 }
 PEAK = """
 import sys, torch
@@ -175,18 +182,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    named("pg-mini")
     rows = [compare(kind, batch, options.repeats) for kind in (torch.float32, torch.bfloat16) for batch in (1, 4)]
-    print(
-        "milliseconds of CPU      eye: ours theirs     prefill: ours int8 theirs ratio     step: ours int8 theirs ratio   same ids"
-    )
+    print("milliseconds of CPU   part       ours  plain   int8 theirs  ours/theirs   same ids")
     for row in rows:
-        print(
-            f"{row['dtype']:>9} batch {row['batch']}      {row['eye/ours']:9.1f} {row['eye/theirs']:6.1f}"
-            f"    {row['prefill/ours']:10.1f} {row['prefill/int8']:6.1f} {row['prefill/theirs']:6.1f} {row['prefill/ratio']:5.2f}"
-            f"       {row['step/ours']:6.2f} {row['step/int8']:6.2f} {row['step/theirs']:6.2f} {row['step/ratio']:5.2f}"
-            f"   {row['same_ids']}"
-        )
+        for part in ("eye", "prefill", "step"):
+            shown = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
+            print(
+                f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
+            )
     peaks = {kind: memory(kind) for kind in ("float32", "bfloat16")}
     for kind, found in peaks.items():
         print(f"peak growth at load as {kind}, over the weights: ours {found['ours']:.2f}, theirs {found['theirs']:.2f}")

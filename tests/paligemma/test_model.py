@@ -7,6 +7,7 @@ import torch
 
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.blocks.generate_config import Choice
+from tapetum.blocks.packed import has_copies
 from tapetum.errors import BadInput
 from tapetum.paligemma import PaliGemma, build, save
 from tapetum.paligemma.mask import lay_out
@@ -253,3 +254,17 @@ def test_eight_bits_are_near(family, kind):
     assert len(bytes_.generate_ids(pixels(), PREFIX, 4)) == 3
     with pytest.raises(BadInput, match="8 bits"):
         save(bytes_, "never.safetensors")
+
+
+def test_answers_with_copied_weights_are_the_same():
+    """Long enough for copies to be made; then the weights change, and answers follow."""
+    for config in BOTH.values():
+        plain, copied = tiny(config), tiny(config)
+        plain.copy_weights = False
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        assert has_copies(copied.language)
+        assert not has_copies(plain.language)
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        for model in (plain, copied):
+            model.load_state_dict(tiny(config, seed=5).state_dict())
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)

@@ -137,7 +137,8 @@ class Decoder(nn.Module):
             positions: of the tokens; by default they go on from those in the cache.
             mask: where tokens may look, with a column for each token held, those of x being the last; every token sees one.
             local_mask: the same for the local blocks of a config with a window; needed with a mask that is wider than that.
-            causal: without a mask, tokens see themselves and what was before, in local blocks within the window; else all.
+            causal: without a mask, tokens see themselves and what was before, in local blocks within the window; else all see
+                all, in local blocks too.
             cache: earlier tokens, which are looked at too; x is added to them.
 
         Raises:
@@ -159,10 +160,12 @@ class Decoder(nn.Module):
         """What is added to logits in blocks that see all, and in local ones."""
         window = self.config.window
         near = window is None or keys <= window
-        if mask is None and causal:
+        if mask is None:
+            if not causal:
+                return None, None
             mask = causal_mask(queries, keys, device=x.device)[None, None] if queries > 1 else None
-            local = None if near else causal_mask(queries, keys, window, x.device)[None, None]
-        if near:
+            local = mask if near else causal_mask(queries, keys, window, x.device)[None, None]
+        elif near:
             local = mask
         elif local is None:
             raise BadInput(f"{keys} tokens are more than the window of {window}; give a local_mask beside the mask")
@@ -178,7 +181,7 @@ class Decoder(nn.Module):
             rows: tokens of the vocabulary, the first ones; all by default.
         """
         table = self.table
-        logits = table.times(x, rows) if isinstance(table, Int8Embedding) else times(x, table.weight[:rows])
+        logits = table.times(x, rows) if isinstance(table, Int8Embedding) else times(x, table.weight, rows)
         cap = self.config.logit_soft_cap
         return logits if cap is None or not capped else torch.tanh(logits / cap) * cap
 
