@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from tapetum.verbs.ask import ask as ask
+    from tapetum.verbs.caption import caption as caption
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
+    from tapetum.verbs.detect import detect as detect
     from tapetum.verbs.embed import embed as embed
     from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.export import export as export
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
+    from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
     from tapetum.verbs.track import track as track
@@ -34,13 +38,17 @@ _ROOMS = (
     *("types", "verbs", "video"),
 )
 _FUNCTIONS = {
+    "ask": "ask",
+    "caption": "caption",
     "classify": "classify",
     "convert": "convert",
+    "detect": "detect",
     "embed": "embed",
     "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
+    "segment": "segment",
     "show": "show",
     "submit_perception_test": "submit_perception_test",
     "track": "track",
