@@ -130,7 +130,7 @@ def _flat(found: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], cl
     if not len(kind):
         return _Flat(np.zeros((0, 2)), kind, kind)
     spans = np.stack([np.concatenate([p.start_s for p in parts]), np.concatenate([p.end_s for p in parts])], 1)
-    order = np.argsort(-np.concatenate([p.scores for p in parts]), kind="stable")
+    order = np.argsort(-np.concatenate([np.asarray(p.scores) for p in parts]), kind="stable")
     order = order[kind[order] >= 0]
     return _Flat(spans[order], (video * len(classes) + kind)[order], kind[order])
 
