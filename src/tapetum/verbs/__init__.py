@@ -29,7 +29,7 @@ from typing import Any
 
 _VERBS = (
     *("bootstrap", "classify", "convert", "data", "doctor", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip"),
-    *("ledger", "live", "many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
+    *("ledger", "live", "many", "pretrain", "scenes", "show", "tapvid3d", "track", "train", "weights"),
 )
 
 
