@@ -14,7 +14,7 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
     group   verb                             system             file
     see     search                           longvideo          cli/search.py
     see     discover                         odin               cli/discover.py
-    learn   train pretrain, train odin ...   all                cli/train/SYSTEM.py: recipes of `train`
+    learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
     learn   adapt                            adapters           cli/adapt.py
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     score   account                          account            cli/account.py: what runs cost, side by side
@@ -72,6 +72,7 @@ VERBS = {
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
     "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
