@@ -27,7 +27,22 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("account", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "scenes", "tap", "tapvid3d", "tracks", "train"),
+    *(
+        "account",
+        "adapters",
+        "bench",
+        "blocks",
+        "data",
+        "encoders",
+        "errors",
+        "hip",
+        "hub",
+        "scenes",
+        "tap",
+        "tapvid3d",
+        "tracks",
+        "train",
+    ),
     *("types", "verbs", "video"),
 )
 _FUNCTIONS = {

@@ -16,7 +16,7 @@ from tapetum.hub.download import check, check_sum
 
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
-OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published")
+OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published", "tapetum.adapters.published")
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file."""
 
 
