@@ -27,23 +27,8 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *(
-        "account",
-        "adapters",
-        "bench",
-        "blocks",
-        "data",
-        "encoders",
-        "errors",
-        "hip",
-        "hub",
-        "scenes",
-        "tap",
-        "tapvid3d",
-        "tracks",
-        "train",
-    ),
-    *("types", "verbs", "video"),
+    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "paligemma", "scenes", "tap"),
+    *("tapvid3d", "tracks", "train", "types", "verbs", "video"),
 )
 _FUNCTIONS = {
     "classify": "classify",

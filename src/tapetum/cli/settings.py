@@ -78,7 +78,7 @@ def settings_of(command: Any, recipe: str) -> str:
 def _file(words: Sequence[str]) -> Path | None:
     """What follows --config, the last time that it is given."""
     found = None
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in zip(words, [*words[1:], None], strict=False):
         if word == "--config" and following is not None:
             found = Path(following)
         elif word.startswith("--config="):
