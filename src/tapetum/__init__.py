@@ -33,9 +33,9 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("account", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "scenes", "tap", "tapvid3d", "tracks", "train"),
-    *("adapters", "longvideo", "metrics", "odin", "paligemma", "perception_test", "pretraining", "transfer"),
-    *("types", "verbs", "video"),
+    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "longvideo", "metrics", "odin"),
+    *("paligemma", "perception_test", "pretraining", "scenes", "tap", "tapvid3d", "tracks", "train", "transfer", "types"),
+    *("verbs", "video"),
 )
 _FUNCTIONS = {
     "ask": "ask",
