@@ -213,19 +213,19 @@ def join_world(device_name: str) -> Iterator[World]:
                 dist.destroy_process_group()
 
 
-_met: list[tuple[dist.Store, int, int]] = []
+_met: list[tuple[c10d.Store, int, int]] = []
 """Where the processes met, once for each time: the store of all, this process's rank, and how many they are."""
 
 
-def _meeting_place() -> tuple[dist.Store, int, int]:
+def _meeting_place() -> tuple[c10d.Store, int, int]:
     """Give a store in which the processes find each other, their own one each time that they join, and rank and size.
 
     The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
     """
-    base, rank, size = _met[0] if _met else next(dist.rendezvous("env://", timeout=JOINING))
+    base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOINING))
     base.set_timeout(JOINING)
     _met.append((base, rank, size))
-    return dist.PrefixStore(f"world {len(_met)}", base), rank, size
+    return c10d.PrefixStore(f"world {len(_met)}", base), rank, size
 
 
 @contextmanager
