@@ -21,6 +21,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 import tapetum.train.fsdp  # noqa: F401
 from tapetum.errors import TapetumError
+from tapetum.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit, world
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.freezing import freeze
@@ -135,6 +136,20 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     learn("info_nce", joint[0], lambda x: info_nce(x, half(joint[1]) + x.flip(1), 3.0) / world_size)
     learn("clip", joint[0], lambda x: clip_loss(x, half(joint[1]) * x, torch.tensor(3.0).double()) / world_size)
     learn("nt_xent", joint[0], lambda x: nt_xent(x, half(joint[1]) - x, 2.0) / world_size)
+    regions = joint[1:].permute(1, 0, 2).reshape(8, 2, 4)  # two masks a picture
+    same, swapped = torch.tensor([[0, 1]]).repeat(8, 1), torch.tensor([[1, 0], [1, 2]]).repeat(4, 1)
+
+    def regional(x: Tensor, **settings: Any) -> Tensor:
+        first, ids = x[:, None] * half(regions), (half(same), half(swapped))
+        return detcon(first, half(regions) + x[:, None], half(regions), half(regions.flip(1)), *ids, *ids, **settings)
+
+    learn("detcon", joint[0], lambda x: regional(x) / world_size)
+    learn("detcon apart", joint[0], lambda x: regional(x, local_negatives=False) / world_size)
+    learn(
+        "detcon_s",
+        joint[0],
+        lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
+    )
     model = nn.Sequential(
         nn.Conv1d(3, 4, 1, bias=False), nn.BatchNorm1d(4, momentum=0.3), nn.BatchNorm1d(4, momentum=None)
     ).double()

@@ -163,7 +163,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 def _settings(given: TrackSettings) -> dict[str, Any]:
     """What the tracks of a video depend on, as JSON has it: the settings, and the files that they name."""
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
-    files = {name: _stamp(Path(v)) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
+    files = {name: stamp_of(Path(v)) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
     return json.loads(json.dumps({**fields, "files": files}, default=str))
 
 
@@ -184,7 +184,7 @@ def _summary(
     """The summary of a video, tracked now or before; one with `trouble` if it cannot be."""
     folder = out / name
     file = folder / SUMMARY
-    stamp = _stamp(Path(source))
+    stamp = stamp_of(Path(source))
     if file.exists():
         before = json.loads(file.read_text())
         if before.get("settings") == settings and before.get("stamp") == stamp and (folder / TRACKS).exists():
@@ -202,7 +202,7 @@ def _summary(
     return summary
 
 
-def _stamp(source: Path) -> list[list[Any]]:
-    """Name, size and time of a file, or of those in a folder, by which it is known to be the same."""
+def stamp_of(source: Path) -> list[list[Any]]:
+    """Give name, size and time of a file, or of those in a folder, by which it is known to be the same."""
     files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file())
     return [[file.name, (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]
