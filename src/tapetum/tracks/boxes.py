@@ -82,7 +82,7 @@ class BoxTracks:
 
     def at(self, frame: int) -> Boxes:
         """Give the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
-        some = np.flatnonzero(self.shown[:, frame])
+        some = np.flatnonzero(self.shown[:, frame]).tolist()
         return Boxes(xyxy=self.xyxy[some, frame], labels=[self.labels[k] for k in some], scores=self.scores[some, frame])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -193,7 +193,7 @@ def _columns(boxes: BoxTracks) -> Mapping[str, np.ndarray]:
         "frame": frame.astype(np.int64),
         **times,
         "object": which.astype(np.int64),
-        "label": np.array([boxes.labels[k] for k in which], np.str_),
+        "label": np.array([boxes.labels[k] for k in which.tolist()], np.str_),
         **{name: corners[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))},
         "score": boxes.scores[which, frame],
         "found": boxes.found[which, frame],

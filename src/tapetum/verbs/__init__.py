@@ -43,7 +43,7 @@ _VERBS = (
         "export",
         "hip",
     ),
-    *("ledger", "live", "many", "scenes", "segment", "show", "tapvid3d", "track", "train", "weights"),
+    *("ledger", "live", "many", "scenes", "segment", "show", "tapvid3d", "things", "track", "train", "weights"),
 )
 
 
