@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tapetum.metrics.masks import mask_iou
 from tapetum.paligemma import mask_codec
 from tapetum.paligemma.locations import box_numbers, paste
 from tapetum.paligemma.mask_codec import MaskCodec, cut_out
@@ -24,11 +25,6 @@ from tapetum.types import Masks
 from tapetum.video.pictures import folder_of_pictures
 
 BINS = {"24 to 100 pixels": (LEAST, 100), "100 to 400": (100, 400), "400 and more": (400, 10**9)}
-
-
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two masks."""
-    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def ellipse() -> np.ndarray:
@@ -49,7 +45,12 @@ def measure(codec: MaskCodec, masks: list[np.ndarray]) -> list[dict[str, float]]
             "box": np.ones((64, 64), np.float32),
             "ellipse": ellipse(),
         }
-        rows.append({"pixels": int(mask.sum()), **{name: iou(paste(m, numbers, mask.shape), mask) for name, m in ways.items()}})
+        rows.append(
+            {
+                "pixels": int(mask.sum()),
+                **{name: float(mask_iou(paste(m, numbers, mask.shape), mask)) for name, m in ways.items()},
+            }
+        )
     return rows
 
 

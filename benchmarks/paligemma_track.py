@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.bench.baselines import load_tracker
+from tapetum.metrics.boxes import box_iou
 from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.picture import first_that_starts
 from tapetum.scenes.textures import procedural
-from tapetum.tracks.boxes import overlaps
 from tapetum.types import Boxes, Masks
 from tapetum.verbs.follow import Follower, as_tracks
 from tapetum.video import open_video
@@ -73,7 +73,7 @@ def score(frames: np.ndarray, rate: float, truth: np.ndarray, shares: np.ndarray
                 hidden += 1
                 ghosts += bool(boxes.shown[k, t])
             elif shares[true, t] >= SEEN and not boxes.found[k, t]:
-                overlap = overlaps(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
+                overlap = box_iou(boxes.xyxy[k, t][None], truth[true, t][None])[0, 0]
                 values.append(float(overlap) if boxes.shown[k, t] else 0.0)
     return {
         "iou_sum": float(np.sum(values)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.detect import detect as detect
     from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.verbs.export import export as export
@@ -25,15 +26,20 @@ if TYPE_CHECKING:
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
+<<<<<<< HEAD
     from tapetum.verbs.things import track_things as track_things
+=======
+    from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
+>>>>>>> main
     from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("account", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "scenes", "tap", "tapvid3d", "tracks", "train"),
-    *("paligemma", "types", "verbs", "video"),
+    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "longvideo", "metrics", "odin"),
+    *("paligemma", "perception_test", "pretraining", "scenes", "tap", "tapvid3d", "tracks", "train", "transfer", "types"),
+    *("verbs", "video"),
 )
 _FUNCTIONS = {
     "ask": "ask",
@@ -42,11 +48,13 @@ _FUNCTIONS = {
     "convert": "convert",
     "detect": "detect",
     "embed": "embed",
+    "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
     "segment": "segment",
     "show": "show",
+    "submit_perception_test": "submit_perception_test",
     "track": "track",
     "track_live": "live",
     "track_many": "many",

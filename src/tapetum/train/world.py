@@ -183,7 +183,9 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def join_world(device_name: str) -> Iterator[World]:
-    """Join the world of this process: of one, unless torchrun's environment says otherwise. Those who joined may join again.
+    """Join the world of this process: of one, unless torchrun's environment says otherwise.
+
+    Those who joined may join again, inside the block, where it is the same world, and after it, as all of them must.
 
     TapetumError when another process of the world is lost.
     """
@@ -197,7 +199,9 @@ def join_world(device_name: str) -> Iterator[World]:
     mine = not dist.is_initialized()
     with _lost_peers_told():
         if mine:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=JOINING)
+            store, rank, size = _meeting_place()
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOINING)
             c10d._set_pg_timeout(PATIENCE)
         world = World(dist.get_rank(), dist.get_world_size(), device)
         patience = 10.0
@@ -212,6 +216,21 @@ def join_world(device_name: str) -> Iterator[World]:
             world.settle(patience)
             if mine:
                 dist.destroy_process_group()
+
+
+_met: list[tuple[dist.Store, int, int]] = []
+"""Where the processes met, once for each time: the store of all, this process's rank, and how many they are."""
+
+
+def _meeting_place() -> tuple[dist.Store, int, int]:
+    """Give a store in which the processes find each other, their own one each time that they join, and rank and size.
+
+    The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
+    """
+    base, rank, size = _met[0] if _met else next(dist.rendezvous("env://", timeout=JOINING))
+    base.set_timeout(JOINING)
+    _met.append((base, rank, size))
+    return dist.PrefixStore(f"world {len(_met)}", base), rank, size
 
 
 @contextmanager

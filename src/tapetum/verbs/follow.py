@@ -87,7 +87,7 @@ class Follower:
         """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
         import numpy as np
 
-        from tapetum.tracks.boxes import overlaps
+        from tapetum.metrics.boxes import box_iou
 
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
@@ -96,7 +96,7 @@ class Follower:
         for k in np.argsort(-boxes.scores, kind="stable").tolist():
             box, label = boxes.xyxy[k], str(boxes.labels[k])
             known = np.array([*live, *(b for _, b, _ in begun)]).reshape(-1, 4)
-            if (overlaps(box[None], known) >= SAME).any():
+            if (box_iou(box[None], known) >= SAME).any():
                 continue
             thing = next((thing for thing in lost if thing.label == label), None)
             if thing is None:

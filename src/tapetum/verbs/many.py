@@ -52,11 +52,18 @@ class TrackedMany:
     """The folder in which each has its own, and videos.json with the summaries."""
     videos: tuple[dict[str, Any], ...]
     """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
+    no_overlay: bool = False
+    """None was asked for."""
 
     @property
     def failed(self) -> list[dict[str, Any]]:
         """Those that could not be tracked."""
         return [summary for summary in self.videos if "trouble" in summary]
+
+    @property
+    def undrawn(self) -> list[dict[str, Any]]:
+        """Those that were tracked, but have no overlay, though one was asked for."""
+        return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -115,7 +122,11 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
             shutil.rmtree(left, ignore_errors=True)
     with whole_file(out / TABLE) as temporary:
         temporary.write_text(json.dumps(results, indent=1))
-    return TrackedMany(out=out, videos=tuple(results))
+    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
+    if undrawn := tracked.undrawn:
+        few = ", ".join(summary["video"] for summary in undrawn[:3])
+        listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
+    return tracked
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
