@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
+<<<<<<< HEAD
+    from tapetum.verbs.things import track_things as track_things
+=======
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
+>>>>>>> main
     from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
@@ -54,6 +58,7 @@ _FUNCTIONS = {
     "track": "track",
     "track_live": "live",
     "track_many": "many",
+    "track_things": "things",
 }
 """Verbs that are functions of the package, each with its module in `tapetum.verbs`."""
 

@@ -22,7 +22,7 @@ from tapetum.paligemma.pictures import prepare
 from tapetum.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
-SIZE, STEPS = 56, 400
+SIZE, STEPS = 56, 800
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (40, 60, 230)}
 CORNERS = {"left": (6, 8), "right": (34, 8), "low left": (6, 33), "low right": (34, 33)}
 """Where the square begins, x and y; it is 16 pixels wide."""
@@ -86,7 +86,7 @@ def main() -> None:
     for step in range(STEPS):
         for group in learner.param_groups:
             group["lr"] = 3e-3 * min(1, (step + 1) / 50) * (1 - step / STEPS)
-        logits = model.logits(pixels, prefix, answers)
+        logits = model.logits(pixels + 0.15 * torch.randn_like(pixels), prefix, answers)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=0)
         learner.zero_grad()
         loss.backward()

@@ -87,9 +87,6 @@ def test_a_tokenizer_of_another_model_and_none_are_refused(answerer: Answerer, t
     Tokens.train(words * 4, 320, tmp_path / "weights.model")
     with pytest.raises(BadInput, match="the tokenizer is another one: it belongs to another model"):
         Answerer.load(weights)
-    Tokens.train(words * 4, 300, tmp_path / "weights.model")
-    with pytest.raises(BadInput, match="the tokenizer has 1452 tokens and the weights 1472"):
-        Answerer.load(weights)
     shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "tokenizer.model")
     (tmp_path / "weights.model").unlink()
     assert Answerer.load(weights, dtype=torch.bfloat16).model.projector.weight.dtype == torch.bfloat16

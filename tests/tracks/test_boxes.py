@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapetum.errors import BadInput
-from tapetum.tracks.boxes import BoxTracks, carry, overlaps, points_in
+from tapetum.tracks.boxes import BoxTracks, carry, points_in
 
 BOX = np.array([20.0, 30, 80, 70])
 POINTS = points_in(BOX)
@@ -52,11 +52,6 @@ def test_points_lie_in_the_box():
     assert (BOX[:2] < POINTS).all()
     assert (BOX[2:] > POINTS).all()
     np.testing.assert_allclose(POINTS.mean(0), (50, 50), atol=1e-4)
-
-
-def test_overlaps_by_hand():
-    boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6], [10, 10, 10, 12]])
-    np.testing.assert_allclose(overlaps(boxes, boxes), [[1, 4 / 28, 0], [4 / 28, 1, 0], [0, 0, 0]])
 
 
 @pytest.fixture

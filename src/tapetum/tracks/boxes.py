@@ -82,7 +82,7 @@ class BoxTracks:
 
     def at(self, frame: int) -> Boxes:
         """Give the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
-        some = np.flatnonzero(self.shown[:, frame])
+        some = np.flatnonzero(self.shown[:, frame]).tolist()
         return Boxes(xyxy=self.xyxy[some, frame], labels=[self.labels[k] for k in some], scores=self.scores[some, frame])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -171,20 +171,6 @@ def _scale(before: np.ndarray, now: np.ndarray) -> float:
     return float(np.clip(np.median(ratios), *_SCALES))
 
 
-def overlaps(one: Float[np.ndarray, "n 4"], other: Float[np.ndarray, "m 4"]) -> Float[np.ndarray, "n m"]:
-    """Give the intersection over union of all pairs of boxes; 0 where both are empty.
-
-    >>> overlaps(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
-    [[0.333, 0.0]]
-    """
-    one, other = (np.asarray(each, np.float64).reshape(-1, 4) for each in (one, other))
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    area = (one[:, 2:] - one[:, :2]).prod(-1)[:, None] + (other[:, 2:] - other[:, :2]).prod(-1)[None] - shared
-    return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
-
-
 def _columns(boxes: BoxTracks) -> Mapping[str, np.ndarray]:
     frame, which = np.nonzero(boxes.shown.T)
     times = {} if boxes.times is None else {"time_s": boxes.times[frame]}
@@ -193,7 +179,7 @@ def _columns(boxes: BoxTracks) -> Mapping[str, np.ndarray]:
         "frame": frame.astype(np.int64),
         **times,
         "object": which.astype(np.int64),
-        "label": np.array([boxes.labels[k] for k in which], np.str_),
+        "label": np.array([boxes.labels[k] for k in which.tolist()], np.str_),
         **{name: corners[:, k] for k, name in enumerate(("x1", "y1", "x2", "y2"))},
         "score": boxes.scores[which, frame],
         "found": boxes.found[which, frame],

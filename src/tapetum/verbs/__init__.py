@@ -30,7 +30,7 @@ from typing import Any
 _VERBS = (
     *("ask", "bootstrap", "caption", "classify", "convert", "data", "detect", "doctor", "embed"),
     *("evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "ledger", "live", "many"),
-    *("pretrain", "scenes", "segment", "show", "submit_perception_test", "tapvid3d", "track", "train", "weights"),
+    *("pretrain", "scenes", "segment", "show", "submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )
 
 

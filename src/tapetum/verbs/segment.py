@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.paligemma import prompts
-from tapetum.verbs.see import Request, SeeSettings, see
+from tapetum.verbs.see import see
+from tapetum.verbs.see_settings import Request, SeeSettings
 from tapetum.verbs.seen import Seeing
 from tapetum.verbs.verb import Listener, one_text, verb
 
