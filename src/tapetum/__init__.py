@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from tapetum.verbs.adapt import adapt as adapt
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.embed import embed as embed
@@ -31,6 +32,7 @@ _ROOMS = (
     *("tapvid3d", "tracks", "train", "types", "verbs", "video"),
 )
 _FUNCTIONS = {
+    "adapt": "adapt",
     "classify": "classify",
     "convert": "convert",
     "embed": "embed",
