@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from tapetum.verbs.adapt import adapt as adapt
     from tapetum.verbs.ask import ask as ask
     from tapetum.verbs.caption import caption as caption
     from tapetum.verbs.classify import classify as classify
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
-<<<<<<< HEAD
-    from tapetum.verbs.things import track_things as track_things
-=======
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
->>>>>>> main
+    from tapetum.verbs.things import track_things as track_things
     from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
@@ -44,6 +42,7 @@ _ROOMS = (
 _FUNCTIONS = {
     "ask": "ask",
     "caption": "caption",
+    "adapt": "adapt",
     "classify": "classify",
     "convert": "convert",
     "detect": "detect",
