@@ -179,12 +179,12 @@ def _matched(picture: _Picture, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarra
     if not d or not g:
         return hit, out
     free, rows = np.ones((len(OVERLAPS), g), bool), np.arange(len(OVERLAPS))
-    near = picture.overlap >= np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None]
+    near = np.greater_equal(picture.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
     for k in np.flatnonzero(near.any((0, 2))):
         can = (free | picture.crowd) & near[:, k]
-        good = can & ~skip  # those that count come first
+        good = np.logical_and(can, ~skip)  # those that count come first
         can = np.where(good.any(1)[:, None], good, can)
-        best = g - 1 - np.argmax(np.where(can, picture.overlap[k], -1)[:, ::-1], axis=1)  # the last of equals, as there
+        best = g - 1 - np.where(can, picture.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
         hit[:, k] = can[rows, best]
         out[:, k] = hit[:, k] & skip[best]
         free[rows, best] &= ~hit[:, k]
