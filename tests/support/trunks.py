@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+from tapetum.adapters import Adapted, AdapterConfig, attach
 from tapetum.encoders import build
 
 
@@ -61,3 +62,21 @@ def trunk(kind: str) -> nn.Module:
 def pictures(count: int = 3, seed: int = 3) -> torch.Tensor:
     """Prepared pictures that each of `TRUNKS` takes."""
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def shake(adapted: Adapted, name: str, seed: int) -> None:
+    """Give an adapter weights as if it had been trained."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in adapted.adapter_parameters(name):
+            p.add_(0.2 * torch.randn(p.shape, generator=generator))
+
+
+def bank(kind: str = "vit", names: str = "abc", config: AdapterConfig | None = None) -> Adapted:
+    """A trunk with an adapter for each letter of `names`, the first in use, as if they had been trained."""
+    adapted = attach(trunk(kind), config or AdapterConfig(), name=names[0])
+    for name in names[1:]:
+        adapted.add(name, config or AdapterConfig())
+    for seed, name in enumerate(names):
+        shake(adapted, name, seed)
+    return adapted

@@ -127,7 +127,10 @@ FAMILIES: dict[str, Layout] = {
     ),
 }
 """By module and name of the class, or of one that it inherits from."""
-KNOWN = "ViT, CLIP and SigLIP towers, ResNet, NFNet and EfficientNet-Lite of tapetum.encoders and timm, ViT and ResNet of torchvision"
+KNOWN = (
+    "ViT, ResNet, NFNet and EfficientNet-Lite of tapetum.encoders and timm, "
+    "CLIP and SigLIP of tapetum.encoders, ViT and ResNet of torchvision"
+)
 """The same in words."""
 
 

@@ -77,7 +77,10 @@ def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
     for tensor in (*frozen.parameters(), *frozen.buffers()):
         memo[id(tensor)] = tensor
     for name in path:
-        memo.pop(id(frozen.get_submodule(name)), None)  # known by another name too
+        try:
+            memo.pop(id(frozen.get_submodule(name)), None)  # it may be known by another name too
+        except AttributeError as error:
+            raise BadInput(f"this {type(frozen).__name__} has no module {name!r}; the adapters are of another trunk") from error
     woven = copy.deepcopy(frozen, memo)
     for site, adapter in sites.items():
         module = woven.get_submodule(site.address)

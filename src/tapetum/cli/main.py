@@ -12,10 +12,9 @@ results that were saved before it (`add_note`) is said too.
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
     group   verb                             system             file
-    see     ask, caption, detect, segment    paligemma          cli/ask.py, cli/caption.py, cli/detect.py, cli/segment.py
     see     search                           longvideo          cli/search.py
     see     discover                         odin               cli/discover.py
-    learn   train pretrain, train odin ...   all                cli/train/SYSTEM.py: recipes of `train`
+    learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
     learn   adapt                            adapters           cli/adapt.py
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     score   account                          account            cli/account.py: what runs cost, side by side
@@ -66,11 +65,17 @@ VERBS = {
     "show": Entry("show.Show", "track", "draw saved tracks on their video"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
     "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
+    "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
+    "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
+    "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
+    "segment": Entry("segment.Segment", "see", "outline things that words name"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
-    "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
+    "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
+    "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),

@@ -20,7 +20,13 @@ ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder in the folder of a run of `tapetum pretrain`."""
 FOLDER_FILE = "config.json"
 """What a folder of weights from a repository has."""
-OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published", "tapetum.paligemma.published")
+OWNERS = (
+    "tapetum.tap.published",
+    "tapetum.hip.published",
+    "tapetum.encoders.published",
+    "tapetum.paligemma.published",
+    "tapetum.adapters.published",
+)
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it."""
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tapetum.blocks.positions import Resample, interpolate
+from tapetum.blocks.quantised import is_quantised
 from tapetum.devices import find_device
 from tapetum.encoders.vit_config import squashed
 from tapetum.errors import BadInput
@@ -91,8 +92,10 @@ def save(
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
     With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
-    Raises BadInput if it cannot be written; then there is no file.
+    Raises BadInput if it cannot be written, or was rounded to 8 bits; then there is no file.
     """
+    if is_quantised(model):
+        raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
         also = {} if tokenizer is None else {TOKENIZER: tokenizer}

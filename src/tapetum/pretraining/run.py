@@ -101,7 +101,6 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         launch,
         micro_batch=run.micro_batch,
         steps=steps,
-        lr=run.rate * run.batch_size / 256,
         warmup_steps=min(round(run.warmup_epochs * pictures / run.batch_size), steps // _WARMUP_AT_MOST),
         optimizer=run.optimizer,
         trust=run.trust,
@@ -109,7 +108,7 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         clip_norm=run.clip_norm,
         averages=task.averages,
         weights_to_score="model",
-        **{"checkpoint_every": 1000, **settings},
+        **{"lr": run.rate * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 
 

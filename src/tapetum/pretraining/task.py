@@ -68,7 +68,13 @@ class PretrainTask(Task):
     def model(self) -> nn.Module:
         """Make encoder and heads, with batch norms over all processes."""
         encoder = make(self.run.architecture, seed=int(torch.randint(1 << 31, ())))
-        return convert_sync_batchnorm(self.learner(encoder).train())
+        learner = convert_sync_batchnorm(self.learner(encoder).train())
+        return learner.to(memory_format=torch.channels_last) if self._convolves else learner
+
+    @property
+    def _convolves(self) -> bool:
+        """Whether channels lie last in memory, with which convolutions are a quarter faster."""
+        return self.run.architecture.family not in ("vit", "towers")
 
     def dataset(self) -> Showings:
         """Give pictures in a shuffled order."""
@@ -79,7 +85,10 @@ class PretrainTask(Task):
         how = self.run.architecture.preprocessing
         views = Views(self.views(), seed=self.run.seed, mean=how.mean, std=how.std)
         numbers, indices = [item.number for item in items], [item.index for item in items]
-        batch: dict[str, Any] = {"views": views([item.picture for item in items], numbers), "number": torch.tensor(numbers)}
+        made = views([item.picture for item in items], numbers)
+        if self._convolves:
+            made = [view.contiguous(memory_format=torch.channels_last) for view in made]
+        batch: dict[str, Any] = {"views": made, "number": torch.tensor(numbers)}
         batch["damaged"] = torch.tensor([k for item in items for k in item.damaged], dtype=torch.int64)
         return batch | self.known(np.array(indices))
 

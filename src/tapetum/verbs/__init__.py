@@ -28,8 +28,9 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("bootstrap", "classify", "convert", "data", "doctor", "embed", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip"),
-    *("ledger", "live", "many", "scenes", "show", "tapvid3d", "track", "train", "weights"),
+    *("ask", "bootstrap", "caption", "classify", "convert", "data", "detect", "doctor", "embed"),
+    *("evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "ledger", "live", "many"),
+    *("pretrain", "scenes", "segment", "show", "submit_perception_test", "tapvid3d", "track", "train", "weights"),
 )
 
 

@@ -1,7 +1,7 @@
 """Draw boxes, masks and words on a picture.
 
-A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or below
-where there is no room. Words about the whole picture stand on a strip below. Everything is drawn with Pillow.
+A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
+below where there is no room. Words about the whole picture stand on a strip below. Everything is drawn with Pillow.
 """
 
 import math
@@ -64,7 +64,7 @@ def draw_regions(
 
 def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:
     """Put lines of words, wrapped to the width, on a strip below a frame."""
-    height, width = frame.shape[:2]
+    width = frame.shape[1]
     font = ImageFont.load_default(max(12.0, 0.03 * width))
     wrapped = [part for line in lines for part in _wrapped(line, font, width - 16)]
     tall = round(font.size * 1.35)

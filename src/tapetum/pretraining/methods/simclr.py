@@ -9,6 +9,7 @@ for ViTs, the last has a batch norm too.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -25,7 +26,8 @@ class SimClrTask(PretrainTask):
     """Two views that find each other."""
 
     def views(self) -> tuple[View, View]:
-        return simclr(self.run.size, self.settings.strength)
+        first, second = simclr(self.run.size, self.settings.strength)
+        return replace(first, area=(self.settings.area, 1.0)), replace(second, area=(self.settings.area, 1.0))
 
     def learner(self, encoder: Encoder) -> Learner:
         how = self.settings

@@ -1,0 +1,31 @@
+"""`tapetum detect`: boxes around things that words name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tapetum.cli.known import names_last
+from tapetum.cli.output import terminal
+from tapetum.cli.seen import print_regions
+from tapetum.verbs.detect import DetectOptions, detect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(DetectOptions):
+    """Find things that words name in pictures, or follow them through a video.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    """
+
+    json: bool = False
+    """Print JSON instead of text."""
+
+    @classmethod
+    def prepared(cls, words: Sequence[str]) -> list[str]:
+        """Let options stand anywhere among the names."""
+        return names_last(cls, words)
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        with terminal() as listener:
+            seeing = detect.run(self, listener)
+        print_regions(seeing, self.json)
