@@ -182,8 +182,8 @@ def _matched(picture: _Picture, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarra
     near = np.greater_equal(picture.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
     for k in np.flatnonzero(near.any((0, 2))):
         can = (free | picture.crowd) & near[:, k]
-        good = np.logical_and(can, ~skip)  # those that count come first
-        can = np.where(good.any(1)[:, None], good, can)
+        good = can & ~skip  # those that count come first
+        can = np.where(good.any(1, keepdims=True), good, can)
         best = g - 1 - np.where(can, picture.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
         hit[:, k] = can[rows, best]
         out[:, k] = hit[:, k] & skip[best]
