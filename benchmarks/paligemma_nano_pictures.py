@@ -2,11 +2,12 @@
 
     python benchmarks/paligemma_nano_pictures.py RUN/train --stories 3000 --seed 2024
 
-Simulating a story costs ten times what drawing a frame of it does, and `tapetum scenes pictures` takes one frame of each. Here a
-story of three seconds gives `--shots` pictures at moments drawn evenly, each with a camera, a light, colours, materials and
+Simulating a story costs ten times what drawing a frame of it does, and `tapetum scenes pictures` takes one frame of each. Here
+a story of three seconds gives `--shots` pictures at moments drawn evenly, each with a camera, a light, colours, materials and
 surfaces of its own, all drawn as the command draws them; so a picture alone looks like one of the command's, and only its
-neighbours in the folder are kin to it. Held-out pictures are made with the command itself, with another seed. Files are those of
-the command; of questions only the candidates are written (truth/NAME.json). Picture n shows story n // shots; goes on where it was.
+neighbours in the folder are kin to it. Held-out pictures are made with the command itself, with another seed. Files are those
+of the command; of questions only the candidates are written (truth/NAME.json). Picture n shows story n // shots. A run that
+was stopped goes on.
 """
 
 import argparse

@@ -1,0 +1,77 @@
+"""Writing an answer token by token: the prompt is read once, its keys and values are kept, each further token costs one row."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tapetum.paligemma.mask import lay_out
+
+if TYPE_CHECKING:
+    from tapetum.paligemma.model import PaliGemma
+
+
+class Session:
+    """Answers in the making, one a row; what `tapetum.blocks.generate` asks for."""
+
+    def __init__(
+        self,
+        model: "PaliGemma",
+        pictures: Float[Tensor, "b n d"],
+        prefix: Int[Tensor, "b p"],
+        room: int,
+        cache_dtype: torch.dtype | None = None,
+    ):
+        """Read the prompts.
+
+        Args:
+            model: what reads.
+            pictures: tokens that `embed_pictures` gave.
+            prefix: ids, padded with 0 on the right.
+            room: tokens that may follow.
+            cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
+        """
+        self.model = model
+        config, language = model.config, model.language
+        batch, seen = pictures.shape[:2]
+        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
+        whole = bool(valid.all())
+        self.cache = language.cache(batch, valid.shape[1] + room, cache_dtype)
+        x = torch.cat((pictures, language.embed(prefix)), 1)
+        plain = whole and config.prefix_mask != "pictures" and config.language.window is None
+        if plain:  # no mask, or torch's own causal one, which is faster
+            hidden = language(x, causal=config.prefix_mask == "causal", cache=self.cache)
+        else:
+            layout = lay_out(valid, seen, prefix.shape[1], config.prefix_mask, config.language.window)
+            hidden = language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
+        self.lengths = valid.sum(1)
+        """Tokens that each row holds, padding not counted; also the position of its next one."""
+        self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
+        last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=x.device), self.lengths - 1]
+        self.logits: Float[Tensor, "b v"] = model.project(last, capped=config.soft_cap == "transformers")
+        """Of the next token."""
+
+    def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+        """Add a token to each row; gives the logits of the next one."""
+        language = self.model.language
+        keys, positions = self.cache.length + 1, self.lengths[:, None]
+        mask = local = None
+        if self._valid is not None:
+            mask = self._valid[:, None, None, :keys]
+            window = language.config.window
+            if window is not None and keys > window:
+                places = self._valid[:, :keys].long().cumsum(1) - 1
+                local = mask & (positions - places < window)[:, None, None]
+        x = language.embed(ids[:, None])
+        hidden = language(x, positions=positions, mask=mask, local_mask=local, cache=self.cache)
+        self.lengths = self.lengths + 1
+        self.logits = self.model.project(hidden[:, 0])
+        return self.logits
+
+    def reorder(self, rows: Int[Tensor, " c"]) -> None:
+        """Make row i what row `rows[i]` was; rows may be repeated or left out."""
+        self.cache.reorder(rows)
+        self.lengths, self.logits = self.lengths[rows], self.logits[rows]
+        if self._valid is not None:
+            self._valid = self._valid[rows]
