@@ -20,8 +20,9 @@ class PaliGemmaConfig:
     eye: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
-    prefix_mask: Literal["full", "pictures", "causal"] = "full"
-    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures; none (for ablations)."""
+    prefix_mask: Literal["full", "blocks", "pictures", "causal"] = "full"
+    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures that of pictures, and those
+    of the prefix all of both (pictures are then read once for many texts); those of pictures; none (for ablations)."""
     soft_cap: Literal["transformers", "big_vision"] = "transformers"
     """Where the decoder's logit_soft_cap applies: to all logits; or, as big_vision has it, only to those of tokens after the
     first one that is generated, so neither in training nor in scoring."""
@@ -47,9 +48,12 @@ class PaliGemmaConfig:
                 "an eye of PaliGemma sees square pictures and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.paligemma.config.eye"
             )
-        if self.prefix_mask not in ("full", "pictures", "causal") or self.soft_cap not in ("transformers", "big_vision"):
+        if self.prefix_mask not in ("full", "blocks", "pictures", "causal") or self.soft_cap not in (
+            "transformers",
+            "big_vision",
+        ):
             raise BadInput(
-                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, pictures or causal, and"
+                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal, and"
                 " transformers or big_vision"
             )
         ids = {"begin": self.begin, "end": self.end, "newline": self.newline}

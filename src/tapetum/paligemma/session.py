@@ -39,7 +39,7 @@ class Session:
         whole = bool(valid.all())
         self.cache = language.cache(batch, valid.shape[1] + room, cache_dtype)
         x = torch.cat((pictures, language.embed(prefix)), 1)
-        plain = whole and config.prefix_mask != "pictures" and config.language.window is None
+        plain = whole and config.prefix_mask in ("full", "causal") and config.language.window is None
         if plain:  # no mask, or torch's own causal one, which is faster
             hidden = language(x, causal=config.prefix_mask == "causal", cache=self.cache)
         else:
