@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     *("account", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "scenes", "tap", "tapvid3d", "tracks", "train"),
-    *("types", "verbs", "video"),
+    *("paligemma", "types", "verbs", "video"),
 )
 _FUNCTIONS = {
     "classify": "classify",

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from support.paligemma import BOTH, asked, ours, theirs
 
 transformers = pytest.importorskip("transformers")

@@ -10,10 +10,18 @@ from tapetum.paligemma.config import PaliGemmaConfig, named
 
 if TYPE_CHECKING:
     from tapetum.paligemma.model import PaliGemma, build
+    from tapetum.paligemma.weights import load, resized, save, to_state
 
-__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "named"]
+__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "load", "named", "resized", "save", "to_state"]
 
-_LAZY = {"PaliGemma": "model", "build": "model"}
+_LAZY = {
+    "PaliGemma": "model",
+    "build": "model",
+    "load": "weights",
+    "resized": "weights",
+    "save": "weights",
+    "to_state": "weights",
+}
 """What needs torch, each with its module."""
 
 

@@ -23,11 +23,15 @@ bfloat16 they may not); rows of the vocabulary that are padding are never genera
 front, with no placeholders among the ids.
 """
 
+from collections.abc import Callable, Collection, Iterator, Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.blocks.generate import greedy
+from tapetum.blocks.generate import Moment, greedy, stream, write
+from tapetum.blocks.generate_config import Choice
+from tapetum.blocks.generate_steps import Generated
 from tapetum.blocks.linear import linear, times
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
@@ -138,6 +142,85 @@ class PaliGemma(nn.Module):
             BadInput: as for `logits`.
         """
         return greedy(self.start(pixels, prefix, max_new_tokens), max_new_tokens, (self.config.end,))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        pixels: Float[Tensor, "b i 3 h w"],
+        prefix: Int[Tensor, "b p"],
+        max_new_tokens: int,
+        how: Choice | None = None,
+        *,
+        forced: Sequence[Sequence[int]] | None = None,
+        forbidden: Collection[int] = (),
+        stops: Collection[int] = (),
+        numbers: Sequence[int] | None = None,
+        on_step: Callable[[Moment], object] | None = None,
+        cache_dtype: torch.dtype | None = None,
+    ) -> list[Generated]:
+        """Write an answer for each example, with the log-probability of each token.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            max_new_tokens: at most, forced ones and the end token included.
+            how: tokens are chosen: greedy by default; drawn, best of several, beams.
+            forced: for each example the ids with which its answer begins.
+            forbidden: ids that are never chosen.
+            stops: ids that end an answer, beside the end token.
+            numbers: of the examples, on which what is drawn depends; their places in the batch by default.
+            on_step: called with what each step wrote.
+            cache_dtype: precision of keys and values; the weights' by default, bfloat16 in big_vision.
+
+        Raises:
+            BadInput: as for `logits`; or settings do not go together.
+        """
+        steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
+        return write(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step)
+
+    def stream(
+        self,
+        pixels: Float[Tensor, "b i 3 h w"],
+        prefix: Int[Tensor, "b p"],
+        max_new_tokens: int,
+        how: Choice | None = None,
+        *,
+        forced: Sequence[Sequence[int]] | None = None,
+        forbidden: Collection[int] = (),
+        stops: Collection[int] = (),
+    ) -> Iterator[Moment]:
+        """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
+        steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
+        yield from stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden)
+
+    @torch.no_grad()
+    def score(
+        self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], answers: Int[Tensor, "b k s"]
+    ) -> Float[Tensor, "b k s"]:
+        """Give the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
+
+        Pictures and prefix are read once for all k.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            answers: ids, with the end token where it counts, padded with 0 on the right; padding gets 0.
+        """
+        if answers.ndim != 3:
+            raise BadInput(f"answers are {tuple(answers.shape)}; give (batch, answers, tokens)")
+        flat = answers.flatten(0, 1)
+        self._check(flat, flat, flat)
+        capped = self.config.soft_cap == "transformers"
+        session = self.start(pixels, prefix, answers.shape[2])
+        session.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
+        found = torch.zeros(flat.shape, device=flat.device)
+        logits = session.logits
+        hidden = session.extend(flat[:, :-1]) if flat.shape[1] > 1 else None
+        for place in range(flat.shape[1]):  # one at a time: a row of logits is a megabyte
+            if place and hidden is not None:
+                logits = self.project(hidden[:, place - 1], capped=capped)
+            found[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
+        return found.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
     def _check(self, pixels: Tensor, prefix: Tensor, suffix: Tensor | None = None) -> None:
         for name, ids in {"prefix": prefix, "suffix": suffix}.items():

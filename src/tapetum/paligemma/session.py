@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.blocks.attention import causal_mask
 from tapetum.paligemma.mask import lay_out
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Session:
             hidden = language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
         self.lengths = valid.sum(1)
         """Tokens that each row holds, padding not counted; also the position of its next one."""
+        self._room = valid.shape[1] + room
         self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
         last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=x.device), self.lengths - 1]
         self.logits: Float[Tensor, "b v"] = model.project(last, capped=config.soft_cap == "transformers")
@@ -54,20 +56,42 @@ class Session:
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
         """Add a token to each row; gives the logits of the next one."""
-        language = self.model.language
-        keys, positions = self.cache.length + 1, self.lengths[:, None]
+        self.logits = self.model.project(self._read(ids[:, None])[:, 0])
+        return self.logits
+
+    def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """Add tokens of a suffix to each row, padded with 0 on the right; gives what `project` makes logits of.
+
+        `logits` are not changed.
+        """
+        valid = ids != 0
+        if not bool(valid.all()):
+            seen = self.cache.length
+            if self._valid is None:
+                self._valid = torch.ones(len(ids), self._room, dtype=torch.bool, device=ids.device)
+            self._valid = self._valid.clone()
+            self._valid[:, seen : seen + ids.shape[1]] = valid
+        return self._read(ids, valid)
+
+    def _read(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
+        language, count = self.model.language, ids.shape[1]
+        keys = self.cache.length + count
+        positions = self.lengths[:, None]
+        if count > 1:
+            positions = positions + torch.arange(count, device=ids.device)
         mask = local = None
         if self._valid is not None:
             mask = self._valid[:, None, None, :keys]
+            if count > 1:
+                mask = mask & causal_mask(count, keys, device=ids.device)
             window = language.config.window
             if window is not None and keys > window:
                 places = self._valid[:, :keys].long().cumsum(1) - 1
-                local = mask & (positions - places < window)[:, None, None]
-        x = language.embed(ids[:, None])
+                local = mask & (positions[:, :, None] - places[:, None, :] < window)[:, None]
+        x = language.embed(ids)
         hidden = language(x, positions=positions, mask=mask, local_mask=local, cache=self.cache)
-        self.lengths = self.lengths + 1
-        self.logits = self.model.project(hidden[:, 0])
-        return self.logits
+        self.lengths = self.lengths + (count if valid is None else valid.sum(1))
+        return hidden
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
         """Make row i what row `rows[i]` was; rows may be repeated or left out."""
