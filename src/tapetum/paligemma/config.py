@@ -53,8 +53,8 @@ class PaliGemmaConfig:
             "big_vision",
         ):
             raise BadInput(
-                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal, and"
-                " transformers or big_vision"
+                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal,"
+                " and transformers or big_vision"
             )
         ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
         for name, value in ids.items():
@@ -120,9 +120,16 @@ NAMED: dict[str, PaliGemmaConfig] = {
         language=DecoderConfig(
             width=512, depth=8, heads=8, key_value_heads=1, head_width=64, mlp_width=2048, vocabulary=32_000
         ),
-    )
+    ),
+    "paligemma-nano": PaliGemmaConfig(
+        eye=eye(112, width=256, depth=3, heads=4, mlp_width=512, patch=16, stem="convolutions", stem_blocks=2),
+        language=DecoderConfig(width=256, depth=4, heads=4, key_value_heads=1, head_width=64, mlp_width=512, vocabulary=1792),
+        prefix_mask="blocks",
+        newline=4,
+    ),
 }
-"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing."""
+"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; `paligemma-nano`
+ships with this project."""
 
 
 def named(name: str) -> PaliGemmaConfig:

@@ -25,9 +25,8 @@ from torch.utils.data import Dataset
 
 from tapetum.data.json_files import read_lines
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.encoders.features import prepare
-from tapetum.encoders.vit_config import squashed
 from tapetum.errors import BadInput
+from tapetum.paligemma.pictures import Resize, prepare, read_pictures
 from tapetum.paligemma.tokens import Tokens
 
 
@@ -41,6 +40,8 @@ class Pair:
     """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.paligemma.noise`."""
     long: bool = False
     """Goes with the long rows of a batch."""
+    kind: str = ""
+    """What it is scored with, such as the template of a question."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,9 +158,9 @@ class _Entry:
 class JsonLines:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
-    def __init__(self, path: str | Path, size: int, per_picture: int = 1):
+    def __init__(self, path: str | Path, size: int, per_picture: int = 1, resize: Resize = "reference"):
         """`size`: of the squashed pictures; `per_picture`: texts of one picture that are learned at a visit."""
-        self.path, self.size, self.per_picture = Path(path), size, per_picture
+        self.path, self.size, self.per_picture, self.resize = Path(path), size, per_picture, resize
         entries: dict[Any, _Entry] = {}
         for number, row in enumerate(read_lines(path), start=1):
             images, prefix, suffixes = _checked(row, f"{path}, line {number}")
@@ -190,10 +191,12 @@ class JsonLines:
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
         """Read pictures and squash them to the size of the model's."""
-        from tapetum.video.pictures import read_picture
+        made = [prepare(read_pictures(self.path.parent / name), self.size, self.resize).numpy() for name in images]
+        return np.concatenate(made)
 
-        how = squashed(self.size)
-        return np.concatenate([prepare(read_picture(self.path.parent / name)[None], how).numpy() for name in images])
+    def about(self) -> dict[str, Any]:
+        """Describe, for checkpoints."""
+        return {"examples": len(self), "size": self.size, "per_picture": self.per_picture, "resize": self.resize}
 
 
 def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

@@ -8,22 +8,19 @@ Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix a
              no loss          loss on what the suffix says
 
 The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
-than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between them: an example counts as the root of its tokens.
+than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
+them: an example counts as the root of its tokens.
 
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
 """
-
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.errors import BadInput
-
-Mean = Literal["examples", "tokens", "roots"]
-POWERS: dict[Mean, float] = {"examples": 1.0, "tokens": 0.0, "roots": 0.5}
+from tapetum.paligemma.recipes import POWERS, Mean
 
 
 def token_losses(

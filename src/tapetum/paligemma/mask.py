@@ -15,8 +15,8 @@
           e  x x x x x x   x x x                      e  x x x x x x   x x x
 
 Between them: `blocks`, pictures see pictures, the prefix sees both, the suffix is causal; `pictures`, pictures see each other,
-prefix and suffix are causal. In both, what pictures see does not depend on the text: several texts may share it. Nobody sees padding, which itself sees what is
-before it and matters to nobody.
+prefix and suffix are causal. In both, what pictures see does not depend on the text: several texts may share it. Nobody sees
+padding, which itself sees what is before it and matters to nobody.
 
 In local blocks with a window of w, a query sees the keys of that many positions back, itself included; those of its own block
 (all of the prefix, where it is `full`) it sees however far they are, as in transformers. big_vision knows no window.

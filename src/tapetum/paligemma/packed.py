@@ -25,8 +25,9 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.paligemma.data import Rows
-from tapetum.paligemma.losses import Mean, token_losses, token_weights
+from tapetum.paligemma.losses import token_losses, token_weights
 from tapetum.paligemma.model import PaliGemma
+from tapetum.paligemma.recipes import Mean
 
 
 @dataclass(frozen=True)

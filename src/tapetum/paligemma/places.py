@@ -15,6 +15,7 @@ Differs from the paper, which has no such stage. `recipes.stage0` can start an e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig, squashed
+from tapetum.errors import BadInput
 from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
@@ -109,12 +111,23 @@ def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, d
 class PlacesTask(Task):
     """Teaches an eye what is where."""
 
-    def __init__(self, config: ViTConfig, train: SceneFolder, checks: SceneFolder, seed: int):
-        self.config, self.train, self.checks, self.seed = config, train, checks, seed
+    def __init__(self, config: ViTConfig, train: SceneFolder, checks: SceneFolder | None, seed: int, start: Path | None = None):
+        """`checks`: pictures to score on; `start`: weights of such a run to go on from."""
+        self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
 
     def model(self) -> PlacesModel:
-        """Make an eye that knows nothing."""
-        return PlacesModel(self.config)
+        """Make an eye that knows nothing, or what another run has learned."""
+        from safetensors.torch import load_file
+
+        model = PlacesModel(self.config)
+        if self.start is not None:
+            try:
+                model.load_state_dict(load_file(str(self.start)))
+            except (RuntimeError, OSError) as error:
+                raise BadInput(
+                    f"{self.start} is no start for this eye ({str(error)[:100]}); give weights of stage 0"
+                ) from error
+        return model
 
     def dataset(self) -> Any:
         """Give pictures, mirrored and shifted."""
@@ -132,6 +145,8 @@ class PlacesTask(Task):
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score cells of pictures that were never seen: shares that are right, and pixels by which edges are missed."""
+        if self.checks is None:
+            return {}
         right: dict[str, list[float]] = {"noun": [], "colour": [], "material": [], "edge_pixels": [], "middle": []}
         device = next(model.parameters()).device
         for start in range(0, len(self.checks), 64):

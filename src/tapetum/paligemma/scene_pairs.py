@@ -12,7 +12,6 @@ Differs from the paper: things are told from top to bottom, which a small model 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from jaxtyping import Float, Int
 from tapetum.paligemma import prompts
 from tapetum.paligemma.data import Pair, Sample
 from tapetum.paligemma.locations import box_text, suffix
+from tapetum.paligemma.recipes import Mixture
 from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, Thing, pixels_of
 from tapetum.scenes.physics.props import PROPS
 from tapetum.types import Boxes
@@ -47,19 +47,6 @@ TEMPLATES: Mapping[str, float] = {
 """How often questions of a template are asked, where a picture has some of each."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """How many texts of each kind a picture gets at a visit; a fraction is a chance."""
-
-    answers: float = 5.0
-    regions: float = 1.0
-    captions: float = 0.3
-    descriptions: float = 0.0
-    detect_all: float = 0.7
-    detect: float = 0.7
-    segment: float = 0.0
-
-
 class ScenePairs:
     """Pictures of a folder with texts, drawn by number."""
 
@@ -71,7 +58,10 @@ class ScenePairs:
 
     def draw(self, seed: int, number: int) -> Sample:
         """Give sample `number` of the endless shuffled stream of a seed."""
-        picture, rng = self.folder.draw(seed, number)
+        return self.sample(*self.folder.draw(seed, number))
+
+    def sample(self, picture: ScenePicture, rng: np.random.Generator) -> Sample:
+        """Give a picture with texts that `rng` draws."""
         return Sample(pixels=pixels_of(picture.rgb)[None], pairs=tuple(self.pairs(picture, rng)))
 
     def pairs(self, picture: ScenePicture, rng: np.random.Generator) -> list[Pair]:
@@ -81,7 +71,7 @@ class ScenePairs:
         clear = [t for t in picture.things if t.caption]
         for i in rng.permutation(len(clear))[: _count(rng, mix.regions)]:
             place = box_text(clear[i].box, picture.ids.shape[1], picture.ids.shape[0])
-            told.append(Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption))
+            told.append(Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region"))
         for _ in range(_count(rng, mix.captions)):
             told.append(Pair(prefix=prompts.caption(), suffix=picture.short))
         for _ in range(_count(rng, mix.descriptions) if picture.long else 0):
@@ -121,7 +111,7 @@ class ScenePairs:
 
 
 def _answer(asked: Any) -> Pair:
-    return Pair(prefix=prompts.answer(asked.text), suffix=asked.answer)
+    return Pair(prefix=prompts.answer(asked.text), suffix=asked.answer, kind=asked.template)
 
 
 def _count(rng: np.random.Generator, mean: float) -> int:

@@ -1,8 +1,8 @@
 """Teaching a PaliGemma, for `tapetum.train.fit`.
 
-Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of eye and
-projector alone: nothing of the decoder ever decays. "Freezing the eye" in the published transfers freezes the projector too. The
-decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1 here.
+Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of eye
+and projector alone: nothing of the decoder ever decays. "Freezing the eye" in the published transfers freezes the projector
+too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1 here.
 
 Differs from the reference: the eye sees a picture once for all its texts; under the masks `blocks` and `pictures` the decoder
 reads it once too.
@@ -11,28 +11,19 @@ reads it once too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.paligemma.config import PaliGemmaConfig, as_json
 from tapetum.paligemma.data import Batch, Drawn, Sample, Samples, collate
-from tapetum.paligemma.losses import Mean, averaged, token_losses
+from tapetum.paligemma.losses import averaged, token_losses
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.packed import Packed, pack, packed_loss
+from tapetum.paligemma.recipes import Learning
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import Moment, Task
-
-Frozen = Literal["nothing", "eye", "eye alone", "language"]
-"""eye: with the projector, as the published transfers mean it; eye alone: without."""
-FROZEN: Mapping[Frozen, tuple[str, ...]] = {
-    "nothing": (),
-    "eye": ("eye.*", "projector.*"),
-    "eye alone": ("eye.*",),
-    "language": ("language.*",),
-}
-"""Patterns of names of parameters, for `tapetum.train.ParameterRule`."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +35,6 @@ class Step:
     """The rows in sequences, where they share pictures."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Learning:
-    """How texts are learned."""
-
-    mean: Mean = "examples"
-    """Over the tokens of an answer first, as the reference; or over all tokens, as transformers; or between them."""
-    smoothing: float = 0.0
-    """Of labels."""
-    length: int | None = None
-    """Tokens of text at most; None: as many as there are."""
-
-
 class PaliGemmaTask(Task):
     """A model learns to answer. With workers all of this is pickled, so weights are named by their file."""
 
@@ -65,7 +44,7 @@ class PaliGemmaTask(Task):
         tokens: Tokens,
         samples: Samples,
         seed: int,
-        learning: Learning = Learning(),
+        learning: Learning,
         *,
         start: "Start | None" = None,
         checks: "Checks | None" = None,

@@ -88,7 +88,10 @@ def save(model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | No
 
     Raises BadInput if it cannot be written; then there is no file.
     """
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     with whole_file(Path(path)) as temporary:
         save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config))})
 
