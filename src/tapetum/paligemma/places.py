@@ -74,6 +74,17 @@ class Cells:
     edges: Float[Tensor, "b r c 4"]
 
 
+def teller(config: ViTConfig) -> nn.Linear:
+    """Make the layer by which a token tells of its cells."""
+    return nn.Linear(config.width, (config.patch // CELL) ** 2 * sum(PARTS))
+
+
+def by_cell(told: Float[Tensor, "b n k"], grid: tuple[int, int], each: int) -> Float[Tensor, "b r c k"]:
+    """Spread what tokens tell over their cells, `each` by `each` of them."""
+    told = told.float().reshape(len(told), *grid, each, each, -1)
+    return told.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
 class PlacesModel(nn.Module):
     """An eye and the linear layer that tells of each cell."""
 
@@ -81,13 +92,11 @@ class PlacesModel(nn.Module):
         super().__init__()
         self.eye = ViT(config, squashed(config.picture_size[0]))
         self.each = config.patch // CELL
-        self.tell = nn.Linear(config.width, self.each**2 * sum(PARTS))
+        self.tell = teller(config)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r c k"]:
         features = self.eye(pixels)
-        rows, columns = features.grid
-        told = self.tell(features.tokens).float().reshape(len(pixels), rows, columns, self.each, self.each, -1)
-        return told.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return by_cell(self.tell(features.tokens), features.grid, self.each)
 
 
 def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, dict[str, Tensor]]:
@@ -106,6 +115,13 @@ def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, d
     balance = torch.where(marks > 0, 1.0, 0.2)
     parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(middle[..., 0], marks, reduction="none") * balance).mean()
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
+
+
+def cells_of(items: Sequence[ScenePicture]) -> Cells:
+    """Join pictures."""
+    kinds, edges = zip(*(cell_targets(item) for item in items), strict=True)
+    pixels = np.stack([pixels_of(item.rgb) for item in items])
+    return Cells(*(torch.from_numpy(np.stack(a)) for a in (pixels, kinds, edges)))
 
 
 class PlacesTask(Task):
@@ -135,9 +151,7 @@ class PlacesTask(Task):
 
     def collate(self, items: Sequence[ScenePicture]) -> Cells:
         """Join pictures."""
-        kinds, edges = zip(*(cell_targets(item) for item in items), strict=True)
-        pixels = np.stack([pixels_of(item.rgb) for item in items])
-        return Cells(*(torch.from_numpy(np.stack(a)) for a in (pixels, kinds, edges)))
+        return cells_of(items)
 
     def loss(self, model: nn.Module, batch: Cells, moment: Moment) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Measure."""

@@ -92,6 +92,8 @@ class PaliGemmaStage:
     """Texts of a picture."""
     learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
     """How texts are learned."""
+    places: float = 0.3
+    """Weight of the loss of stage 0 beside that of texts."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32

@@ -3,21 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import nn
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.paligemma import weights
 from tapetum.paligemma.config import PaliGemmaConfig, named
-from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.places import PlacesTask
 from tapetum.paligemma.recipes import PaliGemmaStage
 from tapetum.paligemma.scene_pairs import Encode, ScenePairs
 from tapetum.paligemma.scene_pictures import SceneFolder
-from tapetum.paligemma.task import Checks, PaliGemmaTask, StartFrom
+from tapetum.paligemma.scene_task import AnswerChecks, ScenesTask
+from tapetum.paligemma.task import PaliGemmaTask, StartFrom
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.launch import is_main
@@ -48,12 +46,13 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
     if run.stage == "0":
         return _train_eye(run, launch, train, checks, config)
     tokens = _tokens(run, launch.out, train)
-    task = PaliGemmaTask(
+    task = ScenesTask(
         sized(run, tokens),
         tokens,
         ScenePairs(train, run.mixture, _encoder(run.codec)),
         run.seed,
         run.learning,
+        places=run.places,
         start=StartFrom(Path(run.start)) if run.start else None,
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
@@ -104,13 +103,16 @@ def _train_eye(
 
 
 def _scored_model(result: FitResult) -> nn.Module:
-    """The average of the weights, where there is one."""
-    return next(iter(result.averages.values()), result.model)
+    """The model with the average of its weights, where there is one."""
+    for average in result.averages.values():
+        result.model.load_state_dict(average)
+    return result.model
 
 
 def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
     """Write weights and tokens side by side."""
     model = _scored_model(result).eval()
+    model.tell = None  # pyright: ignore[reportAttributeAccessIssue]  of stage 0, no part of a model
     path = out / "model.safetensors"
     if is_main():
         weights.save(model, path)  # pyright: ignore[reportArgumentType]
@@ -159,41 +161,3 @@ def _encoder(codec: str) -> Encode | None:
 
     made = mask_codec.load(codec)
     return lambda masks, boxes: np.stack([made.codes_of(mask, box) for mask, box in zip(masks, boxes, strict=True)])
-
-
-@dataclass(frozen=True)
-class AnswerChecks(Checks):
-    """How many answers about pictures that were never seen are right, written freely, and how likely the right ones are."""
-
-    folder: SceneFolder
-    tokens: Tokens
-
-    def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Ask each picture a few questions."""
-        import numpy as np
-
-        from tapetum.paligemma.data import collate
-        from tapetum.paligemma.recipes import Mixture
-        from tapetum.paligemma.scene_pairs import ScenePairs
-
-        assert isinstance(model, PaliGemma)
-        pairs = ScenePairs(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
-        right: dict[str, list[float]] = {}
-        for start in range(0, len(self.folder), 32):
-            pictures = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
-            items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(pictures)]
-            batch = collate(items, self.tokens)
-            with torch.no_grad():
-                seen = model.embed_pictures(batch.pixels)
-                [rows] = batch.groups
-                whole = _whole(model, seen, rows)
-            kinds = [pair.kind for item in items for pair in item.pairs]
-            for kind, found in zip(kinds, whole, strict=True):
-                right.setdefault(kind, []).append(float(found))
-        return {kind: float(np.mean(found)) for kind, found in sorted(right.items())}
-
-
-def _whole(model: PaliGemma, seen: torch.Tensor, rows: Any) -> list[bool]:
-    """Whether each answer would be written letter for letter."""
-    logits = model.language.logits(model.read(seen[rows.of], rows.prefix, rows.suffix))
-    return ((logits.argmax(-1) == rows.suffix) | (rows.suffix == 0)).all(1).tolist()

@@ -12,6 +12,7 @@ Differs from the paper: things are told from top to bottom, which a small model 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,13 @@ TEMPLATES: Mapping[str, float] = {
 """How often questions of a template are asked, where a picture has some of each."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SceneSample(Sample):
+    """A sample of which all is known."""
+
+    picture: ScenePicture
+
+
 class ScenePairs:
     """Pictures of a folder with texts, drawn by number."""
 
@@ -56,13 +64,13 @@ class ScenePairs:
     def __len__(self) -> int:
         return len(self.folder)
 
-    def draw(self, seed: int, number: int) -> Sample:
+    def draw(self, seed: int, number: int) -> SceneSample:
         """Give sample `number` of the endless shuffled stream of a seed."""
         return self.sample(*self.folder.draw(seed, number))
 
-    def sample(self, picture: ScenePicture, rng: np.random.Generator) -> Sample:
+    def sample(self, picture: ScenePicture, rng: np.random.Generator) -> SceneSample:
         """Give a picture with texts that `rng` draws."""
-        return Sample(pixels=pixels_of(picture.rgb)[None], pairs=tuple(self.pairs(picture, rng)))
+        return SceneSample(pixels=pixels_of(picture.rgb)[None], pairs=tuple(self.pairs(picture, rng)), picture=picture)
 
     def pairs(self, picture: ScenePicture, rng: np.random.Generator) -> list[Pair]:
         """Draw texts about a picture."""

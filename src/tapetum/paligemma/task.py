@@ -74,10 +74,7 @@ class PaliGemmaTask(Task):
 
     def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of the suffixes."""
-        pictures = model.embed_pictures(batch.batch.pixels)
-        if batch.packed is not None:
-            return packed_loss(model, pictures, batch.packed, self.learning.smoothing)
-        return rows_loss(model, pictures, batch.batch, self.learning)
+        return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Matrices of eye and projector decay, nothing else does."""
@@ -111,9 +108,12 @@ class StartFrom(Start):
 
         from tapetum.errors import BadInput
 
-        state = {name: value for name, value in load_file(str(self.path)).items() if not name.startswith("tell.")}
+        own = model.state_dict()
+        state = load_file(str(self.path))
+        state = {name: value for name, value in state.items() if name in own or not name.startswith("tell.")}
         missing, unknown = model.load_state_dict(state, strict=False)
-        wanted = [name for name in missing if name.startswith("eye.") or not all(k.startswith("eye.") for k in state)]
+        eye_alone = all(name.startswith(("eye.", "tell.")) for name in state)
+        wanted = [name for name in missing if name.startswith("eye.") or not (eye_alone or name.startswith("tell."))]
         if unknown or wanted:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
 
@@ -123,6 +123,13 @@ class Checks:
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         raise NotImplementedError
+
+
+def text_loss(model: nn.Module, pictures: Tensor, step: Step, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute the loss of all texts about pictures that were embedded."""
+    if step.packed is not None:
+        return packed_loss(model, pictures, step.packed, learning.smoothing)  # pyright: ignore[reportArgumentType]
+    return rows_loss(model, pictures, step.batch, learning)
 
 
 def rows_loss(model: nn.Module, pictures: Tensor, batch: Batch, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
