@@ -159,7 +159,7 @@ def written(
 
 
 def _padded(rows: list[list[int]]) -> Tensor:
-    return torch.nested.to_padded_tensor(torch.nested.nested_tensor(rows, dtype=torch.int64), 0)
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
 
 def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], width: int, height: int) -> Boxes:

@@ -102,6 +102,9 @@ class PaliGemmaStage:
     """Pictures that a process works on at a time; what is left of a step's is accumulated."""
     lr: float = 1e-3
     """Highest learning rate."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate goes on after a warm-up of 5%. A run at a constant rate can be stopped at any time, and its weights be those
+    that a linear one, which cools down, begins with."""
     weight_decay: float = 0.05
     """Of the matrices of eye and projector."""
     eye_rate: float = 1.0
@@ -114,8 +117,6 @@ class PaliGemmaStage:
     """The same seed gives the same run."""
 
     def __post_init__(self) -> None:
-        if self.stage == "2" and not self.start:
-            raise BadInput("stage 2 goes on from weights of stage 1; name them with --start")
         if self.mixture.segment and not self.codec:
             raise BadInput("the mixture has masks, which need a codec; name its weights with --codec")
 
@@ -194,8 +195,17 @@ class PaliGemmaTransfer:
 STAGES: Mapping[str, PaliGemmaStage] = {
     "0": PaliGemmaStage(stage="0", batch_size=32, steps=3000),
     "1": PaliGemmaStage(stage="1", batch_size=16, micro_batch=16, steps=4000, eye_rate=0.5, eye_warmup=600),
+    "2": PaliGemmaStage(
+        stage="2",
+        batch_size=16,
+        micro_batch=16,
+        steps=1000,
+        lr=3e-4,
+        picture_size=224,
+        mixture=Mixture(answers=4.0, detect_all=1.0, detect=1.0),
+    ),
 }
-"""Stages of `paligemma-nano`; stage 2 goes on from weights that are still to be named (`stage2`)."""
+"""Stages of `paligemma-nano`. In stage 2 lists of boxes come more often, and the rate is a third."""
 TRANSFER = PaliGemmaTransfer()
 
 
@@ -217,10 +227,12 @@ def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
 
 
 def stage2(data: str, start: str, picture_size: int, **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run on larger pictures: lists of boxes and masks come more often, the rate is a third."""
-    mixture = Mixture(answers=4.0, detect_all=1.0, detect=1.0, segment=changes.pop("segment", 0.0))
-    settings: dict[str, Any] = {"mixture": mixture, "lr": 3e-4, "steps": 1000, "eye_warmup": 0, "eye_rate": 1.0} | changes
-    return replace(STAGES["1"], stage="2", data=data, start=start, picture_size=picture_size, **settings)
+    """Make the config of a run on larger pictures, from weights of stage 1.
+
+    >>> stage2("pictures", "model.safetensors", 224).mixture.detect_all
+    1.0
+    """
+    return replace(STAGES["2"], data=data, start=start, picture_size=picture_size, **changes)
 
 
 def transfer(data: str, start: str, **changes: Any) -> PaliGemmaTransfer:

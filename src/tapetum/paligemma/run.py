@@ -39,6 +39,8 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
 
     Raises BadInput for data that is not there, and weights that do not fit.
     """
+    if run.stage == "2" and not run.start:
+        raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
     train = SceneFolder(run.data, run.limit)
     checks = SceneFolder(run.checks, 256) if run.checks else None
     say(f"{len(train):,} pictures to learn from, {len(checks) if checks else 0} to check")
@@ -67,11 +69,12 @@ def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
         launch,
         micro_batch=run.micro_batch,
         workers=0,
+        schedule=run.schedule,
         warmup_steps=max(1, run.steps // 20),
         betas=(0.9, 0.99),
         rules=run.rules(),
-        ema_decay=0.998,
-        eval_every=max(1, run.steps // 8),
+        ema_decay=0.995,
+        eval_every=max(1, run.steps // 10),
         log_every=20,
         checkpoint_every=1000,
     )

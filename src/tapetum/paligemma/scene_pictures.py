@@ -25,7 +25,7 @@ SHIFT = 8
 _SIDES = {"left": "right", "right": "left"}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Thing:
     """One thing, or the hand, of which a part is seen."""
 
@@ -43,7 +43,7 @@ class Thing:
     """What is said of it; empty where it is not clear."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """A question with its answer."""
 

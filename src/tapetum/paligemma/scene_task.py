@@ -81,7 +81,6 @@ class AnswerChecks(Checks):
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """Ask each picture a few questions."""
 
-
         assert isinstance(model, PaliGemma)
         pairs = ScenePairs(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
         right: dict[str, list[float]] = {}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.blocks.positions import interpolate
 from tapetum.paligemma.config import PaliGemmaConfig, as_json
 from tapetum.paligemma.data import Batch, Drawn, Sample, Samples, collate
 from tapetum.paligemma.losses import averaged, token_losses
@@ -110,6 +111,10 @@ class StartFrom(Start):
 
         own = model.state_dict()
         state = load_file(str(self.path))
+        table, side = state.get("eye.positions"), model.config.eye.grid
+        if table is not None and table.shape[0] != side[0] * side[1]:
+            old = round(table.shape[0] ** 0.5)
+            state["eye.positions"] = interpolate(table, (old, old), side, model.config.eye.resample)
         state = {name: value for name, value in state.items() if name in own or not name.startswith("tell.")}
         missing, unknown = model.load_state_dict(state, strict=False)
         eye_alone = all(name.startswith(("eye.", "tell.")) for name in state)
