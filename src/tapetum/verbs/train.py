@@ -3,13 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapetum.hip.recipes import HipRun
 from tapetum.paligemma.mask_config import MaskCodecRun
+from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun
+if TYPE_CHECKING:
+    from tapetum.paligemma.run import Finished
+
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | PaliGemmaStage | PaliGemmaTransfer
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,9 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.paligemma.mask_task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+        finished = _train_paligemma(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
     if isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 
@@ -46,3 +54,15 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         weights = train_tap_nano(recipe, launch)
     return weights and Trained(weights)
+
+
+def _train_paligemma(
+    recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
+) -> "Finished | None":
+    if isinstance(recipe, PaliGemmaStage):
+        from tapetum.paligemma.run import train_stage
+
+        return train_stage(recipe, launch, say)
+    from tapetum.paligemma.transfer import train_transfer
+
+    return train_transfer(recipe, launch, say)
