@@ -1,4 +1,4 @@
-"""Stage 3: a model is taught one task from a file of JSON lines; the same call goes on after a stop."""
+"""Stage 3: a model is taught one task, of the papers or from a file of JSON lines; the same call goes on after a stop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from tapetum.paligemma.recipes import PaliGemmaTransfer
 from tapetum.paligemma.run import TOKENIZER, Finished
 from tapetum.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.paligemma.tokens import Tokens
+from tapetum.paligemma.transfer_samples import TaskChecks, task_samples
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -41,10 +42,10 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
-    samples: Samples = JsonLines(run.data, config.picture_size, run.per_picture)
+    samples: Samples
+    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.picture_size, run.per_picture)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
-    checks = JsonLines(run.checks, config.picture_size, 1 << 30) if run.checks else None
     task = TransferTask(
         config,
         tokens,
@@ -52,7 +53,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         run.seed,
         run.learning,
         start=start,
-        checks=ExactChecks(checks, tokens) if checks else None,
+        checks=_checks(run, config, tokens),
         prefix_too=run.loss_on_prefix,
     )
     loop = transfer_config(run, launch, len(samples))
@@ -71,9 +72,17 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     return Finished(path, scores)
 
 
+def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
+    if not run.checks:
+        return None
+    if run.task:
+        return TaskChecks.read(run, config, tokens)
+    return ExactChecks(JsonLines(run.checks, config.picture_size, 1 << 30), tokens)
+
+
 def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> TrainConfig:
     """Make the config of the loop: a warm-up of 5%, a cosine to 0, Adam as the reference has it."""
-    steps = max(1, round(run.epochs * examples / run.batch_size))
+    steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
     return train_config(
         run,
         launch,
@@ -238,7 +247,7 @@ def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) ->
     """The loss of texts as long as the run allows."""
     config, count = task.config, run.micro_batch
     size, text = config.picture_size, run.learning.length or 64
-    pixels = torch.zeros(count, 1, 3, size, size, device="meta")
+    pixels = torch.zeros(count, getattr(task.samples, "pictures", 1), 3, size, size, device="meta")
     assert isinstance(model, PaliGemma)
     pictures = model.embed_pictures(pixels)
     x = torch.cat((pictures, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)
