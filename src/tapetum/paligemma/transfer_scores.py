@@ -10,7 +10,7 @@ pictures at a time. CIDEr's take the weights of words as given. Average precisio
 Differs from the reference: answers of MMVP are compared in lower case. Places are in `transfer_place_scores`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def _mean_of_kinds(values: Sequence[float], examples: Sequence[Example]) -> Row:
     return Row(name="accuracy, mean of kinds", value=mean(every), low=low, high=high, count=len(scores))
 
 
-def _single(judge: Callable[[str, Example], float], name: str = "accuracy") -> "Scorer":
+def _single(judge: Callable[[str, Example], float], name: str = "accuracy") -> Callable[[Transfer, Answered], list[Row]]:
     """A score of one answer at a time, also by kind."""
 
     def scored(task: Transfer, told: Answered) -> list[Row]:
@@ -185,8 +185,8 @@ def _tables(task: Transfer, told: Answered) -> list[Row]:
 
 
 def _music(task: Transfer, told: Answered) -> list[Row]:
-    said = {e.id: told.said[e.id] for e in told.examples}
-    truth = {e.id: e.references[0] for e in told.examples}
+    said: dict[Hashable, str] = {e.id: told.said[e.id] for e in told.examples}
+    truth: dict[Hashable, str] = {e.id: e.references[0] for e in told.examples}
     units: Any = {"CER": "character", "SER": "symbol", "LER": "line"}
     return [Row(name=name, value=error_rate(said, truth, unit), count=len(truth)) for name, unit in units.items()]
 
