@@ -16,8 +16,24 @@ if TYPE_CHECKING:
     from tapetum.paligemma.pictures import Resize
 
 Metric = Literal[
-    *("cider", "vqa", "vqa-simple", "exact", "exact-lower", "anls", "relaxed", "rsvqa", "letter", "count", "yes-no", "pairs"),
-    *("referred", "detection", "spotting", "tables", "music", "none"),
+    "cider",
+    "vqa",
+    "vqa-simple",
+    "exact",
+    "exact-lower",
+    "anls",
+    "relaxed",
+    "rsvqa",
+    "letter",
+    "count",
+    "yes-no",
+    "pairs",
+    "referred",
+    "detection",
+    "spotting",
+    "tables",
+    "music",
+    "none",
 ]
 """How answers are scored (`transfer_scores`); none: by another model, which is not here."""
 Prompt = Literal["caption", "caption-language", "answer", "choose", "letter", "bare", "expression", "detect-all"]

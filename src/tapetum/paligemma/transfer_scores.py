@@ -191,8 +191,7 @@ def _music(task: Transfer, told: Answered) -> list[Row]:
     return [Row(name=name, value=error_rate(said, truth, unit), count=len(truth)) for name, unit in units.items()]
 
 
-Scorer = Callable[[Transfer, Answered], list[Row]]
-_SCORERS: Mapping[Metric, Scorer] = {
+_SCORERS: Mapping[Metric, Callable[[Transfer, Answered], list[Row]]] = {
     "cider": _cider,
     "vqa": _single(lambda said, e: answers.vqa_accuracy(said, e.references)),
     "vqa-simple": _simple,
