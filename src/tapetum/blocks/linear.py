@@ -25,7 +25,7 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
     ...     torch.testing.assert_close(linear(x, layer, gelu=True), F.gelu(layer(x), approximate="tanh"))
     """
     if type(layer) is nn.Linear:
-        x = _as(x, layer.weight)
+        x = in_precision(x, layer.weight)
         if _suits(x):
             return _fast(x, layer.weight, layer.bias, gelu)
     x = layer(x)
@@ -34,7 +34,7 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
 
 def times(x: Float[Tensor, "... i"], weight: Float[Tensor, "o i"]) -> Float[Tensor, "... o"]:
     """Multiply by a weight that belongs to no layer, such as a table of tokens; in its precision."""
-    x = _as(x, weight)
+    x = in_precision(x, weight)
     return _fast(x, weight, None, False) if _suits(x) else F.linear(x, weight)
 
 
@@ -43,9 +43,10 @@ def _fast(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     return _ONEDNN(x.contiguous(), weight, bias, kind[0], [], kind[1])  # type: ignore[misc]
 
 
-def _as(x: Tensor, weight: Tensor) -> Tensor:
-    """In the weight's precision; under autocast the product chooses it."""
-    return x if torch.is_autocast_enabled(x.device.type) else x.to(weight.dtype)
+def in_precision(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x in the weight's precision; under autocast as it is, since the product chooses one."""
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+    return x if autocast else x.to(weight.dtype)
 
 
 def _suits(x: Tensor) -> bool:

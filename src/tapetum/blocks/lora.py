@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.blocks.linear import in_precision
 from tapetum.errors import BadInput
 
 
@@ -39,8 +40,8 @@ class LoraLinear(nn.Linear):
                 own.requires_grad_(False)
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
-        plain = F.linear(x.to(self.weight.dtype) if not torch.is_autocast_enabled(x.device.type) else x, self.weight, self.bias)
-        change = F.linear(F.linear(x.to(self.lora_a.dtype), self.lora_a), self.lora_b)
+        plain = F.linear(in_precision(x, self.weight), self.weight, self.bias)
+        change = F.linear(F.linear(in_precision(x, self.lora_a), self.lora_a), self.lora_b)
         return plain + (self.factor * change).to(plain.dtype)
 
     def extra_repr(self) -> str:

@@ -25,6 +25,7 @@ from tapetum.paligemma.run import TOKENIZER, Finished
 from tapetum.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import TrainConfig, fit
+from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 
@@ -131,6 +132,7 @@ class TransferStart(Start):
             model.load_state_dict(theirs.state_dict())
         if self.run.lora_rank:
             add_lora(model, LORA_LAYERS, self.run.lora_rank, self.run.lora_alpha)
+            freeze_where(model, lambda name: "lora_" not in name)  # so that batch norms stay as they are
 
 
 class TransferTask(PaliGemmaTask):
