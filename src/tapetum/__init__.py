@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.verbs.export import export as export
@@ -34,6 +35,7 @@ _FUNCTIONS = {
     "classify": "classify",
     "convert": "convert",
     "embed": "embed",
+    "evaluate_paligemma": "evaluate_paligemma",
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",

@@ -5,18 +5,20 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.eval.paligemma import PaliGemmaEval
 from tapetum.cli.eval.tapvid import TapVid
 from tapetum.cli.eval.tapvid3d import TapVid3D
 
 Benchmark = (
     Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
+    | Annotated[PaliGemmaEval, tyro.conf.subcommand("paligemma", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
-    """Score a tracker, or predictions, on a benchmark: TAP-Vid, or TAPVid-3D in metres."""
+    """Score a tracker, a vision-language model, or predictions, on a benchmark."""
 
     benchmark: Benchmark
 
