@@ -53,11 +53,15 @@ def test_text_comes_back_as_boxes_and_masks():
     text = suffix(boxes, 100, 100, codes)
     assert text.count("<seg") == 32
     assert " red cup ; <loc" in text
-    found = parse(text, 100, 100, half_planes, score=0.5)
+    chances = [0.5] * 20 + [0.25] * 4 + [1.0] * 16
+    found = parse(text, 100, 100, half_planes, chances=chances)
     assert found.malformed == 0
     assert found.text == ""
     assert found.boxes.labels == ("red cup", "")
-    assert found.boxes.scores.tolist() == [0.5, 0.5]
+    np.testing.assert_allclose(found.boxes.scores, [0.5, 0.25 ** (4 / 20)], rtol=1e-6)
+    assert (found.masks.scores == found.boxes.scores).all()
+    with pytest.raises(BadInput, match="there are 1 probabilities of 40 tokens"):
+        parse(text, 100, 100, chances=[1.0])
     np.testing.assert_allclose(found.boxes.xyxy, boxes.xyxy, atol=100 / 2046 + 1e-4)
     assert found.of_box.tolist() == [0, 1]
     assert found.masks.boxes.xyxy.tolist() == [[9, 20, 34, 90], [50, 0, 100, 100]]  # 102/1023 is 9.97: cut to 9

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.blocks import packed
+
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 _FAST = {torch.float32} | ({torch.bfloat16} if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported() else set())
 
@@ -32,15 +34,20 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
     return F.gelu(x, approximate="tanh") if gelu else x
 
 
-def times(x: Float[Tensor, "... i"], weight: Float[Tensor, "o i"]) -> Float[Tensor, "... o"]:
-    """Multiply by a weight that belongs to no layer, such as a table of tokens; in its precision."""
+def times(x: Float[Tensor, "... i"], weight: Float[Tensor, "o i"], rows: int | None = None) -> Float[Tensor, "... o"]:
+    """Multiply by a weight that belongs to no layer, such as a table of tokens, or by its first rows; in its precision."""
     x = in_precision(x, weight)
-    return _fast(x, weight, None, False) if _suits(x) else F.linear(x, weight)
+    if not _suits(x):
+        return F.linear(x, weight if rows is None else weight[:rows])
+    if rows is None or packed.found(weight) is not None:
+        return _fast(x, weight, None, False)[..., :rows]
+    return _fast(x, weight[:rows], None, False)
 
 
 def _fast(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     kind = ("gelu", "tanh") if gelu else ("none", "")
-    return _ONEDNN(x.contiguous(), weight, bias, kind[0], [], kind[1])  # type: ignore[misc]
+    held = packed.found(weight)
+    return _ONEDNN(x.contiguous(), weight if held is None else held, bias, kind[0], [], kind[1])  # type: ignore[misc]
 
 
 def in_precision(x: Tensor, weight: Tensor) -> Tensor:

@@ -131,11 +131,13 @@ def parse(
     unpack: Unpack | None = None,
     *,
     reading: Reading = "edges",
-    score: float = 1.0,
+    chances: Sequence[float] | None = None,
 ) -> Found:
     """Read boxes and masks in the text of a model, in pixels of a picture. Without `unpack`, masks are left as their boxes.
 
-    Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `score` is given to all.
+    Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
+    tokens of places and masks in the text, one after the other: the score of a box, and of its mask, is the geometric mean of
+    its own. Raises BadInput where there are not as many as tokens.
 
     >>> found = parse("here: <loc0000><loc0000><loc1023><loc0511> cat ; <loc0001><loc0002>", 1023, 1023)
     >>> found.boxes.xyxy.tolist(), found.boxes.labels, found.text, found.malformed
@@ -143,11 +145,12 @@ def parse(
     """
     _check_size(width, height)
     objects, words, malformed = _objects(text)
+    scores = _scores(objects, text, chances)
     numbers = np.array([each.box for each in objects], np.int64).reshape(-1, 4)
     boxes = Boxes(
         xyxy=box_pixels(numbers, width, height, reading),
         labels=[each.label for each in objects],
-        scores=np.full(len(objects), score),
+        scores=scores,
     )
     of_box = [k for k, each in enumerate(objects) if each.mask and unpack is not None]
     made = np.zeros((len(of_box), height, width), bool)
@@ -155,7 +158,7 @@ def parse(
         soft = unpack(np.array([objects[k].mask for k in of_box], np.int64))
         for mask, each, k in zip(made, soft, of_box, strict=True):
             mask[:] = paste(each, numbers[k], (height, width), reading)
-    masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=np.full(len(of_box), score))
+    masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=scores[of_box])
     return Found(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
 
 
@@ -197,6 +200,8 @@ class _Object:
 
     box: list[int]
     mask: list[int]
+    first: int
+    """Which of all tokens of places and masks its first one is."""
     label: str = ""
 
 
@@ -204,10 +209,12 @@ def _objects(text: str) -> tuple[list[_Object], str, int]:
     """The boxes of a text, the words between them, and how many groups of tokens were skipped."""
     objects: list[_Object] = []
     words: list[str] = []
-    malformed = at = 0
+    malformed = at = before = 0
     while group := _TOKENS.search(text, at):
         words.append(text[at : group.start()])
-        read, bad = _read(group[0])
+        tokens = re.findall(_TOKEN, group[0])
+        read, bad = _read(tokens, before)
+        before += len(tokens)
         label = _LABEL.match(text, group.end())
         assert label is not None  # it matches the empty text too
         if read and read[-1] is not None:
@@ -221,25 +228,36 @@ def _objects(text: str) -> tuple[list[_Object], str, int]:
     return objects, " ".join(part for word in words if (part := word.strip(" ;\n"))), malformed
 
 
-def _read(group: str) -> tuple[list[_Object | None], int]:
+def _read(tokens: list[tuple[str, str]], first: int) -> tuple[list[_Object | None], int]:
     """The boxes of tokens in a row, None for each that follows no grammar, and how many those are."""
     found: list[_Object | None] = []
-    tokens = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in re.findall(_TOKEN, group)]
-    runs = [(kind, [value for _, value in run]) for kind, run in groupby(tokens, key=lambda token: token[0])]
+    numbers = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in tokens]
+    runs = [(kind, [value for _, value in run]) for kind, run in groupby(numbers, key=lambda token: token[0])]
     while runs:
         places = runs.pop(0)[1] if runs[0][0] == "loc" else []
         mask = runs.pop(0)[1] if runs and runs[0][0] == "seg" else []
         if not places or len(places) % 4:
             found.append(None)
-            continue
-        boxes = [places[k : k + 4] for k in range(0, len(places), 4)]
-        found += [_object(box, mask if k == len(boxes) - 1 else []) for k, box in enumerate(boxes)]
+        else:
+            last = len(places) - 4
+            found += [_object(places[k : k + 4], mask if k == last else [], first + k) for k in range(0, len(places), 4)]
+        first += len(places) + len(mask)
     return found, found.count(None)
 
 
-def _object(box: list[int], mask: list[int]) -> _Object | None:
+def _object(box: list[int], mask: list[int], first: int) -> _Object | None:
     inside = box[0] < box[2] and box[1] < box[3] and max(box) < PLACES
-    return _Object(box, mask) if inside and len(mask) in (0, MASK_TOKENS) and max(mask, default=0) < CODES else None
+    right = inside and len(mask) in (0, MASK_TOKENS) and max(mask, default=0) < CODES
+    return _Object(box, mask, first) if right else None
+
+
+def _scores(objects: list[_Object], text: str, chances: Sequence[float] | None) -> Float32[np.ndarray, " n"]:
+    if chances is None:
+        return np.ones(len(objects), np.float32)
+    if len(chances) != (count := len(re.findall(_TOKEN, text))):
+        raise BadInput(f"there are {len(chances)} probabilities of {count} tokens of places and masks; give one for each")
+    logs = np.log(np.maximum(np.asarray(chances, np.float64), 1e-30))
+    return np.array([np.exp(logs[o.first : o.first + 4 + len(o.mask)].mean()) for o in objects], np.float32).reshape(-1)
 
 
 def _check_size(width: float, height: float) -> None:

@@ -39,6 +39,8 @@ from tapetum.paligemma.mask_config import SIDE, MaskCodecConfig
 
 DEFAULT = "paligemma-masks"
 """Name of the codec that comes along."""
+OFFICIAL = "paligemma-masks-official"
+"""Name of the one whose codes the official models speak."""
 HEADER = "mask-codec"
 """Entry in the header of a file of ours."""
 _OFFICIAL = {"codebook": "_vq_vae._embedding"}
@@ -160,7 +162,7 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
     """
     arrays = {key: value for key, value in arrays.items() if key not in _PASSED_OVER}
     try:
-        up = tuple(int(arrays[f"encoder.{k}.weight"].shape[0]) for k in (0, 2, 4, 6))
+        up: Any = tuple(int(arrays[f"encoder.{k}.weight"].shape[0]) for k in (0, 2, 4, 6))
         codes, width = arrays["_vq_vae._embedding"].shape
         residuals = sum(f"encoder.{k}.net.0.weight" in arrays for k in range(8, 16))
         model = MaskCodec(MaskCodecConfig(channels=up, residuals=residuals, code_width=width, codes=codes))
@@ -234,7 +236,9 @@ def _from_ours(path: Path) -> MaskCodec:
     if text is None:
         raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
     try:
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()
+        }
         model = MaskCodec(MaskCodecConfig(**fields))
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error

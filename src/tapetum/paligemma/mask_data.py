@@ -120,7 +120,7 @@ def _of_coco(path: Path) -> Iterator[np.ndarray]:
 def _decoded(segmentation: Mapping[str, Any] | list, size: tuple[int, int]) -> np.ndarray:
     if isinstance(segmentation, Mapping):
         return decode_mask(segmentation)
-    picture = Image.new("L", size[::-1])
+    picture = Image.new("L", (size[1], size[0]))
     for polygon in segmentation:
         if len(polygon) >= 6:
             ImageDraw.Draw(picture).polygon([float(v) for v in polygon], fill=1)

@@ -103,6 +103,21 @@ class Tokens:
             raise BadInput(f"{path}: {error}") from error
 
     @classmethod
+    def beside(cls, weights: str | Path) -> "Tokens":
+        """Read the tokenizer that lies with weights: in their folder; beside NAME.safetensors, NAME.model or tokenizer.model.
+
+        Raises BadInput where there is none.
+        """
+        path = Path(weights)
+        if path.is_dir():
+            return cls.load(path)
+        places = [path.with_suffix(".model"), *(path.with_name(name) for name in FILES)]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise BadInput(f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there")
+        return cls.load(found)
+
+    @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
         """Learn a SentencePiece model of `vocabulary` pieces from lines of text, as Gemma's is made, and write it to `path`.
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from tapetum.blocks.lora import add_lora, merge_lora, training_memory
+from tapetum.blocks.lora import add_lora, merge_lora
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import known, resolve
@@ -28,9 +28,8 @@ from tapetum.train import TrainConfig, fit
 from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.memory import training_memory
 
-LORA_LAYERS = ("language.blocks.*.attention.*", "language.blocks.*.mlp.*")
-"""Layers that get low-rank changes."""
 PROBE = 1000.0
 """Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
 
@@ -63,7 +62,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         return None
     model = result.model.eval()
     scores = task.evaluate(model, result.step)
-    model = merge_lora(model)
+    merge_lora(model)
     path = launch.out / "model.safetensors"
     if is_main():
         weights.save(model, path)  # pyright: ignore[reportArgumentType]
@@ -131,8 +130,14 @@ class TransferStart(Start):
                 theirs = weights.resized(theirs, self.run.picture_size)
             model.load_state_dict(theirs.state_dict())
         if self.run.lora_rank:
-            add_lora(model, LORA_LAYERS, self.run.lora_rank, self.run.lora_alpha)
-            freeze_where(model, lambda name: "lora_" not in name)  # so that batch norms stay as they are
+            low_rank(model, self.run)
+
+
+def low_rank(model: PaliGemma, run: PaliGemmaTransfer) -> None:
+    """Let low-rank changes of the decoder's layers learn, and nothing else: batch norms stay as they are too."""
+    names = add_lora(model.language.blocks, run.lora_rank, run.lora_alpha)
+    changes = tuple(f"language.blocks.{name}.parametrizations.weight.0." for name in names)
+    freeze_where(model, lambda name: not name.startswith(changes))
 
 
 class TransferTask(PaliGemmaTask):
@@ -229,7 +234,7 @@ def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGe
     with torch.device("meta"):
         model = PaliGemma(config)
         if run.lora_rank:
-            add_lora(model, LORA_LAYERS, run.lora_rank, run.lora_alpha)
+            low_rank(model, run)
         for name, parameter in model.named_parameters():
             if any(fnmatchcase(name, rule.pattern) for rule in run.rules()):
                 parameter.requires_grad_(False)

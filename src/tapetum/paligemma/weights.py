@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tapetum.blocks.positions import Resample, interpolate
+from tapetum.blocks.quantised import is_quantised
 from tapetum.devices import find_device
 from tapetum.encoders.vit_config import squashed
 from tapetum.errors import BadInput
@@ -34,6 +35,8 @@ from tapetum.paligemma.tables.pieces import Piece, check_names, check_shape, sen
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
+TOKENIZER = "tokenizer"
+"""Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
 _POSITIONS, _TABLE = "eye.positions", "language.table.weight"
 
@@ -83,14 +86,20 @@ def load(
     return _from_huggingface([TensorFile(path)], wanted, place, dtype)
 
 
-def save(model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+def save(
+    model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None, tokenizer: str | None = None
+) -> None:
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
-    Raises BadInput if it cannot be written; then there is no file.
+    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
+    Raises BadInput if it cannot be written, or was rounded to 8 bits; then there is no file.
     """
+    if is_quantised(model):
+        raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
     tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items() if _is_weight(t)}
     with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config))})
+        also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
@@ -209,8 +218,9 @@ def _empty(
 
 def _side(shape: tuple[int, ...]) -> int | None:
     """Side of the square grid that a table of positions is for."""
-    side = round(shape[-2] ** 0.5) if len(shape) >= 2 else 0
-    return side if side and side * side == shape[-2] else None
+    count = shape[len(shape) - 2] if len(shape) > 1 else 0
+    side = round(count**0.5)
+    return side if side and side * side == count else None
 
 
 @torch.no_grad()

@@ -31,12 +31,12 @@ def _told(table: dict[str, Any]) -> str:
     if "questions" not in table:
         return "\n".join(f"{name}  {value:.4f}" for name, value in table.items())
     blind = [name for name in table if name.startswith("questions_")]
-    lines = [f"{'questions':12} {'asked':>6} {'chance':>7} {'written':>8} {'chosen':>8}" + "".join(f"{n[10:]:>10}" for n in blind)]
+    lines = [
+        f"{'questions':12} {'asked':>6} {'chance':>7} {'written':>8} {'chosen':>8}" + "".join(f"{n[10:]:>10}" for n in blind)
+    ]
     for name, row in table["questions"].items():
         others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
-        lines.append(
-            f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}"
-        )
+        lines.append(f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}")
     found = table["detection"]
     lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['pictures']} pictures)"]
     if "segmentation" in table:
