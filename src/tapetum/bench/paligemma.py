@@ -165,8 +165,8 @@ def _padded(rows: list[list[int]]) -> Tensor:
 def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], width: int, height: int) -> Boxes:
     """Read boxes one by one, each scored by the mean probability of its tokens."""
     parts, first = [], 0
-    separator = set(tokens.encode(" ;"))
-    for at in [*(k for k, token in enumerate(ids) if token in separator), len(ids)]:
+    separator = tokens.encode(" ;")[-1]
+    for at in [*(k for k, token in enumerate(ids) if token == separator), len(ids)]:
         boxes = parse(tokens.decode(ids[first:at]), width, height).boxes
         score = float(np.exp(np.mean(sure[first:at]))) if at > first else 0.0
         parts.append(replace(boxes, scores=np.full(len(boxes), score)))
