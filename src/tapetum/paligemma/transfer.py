@@ -114,6 +114,11 @@ class TransferStart(Start):
 
     run: PaliGemmaTransfer
 
+    @property
+    def trained(self) -> bool:
+        """Whether they are of a training."""
+        return not self.run.scratch
+
     def config(self) -> PaliGemmaConfig:
         """Give the sizes of the model: those of the weights, with what the run changes."""
         found = weights.load(self.run.start).config
