@@ -16,9 +16,11 @@ def test_every_entry_is_complete() -> None:
     assert "tapir-nano" in known()
     for name, weights in known().items():
         assert weights.name == name
-        assert weights.licence == "Apache-2.0"
+        assert weights.licence == ("Apache-2.0" if weights.repository is None else "LicenseRef-Gemma")
+        assert (weights.repository is None) == (weights.gate is None) == (weights.size is None)
         assert weights.bundled == (name in ("tapir-nano", "tapir-nano-synthetic", "causal-tapir-nano", "hip-nano"))
-        assert sum((weights.bundled, weights.url is not None, weights.package is not None)) == 1
+        places = weights.url, weights.package, weights.repository
+        assert sum((weights.bundled, *(place is not None for place in places))) == 1
         assert weights.url is None or weights.url.endswith(weights.file)
         assert (weights.package is None) == (weights.extra is None)
         assert callable(named(weights.loader))

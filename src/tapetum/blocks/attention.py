@@ -101,13 +101,26 @@ def rotate(
     x: Float[Tensor, "b h n d"], positions: Int[Tensor, "#b n"], wavelength: float = 10_000.0
 ) -> Float[Tensor, "b h n d"]:
     """Turn each head's channels i and i + d / 2 by position * wavelength ** (-2 i / d); computed in float32 at least."""
-    half = x.shape[-1] // 2
-    kind = torch.promote_types(x.dtype, torch.float32)
-    speed = wavelength ** -(torch.arange(half, device=x.device, dtype=kind) / half)
-    angle = positions[:, None, :, None].to(kind) * speed
+    return turn(x, *rotary_angles(positions, x.shape[-1], wavelength, torch.promote_types(x.dtype, torch.float32)))
+
+
+def rotary_angles(
+    positions: Int[Tensor, "#b n"], width: int, wavelength: float = 10_000.0, dtype: torch.dtype = torch.float32
+) -> tuple[Float[Tensor, "#b 1 n d"], Float[Tensor, "#b 1 n d"]]:
+    """Give cosines and sines by which `turn` turns heads of `width` channels; the sines of the first half have a minus."""
+    half = width // 2
+    speed = wavelength ** -(torch.arange(half, device=positions.device, dtype=dtype) / half)
+    angle = positions[:, None, :, None].to(dtype) * speed
     cos, sin = angle.cos(), angle.sin()
-    first, second = x.to(kind).split(half, -1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1).to(x.dtype)
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+def turn(
+    x: Float[Tensor, "b h n d"], cos: Float[Tensor, "#b 1 n d"], sin: Float[Tensor, "#b 1 n d"]
+) -> Float[Tensor, "b h n d"]:
+    """Turn channels i and i + d / 2 of each head by angles that `rotary_angles` gave."""
+    swapped = x.roll(x.shape[-1] // 2, -1)
+    return torch.addcmul(x * cos, swapped, sin).to(x.dtype)
 
 
 class KeyValueCache:
@@ -139,8 +152,8 @@ class KeyValueCache:
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
-    def reorder(self, rows: Int[Tensor, " b"]) -> None:
-        """Make row i of the batch what row `rows[i]` was, as a beam search asks."""
+    def reorder(self, rows: Int[Tensor, " c"]) -> None:
+        """Make row i of the batch what row `rows[i]` was, as a beam search asks; the batch may grow or shrink."""
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 

@@ -10,26 +10,46 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.blocks import packed
+
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 _FAST = {torch.float32} | ({torch.bfloat16} if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported() else set())
 
 
-def linear(x: Float[Tensor, "... i"], layer: nn.Linear, gelu: bool = False) -> Float[Tensor, "... o"]:
+def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> Float[Tensor, "... o"]:
     """Return `layer` of `x`, then a GELU (the tanh approximation) if asked for; in the precision of the layer's weight.
+
+    A layer that is not a plain `nn.Linear` (quantised, adapted) computes by itself.
 
     >>> layer = nn.Linear(3, 2)
     >>> x = torch.ones(5, 3)
     >>> with torch.no_grad():
     ...     torch.testing.assert_close(linear(x, layer, gelu=True), F.gelu(layer(x), approximate="tanh"))
     """
-    x = x.to(layer.weight.dtype)
-    if _ONEDNN and _suits(x):
-        kind = ("gelu", "tanh") if gelu else ("none", "")
-        return _ONEDNN(x.contiguous(), layer.weight, layer.bias, kind[0], [], kind[1])
+    if type(layer) is nn.Linear:
+        x = x.to(layer.weight.dtype)
+        if _suits(x):
+            return _fast(x, layer.weight, layer.bias, gelu)
     x = layer(x)
     return F.gelu(x, approximate="tanh") if gelu else x
 
 
+def times(x: Float[Tensor, "... i"], weight: Float[Tensor, "o i"], rows: int | None = None) -> Float[Tensor, "... o"]:
+    """Multiply by a weight that belongs to no layer, such as a table of tokens, or by its first rows; in its precision."""
+    x = x.to(weight.dtype)
+    if not _suits(x):
+        return F.linear(x, weight if rows is None else weight[:rows])
+    if rows is None or packed.found(weight) is not None:
+        return _fast(x, weight, None, False)[..., :rows]
+    return _fast(x, weight[:rows], None, False)
+
+
+def _fast(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    kind = ("gelu", "tanh") if gelu else ("none", "")
+    held = packed.found(weight)
+    return _ONEDNN(x.contiguous(), weight if held is None else held, bias, kind[0], [], kind[1])  # type: ignore[misc]
+
+
 def _suits(x: Tensor) -> bool:
-    plain = x.device.type == "cpu" and x.dtype in _FAST and x.numel() > 0
+    plain = _ONEDNN is not None and x.device.type == "cpu" and x.dtype in _FAST and x.numel() > 0
     return plain and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())

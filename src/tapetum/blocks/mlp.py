@@ -64,3 +64,18 @@ class GatedMlp(nn.Module):
         if self.activation == "gelu_tanh":
             return linear(linear(x, self.gate, gelu=True) * linear(x, self.up), self.out)
         return linear(ACTIVATIONS[self.activation](linear(x, self.gate)) * linear(x, self.up), self.out)
+
+
+class FusedGatedMlp(nn.Module):
+    """GEGLU (tanh approximation) without biases, as a `GatedMlp` whose gate and up are one layer: gate first, then up.
+
+    A step of one token is faster so; many tokens are not slower.
+    """
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate_up, self.out = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
+        gate, up = linear(x, self.gate_up).chunk(2, -1)
+        return linear(F.gelu(gate, approximate="tanh") * up, self.out)

