@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.detect import detect as detect
+    from tapetum.verbs.discover import discover as discover
     from tapetum.verbs.embed import embed as embed
     from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
@@ -46,6 +47,7 @@ _FUNCTIONS = {
     "classify": "classify",
     "convert": "convert",
     "detect": "detect",
+    "discover": "discover",
     "embed": "embed",
     "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapetum.hip.recipes import HipRun
+from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.paligemma.mask_task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
-    if isinstance(recipe, TapKubric):
+    if isinstance(recipe, OdinRun):
+        from tapetum.odin.run import train_odin
+
+        weights = train_odin(recipe, launch, say)
+    elif isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
