@@ -117,12 +117,12 @@ def test_a_run_from_the_command_line_goes_on_and_discovers(tmp_path: Path, capsy
     for k in range(8):
         Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
     words = ["train", "odin", "--data", str(folder), "--out", str(run), "--size", "32", "--steps", "2", "--batch-size", "4"]
-    words += ["--micro-batch", "4", "--change", "stem_width=4", "--odin.clusters", "4", "--threads", "1", "--workers", "0"]
+    words += ["--micro-batch", "4", "--change", "stem_width=4", "--clusters", "4", "--threads", "1", "--workers", "0"]
     assert main(words) == 0
     assert main(words) == 0  # a finished run is finished
     assert (run / "encoder.safetensors").exists()
     assert tapetum.load(run / "odin.safetensors").config.clusters == 4
     assert main(["discover", str(folder), "--out", str(tmp_path / "found"), "--model", str(run), "--clusters", "3"]) == 0
     assert main(["embed", str(folder), "--model", str(run), "--out", str(tmp_path / "v.npz")]) == 0
-    assert main([*words[:4], "--odin.source", "given", "--out", str(tmp_path / "other")]) == 2
+    assert main([*words[:4], "--source", "given", "--out", str(tmp_path / "other")]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("tapetum: masks that are given want a program")

@@ -55,7 +55,7 @@ def looked_at_by(model: Encoder | Odin) -> Look:
 
 def _together(maps: tuple[Tensor, ...]) -> Tensor:
     """Put the last two maps of an encoder together, each channel-normalised, at the size of the finer one."""
-    finer = maps[-2] if len(maps) > 1 else maps[-1]
+    finer = maps[-2] if len(maps) > 1 else maps[-1]  # pyright: ignore[reportGeneralTypeIssues]
     parts = [F.normalize(F.interpolate(found, finer.shape[-2:], mode="bilinear"), dim=1) for found in maps[-2:]]
     return torch.cat(parts, 1)
 
@@ -84,8 +84,9 @@ def find_objects(
     found = look(picture)
     metric = "l2" if look is colours else "cosine"
     generator = torch.Generator().manual_seed(seed)
+    rows, columns = (int(side) for side in found.shape[1:])
     ids = kmeans(found.flatten(1).T[None], clusters, metric=metric, generator=generator, seeds="spread")[0]
-    cells = ids.unflatten(0, found.shape[1:]).numpy()
+    cells = ids.view(rows, columns).numpy()
     candidates = _parts(cells, least)
     scores = [_score(part, found) for part in candidates]
     order = sorted(range(len(candidates)), key=lambda k: -scores[k])[:most]
@@ -105,20 +106,21 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
         mask = cells == cluster
         if (mask & border).sum() > GROUND * border.sum():
             continue
-        labels, count = ndimage.label(mask)
+        labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
         for part in range(1, count + 1):
             own = ndimage.binary_fill_holes(labels == part)
-            if own is not None and own.mean() >= least and (own & border).sum() <= GROUND * border.sum():
+            own = np.asarray(own)
+            if own.mean() >= least and (own & border).sum() <= GROUND * border.sum():
                 found.append(own)
     return found
 
 
 def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
     """Measure how much a part is a thing by itself, 0..1."""
-    ring = ndimage.binary_dilation(part, iterations=2) & ~part
+    ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
     if not ring.any():
         return 0.0
-    rim = part & ~ndimage.binary_erosion(part, border_value=1)
+    rim = part & (np.asarray(ndimage.binary_erosion(part, border_value=1)) == 0)
     edge = np.zeros(part.shape, bool)
     edge[[0, -1]], edge[:, [0, -1]] = True, True
     inside = 1 - (part & edge).sum() / max((rim | (part & edge)).sum(), 1)

@@ -96,6 +96,7 @@ def _found(
     options: DiscoverOptions, files: Sequence[Path], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...]]":
     """Find the objects of all pictures and write what there is to see into the folder."""
+    import numpy as np
     from PIL import Image
 
     from tapetum.data.coco import CocoImage, instance, write_instances
@@ -120,7 +121,7 @@ def _found(
         number, drawn = len(images) + 1, _drawn(picture, masks)
         Image.fromarray(drawn).save(folder / f"{number:05d}-{file.stem}.jpg", quality=90)
         cells.append(_cell(picture, drawn, file.name, len(masks)))
-        scored = zip(masks.masks, masks.scores.tolist(), strict=True)
+        scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
         found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
         height, width = picture.shape[:2]
         images.append(CocoImage(id=number, file_name=str(file), height=height, width=width, instances=found))

@@ -12,9 +12,8 @@ from tapetum.cli.train.tap import TapCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-RECIPES = {
-    about.name: kind for kind, about in map(get_args, get_args(TapCommand | HipCommand | MaskCodecCommand | OdinCommand))
-}
+Command = TapCommand | HipCommand | MaskCodecCommand | OdinCommand
+RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 
 
@@ -22,7 +21,7 @@ RECIPES = {
 class Train:
     """Train a model; the same command goes on where a run was stopped."""
 
-    recipe: TapCommand | HipCommand | MaskCodecCommand | OdinCommand
+    recipe: Command
 
     @staticmethod
     def prepared(words: Sequence[str]) -> list[str]:
