@@ -59,12 +59,46 @@ def test_a_verb_that_there_is_not(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["track"], ["eval", "tapvid"], ["eval"], ["eval", "tapvid3d"], ["track", "a.mp4", "--grid", "x"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["track"],
+        ["bootstrap"],
+        ["train", "hip"],
+        ["eval", "tapvid"],
+        ["eval"],
+        ["eval", "tapvid3d"],
+        ["track", "a.mp4", "--grid", "x"],
+    ],
 )
 def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err
+    assert not arguments or err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("track c.mp4 --grid abc", "--grid: 'abc' is no INT (see: tapetum track --help)"),
+        ("train tap-nano --out x --steps 1.5", "--steps: '1.5' is no INT (see: tapetum train --help)"),
+        ("scenes make x --n z", "--n: 'z' is no INT (see: tapetum scenes --help)"),
+        ("track c.mp4 --dtype int", "--dtype: 'int' is none of 'float32', 'bfloat16', 'float16' (see: tapetum track --help)"),
+        ("completion csh", "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see: tapetum completion --help)"),
+        ("track --grid", "--grid lacks its value (see: tapetum track --help)"),
+        ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),
+        ("eval", "give one of tapvid, tapvid3d, perception-test (see: tapetum eval --help)"),
+        ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
+        ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(words: str, line: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("30", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert run(*words.split()) == (2, "", f"tapetum: {line}\n")
+        assert os.environ["COLUMNS"] == columns
 
 
 def test_an_error_is_one_line(run: Run, tmp_path: Path) -> None:

@@ -5,10 +5,8 @@ import json
 import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import av
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.files import black_png
 from support.scripts import ROOT
 from tapetum.video.types import MAX_PIXELS
 
@@ -23,20 +22,6 @@ HUGE = 30_000
 """Side of a picture of 900 megapixels."""
 BEYOND = 11_600
 """Side of a picture just over the limit, to show that it is this limit that counts and not one of FFmpeg or Pillow."""
-
-
-@cache
-def png(side: int) -> bytes:
-    """A whole picture, black, of one byte a pixel: small as a file, and valid."""
-    squeeze = zlib.compressobj(1)
-    rows = bytes(100 * (1 + side))
-    body = b"".join(squeeze.compress(rows) for _ in range(side // 100)) + squeeze.flush()
-
-    def part(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", size) + part(b"IDAT", body) + part(b"IEND", b"")
 
 
 def jpeg(side: int) -> bytes:
@@ -98,17 +83,17 @@ def array(path: Path, side: int) -> Path:
 
 
 MAKE: dict[str, Callable[[Path, int], Path]] = {
-    "folder": lambda path, side: folder(path / "a", png(side)),
-    "second of a folder": lambda path, side: folder(path / "b", png(100), png(side)),
-    "png": lambda path, side: file(path / "a.png", png(side)),
+    "folder": lambda path, side: folder(path / "a", black_png(side)),
+    "second of a folder": lambda path, side: folder(path / "b", black_png(100), black_png(side)),
+    "png": lambda path, side: file(path / "a.png", black_png(side)),
     "jpg": lambda path, side: file(path / "a.jpg", jpeg(side)),
     "tiff": lambda path, side: stack(path / "a.tiff", side),
     "npy": lambda path, side: array(path / "a.npy", side),
-    "png named mp4": lambda path, side: file(path / "a.mp4", png(side)),
-    "png in avi": lambda path, side: mux(path / "a.avi", "png", png(side)),
-    "png in mov": lambda path, side: mux(path / "a.mov", "png", png(side)),
-    "png in avi that says so": lambda path, side: said(mux(path / "b.avi", "png", png(side)), "<ii", side),
-    "png in mov that says so": lambda path, side: said(mux(path / "b.mov", "png", png(side)), ">HH", side),
+    "png named mp4": lambda path, side: file(path / "a.mp4", black_png(side)),
+    "png in avi": lambda path, side: mux(path / "a.avi", "png", black_png(side)),
+    "png in mov": lambda path, side: mux(path / "a.mov", "png", black_png(side)),
+    "png in avi that says so": lambda path, side: said(mux(path / "b.avi", "png", black_png(side)), "<ii", side),
+    "png in mov that says so": lambda path, side: said(mux(path / "b.mov", "png", black_png(side)), ">HH", side),
     "mjpeg in avi": lambda path, side: mux(path / "c.avi", "mjpeg", jpeg(side)),
     "mjpeg in mkv": lambda path, side: mux(path / "c.mkv", "mjpeg", jpeg(side)),
     "mjpeg that says so": lambda path, side: said(mux(path / "d.avi", "mjpeg", jpeg(side)), "<ii", side),

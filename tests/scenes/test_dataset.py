@@ -1,6 +1,8 @@
 """Files written by `make_dataset`, textures, and the sensor."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,26 @@ from tapetum.scenes.sensor import expose, jpeg, mpeg4
 from tapetum.scenes.textures import from_pictures, procedural, textures
 from tapetum.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.video import open_video
+
+ALONE = """
+import sys
+import tapetum.scenes
+import tapetum.scenes.bodies, tapetum.scenes.physics, tapetum.scenes.textures
+assert tapetum.scenes.textures.__name__ == "textures", tapetum.scenes.textures
+assert "torch" not in sys.modules
+from tapetum.scenes import *
+assert make_clip.__name__ == "make_clip" and "torch" in sys.modules
+try:
+    tapetum.scenes.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_importing_scenes_leaves_torch_alone():
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "module 'tapetum.scenes' has no attribute 'nothing'\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
-"""Small real files for the tests of HiP: pictures, sound, film, tables."""
+"""Small real files: pictures, sound, film, tables."""
 
 import io
+import struct
 import wave
+import zlib
+from functools import cache
 from pathlib import Path
 
 import av
@@ -50,3 +53,17 @@ def stripes(path: Path, count: int = 64) -> Path:
         labels.append(k % 3 % 2)
     pq.write_table(pa.table({"image": rows, "label": labels}), path)
     return path
+
+
+@cache
+def black_png(side: int) -> bytes:
+    """Give a whole square picture, black, of one byte a pixel: small as a file, and valid; `side` is in hundreds."""
+    squeeze = zlib.compressobj(1)
+    rows = bytes(100 * (1 + side))
+    body = b"".join(squeeze.compress(rows) for _ in range(side // 100)) + squeeze.flush()
+
+    def part(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", size) + part(b"IDAT", body) + part(b"IEND", b"")

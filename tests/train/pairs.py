@@ -11,15 +11,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 import tapetum.train.fsdp  # noqa: F401
 from tapetum.errors import TapetumError
-from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit
+from tapetum.odin.losses import detcon, detcon_s
+from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit, world
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.freezing import freeze
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
@@ -133,6 +136,20 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     learn("info_nce", joint[0], lambda x: info_nce(x, half(joint[1]) + x.flip(1), 3.0) / world_size)
     learn("clip", joint[0], lambda x: clip_loss(x, half(joint[1]) * x, torch.tensor(3.0).double()) / world_size)
     learn("nt_xent", joint[0], lambda x: nt_xent(x, half(joint[1]) - x, 2.0) / world_size)
+    regions = joint[1:].permute(1, 0, 2).reshape(8, 2, 4)  # two masks a picture
+    same, swapped = torch.tensor([[0, 1]]).repeat(8, 1), torch.tensor([[1, 0], [1, 2]]).repeat(4, 1)
+
+    def regional(x: Tensor, **settings: Any) -> Tensor:
+        first, ids = x[:, None] * half(regions), (half(same), half(swapped))
+        return detcon(first, half(regions) + x[:, None], half(regions), half(regions.flip(1)), *ids, *ids, **settings)
+
+    learn("detcon", joint[0], lambda x: regional(x) / world_size)
+    learn("detcon apart", joint[0], lambda x: regional(x, local_negatives=False) / world_size)
+    learn(
+        "detcon_s",
+        joint[0],
+        lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
+    )
     model = nn.Sequential(
         nn.Conv1d(3, 4, 1, bias=False), nn.BatchNorm1d(4, momentum=0.3), nn.BatchNorm1d(4, momentum=None)
     ).double()
@@ -161,6 +178,24 @@ def wait_at_a_barrier(out: str) -> None:
             (Path(out) / "prepared").touch()
         world.barrier()
         assert (Path(out) / "prepared").exists()
+
+
+def join_again(out: str) -> None:
+    """Join three times, with the store in a process that outlives each, as torchrun's own does."""
+    world.JOINING = timedelta(seconds=20)  # it was for ever that the second time took
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    main_rank, port = os.environ["RANK"] == "0", int(os.environ["MASTER_PORT"])
+    store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if main_rank else None
+    found = []
+    for time_ in range(3):
+        with join_world("cpu") as joined:
+            found.append(joined.mean({"rank": joined.rank + time_})["rank"])
+            joined.barrier()
+    (Path(out) / f"{joined.rank}.json").write_text(json.dumps(found))
+    with join_world("cpu") as joined:  # so that the store is the last to go
+        joined.barrier()
+        time.sleep(0.3 * joined.main)
+    del store
 
 
 def clashing(out: str) -> None:

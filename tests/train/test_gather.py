@@ -1,5 +1,6 @@
 """What two processes compute together is what one computes of the joint batch, in float64."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def test_a_barrier_waits_and_tells_of_a_process_that_is_lost(jobs: Any, tmp_path
     errors = (tmp_path / "b" / "stderr").read_text()
     assert errors.count("lost another process of this run") == 1
     assert "failed while the others waited" in errors
+
+
+def test_processes_that_part_may_join_again(jobs: Any, tmp_path: Path) -> None:
+    assert jobs.run("join_again", tmp_path) == [0, 0], (tmp_path / "stderr").read_text()
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[0.5, 1.5, 2.5]] * 2
 
 
 def test_alone_all_is_the_identity() -> None:

@@ -1,6 +1,6 @@
 """The ledger: what a run cost, kept beside it as ledger.json and added to each time the run resumes.
 
-After "Where Should I Spend My FLOPS?" (arXiv 2211.08148): FLOPs of forward and backward, energy, and CO2 as energy times the
+After "Where Should I Spend My FLOPS?" (arXiv 2209.15589): FLOPs of forward and backward, energy, and CO2 as energy times the
 carbon intensity of the grid. Work that a crash threw away has been paid for too, so it stays on the books: `steps` here
 may exceed the steps of the finished run.
 """

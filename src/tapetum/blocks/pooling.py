@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.blocks.attention import Attention
+from tapetum.blocks.attention import Attention, Mask
 from tapetum.blocks.mlp import Mlp
 
 
@@ -18,6 +18,7 @@ class AttentionPooling(nn.Module):
         self.attention = Attention(width, heads)
         self.norm, self.mlp = nn.LayerNorm(width, eps=eps), Mlp(width, hidden, activation)
 
-    def forward(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b c"]:
-        x = self.attention(self.query.expand(tokens.shape[0], -1, -1), tokens)
+    def forward(self, tokens: Float[Tensor, "b n c"], mask: Mask | None = None) -> Float[Tensor, "b c"]:
+        """Pool the tokens that `mask` (b, 1, 1, n) allows; all by default."""
+        x = self.attention(self.query.expand(tokens.shape[0], -1, -1), tokens, mask=mask)
         return (x + self.mlp(self.norm(x)))[:, 0]

@@ -12,11 +12,9 @@ results that were saved before it (`add_note`) is said too.
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
     group   verb                             system             file
-    see     ask, caption, detect, segment    paligemma          cli/ask.py, cli/caption.py, cli/detect.py, cli/segment.py
     see     search                           longvideo          cli/search.py
     see     discover                         odin               cli/discover.py
-    learn   train pretrain, train odin ...   all                cli/train/SYSTEM.py: recipes of `train`
-    learn   adapt                            adapters           cli/adapt.py
+    learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     score   account                          account            cli/account.py: what runs cost, side by side
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
@@ -34,7 +32,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from tapetum.cli.signals import ended_by_signals, heed, number_of
+from tapetum.cli.signals import ended_by_signals, heeded, number_of, remember
 from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
 from tapetum.errors import BadInput, TapetumError
@@ -66,11 +64,18 @@ VERBS = {
     "show": Entry("show.Show", "track", "draw saved tracks on their video"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
     "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
+    "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
+    "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
+    "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
+    "segment": Entry("segment.Segment", "see", "outline things that words name"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
+    "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
-    "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
+    "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
+    "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
@@ -91,20 +96,24 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
     whole_process = arguments is None
-    with ended_by_signals(for_good=whole_process), sturdy_streams():
-        before = sys.unraisablehook, threading.excepthook
-        sys.unraisablehook = threading.excepthook = _unheard
-        try:
-            return _guarded(list(sys.argv[1:] if arguments is None else arguments))
-        finally:
-            if not whole_process:
-                sys.unraisablehook, threading.excepthook = before
+    try:
+        with ended_by_signals(for_good=whole_process), sturdy_streams():
+            before = sys.unraisablehook, threading.excepthook
+            sys.unraisablehook = threading.excepthook = _unheard
+            try:
+                return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+            finally:
+                if not whole_process:
+                    sys.unraisablehook, threading.excepthook = before
+    except KeyboardInterrupt as error:  # in the moment before or after `_guarded`, or again while it was speaking
+        return _SIGNALLED + number_of(error)
 
 
 def _guarded(arguments: list[str]) -> int:
     """The one place that errors come to."""
     try:
-        code = _run(arguments)
+        with heeded():
+            code = _run(arguments)
         sys.stdout.flush()
         return code
     except SystemExit as stop:
@@ -159,10 +168,8 @@ def _unheard(args: Any) -> None:
     """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
     if args.exc_type is None or issubclass(args.exc_type, SystemExit):
         return
-    if issubclass(args.exc_type, KeyboardInterrupt):  # it would be lost
-        import _thread
-
-        _thread.interrupt_main()
+    if issubclass(args.exc_type, KeyboardInterrupt):
+        remember(args.exc_value)
         return
     if os.environ.get("TAPETUM_DEBUG"):
         traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
@@ -181,8 +188,8 @@ def command(verb: str) -> type:
 def parse(arguments: Sequence[str]) -> Any:
     """Read `arguments` into the command of the verb that they begin with, without running it.
 
-    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and SystemExit where
-    the rest does not fit.
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
+    does not fit; SystemExit where help is all that is asked for.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -197,12 +204,16 @@ def parse(arguments: Sequence[str]) -> Any:
     if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
         os.environ["COLUMNS"] = str(_NARROWEST)
     from tapetum.cli.known import check_words
+    from tapetum.cli.refusals import in_one_line
 
     kind = command(verb)
+    if hasattr(kind, "spelled"):
+        rest = kind.spelled(rest)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)
-    return tyro.cli(kind, prog=f"tapetum {verb}", args=rest, config=settings())
+    name = f"tapetum {verb}"
+    return in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
 
 
 def settings() -> tuple[Any, ...]:
@@ -226,10 +237,9 @@ def _run(arguments: list[str]) -> int:
         print(_help(), file=sys.stderr)
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
-    with starting(verb):
+    with starting(verb), heeded():
         chosen = parse(arguments)
     chosen.run()
-    heed()
     return 0
 
 

@@ -67,6 +67,7 @@ class _Terminal(Listener):
             self._bars.remove_task(self._tasks.pop(task))
 
     def status(self, text: str) -> None:
+        heed()
         self._awake()
         task = self._tasks.get("")
         if task is None and text:
@@ -100,6 +101,7 @@ class _Log(Listener):
             note(f"{task}: {done}" if total is None else f"{task}: {done} of {total}")
 
     def status(self, text: str) -> None:
+        heed()
         if text and self._due(""):
             note(text)
 

@@ -1,7 +1,16 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what was begun is cleared away, what is finished stays, one line says so.
+"""Ctrl-C, SIGTERM and SIGHUP end a command: what was begun is cleared away, what is finished stays, one line says so.
 
-A second one ends it at once. Processes of torchrun are left as they are: it ends those that wait for a dead one, which hear of
-nothing that Python would have to say.
+Python raises an error where such a signal finds it, and whatever runs there may swallow that: a library that tries an import
+and takes any failure for an answer, a callback from C, the end of an object, code in C that turns it into an error of its own.
+So what has come is remembered until `_guarded` of `tapetum.cli.main` hears of it:
+
+    signal --> _end --> Ended raised --> ... --> _guarded: "interrupted"       number_of forgets it
+                |            `--> swallowed --> next `heed` raises it again    wherever a command says how far it is,
+                `--> remembered                                                before results appear, and at the end
+
+A second SIGTERM or SIGHUP, or a third Ctrl-C, ends the process at once: a second Ctrl-C still clears away, since people press
+twice. Processes of torchrun are left as they are: it ends those that wait for a dead one, which hear of nothing that Python
+would have to say.
 """
 
 import os
@@ -12,7 +21,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_ENDING = ("SIGTERM", "SIGHUP")
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Ended(KeyboardInterrupt):
@@ -24,16 +33,39 @@ class Ended(KeyboardInterrupt):
 
 
 _unheeded: list[int] = []
-"""Signals that came and of which `_guarded` has not heard yet."""
+"""Signals that came and of which `_guarded` has not heard yet, the first one first."""
+
+
+def remember(error: KeyboardInterrupt | None) -> None:
+    """Take note of one that Python cannot raise."""
+    if not _unheeded:
+        _unheeded.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
 
 
 def heed() -> None:
-    """Raise `Ended` once more where a library swallowed it, as some do that import or call back from C.
+    """Raise `Ended` once more where it was swallowed.
 
     Called where a command says how far it is, never while it clears away.
     """
     if _unheeded:
-        raise Ended(_unheeded.pop())
+        raise Ended(_unheeded[0])
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Raise `Ended` at the end of the block where it was swallowed inside, or became another error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if not _unheeded:
+            raise
+        ended = Ended(_unheeded[0])
+        for note in getattr(error, "__notes__", ()):
+            ended.add_note(note)
+        raise ended from error
+    heed()
 
 
 def number_of(error: KeyboardInterrupt) -> int:
@@ -50,19 +82,24 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
     """
     before: dict[int, Any] = {}
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    _unheeded.clear()
     if alone and threading.current_thread() is threading.main_thread():
         numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-        before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is signal.SIG_DFL}
+        before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is _usual(n)}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
-        if for_good and before and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL if for_good else handler)
+
+
+def _usual(number: int) -> Any:
+    """What Python does about a signal that nobody has said anything about."""
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    _unheeded[:] = [number]
-    raise Ended(number)
+    if number != signal.SIGINT or signal.SIGINT in _unheeded:
+        signal.signal(number, signal.SIG_DFL)
+    _unheeded.append(number)
+    raise Ended(_unheeded[0])

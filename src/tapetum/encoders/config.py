@@ -100,6 +100,7 @@ FAMILIES: dict[str, Family] = {
     "towers": _family("towers", "Towers"),
     "resnet": _family("resnet", "ResNet"),
     "nfnet": _family("nfnet", "NFNet"),
+    "swin": _family("swin", "Swin"),
     "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite"),
 }
 """Every family by the name that files carry."""

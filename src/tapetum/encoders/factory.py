@@ -37,7 +37,7 @@ from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.hub.registry import find, resolve
+from tapetum.hub.registry import ENCODER_FILE, find, resolve
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
@@ -152,7 +152,8 @@ def load(
     """Load the encoder of a known name, or of a file that `save` wrote, in evaluation mode.
 
     Args:
-        name_or_path: a name such as efficientnet-lite2 (`tapetum weights list`), or a path.
+        name_or_path: a name such as efficientnet-lite2 (`tapetum weights list`), or a path: a file, or the folder of a run of
+            `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
         preprocessing: what the caller will do to its pictures; it must be what the weights were made with.
@@ -162,7 +163,8 @@ def load(
             another preprocessing.
     """
     name = os.fspath(name_or_path)
-    encoder = _published(name) if name in known_encoders() else _from_file(Path(name))
+    path = Path(name)
+    encoder = _published(name) if name in known_encoders() else _from_file(path / ENCODER_FILE if path.is_dir() else path)
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(
             f"{name} was made with {encoder.preprocessing}, not with {preprocessing}; prepare pictures with encoder.prepare"

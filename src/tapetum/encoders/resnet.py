@@ -50,14 +50,15 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(ConvolutionalEncoder):
-    """A ResNet; its four maps have strides 4, 8, 16 and 32, its pooled vector is the mean of the last."""
+    """A ResNet; its four maps have strides 4 to 32 (with a 3x3 stem 1 to 8), its pooled vector is the mean of the last."""
 
     config: ResNetConfig
-    strides = (4, 8, 16, 32)
 
     def __init__(self, config: ResNetConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)
-        self.stem = nn.Conv2d(3, config.stem_width, 7, 2, 3, bias=False)
+        large = config.stem == "7x7"
+        self.stem = nn.Conv2d(3, config.stem_width, *((7, 2, 3) if large else (3, 1, 1)), bias=False)
+        self.strides = (4, 8, 16, 32) if large else (1, 2, 4, 8)
         self.stem_norm = nn.BatchNorm2d(config.stem_width)
         self.stages = nn.Sequential()
         inward = config.stem_width
@@ -76,7 +77,9 @@ class ResNet(ConvolutionalEncoder):
 
     def see(self, pictures: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Give the maps of the four stages."""
-        x = F.max_pool2d(F.relu(self.stem_norm(self.stem(pictures))), 3, 2, 1)
+        x = F.relu(self.stem_norm(self.stem(pictures)))
+        if self.config.stem == "7x7":
+            x = F.max_pool2d(x, 3, 2, 1)
         maps = []
         for stage in self.stages:
             x = stage(x)

@@ -15,6 +15,9 @@ class ResNetConfig(EncoderConfig):
     """basic: two 3x3 convolutions; bottleneck: 1x1, 3x3, and 1x1 to four times the width."""
     depths: tuple[int, int, int, int] = (3, 4, 6, 3)
     """Blocks of each stage."""
+    stem: Literal["7x7", "3x3"] = "7x7"
+    """First convolution: 7x7 of stride 2 and a maximum of stride 2; or 3x3 of stride 1 and nothing, for pictures of 32 pixels
+    (SimCLR, arXiv 2002.05709, appendix B.9), whose maps have a quarter of the strides."""
     stem_width: int = 64
     """Channels after the first convolution; the stages' 3x3 convolutions have 1, 2, 4 and 8 times as many."""
 
@@ -22,6 +25,8 @@ class ResNetConfig(EncoderConfig):
         super().__post_init__()
         if self.block not in ("basic", "bottleneck"):
             raise BadInput(f"a ResNet has no blocks {self.block!r}; choose basic or bottleneck")
+        if self.stem not in ("7x7", "3x3"):
+            raise BadInput(f"a ResNet has no stem {self.stem!r}; choose 7x7 or 3x3")
         if len(self.depths) != 4 or min(self.depths) < 1 or self.stem_width < 1:
             raise BadInput(
                 f"a ResNet of depths {self.depths} and stem_width {self.stem_width}: give four depths and a width, 1 or more"
@@ -47,5 +52,7 @@ NAMED = {
     "resnet-34": _named("basic", (3, 4, 6, 3)),
     "resnet-50": _named("bottleneck", (3, 4, 6, 3)),
     "resnet-101": _named("bottleneck", (3, 4, 23, 3)),
+    "resnet-152": _named("bottleneck", (3, 8, 36, 3)),
+    "resnet-200": _named("bottleneck", (3, 24, 36, 3)),
 }
 """ResNets by name."""

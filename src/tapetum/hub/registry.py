@@ -16,9 +16,17 @@ from tapetum.hub.download import check, check_sum
 
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
+ENCODER_FILE = "encoder.safetensors"
+"""Name of the encoder in the folder of a run of `tapetum pretrain`."""
 FOLDER_FILE = "config.json"
 """What a folder of weights from a repository has."""
-OWNERS = ("tapetum.tap.published", "tapetum.hip.published", "tapetum.encoders.published", "tapetum.paligemma.published")
+OWNERS = (
+    "tapetum.tap.published",
+    "tapetum.hip.published",
+    "tapetum.encoders.published",
+    "tapetum.paligemma.published",
+    "tapetum.adapters.published",
+)
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it."""
 
@@ -122,7 +130,8 @@ def converted(weights: Weights) -> Path:
 
 
 def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tuple[Path, Weights | None]:
-    """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with `TRACKER_FILE`.
+    """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with one of the files
+    that stand for it, `TRACKER_FILE` and `ENCODER_FILE`.
 
     Args:
         verb: of the command line, for which it is wanted; None takes weights for any.
@@ -138,7 +147,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         )
     if weights is None:
         path = Path(name_or_path)
-        for file in (path, path / TRACKER_FILE):
+        for file in (path, path / TRACKER_FILE, path / ENCODER_FILE):
             if file.is_file():
                 return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
@@ -193,7 +202,7 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
-        return f"{name} is a folder without {TRACKER_FILE}; give a file of weights or a name ({advice})"
+        return f"{name} is a folder without {TRACKER_FILE} or {ENCODER_FILE}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
     if path is not None and path.is_symlink():

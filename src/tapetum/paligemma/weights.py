@@ -35,6 +35,8 @@ from tapetum.paligemma.tables.pieces import Piece, check_names, check_shape, sen
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
+TOKENIZER = "tokenizer"
+"""Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
 _POSITIONS, _TABLE = "eye.positions", "language.table.weight"
 
@@ -84,16 +86,20 @@ def load(
     return _from_huggingface([TensorFile(path)], wanted, place, dtype)
 
 
-def save(model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+def save(
+    model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None, tokenizer: str | None = None
+) -> None:
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
+    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
     Raises BadInput if it cannot be written, or was rounded to 8 bits; then there is no file.
     """
     if is_quantised(model):
         raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config))})
+        also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
 
 
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:

@@ -1,16 +1,32 @@
-"""A small synthetic world with exact truth: textured surfaces, a moving camera, lights, blur, noise, compression.
+"""Synthetic worlds with exact truth. Here: painted facets, a moving camera, lights, blur, noise, compression.
 
     sample_world ──► World ──► Renderer ──► frames, depth, instances ──► expose ──► uint8 clip
                        └─────► Oracle ────► tracks in 2D and 3D, visibility
 
 `make_clip` runs the whole chain for one seed; `make_dataset` writes many clips with their truth in the layouts of TAP-Vid and
 TAPVid-3D. The idea follows the light generator sketched after Kubric (TAPIR, arXiv 2306.08637, section 4 and appendix): exact
-tracks by reprojecting surface coordinates, occlusion by depth.
+tracks by reprojecting surface coordinates, occlusion by depth. The physical world is in `bodies`, `physics`, `filming`, `sound`
+and `words`, each of which says of itself what it does.
+
+Importing this imports no torch; `Clip`, `make_clip` and `make_dataset` do when they are asked for.
 """
 
-from tapetum.scenes.clip import Clip, make_clip
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tapetum.scenes.config import SceneConfig
-from tapetum.scenes.dataset import make_dataset
 from tapetum.scenes.textures import from_pictures, procedural, textures
 
+if TYPE_CHECKING:
+    from tapetum.scenes.clip import Clip, make_clip
+    from tapetum.scenes.dataset import make_dataset
+
+_LAZY = {"Clip": "clip", "make_clip": "clip", "make_dataset": "dataset"}
+
 __all__ = ["Clip", "SceneConfig", "from_pictures", "make_clip", "make_dataset", "procedural", "textures"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"tapetum.scenes.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'tapetum.scenes' has no attribute {name!r}")

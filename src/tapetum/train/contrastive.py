@@ -14,17 +14,23 @@ and no factor of the number of processes is needed.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.train.gather import all_gather
 from tapetum.train.world import current_world
 
 
-def info_nce(queries: Float[Tensor, "b d"], keys: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
+def info_nce(
+    queries: Float[Tensor, "b d"],
+    keys: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    groups: Int[Tensor, " b"] | None = None,
+) -> Float[Tensor, ""]:
     """Compute the mean over own queries of the cross entropy of finding their own key among those of all processes.
 
-    `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter.
+    `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter. With `groups`, numbers of which some are
+    equal, every key of a query's group is as right as its own.
 
     >>> rows = torch.eye(4)
     >>> round(float(info_nce(rows, rows, scale=1.0)), 6) == round(float(torch.log(torch.tensor(1 + 3 / torch.e))), 6)
@@ -33,14 +39,20 @@ def info_nce(queries: Float[Tensor, "b d"], keys: Float[Tensor, "b d"], scale: f
     queries, keys = _unit(queries), _unit(keys)
     with torch.autocast(queries.device.type, enabled=False):  # a similarity rounded to bfloat16, times 100, is wrong by 0.4
         logits = scale * (queries @ all_gather(keys).T)
-    return F.cross_entropy(logits, _own_rows(queries))
+    if groups is None:
+        return F.cross_entropy(logits, _own_rows(queries))
+    alike = (groups[:, None] == all_gather(groups)).to(logits.dtype)
+    return F.cross_entropy(logits, alike / alike.sum(1, keepdim=True))
 
 
 def clip_loss(
-    pictures: Float[Tensor, "b d"], texts: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]
+    pictures: Float[Tensor, "b d"],
+    texts: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
     """Take the mean of `info_nce` from pictures to texts and from texts to pictures."""
-    return (info_nce(pictures, texts, scale) + info_nce(texts, pictures, scale)) / 2
+    return (info_nce(pictures, texts, scale, groups) + info_nce(texts, pictures, scale, groups)) / 2
 
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:

@@ -210,7 +210,9 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
         if written is not None:
+            listener.status("saving")
             save(tracks, written.folder)
+            listener.status("")
             written.commit(instead_of=names)
         with _tracks_kept(out):
             if written is not None and not options.no_overlay:

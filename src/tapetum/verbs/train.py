@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tapetum.hip.recipes import HipRun
+from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 
-Recipe = TapNano | TapKubric | HipRun
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         finished = train_hip(recipe, launch, say)
         return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, MaskCodecRun):
+        from tapetum.paligemma.mask_task import train_masks
+
+        return (made := train_masks(recipe, launch, say)) and Trained(*made)
     if isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 

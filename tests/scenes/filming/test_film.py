@@ -218,11 +218,12 @@ def test_patterns_show_two_colours_near_and_their_mean_far_away(pattern):
     assert spread[1] < 0.35 * spread[0]
 
 
-def test_words_are_printed_on_the_front():
+@pytest.mark.parametrize("quarter", range(4))
+def test_words_are_printed_on_all_sides_of_a_box(quarter):
     """A word that is held to the camera reads from left to right: the L's upright is left of its foot."""
     made = episode(
-        [body(RoundedBox(size=(0.2, 0.4, 0.4)), colour=(0.8, 0.8, 0.8), text="L")],
-        lambda i, s: (np.zeros(3), turned((0, 0, 1), -np.pi / 2)),
+        [body(RoundedBox(size=(0.4, 0.4, 0.4)), colour=(0.8, 0.8, 0.8), text="L")],
+        lambda i, s: (np.zeros(3), turned((0, 0, 1), quarter * np.pi / 2)),
         (64, 64),
         frames=1,
         eye=lambda s: (0.0, -1.0, 0.0),

@@ -9,6 +9,7 @@ from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
+from tapetum.encoders.swin import Swin
 from tapetum.encoders.tables.rows import Row, layers, same
 
 _COUNTER = "num_batches_tracked"
@@ -31,7 +32,7 @@ def norms(pairs: Mapping[str, str]) -> list[Row]:
     return same({f"{ours}.{leaf}": f"{theirs}.{leaf}" for ours, theirs in pairs.items() for leaf in leaves})
 
 
-def _blocks(encoder: ResNet | NFNet | EfficientNetLite) -> list[tuple[int, int, int, nn.Module]]:
+def _blocks(encoder: ResNet | NFNet | EfficientNetLite | Swin) -> list[tuple[int, int, int, nn.Module]]:
     """Stage, number in the stage, number among all, and module of every block."""
     found = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
     return [(i, j, k, block) for k, (i, j, block) in enumerate(found)]
@@ -53,6 +54,56 @@ def resnet_rows(encoder: ResNet) -> list[Row]:
             convs[f"{ours}.shortcut"] = f"{theirs}.downsample.0"
             batch_norms[f"{ours}.shortcut_norm"] = f"{theirs}.downsample.1"
     return layers(convs, bias=False) + norms(batch_norms) + _head(encoder, "fc")
+
+
+def swin_rows(encoder: Swin) -> list[Row]:
+    """Name a Swin's tensors as timm does."""
+    named = {"stem": "patch_embed.proj", "stem_norm": "patch_embed.norm", "norm": "norm"}
+    for i, j, _, _ in _blocks(encoder):
+        named |= _swin_block(f"stages.{i}.{j}", f"layers.{i}.blocks.{j}", ("fc1", "fc2"))
+    merges = {f"merges.{i}.norm": f"layers.{i + 1}.downsample.norm" for i in range(3)}
+    reductions = {f"merges.{i}.reduction": f"layers.{i + 1}.downsample.reduction" for i in range(3)}
+    return (
+        layers(named | merges)
+        + layers(reductions, bias=False)
+        + _swin_biases(encoder, "layers.{}.blocks.{}")
+        + _head(encoder, "head.fc")
+    )
+
+
+def torchvision_swin_rows(encoder: Swin) -> list[Row]:
+    """Name a Swin's tensors as torchvision does: stages are features 1, 3, 5, 7, merges between them 2, 4, 6."""
+    named = {"stem": "features.0.0", "stem_norm": "features.0.2", "norm": "norm"}
+    rows = []
+    for i, j, _, block in _blocks(encoder):
+        theirs = f"features.{2 * i + 1}.{j}"
+        named |= _swin_block(f"stages.{i}.{j}", theirs, ("0", "3"))
+        rows.append(Row(f"{theirs}.attn.relative_position_index", (), fill=block.attention.offsets.flatten(), optional=True))  # pyright: ignore
+    merges = {f"merges.{i}.norm": f"features.{2 * i + 2}.norm" for i in range(3)}
+    reductions = {f"merges.{i}.reduction": f"features.{2 * i + 2}.reduction" for i in range(3)}
+    return (
+        rows
+        + layers(named | merges)
+        + layers(reductions, bias=False)
+        + _swin_biases(encoder, "features.{}.{}", 2)
+        + _head(encoder, "head")
+    )
+
+
+def _swin_biases(encoder: Swin, theirs: str, step: int = 1) -> list[Row]:
+    names = {f"stages.{i}.{j}": theirs.format(step * i + step - 1, j) for i, j, _, _ in _blocks(encoder)}
+    return same({f"{ours}.attention.offset_bias": f"{name}.attn.relative_position_bias_table" for ours, name in names.items()})
+
+
+def _swin_block(ours: str, theirs: str, mlp: tuple[str, str]) -> dict[str, str]:
+    return {
+        f"{ours}.attention_norm": f"{theirs}.norm1",
+        f"{ours}.mlp_norm": f"{theirs}.norm2",
+        f"{ours}.attention.qkv": f"{theirs}.attn.qkv",
+        f"{ours}.attention.out": f"{theirs}.attn.proj",
+        f"{ours}.mlp.hidden": f"{theirs}.mlp.{mlp[0]}",
+        f"{ours}.mlp.out": f"{theirs}.mlp.{mlp[1]}",
+    }
 
 
 def huggingface_resnet_rows(encoder: ResNet, prefix: str) -> list[Row]:

@@ -25,8 +25,8 @@ class Row:
     """Axes of length 1 in front of theirs."""
     shape: tuple[int, ...] = ()
     """Shape of theirs, where there are none of ours."""
-    fill: float = 0.0
-    """What theirs is made of then."""
+    fill: float | Tensor = 0.0
+    """What theirs is made of then; a tensor is all of theirs."""
     optional: bool = False
     """It may be missing on the way here, if there are none of ours."""
 
@@ -89,7 +89,7 @@ def send(model: nn.Module, rows: Iterable[Row]) -> dict[str, Tensor]:
     own, out = model.state_dict(), {}
     for row in rows:
         if not row.ours:
-            out[row.theirs] = torch.full(row.shape, row.fill)
+            out[row.theirs] = row.fill.clone() if isinstance(row.fill, Tensor) else torch.full(row.shape, row.fill)
             continue
         parts = [own.pop(name).detach() for name in row.ours]
         tensor = torch.cat(parts) if len(parts) > 1 else parts[0].clone()

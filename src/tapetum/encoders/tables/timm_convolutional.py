@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders import efficientnet_lite_config, nfnet_config, resnet_config
+from tapetum.encoders import efficientnet_lite_config, nfnet_config, resnet_config, swin_config
 from tapetum.encoders.config import HALF, Architecture, changed
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
-from tapetum.encoders.tables.convolutional import classes_in, nfnet_rows, resnet_rows, timm_lite_rows, with_counters
+from tapetum.encoders.swin import Swin
+from tapetum.encoders.tables.convolutional import classes_in, nfnet_rows, resnet_rows, swin_rows, timm_lite_rows, with_counters
 from tapetum.encoders.tables.rows import Row
 
 
@@ -20,6 +21,10 @@ def _resnet(name: str) -> tuple[Architecture, str]:
     found = resnet_config.NAMED[name]
     how = replace(found.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
     return replace(found, preprocessing=how), "fc.bias"
+
+
+def _swin(name: str) -> tuple[Architecture, str]:
+    return swin_config.NAMED[name], "head.fc.bias"
 
 
 def _nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
@@ -37,6 +42,7 @@ def _lite(number: int, crop: float) -> tuple[Architecture, str]:
 
 MODELS = {
     **{name.replace("-", ""): _resnet(name) for name in resnet_config.NAMED},
+    **{f"swin_{size}_patch4_window7_224": _swin(f"swin-{size[0]}") for size in ("tiny", "small", "base", "large")},
     "nfnet_f0": _nfnet(True),
     "dm_nfnet_f0": _nfnet(False),
     **{f"tf_efficientnet_lite{number}": _lite(number, crop) for number, crop in ((0, 0.875), (1, 0.882), (2, 0.89))},
@@ -58,7 +64,9 @@ def describe(
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
     """Give timm's names for an encoder; None where it has no such network."""
     if isinstance(encoder, ResNet):
-        return resnet_rows(encoder)
+        return resnet_rows(encoder) if encoder.config.stem == "7x7" else None
     if isinstance(encoder, NFNet):
         return nfnet_rows(encoder)
+    if isinstance(encoder, Swin):
+        return swin_rows(encoder)
     return timm_lite_rows(encoder) if isinstance(encoder, EfficientNetLite) else None

@@ -24,6 +24,8 @@ from tapetum.scenes.types import F32, U8
 
 PAPER = 0.8
 """What a photograph's white sends back of the light: nothing around us is whiter."""
+THICK = 4
+"""Pixels by which letters 96 pixels high are thickened on all sides."""
 
 
 class Atlas:
@@ -104,13 +106,26 @@ def _square(picture: U8, rng: np.random.Generator) -> U8:
     return np.ascontiguousarray(picture[y : y + side, x : x + side, :3])
 
 
+def word_height(text: str) -> float:
+    """Tell how high a printed text is in widths."""
+    w, h = _measure(text)[2:]
+    return h / w
+
+
+def _measure(text: str) -> tuple[float, float, float, float]:
+    """Left, top, width and height in pixels of a text drawn at the origin."""
+    font = ImageFont.load_default(96)
+    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=font, stroke_width=THICK)
+    return left, top, max(right - left, 1), max(bottom - top, 1)
+
+
 def word(text: str) -> tuple[Atlas, float]:
     """Draw a short text, filled with 1 on 0, into the middle of a square; also return its height over its width."""
-    font, thick = ImageFont.load_default(96), 4
-    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=font, stroke_width=thick)
-    w, h = max(right - left, 1), max(bottom - top, 1)
+    left, top, w, h = _measure(text)
     canvas = Image.new("L", (int(w * 1.02), int(h * 1.02)))
-    ImageDraw.Draw(canvas).text((w * 0.01 - left, h * 0.01 - top), text, fill=255, font=font, stroke_width=thick)
+    ImageDraw.Draw(canvas).text(
+        (w * 0.01 - left, h * 0.01 - top), text, fill=255, font=ImageFont.load_default(96), stroke_width=THICK
+    )
     square = np.asarray(canvas.resize((256, 256), Image.Resampling.BOX if w > 256 else Image.Resampling.BILINEAR))
     picture = square.astype(np.float32)[None] / np.float32(255)
     picture[:, [0, -1]] = 0

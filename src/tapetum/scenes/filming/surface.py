@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.scenes.bodies.body import Body
-from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground, RoundedBox, Sheet
+from tapetum.scenes.bodies.shapes import Capsule, Cone, Cup, Cylinder, Ground
 from tapetum.scenes.filming.paint import Atlas, photo, word
+from tapetum.scenes.filming.printing import Side, printed_sides
 from tapetum.scenes.filming.view import bounds
 from tapetum.scenes.textures import Textures
 from tapetum.scenes.types import F32
 
 ROUND = (Cup, Cylinder, Cone, Capsule)
 """Shapes around which a word is wrapped."""
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+"""How bright red, green and blue light are; words are dark on bright things and bright on dark ones."""
 
 
 class Paint:
@@ -50,10 +53,7 @@ class Paint:
         self.word: Atlas | None = None
         if surface.text:
             self.word, tall = word(surface.text)
-            flat = isinstance(body.shape, Sheet)
-            wide_room, tall_room = (extent[0], extent[1]) if flat else (extent[1], extent[2])
-            wide = min((0.8 if flat or isinstance(body.shape, RoundedBox) else 0.65) * wide_room, 0.6 * tall_room / tall)
-            self.print_size = (wide, wide * tall)
+            self.prints = [(side, side.fit(tall)) for side in printed_sides(body.shape)]
 
     def colour(self, p: F32, n: F32, pixel: F32) -> F32:
         """Compute linear colours (3, k) of points (3, k) facing (3, k), seen through pixels `pixel` (k,) metres wide."""
@@ -64,7 +64,8 @@ class Paint:
         else:
             base = np.repeat(self.first, p.shape[1], 1)
         if self.word is not None:
-            self._print(p, n, pixel, base)
+            for side, size in self.prints:
+                self._print(side, size, p, n, pixel, base)
         return base
 
     def _pattern(self, p: F32, pixel: F32) -> F32:
@@ -130,12 +131,12 @@ class Paint:
         total = np.where(weight > 0.02, weight, 0).sum(0)
         return out / total
 
-    def _print(self, p: F32, n: F32, pixel: F32, base: F32) -> None:
-        """Print the word onto the colours, in place: on the +x side, or on the upper side of a sheet."""
+    def _print(self, side: Side, size: tuple[float, float], p: F32, n: F32, pixel: F32, base: F32) -> None:
+        """Print the word onto the colours of one side, in place."""
         assert self.word is not None
-        wide, tall = self.print_size
-        flat = isinstance(self.body.shape, Sheet)
-        across, up, facing = (p[0], p[1], n[2]) if flat else (p[1], p[2], n[0])
+        wide, tall = size
+        across, up = side.across.astype(np.float32) @ p, side.up.astype(np.float32) @ p
+        facing = side.facing.astype(np.float32) @ n
         at = np.flatnonzero((facing > 0.1) & (abs(up) < tall / 2) & (abs(across) < wide))
         if len(at) == 0:
             return
@@ -146,7 +147,7 @@ class Paint:
         texels = pixel.take(at) * np.float32(256 / wide)
         ink = self.word.sample(np.clip(u, 0, 1), np.clip(v, 0, 1), texels)[0]
         ink = ink * ((u > 0) & (u < 1)) * np.clip(facing.take(at) * 4 - np.float32(0.4), 0, 1)
-        shade = np.float32(0.02 if base[:, at].mean() > 0.18 else 0.85)
+        shade = np.float32(0.02 if LUMINANCE @ base[:, at].mean(1) > 0.18 else 0.85)
         base[:, at] += (shade - base[:, at]) * ink
 
 

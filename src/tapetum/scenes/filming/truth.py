@@ -159,14 +159,17 @@ class Truth:
         masks = self.masks(frame)
         return InstanceBoxes(masks.ids, _boxes(masks.seen), _boxes(masks.whole))
 
-    def sample(self, rng: np.random.Generator, n: int, frames: int = 16) -> tuple[SurfacePoints, I64, F64]:
-        """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
+    def sample(
+        self, rng: np.random.Generator, n: int, frames: int = 16, within: range | None = None
+    ) -> tuple[SurfacePoints, I64, F64]:
+        """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked, among those `within`.
 
         As for facets: candidates are drawn evenly over some frames and the picture, then taken instance by instance, from the
         fewest candidates to the most. Raises BadInput if the camera sees no surface.
         """
         h, w = self.episode.size
-        shown = rng.choice(self.episode.frames, min(frames, self.episode.frames), replace=False)
+        within = within or range(self.episode.frames)
+        shown = within.start + rng.choice(len(within), min(frames, len(within)), replace=False)
         frame, xy = rng.choice(shown, 16 * n), rng.uniform(0, 1, (16 * n, 2)) * [w, h]
         points, met = self.pick(frame, xy)
         instance = np.where(met, np.append(self.episode.instance, 0)[points.body], -1)

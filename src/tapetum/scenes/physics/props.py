@@ -177,7 +177,7 @@ def make_body(
         scale=_u(rng, 0.008, 0.03),
         seed=int(rng.integers(2**31)),
         shine=SHINE.get(made, 0.0) * _u(rng, 0.6, 1.0),
-        text=str(rng.choice(WORDS)) if prop.printed and rng.random() < 0.4 else "",
+        text=str(rng.choice(WORDS)) if prop.printed and rng.random() < 0.75 else "",
     )
     return Body(
         name=f"{noun}-{number}",

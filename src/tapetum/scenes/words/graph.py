@@ -18,6 +18,8 @@ from tapetum.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
+from tapetum.scenes.filming.paint import word_height
+from tapetum.scenes.filming.printing import printed_sides
 from tapetum.scenes.filming.truth import SurfacePoints, Truth
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.solids import outline
@@ -30,7 +32,7 @@ STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
 """A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
-LETTER = 4.0
+LETTER = 5.0
 """Pixels of width from which on a letter can be read."""
 LOOK = 96
 """Pixels of the longer side of the picture in which visibility is looked at."""
@@ -253,26 +255,26 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
 
 
 def _readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
-    """Tell whether the word on a body can be read: its side is seen, faces the camera, is upright, and letters are wide enough.
+    """Tell whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
 
     `enlarged`: how much larger the real picture is than the one looked at.
     """
     episode = truth.episode
-    body_text = episode.bodies[body].surface.text
-    shape = episode.bodies[body].shape
+    text, shape = episode.bodies[body].surface.text, episode.bodies[body].shape
     if not isinstance(shape, RoundedBox):
         return False
-    y, z = (g.ravel() for g in np.meshgrid(np.linspace(-0.35, 0.35, 3), np.linspace(-0.35, 0.35, 3)))
-    place = np.stack([np.full(9, shape.size[0] / 2), y * shape.size[1], z * shape.size[2]], 1)
-    points = SurfacePoints(np.full(9, body), place, np.tile([1.0, 0.0, 0.0], (9, 1)))
-    found = truth.follow(points, range(frame, frame + 1))
     moment = episode.moment(frame)
-    camera = episode.camera.world_to_camera[moment, :3, :3]
-    turn = episode.rotations(np.array([moment]))[0, body]
-    towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
-    facing = float(towards @ (camera @ turn[:, 0]))
-    upright = float((camera @ turn[:, 2])[1])
-    # Words take up to 0.8 of the side's width and 0.6 of its height; a letter is about as wide as 0.6 of its height.
-    room = min(0.8, 0.36 * len(body_text) * shape.size[2] / shape.size[1])
-    letter = np.ptp(found.xy[:, 0, 0]) / 0.7 * room * enlarged / len(body_text)
-    return bool(found.visible.all() and facing > 0.5 and upright < -0.5 and letter > LETTER)
+    turn = episode.camera.world_to_camera[moment, :3, :3] @ episode.rotations(np.array([moment]))[0, body]
+    across, up = (g.ravel() for g in np.meshgrid([-0.5, 0.0, 0.5], [-0.5, 0.0, 0.5]))
+    for side in printed_sides(shape):
+        wide, tall = side.fit(word_height(text))
+        place = side.middle + np.outer(across * wide, side.across) + np.outer(up * tall, side.up)
+        points = SurfacePoints(np.full(9, body), place, np.tile(side.facing, (9, 1)))
+        found = truth.follow(points, range(frame, frame + 1))
+        towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
+        x, y = (found.xy[7, 0] - found.xy[1, 0]).tolist()
+        letter = abs(found.xy[5, 0, 0] - found.xy[3, 0, 0]) * enlarged / len(text)
+        facing = towards @ (turn @ side.facing) > 0.5
+        if found.visible.all() and facing and -y > 2 * abs(x) and letter > LETTER and -y * enlarged > 1.5 * LETTER:
+            return True
+    return False

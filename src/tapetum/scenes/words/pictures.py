@@ -4,6 +4,7 @@ Each template says with its key what a blind guesser could go by (the noun whose
 goes with the answer (a red cup's neighbour is never the other red cup, so colours of neighbours are not said).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
 
@@ -165,25 +166,24 @@ def _neighbour(graph: Graph, rng: Rng) -> Iterator[dict]:
 
 def _inside(graph: Graph, rng: Rng) -> Iterator[dict]:
     for holder in graph.clear:
-        phrase = _phrase(graph, holder, rng, "relation")
+        phrase = _phrase(graph, holder, rng, "relation", "material")
         if holder.form not in ("cup", "bowl") or holder.number in graph.upturned or not phrase:
             continue
         held = [t for t in graph.things if t.holder == holder.number]
-        shown = [t for t in held if t.visible]
-        word = plural if len(shown) > 1 else a
-        if not held:
-            answer, noun = "nothing", ""
-        elif len({t.noun for t in shown}) == 1 and all(t.clear for t in shown):
-            answer, noun = word(shown[0].noun), shown[0].noun
-        else:
-            continue
-        yield {
-            "text": f"What can be seen in {phrase}?",
-            "answer": answer,
-            "key": f"{phrase.kind} {len(shown) > 1}",
-            "others": tuple(x for x in ("nothing", *(word(n) for n in PROPS if n != noun)) if x != answer),
-            "near": tuple(sorted({word(t.noun) for t in graph.visible if t.holder != holder.number and t.noun != noun})),
-        }
+        counts = Counter(t.noun for t in held)
+        seen = [t.noun for t in held if t.clear and all(x.clear for x in held if x.noun == t.noun)]
+        for noun in sorted(set(seen)) if held else [""]:
+            word = plural if counts[noun] > 1 else a
+            answer = word(noun) if noun else "nothing"
+            yield {
+                "text": f"What can be seen in {phrase}?",
+                "answer": answer,
+                "key": f"{holder.noun} {counts[noun] > 1}",
+                "others": tuple(x for x in ("nothing", *(word(n) for n in PROPS if n not in counts)) if x != answer),
+                "near": tuple(
+                    sorted({word(t.noun) for t in graph.visible if t.holder != holder.number and t.noun not in counts})
+                ),
+            }
 
 
 def _same_colour(graph: Graph, rng: Rng) -> Iterator[dict]:

@@ -4,6 +4,7 @@ Drawing a scene costs as much as a small network's step, so a folder may keep th
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,22 +70,17 @@ class SceneClips:
                 "textures": str(textures and Path(textures).name),
                 "part": part,
             }
-            _claim(self.cache, json.loads(json.dumps(label)))
+            claim(self.cache, label)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, k: int) -> Tracked:
-        file = None if self.cache is None else self.cache / f"clip-{k:06d}.npz"
-        if file is not None and file.exists():
-            with np.load(file) as stored:
-                return Tracked(stored["video"], stored["xy"], stored["visible"])
+        return kept(self.cache, k, self._draw)
+
+    def _draw(self, k: int) -> Tracked:
         clip = make_clip((self.seed, k), self.config, open_textures(self.textures, self.part), POINTS_PER_CLIP)
-        tracked = Tracked(clip.video, clip.truth.xy, clip.truth.visible)
-        if file is not None:
-            with whole_file(file) as temporary:
-                np.savez(temporary, video=clip.video, xy=tracked.xy, visible=tracked.visible)
-        return tracked
+        return Tracked(clip.video, clip.truth.xy, clip.truth.visible)
 
 
 class Joined:
@@ -110,9 +106,23 @@ def open_textures(textures: str | Path | None, part: str) -> Textures:
     return procedural if textures is None else from_pictures(textures, part)
 
 
-def _claim(folder: Path, label: dict) -> None:
-    """Make `folder` the cache of clips described by `label`. Raises BadInput if it holds others."""
-    file = folder / "clips.json"
+def kept(cache: Path | None, k: int, draw: Callable[[int], Tracked]) -> Tracked:
+    """Read clip number `k` from a folder, or draw it and keep it there; without a folder just draw it."""
+    if cache is None:
+        return draw(k)
+    file = cache / f"clip-{k:06d}.npz"
+    if file.exists():
+        with np.load(file) as stored:
+            return Tracked(stored["video"], stored["xy"], stored["visible"])
+    tracked = draw(k)
+    with whole_file(file) as temporary:
+        np.savez(temporary, video=tracked.video[:], xy=tracked.xy, visible=tracked.visible)
+    return tracked
+
+
+def claim(folder: Path, settings: dict) -> None:
+    """Make `folder` the cache of clips described by `settings`. Raises BadInput if it holds others."""
+    file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
         found = json.loads(file.read_text())
         if found != label:

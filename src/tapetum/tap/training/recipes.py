@@ -105,6 +105,11 @@ class TapNano:
     made up."""
     cache: str | None = None
     """Folder that keeps drawn scenes (4.8 MB each), so that no scene is drawn twice."""
+    world: Literal["facets", "bodies", "both"] = "facets"
+    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or half of each."""
+    episodes: str | None = None
+    """Folder that `tapetum scenes episodes` wrote, to take bodies from, of which every tenth is held out; by default they are
+    simulated when they are needed."""
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
     seed: int = 1

@@ -17,8 +17,9 @@ from torch import nn
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import tracker
-from tapetum.tap.training.clips import Joined, SceneClips, Tracked, open_textures
+from tapetum.tap.training.clips import Clips, Joined, SceneClips, Tracked, open_textures
 from tapetum.tap.training.data import FEW_CLIPS, TapSamples
+from tapetum.tap.training.episode_clips import EpisodeClips, check_episodes
 from tapetum.tap.training.picture_clips import PictureClips
 from tapetum.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.tap.training.task import PointTask, save_finished
@@ -59,10 +60,10 @@ class SceneTask(PointTask):
     def dataset(self) -> TapSamples:
         """Open altered showings of the training scenes."""
         run, phase = self.run, self.phase
-        scenes = SceneClips(phase.clips, seed=run.seed, textures=run.textures, part="train", cache=run.cache)
+        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache)
         pictures = PictureClips(phase.picture_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
-            Joined(scenes, pictures),
+            Joined(*scenes, pictures),
             size=phase.size,
             points=phase.points,
             seed=run.seed,
@@ -74,16 +75,30 @@ class SceneTask(PointTask):
     def checks(self) -> list[Tracked]:
         """Draw scenes with held-out textures."""
         run = self.run
-        clips = SceneClips(run.checks, seed=run.seed + 1000, textures=run.textures, part="held-out")
+        clips = Joined(*world_clips(run, run.checks, seed=run.seed + 1000, part="held-out"))
         return [clips[k] for k in range(run.checks)]
 
     def describe(self) -> Mapping[str, Any]:
         """Tell all that decides what is learned."""
         run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
-        for outside in ("start", "textures"):
+        if self.run.world == "facets":
+            del run["world"], run["episodes"]  # as runs were told before there were bodies
+        for outside in {"start", "textures", "episodes"} & set(run):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {_SAVED_AS.get(k, k): v for k, v in asdict(self.phase).items() if k != "micro_batch"}
         return json.loads(json.dumps({"run": run, "phase": phase}))
+
+
+def world_clips(run: TapNano, count: int, *, seed: int, part: str, cache: str | None = None) -> list[Clips]:
+    """Give `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
+    bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
+    made: list[Clips] = []
+    if count > bodies:
+        made.append(SceneClips(count - bodies, seed=seed, textures=run.textures, part=part, cache=cache))
+    if bodies:
+        kept = None if cache is None else Path(cache) / "bodies"
+        made.append(EpisodeClips(bodies, seed=seed, episodes=run.episodes, textures=run.textures, part=part, cache=kept))
+    return made
 
 
 def changed_phase(run: TapNano, phase: Phase) -> Phase:
@@ -127,6 +142,10 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)  # bad ones are refused before anything is written
+    if run.world != "facets":
+        check_episodes(run.episodes)
+    elif run.episodes is not None:
+        raise BadInput(f"--episodes {run.episodes} is not used where scenes are of facets alone; add --world bodies or both")
     phases = [changed_phase(run, phase) for phase in run.phases]
     configs = [phase_config(run, phase, launch) for phase in phases]  # what cannot be is refused before anything is done
     start: Path | None = None

@@ -157,7 +157,7 @@ def cups_shuffle(scene: Setting) -> Act:
     scene.azimuth = float(-np.pi / 2 + rng.uniform(-0.35, 0.35))
     top = float(rng.uniform(0.036, 0.04))
     shape = Cup(radius_bottom=top * 0.8, radius_top=top, height=float(rng.uniform(0.085, 0.1)), wall=0.004)
-    count, spacing = int(rng.integers(2, 4)), 0.135
+    count, spacing = int(rng.choice([2, 3, 3, 3])), 0.135
     slots = [(i - count / 2) * spacing for i in range(count + 1)]
     alike = str(rng.choice(["red", "blue", "green", "yellow", "purple", "white", "brown"]))
     free = int(rng.choice([0, count]))
@@ -168,7 +168,7 @@ def cups_shuffle(scene: Setting) -> Act:
     for j in cups[1:]:
         scene.bodies[j] = replace(scene.bodies[j], surface=look)
     hidden = int(rng.integers(count))
-    shown = rng.random() < 0.5
+    shown = rng.random() < 0.75
     spot = (slots[used[hidden]], -0.12) if shown else (slots[used[hidden]], 0.0)
     ball = scene.add("ball", spot, shape=Sphere(radius=float(rng.uniform(0.015, 0.02))))
     where = dict(zip(cups, used, strict=True))

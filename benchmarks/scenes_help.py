@@ -1,0 +1,152 @@
+"""Does the physical world help a tracker? Trains the small one further on facets, and on facets and bodies, equally long.
+
+    python benchmarks/tap_cutouts.py make photos.parquet cutouts.pkl
+    python benchmarks/scenes_help.py draw FOLDER --textures photos.parquet
+    python benchmarks/scenes_help.py train FOLDER facets --textures photos.parquet
+    python benchmarks/scenes_help.py train FOLDER both --textures photos.parquet
+    python benchmarks/scenes_help.py score FOLDER --cutouts cutouts.pkl --textures photos.parquet --videos VIDEO ... --json OUT
+
+Both start from `tapir-nano-synthetic`, which learned from facets alone, and take the same steps with the same batch, size and
+points, so the same FLOPs; both see as many new clips, each as often; of both, half are of bodies. A run that was stopped goes
+on. Start and ends are scored as they were trained (128x128 pixels, one look, no polish) and as the bundled tracker is used
+(256, two looks, polish): on cut-outs, on episodes and facets that nobody trained on, with held-out textures, and by the cycle
+error on real clips. Differences come with standard errors over the same videos.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import tapetum
+from tap_real import load
+from tapetum.bench.tapvid import evaluate
+from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.tap.config import NANO
+from tapetum.tap.training.clips import SceneClips
+from tapetum.tap.training.episode_clips import EpisodeClips
+from tapetum.tap.training.recipes import TAP_NANO, TapNano
+from tapetum.tap.training.run_scenes import train_tap_nano, world_clips
+from tapetum.tracks.tapvid import Entry, write_entries
+from tapetum.train.launch_config import Launch
+
+WORLDS = "facets", "both"
+TRACKERS = "start", *WORLDS
+START, SEED = "tapir-nano-synthetic", 11
+STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
+AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_look=False, polish=False)
+SCORES = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
+
+
+def recipe(given: argparse.Namespace, world: str) -> TapNano:
+    """Make the config of a run in one world."""
+    phase = replace(TAP_NANO["tap-nano"].phases[0], name="more", steps=STEPS, clips=CLIPS, points=POINTS, lr=3e-4, first=0.5)
+    cache = str(given.folder / "clips")
+    return TapNano(
+        name=world, model=AS_TRAINED, start=START, phases=(phase,), textures=given.textures, cache=cache, world=world, seed=SEED
+    )
+
+
+def draw(given: argparse.Namespace) -> None:
+    """Draw the clips before the runs, so that these cost what the network does."""
+    for world in WORLDS:
+        for clips in world_clips(recipe(given, world), CLIPS, seed=SEED, part="train", cache=str(given.folder / "clips")):
+            for k in range(len(clips)):
+                clips[k]
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train in one world; the same call goes on after a stop."""
+    print(train_tap_nano(recipe(given, given.world), Launch(out=given.folder / given.world, threads=1, workers=given.workers)))
+
+
+def held_out(given: argparse.Namespace) -> dict[str, Path]:
+    """Write clips of episodes and facets that nobody trained on, as TAP-Vid files, once."""
+    made = {"cut-outs": given.cutouts}
+    for name, kind in (("episodes", EpisodeClips), ("facets", SceneClips)):
+        file = given.folder / f"held-out-{name}.pkl"
+        if not file.exists():
+            entries = {}
+            clips = kind(HELD_OUT, seed=2024, textures=given.textures, part="held-out")
+            for k in range(HELD_OUT):
+                clip = clips[k]
+                rows = np.flatnonzero(clip.visible.any(1))[:POINTS]
+                h, w = clip.video[:].shape[1:3]
+                points = clip.xy[rows] / np.array([w, h], np.float32)
+                entries[f"{name}-{k:03d}"] = Entry(f"{name}-{k:03d}", clip.video[:], points, ~clip.visible[rows])
+            write_entries(file, entries)
+        made[name] = file
+    return made
+
+
+def score(given: argparse.Namespace) -> None:
+    """Score all that was trained, side by side."""
+    torch.set_num_threads(1)
+    files, found = held_out(given), {}
+    for use, config in (("as trained", AS_TRAINED), ("as bundled", NANO)):
+        trackers = {}
+        for name in TRACKERS:
+            trackers[name] = tapetum.load(START if name == "start" else given.folder / name / f"{name}.safetensors")
+            trackers[name].model.config = config
+        found[use] = {data: _compare(trackers, file) for data, file in files.items()}
+        found[use]["real clips, cycle error"] = _cycles(trackers, given.videos)
+        print(use, json.dumps(found[use], indent=1), flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _compare(trackers: dict, file: Path) -> dict:
+    results = {world: evaluate(tracker, file, "first") for world, tracker in trackers.items()}
+    rows = {world: {score: _rounded(result[score]) for score in SCORES} for world, result in results.items()}
+    gaps = {}
+    for name in SCORES:
+        facets, both = (np.array([row[name] for row in results[world]["per_video"]]) for world in WORLDS)
+        gap = both - facets
+        gaps[name] = {"mean": _rounded(gap.mean()), "standard_error": _rounded(gap.std(ddof=1) / np.sqrt(len(gap)))}
+    return {**rows, "both minus facets": gaps, "videos": len(results["both"]["per_video"])}
+
+
+def _cycles(trackers: dict, videos: list[Path]) -> dict:
+    rows: dict = {}
+    for world, tracker in trackers.items():
+
+        def track(video, queries, tracker=tracker):
+            tracks = tracker.track(video, queries)
+            return tracks.xy, tracks.visible
+
+        errors = {}
+        for path in videos:
+            video, _ = load(path, 48)
+            errors[path.stem] = cycle_errors(track, video, grid(video.shape[1:], 12))
+        errors["all"] = CycleErrors(np.concatenate([e.error for e in errors.values()]))
+        rows[world] = {name: {k: _rounded(v) for k, v in e.summary().items()} for name, e in errors.items()}
+    return rows
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+def main() -> None:
+    """Draw, train or score."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    drawer, trainer, scorer = (verbs.add_parser(name) for name in ("draw", "train", "score"))
+    for verb, run in ((drawer, draw), (trainer, train), (scorer, score)):
+        verb.add_argument("folder", type=Path)
+        verb.add_argument("--textures")
+        verb.set_defaults(run=run)
+    trainer.add_argument("world", choices=WORLDS)
+    trainer.add_argument("--workers", type=int, default=0)
+    scorer.add_argument("--cutouts", type=Path, required=True)
+    scorer.add_argument("--videos", type=Path, nargs="+", required=True)
+    scorer.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    given.run(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Low-rank changes of linear layers (LoRA, arXiv 2106.09685, section 4).
+
+    weight = own + (alpha / rank) up @ down        own frozen; down drawn at random, up 0: at first nothing changes
+
+The change is a parametrisation of the weight, so whatever uses `layer.weight` sees it.
+
+Differs from the paper: there is no dropout on the way in, which a change of the weight cannot have.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class LowRank(nn.Module):
+    """Adds a low-rank matrix to a weight."""
+
+    def __init__(self, weight: Float[Tensor, "o i"], rank: int, alpha: float):
+        super().__init__()
+        outward, inward = weight.shape
+        self.scale = alpha / rank
+        self.down = nn.Parameter(torch.empty(rank, inward, dtype=weight.dtype, device=weight.device))
+        self.up = nn.Parameter(torch.zeros(outward, rank, dtype=weight.dtype, device=weight.device))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
+        """Give the changed weight."""
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
+
+
+def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[str]:
+    """Give every linear layer inside a low-rank change, freeze all else in it, and return the layers' names.
+
+    `alpha` is `rank` by default, so that the change is `up @ down`.
+    """
+    module.requires_grad_(False)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    for name in names:
+        layer = module.get_submodule(name)
+        change = LowRank(layer.weight, rank, float(rank) if alpha is None else alpha)  # pyright: ignore[reportArgumentType]
+        parametrize.register_parametrization(layer, "weight", change)
+    return names
+
+
+def merge_lora(module: nn.Module) -> None:
+    """Make the changes part of the weights, which are plain ones again."""
+    for layer in [*module.modules()]:
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LowRank):  # pyright: ignore
+            parametrize.remove_parametrizations(layer, "weight")

@@ -1,0 +1,119 @@
+"""Layouts that are folders of files, and lists of them: ImageNet, ModelNet40, VOC, AudioSet, Kinetics.
+
+`tapetum.data.layouts` says what they look like. Each function raises BadInput where a place does not look so.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.data.listings import Listing, Split, text_of
+from tapetum.data.media import Stored, stored
+from tapetum.errors import BadInput
+
+VOC_CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""Names of the classes of VOC, by number."""
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
+
+
+def list_imagenet(place: Path, split: Split) -> Listing:
+    """List pictures in one folder a class."""
+    folder = place / split
+    names = _subfolders(folder, "one folder of pictures a class")
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, _PICTURES)]
+    files, labels = _columns(found, folder, "pictures")
+    return Listing({"image": files}, np.array(labels), names, "class")
+
+
+def list_modelnet40(place: Path, split: Split) -> Listing:
+    """List meshes in one folder a class."""
+    names = _subfolders(place, "one folder of meshes a class")
+    folder = {"train": "train", "val": "test"}[split]
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]
+    files, labels = _columns(found, place, f"{folder}/*.off meshes")
+    return Listing({"points": files}, np.array(labels), names, "class")
+
+
+def list_voc(place: Path, split: Split) -> Listing:
+    """List pictures with a mask each."""
+    file = place / "ImageSets" / "Segmentation" / f"{split}.txt"
+    names = text_of(file).split()
+    if not names:
+        raise BadInput(f"{file} names no pictures; copy it anew")
+    pictures = [stored(place / "JPEGImages" / f"{name}.jpg") for name in names]
+    masks = [stored(place / "SegmentationClass" / f"{name}.png") for name in names]
+    return Listing({"image": pictures, "mask": masks}, None, VOC_CLASSES, "elements")
+
+
+def list_audioset(place: Path, split: Split) -> Listing:
+    """List recordings, or videos, with any number of labels each."""
+    classes = list(csv.DictReader(io.StringIO(text_of(place / "class_labels_indices.csv"))))
+    if not classes or not {"mid", "display_name"} <= classes[0].keys():
+        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
+    number = {row["mid"]: k for k, row in enumerate(classes)}
+    lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if split == "train" else ["eval_segments.csv"]
+    present = [place / name for name in lists if (place / name).is_file()]
+    if not present:
+        raise BadInput(f"{place} holds no {' or '.join(lists)}; put the published lists there")
+    at = _by_video(place)
+    found, missing = [], 0
+    for file in present:
+        lines = (line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#"))
+        for row in csv.reader(lines, skipinitialspace=True):
+            if len(row) < 4:
+                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it anew")
+            truth = np.zeros(len(classes), np.float32)
+            truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
+            if row[0] in at and truth.any():
+                found.append((stored(at[row[0]]), truth))
+            else:
+                missing += 1
+    files, labels = _columns(found, place, "recordings of the videos in the lists")
+    videos = all(Path(file.name).suffix.lower() in (".mp4", ".mkv", ".webm", ".avi") for file in files)
+    names = tuple(row["display_name"] for row in classes)
+    return Listing({"video": files, "audio": files} if videos else {"audio": files}, np.stack(labels), names, "labels", missing)
+
+
+def list_kinetics(place: Path, split: Split) -> Listing:
+    """List videos with one class each."""
+    file = place / f"{split}.csv"
+    rows = list(csv.DictReader(io.StringIO(text_of(file))))
+    if not rows or not {"label", "youtube_id"} <= rows[0].keys():
+        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
+    names = tuple(sorted({row["label"] for row in rows}))
+    number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
+    found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]
+    files, labels = _columns(found, place, f"videos that {file.name} lists")
+    return Listing({"video": files}, np.array(labels), names, "class", len(rows) - len(found))
+
+
+def _columns(found: list[tuple], place: Path, what: str) -> tuple[list[Stored], list]:
+    if not found:
+        raise BadInput(f"{place} holds no {what}; tapetum.data.layouts says what the folder looks like")
+    return [row[0] for row in found], [row[1] for row in found]
+
+
+def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else []
+    if not names:
+        raise BadInput(f"{folder} holds no folders; wanted {what}")
+    return tuple(names)
+
+
+def _files(folder: Path, endings: set[str]) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings) if folder.is_dir() else []
+
+
+def _by_video(place: Path) -> dict[str, Path]:
+    """Files by the eleven characters that name their video."""
+    found: dict[str, Path] = {}
+    for path in _files(place, _MEDIA):
+        name = path.stem[1:] if len(path.stem) == 12 and path.stem[0] == "Y" else path.stem
+        found[name[:11]] = path
+    return found

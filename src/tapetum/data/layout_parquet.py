@@ -1,0 +1,111 @@
+"""The layout `parquet`: tables as Hugging Face writes them. See `tapetum.data.layouts`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.data.listings import Listing, Split, numbered_classes, text_of
+from tapetum.data.media import Stored, opened_picture
+from tapetum.errors import BadInput, MissingExtra
+from tapetum.files import no_pipe
+
+
+def list_parquet(place: Path, split: Split) -> Listing:
+    """List pictures and recordings in tables, with labels or masks where there are some.
+
+    Raises BadInput for other columns, and MissingExtra without pyarrow.
+    """
+    files = _parquet_files(place, split)
+    table, words = _read(files, place, split)
+    if not {"image", "audio"} & set(table.column_names) or ("mask" in table.column_names and "image" not in table.column_names):
+        raise BadInput(
+            f"{files[0]} has the columns {', '.join(table.column_names)}; wanted image or audio, and image beside mask"
+        )
+
+    def media(name: str) -> list[Stored]:
+        rows = table.column(name).to_pylist()
+        if not rows or not all(isinstance(row, dict) and isinstance(row.get("bytes"), bytes) for row in rows):
+            raise BadInput(f"the column {name} of {files[0]} is no struct with the bytes of files in every row; write it so")
+        return [Stored(f"{name} {k} of {files[0].name}", row["bytes"]) for k, row in enumerate(rows)]
+
+    if "mask" in table.column_names:
+        names = _classes_beside(files[0]) or tuple(str(k) for k in range(_largest(media("mask")) + 1))
+        return Listing({"image": media("image"), "mask": media("mask")}, None, names, "elements")
+    found = {name: media(name) for name in ("image", "audio") if name in table.column_names}
+    if "label" not in table.column_names:
+        return Listing(found, None, (), "nothing")
+    labels = table.column("label").to_pylist()
+    if None in labels:
+        raise BadInput(f"{files[0]} has {labels.count(None)} rows without a label; leave these out, or the whole column")
+    if words:
+        labels, names = [words.index(str(label)) for label in labels], words
+    else:
+        names = _classes_beside(files[0]) or numbered_classes(max(labels), files[0])
+    if min(labels) < 0 or max(labels) >= len(names):
+        raise BadInput(
+            f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
+        )
+    return Listing(found, np.array(labels), names, "class")
+
+
+def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str, ...]]:
+    """The rows of one split as a table of pyarrow, and the names of the classes where labels are words."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", "reading parquet") from error
+    try:
+        for file in files:
+            no_pipe(file)
+        table = pa.concat_tables([pq.read_table(file) for file in files])
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+    words = _words(table, place, split)
+    if place.is_file():
+        held_out = np.arange(len(table)) % 10 == 0
+        rows = len(table)
+        table = table.filter(pa.array(held_out if split == "val" else ~held_out))
+        if not len(table):
+            part = "to check on" if split == "val" else "to learn from"
+            raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")
+    return table, words
+
+
+def _parquet_files(place: Path, split: Split) -> list[Path]:
+    """The file itself; or of a folder those that begin with train, or with test or val."""
+    if place.is_file():
+        return [place]
+    heads = ("train",) if split == "train" else ("test", "val")
+    for head in heads:
+        files = sorted(place.glob(f"{head}*.parquet"))
+        if files:
+            return files
+    raise BadInput(f"{place} holds no {heads[0]}*.parquet; give files that are called so, or the path of one file")
+
+
+def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
+    """The classes of both parts, where they are words in the column label and not numbers."""
+    if "label" not in table.column_names:
+        return ()
+    labels = set(table.column("label").to_pylist()) - {None}
+    if all(isinstance(label, int) for label in labels):
+        return ()
+    if place.is_dir():
+        import pyarrow.parquet as pq
+
+        for file in _parquet_files(place, "val" if split == "train" else "train"):
+            labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
+    return tuple(sorted(map(str, labels)))
+
+
+def _classes_beside(file: Path) -> tuple[str, ...]:
+    beside = file.with_name("classes.txt")
+    return tuple(line.strip() for line in text_of(beside).splitlines() if line.strip()) if beside.is_file() else ()
+
+
+def _largest(masks: Sequence[Stored]) -> int:
+    numbers = [int(np.asarray(opened_picture(mask, None)).max()) for mask in masks]
+    return max((n for n in numbers if n < 255), default=0)

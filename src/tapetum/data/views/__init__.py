@@ -1,0 +1,26 @@
+"""Views of pictures: the random crops and colours that networks learn from. Imports no torch by itself.
+
+>>> import numpy as np
+>>> from tapetum.data.views import Views, simclr
+>>> views = Views(simclr(32), seed=0)
+>>> first, second = views([np.zeros((48, 64, 3), np.uint8)], numbers=[7])
+>>> first.shape
+torch.Size([1, 3, 32, 32])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from tapetum.data.views.config import View, byol, clip, dino, mae, simclr, supervised
+
+if TYPE_CHECKING:
+    from tapetum.data.views.make import Views
+
+__all__ = ["View", "Views", "byol", "clip", "dino", "mae", "simclr", "supervised"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Views":
+        from tapetum.data.views.make import Views
+
+        return Views
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""What is done to a picture to make a view of it, and the sets of views of six methods. Imports no torch.
+
+Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
+public code), MAE (2111.06377, table 8), CLIP (2103.00020, section 2.4, the crop as in OpenCLIP); supervised crops as in
+Inception (1409.4842).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """How one view of a picture is made: crop, mirror, colours, grey, blur, solarise, in this order, each with its probability.
+
+    >>> View(size=32, grey=1.5)
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: grey of a view is 1.5; it is a probability, 0 to 1
+    """
+
+    size: int
+    """Side of the view, in pixels."""
+    area: tuple[float, float] = (0.08, 1.0)
+    """Least and greatest part of the picture's area that a crop has."""
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    """Least and greatest width / height of a crop, before it is made a square."""
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    mirror: float = 0.5
+    """Probability that left and right are swapped."""
+    jitter: float = 0.0
+    """Probability that brightness, contrast, saturation and hue are changed, in a random order."""
+    brightness: float = 0.0
+    """The factor is drawn from 1 - this (0 at least) to 1 + this; contrast and saturation likewise."""
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    """The turn is drawn from minus to plus this; a whole turn is 1."""
+    grey: float = 0.0
+    """Probability that all colour is taken away."""
+    blur: float = 0.0
+    """Probability of a Gaussian blur."""
+    sigma: tuple[float, float] = (0.1, 2.0)
+    """Least and greatest deviation of the blur, in pixels of the view."""
+    solarise: float = 0.0
+    """Probability that values of a half and more are turned round, x to 1 - x."""
+
+    def __post_init__(self) -> None:
+        for name in ("mirror", "jitter", "grey", "blur", "solarise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInput(f"{name} of a view is {getattr(self, name)}; it is a probability, 0 to 1")
+        for name in ("brightness", "contrast", "saturation"):
+            if not getattr(self, name) >= 0:
+                raise BadInput(f"{name} of a view is {getattr(self, name)}; it must be 0 or more")
+        if not 0 <= self.hue <= 0.5:
+            raise BadInput(f"hue of a view is {self.hue}; it must be 0 to 0.5, half a turn")
+        if self.size < 1 or self.interpolation not in ("bilinear", "bicubic"):
+            raise BadInput(f"a view of size {self.size}, {self.interpolation}; give 1 or more, and bilinear or bicubic")
+        for name, most in (("area", 1.0), ("aspect", float("inf")), ("sigma", float("inf"))):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= most:
+                raise BadInput(f"{name} of a view is from {low} to {high}; wanted two numbers above 0, the smaller first")
+
+
+def coloured(view: View, strength: float, saturation: float, hue: float) -> View:
+    """Add the jitter that most methods share: with probability 0.8, brightness and contrast alike."""
+    return replace(view, jitter=0.8, brightness=strength, contrast=strength, saturation=saturation, hue=hue, grey=0.2)
+
+
+def simclr(size: int, strength: float = 1.0) -> tuple[View, View]:
+    """Give SimCLR's two views; its strength for CIFAR is 0.5, where it also leaves out the blur."""
+    view = coloured(View(size=size), 0.8 * strength, 0.8 * strength, 0.2 * strength)
+    view = replace(view, blur=_blurred(0.5, size))
+    return view, view
+
+
+def byol(size: int) -> tuple[View, View]:
+    """Give BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
+    view = coloured(View(size=size), 0.4, 0.2, 0.1)
+    return replace(view, blur=_blurred(1.0, size)), replace(view, blur=_blurred(0.1, size), solarise=0.2)
+
+
+def dino(size: int, local_size: int, local: int = 8) -> tuple[View, ...]:
+    """Give DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
+    first, second = (replace(view, area=(0.4, 1.0)) for view in byol(size))
+    small = replace(first, size=local_size, area=(0.05, 0.4), blur=_blurred(0.5, size))
+    return first, second, *(small,) * local
+
+
+def mae(size: int) -> tuple[View]:
+    """Give MAE's one view: a crop that may be mirrored."""
+    return (View(size=size, area=(0.2, 1.0)),)
+
+
+def supervised(size: int) -> tuple[View]:
+    """Give the one view of supervised learning: a crop that may be mirrored."""
+    return (View(size=size),)
+
+
+def clip(size: int) -> tuple[View]:
+    """Give CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
+    return (View(size=size, area=(0.9, 1.0), mirror=0.0),)
+
+
+SMALL = 64
+"""Views of so many pixels and fewer are not blurred: a blur of 2 pixels is made for 224 (SimCLR, appendix B.9, on CIFAR)."""
+
+
+def _blurred(probability: float, size: int) -> float:
+    return probability if size > SMALL else 0.0

@@ -1,0 +1,83 @@
+"""What happens to each picture of a batch in a view, drawn before any pixel is touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from tapetum.data.views.config import View
+from tapetum.data.views.uniforms import uniforms
+
+_TRIES = 10
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
+"""Factors of these that change nothing."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The draws of a view for b pictures."""
+
+    boxes: Int64[np.ndarray, "b 4"]
+    """Top, left, rows, columns of the crop, in pixels."""
+    mirrored: Bool[np.ndarray, " b"]
+    jittered: Bool[np.ndarray, " b"]
+    order: Int64[np.ndarray, "b 4"]
+    """Which of BRIGHTNESS, CONTRAST, SATURATION and HUE comes first, and so on."""
+    factors: Float64[np.ndarray, "b 4"]
+    """Of these; the last is the turn of the hue."""
+    grey: Bool[np.ndarray, " b"]
+    sigma: Float64[np.ndarray, " b"]
+    """Of the blur; 0: there is none."""
+    solarised: Bool[np.ndarray, " b"]
+
+    def of(self, part: slice) -> "Drawn":
+        """Give the draws of some of the pictures."""
+        return Drawn(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+
+
+def draw(view: View, sizes: Sequence[tuple[int, int]], seed: int, purpose: int, numbers: Sequence[int]) -> Drawn:
+    """Draw the view of pictures of `sizes` (rows, columns), which are samples `numbers`; views differ by `purpose`."""
+    u = uniforms(seed, purpose, numbers, 4 * _TRIES + 15)
+    crops, u = u[:, : 4 * _TRIES].reshape(len(u), _TRIES, 4), u[:, 4 * _TRIES :]
+    spread = np.array([view.brightness, view.contrast, view.saturation, view.hue])
+    least = np.maximum(NEUTRAL - spread, [0, 0, 0, -spread[HUE]])
+    low, high = view.sigma
+    return Drawn(
+        boxes=crop_boxes(view, np.array(sizes, np.int64).reshape(-1, 2), crops),
+        mirrored=u[:, 0] < view.mirror,
+        jittered=u[:, 1] < view.jitter,
+        order=np.argsort(u[:, 2:6], axis=1, kind="stable"),
+        factors=least + u[:, 6:10] * (NEUTRAL + spread - least),
+        grey=u[:, 10] < view.grey,
+        sigma=np.where(u[:, 11] < view.blur, low + u[:, 12] * (high - low), 0.0),
+        solarised=u[:, 13] < view.solarise,
+    )
+
+
+def crop_boxes(view: View, sizes: Int64[np.ndarray, "b 2"], u: Float64[np.ndarray, "b tries 4"]) -> Int64[np.ndarray, "b 4"]:
+    """Place crops as Inception does: area and the logarithm of the aspect are even; up to ten tries, then the middle.
+
+    Differs from torchvision in nothing but the generator.
+    """
+    rows, columns = sizes[:, :1], sizes[:, 1:]
+    area = rows * columns * (view.area[0] + u[..., 0] * (view.area[1] - view.area[0]))
+    least, most = np.log(view.aspect)
+    aspect = np.exp(least + u[..., 1] * (most - least))
+    width, height = (np.rint(np.sqrt(area * x)).astype(np.int64) for x in (aspect, 1 / aspect))
+    fits = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
+    chosen = np.arange(len(sizes)), fits.argmax(1)
+    height, width = height[chosen], width[chosen]
+    top, left = ((u[..., k][chosen] * (whole[:, 0] - part + 1)) for k, whole, part in ((2, rows, height), (3, columns, width)))
+    boxes = np.stack([top, left, height, width], 1).astype(np.int64)
+    return np.where(fits.any(1)[:, None], boxes, _middle(view, sizes))
+
+
+def _middle(view: View, sizes: Int64[np.ndarray, "b 2"]) -> Int64[np.ndarray, "b 4"]:
+    """The largest part in the middle whose aspect is allowed."""
+    rows, columns = sizes[:, 0], sizes[:, 1]
+    least, most = view.aspect
+    height = np.where(columns / rows < least, np.rint(columns / least).astype(np.int64), rows)
+    width = np.where(columns / rows > most, np.rint(rows * most).astype(np.int64), columns)
+    return np.stack([(rows - height) // 2, (columns - width) // 2, height, width], 1)

@@ -1,0 +1,121 @@
+"""J and F of DAVIS (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): how well masks follow objects.
+
+    J   intersection over union of the two masks
+    F   F-measure of their outlines: a pixel of one outline is right if the other comes within a distance of it, which is
+        0.008 of the picture's diagonal, rounded up
+
+    over frames   mean, recall (share of frames over 0.5), decay (mean of the first quarter less that of the last)
+    J&F           the mean of the two means
+
+Unusual, as in the official code: an outline runs along the pixels right of and below which the mask changes; two empty masks
+have J and F of 1; neighbouring quarters share a frame; a semi-supervised run leaves out the first frame, which is given, and
+the last one (`davis_scores` takes the frames that count).
+
+Differs: frames are not numbered in 8 bits, so videos may be longer than 256 frames.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
+
+from tapetum.errors import BadInput
+from tapetum.metrics.masks import mask_iou
+
+TOLERANCE = 0.008
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverFrames:
+    """A number of each frame, summed up."""
+
+    mean: float
+    recall: float
+    decay: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DavisScores:
+    """Scores of all objects."""
+
+    j: OverFrames
+    f: OverFrames
+    objects: Mapping[Hashable, tuple[OverFrames, OverFrames]]
+    """J and F of each."""
+
+    @property
+    def j_and_f(self) -> float:
+        """The mean of both means, by which DAVIS ranks."""
+        return (self.j.mean + self.f.mean) / 2
+
+
+def boundary_f(prediction: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], tolerance: float = TOLERANCE) -> float:
+    """Return F of one frame, 0..1; `tolerance` is a share of the diagonal, or pixels from 1 on.
+
+    Raises BadInput for masks of two sizes.
+    """
+    prediction, truth = np.asarray(prediction, bool), np.asarray(truth, bool)
+    if prediction.shape != truth.shape or truth.ndim != 2:
+        raise BadInput(f"masks have shapes {prediction.shape} and {truth.shape}; give two of one shape (h, w)")
+    reach = tolerance if tolerance >= 1 else np.ceil(tolerance * np.hypot(*truth.shape))
+    said, right = outline(prediction), outline(truth)
+    if not said.any() or not right.any():
+        return float(said.any() == right.any())
+    precision = np.count_nonzero(said & _near(right, reach)) / np.count_nonzero(said)
+    recall = np.count_nonzero(right & _near(said, reach)) / np.count_nonzero(right)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Return the pixels right of, below, or right and below which the mask changes; the last pixel is none.
+
+    >>> outline(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], bool)).astype(int).tolist()
+    [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    """
+    beyond = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    return (mask != beyond[:-1, 1:]) | (mask != beyond[1:, :-1]) | (mask != beyond[1:, 1:])
+
+
+def over_frames(values: Float[np.ndarray, " t"]) -> OverFrames:
+    """Sum up a number of each frame. Raises BadInput where there are no frames, or a number is not finite."""
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise BadInput(f"numbers of frames have shape {values.shape}; give one finite number or more, (t,)")
+    ends = (np.round(np.linspace(1, len(values), 5) + 1e-10) - 1).astype(int)
+    first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
+    return OverFrames(mean=float(values.mean()), recall=float((values > 0.5).mean()), decay=float(first.mean() - last.mean()))
+
+
+def davis_scores(
+    predictions: Mapping[Hashable, Bool[np.ndarray, "t h w"]], truths: Mapping[Hashable, Bool[np.ndarray, "t h w"]]
+) -> DavisScores:
+    """Score the masks of each object, by a key of one's choice such as (video, number), through the frames that count.
+
+    An object without a prediction counts as not found. Raises BadInput where there is no object, for predictions of objects
+    that the truth has not, and for shapes that don't fit.
+    """
+    if not truths:
+        raise BadInput("there are no objects to score; give the true masks of one or more")
+    unknown = [key for key in predictions if key not in truths]
+    if unknown:
+        raise BadInput(f"object {unknown[0]!r} of the predictions is not in the truth; number objects as the truth does")
+    objects = {}
+    for key, truth in truths.items():
+        truth = np.asarray(truth, bool)
+        said = np.asarray(predictions[key], bool) if key in predictions else np.zeros_like(truth)
+        if said.shape != truth.shape or truth.ndim != 3:
+            raise BadInput(f"the masks of {key!r} have shapes {said.shape} and {truth.shape}; give two of one shape (t, h, w)")
+        f = np.array([boundary_f(a, b) for a, b in zip(said, truth, strict=True)])
+        objects[key] = over_frames(mask_iou(said, truth)), over_frames(f)
+    j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
+    return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
+
+
+def _near(mask: Bool[np.ndarray, "h w"], reach: float) -> Bool[np.ndarray, "h w"]:
+    return distance_transform_edt(~mask) <= reach  # type: ignore[operator]
+
+
+def _mean(parts: list[OverFrames]) -> OverFrames:
+    return OverFrames(**{name: float(np.mean([getattr(p, name) for p in parts])) for name in ("mean", "recall", "decay")})

@@ -1,0 +1,196 @@
+"""Average precision of detection as COCO has it (Lin et al., arXiv 1405.0312): what pycocotools computes, in numpy.
+
+    for each category, overlap t in 0.50, 0.55 .. 0.95 and range of sizes
+      each picture: its best 100 boxes by score, in falling order, take the free true box they overlap most, by t or more
+      all pictures: boxes by falling score ─► precision at each recall, made falling ─► mean over 101 recalls 0, 0.01 .. 1
+
+Unusual, as there: a crowd is a true box that any number of boxes may lie in (intersection over the box's own area counts), and
+they then count neither way; so does a true box whose area is out of the range, and a free box out of the range. A category
+without a true box counts in no mean; -1 there is NaN here.
+
+Differs: ids need not be numbers, and boxes are x1, y1, x2, y2.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tapetum.errors import BadInput
+from tapetum.metrics.boxes import areas, checked_boxes, intersections
+from tapetum.metrics.pairing import finite_array
+from tapetum.types import Boxes
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0, 1, 101)
+SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Ranges of areas in square pixels, both ends in."""
+MOST = (1, 10, 100)
+"""Boxes of a category in a picture that count, for recall; the last is that of precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrueBoxes:
+    """What is in a picture. Raises BadInput for shapes that don't fit together."""
+
+    xyxy: np.ndarray
+    """(n, 4) x1, y1, x2, y2 in raster pixels."""
+    labels: Sequence[str]
+    """Category of each."""
+    crowd: Sequence[bool] | None = None
+    """Whether it is a crowd; none where None."""
+    area: Sequence[float] | None = None
+    """Area by which it is small, medium or large: that of the mask in COCO; of the box where None."""
+
+    def __post_init__(self) -> None:
+        boxes = checked_boxes(self.xyxy, "the true boxes")
+        n = len(boxes)
+        crowd = np.zeros(n, bool) if self.crowd is None else np.asarray(self.crowd, bool)
+        area = areas(boxes) if self.area is None else finite_array(self.area, "the areas of true boxes", 1)
+        if not n == len(self.labels) == len(crowd) == len(area):
+            raise BadInput(
+                f"{n} true boxes have {len(self.labels)} labels, {len(crowd)} crowds, {len(area)} areas; give {n} each"
+            )
+        for name, value in (("xyxy", boxes), ("crowd", crowd), ("area", area)):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionScores:
+    """COCO's numbers, 0..1, or NaN where there is no true box to find."""
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    recall: Mapping[int, float]
+    """Mean over overlaps of the greatest recall, by the most boxes a picture."""
+    recall_by_size: Mapping[str, float]
+    """The same for 100 boxes: small, medium, large."""
+    ap_by_label: Mapping[str, float]
+    """Of each category."""
+
+
+def detection_scores(predictions: Mapping[Hashable, Boxes], truths: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
+    """Score boxes by picture. A picture without a prediction has no boxes.
+
+    Raises BadInput where there are no pictures, and for predictions of pictures that the truth has not.
+    """
+    if not truths:
+        raise BadInput("there are no pictures to score boxes in; give the true boxes of one or more")
+    unknown = [key for key in predictions if key not in truths]
+    if unknown:
+        raise BadInput(f"boxes are of picture {unknown[0]!r}, which is not in the truth; score against the split they are of")
+    labels = sorted({label for truth in truths.values() for label in truth.labels})
+    by_label: dict[str, list[_Picture]] = {label: [] for label in labels}
+    for key, truth in truths.items():
+        boxes = predictions.get(key)
+        for label in {*truth.labels, *(() if boxes is None else boxes.labels)} & by_label.keys():
+            by_label[label].append(_of_label(boxes, truth, label))
+    shape = len(OVERLAPS), len(labels), len(SIZES)
+    precision, recall = np.full(shape, np.nan), np.full((*shape, len(MOST)), np.nan)
+    for k, label in enumerate(labels):
+        for s, size in enumerate(SIZES.values()):
+            judged = [_judged(picture, size) for picture in by_label[label]]
+            wanted = sum(one.wanted for one in judged)
+            for m, most in enumerate(MOST if wanted else ()):
+                recall[:, k, s, m], found = _curve(judged, wanted, most)
+                if most == MOST[-1]:
+                    precision[:, k, s] = found
+    names, last = list(SIZES), len(MOST) - 1
+    return DetectionScores(
+        ap=_mean(precision[:, :, 0]),
+        ap50=_mean(precision[0, :, 0]),
+        ap75=_mean(precision[5, :, 0]),
+        ap_small=_mean(precision[:, :, 1]),
+        ap_medium=_mean(precision[:, :, 2]),
+        ap_large=_mean(precision[:, :, 3]),
+        recall={most: _mean(recall[:, :, 0, m]) for m, most in enumerate(MOST)},
+        recall_by_size={name: _mean(recall[:, :, s, last]) for s, name in enumerate(names) if s},
+        ap_by_label={label: _mean(precision[:, k, 0]) for k, label in enumerate(labels)},
+    )
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The boxes of one category in one picture, by falling score."""
+
+    scores: Float[np.ndarray, " d"]
+    area: Float[np.ndarray, " d"]
+    overlap: Float[np.ndarray, "d g"]
+    """With a crowd: the share of the box that lies in it."""
+    true_area: Float[np.ndarray, " g"]
+    crowd: Bool[np.ndarray, " g"]
+
+
+def _of_label(boxes: Boxes | None, truth: TrueBoxes, label: str) -> _Picture:
+    mine = np.array([name == label for name in truth.labels], bool)
+    true, crowd = truth.xyxy[mine], np.asarray(truth.crowd)[mine]
+    found = [] if boxes is None else [k for k, name in enumerate(boxes.labels) if name == label]
+    scores = np.asarray(boxes.scores, np.float64)[found] if boxes is not None else np.zeros(0)
+    order = np.argsort(-scores, kind="stable")[: MOST[-1]]
+    xyxy = boxes.xyxy[found][order].astype(np.float64) if boxes is not None else np.zeros((0, 4))
+    common, area = intersections(xyxy, true), areas(xyxy)
+    whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
+    overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)
+    return _Picture(scores[order], area, overlap, np.asarray(truth.area)[mine], crowd)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What became of the boxes of a picture, bool (overlaps, d): found a true box, and counts neither way."""
+
+    scores: Float[np.ndarray, " d"]
+    hit: Bool[np.ndarray, "t d"]
+    out: Bool[np.ndarray, "t d"]
+    wanted: int
+    """True boxes to find."""
+
+
+def _judged(picture: _Picture, size: tuple[float, float]) -> _Judged:
+    skip = picture.crowd | (picture.true_area < size[0]) | (picture.true_area > size[1])
+    hit, out = _matched(picture, skip)
+    outside = (picture.area < size[0]) | (picture.area > size[1])
+    return _Judged(picture.scores, hit, out | (~hit & outside), int((~skip).sum()))
+
+
+def _curve(pictures: list[_Judged], wanted: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Greatest recall and average precision at each overlap."""
+    order = np.argsort(-np.concatenate([one.scores[:most] for one in pictures]), kind="stable")
+    hit = np.concatenate([one.hit[:, :most] for one in pictures], 1)[:, order]
+    out = np.concatenate([one.out[:, :most] for one in pictures], 1)[:, order]
+    true, false = np.cumsum(hit & ~out, 1), np.cumsum(~hit & ~out, 1)
+    recall, precision = true / wanted, true / (true + false + np.spacing(1))
+    precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    average = np.zeros(len(OVERLAPS))
+    for t in range(len(OVERLAPS)):
+        at = np.searchsorted(recall[t], RECALLS, side="left")
+        average[t] = precision[t][at[at < len(order)]].sum() / len(RECALLS)
+    return recall[:, -1] if len(order) else average, average
+
+
+def _matched(picture: _Picture, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each box took a true box at each overlap, and whether that is one to skip: bool (overlaps, d)."""
+    d, g = picture.overlap.shape
+    hit, out = np.zeros((len(OVERLAPS), d), bool), np.zeros((len(OVERLAPS), d), bool)
+    if not d or not g:
+        return hit, out
+    free, rows = np.ones((len(OVERLAPS), g), bool), np.arange(len(OVERLAPS))
+    near = np.greater_equal(picture.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
+    for k in np.flatnonzero(near.any((0, 2))):
+        can = (free | picture.crowd) & near[:, k]
+        good = can & ~skip  # those that count come first
+        can = np.where(good.any(1, keepdims=True), good, can)
+        best = g - 1 - np.where(can, picture.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
+        hit[:, k] = can[rows, best]
+        out[:, k] = hit[:, k] & skip[best]
+        free[rows, best] &= ~hit[:, k]
+    return hit, out
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

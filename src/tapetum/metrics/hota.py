@@ -1,0 +1,169 @@
+"""HOTA: how well several tracks together follow several objects (Luiten et al., arXiv 2009.07736), as TrackEval computes it.
+
+    frame by frame   true and predicted ids that are there, and the similarity S of each pair (boxes: intersection over union)
+    A(i, j)          how often ids i and j go together: sum of S / (row + column - S) over frames, as a Jaccard of two tracks
+    matching         in each frame the one-to-one pairing of greatest sum of A * S; a pair counts at alpha where S >= alpha
+    DetA             hits / (hits + missed + false)
+    AssA             mean over hits of the Jaccard of their two tracks, counted in hits
+    HOTA             sqrt(DetA * AssA)
+    LocA             mean S over hits
+
+Each is taken at alpha = 0.05, 0.10 .. 0.95; the single number is the mean over these. Frames in which a track is not there are
+frames in which its id is not listed: they need no box.
+
+Unusual, kept: LocA is 1 where nothing was hit, so an empty prediction has HOTA, DetA, AssA 0 and LocA 1; without any true box
+likewise, whatever was predicted.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from scipy.optimize import linear_sum_assignment
+
+from tapetum.errors import BadInput
+from tapetum.metrics.boxes import box_iou
+
+ALPHAS = np.arange(0.05, 0.99, 0.05)
+_EPS = np.finfo(np.float64).eps
+Frame = tuple[Sequence[Hashable], Sequence[Hashable], Num[np.ndarray, "i j"]]
+"""True ids, predicted ids, and the similarity 0..1 of each pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HotaScores:
+    """Means over alpha, 0..1, and the numbers at each."""
+
+    hota: float
+    det_a: float
+    ass_a: float
+    loc_a: float
+    by_alpha: Mapping[str, Float[np.ndarray, " 19"]]
+    """hota, det_a, ass_a, loc_a, det_recall, det_precision, ass_recall, ass_precision at each of ALPHAS."""
+
+
+def hota(frames: Sequence[Frame]) -> HotaScores:
+    """Score the tracks of one video from its frames, in any order.
+
+    Raises BadInput for an id that comes twice in a frame, similarities of another shape, and those that are not in 0..1.
+
+    >>> hota([(["a"], ["x"], [[0.8]])]).det_a.__round__(3)
+    0.842
+    """
+    true = _numbers(frames, 0)
+    said = _numbers(frames, 1)
+    rows = [np.array([true[key] for key in one], np.int64) for one, _, _ in frames]
+    columns = [np.array([said[key] for key in one], np.int64) for _, one, _ in frames]
+    similar = [_checked(k, s, len(rows[k]), len(columns[k])) for k, (_, _, s) in enumerate(frames)]
+    n = np.bincount(np.concatenate([*rows, np.zeros(0, np.int64)]), minlength=len(true))
+    m = np.bincount(np.concatenate([*columns, np.zeros(0, np.int64)]), minlength=len(said))
+    if not len(true) or not len(said):
+        return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
+    together = _together(rows, columns, similar, n, m)
+    pair, found = _paired(rows, columns, similar, together)
+    hit = found >= ALPHAS[:, None] - _EPS
+    matches = np.stack([np.bincount(pair, one, together.size) for one in hit]).reshape(-1, *together.shape)
+    overlap = hit @ found
+    hits = matches.sum((1, 2))
+    pairs = n[:, None] + m
+    shares = [matches / np.maximum(1, pairs - matches), matches / np.maximum(1, n[:, None]), matches / np.maximum(1, m)]
+    association = np.array([(matches * share).sum((1, 2)) / np.maximum(1, hits) for share in shares])
+    return _scores(hits, overlap, int(n.sum()), int(m.sum()), association)
+
+
+def box_frames(
+    truths: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
+    predictions: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
+    frames: Sequence[int] | None = None,
+) -> list[Frame]:
+    """Return frames for `hota` from tracks of boxes: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
+
+    `frames` are those that count; where None, those in which a true track has a box. Predicted boxes in other frames are left
+    out. Raises BadInput for a track of other numbers of frames and boxes, or a frame that comes twice in it, and as `box_iou`.
+    """
+    true, said = _by_frame(truths, "true"), _by_frame(predictions, "predicted")
+    return [
+        (list(true.get(f, {})), list(said.get(f, {})), _similarity(true.get(f, {}), said.get(f, {})))
+        for f in (sorted(true) if frames is None else frames)
+    ]
+
+
+def _similarity(true: Mapping[Hashable, np.ndarray], said: Mapping[Hashable, np.ndarray]) -> Float[np.ndarray, "i j"]:
+    return box_iou(np.array(list(true.values())), np.array(list(said.values())))
+
+
+def _by_frame(tracks: Mapping[Hashable, tuple[Sequence[int], np.ndarray]], what: str) -> dict[int, dict[Hashable, np.ndarray]]:
+    found: dict[int, dict[Hashable, np.ndarray]] = {}
+    for key, (numbers, boxes) in tracks.items():
+        if len(numbers) != len(boxes) or len(set(map(int, numbers))) != len(numbers):
+            raise BadInput(
+                f"the {what} track {key!r} has {len(boxes)} boxes and frames {list(numbers)[:5]}; give each frame once"
+            )
+        for number, box in zip(numbers, boxes, strict=True):
+            found.setdefault(int(number), {})[key] = np.asarray(box, np.float64)
+    return found
+
+
+def _together(
+    rows: list[np.ndarray], columns: list[np.ndarray], similar: list[np.ndarray], n: np.ndarray, m: np.ndarray
+) -> Float[np.ndarray, "i j"]:
+    """How often each true and each predicted id go together, 0..1."""
+    common = np.zeros((len(n), len(m)))
+    for i, j, s in zip(rows, columns, similar, strict=True):
+        whole = s.sum(0)[None] + s.sum(1)[:, None] - s
+        common[i[:, None], j] += np.divide(s, whole, out=np.zeros_like(s), where=whole > _EPS)
+    return common / (n[:, None] + m - common)
+
+
+def _paired(
+    rows: list[np.ndarray], columns: list[np.ndarray], similar: list[np.ndarray], together: Float[np.ndarray, "i j"]
+) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
+    pair, found = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for i, j, s in zip(rows, columns, similar, strict=True):
+        if s.size:
+            at, to = linear_sum_assignment(together[i[:, None], j] * s, maximize=True)
+            pair.append(i[at] * together.shape[1] + j[to])
+            found.append(s[at, to])
+    return np.concatenate(pair), np.concatenate(found)
+
+
+def _scores(
+    hits: Float[np.ndarray, " a"], overlap: Float[np.ndarray, " a"], n: int, m: int, association: Float[np.ndarray, "3 a"]
+) -> HotaScores:
+    det_a = hits / np.maximum(1, n + m - hits)
+    ass_a, ass_recall, ass_precision = association
+    found = {
+        "hota": np.sqrt(det_a * ass_a),
+        "det_a": det_a,
+        "ass_a": ass_a,
+        "loc_a": np.maximum(1e-10, overlap) / np.maximum(1e-10, hits),
+        "det_recall": hits / max(1, n),
+        "det_precision": hits / max(1, m),
+        "ass_recall": ass_recall,
+        "ass_precision": ass_precision,
+    }
+    means = {name: float(found[name].mean()) for name in ("hota", "det_a", "ass_a", "loc_a")}
+    return HotaScores(**means, by_alpha=found)
+
+
+def _numbers(frames: Sequence[Frame], side: int) -> dict[Hashable, int]:
+    found: dict[Hashable, int] = {}
+    for k, frame in enumerate(frames):
+        ids = frame[side]
+        if len(set(ids)) != len(ids):
+            raise BadInput(f"an id comes twice in frame {k}: {list(ids)[:5]}; give each id once a frame")
+        for key in ids:
+            found.setdefault(key, len(found))
+    return found
+
+
+def _checked(k: int, similarity: Num[np.ndarray, "i j"], i: int, j: int) -> Float[np.ndarray, "i j"]:
+    found = np.asarray(similarity, np.float64)
+    found = found if found.size or found.ndim == 2 else np.zeros((i, j))
+    if found.shape != (i, j):
+        raise BadInput(f"the similarities of frame {k} have shape {found.shape}; with its ids give ({i}, {j})")
+    if not ((found >= 0) & (found <= 1 + 1e-9)).all():
+        raise BadInput(f"the similarities of frame {k} are not all in 0..1; NaN is none")
+    return found

@@ -1,0 +1,149 @@
+"""Masks against masks: overlaps of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
+
+    mean_iou           of referring segmentation: the mean of the overlaps of all expressions (gIoU, RefCOCO's mIoU)
+    cumulative_iou     the shared pixels of all expressions by all their pixels (cIoU, also oIoU): large masks weigh more
+    Confusion          of semantic segmentation: pixels of each true class by predicted class; mIoU is the mean of its
+                       diagonal's shares (PASCAL VOC, ADE20K, Cityscapes, CamVid)
+
+Two masks without a pixel overlap by 1: to find nothing where there is nothing is right. Then gIoU of a set with no-target
+expressions is that of GRES (arXiv 2306.00968), and cIoU counts no pixel for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tapetum.errors import BadInput
+
+
+def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> Float[np.ndarray, "..."]:
+    """Return intersection over union of masks one by one, float64 (...).
+
+    Raises BadInput for other shapes, and values that are not truths.
+
+    >>> float(mask_iou(np.array([[True, True]]), np.array([[True, False]])))
+    0.5
+    """
+    common, union = _pixels(a, b)
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
+
+
+def mask_iou_matrix(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.ndarray, "n m"]:
+    """Return intersection over union of each mask of one list with each of another. Raises BadInput as `mask_iou`."""
+    a, b = _truths(a), _truths(b)
+    if a.ndim != 3 or b.ndim != 3 or a.shape[1:] != b.shape[1:]:
+        raise BadInput(f"masks have shapes {a.shape} and {b.shape}; give (n, h, w) and (m, h, w) of one size")
+    flat, other = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
+    common = flat @ other.T
+    union = flat.sum(1)[:, None] + other.sum(1) - common
+    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
+
+
+def cumulative_iou(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
+    """Return the shared pixels of all pairs of masks by all their pixels. NaN where no mask has a pixel.
+
+    Raises BadInput where there is no pair, and as `mask_iou`.
+    """
+    common, union = np.sum([_pixels(a, b) for a, b in _both(predictions, truths)], axis=0)
+    return float(common / union) if union else float("nan")
+
+
+def mean_iou(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
+    """Return the mean overlap over pairs of masks. Raises BadInput as `cumulative_iou`."""
+    return float(np.mean([mask_iou(a, b) for a, b in _both(predictions, truths)]))
+
+
+@dataclass
+class Confusion:
+    """Pixels of each true class (row) by predicted class (column), added up over pictures.
+
+    >>> counted = Confusion(2)
+    >>> counted.add(np.array([[0, 1, 1, 7]]), np.array([[0, 1, 0, 255]]))
+    >>> counted.iou.tolist(), counted.accuracy
+    ([0.5, 0.5], 0.6666666666666666)
+    """
+
+    classes: int
+    ignore: int | None = 255
+    """Number of true pixels that don't count."""
+    counts: np.ndarray = field(init=False)
+    """int64 (classes, classes)."""
+    missed: np.ndarray = field(init=False)
+    """int64 (classes,): true pixels whose prediction is no class; they are wrong."""
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise BadInput(f"there are {self.classes} classes; give one or more")
+        self.counts = np.zeros((self.classes, self.classes), np.int64)
+        self.missed = np.zeros(self.classes, np.int64)
+
+    def add(self, prediction: Int[np.ndarray, "h w"], truth: Int[np.ndarray, "h w"]) -> None:
+        """Count the pixels of a picture. Raises BadInput for other shapes, and true numbers that are no class."""
+        prediction, truth = np.asarray(prediction), np.asarray(truth)
+        if prediction.shape != truth.shape or prediction.dtype.kind not in "iu" or truth.dtype.kind not in "iu":
+            raise BadInput(
+                f"a prediction is {prediction.dtype} {prediction.shape} and its truth {truth.dtype} {truth.shape}; "
+                "give whole numbers of one shape"
+            )
+        counted = np.ones(truth.shape, bool) if self.ignore is None else truth != self.ignore
+        said, right = prediction[counted].astype(np.int64), truth[counted].astype(np.int64)
+        if right.size and (right.min() < 0 or right.max() >= self.classes):
+            raise BadInput(
+                f"the truth has classes {right.min()}..{right.max()} (ignoring {self.ignore}); wanted 0..{self.classes - 1}"
+            )
+        known = (said >= 0) & (said < self.classes)
+        cells = np.bincount(right[known] * self.classes + said[known], minlength=self.classes**2)
+        self.counts += cells.reshape(self.classes, self.classes)
+        self.missed += np.bincount(right[~known], minlength=self.classes)
+
+    @property
+    def iou(self) -> Float[np.ndarray, " classes"]:
+        """Intersection over union of each class; NaN of one that is neither there nor predicted."""
+        hit = np.diag(self.counts)
+        return self._share(hit, self.counts.sum(0) + self.counts.sum(1) + self.missed - hit)
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean over classes that are there or predicted; NaN where there are none."""
+        return _mean(self.iou)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pixels that are right; NaN where there are none."""
+        return float(self._share(np.diag(self.counts).sum(), self.counts.sum() + self.missed.sum()))
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean over classes that are there of the share of their pixels that are right; NaN where there are none."""
+        return _mean(self._share(np.diag(self.counts), self.counts.sum(1) + self.missed))
+
+    @staticmethod
+    def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _both(predictions: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    if len(predictions) != len(truths) or not len(truths):
+        raise BadInput(f"there are {len(predictions)} predicted masks for {len(truths)}; give one for each, of one or more")
+    return list(zip(predictions, truths, strict=True))
+
+
+def _pixels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = _truths(a), _truths(b)
+    if a.shape != b.shape or a.ndim < 2:
+        raise BadInput(f"masks have shapes {a.shape} and {b.shape}; give two of one shape (..., h, w)")
+    return np.count_nonzero(a & b, axis=(-2, -1)), np.count_nonzero(a | b, axis=(-2, -1))  # type: ignore[return-value]
+
+
+def _truths(mask: np.ndarray) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_ and not (mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 1):
+        raise BadInput(f"a mask is {mask.dtype}; it must be bool, or 0 and 1")
+    return mask.astype(bool, copy=False)

@@ -1,0 +1,84 @@
+"""How far a measured mean may be off: intervals of shares and of means.
+
+    wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
+    bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)
+
+Both take the confidence wanted, 0.95 as a rule. Groups: where examples come in bunches (questions of one picture, frames of one
+video), whole bunches are drawn, since examples of one are not independent.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+from jaxtyping import Num
+from scipy.stats import norm
+
+from tapetum.errors import BadInput
+from tapetum.metrics.pairing import finite_array
+
+Interval = tuple[float, float]
+"""Least and greatest value."""
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Return the interval of the share of successes. Raises BadInput for numbers that don't fit.
+
+    >>> [round(end, 4) for end in wilson_interval(8, 10)]
+    [0.4902, 0.9433]
+    """
+    _check(confidence)
+    if not 0 <= successes <= trials or trials < 1:
+        raise BadInput(f"there are {successes} successes of {trials}; give 0 to {trials} of one trial or more")
+    z = float(norm.ppf((1 + confidence) / 2))
+    share, whole = successes / trials, 1 + z * z / trials
+    middle = (share + z * z / (2 * trials)) / whole
+    reach = z / whole * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if successes == 0 else float(middle - reach)
+    return low, 1.0 if successes == trials else float(middle + reach)
+
+
+def bootstrap_interval(
+    values: Num[np.ndarray, " n"],
+    confidence: float = 0.95,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    statistic: Callable[[np.ndarray], float] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval of the mean of n values, or of another `statistic` of them.
+
+    `groups` names the bunch of each value. The same seed gives the same interval. Raises BadInput where there are no values or
+    one is not finite, for groups of another length, and fewer than 100 draws.
+    """
+    _check(confidence)
+    values = finite_array(values, "values", 1)
+    if not len(values) or draws < 100:
+        raise BadInput(f"there are {len(values)} values and {draws} draws; give one value or more, and 100 draws or more")
+    if groups is not None and len(groups) != len(values):
+        raise BadInput(f"there are {len(groups)} groups of {len(values)} values; name the group of each")
+    rng = np.random.default_rng([seed, 2027])
+    number = np.arange(len(values)) if groups is None else _numbers(groups)
+    bunches = int(number.max()) + 1
+    if statistic is None:  # a mean needs the sums of bunches alone
+        sums, sizes = np.bincount(number, values, bunches), np.bincount(number, minlength=bunches)
+        found = np.empty(draws)
+        for k in range(draws):
+            drawn = rng.integers(0, bunches, bunches)
+            found[k] = sums[drawn].sum() / sizes[drawn].sum()
+    else:
+        members = [np.flatnonzero(number == k) for k in range(bunches)]
+        drawn = (rng.integers(0, bunches, bunches) for _ in range(draws))
+        found = np.array([statistic(values[np.concatenate([members[k] for k in some])]) for some in drawn])
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(group, len(seen)) for group in groups])
+
+
+def _check(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise BadInput(f"the confidence is {confidence}; give a share between 0 and 1, such as 0.95")

@@ -1,0 +1,115 @@
+"""Text read from pictures: rates of errors, and words found in places. Tables: `teds`.
+
+    error_rate      edits by the length of the truth, both summed over all texts: CER by characters, WER by words; of music
+                    (GrandStaff, arXiv 2402.07596) SER by symbols, LER by lines
+    spotting_f1     words found (PaliGemma 2, arXiv 2412.03555): their box overlaps a true one by 0.5 or more and their text is
+                    the same; each pairs with one at most
+
+Symbols of music are words between spaces, where a tab and the end of a line are words of their own, and so are empty words
+between two spaces: as the public evaluation of GrandStaff splits them.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from tapetum.errors import BadInput
+from tapetum.metrics.boxes import box_iou
+from tapetum.metrics.edits import levenshtein
+from tapetum.metrics.pairing import paired, text
+from tapetum.types import Boxes
+
+Unit = Literal["character", "word", "symbol", "line"]
+"""What is counted."""
+
+_UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
+    "character": list,
+    "word": str.split,
+    "symbol": lambda t: t.replace("\n", " <newline> ").replace("\t", " <tab> ").split(" "),
+    "line": lambda t: t.split("\n"),
+}
+
+
+def error_rate(
+    predictions: Mapping[Hashable, str], truths: Mapping[Hashable, str], unit: Unit, *, missing: str | None = None
+) -> float:
+    """Return insertions, deletions and replacements by the length of the truth, over all texts; it may pass 1.
+
+    `missing` is what counts as read where nothing was; None refuses. Raises BadInput for ids that don't fit, texts that are
+    none, an unknown unit, and a truth without a single unit.
+
+    >>> error_rate({1: "a cat"}, {1: "a bat"}, "character"), error_rate({1: "a cat"}, {1: "a bat"}, "word")
+    (0.2, 0.5)
+    """
+    if unit not in _UNITS:
+        raise BadInput(f"there is no unit {unit!r}; it is one of {', '.join(_UNITS)}")
+    split, edits, length = _UNITS[unit], 0, 0
+    for key, said, right in paired(predictions, truths, missing=missing):
+        units = split(text(right, key))
+        edits += levenshtein(split(text(said, key)), units)
+        length += len(units)
+    if not length:
+        raise BadInput(f"the truth has no {unit} at all; leave empty texts out")
+    return edits / length
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpottingScores:
+    """How well words were found and read, 0..1."""
+
+    f1: float
+    precision: float
+    recall: float
+    hits: int
+    """Words found."""
+    said: int
+    """Words predicted, less those on places that don't count."""
+    wanted: int
+    """True words."""
+
+
+def spotting_f1(
+    predictions: Mapping[Hashable, Boxes],
+    truths: Mapping[Hashable, Boxes],
+    overlap: float = 0.5,
+    lower: bool = False,
+    ignore: str = "###",
+) -> SpottingScores:
+    """Score boxes whose labels are the words in them, by picture.
+
+    A true word called `ignore` cannot be read: it need not be found, and a word predicted there counts neither way unless it
+    found another. `lower`: letters are compared in lower case. 0/0 is 0; a picture without a prediction has no words. Raises
+    BadInput where there are no pictures, and for pictures that the truth has not.
+
+    >>> spotting_f1({1: Boxes(xyxy=[[0, 0, 9, 5]], labels=["stop"])}, {1: Boxes(xyxy=[[0, 0, 9, 6]], labels=["stop"])}).f1
+    1.0
+    """
+    hits = said = wanted = 0
+    nothing = Boxes(xyxy=np.zeros((0, 4)))
+    for _, found, true in paired(predictions, truths, missing=nothing):
+        overlaps = box_iou(found.xyxy, true.xyxy) >= overlap
+        same = np.array([[_same(a, b, lower) for b in true.labels] for a in found.labels], bool).reshape(overlaps.shape)
+        unread = np.array([label == ignore for label in true.labels], bool)
+        good = overlaps & same & ~unread
+        rows, columns = linear_sum_assignment(good, maximize=True)
+        taken = good[rows, columns]
+        free = np.ones(len(found), bool)
+        free[rows[taken]] = False
+        hits += int(taken.sum())
+        said += len(found) - int((free & overlaps[:, unread].any(1)).sum())
+        wanted += int((~unread).sum())
+    return SpottingScores(
+        f1=2 * hits / (said + wanted) if said + wanted else 0.0,
+        precision=hits / said if said else 0.0,
+        recall=hits / wanted if wanted else 0.0,
+        hits=hits,
+        said=said,
+        wanted=wanted,
+    )
+
+
+def _same(a: str, b: str, lower: bool) -> bool:
+    return a.lower() == b.lower() if lower else a == b

@@ -1,0 +1,92 @@
+"""Masks as maps of ids: brought exactly from one crop of a picture to another, and the features inside of each.
+
+Crops are boxes (top, left, height, width) in pixels of the source, with whether they are flipped left to right (DetCon crops
+and flips ids as it does pixels; Odin, arXiv 2203.08777, section 3.2, takes ids of the spanning view to both views):
+
+    +-- spanning view: the smallest crop that holds both --+
+    |   +-- view 1 ----------+                             |
+    |   |       +-- view 2 --|---------+                   |
+    |   +-------|------------+         |                   |
+    |           +----------------------+                   |
+    +------------------------------------------------------+
+
+Differs from DetCon's code, which brings ids to full size and lets the cells of the map vote: ids are looked up at the centres
+of the cells, which is the same where ids are no finer than cells.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+OUTSIDE = -1
+"""The id of what lies outside of the map that ids come from."""
+
+
+class Crops(NamedTuple):
+    """b crops of b pictures."""
+
+    box: Float[Tensor, "b 4"]
+    """top, left, height, width in pixels of the source; the outer corner of its first pixel is (0, 0)."""
+    flipped: Tensor
+    """bool (b,): left and right are exchanged."""
+
+
+def spanning(first: Crops, second: Crops) -> Crops:
+    """Find the smallest crops that hold both; they are not flipped.
+
+    >>> box = spanning(Crops(torch.tensor([[1., 2., 3., 4.]]), torch.tensor([True])),
+    ...                Crops(torch.tensor([[2., 0., 5., 3.]]), torch.tensor([False]))).box
+    >>> box.tolist()
+    [[1.0, 0.0, 6.0, 6.0]]
+    """
+    low = torch.minimum(first.box[:, :2], second.box[:, :2])
+    high = torch.maximum(first.box[:, :2] + first.box[:, 2:], second.box[:, :2] + second.box[:, 2:])
+    return Crops(torch.cat([low, high - low], 1), torch.zeros_like(first.flipped))
+
+
+def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[int, int]) -> Int[Tensor, "b h2 w2"]:
+    """Bring ids of the crop `source` to `size` (rows, columns) of the crop `target`; `OUTSIDE` where they are unknown."""
+    rows = _places(size[0], target.box[:, 0], target.box[:, 2])  # (b, h2) in pixels of the source picture
+    columns = _places(size[1], target.box[:, 1], target.box[:, 3])
+    columns = torch.where(target.flipped[:, None], columns.flip(1), columns)
+    row, row_known = _cells(rows, source.box[:, 0], source.box[:, 2], ids.shape[1])
+    column, column_known = _cells(columns, source.box[:, 1], source.box[:, 3], ids.shape[2])
+    mirrored = torch.where(source.flipped[:, None], ids.shape[2] - 1 - column, column)
+    batch = torch.arange(len(ids), device=ids.device)[:, None, None]
+    found = ids[batch, row[:, :, None], mirrored[:, None]]
+    return torch.where(row_known[:, :, None] & column_known[:, None], found, OUTSIDE)
+
+
+def _places(count: int, start: Tensor, length: Tensor) -> Tensor:
+    """Put the centres of `count` cells along an axis of the source picture."""
+    centres = (torch.arange(count, device=start.device, dtype=start.dtype) + 0.5) / count
+    return start[:, None] + centres * length[:, None]
+
+
+def _cells(places: Tensor, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Find in which of `count` cells of a crop places lie, and whether they lie in it at all."""
+    along = (places - start[:, None]) / length[:, None] * count
+    slack = 1e-4  # a place on the very border is inside, whatever float32 says
+    known = (along >= -slack) & (along <= count + slack)
+    return along.floor().long().clamp(0, count - 1), known
+
+
+def masked_mean(
+    features: Float[Tensor, "b d h w"], ids: Int[Tensor, "b h w"], regions: int
+) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
+    """Average the features inside of each region 0 to `regions` - 1, and count its cells; an empty region is all zeros."""
+    member = (ids.flatten(1)[:, None] == torch.arange(regions, device=ids.device)[:, None]).to(features.dtype)  # (b, k, n)
+    cells = member.sum(-1)
+    return member @ features.flatten(2).mT / cells.clamp(min=1)[..., None], cells
+
+
+def draw_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Generator) -> Int[Tensor, "b r"]:
+    """Draw `count` regions a picture among those that have cells, with replacement, each as likely (DetCon's sampler).
+
+    A picture without any region draws evenly among all: its rows are zeros and find no partner worth learning.
+    """
+    odds = (cells > 0).to(cells.dtype)
+    odds = torch.where(odds.sum(1, keepdim=True) > 0, odds, torch.ones_like(odds))
+    return torch.multinomial(odds, count, replacement=True, generator=generator)
