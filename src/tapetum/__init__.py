@@ -26,11 +26,8 @@ if TYPE_CHECKING:
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
-<<<<<<< HEAD
-    from tapetum.verbs.things import track_things as track_things
-=======
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
->>>>>>> main
+    from tapetum.verbs.things import track_things as track_things
     from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
