@@ -187,9 +187,8 @@ def main() -> None:
     for row in rows:
         for part in ("eye", "prefill", "step"):
             shown = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
-            print(
-                f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
-            )
+            told = f"{row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
+            print(f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {told}")
     peaks = {kind: memory(kind) for kind in ("float32", "bfloat16")}
     for kind, found in peaks.items():
         print(f"peak growth at load as {kind}, over the weights: ours {found['ours']:.2f}, theirs {found['theirs']:.2f}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from tapetum.verbs.adapt import adapt as adapt
     from tapetum.verbs.ask import ask as ask
     from tapetum.verbs.caption import caption as caption
     from tapetum.verbs.classify import classify as classify
@@ -41,6 +42,7 @@ _ROOMS = (
 _FUNCTIONS = {
     "ask": "ask",
     "caption": "caption",
+    "adapt": "adapt",
     "classify": "classify",
     "convert": "convert",
     "detect": "detect",

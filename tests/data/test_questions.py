@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from tapetum.data.asked import Question
+from tapetum.data.instances import read_instances
 from tapetum.data.polygons import segmentation_mask
 from tapetum.data.rle import encode_mask
 from tapetum.data.vision_language import QUESTIONS
 from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
 from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
 from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
+from tapetum.data.vision_language.probes import read_mmvp, read_pope, read_vizwiz, read_vsr
 from tapetum.data.vision_language.referring import read_refcoco
 from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
 from tapetum.data.vision_language.science import read_scienceqa
@@ -362,6 +364,75 @@ def test_satellites(tmp_path: Path) -> None:
     assert high.pictures == (tmp_path / "Data" / "7.tif",)
 
 
+def test_probes(tmp_path: Path) -> None:
+    pope = {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a dog in the image?", "label": "yes"}
+    vsr = {
+        "image": "000000122253.jpg",
+        "image_link": "",
+        "caption": "The bed is under the suitcase.",
+        "label": 0,
+        "relation": "under",
+    }
+    seen = {
+        "image": "VizWiz_val_00000000.jpg",
+        "question": "What is it?",
+        "answers": [{"answer": "basil", "answer_confidence": "yes"}],
+    }
+    write(
+        tmp_path,
+        {
+            "coco_pope_popular.json": json.dumps(pope) + "\n",
+            "Questions.csv": "Index,Question,Options,Correct Answer\n3,Is it open?,(a) Open (b) Not open,(b)\n",
+            "test.jsonl": json.dumps(vsr) + "\n" + json.dumps(vsr | {"label": 1}),
+            "Annotations/val.json": [seen | {"answer_type": "other", "answerable": 1}],
+            "Annotations/test.json": [{k: seen[k] for k in ("image", "question")}],
+        },
+    )
+    [asked] = read_pope(tmp_path, "popular")
+    assert (asked.answers, asked.pictures) == (("yes",), (tmp_path / "val2014" / "COCO_val2014_000000310196.jpg",))
+    [paired] = read_mmvp(tmp_path)
+    assert (paired.key, paired.kind, paired.right, paired.answers) == (3, "1", 1, ("Not open",))
+    assert [q.answers for q in read_vsr(tmp_path, "test")] == [("False",), ("True",)]
+    assert (read_vizwiz(tmp_path, "val")[0].answers, read_vizwiz(tmp_path, "test")[0].answers) == (("basil",), ())
+    write(tmp_path, {"Questions.csv": "Index,Question,Options,Correct Answer\n3,Is it open?,(a) Open,(c)\n"})
+    with pytest.raises(BadInput, match="answer 'c' of options a"):
+        read_mmvp(tmp_path)
+
+
+def test_instances(tmp_path: Path) -> None:
+    entry = {"id": 1, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 1], "iscrowd": 0, "area": 2.5}
+    entry["segmentation"] = [[1, 2, 4, 2, 4, 3, 1, 3]]
+    told = {
+        "images": [
+            {"id": 7, "file_name": "a/7.jpg", "height": 5, "width": 6},
+            {"id": 8, "file_name": "8.jpg", "height": 5, "width": 6},
+        ],
+        "categories": [{"id": 2, "name": "cup", "supercategory": "thing"}],
+        "annotations": [entry],
+    }
+    first, second = read_instances(write(tmp_path, {"i.json": told}) / "i.json", tmp_path / "val")
+    [cup] = first.things
+    assert (cup.label, cup.xyxy, cup.area, cup.crowd) == ("cup", (1, 2, 4, 3), 2.5, False)
+    assert (first.picture, second.things) == (tmp_path / "val" / "a" / "7.jpg", ())
+    assert (first.masks().sum(), second.masks().shape) == (3, (0, 5, 6))
+    for change, words in [
+        ({"image_id": 9}, "image 9"),
+        ({"category_id": 1}, "category 1"),
+        ({"bbox": [1, 2, -3, 1]}, "wanted x, y, width, height"),
+        ({"bbox": [1, 2, float("nan"), 1]}, "wanted x, y, width, height"),
+        ({"area": "big"}, "square pixels"),
+        ({"segmentation": 3}, "polygons or runs"),
+    ]:
+        write(tmp_path, {"i.json": told | {"annotations": [entry | change]}})
+        with pytest.raises(BadInput, match=words):
+            read_instances(tmp_path / "i.json", tmp_path)
+    bare = {k: v for k, v in entry.items() if k not in ("segmentation", "area")}
+    [only, _] = read_instances(write(tmp_path, {"i.json": told | {"annotations": [bare]}}) / "i.json", tmp_path)
+    assert only.things[0].area == 3
+    with pytest.raises(BadInput, match="no segmentation"):
+        only.masks()
+
+
 def test_video_questions(tmp_path: Path) -> None:
     rows = [{"answer": "couch", "category_id": 14, "id": k, "question": "What is it?", "video_id": 6513 + k} for k in range(2)]
     write(tmp_path, {"val_qa.json": rows, "TrainValVideo/video6513.mp4": "x"})
@@ -377,7 +448,7 @@ def test_video_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(QUESTIONS))
 def test_every_reader_says_what_is_missing(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"cannot read|holds no"):
-        QUESTIONS[name](tmp_path, "train")
+        QUESTIONS[name](tmp_path, {"pope": "random", "mmvp": "test"}.get(name, "train"))
     with pytest.raises(BadInput, match="no split 'all'"):
         QUESTIONS[name](tmp_path, "all")
 

@@ -110,6 +110,12 @@ def test_davis(tmp_path: Path) -> None:
     masks = video.read_masks(scored_frames)
     assert {n: m.shape for n, m in masks.items()} == {1: (2, 3, 4), 2: (2, 3, 4)}
     assert masks[2].sum((1, 2)).tolist() == [1, 2]
+    mask(tmp_path / "Annotations/480p/bear/00000.png", [[0, 255, 0, 0]] * 3)
+    (tmp_path / "ImageSets/2016").mkdir()
+    lines = [f"/JPEGImages/480p/bear/{k:05d}.jpg /Annotations/480p/bear/{k:05d}.png" for k in range(4)]
+    (tmp_path / "ImageSets/2016/train.txt").write_text("\n".join(lines))
+    [old] = read_davis(tmp_path, "train", year=2016)
+    assert (old.name, old.objects(), old.read_masks([0])[255].sum()) == ("bear", [255], 3)
     (tmp_path / "Annotations/480p/bear/00002.png").unlink()
     with pytest.raises(BadInput, match=r"no .*00002\.png"):
         read_davis(tmp_path, "val")

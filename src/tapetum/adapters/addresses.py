@@ -175,6 +175,14 @@ def middle_blocks(depth: int, count: int | None) -> list[int]:
     return [*range(first), *range(start, start + middle), *range(depth - last, depth)]
 
 
+def chain(trunk: nn.Module) -> list[str]:
+    """Give the blocks of a trunk of a known family in the order in which they are passed; none for others."""
+    layout = layout_of(trunk)
+    if layout is None:
+        return []
+    return _children(trunk, layout.blocks) if isinstance(layout, Transformer) else _all_blocks(trunk, layout)
+
+
 def _of_transformer(trunk: nn.Module, names: Transformer, section: Section, config: AdapterConfig) -> list[Place]:
     if section == "bottom":
         return [Place(address=names.patches, section=section)]

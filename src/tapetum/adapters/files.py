@@ -26,6 +26,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from tapetum.adapters.config import Site, check_name
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 
@@ -81,7 +83,7 @@ def save(
     Args:
         adapted: the bank.
         path: ends in .safetensors.
-        name: of the adapter; by default the one in use.
+        name: of the adapter; by default the one in use. Where none is, a head can be saved alone.
         trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded by itself.
         trained_on: words for who reads the file.
         dtype: to which weights are rounded; by default as they are.
@@ -91,17 +93,17 @@ def save(
         BadInput: no adapter is in use, or the file cannot be written.
     """
     name = name or adapted.in_use
-    if name is None:
+    if name is None and head is None:
         raise BadInput("no adapter is in use; name the one to save")
     tensors: dict[str, Tensor] = {}
-    for site, adapter in adapted.at_sites(name).items():
+    for site, adapter in adapted.at_sites(name).items() if name else ():
         tensors |= {f"{site.address or 'pooled'}.{leaf}": value for leaf, value in adapter.state_dict().items()}
     header: dict[str, Any] = {
         "format": FORMAT,
-        "name": name,
+        "name": name or "none",
         "trunk": {"sha256": adapted.trunk_sha256, "class": _kind(adapted.trunk), "name": trunk},
         "preprocessing": preprocessing_of(adapted.trunk),
-        "sites": [asdict(site) for site in adapted.sites(name)],
+        "sites": [asdict(site) for site in adapted.sites(name)] if name else [],
         "trained_on": trained_on,
         "head": None,
     }
@@ -164,6 +166,8 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
     Raises BadInput where the file is of another trunk or other preprocessing (unless `force`), or does not fit.
     """
     stored = read(path)
+    if not stored.sites:
+        raise BadInput(f"{os.fspath(path)} holds a head without adapters; load it with tapetum.adapters.load_headed")
     if not force:
         _check(adapted, stored, Path(path))
     name = stored.name if name is None else name
@@ -202,10 +206,14 @@ def _fill(adapter: nn.Module, prefix: str, stored: Stored, path: Path) -> None:
 
 
 def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False, example: Any = None) -> "Adapted":
-    """Attach the adapter in a file to its trunk, and use it. Raises BadInput as `add`."""
+    """Attach the adapter in a file to its trunk, and use it; none where the file has a head alone. Raises BadInput as `add`."""
     from tapetum.adapters.adapted import Adapted
 
-    adapted = Adapted(trunk, example)
+    adapted, stored = Adapted(trunk, example), read(path)
+    if not stored.sites:
+        if not force:
+            _check(adapted, stored, Path(path))
+        return adapted
     adapted.use(add(adapted, path, force=force).name)
     return adapted
 
@@ -218,13 +226,25 @@ def load_whole(
 
 
 def named_trunk(stored: Stored, path: str | os.PathLike[str]) -> nn.Module:
-    """Load the trunk that a file names, in evaluation mode. Raises BadInput where it names none, or it is not to be had."""
+    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput where it names
+    none, or it is not to be had."""
     from tapetum.hub.loading import load as load_weights
 
     if stored.trunk is None:
         raise BadInput(f"{os.fspath(path)} does not say where its trunk ({stored.trunk_class}) is; give the trunk too")
     place = Path(path).parent / stored.trunk
-    return load_weights(place if place.is_file() else stored.trunk)
+    trunk = load_weights(place if place.is_file() else stored.trunk)
+    if isinstance(trunk, Encoder) and stored.preprocessing is not None:
+        trunk.preprocessing = _preprocessing(stored.preprocessing, path)
+    return trunk
+
+
+def _preprocessing(stored: Mapping[str, Any], path: str | os.PathLike[str]) -> Preprocessing:
+    try:
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+        return Preprocessing(**fields)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the preprocessing in {os.fspath(path)} cannot be read ({error}); get the file again") from error
 
 
 def _kind(trunk: nn.Module) -> str:

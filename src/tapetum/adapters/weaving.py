@@ -14,7 +14,7 @@ A module with an adapter is of a class made for it, a subclass of its own: whate
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -69,7 +69,22 @@ def trunk_hash(module: nn.Module) -> str:
 
 def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
     """Make the network of a frozen copy and adapters at their sites. Raises BadInput where one does not fit."""
-    path = {"".join(f"{part}." for part in parts)[:-1] for site in sites for parts in _prefixes(site.address)} | {""}
+    woven = renewed(frozen, [site.address for site in sites])
+    for site, adapter in sites.items():
+        module = woven.get_submodule(site.address)
+        if CHILD in module._modules:
+            raise BadInput(f"two adapters sit at {site.address!r}; give each an address of its own")
+        module.__class__ = _class_of(type(module), _KINDS[site.where])
+        module._modules[CHILD] = adapter
+    return woven
+
+
+def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
+    """Copy the modules at addresses and those that hold them; all others, and all numbers, are shared.
+
+    Raises BadInput for a module that is not there.
+    """
+    path = {".".join(parts) for address in addresses for parts in _prefixes(address)} | {""}
     memo: dict[int, Any] = {}
     for name, module in frozen.named_modules(remove_duplicate=False):
         if name not in path:
@@ -81,14 +96,7 @@ def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
             memo.pop(id(frozen.get_submodule(name)), None)  # it may be known by another name too
         except AttributeError as error:
             raise BadInput(f"this {type(frozen).__name__} has no module {name!r}; the adapters are of another trunk") from error
-    woven = copy.deepcopy(frozen, memo)
-    for site, adapter in sites.items():
-        module = woven.get_submodule(site.address)
-        if CHILD in module._modules:
-            raise BadInput(f"two adapters sit at {site.address!r}; give each an address of its own")
-        module.__class__ = _class_of(type(module), _KINDS[site.where])
-        module._modules[CHILD] = adapter
-    return woven
+    return copy.deepcopy(frozen, memo)
 
 
 def _prefixes(address: str) -> list[list[str]]:

@@ -148,7 +148,8 @@ def stream(
         values: list[float] | list[None] = [None] * batch
         if probabilities:
             values = logits.float().log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
-        yield Moment(*(tuple(v if live else None for v, live in zip(x, open_rows, strict=True)) for x in (told, values)))
+        tokens = tuple(token if live else None for token, live in zip(told, open_rows, strict=True))
+        yield Moment(tokens, tuple(value if live else None for value, live in zip(values, open_rows, strict=True)))
         open_rows = [live and token not in ends for live, token in zip(open_rows, told, strict=True)]
         if not any(open_rows) or place + 1 == max_new_tokens:
             return

@@ -1,4 +1,4 @@
-"""Instance norm that keeps pictures channels-last, forward and backward.
+"""Instance norm that keeps pictures channels-last, forward and backward; and features standardised by figures that stay.
 
 `torch.nn.InstanceNorm2d` on a CPU copies channels-last pictures to channels-first and back, which costs more than the
 convolutions of a small network. A group norm with one channel a group is the same function and has a channels-last kernel; its
@@ -48,3 +48,25 @@ class InstanceNorm(nn.Module):
         if torch.is_grad_enabled() and x.device.type == "cpu":
             return _InstanceNorm.apply(x, self.weight, self.bias, 1e-5)
         return torch.group_norm(x, x.shape[1], self.weight, self.bias, 1e-5)
+
+
+class Standardise(nn.Module):
+    """Features less their mean, by their deviation, as `measure` found both; not trained."""
+
+    mean: Float[Tensor, " width"]
+    deviation: Float[Tensor, " width"]
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def measure(self, features: Float[Tensor, "n width"]) -> None:
+        """Take the figures of these features; one that never changes is left as large as it is."""
+        deviation = features.float().std(0)
+        self.mean.copy_(features.float().mean(0))
+        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def forward(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """Return the features, of mean 0 and deviation 1 where they are as those that were measured."""
+        return (features - self.mean) / self.deviation

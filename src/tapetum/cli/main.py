@@ -15,7 +15,6 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
     see     search                           longvideo          cli/search.py
     see     discover                         odin               cli/discover.py
     learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
-    learn   adapt                            adapters           cli/adapt.py
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     score   account                          account            cli/account.py: what runs cost, side by side
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
@@ -73,6 +72,7 @@ VERBS = {
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
     "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
+    "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
     "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
     "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
     "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
@@ -207,6 +207,8 @@ def parse(arguments: Sequence[str]) -> Any:
     from tapetum.cli.refusals import in_one_line
 
     kind = command(verb)
+    if hasattr(kind, "spelled"):
+        rest = kind.spelled(rest)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tapetum.blocks.norm import Standardise
 from tapetum.errors import BadInput
 from tapetum.hip.config import HipConfig
 from tapetum.hip.data import TARGET, Examples, without_target
@@ -26,28 +27,6 @@ from tapetum.train import Moment, Task
 
 STANDARDISED_ON = 64
 """Examples from whose features a new read-out takes what to subtract and to divide by."""
-
-
-class Standardise(nn.Module):
-    """Features less their mean, by their deviation, as `measure` found both; not trained."""
-
-    mean: Float[Tensor, " width"]
-    deviation: Float[Tensor, " width"]
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("deviation", torch.ones(width))
-
-    def measure(self, features: Float[Tensor, "n width"]) -> None:
-        """Take the figures of these features; one that never changes is left as large as it is."""
-        deviation = features.float().std(0)
-        self.mean.copy_(features.float().mean(0))
-        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
-
-    def forward(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """Return the features, of mean 0 and deviation 1 where they are as those that were measured."""
-        return (features - self.mean) / self.deviation
 
 
 class Classifier(nn.Module):

@@ -143,5 +143,5 @@ def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
 def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:
     """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
     stored = dict(header)
-    sight = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("eye")).items()}
+    sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("eye")).items()}
     return PaliGemmaConfig(eye=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)

@@ -213,8 +213,9 @@ def _empty(
 
 def _side(shape: tuple[int, ...]) -> int | None:
     """Side of the square grid that a table of positions is for."""
-    side = round(shape[-2] ** 0.5) if len(shape) >= 2 else 0
-    return side if side and side * side == shape[-2] else None
+    count = shape[len(shape) - 2] if len(shape) > 1 else 0
+    side = round(count**0.5)
+    return side if side and side * side == count else None
 
 
 @torch.no_grad()

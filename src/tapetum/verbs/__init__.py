@@ -15,8 +15,8 @@ One pattern holds everywhere, so that no option is typed twice:
     cli/show.py      class Show(ShowOptions): json: bool = False   the fields are the options of the command, which adds how the
                                                                    result is printed, and nothing else
 
-Two verbs differ, `train` and `bootstrap`: their options are whole configs already (a recipe, and a `Launch` for where and with
-what it runs), which the function takes and the command line opens up (`tapetum.cli.options`).
+Three verbs differ, `train`, `bootstrap` and `adapt`: their options are whole configs already (a recipe, and a `Launch` for
+where and with what it runs), which the function takes and the command line opens up (`tapetum.cli.options`).
 
 Annotations such as `tyro.conf.arg(metavar="FILE")` say how the command line writes an option; they mean nothing elsewhere. A
 function raises `BadInput` for all that the user can mend, whose message names options as the command line does (--grid). It
@@ -28,7 +28,7 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("ask", "bootstrap", "caption", "classify", "convert", "data", "detect", "doctor", "embed"),
+    *("adapt", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect", "doctor", "embed"),
     *("evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip", "ledger", "live", "many"),
     *("pretrain", "scenes", "segment", "show", "submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )

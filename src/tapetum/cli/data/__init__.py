@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.data.demos import DemosData
 from tapetum.cli.data.shards import Show, Write
 from tapetum.cli.data.tapvid import TapVidData
 
@@ -12,12 +13,14 @@ Action = (
     Annotated[Write, tyro.conf.subcommand("shards", prefix_name=False)]
     | Annotated[Show, tyro.conf.subcommand("show", prefix_name=False)]
     | TapVidData
+    | DemosData
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Make and show tar shards, from which training reads any modalities; fetch benchmarks of point tracking."""
+    """Make and show tar shards, from which training reads any modalities; make demonstrations for robots; fetch benchmarks of
+    point tracking."""
 
     action: Action
 

@@ -4,8 +4,9 @@
     DIR/JPEGImages/480p/bike-packing/00000.jpg    frames
     DIR/Annotations/480p/bike-packing/00000.png   palette: 0 nothing, then the number of the object, 255 does not count
 
-Unusual: an object is one that the first frame shows; numbers that appear later only are none. A semi-supervised score is given
-the first mask and leaves out the first and the last frame (`scored_frames`).
+Unusual: an object is one that the first frame shows; numbers that appear later only are none. Masks of 2016 have one object,
+which is 255 there. A semi-supervised score is given the first mask and leaves out the first frame and the last one
+(`scored_frames`).
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ class MaskedVideo:
 
     def objects(self) -> list[int]:
         """Return the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
-        return [int(n) for n in np.unique(read_values(self.masks[0])) if n not in (0, IGNORE)]
+        found = [int(n) for n in np.unique(read_values(self.masks[0])) if n]
+        return found if found == [IGNORE] else [n for n in found if n != IGNORE]
 
     def read_masks(self, frames: Sequence[int] | slice = slice(None)) -> dict[int, Bool[np.ndarray, "t h w"]]:
         """Read the masks of each object in some frames. Raises BadInput where a file is damaged or of another size."""

@@ -14,6 +14,7 @@ from tapetum.data.asked import Captioned, Question
 from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
 from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
 from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
+from tapetum.data.vision_language.probes import read_mmvp, read_pope, read_vizwiz, read_vsr
 from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
 from tapetum.data.vision_language.science import read_scienceqa
 from tapetum.data.vision_language.videos import read_msrvtt_qa
@@ -34,6 +35,10 @@ QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
     "rsvqa-lr": read_rsvqa_lr,
     "rsvqa-hr": read_rsvqa_hr,
     "msrvtt-qa": read_msrvtt_qa,
+    "pope": read_pope,
+    "mmvp": read_mmvp,
+    "vsr": read_vsr,
+    "vizwiz": read_vizwiz,
 }
 """By name."""
 CAPTIONS: Mapping[str, Callable[[Path, str], list[Captioned]]] = {"coco": read_coco_captions, "coco-karpathy": read_karpathy}

@@ -17,6 +17,7 @@ from typing import Any
 
 from tapetum.data.asked import Referred, once
 from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.instances import corners
 from tapetum.errors import BadInput
 from tapetum.files import no_pipe
 
@@ -50,20 +51,12 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
             picture=folder / "train2014" / image.file_name("file_name"),
             size=(image.whole("height"), image.whole("width")),
             expressions=tuple(sentence.text("sent") for sentence in reference.entries("sentences")),
-            xyxy=_box(thing),
+            xyxy=corners(thing),
             segmentation=_segmentation(thing),
         )
 
     found = [Entry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
     return once((referred(reference) for reference in found if reference.text("split") == split), file)
-
-
-def _box(thing: Entry) -> tuple[float, float, float, float]:
-    box = thing.fields.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, (int, float)) and 0 <= n < 1e6 for n in box):
-        raise BadInput(f"bbox of {thing.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file anew")
-    x, y, w, h = map(float, box)
-    return x, y, x + w, y + h
 
 
 def _segmentation(thing: Entry) -> Any:
