@@ -3,14 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapetum.hip.recipes import HipRun
 from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
+from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun
+if TYPE_CHECKING:
+    from tapetum.paligemma.run import Finished
+
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         finished = train_hip(recipe, launch, say)
         return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+        finished = _train_paligemma(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.paligemma.mask_task import train_masks
 
@@ -51,3 +59,15 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         weights = train_tap_nano(recipe, launch)
     return weights and Trained(weights)
+
+
+def _train_paligemma(
+    recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
+) -> "Finished | None":
+    if isinstance(recipe, PaliGemmaStage):
+        from tapetum.paligemma.run import train_stage
+
+        return train_stage(recipe, launch, say)
+    from tapetum.paligemma.transfer import train_transfer
+
+    return train_transfer(recipe, launch, say)
