@@ -69,7 +69,11 @@ class PretrainTask(Task):
         """Make encoder and heads, with batch norms over all processes."""
         encoder = make(self.run.architecture, seed=int(torch.randint(1 << 31, ())))
         learner = convert_sync_batchnorm(self.learner(encoder).train())
-        return learner.to(memory_format=torch.channels_last) if self._convolves else learner
+        if self._convolves:
+            for parameter in learner.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return learner
 
     @property
     def _convolves(self) -> bool:
