@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tapetum.cli.main import parse
+from tapetum.encoders import build, save
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.recipes import recipe
 
@@ -83,3 +84,18 @@ def test_what_cannot_be_gets_one_line(words: str, said: str, photos: Path, tmp_p
     assert code == 2
     assert said in " ".join(errors.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_is_written_for_another_library(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    save(build("resnet-18", depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
+    code, told, errors = run("weights", "convert", tmp_path, "--to", "timm", "--out", tmp_path / "timm.safetensors", "--json")
+    assert code == 0, errors
+    assert json.loads(told)["python"].startswith("model = timm.models.ResNet(timm.models.resnet.BasicBlock, (1, 1, 1, 1)")
+    code, told, errors = run("weights", "convert", tmp_path / "encoder.safetensors", "--to", "huggingface")
+    assert code == 0, errors
+    assert {path.name for path in (tmp_path / "encoder-huggingface").iterdir()} == {"config.json", "model.safetensors"}
+    assert re.search(r"^python +model = transformers.ResNetModel.from_pretrained\(", told, re.M)
+    code, _, errors = run("weights", "convert", "tapir-nano", "--to", "timm")
+    assert (code, "tapir-nano holds a Tracker; --to timm writes encoders" in errors) == (2, True), errors
+    code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal")
+    assert (code, "--to is for encoders" in errors) == (2, True), errors
