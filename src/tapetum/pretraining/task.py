@@ -6,7 +6,7 @@ of all processes of a run, so that two processes do as one with the joint batch.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
-from tapetum.pretraining.data import Showings, Shown, Source
+from tapetum.pretraining.data import NoPictures, Showings, Shown, Source
 from tapetum.pretraining.heads import spread
 from tapetum.pretraining.recipes import PretrainRun
 from tapetum.train import Average, Moment, Task
@@ -47,6 +47,10 @@ class PretrainTask(Task):
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
         self.check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the pictures: workers have them in the dataset, and of the task they want `collate` alone."""
+        return {**self.__dict__, "source": replace(self.source, pictures=NoPictures(len(self.source)))}
 
     def check(self) -> None:
         """Raise BadInput where encoder, data and method do not go together."""
