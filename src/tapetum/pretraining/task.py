@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
@@ -106,7 +107,8 @@ class PretrainTask(Task):
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the spread of the features, which says whether they have collapsed."""
-        loss, features, metrics = self.method_loss(model, batch, moment)
+        with phase("student"):
+            loss, features, metrics = self.method_loss(model, batch, moment)
         found = spread(features)
         self._tell(batch["damaged"].tolist(), float(found), len(features), moment)
         return loss, {"spread": found, **metrics}
