@@ -27,7 +27,7 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
     ...     torch.testing.assert_close(linear(x, layer, gelu=True), F.gelu(layer(x), approximate="tanh"))
     """
     if type(layer) is nn.Linear:
-        x = x.to(layer.weight.dtype)
+        x = in_precision(x, layer.weight)
         if _suits(x):
             return _fast(x, layer.weight, layer.bias, gelu)
     x = layer(x)
@@ -36,7 +36,7 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
 
 def times(x: Float[Tensor, "... i"], weight: Float[Tensor, "o i"], rows: int | None = None) -> Float[Tensor, "... o"]:
     """Multiply by a weight that belongs to no layer, such as a table of tokens, or by its first rows; in its precision."""
-    x = x.to(weight.dtype)
+    x = in_precision(x, weight)
     if not _suits(x):
         return F.linear(x, weight if rows is None else weight[:rows])
     if rows is None or packed.found(weight) is not None:
@@ -48,6 +48,12 @@ def _fast(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     kind = ("gelu", "tanh") if gelu else ("none", "")
     held = packed.found(weight)
     return _ONEDNN(x.contiguous(), weight if held is None else held, bias, kind[0], [], kind[1])  # type: ignore[misc]
+
+
+def in_precision(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x in the weight's precision; under autocast as it is, since the product chooses one."""
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+    return x if autocast else x.to(weight.dtype)
 
 
 def _suits(x: Tensor) -> bool:

@@ -96,7 +96,7 @@ def save(
     """
     if is_quantised(model):
         raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items() if _is_weight(t)}
     with whole_file(Path(path)) as temporary:
         also = {} if tokenizer is None else {TOKENIZER: tokenizer}
         save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
@@ -125,6 +125,11 @@ def resized(model: PaliGemma, picture_size: int, how: Resample = "big_vision") -
     model.eye.config, model.eye.preprocessing = eye, squashed(picture_size)
     model.eye.positions = torch.nn.Parameter(table.clone(), requires_grad=model.eye.positions.requires_grad)
     return model
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """Batch norms also count their batches, which matters to nothing here."""
+    return tensor.is_floating_point()
 
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
@@ -254,7 +259,9 @@ def _own(path: Path, text: str, wanted: PaliGemmaConfig | None, device: torch.de
     def table(config: PaliGemmaConfig) -> list[Piece]:
         with torch.device("meta"):
             own = PaliGemma(config).state_dict()
-        return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items()]
+        return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 
     model, pieces = _empty(config, table, file.shapes, device, dtype)
+    for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
+        counter.zero_()
     return _filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))

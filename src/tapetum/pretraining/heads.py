@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.account.phases import tell
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import start_linear
 
@@ -40,7 +41,10 @@ class DinoHead(nn.Module):
     def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
         """Give the cosines; `frozen`: the prototypes learn nothing."""
         weight = F.normalize(self.prototypes.weight, dim=-1)
-        return F.linear(F.normalize(self.layers(x), dim=-1), weight.detach() if frozen else weight)
+        weight = weight.detach() if frozen else weight
+        rows = F.normalize(self.layers(x), dim=-1)
+        tell(rows, weight.T)
+        return F.linear(rows, weight)
 
 
 class Learner(nn.Module):

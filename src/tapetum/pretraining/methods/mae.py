@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.blocks.attention import Attention
 from tapetum.blocks.mlp import Mlp
 from tapetum.blocks.patches import to_patches
@@ -114,7 +115,8 @@ class MaeTask(PretrainTask):
         encoder, (pictures,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
         tokens = see_some(encoder, pictures, seen)
         target = to_patches(pictures, encoder.config.patch)
-        prediction = model.heads["decoder"](tokens, seen)
+        with phase("decoder"):
+            prediction = model.heads["decoder"](tokens, seen)
         loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
         return loss, tokens[:, encoder.config.prefix :].mean(1), {}
 
