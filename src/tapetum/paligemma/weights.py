@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from tapetum.blocks.positions import Resample, interpolate
 from tapetum.blocks.quantised import is_quantised
@@ -206,9 +208,16 @@ def _empty(
         if piece.ours == _TABLE and found[1:] == piece.shape[1:] and found[0] >= piece.shape[0]:
             continue
         check_shape(piece.theirs, found, wanted[piece.theirs])
-    with torch.device("meta"):
+    with torch.device("meta"), _NoDraws():
         model = PaliGemma(config).to(dtype)
     return model.to_empty(device=device).eval(), pieces
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
 
 
 def _side(shape: tuple[int, ...]) -> int | None:
@@ -252,7 +261,7 @@ def _own(path: Path, text: str, wanted: PaliGemmaConfig | None, device: torch.de
     file = TensorFile(path)
 
     def table(config: PaliGemmaConfig) -> list[Piece]:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoDraws():
             own = PaliGemma(config).state_dict()
         return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items()]
 
