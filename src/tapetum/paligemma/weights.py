@@ -217,7 +217,7 @@ class _NoDraws(TorchFunctionMode):
     """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_) else func(*args, **(kwargs or {}))
 
 
 def _side(shape: tuple[int, ...]) -> int | None:
