@@ -217,7 +217,10 @@ class _NoDraws(TorchFunctionMode):
     """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_) else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _side(shape: tuple[int, ...]) -> int | None:
