@@ -3,7 +3,7 @@
     python benchmarks/pretraining_speed.py [--repeats 6] [--only rn18/byol] [--json evidence/pretraining-speed/results.json]
 
 A step is forward, backward, AdamW and the move of the average, for 64 pictures of 64x64 pixels that are there already: of a
-ResNet-18 and a ViT-Tiny of patches of 8, with heads of equal sizes. lightly's is written as its examples are, with torchvision's
+ResNet-18 and a ViT-Tiny of patches of 8, with heads of equal sizes. lightly's is as in its examples, with torchvision's
 ResNet and timm's ViT. The views are timed too, from pictures of 96x96, against lightly's transforms with their defaults.
 
 Needs lightly, timm and torchvision beside tapetum. CPU seconds are those of the process: the machine may be busy.
