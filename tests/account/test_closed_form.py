@@ -98,7 +98,7 @@ def test_a_layer_may_speak_for_itself_and_code_may_tell() -> None:
 
 
 def test_a_model_with_memory_is_refused() -> None:
-    with pytest.raises(BadInput, match="has memory|with memory"):
+    with pytest.raises(BadInput, match="with memory"):
         closed_form(nn.Linear(3, 5), torch.zeros(2, 3))
 
 
@@ -124,8 +124,8 @@ def test_models_of_torchvision(name: str) -> None:
 @pytest.mark.parametrize("kind", ["ViT", "Dinov2", "CLIPVision", "SiglipVision"])
 def test_models_of_transformers(kind: str) -> None:
     transformers = pytest.importorskip("transformers")
-    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8)
-    config = getattr(transformers, f"{kind}Config")(**sizes)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = getattr(transformers, f"{kind}Config")(**sizes, image_size=32, patch_size=8)
     with torch.device("meta"):
         model, x = getattr(transformers, f"{kind}Model")(config), torch.empty(1, 3, 32, 32)
     run = lambda: model(x).last_hidden_state.sum()  # noqa: E731

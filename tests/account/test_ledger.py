@@ -44,7 +44,7 @@ def test_sessions_add_up(tmp_path: Path) -> None:
     assert "7 (14 samples) in 2 sessions" in text
     assert "2 kWh (2 to 3.2), estimated, not measured  [estimate: CPU-seconds x 36 W per core]" in text
     assert "1 kg (1 to 1.6)  [energy x 500 gCO2/kWh]" in text  # the building's share alone is not known
-    assert [constant["source"] for constant in second["constants"]][0] == "set by you"
+    assert second["constants"][0]["source"] == "set by you"
 
 
 def test_what_is_not_known_makes_an_interval(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """FLOPs of a step in closed form: a rule for each kind of layer, from shapes alone. Nothing is multiplied.
 
-The second of two engines; the first (`flops`) counts operations as they run. Here only the calls of layers are watched, and a rule
-says what each costs: forward; in backward a gradient for the input, where the input needs one, and for the weight, where it
-learns. The model and its inputs live on the device "meta", which has shapes and no memory, so ViT-L at batch 4,096 takes a second:
+The second of two engines; the first (`flops`) counts operations as they run. Here only the calls of layers are watched, and a
+rule says what each costs: forward; in backward a gradient for the input, where the input needs one, and for the weight, where
+it learns. The model and its inputs live on the device "meta", which has shapes and no memory, so the batch may be any:
 
     with torch.device("meta"):
         model, pictures = ViT(...), torch.empty(4096, 3, 224, 224)
@@ -12,8 +12,8 @@ One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rule
 it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that gives `Product`s. Products
 that code writes out between layers are told with `tapetum.account.phases.tell`.
 
-A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU `blocks.linear` goes past
-its layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
+A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU `blocks.linear` goes
+past its layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
 
 Activations that a checkpoint computes again are not seen, for no backward runs; fused attention's scores, which its backward
 computes again, are.

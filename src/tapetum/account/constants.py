@@ -41,8 +41,8 @@ class Constant:
 _ALL = (
     Constant(
         "watts_per_core", 10.0, 4.0, 20.0, "W",
-        "a busy core with its share of memory and fans: a round guess, from no measurement of ours; codecarbon's fallback is 4 W a "
-        "thread, and a core of a processor of 350 W with 16 cores takes about 20",
+        "a busy core with its share of memory and fans: a round guess, from no measurement of ours; low: what codecarbon takes "
+        "for a thread of an unknown processor; high: twice the guess",
     ),
     Constant(
         "watts_per_gpu", 400.0, 250.0, 700.0, "W",
@@ -50,8 +50,8 @@ _ALL = (
     ),
     Constant(
         "overhead", 1.0, 1.0, 1.6, "",
-        "power usage effectiveness: 1 at a desk; 1.1 in Google's halls and 1.6 on average in the United States, as Patterson et al., "
-        "arXiv 2104.10350, have them",
+        "power usage effectiveness: 1 at a desk; 1.1 in Google's halls and 1.6 on average in the United States (Patterson et al., "
+        "arXiv 2104.10350)",
     ),
     Constant(
         "grams_co2_per_kwh", 480.0, 60.0, 710.0, "gCO2/kWh",
@@ -59,8 +59,8 @@ _ALL = (
     ),
     Constant(
         "gflops_per_core", 70.0, 20.0, 100.0, "GFLOP/s",
-        "69 to 78 measured for nine training steps in float32 on one core of an AMD EPYC (Zen 4); small layers and older cores are "
-        "slower",
+        "69 to 78 measured for nine training steps in float32 on one core of an AMD EPYC (Zen 4); small layers and older cores "
+        "are slower",
     ),
 )  # fmt: skip
 

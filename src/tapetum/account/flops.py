@@ -10,8 +10,8 @@ where that one is blind or wrong:
 - matrix-vector products count zero there.
 
 Conventions: attention counts as dense, masked or causal or not. Its fused backward is 5/2 of its forward, as it computes
-the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the hardware
-does and the mathematics does not ask for: `recomputed`.
+the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the
+hardware does and the mathematics does not ask for: `recomputed`.
 
 The first of two engines; the second, `closed_form`, knows the layers and not the operations.
 """

@@ -73,7 +73,7 @@ class Ledger:
         self._earlier = _sessions(path)
         self.flops_per_step: dict[str, int] = dict(self._earlier[-1]["flops_per_step"]) if self._earlier else {}
         self.phases_per_step: dict[str, int] = dict(self._earlier[-1].get("phases_per_step", {})) if self._earlier else {}
-        """FLOPs of a step by phase: student, teacher, heads and so on forward, and backward; `recomputed` is part of backward."""
+        """FLOPs of a step by phase: student, teacher, heads and so on, and backward, of which `recomputed` is a part."""
         self.session: dict[str, Any] = {
             "command": without_paths(command),
             "config": without_paths(config),

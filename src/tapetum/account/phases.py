@@ -3,12 +3,12 @@
     with phase("teacher"):          all that is counted inside, by either engine, is the teacher's
         wanted = teacher(pictures)
 
-    tell(a, b)                      the closed form hears of a @ b, which is written out and no layer's; the other engine sees it
+    tell(a, b)                      the closed form hears of a @ b, which is no layer's; the other engine sees it by itself
 
 Without anyone who counts, both cost next to nothing. The innermost phase wins; backward passes are a phase of their own.
 
-Names in use: student, teacher, heads, decoder, text (CLIP's tower of texts), logits (a table of all against all, such as SimCLR's
-N x N), and model for what nobody names.
+Names in use: student, teacher, heads, decoder, text (CLIP's tower of texts), logits (a table of all against all, such as
+SimCLR's N x N), and model for what nobody names.
 """
 
 from collections.abc import Callable, Iterator

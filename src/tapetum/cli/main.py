@@ -14,7 +14,6 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
     group   verb                             system             file
     see     search                           longvideo          cli/search.py
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
-    score   account                          account            cli/account.py: what runs cost, side by side
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
 
@@ -76,6 +75,8 @@ VERBS = {
     "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
     "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
+    "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),

@@ -1,7 +1,7 @@
 """Settings of probes and of fine-tuning. Imports no torch.
 
-Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of what is learned from is taken, and
-only that one is scored on the test part. How many were tried is part of the answer.
+Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of what is learned from is taken,
+and only that one is scored on the test part. How many were tried is part of the answer.
 """
 
 from dataclasses import dataclass
@@ -85,6 +85,6 @@ class FineTuneConfig:
     def __post_init__(self) -> None:
         if not self.rates or min(self.rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
             raise BadInput(
-                f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted rates "
-                "above 0, 1 or more steps and pictures, and a share below 1"
+                f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
+                "rates above 0, 1 or more steps and pictures, and a share below 1"
             )

@@ -1,10 +1,12 @@
 """Fine-tuning of a whole network on classes of pictures or of pixels, by the loop of `tapetum.train`, at several rates.
 
-Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): the rate of a
-weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it whole.
+Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): the rate of
+a weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it
+whole.
 
-Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to: random scale of 0.5 to 2, crop, mirror; one
-scale in evaluation. Cost of transfer is in the ledgers of these runs, and is not pre-training's.
+Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to; how is not known, and this is ours: random
+scale of 0.5 to 2, crop, mirror; one scale in evaluation. What transfer costs is in the ledgers of these runs, not in that of
+pre-training.
 """
 
 import re

@@ -1,7 +1,7 @@
 """k nearest neighbours on features, the cheapest question that there is to an encoder.
 
-DINO (arXiv 2104.14294, appendix F), after instance discrimination (1805.01978): the k features of greatest cosine vote for their
-classes, each with the weight exp(cosine / temperature).
+DINO (arXiv 2104.14294, appendix F), after instance discrimination (1805.01978): the k features of greatest cosine vote for
+their classes, each with the weight exp(cosine / temperature).
 
 A ranking by neighbours is not one by fine-tuning: MAE's features are poor neighbours and a good start
 (docs/systems/transfer.md).
@@ -37,8 +37,8 @@ def knn_votes(
     Raises:
         BadInput: fewer features than neighbours, or labels that do not fit.
 
-    >>> found = knn_votes(torch.eye(3), torch.tensor([0, 1, 1]), torch.tensor([[0.0, 2.0, 1.0]]), 2, NeighboursConfig(neighbours=2))
-    >>> found.tolist()
+    >>> known, labels, asked = torch.eye(3), torch.tensor([0, 1, 1]), torch.tensor([[0.0, 2.0, 1.0]])
+    >>> knn_votes(known, labels, asked, 2, NeighboursConfig(neighbours=2)).tolist()
     [[0.0, 1.0]]
     """
     config = config or NeighboursConfig()
