@@ -215,7 +215,10 @@ def _empty(
         check_shape(piece.theirs, found, wanted[piece.theirs])
     with torch.device("meta"), _NoDraws():
         model = PaliGemma(config).to(dtype)
-    return model.to_empty(device=device).eval(), pieces
+    # `to_empty` would import torch's compiler, too.
+    own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(own, assign=True)
+    return model.eval(), pieces
 
 
 class _NoDraws(TorchFunctionMode):
