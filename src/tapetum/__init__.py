@@ -13,36 +13,55 @@ if TYPE_CHECKING:
     import torch
 
     from tapetum.verbs.adapt import adapt as adapt
+    from tapetum.verbs.ask import ask as ask
+    from tapetum.verbs.caption import caption as caption
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
+    from tapetum.verbs.detect import detect as detect
+    from tapetum.verbs.discover import discover as discover
     from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
+    from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.verbs.export import export as export
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
+    from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
+    from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
+    from tapetum.verbs.things import track_things as track_things
     from tapetum.verbs.track import track as track
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 _ROOMS = (
-    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "paligemma", "scenes", "tap"),
-    *("tapvid3d", "tracks", "train", "types", "verbs", "video"),
+    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "longvideo", "metrics", "odin"),
+    *("paligemma", "perception_test", "pretraining", "scenes", "tap", "tapvid3d", "tracks", "train", "transfer", "types"),
+    *("verbs", "video"),
 )
 _FUNCTIONS = {
+    "ask": "ask",
+    "caption": "caption",
     "adapt": "adapt",
     "classify": "classify",
     "convert": "convert",
+    "detect": "detect",
+    "discover": "discover",
     "embed": "embed",
+    "evaluate_paligemma": "evaluate_paligemma",
+    "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
+    "segment": "segment",
     "show": "show",
+    "submit_perception_test": "submit_perception_test",
     "track": "track",
     "track_live": "live",
     "track_many": "many",
+    "track_things": "things",
 }
 """Verbs that are functions of the package, each with its module in `tapetum.verbs`."""
 

@@ -217,15 +217,20 @@ def test_a_tracker_in_place_of_predictions(oracle: tuple[Path, Callable[[], Orac
     assert len(asked.read_text()) == 4
 
 
-def test_a_tracker_that_gives_up_on_a_clip(oracle: tuple[Path, Callable[[], Oracle], Path]) -> None:
+def test_a_tracker_that_gives_up_on_a_clip_is_asked_again(
+    oracle: tuple[Path, Callable[[], Oracle], Path], tmp_path: Path
+) -> None:
     class Picky(Static):
         def track(self, video: np.ndarray, queries_xyt: np.ndarray, *rest: Any) -> Points3D:
             if queries_xyt[0, 0] == example(2)["queries_xyt"][0, 0]:
                 raise BadInput("nothing moves in this video")
             return super().track(video, queries_xyt, *rest)
 
-    result = evaluate(oracle[0], load=Picky)
+    result = evaluate(oracle[0], load=Picky, rows=tmp_path / "rows.jsonl")
     assert result["failed"] == [{"source": "clips", "name": "2", "reason": "nothing moves in this video"}]
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 4
+    again = evaluate(oracle[0], load=Static, rows=tmp_path / "rows.jsonl")  # mended meanwhile
+    assert again["failed"] == []
 
 
 def test_work_goes_on_where_it_was_stopped(oracle: tuple[Path, Callable[[], Oracle], Path], tmp_path: Path) -> None:

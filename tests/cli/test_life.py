@@ -42,4 +42,7 @@ def test_a_sign_of_life_comes_before_torch(clip: Path, tmp_path: Path, words: li
         process.kill()
         process.wait()
         os.close(ours)
-    assert "loading" in shown.partition("torch is imported")[0]
+    before, imported, _ = shown.partition("torch is imported")
+    assert imported
+    assert before.startswith(f"tapetum {words[0]} ...")
+    assert "loading" in before

@@ -7,8 +7,9 @@ import torch
 
 from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.blocks.generate_config import Choice
+from tapetum.blocks.packed import has_copies
 from tapetum.errors import BadInput
-from tapetum.paligemma import PaliGemma, build
+from tapetum.paligemma import PaliGemma, build, save
 from tapetum.paligemma.mask import lay_out
 
 PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
@@ -240,3 +241,30 @@ def test_bad_input_is_one_line(change, told):
     with pytest.raises(BadInput, match=told) as caught:
         tiny().logits(**given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", BOTH)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_eight_bits_are_near(family, kind):
+    full, bytes_ = tiny(BOTH[family]), tiny(BOTH[family]).to(kind).to_int8(eye=True)
+    with torch.no_grad():
+        first, second = (model.logits(pixels(), PREFIX, SUFFIX)[0] for model in (full, bytes_))
+    assert torch.nn.functional.cosine_similarity(first, second.float(), dim=-1).min() > 0.97
+    assert not torch.equal(first, second.float())
+    assert len(bytes_.generate_ids(pixels(), PREFIX, 4)) == 3
+    with pytest.raises(BadInput, match="8 bits"):
+        save(bytes_, "never.safetensors")
+
+
+def test_answers_with_copied_weights_are_the_same():
+    """Long enough for copies to be made; then the weights change, and answers follow."""
+    for config in BOTH.values():
+        plain, copied = tiny(config), tiny(config)
+        plain.copy_weights = False
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        assert has_copies(copied.language)
+        assert not has_copies(plain.language)
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)
+        for model in (plain, copied):
+            model.load_state_dict(tiny(config, seed=5).state_dict())
+        assert copied.generate_ids(pixels(), PREFIX, 12) == plain.generate_ids(pixels(), PREFIX, 12)

@@ -117,7 +117,7 @@ def evaluate(
         split: the clips of an official list, all of which must be there; by default all that are there.
         scalings: how predictions are rescaled, see `tapvid3d_metrics`.
         workers: processes that clips are shared out to; 1 works in this one.
-        rows: file of finished clips; the same call goes on with those that are not in it.
+        rows: file of finished clips; the same call goes on with those that are not in it, among them all that failed.
         settings: what else makes the rows of another call useless, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
 
@@ -151,12 +151,13 @@ def evaluate(
     with Rows(rows, wanted) as kept:
         for job in jobs:
             row = kept.get(job.key, job.stamp())
-            if row is not None:
+            if row is not None and row["failure"] is None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
         for number, row in over_processes(_row, left, load or _no_tracker, workers):
             job = left[number]
-            kept.add(job.key, job.stamp(), as_json(row))
+            if row["failure"] is None:  # what made it fail may be mended, and the truth be the same
+                kept.add(job.key, job.stamp(), as_json(row))
             finished[job.key] = row
             progress(row, len(finished), len(jobs))
     return {"split": split, **_summary([finished[job.key] for job in jobs], scalings)}

@@ -65,6 +65,30 @@ def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
             raise BadInput(f"{path} has no option --{name}; {near} (see: {path} --help)")
 
 
+def names_last(kind: type, words: Sequence[str]) -> list[str]:
+    """Put what is no option of a command behind its options, so that these may stand anywhere among several names.
+
+    >>> from tapetum.cli.ask import Ask
+    >>> names_last(Ask, ["a.png", "--frames", "4", "b.png", "what?", "--json"])
+    ['--frames', '4', '--json', 'a.png', 'b.png', 'what?']
+    """
+    switches = {name for option in options_of(kind) if option.switch for name in option.names}
+    switches |= {f"no-{name}" for name in switches} | {"help"}
+    chosen: list[str] = []
+    names: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            names += rest
+        elif word.startswith("--") and len(word) > 2:
+            chosen.append(word)
+            if "=" not in word and plain(word) not in switches and (value := next(rest, None)) is not None:
+                chosen.append(value)
+        else:
+            (chosen if word == "-h" else names).append(word)
+    return [*chosen, *(["--"] if any(name.startswith("-") for name in names) else []), *names]
+
+
 def plain(word: str) -> str:
     """Give the name of an option as it is written on the command line.
 

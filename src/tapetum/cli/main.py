@@ -12,12 +12,8 @@ results that were saved before it (`add_note`) is said too.
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
     group   verb                             system             file
-    see     ask, caption, detect, segment    paligemma          cli/ask.py, cli/caption.py, cli/detect.py, cli/segment.py
     see     search                           longvideo          cli/search.py
-    see     discover                         odin               cli/discover.py
-    learn   train pretrain, train odin ...   all                cli/train/SYSTEM.py: recipes of `train`
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
-    score   account                          account            cli/account.py: what runs cost, side by side
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
 
@@ -65,13 +61,22 @@ VERBS = {
     "show": Entry("show.Show", "track", "draw saved tracks on their video"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
     "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
+    "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
+    "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
+    "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
+    "segment": Entry("segment.Segment", "see", "outline things that words name"),
+    "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
-    "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
     "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
-    "eval": Entry("eval.Eval", "score", "score a tracker, or predictions, on a benchmark"),
+    "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
+    "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
+    "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
+    "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),

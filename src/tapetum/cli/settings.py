@@ -63,9 +63,9 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     return [*words, *added]
 
 
-def settings_of(command: Any, recipe: str) -> str:
+def settings_of(command: Any, recipe: str, verb: str = "train") -> str:
     """Give the text of a file of settings that repeats a command, which was parsed of words or made otherwise."""
-    verb = {"bootstrap": "tapetum bootstrap FOLDER", "adapt": "tapetum adapt DATA"}.get(recipe, f"tapetum train {recipe}")
+    verb = {"bootstrap": "tapetum bootstrap FOLDER", "adapt": "tapetum adapt DATA"}.get(recipe, f"tapetum {verb} {recipe}")
     lines = [f"# tapetum {__version__}; {verb} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
     for option in options_of(type(command)):
         value = _value(command, option.place)

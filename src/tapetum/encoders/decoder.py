@@ -18,9 +18,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.account.phases import tell
 from tapetum.blocks.attention import KeyValueCache, attend, causal_mask, rotary_angles, turn
 from tapetum.blocks.linear import linear, times
 from tapetum.blocks.mlp import FusedGatedMlp
+from tapetum.blocks.quantised import Int8Embedding
 from tapetum.blocks.transformer import RmsNorm
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
@@ -104,19 +106,19 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig):
         super().__init__()
         self.config = config
-        self.table = nn.Embedding(config.vocabulary, config.width)
+        self.table: nn.Embedding | Int8Embedding = nn.Embedding(config.vocabulary, config.width)
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.depth))
         self.norm = RmsNorm(config.width, config.norm_eps)
         self.apply(_start)
 
     def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
         """Look up tokens, times the root of the width (rounded to the weights' precision, as Gemma does)."""
-        scale = torch.tensor(self.config.width**0.5, dtype=self.table.weight.dtype).item()
-        return self.table(ids) * scale
+        x = self.table(ids)
+        return x * torch.tensor(self.config.width**0.5, dtype=x.dtype).item()
 
     def cache(self, batch: int, capacity: int, dtype: torch.dtype | None = None) -> DecoderCache:
         """Make room for the keys and values of `capacity` tokens; in the weights' precision by default."""
-        weight = self.table.weight
+        weight = self.norm.weight
         return DecoderCache(self.config, batch, capacity, weight.dtype if dtype is None else dtype, weight.device)
 
     def forward(
@@ -136,7 +138,8 @@ class Decoder(nn.Module):
             positions: of the tokens; by default they go on from those in the cache.
             mask: where tokens may look, with a column for each token held, those of x being the last; every token sees one.
             local_mask: the same for the local blocks of a config with a window; needed with a mask that is wider than that.
-            causal: without a mask, tokens see themselves and what was before, in local blocks within the window; else all.
+            causal: without a mask, tokens see themselves and what was before, in local blocks within the window; else all see
+                all, in local blocks too.
             cache: earlier tokens, which are looked at too; x is added to them.
 
         Raises:
@@ -158,24 +161,30 @@ class Decoder(nn.Module):
         """What is added to logits in blocks that see all, and in local ones."""
         window = self.config.window
         near = window is None or keys <= window
-        if mask is None and causal:
+        if mask is None:
+            if not causal:
+                return None, None
             mask = causal_mask(queries, keys, device=x.device)[None, None] if queries > 1 else None
-            local = None if near else causal_mask(queries, keys, window, x.device)[None, None]
-        if near:
+            local = mask if near else causal_mask(queries, keys, window, x.device)[None, None]
+        elif near:
             local = mask
         elif local is None:
             raise BadInput(f"{keys} tokens are more than the window of {window}; give a local_mask beside the mask")
         wide = _added(mask, x.dtype)
         return wide, wide if local is mask else _added(local, x.dtype)
 
-    def logits(self, x: Float[Tensor, "*s d"], capped: bool = True) -> Float[Tensor, "*s v"]:
+    def logits(self, x: Float[Tensor, "*s d"], capped: bool = True, rows: int | None = None) -> Float[Tensor, "*s v"]:
         """Give the logits of the next token after each of the tokens that `forward` gave.
 
         Args:
             x: tokens after the last norm.
             capped: apply the config's logit_soft_cap, if it has one.
+            rows: tokens of the vocabulary, the first ones; all by default.
         """
-        logits = times(x, self.table.weight)
+        table = self.table
+        if isinstance(table, nn.Embedding):
+            tell(x, table.weight[:rows].T)
+        logits = table.times(x, rows) if isinstance(table, Int8Embedding) else times(x, table.weight, rows)
         cap = self.config.logit_soft_cap
         return logits if cap is None or not capped else torch.tanh(logits / cap) * cap
 

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class TensorFile:
         except OSError as error:
             raise BadInput(f"{path} cannot be read ({error.strerror or error}); give a file of weights") from error
 
-    def _read_header(self, file: BinaryIO) -> None:
+    def _read_header(self, file: IO[bytes]) -> None:
         size = self.path.stat().st_size
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
@@ -73,12 +73,12 @@ class TensorFile:
             raise BadInput(f"{self.path} cannot be read ({error.strerror or error}); get it again") from error
 
 
-def read_into(file: "BinaryIO", kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
+def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
     """Read numbers of a kind from an open file into a contiguous tensor; raises BadInput, naming both, where that fails."""
     for part in _parts(target.detach().view(-1), kind.itemsize):
         direct = part.dtype == kind and part.device.type == "cpu"
         held = part if direct else torch.empty(len(part), dtype=kind)
-        bytes_ = memoryview(held.view(torch.uint8).numpy())
+        bytes_ = held.view(torch.uint8).numpy().data
         have = 0
         while have < len(bytes_):
             count = file.readinto(bytes_[have:])  # type: ignore[attr-defined]

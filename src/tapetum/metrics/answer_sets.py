@@ -142,10 +142,10 @@ def mmvp_scores(
     """
     single = answer_scores(predictions, truths, score).scores
     members: dict[Hashable, list[float]] = {}
-    for key, right in single.items():
+    for key in truths:
         if key not in pairs:
             raise BadInput(f"question {key!r} is in no pair; tell the pair of every question")
-        members.setdefault(pairs[key], []).append(right)
+        members.setdefault(pairs[key], []).append(single[key])
     for pair, found in members.items():
         if len(found) != 2:
             raise BadInput(f"the pair {pair!r} has {len(found)} questions; wanted two")

@@ -178,16 +178,16 @@ def _matched(picture: _Picture, skip: Bool[np.ndarray, " g"]) -> tuple[np.ndarra
     hit, out = np.zeros((len(OVERLAPS), d), bool), np.zeros((len(OVERLAPS), d), bool)
     if not d or not g:
         return hit, out
-    for t, least in enumerate(np.minimum(OVERLAPS, 1 - 1e-10)):
-        free = np.ones(g, bool)
-        for k in range(d):
-            can = (free | picture.crowd) & (picture.overlap[k] >= least)
-            good = can & ~skip  # those that count come first
-            can = good if good.any() else can
-            if can.any():
-                best = g - 1 - int(np.argmax(np.where(can, picture.overlap[k], -1)[::-1]))  # the last of equals, as there
-                free[best] = False
-                hit[t, k], out[t, k] = True, skip[best]
+    free, rows = np.ones((len(OVERLAPS), g), bool), np.arange(len(OVERLAPS))
+    near = np.greater_equal(picture.overlap, np.minimum(OVERLAPS, 1 - 1e-10)[:, None, None])
+    for k in np.flatnonzero(near.any((0, 2))):
+        can = (free | picture.crowd) & near[:, k]
+        good = can & ~skip  # those that count come first
+        can = np.where(good.any(1, keepdims=True), good, can)
+        best = g - 1 - np.where(can, picture.overlap[k], -1)[:, ::-1].argmax(1)  # the last of equals, as there
+        hit[:, k] = can[rows, best]
+        out[:, k] = hit[:, k] & skip[best]
+        free[rows, best] &= ~hit[:, k]
     return hit, out
 
 

@@ -19,7 +19,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from scipy.optimize import linear_sum_assignment
 
 from tapetum.errors import BadInput
@@ -61,15 +61,10 @@ def hota(frames: Sequence[Frame]) -> HotaScores:
     if not len(true) or not len(said):
         return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
     together = _together(rows, columns, similar, n, m)
-    matches = np.zeros((len(ALPHAS), len(true), len(said)))
-    overlap = np.zeros(len(ALPHAS))
-    for i, j, s in zip(rows, columns, similar, strict=True):
-        if s.size:
-            at, to = linear_sum_assignment(together[np.ix_(i, j)] * s, maximize=True)
-            found = s[at, to]
-            hit = found >= ALPHAS[:, None] - _EPS
-            matches[:, i[at], j[to]] += hit
-            overlap += hit @ found
+    pair, found = _paired(rows, columns, similar, together)
+    hit = found >= ALPHAS[:, None] - _EPS
+    matches = np.stack([np.bincount(pair, one, together.size) for one in hit]).reshape(-1, *together.shape)
+    overlap = hit @ found
     hits = matches.sum((1, 2))
     pairs = n[:, None] + m
     shares = [matches / np.maximum(1, pairs - matches), matches / np.maximum(1, n[:, None]), matches / np.maximum(1, m)]
@@ -117,8 +112,21 @@ def _together(
     common = np.zeros((len(n), len(m)))
     for i, j, s in zip(rows, columns, similar, strict=True):
         whole = s.sum(0)[None] + s.sum(1)[:, None] - s
-        common[np.ix_(i, j)] += np.divide(s, whole, out=np.zeros_like(s), where=whole > _EPS)
+        common[i[:, None], j] += np.divide(s, whole, out=np.zeros_like(s), where=whole > _EPS)
     return common / (n[:, None] + m - common)
+
+
+def _paired(
+    rows: list[np.ndarray], columns: list[np.ndarray], similar: list[np.ndarray], together: Float[np.ndarray, "i j"]
+) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
+    pair, found = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for i, j, s in zip(rows, columns, similar, strict=True):
+        if s.size:
+            at, to = linear_sum_assignment(together[i[:, None], j] * s, maximize=True)
+            pair.append(i[at] * together.shape[1] + j[to])
+            found.append(s[at, to])
+    return np.concatenate(pair), np.concatenate(found)
 
 
 def _scores(

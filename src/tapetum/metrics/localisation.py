@@ -38,8 +38,8 @@ class LocalisationScores:
     ap: Mapping[str, Mapping[float, float]]
     """By class and overlap."""
     recall: Mapping[int, Mapping[float, float]]
-    """Recall@kx by k and overlap: looking at the k * (number of true ones) best segments of each video and class; the mean over
-    classes."""
+    """Recall@kx by k and overlap: the share of true segments that any of the k * (number of true ones) best segments of their
+    video and class overlaps, the mean over classes."""
 
 
 def temporal_iou(a: Num[np.ndarray, "n 2"], b: Num[np.ndarray, "m 2"]) -> Float[np.ndarray, "n m"]:
@@ -95,12 +95,13 @@ def localisation_scores(
         raise BadInput("the truth has no segment; give one or more")
     videos, classes = {video: k for k, video in enumerate(truths)}, {name: k for k, name in enumerate(names)}
     true, said = _flat(truths, videos, classes), _flat(predictions, videos, classes)
-    hits, within = _match(said, true, at)
+    pairs = _pairs(said, true, float(at.min()))
+    hits = _match(pairs, at, len(said.kind), len(true.kind))
     wanted = np.bincount(true.kind, minlength=len(names))
     by_class = [np.flatnonzero(said.kind == k) for k in range(len(names))]
-    ap = np.array([[all_point_ap(hits[t, rows], int(wanted[k])) for t in range(len(at))] for k, rows in enumerate(by_class)])
-    sizes = _sizes(said, true)
-    recall = {int(k): _recall(said, hits & (within < k * sizes), wanted) for k in recalls}
+    ap = np.array([[all_point_ap(row[mine], int(wanted[k])) for row in hits] for k, mine in enumerate(by_class)])
+    place = _looked_at(said, true)
+    recall = {int(k): _recall(pairs, place, int(k), true, at, wanted) for k in recalls}
     keys = [float(t) for t in overlaps]
     return LocalisationScores(
         map=float(ap.mean()),
@@ -129,47 +130,65 @@ def _flat(found: Mapping[Hashable, Segments], videos: Mapping[Hashable, int], cl
     if not len(kind):
         return _Flat(np.zeros((0, 2)), kind, kind)
     spans = np.stack([np.concatenate([p.start_s for p in parts]), np.concatenate([p.end_s for p in parts])], 1)
-    order = np.argsort(-np.concatenate([p.scores for p in parts]), kind="stable")
+    order = np.argsort(-np.concatenate([np.asarray(p.scores) for p in parts]), kind="stable")
     order = order[kind[order] >= 0]
     return _Flat(spans[order], (video * len(classes) + kind)[order], kind[order])
 
 
-def _match(said: _Flat, true: _Flat, at: Float[np.ndarray, " t"]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each segment is right at each overlap, bool (t, n), and its place in its group by score."""
+@dataclass(frozen=True)
+class _Pairs:
+    """A predicted and a true segment of one group, for all that overlap enough to count."""
+
+    said: np.ndarray
+    true: np.ndarray
+    """Their numbers."""
+    overlap: np.ndarray
+
+
+def _pairs(said: _Flat, true: _Flat, least: float) -> _Pairs:
+    """By falling score of the prediction, then falling overlap."""
     by_group = np.argsort(true.group, kind="stable")
     sorted_groups = true.group[by_group]
     first = np.searchsorted(sorted_groups, said.group, "left")
     count = np.searchsorted(sorted_groups, said.group, "right") - first
-    one = np.repeat(np.arange(len(said.group)), count)  # every pair of a segment and a true one of its group
-    other = by_group[np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)]
+    one = np.repeat(np.arange(len(said.group)), count)
+    other = by_group[np.arange(len(one)) - np.repeat(np.cumsum(count) - count - first, count)]
     overlap = _overlap(said.spans[one], true.spans[other])
-    near = np.flatnonzero(overlap >= at.min())
+    near = np.flatnonzero(overlap >= least)
     near = near[np.lexsort((-overlap[near], one[near]))]
-    hits = np.zeros((len(at), len(said.group)), bool)
+    return _Pairs(one[near], other[near], overlap[near])
+
+
+def _match(pairs: _Pairs, at: Float[np.ndarray, " t"], said: int, true: int) -> Bool[np.ndarray, "t n"]:
+    """Whether each predicted segment is right at each overlap."""
+    hits = np.zeros((len(at), said), bool)
     for t, least in enumerate(at):
-        some = near[overlap[near] >= least]
-        taken = bytearray(len(true.group))
-        right = -1
-        for a, b in zip(one[some].tolist(), other[some].tolist(), strict=True):
+        some = pairs.overlap >= least
+        taken, right = bytearray(true), -1
+        for a, b in zip(pairs.said[some].tolist(), pairs.true[some].tolist(), strict=True):
             if a != right and not taken[b]:
                 taken[b], right = 1, a
                 hits[t, a] = True
+    return hits
+
+
+def _looked_at(said: _Flat, true: _Flat) -> Float[np.ndarray, " n"]:
+    """The place of each predicted segment in its group by score, by the number of true segments there."""
     order = np.argsort(said.group, kind="stable")
-    within = np.empty(len(order), np.int64)
-    within[order] = np.arange(len(order)) - np.searchsorted(said.group[order], said.group[order], "left")
-    return hits, within
+    place = np.empty(len(order))
+    place[order] = np.arange(len(order)) - np.searchsorted(said.group[order], said.group[order], "left")
+    groups = np.sort(true.group)
+    size = np.searchsorted(groups, said.group, "right") - np.searchsorted(groups, said.group, "left")
+    return np.divide(place, size, out=np.full(len(order), np.inf), where=size > 0)
 
 
-def _sizes(said: _Flat, true: _Flat) -> np.ndarray:
-    """True segments in the group of each segment."""
-    groups, count = np.unique(true.group, return_counts=True)
-    place = np.minimum(np.searchsorted(groups, said.group), len(groups) - 1)
-    return np.where(groups[place] == said.group, count[place], 0)
-
-
-def _recall(said: _Flat, hits: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    found = np.stack([np.bincount(said.kind[row], minlength=len(wanted)) for row in hits])
-    return (found / wanted).mean(1)
+def _recall(
+    pairs: _Pairs, place: np.ndarray, k: int, true: _Flat, at: Float[np.ndarray, " t"], wanted: np.ndarray
+) -> Float[np.ndarray, " t"]:
+    found = np.zeros((len(at), len(true.group)), bool)
+    for t, least in enumerate(at):
+        found[t, pairs.true[(pairs.overlap >= least) & (place[pairs.said] < k)]] = True
+    return (np.stack([np.bincount(true.kind[row], minlength=len(wanted)) for row in found]) / wanted).mean(1)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:

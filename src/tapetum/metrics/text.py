@@ -88,7 +88,7 @@ def spotting_f1(
     1.0
     """
     hits = said = wanted = 0
-    nothing = Boxes(xyxy=[])
+    nothing = Boxes(xyxy=np.zeros((0, 4)))
     for _, found, true in paired(predictions, truths, missing=nothing):
         overlaps = box_iou(found.xyxy, true.xyxy) >= overlap
         same = np.array([[_same(a, b, lower) for b in true.labels] for a in found.labels], bool).reshape(overlaps.shape)

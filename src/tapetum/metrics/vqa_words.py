@@ -25,6 +25,6 @@ whyll=why'll whyre=why're whys=why's wont=won't wouldve=would've wouldnt=wouldn'
 wouldn'tve=wouldn't've yall=y'all yall'll=y'all'll y'allll=y'all'll yall'd've=y'all'd've y'alld've=y'all'd've
 y'all'dve=y'all'd've youd=you'd youd've=you'd've you'dve=you'd've youll=you'll youre=you're youve=you've
 """
-CONTRACTIONS = dict(pair.split("=") for pair in _CONTRACTIONS.split())
+CONTRACTIONS = {wrong: right for wrong, _, right in (pair.partition("=") for pair in _CONTRACTIONS.split())}
 """By what was written. "somebody'd" loses its apostrophe, and those with a capital never occur, since texts are lower-cased by
 then: both as the official table has it."""

@@ -24,6 +24,8 @@ class Odin(nn.Module):
         self.config, self.encoder = config, encoder
         self.pyramid = FeaturePyramid.over(encoder, config.pyramid_width) if config.pyramid_width else None
         width = config.pyramid_width or encoder.map_channels[-1]
+        self.stride: int = encoder.strides[0] if config.pyramid_width else encoder.strides[-1]
+        """Pixels to a cell of the map."""
         self.projector = perceptron(width, config.hidden_width, config.projection_width)
         self.predictor = (
             perceptron(config.projection_width, config.hidden_width, config.projection_width) if config.form == "b" else None

@@ -60,8 +60,13 @@ def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "
     `source` is whatever `open_video` opens, an array (h, w, 3), or a picture of Pillow. Raises BadInput where it cannot be
     read, and for a video or an animated picture without `frames`.
     """
+    return read_numbered(source, frames)[0]
+
+
+def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndarray, "n h w 3"], list[int]]:
+    """Read as `read_pictures` does, with the number of each frame in its video."""
     if isinstance(source, Image.Image):
-        return picture_rgb(source, "the picture")[None]
+        return picture_rgb(source, "the picture")[None], [0]
     if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
         source = source[None]
     video = open_video(source)
@@ -69,7 +74,8 @@ def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "
     if frames is None and count > 1:
         what = f"an animation of {count} frames" if isinstance(video, PictureVideo) else f"a video of {count} frames"
         raise BadInput(f"{video.name} is {what}; show some of them with --frames, such as --frames 16, or give one picture")
-    return video[[0] if count == 1 or frames is None else spread_frames(count, frames)]
+    numbers = [0] if count == 1 or frames is None else spread_frames(count, frames)
+    return video[numbers], numbers
 
 
 def spread_frames(count: int, frames: int) -> list[int]:

@@ -7,10 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.blocks.attention import causal_mask
+from tapetum.blocks.packed import has_copies, pack, using_packed
 from tapetum.paligemma.mask import lay_out
 
 if TYPE_CHECKING:
     from tapetum.paligemma.model import PaliGemma
+
+_PLAIN_STEPS = 4
+"""Steps of an answer before weights are copied: short answers are over by then."""
 
 
 class Session:
@@ -34,29 +38,40 @@ class Session:
             cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
         """
         self.model = model
-        config, language = model.config, model.language
+        self._steps = 0
+        self._packed = model.copy_weights and has_copies(model.language) and pack(model.language)
         batch, seen = pictures.shape[:2]
         valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
         whole = bool(valid.all())
-        self.cache = language.cache(batch, valid.shape[1] + room, cache_dtype)
-        x = torch.cat((pictures, language.embed(prefix)), 1)
-        plain = whole and config.prefix_mask != "pictures" and config.language.window is None
-        if plain:  # no mask, or torch's own causal one, which is faster
-            hidden = language(x, causal=config.prefix_mask == "causal", cache=self.cache)
-        else:
-            layout = lay_out(valid, seen, prefix.shape[1], config.prefix_mask, config.language.window)
-            hidden = language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
-        self.lengths = valid.sum(1)
-        """Tokens that each row holds, padding not counted; also the position of its next one."""
         self._room = valid.shape[1] + room
         self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
-        last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=x.device), self.lengths - 1]
-        self.logits: Float[Tensor, "b v"] = model.project(last, capped=config.soft_cap == "transformers")
-        """Of the next token."""
+        self.cache = model.language.cache(batch, self._room, cache_dtype)
+        self.lengths = valid.sum(1)
+        """Tokens that each row holds, padding not counted; also the position of its next one."""
+        with using_packed(self._packed):
+            hidden = self._prefill(torch.cat((pictures, model.language.embed(prefix)), 1), seen, valid if not whole else None)
+            last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
+            self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
+            """Of the next token."""
+
+    def _prefill(self, x: Tensor, seen: int, valid: Tensor | None) -> Tensor:
+        config, language = self.model.config, self.model.language
+        window = config.language.window
+        if valid is None and config.prefix_mask == "full":  # all see all, at whatever distance
+            return language(x, causal=False, cache=self.cache)
+        if valid is None and config.prefix_mask == "causal" and window is None:
+            return language(x, cache=self.cache)
+        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
+        layout = lay_out(valid, seen, x.shape[1] - seen, config.prefix_mask, window)
+        return language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
         """Add a token to each row; gives the logits of the next one."""
-        self.logits = self.model.project(self._read(ids[:, None])[:, 0])
+        self._steps += 1
+        if self._steps == _PLAIN_STEPS and not self._packed and self.model.copy_weights:
+            self._packed = pack(self.model.language)
+        with using_packed(self._packed):
+            self.logits = self.model.project(self._read(ids[:, None])[:, 0])
         return self.logits
 
     def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:

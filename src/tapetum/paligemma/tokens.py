@@ -104,7 +104,7 @@ class Tokens:
 
     @classmethod
     def beside(cls, weights: str | Path) -> "Tokens":
-        """Read the tokenizer that lies with weights: in their folder, or beside NAME.safetensors as NAME.model or tokenizer.model.
+        """Read the tokenizer that lies with weights: in their folder; beside NAME.safetensors, NAME.model or tokenizer.model.
 
         Raises BadInput where there is none.
         """

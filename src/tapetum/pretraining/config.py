@@ -66,9 +66,13 @@ class SimClr:
     """Numbers of the projection."""
     strength: float = 1.0
     """Of the change of colours; 0.5 for CIFAR in the paper."""
+    area: float = 0.08
+    """Least part of a picture that a view shows."""
 
     def __post_init__(self) -> None:
         _check(self, counts=("layers", "hidden", "projection"), above=("temperature",), least=("strength",))
+        if not 0 < self.area <= 1:
+            raise BadInput(f"area is {self.area}; it is a share of the picture, above 0 and up to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,13 +20,9 @@ Preset = Literal["small", "resnet", "vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRun:
-    """A whole run; `RECIPES` has some for every method."""
+class PictureRun:
+    """What every run that learns from pictures without a system's own settings is told."""
 
-    method: Method
-    """Which of the six."""
-    preset: Preset = "small"
-    """small: for a laptop and pictures of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     data: str = ""
     """Folder of pictures, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
     or CIFAR's binary files."""
@@ -66,6 +62,31 @@ class PretrainRun:
     """Compute in bfloat16; weights stay float32."""
     seed: int = 1
     """The same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            raise BadInput(f"size is {self.size}; views have 8 pixels or more")
+        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
+            raise BadInput(f"epochs is {self.epochs} and steps {self.steps}; give a run that has a step")
+
+    @property
+    def architecture(self) -> Architecture:
+        """Give family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
+        return encoder_architecture(self.encoder, self.size, self.change)
+
+    def steps_of(self, pictures: int) -> int:
+        """Count the steps of the run on so many pictures."""
+        return self.steps or max(1, math.ceil(self.epochs * pictures / self.batch_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRun(PictureRun):
+    """A whole run; `RECIPES` has some for every method."""
+
+    method: Method
+    """Which of the six."""
+    preset: Preset = "small"
+    """small: for a laptop and pictures of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     supervised: Supervised = field(default_factory=Supervised)
     """Settings of supervised."""
     clip: Clip = field(default_factory=Clip)
@@ -82,19 +103,11 @@ class PretrainRun:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise BadInput(f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}")
-        if self.size < 8:
-            raise BadInput(f"size is {self.size}; views have 8 pixels or more")
-        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
-            raise BadInput(f"epochs is {self.epochs} and steps {self.steps}; give a run that has a step")
+        super().__post_init__()
         least = 2 if self.method in ("clip", "simclr", "byol") else 1
         if self.batch_size < least:
             why = "a picture is told from the others of its batch" if least > 1 else "a step needs a picture"
             raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
-
-    @property
-    def architecture(self) -> Architecture:
-        """Give family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
-        return encoder_architecture(self.encoder, self.size, self.change)
 
     @property
     def views(self) -> tuple[int, ...]:
@@ -111,10 +124,6 @@ class PretrainRun:
         patch = getattr(self.architecture.config, "patch", 16)
         unit = 16 if 16 % patch == 0 else patch
         return max(unit, round(self.size * 96 / 224 / unit) * unit)
-
-    def steps_of(self, pictures: int) -> int:
-        """Count the steps of the run on so many pictures."""
-        return self.steps or max(1, math.ceil(self.epochs * pictures / self.batch_size))
 
     def settings(self) -> Any:
         """Give the settings of the run's own method."""

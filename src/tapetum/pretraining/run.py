@@ -101,7 +101,6 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         launch,
         micro_batch=run.micro_batch,
         steps=steps,
-        lr=run.rate * run.batch_size / 256,
         warmup_steps=min(round(run.warmup_epochs * pictures / run.batch_size), steps // _WARMUP_AT_MOST),
         optimizer=run.optimizer,
         trust=run.trust,
@@ -109,7 +108,7 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         clip_norm=run.clip_norm,
         averages=task.averages,
         weights_to_score="model",
-        **{"checkpoint_every": 1000, **settings},
+        **{"lr": run.rate * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 
 
@@ -119,7 +118,13 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     `say` is told of the data, and before the first step of what the run will cost. Under torchrun all processes call it alike.
     Raises BadInput for what the user can mend.
     """
-    task = task_for(run)
+    return run_task(task_for(run), launch, say)
+
+
+def run_task(
+    task: PretrainTask, launch: Launch, say: Callable[[str], None], keep: Callable[[Any], None] = lambda model: None
+) -> Pretrained | None:
+    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end."""
     config = loop_config(task, launch)
     if processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
@@ -133,6 +138,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     model: Any = result.model
     if task.kept != "model":
         model.load_state_dict(result.averages[task.kept])
+    keep(model.eval())
     path = launch.out / ENCODER_FILE
     if processes.is_main():
         save(model.encoder.eval(), path)

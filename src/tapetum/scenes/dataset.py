@@ -14,7 +14,6 @@ missing, and another run into the same folder is refused; nor need all clips be 
 """
 
 import io
-import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from tapetum.files import cannot_write, whole_file
 from tapetum.scenes.clip import Clip, check_clip, make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.textures import textures as texture_source
+from tapetum.scenes.unfinished import goes_on, write_note
 from tapetum.video import write_video
 
 FOLDERS = "tapvid3d", "truth", "videos"
@@ -89,28 +89,17 @@ def finished(out: str | Path) -> int:
 def _begin(out: Path, settings: dict[str, Any]) -> None:
     """Make the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
-    try:
-        before = json.loads(note.read_text()) if note.exists() else None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{note} cannot be read ({error}); remove {out} or choose another folder") from error
-    if before is not None and before != settings:
-        options = [name for name in settings if before.get(name) != settings[name]]
-        had = " ".join(f"--{name} {before.get(name)}" for name in options)
-        raise BadInput(
-            f"{out} holds {finished(out)} scenes of a run with {had} that was not finished; give that again to go on, remove "
-            "the folder, or choose another"
-        )
+    begun = goes_on(note, settings, out, finished(out))
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))
-    if before is None and scenes:
+    if not begun and scenes:
         raise BadInput(f"{out} holds {scenes} files of scenes and no tapvid.pkl; remove them or choose another folder")
     try:
         for folder in (*FOLDERS, _UNFINISHED):
             (out / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    if before is None:
-        with whole_file(note) as temporary:
-            temporary.write_text(json.dumps(settings))
+    if not begun:
+        write_note(note, settings)
 
 
 def _write_pickle(target: Path, parts: dict[str, Path]) -> None:

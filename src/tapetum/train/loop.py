@@ -29,9 +29,10 @@ from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate, weight_decay
 from tapetum.train.sharding import clip_gradients, full_tensors
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
+from tapetum.train.stopping import StopRequest
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
-from tapetum.train.world import StopRequest, World, alone, claimed, join_world
+from tapetum.train.world import World, alone, claimed, join_world
 
 _SAVING_SHARE = 20
 """Checkpoints by time lie at least so many times as far apart as one takes to be saved."""
@@ -182,7 +183,7 @@ class _Run:
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
-                set_rates(optimizer, lr, weight_decay(state.step, self.config))
+                set_rates(optimizer, lr, weight_decay(state.step, self.config), state.step)
                 with gradients[name]:
                     optimizer.step()
             state.skipped_in_a_row = 0

@@ -3,12 +3,8 @@
 import errno
 import fcntl
 import gc
-import math
 import pickle
 import re
-import signal
-import sys
-import threading
 import time
 import traceback
 import weakref
@@ -17,7 +13,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -218,19 +213,19 @@ def join_world(device_name: str) -> Iterator[World]:
                 dist.destroy_process_group()
 
 
-_met: list[tuple[dist.Store, int, int]] = []
+_met: list[tuple[c10d.Store, int, int]] = []
 """Where the processes met, once for each time: the store of all, this process's rank, and how many they are."""
 
 
-def _meeting_place() -> tuple[dist.Store, int, int]:
+def _meeting_place() -> tuple[c10d.Store, int, int]:
     """Give a store in which the processes find each other, their own one each time that they join, and rank and size.
 
     The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
     """
-    base, rank, size = _met[0] if _met else next(dist.rendezvous("env://", timeout=JOINING))
+    base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOINING))
     base.set_timeout(JOINING)
     _met.append((base, rank, size))
-    return dist.PrefixStore(f"world {len(_met)}", base), rank, size
+    return c10d.PrefixStore(f"world {len(_met)}", base), rank, size
 
 
 @contextmanager
@@ -284,46 +279,3 @@ def locked(out: Path) -> Iterator[None]:
             raise BadInput(
                 f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
             ) from error
-
-
-class StopRequest:
-    """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
-
-    A second acts as usual. SIGHUP stays ignored where it was, as under nohup.
-
-    A context manager; signals are heeded from `listen` to its end.
-    """
-
-    def __init__(self, max_minutes: float | None):
-        self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self._signalled = False
-        self._before: dict[int, Any] = {}
-
-    def now(self) -> float:
-        """Say 1 if there is a request, else 0."""
-        return float(self._signalled or time.monotonic() >= self._until)
-
-    def listen(self) -> None:
-        """Take signals for requests from here on."""
-        if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-                numbers.append(signal.SIGHUP)
-            self._before = {number: signal.signal(number, self._notice) for number in numbers}
-
-    def __enter__(self) -> "StopRequest":
-        return self
-
-    def _notice(self, number: int, _frame: FrameType | None) -> None:
-        self._signalled = True
-        self._restore()
-        with suppress(OSError, ValueError):  # the terminal may be what has gone
-            print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def __exit__(self, *_: object) -> None:
-        self._restore()

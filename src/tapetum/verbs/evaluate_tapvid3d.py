@@ -33,7 +33,8 @@ class TapVid3DOptions:
     workers: int = 1
     """Processes that clips are shared out to."""
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
-    """Write the result here as JSON, and finished clips beside it, as FILE.clips.jsonl: the same command goes on with those."""
+    """Write the result here as JSON, and finished clips beside it, as FILE.clips.jsonl: the same command does only the others,
+    and those that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +112,18 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     if out is not None:
         with whole_file(out) as temporary:
             temporary.write_text(json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
-    _tell(result, listener)
+    _tell(result, out is not None, listener)
     return scores
 
 
-def _tell(result: dict[str, Any], listener: Listener) -> None:
+def _tell(result: dict[str, Any], kept: bool, listener: Listener) -> None:
     for failed in result["failed"]:
         listener.note(f"{failed['source']}/{failed['name']} counts as 0: {failed['reason']}")
     if result["failed"]:
-        listener.note(f"{len(result['failed'])} of {result['clips']} clips without a prediction that can be scored count as 0")
+        again = "; the same command tries these again" if kept else ""
+        listener.note(
+            f"{len(result['failed'])} of {result['clips']} clips without a prediction that can be scored count as 0{again}"
+        )
     if result["not_finite"]:
         listener.note(f"{result['not_finite']} clips have predicted positions that are NaN or infinite, which count as wrong")
     for scaling, table in result["scalings"].items():

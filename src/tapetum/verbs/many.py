@@ -52,11 +52,18 @@ class TrackedMany:
     """The folder in which each has its own, and videos.json with the summaries."""
     videos: tuple[dict[str, Any], ...]
     """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
+    no_overlay: bool = False
+    """None was asked for."""
 
     @property
     def failed(self) -> list[dict[str, Any]]:
         """Those that could not be tracked."""
         return [summary for summary in self.videos if "trouble" in summary]
+
+    @property
+    def undrawn(self) -> list[dict[str, Any]]:
+        """Those that were tracked, but have no overlay, though one was asked for."""
+        return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
 
     @property
     def done(self) -> list[dict[str, Any]]:
@@ -115,7 +122,11 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
             shutil.rmtree(left, ignore_errors=True)
     with whole_file(out / TABLE) as temporary:
         temporary.write_text(json.dumps(results, indent=1))
-    return TrackedMany(out=out, videos=tuple(results))
+    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
+    if undrawn := tracked.undrawn:
+        few = ", ".join(summary["video"] for summary in undrawn[:3])
+        listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
+    return tracked
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
@@ -152,7 +163,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 def _settings(given: TrackSettings) -> dict[str, Any]:
     """What the tracks of a video depend on, as JSON has it: the settings, and the files that they name."""
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
-    files = {name: _stamp(Path(v)) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
+    files = {name: stamp_of(Path(v)) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
     return json.loads(json.dumps({**fields, "files": files}, default=str))
 
 
@@ -173,7 +184,7 @@ def _summary(
     """The summary of a video, tracked now or before; one with `trouble` if it cannot be."""
     folder = out / name
     file = folder / SUMMARY
-    stamp = _stamp(Path(source))
+    stamp = stamp_of(Path(source))
     if file.exists():
         before = json.loads(file.read_text())
         if before.get("settings") == settings and before.get("stamp") == stamp and (folder / TRACKS).exists():
@@ -191,7 +202,7 @@ def _summary(
     return summary
 
 
-def _stamp(source: Path) -> list[list[Any]]:
-    """Name, size and time of a file, or of those in a folder, by which it is known to be the same."""
+def stamp_of(source: Path) -> list[list[Any]]:
+    """Give name, size and time of a file, or of those in a folder, by which it is known to be the same."""
     files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file())
     return [[file.name, (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]

@@ -3,12 +3,12 @@
 import base64
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
@@ -50,16 +50,17 @@ def nearest(
     return found, cosines
 
 
-def write_page(made: "Embedded", path: Path) -> Path:
+def write_page(made: "Embedded", path: Path, picture_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None) -> Path:
     """Write an HTML page with a row a piece: its picture and those of its neighbours, with names and cosines.
 
-    All is in the one file. Of many pieces `ROWS` are shown. Raises BadInput where it cannot be written.
+    All is in the one file. Of many pieces `ROWS` are shown. `picture_of` gives the picture of a piece where that is not what
+    the file of its path shows. Raises BadInput where the page cannot be written.
     """
     assert made.neighbours is not None
     assert made.cosines is not None
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
-    shown = {k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0}
-    pictures = {k: _thumbnail(made, k) for k in sorted(shown)}
+    shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
+    pictures = {k: _thumbnail(made, k) if picture_of is None else _small(picture_of(k)) for k in shown}
     with whole_file(path) as temporary:
         temporary.write_text("\n".join(_page(made, rows, pictures)), encoding="utf-8", errors="replace")
     return path
@@ -93,8 +94,6 @@ def _cell(made: "Embedded", k: int, picture: str, before: str) -> str:
 
 def _thumbnail(made: "Embedded", k: int) -> str:
     """An image tag with the picture of a piece in it; of sound, and of what has gone since, a word."""
-    from PIL import Image
-
     from tapetum.video import open_video
 
     if "image" not in made.modalities[k] and "video" not in made.modalities[k]:
@@ -106,9 +105,16 @@ def _thumbnail(made: "Embedded", k: int) -> str:
             if start is not None and stop is not None:
                 times = video.timestamps - video.timestamps[0]
                 frame = int(np.abs(times - (start + stop) / 2).argmin())
-            picture = Image.fromarray(video[frame])
+            return _small(video[frame])
     except BadInput:
         return "<i>gone</i>"
+
+
+def _small(frame: UInt8[np.ndarray, "h w 3"]) -> str:
+    """An image tag with a picture in it."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame)
     picture.thumbnail((_SIDE, _SIDE))
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=80)

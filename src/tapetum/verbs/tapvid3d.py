@@ -107,8 +107,10 @@ def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     ...     tapetum.verbs.tapvid3d.check(folder).findings
     ()
     """
-    from tapetum.tapvid3d.makers.from_scenes import write_scenes
+    from tapetum.tapvid3d.makers.from_scenes import finished, write_scenes
 
+    if done := finished(options.folder):
+        listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")
     listener.progress("rendering", 0, options.n)
     write_scenes(
         Path(options.folder),

@@ -1,7 +1,7 @@
 """Draw boxes, masks and words on a picture.
 
-A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or below
-where there is no room. Words about the whole picture stand on a strip below. Everything is drawn with Pillow.
+A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
+below where there is no room. Words about the whole picture stand on a strip below. Everything is drawn with Pillow.
 """
 
 import math
@@ -46,7 +46,7 @@ def draw_regions(
     pen = ImageDraw.Draw(picture)
     height, width = canvas.shape[:2]
     thick = max(1, round(min(height, width) / 180))
-    font = ImageFont.load_default(max(10.0, 0.028 * height + 2))
+    font = _font(max(10.0, 0.028 * height + 2))
     for k, (corners, label) in enumerate(zip(boxes.xyxy.tolist(), boxes.labels, strict=True)):
         colour = tuple(_colour(k, colours).tolist())
         x1, y1, x2, y2 = (round(v) for v in corners)
@@ -64,8 +64,8 @@ def draw_regions(
 
 def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:
     """Put lines of words, wrapped to the width, on a strip below a frame."""
-    height, width = frame.shape[:2]
-    font = ImageFont.load_default(max(12.0, 0.03 * width))
+    width = frame.shape[1]
+    font = _font(max(12.0, 0.03 * width))
     wrapped = [part for line in lines for part in _wrapped(line, font, width - 16)]
     tall = round(font.size * 1.35)
     strip = Image.new("RGB", (width, tall * len(wrapped) + 12), (24, 24, 28))
@@ -84,6 +84,12 @@ def contact_sheet(frames: UInt8[np.ndarray, "n h w 3"], most: int = 1600) -> Fra
     blank = np.zeros((rows * columns - len(small), *small.shape[1:]), np.uint8)
     grid = np.concatenate([small, blank]).reshape(rows, columns, *small.shape[1:])
     return np.ascontiguousarray(grid.transpose(0, 2, 1, 3, 4).reshape(rows * small.shape[1], columns * small.shape[2], 3))
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # where Pillow has FreeType, as its wheels do
+    return font
 
 
 def _colour(k: int, colours: np.ndarray | None) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Scenes written as clips agree with themselves, with their depth maps and with what static tracking must score."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +85,26 @@ def test_static_with_true_depth_needs_no_rescaling_at_the_query(scenes: list[Pat
     assert per_track < flat < 1
     seen = np.mean([read_clip(path).visibility.mean() for path in scenes])
     assert scores["none"]["average"]["occlusion_accuracy"] == pytest.approx(seen)
+
+
+def test_what_was_interrupted_goes_on_and_never_mixes_with_another(tmp_path: Path) -> None:
+    def stop(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    tiny: dict[str, Any] = {"size": 32, "frames": 2, "points": 4, "depth": True}
+    whole = write_scenes(tmp_path / "whole", 3, **tiny)
+    with pytest.raises(KeyboardInterrupt):
+        write_scenes(tmp_path / "cut", 3, **tiny, progress=stop)
+    with pytest.raises(BadInput, match="holds 2 scenes of a run with --n 3 that was not finished"):
+        write_scenes(tmp_path / "cut", 1, **tiny)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("scene-*")}
+    assert len(kept) == 4
+    cut = write_scenes(tmp_path / "cut", 3, **tiny)
+    assert {name: (tmp_path / "cut" / name).stat().st_mtime_ns for name in kept} == kept
+    assert [path.name for path in sorted(cut[0].parent.iterdir())] == [p.name for p in sorted(whole[0].parent.iterdir())]
+    for ours, theirs in zip(cut, whole, strict=True):
+        np.testing.assert_array_equal(read_clip(ours).tracks_XYZ, read_clip(theirs).tracks_XYZ)
 
 
 def test_requests_that_are_refused(scenes: list[Path], tmp_path: Path) -> None:

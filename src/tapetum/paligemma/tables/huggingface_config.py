@@ -10,13 +10,13 @@ from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
 from tapetum.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, eye
 
-_GEMMA = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}
+_GEMMA: dict[str, Any] = {"hidden_size": 3072, "num_hidden_layers": 28, "intermediate_size": 24_576, "num_attention_heads": 16}
 _GEMMA |= {"num_key_value_heads": 16, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
-_GEMMA_2 = {"hidden_size": 2304, "num_hidden_layers": 26, "intermediate_size": 9216, "num_attention_heads": 8}
+_GEMMA_2: dict[str, Any] = {"hidden_size": 2304, "num_hidden_layers": 26, "intermediate_size": 9216, "num_attention_heads": 8}
 _GEMMA_2 |= {"num_key_value_heads": 4, "head_dim": 256, "vocab_size": 256_000, "rms_norm_eps": 1e-6}
 _GEMMA_2 |= {"query_pre_attn_scalar": 256, "sliding_window": 4096}
 _GEMMA_2 |= {"final_logit_softcapping": 30.0, "attn_logit_softcapping": 50.0}
-_SIGLIP = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_attention_heads": 12}
+_SIGLIP: dict[str, Any] = {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072, "num_attention_heads": 12}
 _SIGLIP |= {"patch_size": 16, "image_size": 224, "layer_norm_eps": 1e-6}
 _EMITTED = 256_000 + LOCATIONS + SEGMENTS
 _PADDED = 257_216
@@ -56,7 +56,7 @@ def _language(given: Mapping[str, Any]) -> DecoderConfig:
     second = given.get("model_type", "gemma") == "gemma2"
     if given.get("model_type", "gemma") not in ("gemma", "gemma2"):
         raise BadInput(f"the text_config is of a {str(given['model_type'])[:40]!r}; PaliGemma has a gemma or a gemma2")
-    c = (_GEMMA_2 if second else _GEMMA) | given
+    c = (_GEMMA_2 if second else _GEMMA) | dict(given)
     rope = c.get("rope_parameters") or c.get("rope_scaling") or {}
     activation = c.get("hidden_activation") or c.get("hidden_act") or "gelu_pytorch_tanh"
     kind = rope.get("rope_type", rope.get("type", "default"))
@@ -95,7 +95,7 @@ def _language(given: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _eye(given: Mapping[str, Any]) -> Any:
-    c = _SIGLIP | given
+    c = _SIGLIP | dict(given)
     if c.get("hidden_act", "gelu_pytorch_tanh") not in ("gelu_pytorch_tanh", "gelu_fast") or c.get("num_channels", 3) != 3:
         raise BadInput(
             f"the vision_config has activation {c.get('hidden_act')!r} and {c.get('num_channels', 3)} channels; PaliGemma's eye"

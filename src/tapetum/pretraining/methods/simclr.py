@@ -9,10 +9,12 @@ for ViTs, the last has a batch norm too.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, simclr
 from tapetum.encoders.features import Encoder
 from tapetum.pretraining import losses
@@ -25,7 +27,8 @@ class SimClrTask(PretrainTask):
     """Two views that find each other."""
 
     def views(self) -> tuple[View, View]:
-        return simclr(self.run.size, self.settings.strength)
+        first, second = simclr(self.run.size, self.settings.strength)
+        return replace(first, area=(self.settings.area, 1.0)), replace(second, area=(self.settings.area, 1.0))
 
     def learner(self, encoder: Encoder) -> Learner:
         how = self.settings
@@ -36,5 +39,6 @@ class SimClrTask(PretrainTask):
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(whole(batch)).pooled
-        first, second = model.heads["projection"](features).chunk(2)
+        with phase("heads"):
+            first, second = model.heads["projection"](features).chunk(2)
         return losses.simclr(first, second, self.settings.temperature), features, {}

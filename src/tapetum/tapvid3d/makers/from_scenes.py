@@ -22,9 +22,12 @@ from tapetum.files import cannot_write, whole_file
 from tapetum.scenes import Clip, SceneConfig, make_clip
 from tapetum.scenes.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
+from tapetum.scenes.unfinished import goes_on, write_note
 from tapetum.tapvid3d.format.data import depth_path, write_clip
 from tapetum.tapvid3d.format.frames import encode
 from tapetum.tapvid3d.geometry import project
+
+_UNFINISHED = ".unfinished.json"
 
 
 def write_scenes(
@@ -42,7 +45,8 @@ def write_scenes(
     """Write `count` clips of `frames` frames of size x size pixels with `points` tracks each; give their paths.
 
     The same seed and textures write the same clips. `textures` is a folder of pictures, a parquet file, or None for patterns
-    that are made up. Raises `BadInput` for a folder that already holds clips of this kind, or an unwritable one.
+    that are made up. A call that was interrupted goes on when it is made again. Raises `BadInput` for a folder that already
+    holds clips of this kind, or a part of another call's, or an unwritable one.
     """
     if count < 1 or points < 1:
         raise BadInput(f"asked for {count} clips of {points} tracks; give 1 or more of each")
@@ -51,20 +55,34 @@ def write_scenes(
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
     check_clip(config, points)
     source = texture_source(textures)
+    where = None if textures is None else str(Path(textures).absolute())
+    settings = {"n": count, "seed": seed, "size": size, "frames": frames, "points": points, "textures": where, "depth": depth}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    if any(folder.glob("scene-*.npz")):
-        raise BadInput(f"{folder} already holds scenes; choose another folder or remove them")
+    if not goes_on(folder / _UNFINISHED, settings, folder, finished(folder)):
+        if any(folder.glob("scene-*.npz")):
+            raise BadInput(f"{folder} already holds scenes; choose another folder or remove them")
+        write_note(folder / _UNFINISHED, settings)
     for number, path in enumerate(paths):
-        clip = make_clip((seed, number), config, source, points)
-        if depth:
-            with whole_file(depth_path(path)) as temporary:
-                np.savez_compressed(temporary, depth=clip.depth)
-        _write(path, clip, np.random.default_rng((seed, number, 3)))
+        if not path.exists():  # a clip is written last of all that belongs to it
+            clip = make_clip((seed, number), config, source, points)
+            if depth:
+                with whole_file(depth_path(path)) as temporary:
+                    np.savez_compressed(temporary, depth=clip.depth)
+            _write(path, clip, np.random.default_rng((seed, number, 3)))
         progress(number + 1)
+    (folder / _UNFINISHED).unlink()
     return paths
+
+
+def finished(folder: str | os.PathLike[str]) -> int:
+    """Count the clips of a call into `folder` that was interrupted."""
+    folder = Path(folder)
+    if not (folder / _UNFINISHED).exists():
+        return 0
+    return sum(not path.name.endswith(".depth.npz") for path in folder.glob("scene-*.npz"))
 
 
 def _write(path: Path, clip: Clip, rng: np.random.Generator) -> None:

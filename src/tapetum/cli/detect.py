@@ -1,0 +1,65 @@
+"""`tapetum detect`: boxes around things that words name, in pictures or through a video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.cli.known import names_last
+from tapetum.cli.output import print_json, terminal
+from tapetum.cli.seen import print_regions
+from tapetum.errors import BadInput
+from tapetum.files import plain_name
+from tapetum.verbs.detect import DetectOptions, detect
+from tapetum.verbs.things import FollowSettings, Things, ThingsOptions, track_things
+from tapetum.verbs.verb import narrowed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(FollowSettings, DetectOptions):
+    """Find things that words name in pictures, or follow them through a video.
+
+    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes.
+    """
+
+    track: bool = False
+    """Follow what is found through the whole video: points in a box carry it, and it is looked for again where it is lost."""
+    json: bool = False
+    """Print JSON instead of text."""
+
+    @classmethod
+    def prepared(cls, words: Sequence[str]) -> list[str]:
+        """Let options stand anywhere among the names."""
+        return names_last(cls, words)
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        if self.track:
+            self._follow()
+            return
+        if self.look_every is not None:
+            raise BadInput("--look-every belongs to --track; add that, or leave it out")
+        with terminal() as listener:
+            seeing = detect.run(self, listener)
+        print_regions(seeing, self.json)
+
+    def _follow(self) -> None:
+        if len(self.pictures) != 1:
+            raise BadInput(f"{len(self.pictures)} videos were given; --track takes one")
+        [video] = self.pictures
+        out = self.out or Path(f"{plain_name(video)}-boxes")
+        with terminal() as listener:
+            things = track_things.run(narrowed(ThingsOptions, self, video=video, out=out), listener)
+        if self.json:
+            print_json(things.as_json())
+        else:
+            print("\n".join(_lines(things)))
+
+
+def _lines(things: Things) -> list[str]:
+    content = things.as_json()
+    lines = [
+        f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
+        for row in content["things"]
+    ] or ["(nothing)"]
+    return [*lines, *(f"{name:8} {content[name]}" for name in ("overlay", "boxes", "table"))]

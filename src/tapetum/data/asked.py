@@ -1,0 +1,84 @@
+"""What readers of questions, captions and expressions give: one typed record each, whatever the data set.
+
+No picture is opened here: a record names its files. Whoever opens them says which one is not there.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Bool
+
+from tapetum.data.polygons import segmentation_mask
+from tapetum.errors import BadInput
+
+Key = str | int
+"""An official id, as the files have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question about pictures or a video."""
+
+    key: Key
+    """Of the question; no two of a split have the same."""
+    pictures: tuple[Path, ...] = ()
+    """In the order in which they are shown."""
+    video: Path | None = None
+    question: str
+    answers: tuple[str, ...] = ()
+    """All that people gave, as they stand in the file, repeated as often as given; none where the split hides them."""
+    kind: str = ""
+    """Of the question or of its answer, by which scores are told apart; "" where there are none."""
+    options: tuple[str, ...] = ()
+    """To choose from; none where the answer is free."""
+    right: int | None = None
+    """Number of the right option."""
+    context: str = ""
+    """What is told before the question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioned:
+    """A picture and what people wrote under it."""
+
+    key: Key
+    picture: Path
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Referred:
+    """A thing in a picture, and expressions that mean it."""
+
+    key: Key
+    picture: Path
+    size: tuple[int, int]
+    """Height and width of the picture."""
+    expressions: tuple[str, ...]
+    xyxy: tuple[float, float, float, float]
+    """Its box in raster pixels."""
+    segmentation: Sequence[Sequence[float]] | Mapping[str, Any]
+    """As COCO writes it: polygons or runs."""
+
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """Draw its mask. Raises BadInput for a segmentation that is none."""
+        return segmentation_mask(self.segmentation, self.size)
+
+
+Record = TypeVar("Record", Question, Captioned, Referred)
+
+
+def once(records: Iterable[Record], where: object) -> list[Record]:
+    """Return records whose keys all differ. Raises BadInput where there are none, or a key comes twice."""
+    found = list(records)
+    if not found:
+        raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")
+    seen: set[Key] = set()
+    for record in found:
+        if record.key in seen:
+            raise BadInput(f"{where} has the id {record.key!r} twice; ids in a split must differ")
+        seen.add(record.key)
+    return found

@@ -1,0 +1,135 @@
+"""Entries of JSON files from outside, whose fields are checked when they are read: a message names the file and the entry."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tapetum.data.listings import text_of
+from tapetum.errors import BadInput
+
+
+class Entry:
+    """Fields of one entry, by name, of the kind that is asked for. Every method raises BadInput where there is none."""
+
+    def __init__(self, fields: Any, where: str):
+        if not isinstance(fields, Mapping):
+            raise BadInput(f"{where} is {_shown(fields)}; wanted an object with fields: copy the file anew")
+        self.fields, self.where = fields, where
+
+    def __contains__(self, name: str) -> bool:
+        return self.fields.get(name) is not None
+
+    def text(self, name: str, *or_else: str) -> str:
+        """Return a text, under the first of these names that is there."""
+        found = next((n for n in (name, *or_else) if n in self), name)
+        return self._of(found, str, "a text")
+
+    def whole(self, name: str) -> int:
+        """Return a whole number."""
+        value = self._of(name, int, "a whole number")
+        if isinstance(value, bool):
+            raise self._wrong(name, "a whole number")
+        return value
+
+    def truth(self, name: str) -> bool:
+        """Return true or false."""
+        return self._of(name, bool, "true or false")
+
+    def key(self, name: str) -> str | int:
+        """Return an id: a text or a whole number."""
+        return self.text(name) if isinstance(self.fields.get(name), str) else self.whole(name)
+
+    def file_name(self, name: str) -> str:
+        """Return the name of a file below the data. Raises BadInput for one that leads out."""
+        return inside(self.text(name), f"{name} of {self.where}")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts."""
+        values = self._of(name, list, "a list of texts")
+        if not all(isinstance(value, str) for value in values):
+            raise self._wrong(name, "a list of texts")
+        return tuple(values)
+
+    def entries(self, name: str) -> list["Entry"]:
+        """Return a list of entries."""
+        return [Entry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
+
+    def _of(self, name: str, kind: type, wanted: str) -> Any:
+        value = self.fields.get(name)
+        if not isinstance(value, kind):
+            raise self._wrong(name, wanted)
+        return value
+
+    def _wrong(self, name: str, wanted: str) -> BadInput:
+        if name not in self.fields:
+            some = ", ".join(map(str, list(self.fields)[:6]))
+            return BadInput(f"{self.where} has no {name} (it has {some}); wanted {wanted}: give the official file")
+        return BadInput(f"{name} of {self.where} is {_shown(self.fields[name])}; wanted {wanted}: give the official file")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises BadInput where it is not there or no JSON."""
+    try:
+        return json.loads(text_of(path))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+
+
+def entries(path: Path, *under: str) -> list[Entry]:
+    """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput where there is none."""
+    found = read_json(path)
+    for name in under:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, list):
+        raise BadInput(f"{path} has no list{' under ' + ', '.join(under) if under else ''}; give the official file")
+    return [Entry(item, f"entry {k} of {path}") for k, item in enumerate(found)]
+
+
+def named_entries(path: Path) -> Iterator[tuple[str, Entry]]:
+    """Read the entries of a JSON file that is one object, with their names. Raises BadInput where it is none."""
+    found = read_json(path)
+    if not isinstance(found, Mapping):
+        raise BadInput(f"{path} is {_shown(found)}; wanted an object of entries: give the official file")
+    return ((str(name), Entry(item, f"entry {name!r} of {path}")) for name, item in found.items())
+
+
+def line_entries(path: Path) -> list[Entry]:
+    """Read the entries of JSON lines. Raises BadInput for a line that is none."""
+    found = []
+    for k, line in enumerate(text_of(path).splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(Entry(json.loads(line), f"line {k} of {path}"))
+            except (ValueError, RecursionError) as error:
+                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+    return found
+
+
+def inside(name: str, what: str) -> str:
+    """Return a relative name of a file. Raises BadInput for one that leads out of its folder."""
+    path = Path(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise BadInput(f"{what} is {_shown(name)}, which is no name of a file below the data; give the official file")
+    return name
+
+
+def first_of(folder: Path, names: Sequence[str]) -> Path:
+    """Return the first of these files that is there. Raises BadInput where none is."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise BadInput(f"{folder} holds no {' or '.join(names)}; put the official file there")
+
+
+def one_of(split: str, splits: Iterable[str]) -> str:
+    """Return a split that is one of `splits`. Raises BadInput for another."""
+    known = list(splits)
+    if split not in known:
+        raise BadInput(f"there is no split {split!r}; it is one of {', '.join(known)}")
+    return split
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,26 @@
+"""Pictures whose every pixel has a class, and videos whose objects have masks, read from their official folders.
+
+    pictures    the record: files by number, class names, and numbers of classes from what the masks hold
+    ade20k, cityscapes, voc, camvid     pictures; voc also boxes
+    davis       videos
+
+>>> sorted(SEGMENTED)
+['ade20k', 'camvid', 'cityscapes', 'voc']
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tapetum.data.segmentation.ade20k import read_ade20k
+from tapetum.data.segmentation.camvid import read_camvid
+from tapetum.data.segmentation.cityscapes import read_cityscapes
+from tapetum.data.segmentation.pictures import SegmentedPictures
+from tapetum.data.segmentation.voc import read_voc
+
+SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedPictures]] = {
+    "ade20k": read_ade20k,
+    "camvid": read_camvid,
+    "cityscapes": read_cityscapes,
+    "voc": read_voc,
+}
+"""By name."""

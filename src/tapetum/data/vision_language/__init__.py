@@ -1,0 +1,45 @@
+"""Sets of questions, captions and expressions about pictures and videos, read from their official files.
+
+A reader takes the folder of the data and the name of a split, and gives records of `tapetum.data.asked`; each module says what
+the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No picture is opened.
+
+>>> sorted(QUESTIONS)[:4]
+['aokvqa', 'chartqa', 'docvqa', 'gqa']
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tapetum.data.asked import Captioned, Question
+from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
+from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
+from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
+from tapetum.data.vision_language.probes import read_mmvp, read_pope, read_vizwiz, read_vsr
+from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
+from tapetum.data.vision_language.science import read_scienceqa
+from tapetum.data.vision_language.videos import read_msrvtt_qa
+from tapetum.data.vision_language.vqa import read_okvqa, read_vqav2
+
+QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
+    "vqav2": read_vqav2,
+    "okvqa": read_okvqa,
+    "aokvqa": read_aokvqa,
+    "gqa": read_gqa,
+    "nlvr2": read_nlvr2,
+    "tallyqa": read_tallyqa,
+    "textvqa": read_textvqa,
+    "docvqa": read_docvqa,
+    "infovqa": read_infovqa,
+    "chartqa": read_chartqa,
+    "scienceqa": read_scienceqa,
+    "rsvqa-lr": read_rsvqa_lr,
+    "rsvqa-hr": read_rsvqa_hr,
+    "msrvtt-qa": read_msrvtt_qa,
+    "pope": read_pope,
+    "mmvp": read_mmvp,
+    "vsr": read_vsr,
+    "vizwiz": read_vizwiz,
+}
+"""By name."""
+CAPTIONS: Mapping[str, Callable[[Path, str], list[Captioned]]] = {"coco": read_coco_captions, "coco-karpathy": read_karpathy}
+"""By name."""

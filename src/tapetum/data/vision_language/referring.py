@@ -1,0 +1,89 @@
+"""RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 1511.02283), in the files of REFER.
+
+    DIR/refcoco/refs(unc).p       a pickled list of {ref_id, ann_id, image_id, split, sentences: [{sent, sent_id}]}; refcoco+
+                                  too; refs(umd).p and refs(google).p of refcocog
+    DIR/refcoco/instances.json    in COCO's form: {images: [{id, file_name, height, width}],
+                                  annotations: [{id, image_id, bbox, segmentation}]}
+    DIR/train2014/COCO_train2014_000000000009.jpg
+
+Unusual: the references come as a pickle. It is read without running anything: a pickle that names any class or function is
+refused. Splits: train, val, testA, testB; of RefCOCOg train, val, test.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+from tapetum.data.asked import Referred, once
+from tapetum.data.entries import Entry, entries, one_of
+from tapetum.data.instances import corners
+from tapetum.errors import BadInput
+from tapetum.files import no_pipe
+
+_BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
+_SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}
+
+
+def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None = None) -> list[Referred]:
+    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog; `by` who made its splits
+    (refcocog: umd, which is usual, or google).
+
+    Raises BadInput for other names, files that are not there or damaged, a pickle that names code, and references to a thing
+    that is not in instances.json.
+    """
+    one_of(name, _BY)
+    by = one_of(by or _BY[name][0], _BY[name])
+    one_of(split, _SPLITS.get(name, ("train", "val", "test")))
+    folder, place = Path(folder), Path(folder) / name
+    file = place / f"refs({by}).p"
+    instances = place / "instances.json"
+    images = {entry.whole("id"): entry for entry in entries(instances, "images")}
+    things = {entry.whole("id"): entry for entry in entries(instances, "annotations")}
+
+    def referred(reference: Entry) -> Referred:
+        thing = things.get(reference.whole("ann_id"))
+        image = images.get(reference.whole("image_id"))
+        if thing is None or image is None or thing.whole("image_id") != reference.whole("image_id"):
+            raise BadInput(f"{reference.where} is of a thing or a picture that {instances} has not; give files of one set")
+        return Referred(
+            key=reference.key("ref_id"),
+            picture=folder / "train2014" / image.file_name("file_name"),
+            size=(image.whole("height"), image.whole("width")),
+            expressions=tuple(sentence.text("sent") for sentence in reference.entries("sentences")),
+            xyxy=corners(thing),
+            segmentation=_segmentation(thing),
+        )
+
+    found = [Entry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
+    return once((referred(reference) for reference in found if reference.text("split") == split), file)
+
+
+def _segmentation(thing: Entry) -> Any:
+    found = thing.fields.get("segmentation")
+    if not isinstance(found, (list, dict)) or not found:
+        raise BadInput(f"segmentation of {thing.where} is {str(found)[:60]}; wanted polygons or runs: copy the file anew")
+    return found
+
+
+class _Plain(pickle.Unpickler):
+    """Lists, dicts, texts and numbers alone: there is no name that it would look up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and plain data names nothing")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside")
+
+
+def _plain(file: Path) -> list[Any]:
+    try:
+        no_pipe(file)
+        found = _Plain(io.BytesIO(file.read_bytes()), encoding="utf-8", errors="replace").load()
+    except OSError as error:
+        raise BadInput(f"cannot read {file}: {error.strerror}; put the official file there") from error
+    except Exception as error:  # damaged pickles raise whatever they stumble over
+        raise BadInput(f"{file} is no pickle of plain data ({' '.join(str(error).split())[:80]}); copy it anew") from None
+    if not isinstance(found, list):
+        raise BadInput(f"{file} holds {type(found).__name__}; wanted a list of references: give the official file")
+    return found

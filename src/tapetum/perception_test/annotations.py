@@ -1,0 +1,204 @@
+"""Reads the JSON of the Perception Test (arXiv 2305.13786; the public files), and says what in it cannot be.
+
+    {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
+                grounded_question}}
+
+At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files.
+Keys that a file lacks stand for empty lists; keys that are not known are not looked at.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tapetum.errors import BadInput
+from tapetum.perception_test.types import (
+    GroundedQuestion,
+    LabelledSegment,
+    Metadata,
+    ObjectTrack,
+    PointTrack,
+    Question,
+    Video,
+)
+
+Kind = TypeVar("Kind")
+MICROSECONDS = 1e6
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raises BadInput for one that is missing, damaged, or something else."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read as JSON ({error}); give a file of the Perception Test") from error
+    if not isinstance(found, dict):
+        raise BadInput(f"{path} holds a {type(found).__name__}; wanted an object with a key for each video")
+    return found
+
+
+def read_annotations(path: str | Path) -> dict[str, Video]:
+    """Read annotations, by the id of the video. Raises BadInput, naming the item, for what does not fit together."""
+    return annotations_of(read_json(path))
+
+
+def annotations_of(content: Mapping[str, Any]) -> dict[str, Video]:
+    """Turn the content of a file into typed videos; raises as `read_annotations`."""
+    return {name: _video(name, item) for name, item in content.items()}
+
+
+def _video(name: str, item: Any) -> Video:
+    if not isinstance(item, Mapping) or not isinstance(item.get("metadata"), Mapping):
+        raise BadInput(f"{name} has no metadata; are these predictions, and no annotations?")
+
+    def each(key: str, make: Callable[[Any], Kind]) -> Sequence[Kind]:
+        return _each(name, key, item.get(key) or (), make)
+
+    meta = _guarded(f"metadata of {name}", lambda: _metadata(name, item["metadata"]))
+    video = Video(
+        metadata=meta,
+        objects=each("object_tracking", _object),
+        points=each("point_tracking", _point),
+        actions=each("action_localisation", _segment),
+        sounds=each("sound_localisation", _segment),
+        questions=each("mc_question", _question),
+        grounded=each("grounded_question", _grounded),
+    )
+    _check(name, video)
+    return video
+
+
+def _each(name: str, key: str, entries: Any, make: Callable[[Any], Kind]) -> Sequence[Kind]:
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise BadInput(f"{key} of {name} is a {type(entries).__name__}; wanted a list")
+    return tuple(_guarded(f"{key} {place} of {name}", lambda e=entry: make(e)) for place, entry in enumerate(entries))
+
+
+def _guarded(what: str, make: Callable[[], Kind]) -> Kind:
+    try:
+        return make()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        missing = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise BadInput(f"{what} is not as the Perception Test has it: {missing}; get the file again") from error
+
+
+def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
+    height, width = m["resolution"]
+    rate, frames = float(m["frame_rate"]), int(m["num_frames"])
+    if not rate > 0 or frames < 1 or min(height, width) < 1:
+        raise ValueError(f"it has {frames} frames of {height} x {width} at {rate} a second")
+    return Metadata(
+        video_id=str(m.get("video_id", name)),
+        split=str(m.get("split", "")),
+        rate=rate,
+        frames=frames,
+        size=(int(height), int(width)),
+        audio_samples=int(m.get("audio_samples", 0)),
+        audio_rate=float(m.get("audio_sample_rate", 0.0)),
+        cup_game=None if m.get("is_cup_game") is None else bool(m["is_cup_game"]),
+        moving=None if m.get("is_camera_moving") is None else bool(m["is_camera_moving"]),
+    )
+
+
+def _object(e: Mapping[str, Any]) -> ObjectTrack:
+    boxes, frames = np.array(e["bounding_boxes"], np.float64).reshape(-1, 4), np.array(e["frame_ids"], np.int64)
+    start = np.flatnonzero(np.array(e.get("initial_tracking_box") or [1] + [0] * (len(boxes) - 1)))
+    if not len(start):
+        raise ValueError("initial_tracking_box says of no box that tracking begins there")
+    if len(boxes) != len(frames):
+        raise ValueError(f"{len(boxes)} boxes stand for {len(frames)} frames")
+    masked = np.array(e.get("is_masked") or np.zeros(len(boxes)), bool)
+    occluder = bool(e.get("is_occluder", False))
+    return ObjectTrack(
+        id=int(e["id"]),
+        label=str(e.get("label", "")),
+        frames=frames,
+        boxes=boxes,
+        start=int(start[0]),
+        masked=masked,
+        occluder=occluder,
+    )
+
+
+def _point(e: Mapping[str, Any]) -> PointTrack:
+    points, frames = np.array(e["points"], np.float64), np.array(e["frame_ids"], np.int64)
+    if points.shape != (2, len(frames)):
+        raise ValueError(f"points have shape {points.shape} for {len(frames)} frames; wanted [ys, xs]")
+    parents = tuple(map(int, e.get("parent_objects") or ()))
+    return PointTrack(id=int(e["id"]), label=str(e.get("label", "")), parents=parents, frames=frames, xy=points[::-1].T.copy())
+
+
+def _segment(e: Mapping[str, Any]) -> LabelledSegment:
+    start, end = (float(t) / MICROSECONDS for t in e["timestamps"])
+    visible = None if e.get("is_visible") is None else bool(e["is_visible"])
+    parents = tuple(map(int, e.get("parent_objects") or ()))
+    label_id = int(e["label_id"])
+    return LabelledSegment(
+        id=int(e["id"]),
+        label=str(e.get("label", "")),
+        label_id=label_id,
+        parents=parents,
+        start_s=start,
+        end_s=end,
+        visible=visible,
+    )
+
+
+def _question(e: Mapping[str, Any]) -> Question:
+    options = tuple(map(str, e["options"]))
+    answer = None if e.get("answer_id") is None else int(e["answer_id"])
+    if answer is not None and not 0 <= answer < len(options):
+        raise ValueError(f"answer_id is {answer} of {len(options)} options")
+    tags = e.get("tag") or ()
+    return Question(
+        id=int(e["id"]),
+        question=str(e["question"]),
+        options=options,
+        answer=answer,
+        area=str(e.get("area") or "").lower(),
+        reasoning=str(e.get("reasoning") or "").lower(),
+        tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)),
+    )
+
+
+def _grounded(e: Mapping[str, Any]) -> GroundedQuestion:
+    answers = None if e.get("answers") is None else tuple(map(int, e["answers"]))
+    return GroundedQuestion(
+        id=int(e["id"]),
+        question=str(e["question"]),
+        answers=answers,
+        area=str(e.get("area") or "").lower(),
+        reasoning=str(e.get("reasoning") or "").lower(),
+    )
+
+
+def _check(name: str, video: Video) -> None:
+    """Refuse what contradicts itself."""
+
+    def refuse(what: str, number: int, rule: str) -> None:
+        raise BadInput(f"{what} {number} of {name}: {rule}; get the annotations again")
+
+    for what, tracks in (("object track", video.objects), ("point track", video.points)):
+        for track in tracks:
+            f = track.frames
+            if not len(f) or (np.diff(f) <= 0).any() or f[0] < 0:
+                refuse(what, track.id, f"its frames {f[:4].tolist()} must rise from 0 on, without repetition")
+            values = track.boxes if isinstance(track, ObjectTrack) else track.xy
+            if not np.isfinite(values).all():
+                refuse(what, track.id, "a place is not a finite number")
+    for what, entries in (("object track", video.objects), ("question", video.questions)):
+        for place, entry in enumerate(entries):
+            if entry.id != place:
+                refuse(what, entry.id, f"its id must be its place in the list, {place}")
+    for what, segments in (("action", video.actions), ("sound", video.sounds)):
+        for segment in segments:
+            if not 0 <= segment.start_s <= segment.end_s:
+                refuse(what, segment.id, f"it goes from {segment.start_s} to {segment.end_s} s")
+    for question in video.grounded:
+        unknown = [a for a in question.answers or () if not 0 <= a < len(video.objects)]
+        if unknown:
+            refuse("grounded question", question.id, f"its answer {unknown[0]} is none of {len(video.objects)} object tracks")

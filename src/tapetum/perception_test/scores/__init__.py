@@ -1,0 +1,1 @@
+"""The six scores of the Perception Test, one file a task."""

@@ -1,0 +1,122 @@
+"""What is known of the videos of the Perception Test, in seconds and (x, y).
+
+Places are shares: x of the width, y of the height, both 0..1, as in the public files. They are left so because every score is
+taken of shares or of its own raster (256 x 256 for points); `Metadata.to_raster` turns them into raster pixels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """Of a video."""
+
+    video_id: str
+    split: str
+    rate: float
+    """Frames a second."""
+    frames: int
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    audio_samples: int = 0
+    audio_rate: float = 0.0
+    cup_game: bool | None = None
+    """None where it is not said, as of test videos; `moving` likewise."""
+    moving: bool | None = None
+    """Whether the camera moves."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the video."""
+        return self.frames / self.rate
+
+    def to_raster(self, shares: Float[np.ndarray, "*s 2k"]) -> Float[np.ndarray, "*s 2k"]:
+        """Turn shares (x, y) or (x1, y1, x2, y2) into raster pixels."""
+        return shares * np.resize(np.array(self.size[::-1], np.float64), shares.shape[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectTrack:
+    """Where an object is."""
+
+    id: int
+    label: str
+    frames: Int[np.ndarray, " n"]
+    boxes: Float[np.ndarray, "n 4"]
+    """x1, y1, x2, y2 as shares."""
+    start: int
+    """Which of the n boxes is given to a tracker."""
+    masked: Bool[np.ndarray, " n"]
+    """The object is hidden, as under a cup."""
+    occluder: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointTrack:
+    """Where a point is, in the frames in which it can be seen."""
+
+    id: int
+    label: str
+    parents: tuple[int, ...]
+    """Object tracks that it is part of."""
+    frames: Int[np.ndarray, " n"]
+    xy: Float[np.ndarray, "n 2"]
+    """Shares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSegment:
+    """An action or a sound."""
+
+    id: int
+    label: str
+    label_id: int
+    """Class, of the whole data set."""
+    parents: tuple[int, ...]
+    start_s: float
+    end_s: float
+    visible: bool | None = None
+    """Of a sound: whether its cause is in the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question with options."""
+
+    id: int
+    question: str
+    options: tuple[str, ...]
+    answer: int | None
+    """Place among the options; None where it is not told."""
+    area: str = ""
+    reasoning: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundedQuestion:
+    """A question that object tracks answer."""
+
+    id: int
+    question: str
+    answers: tuple[int, ...] | None
+    """Ids of object tracks; None where they are not told."""
+    area: str = ""
+    reasoning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """All that is known of a video."""
+
+    metadata: Metadata
+    objects: Sequence[ObjectTrack] = ()
+    points: Sequence[PointTrack] = ()
+    actions: Sequence[LabelledSegment] = ()
+    sounds: Sequence[LabelledSegment] = ()
+    questions: Sequence[Question] = ()
+    grounded: Sequence[GroundedQuestion] = ()

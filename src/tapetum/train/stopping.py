@@ -1,0 +1,53 @@
+"""How a run is asked to stop early, and hears of it."""
+
+import math
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+
+class StopRequest:
+    """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
+
+    A second acts as usual. SIGHUP stays ignored where it was, as under nohup.
+
+    A context manager; signals are heeded from `listen` to its end.
+    """
+
+    def __init__(self, max_minutes: float | None):
+        self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._signalled = False
+        self._before: dict[int, Any] = {}
+
+    def now(self) -> float:
+        """Say 1 if there is a request, else 0."""
+        return float(self._signalled or time.monotonic() >= self._until)
+
+    def listen(self) -> None:
+        """Take signals for requests from here on."""
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._notice) for number in numbers}
+
+    def __enter__(self) -> "StopRequest":
+        return self
+
+    def _notice(self, number: int, _frame: FrameType | None) -> None:
+        self._signalled = True
+        self._restore()
+        with suppress(OSError, ValueError):  # the terminal may be what has gone
+            print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()

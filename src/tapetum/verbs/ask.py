@@ -1,0 +1,41 @@
+"""`tapetum.ask`: a question about pictures, or about a video."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.paligemma import prompts
+from tapetum.verbs.see import see
+from tapetum.verbs.see_settings import Request, SeeSettings
+from tapetum.verbs.seen import Seeing
+from tapetum.verbs.verb import Listener, one_text, verb
+
+
+@dataclass(frozen=True)
+class AskOptions(SeeSettings):
+    """What may be asked of `ask`."""
+
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
+    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """What to ask of each, in the words that the model knows."""
+    _: KW_ONLY
+    language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
+    """Language of the answer."""
+    raw: bool = False
+    """Say the question as it is, without "answer en" before it: for models that were taught other prompts."""
+    together: bool = False
+    """Ask once about all pictures together, in their order."""
+
+
+@verb(AskOptions)
+def ask(options: AskOptions, listener: Listener) -> Seeing:
+    """Answer a question about each picture or video, or about all pictures together.
+
+    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the question
+    is empty or too long, or the model is not on this machine.
+    """
+    blank = options.raw or not options.question.strip()
+    prompt = options.question if blank else prompts.answer(options.question, options.language)
+    return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener, options.together)

@@ -1,0 +1,200 @@
+"""Things that a detector finds in some frames, followed through all of them by points that a tracker follows.
+
+    frame     0 ........... 40 41 ....... 55 56 57 ......... 99
+    detector  finds it          not there     finds it again
+    points    ├── followed ──┤ lost           ├── followed ──┤        back in time too, up to where they were lost
+
+The detector looks at the first frame, and every `every` frames until it finds something; then where something is lost, at most
+every `every` frames, until that is found again. A box that it finds is a thing that is lost if it has its label, and a new
+thing if it overlaps none that is followed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tapetum.types import Boxes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.bench.baselines import Tracker
+    from tapetum.tracks.boxes import BoxTracks
+    from tapetum.video import Video
+
+PATIENCE = 3
+"""Frames in a row without enough points after which a thing is lost; a shorter gap is bridged."""
+SAME = 0.3
+"""Overlap (intersection over union) from which a found box is a thing that is followed already."""
+Look = Callable[[int], Boxes]
+"""Gives the boxes of things in a frame, by its number."""
+
+
+@dataclass
+class Thing:
+    """One thing through the video, as far as it is known."""
+
+    label: str
+    xyxy: "np.ndarray"
+    """(t, 4)"""
+    shown: "np.ndarray"
+    """(t,)"""
+    found: "np.ndarray"
+    scores: "np.ndarray"
+
+    def lost_from(self, frame: int) -> int | None:
+        """The first frame after `frame` from which on it is not shown, for good."""
+        import numpy as np
+
+        rest = np.flatnonzero(self.shown[frame:])
+        last = frame - 1 if not len(rest) else frame + int(rest[-1])
+        return None if last + 1 >= len(self.shown) else max(last + 1, frame)
+
+
+@dataclass
+class Follower:
+    """Follows things through one video."""
+
+    video: "Video"
+    tracker: "Tracker"
+    look: Look
+    every: int
+    """Frames between two looks, at least."""
+    looked: list[int] = field(default_factory=list)
+    """Frames that the detector saw."""
+    progress: Callable[[int, int | None], None] = lambda done, total: None
+
+    def run(self) -> list[Thing]:
+        """Follow what the detector finds through the whole video."""
+        things: list[Thing] = []
+        frame, end = 0, len(self.video)
+        while frame < end:
+            self.progress(frame, end)
+            boxes = self.look(frame)
+            self.looked.append(frame)
+            seen = self._matched(things, boxes, frame)
+            if seen:
+                self._carry(seen, frame)
+            later = [lost for thing in things if thing.shown[frame] and (lost := thing.lost_from(frame + 1)) is not None]
+            if not things or not all(thing.shown[frame] for thing in things):
+                later.append(frame)
+            frame = max(min(later, default=end), frame + self.every)
+        self.progress(end, end)
+        return things
+
+    def _matched(self, things: list[Thing], boxes: Boxes, frame: int) -> list[tuple[Thing, "np.ndarray", float]]:
+        """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
+        import numpy as np
+
+        from tapetum.metrics.boxes import box_iou
+
+        live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
+        lost = [thing for thing in things if not thing.shown[frame]]
+        begun: list[tuple[Thing, np.ndarray, float]] = []
+        assert boxes.scores is not None
+        for k in np.argsort(-boxes.scores, kind="stable").tolist():
+            box, label = boxes.xyxy[k], str(boxes.labels[k])
+            known = np.array([*live, *(b for _, b, _ in begun)]).reshape(-1, 4)
+            if (box_iou(box[None], known) >= SAME).any():
+                continue
+            thing = next((thing for thing in lost if thing.label == label), None)
+            if thing is None:
+                thing = self._new(label)
+                things.append(thing)
+            else:
+                lost.remove(thing)
+            begun.append((thing, box, float(boxes.scores[k])))
+        return begun
+
+    def _new(self, label: str) -> Thing:
+        import numpy as np
+
+        t = len(self.video)
+        none = np.zeros(t, bool)
+        return Thing(label, np.zeros((t, 4), np.float32), none, none.copy(), np.zeros(t, np.float32))
+
+    def _carry(self, begun: list[tuple[Thing, "np.ndarray", float]], frame: int) -> None:
+        """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
+        import numpy as np
+
+        from tapetum.tracks.boxes import points_in
+        from tapetum.video.cut import CutVideo
+
+        grids = [points_in(box) for _, box, _ in begun]
+        owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
+        points = np.concatenate(grids)
+        inside = (points >= 0).all(1) & (points[:, 0] <= self.video.width) & (points[:, 1] <= self.video.height)
+        owners, points = owners[inside], points[inside]
+        firsts = [int(before[-1]) + 1 if len(before := np.flatnonzero(thing.shown[:frame])) else 0 for thing, _, _ in begun]
+        start, end = min(firsts), len(self.video)
+        part = self.video if start == 0 else CutVideo(self.video, list(range(start, end)))
+        queries = np.concatenate([np.full((len(points), 1), frame - start, np.float32), points], 1)
+        tracks = self.tracker.track(part, queries)
+        for k, ((thing, box, score), first) in enumerate(zip(begun, firsts, strict=True)):
+            xy, visible = tracks.xy[owners == k], tracks.visible[owners == k]
+            thing.xyxy[frame], thing.shown[frame], thing.found[frame], thing.scores[frame] = box, True, True, score
+            for way in (range(frame + 1, end), range(frame - 1, first - 1, -1)):
+                _along(thing, frame, way, xy, visible, start, (self.video.width, self.video.height))
+
+
+def _along(
+    thing: Thing, anchor: int, way: range, xy: "np.ndarray", visible: "np.ndarray", start: int, size: tuple[int, int]
+) -> None:
+    """Moves a box from the frame `anchor` along others, until it is lost; tracks begin at the frame `start`."""
+    from tapetum.tracks.boxes import carry
+
+    box, score, missed = thing.xyxy[anchor].copy(), float(thing.scores[anchor]), 0
+    before = xy[:, anchor - start]
+    for frame in way:
+        carried = None if missed >= PATIENCE else carry(box, before, xy[:, frame - start], visible[:, frame - start])
+        if carried is None or not _within(carried[0], size):
+            missed += 1
+            thing.shown[frame] = False
+        else:
+            missed = 0
+            thing.xyxy[frame], thing.shown[frame], thing.scores[frame] = carried[0], True, score * carried[1]
+
+
+def _within(box: Any, size: tuple[int, int]) -> bool:
+    """Whether the middle of a box is in the picture."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return 0 <= x <= size[0] and 0 <= y <= size[1]
+
+
+def as_tracks(things: list[Thing], video: "Video") -> "BoxTracks":
+    """Give things as boxes through time; short gaps are bridged, and where a thing is not shown its box stays where it was."""
+    import numpy as np
+
+    from tapetum.tracks.boxes import BoxTracks
+
+    t = len(video)
+    for thing in things:
+        _bridge(thing)
+    return BoxTracks(
+        xyxy=np.array([thing.xyxy for thing in things]).reshape(-1, t, 4),
+        shown=np.array([thing.shown for thing in things], bool).reshape(-1, t),
+        found=np.array([thing.found for thing in things], bool).reshape(-1, t),
+        scores=np.array([thing.scores for thing in things]).reshape(-1, t),
+        labels=[thing.label for thing in things],
+        times=video.timestamps if video.clocked else None,
+    )
+
+
+def _bridge(thing: Thing) -> None:
+    """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
+    import numpy as np
+
+    frames = np.flatnonzero(thing.shown)
+    for one, other in pairwise(frames):
+        gap = int(other - one)
+        for k in range(1, gap):
+            share = k / gap
+            if gap <= PATIENCE:
+                thing.xyxy[one + k] = (1 - share) * thing.xyxy[one] + share * thing.xyxy[other]
+                thing.scores[one + k] = (1 - share) * thing.scores[one] + share * thing.scores[other]
+                thing.shown[one + k] = True
+            else:
+                thing.xyxy[one + k] = thing.xyxy[one]
+    if len(frames):
+        thing.xyxy[: frames[0]], thing.xyxy[frames[-1] + 1 :] = thing.xyxy[frames[0]], thing.xyxy[frames[-1]]

@@ -1,0 +1,96 @@
+"""`tapetum ask`, `caption`, `detect` and `segment` from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support.scripts import GOLDEN, script
+
+Run = Callable[..., tuple[int, str, str]]
+WORLD = script("tests/golden/make_paligemma_taught_golden.py")
+MODEL = ("--model", str(GOLDEN / "paligemma_taught.safetensors"))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(WORLD.picture("green", "right")).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_words_are_printed_and_options_stand_anywhere(run: Run, picture: Path, tmp_path: Path):
+    question = "what color is the square ?"
+    assert run("ask", picture, question, *MODEL)[:2] == (0, "green\n")
+    assert run("caption", *MODEL, picture)[:2] == (0, "a green square\n")
+    Image.fromarray(WORLD.picture("red")).save(tmp_path / "b.png")
+    code, out, _ = run("ask", picture, *MODEL, tmp_path / "b.png", "--tokens", "8", question)
+    assert code == 0
+    assert out.split() == [str(picture), "green", str(tmp_path / "b.png"), "red"]
+    code, out, _ = run("ask", picture, question, "--json", *MODEL)
+    [row] = json.loads(out)["pictures"]
+    assert (code, row["answer"], row["boxes"], row["width"]) == (0, "green", [], 56)
+
+
+def test_boxes_and_masks_are_printed_and_drawn(run: Run, picture: Path, tmp_path: Path):
+    code, out, _ = run("segment", picture, "square", *MODEL, "--out", tmp_path / "drawn.png")
+    assert code == 0
+    first, drawn = out.splitlines()
+    x1, y1, x2, y2, score, area, unit, label = first.split()
+    np.testing.assert_allclose([float(v) for v in (x1, y1, x2, y2)], WORLD.box("right"), atol=0.1)
+    assert 0.5 < float(score) <= 1
+    assert 200 < int(area) <= 256
+    assert (unit, label) == ("pixels", "square")
+    assert drawn == f"drawn    {tmp_path / 'drawn.png'}"
+    code, out, _ = run("detect", picture, "square", *MODEL, "--json")
+    [row] = json.loads(out)["pictures"]
+    assert row["boxes"][0]["label"] == "square"
+
+
+def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL)
+    assert code == 0
+    assert out.splitlines()[0] == "square: in 4 of 4 frames, found 1 times"
+    assert {path.name for path in Path("clip-boxes").iterdir()} == {"boxes.csv", "boxes.npz", "overlay.mp4"}
+    assert len(Path("clip-boxes/boxes.csv").read_text().splitlines()) == 5
+    code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--json")
+    assert json.loads(out)["things"] == [{"label": "square", "frames_shown": 4, "times_found": 1}]
+
+
+def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, picture: Path, tmp_path: Path):
+    (tmp_path / "b.png").write_text("no picture")
+    code, out, err = run("caption", picture, tmp_path / "b.png", *MODEL)
+    assert code == 2
+    assert "a green square" in out
+    assert "b.png is not a picture" in err
+    assert err.splitlines()[-1] == "tapetum: 1 of 2 pictures could not be read; see above"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("ask", "a.png", ""), "the prompt is empty"),
+        (("ask", "none.png", "what?"), "there is no file none.png"),
+        (("caption",), "there is no picture"),
+        (("detect", "a.png", " ;"), "no thing was named"),
+        (("detect", "a.png", "cup", "--look-every", "3"), "--look-every belongs to --track"),
+        (("detect", "a.png", "b.png", "cup", "--track"), "2 videos were given; --track takes one"),
+        (("segment", "a.png", "cup", "--masks", "none.npz"), "there is no file none.npz"),
+        (("ask", "a.png", "what?", "--model", "nobody"), "there are no weights named 'nobody'"),
+        (("ask", "a.png", "what?", "--frames", "0"), "--frames is 0"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    run: Run, picture: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(picture.parent)
+    more = () if "--model" in words else MODEL
+    code, out, err = run(*words, *more)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano")]
+    assert len(lines) == 1
+    assert message in lines[0]

@@ -1,0 +1,479 @@
+"""Readers of questions, captions and expressions, on small files in the official form, and on hostile ones."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tapetum.data.asked import Question
+from tapetum.data.instances import read_instances
+from tapetum.data.polygons import segmentation_mask
+from tapetum.data.rle import encode_mask
+from tapetum.data.vision_language import QUESTIONS
+from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
+from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
+from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
+from tapetum.data.vision_language.probes import read_mmvp, read_pope, read_vizwiz, read_vsr
+from tapetum.data.vision_language.referring import read_refcoco
+from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
+from tapetum.data.vision_language.science import read_scienceqa
+from tapetum.data.vision_language.videos import missing, read_msrvtt_qa
+from tapetum.data.vision_language.vqa import read_okvqa, read_vqav2
+from tapetum.errors import BadInput
+
+
+def write(folder: Path, files: dict[str, Any]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def vqa(before: str, part: str, answers: list[str]) -> dict[str, Any]:
+    """As of the download page of VQA."""
+    info = {"info": {}, "license": {}, "data_subtype": part, "data_type": "mscoco"}
+    asked = {"image_id": 42, "question": "What color is it?", "question_id": 42000}
+    given = [{"answer": a, "answer_confidence": "yes", "answer_id": k} for k, a in enumerate(answers, 1)]
+    told = {"question_type": "what color", "multiple_choice_answer": answers[0], "answers": given, "answer_type": "other"}
+    return {
+        f"{before}OpenEnded_mscoco_{part}_questions.json": {**info, "task_type": "Open-Ended", "questions": [asked]},
+        f"{before}mscoco_{part}_annotations.json": {
+            **info,
+            "annotations": [{**told, "image_id": 42, "question_id": 42000}],
+        },
+    }
+
+
+def test_vqav2_and_okvqa(tmp_path: Path) -> None:
+    answers = ["red"] * 7 + ["dark red"] * 3
+    [asked] = read_vqav2(write(tmp_path, vqa("v2_", "val2014", answers)), "val")
+    picture = tmp_path / "val2014" / "COCO_val2014_000000000042.jpg"
+    assert asked == Question(key=42000, pictures=(picture,), question="What color is it?", answers=tuple(answers), kind="other")
+    write(
+        tmp_path, {"v2_OpenEnded_mscoco_test-dev2015_questions.json": vqa("", "x", ["a"])["OpenEnded_mscoco_x_questions.json"]}
+    )
+    [hidden] = read_vqav2(tmp_path, "test-dev")
+    assert (hidden.answers, hidden.pictures[0].name) == ((), "COCO_test2015_000000000042.jpg")
+    [known] = read_okvqa(write(tmp_path, vqa("", "train2014", ["red"] * 10)), "train")
+    assert (known.kind, len(known.answers)) == ("what color", 10)
+
+
+def test_coco_captions_and_karpathy(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "annotations/captions_val2017.json": {
+                "info": {},
+                "licenses": [],
+                "images": [
+                    {"id": 9, "file_name": "000000000009.jpg", "height": 4, "width": 5},
+                    {"id": 8, "file_name": "8.jpg"},
+                ],
+                "annotations": [{"image_id": 9, "id": 1, "caption": "A cat."}, {"image_id": 9, "id": 2, "caption": "One cat"}],
+            },
+            "dataset_coco.json": {
+                "dataset": "coco",
+                "images": [
+                    {
+                        "filepath": "val2014",
+                        "filename": f"COCO_val2014_00000000000{k}.jpg",
+                        "cocoid": k,
+                        "imgid": k,
+                        "split": split,
+                        "sentids": [k],
+                        "sentences": [{"tokens": ["a"], "raw": "A dog.", "imgid": k, "sentid": k}],
+                    }
+                    for k, split in enumerate(["train", "restval", "test"])
+                ],
+            },
+        },
+    )
+    [found] = read_coco_captions(tmp_path, "val2017")
+    assert (found.key, found.captions, found.picture) == (9, ("A cat.", "One cat"), tmp_path / "val2017" / "000000000009.jpg")
+    assert [c.key for c in read_karpathy(tmp_path, "train+restval")] == [0, 1]
+    assert read_karpathy(tmp_path, "test")[0].picture == tmp_path / "val2014" / "COCO_val2014_000000000002.jpg"
+
+
+def refcoco(folder: Path, references: Any = None) -> Path:
+    """REFER's files: the reference is a pickle of protocol 0, as Python 2 wrote it."""
+    mask = np.zeros((20, 30), bool)
+    mask[5:9, 3:7] = True
+    runs = [int(n) for n in np.diff([0, *np.flatnonzero(np.diff(mask.ravel("F"))) + 1, mask.size])]
+    things = [
+        {
+            "id": 1,
+            "image_id": 42,
+            "category_id": 1,
+            "bbox": [3, 5, 4, 4],
+            "area": 16,
+            "iscrowd": 0,
+            "segmentation": [[3, 5, 7, 5, 7, 9, 3, 9]],
+        },
+        {
+            "id": 2,
+            "image_id": 42,
+            "category_id": 1,
+            "bbox": [3, 5, 4, 4],
+            "area": 16,
+            "iscrowd": 1,
+            "segmentation": {"size": [20, 30], "counts": runs},
+        },
+    ]
+    images = [{"id": 42, "file_name": "COCO_train2014_000000000042.jpg", "height": 20, "width": 30}]
+    write(folder, {"refcoco/instances.json": {"images": images, "annotations": things, "categories": []}})
+    if references is None:
+        references = [
+            {
+                "ref_id": k,
+                "ann_id": k,
+                "category_id": 1,
+                "image_id": 42,
+                "file_name": "COCO_train2014_000000000042_0.jpg",
+                "split": split,
+                "sent_ids": [k],
+                "sentences": [{"sent_id": k, "sent": "left cat", "raw": "Left cat", "tokens": ["left", "cat"]}],
+            }
+            for k, split in ((1, "val"), (2, "testA"))
+        ]
+    (folder / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(references, protocol=0))
+    return folder
+
+
+def test_refcoco(tmp_path: Path) -> None:
+    [found] = read_refcoco(refcoco(tmp_path), "val")
+    assert (found.key, found.expressions, found.xyxy, found.size) == (1, ("left cat",), (3, 5, 7, 9), (20, 30))
+    assert found.picture == tmp_path / "train2014" / "COCO_train2014_000000000042.jpg"
+    [runs] = read_refcoco(tmp_path, "testA")
+    assert found.mask().sum() == 16
+    assert np.array_equal(found.mask(), runs.mask())
+    with pytest.raises(BadInput, match="train, val, testA, testB"):
+        read_refcoco(tmp_path, "test")
+    with pytest.raises(BadInput, match="one of umd, google"):
+        read_refcoco(tmp_path, "test", "refcocog", by="unc")
+
+
+def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (tmp_path / "ran",)
+
+    for references in ([Bomb()], [{"ref_id": Bomb()}], np.zeros(3)):
+        with pytest.raises(BadInput, match=r"refs\(unc\)\.p is no pickle of plain data"):
+            read_refcoco(refcoco(tmp_path, references), "val")
+    assert not (tmp_path / "ran").exists()
+    for damage in (b"", b"not a pickle", pickle.dumps([{}])[:-3], b"I00\n" * 9):
+        (tmp_path / "refcoco" / "refs(unc).p").write_bytes(damage)
+        with pytest.raises(BadInput):
+            read_refcoco(tmp_path, "val")
+    for references in ({"a": 1}, [3], [{"ref_id": 1, "ann_id": 99, "image_id": 42, "split": "val", "sentences": []}]):
+        with pytest.raises(BadInput):
+            read_refcoco(refcoco(tmp_path, references), "val")
+
+
+def test_polygons_are_filled_as_pycocotools_does() -> None:
+    public = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        h, w = (int(n) for n in rng.integers(3, 40, 2))
+        polygons = [
+            (rng.uniform(-5, 45, 2 * n) if rng.random() < 0.7 else rng.integers(0, 40, 2 * n) / 2).tolist()
+            for n in rng.integers(3, 9, rng.integers(1, 3))
+        ]
+        theirs = public.decode(public.merge(public.frPyObjects(polygons, h, w))).astype(bool)
+        assert np.array_equal(segmentation_mask(polygons, (h, w)), theirs), polygons
+
+
+def test_segmentations_that_are_none() -> None:
+    for bad in ([[1, 2, 3]], [["a"] * 6], [[0, 0, 1, 1, float("nan"), 2]], [[1e9] * 6], [3], {"size": [2, 2]}):
+        with pytest.raises(BadInput):
+            segmentation_mask(bad, (4, 4))
+    with pytest.raises(BadInput, match="in a picture of"):
+        segmentation_mask(encode_mask(np.ones((2, 2), bool)), (4, 4))
+
+
+def test_documents(tmp_path: Path) -> None:
+    document = {
+        "questionId": 337,
+        "question": "what is the date?",
+        "image": "documents/xnbl0037_1.png",
+        "docId": 279,
+        "ucsf_document_id": "xnbl0037",
+        "ucsf_document_page_no": "1",
+        "answers": ["1/8/93"],
+        "data_split": "train",
+    }
+    graphic = {"questionId": 1, "question": "How many?", "image_local_name": "30023.jpeg", "answers": ["3", "three"]}
+    hidden = {k: v for k, v in document.items() if k != "answers"}
+    text = {
+        "question": "what brand?",
+        "image_id": "0054c91397f2fe05",
+        "image_classes": ["Camera"],
+        "question_tokens": ["what"],
+        "image_width": 9,
+        "image_height": 9,
+        "flickr_original_url": "",
+        "answers": ["nokia"] * 10,
+        "question_id": 0,
+        "set_name": "train",
+    }
+    chart = [{"imgname": "2.png", "query": "How many?", "label": "14"}]
+    write(
+        tmp_path,
+        {
+            "train_v1.0_withQT.json": {"dataset_name": "docvqa", "dataset_version": "1.0", "data": [document]},
+            "test_v1.0.json": {"data": [hidden]},
+            "infographicsVQA_val_v1.0_withQT.json": {"data": [graphic]},
+            "TextVQA_0.5.1_val.json": {"dataset_type": "val", "data": [text]},
+            "test/test_human.json": chart,
+            "test/test_augmented.json": chart * 2,
+        },
+    )
+    [found] = read_docvqa(tmp_path, "train")
+    assert (found.answers, found.pictures) == (("1/8/93",), (tmp_path / "documents" / "xnbl0037_1.png",))
+    assert read_docvqa(tmp_path, "test")[0].answers == ()
+    assert read_infovqa(tmp_path, "val")[0].pictures == (tmp_path / "images" / "30023.jpeg",)
+    [words] = read_textvqa(tmp_path, "val")
+    assert (len(words.answers), words.pictures) == (10, (tmp_path / "train_images" / "0054c91397f2fe05.jpg",))
+    charts = read_chartqa(tmp_path, "test")
+    assert [(q.key, q.kind) for q in charts] == [
+        ("human/0", "human"),
+        ("augmented/0", "augmented"),
+        ("augmented/1", "augmented"),
+    ]
+    assert charts[0].pictures == (tmp_path / "test" / "png" / "2.png",)
+
+
+def test_photos(tmp_path: Path) -> None:
+    choice = {
+        "split": "val",
+        "image_id": 461751,
+        "question_id": "22jbM6",
+        "question": "What is in the bag?",
+        "choices": ["a", "b", "c", "d"],
+        "correct_choice_idx": 2,
+        "direct_answers": ["c"] * 10,
+        "difficult_direct_answer": False,
+        "rationales": ["x"],
+    }
+    hidden = {k: v for k, v in choice.items() if k not in ("correct_choice_idx", "direct_answers", "rationales")}
+    scene = {
+        "semantic": [],
+        "entailed": [],
+        "equivalent": [],
+        "question": "Is it red?",
+        "imageId": "n161313",
+        "isBalanced": True,
+        "groups": {},
+        "answer": "yes",
+        "semanticStr": "",
+        "annotations": {},
+        "fullAnswer": "Yes, it is.",
+        "types": {"detailed": "existAttr", "semantic": "attr", "structural": "verify"},
+    }
+    pair = {
+        "sentence": "One is open.",
+        "left_url": "",
+        "right_url": "",
+        "identifier": "dev-850-0-0",
+        "synset": "x",
+        "label": "True",
+        "validation": {},
+    }
+    trained = pair | {"identifier": "train-10171-0-1", "label": "False", "directory": 87}
+    tally = {
+        "answer": 4,
+        "data_source": "amt",
+        "image": "VG_100K_2/2.jpg",
+        "image_id": 2,
+        "issimple": False,
+        "question": "How many?",
+        "question_id": 30000000,
+    }
+    write(
+        tmp_path,
+        {
+            "aokvqa_v1p0_val.json": [choice],
+            "aokvqa_v1p0_test.json": [hidden],
+            "testdev_balanced_questions.json": {"201307251": scene},
+            "dev.json": json.dumps(pair) + "\n",
+            "train.json": json.dumps(trained) + "\n",
+            "test.json": [tally],
+        },
+    )
+    [one] = read_aokvqa(tmp_path, "val")
+    assert (one.right, one.options[2], one.pictures) == (2, "c", (tmp_path / "val2017" / "000000461751.jpg",))
+    assert (read_aokvqa(tmp_path, "test")[0].right, read_aokvqa(tmp_path, "test")[0].answers) == (None, ())
+    [scened] = read_gqa(tmp_path, "testdev")
+    assert (scened.key, scened.kind, scened.answers) == ("201307251", "verify", ("yes",))
+    [left] = read_nlvr2(tmp_path, "dev")
+    assert [p.name for p in left.pictures] == ["dev-850-0-img0.png", "dev-850-0-img1.png"]
+    assert read_nlvr2(tmp_path, "train")[0].pictures[1] == tmp_path / "images" / "train" / "87" / "train-10171-0-img1.png"
+    [counted] = read_tallyqa(tmp_path, "test")
+    assert (counted.answers, counted.kind, counted.pictures) == (("4",), "complex", (tmp_path / "VG_100K_2" / "2.jpg",))
+
+
+def test_science(tmp_path: Path) -> None:
+    problem = {
+        "question": "Which is farthest north?",
+        "choices": ["West Virginia", "Louisiana"],
+        "answer": 0,
+        "hint": "",
+        "image": "image.png",
+        "task": "closed choice",
+        "grade": "grade2",
+        "subject": "social science",
+        "topic": "geography",
+        "category": "",
+        "skill": "",
+        "lecture": "",
+        "solution": "",
+        "split": "train",
+    }
+    problems = {"1": problem, "2": problem | {"image": None, "hint": "Read."}, "3": problem}
+    write(
+        tmp_path, {"problems.json": problems, "pid_splits.json": {"train": ["1", "2"], "val": ["3"], "test": [], "minival": []}}
+    )
+    [found] = read_scienceqa(tmp_path, "train")
+    assert (found.right, found.answers, found.kind) == (0, ("West Virginia",), "social science")
+    assert found.pictures == (tmp_path / "train" / "1" / "image.png",)
+    every = read_scienceqa(tmp_path, "train", pictures_only=False)
+    assert [(q.key, q.context, len(q.pictures)) for q in every] == [("1", "", 1), ("2", "Read.", 0)]
+    (tmp_path / "images").mkdir()
+    assert read_scienceqa(tmp_path, "val")[0].pictures == (tmp_path / "images" / "val" / "3" / "image.png",)
+    with pytest.raises(BadInput, match="nothing to read"):
+        read_scienceqa(tmp_path, "test")
+
+
+def test_satellites(tmp_path: Path) -> None:
+    def questions(before: str) -> dict[str, Any]:
+        asked = {"id": 5, "date_added": 1.0, "img_id": 7, "people_id": 0, "type": "presence", "question": "Is a road there?"}
+        asked |= {"answers_ids": [9], "active": True}
+        answer = {"id": 9, "date_added": 1.0, "question_id": 5, "people_id": 0, "answer": "yes", "active": True}
+        return {
+            f"{before}_questions.json": {"questions": [{"id": 4, "active": False}, asked]},
+            f"{before}_answers.json": {"answers": [answer, {"id": 8, "active": False}]},
+        }
+
+    write(tmp_path, questions("LR_split_val") | questions("USGS_split_test_phili"))
+    [low], [high] = read_rsvqa_lr(tmp_path, "val"), read_rsvqa_hr(tmp_path, "test_phili")
+    assert (low.answers, low.kind, low.pictures) == (("yes",), "presence", (tmp_path / "Images_LR" / "7.tif",))
+    assert high.pictures == (tmp_path / "Data" / "7.tif",)
+
+
+def test_probes(tmp_path: Path) -> None:
+    pope = {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a dog in the image?", "label": "yes"}
+    vsr = {
+        "image": "000000122253.jpg",
+        "image_link": "",
+        "caption": "The bed is under the suitcase.",
+        "label": 0,
+        "relation": "under",
+    }
+    seen = {
+        "image": "VizWiz_val_00000000.jpg",
+        "question": "What is it?",
+        "answers": [{"answer": "basil", "answer_confidence": "yes"}],
+    }
+    write(
+        tmp_path,
+        {
+            "coco_pope_popular.json": json.dumps(pope) + "\n",
+            "Questions.csv": "Index,Question,Options,Correct Answer\n3,Is it open?,(a) Open (b) Not open,(b)\n",
+            "test.jsonl": json.dumps(vsr) + "\n" + json.dumps(vsr | {"label": 1}),
+            "Annotations/val.json": [seen | {"answer_type": "other", "answerable": 1}],
+            "Annotations/test.json": [{k: seen[k] for k in ("image", "question")}],
+        },
+    )
+    [asked] = read_pope(tmp_path, "popular")
+    assert (asked.answers, asked.pictures) == (("yes",), (tmp_path / "val2014" / "COCO_val2014_000000310196.jpg",))
+    [paired] = read_mmvp(tmp_path)
+    assert (paired.key, paired.kind, paired.right, paired.answers) == (3, "1", 1, ("Not open",))
+    assert [q.answers for q in read_vsr(tmp_path, "test")] == [("False",), ("True",)]
+    assert (read_vizwiz(tmp_path, "val")[0].answers, read_vizwiz(tmp_path, "test")[0].answers) == (("basil",), ())
+    write(tmp_path, {"Questions.csv": "Index,Question,Options,Correct Answer\n3,Is it open?,(a) Open,(c)\n"})
+    with pytest.raises(BadInput, match="answer 'c' of options a"):
+        read_mmvp(tmp_path)
+
+
+def test_instances(tmp_path: Path) -> None:
+    entry = {"id": 1, "image_id": 7, "category_id": 2, "bbox": [1, 2, 3, 1], "iscrowd": 0, "area": 2.5}
+    entry["segmentation"] = [[1, 2, 4, 2, 4, 3, 1, 3]]
+    told = {
+        "images": [
+            {"id": 7, "file_name": "a/7.jpg", "height": 5, "width": 6},
+            {"id": 8, "file_name": "8.jpg", "height": 5, "width": 6},
+        ],
+        "categories": [{"id": 2, "name": "cup", "supercategory": "thing"}],
+        "annotations": [entry],
+    }
+    first, second = read_instances(write(tmp_path, {"i.json": told}) / "i.json", tmp_path / "val")
+    [cup] = first.things
+    assert (cup.label, cup.xyxy, cup.area, cup.crowd) == ("cup", (1, 2, 4, 3), 2.5, False)
+    assert (first.picture, second.things) == (tmp_path / "val" / "a" / "7.jpg", ())
+    assert (first.masks().sum(), second.masks().shape) == (3, (0, 5, 6))
+    for change, words in [
+        ({"image_id": 9}, "image 9"),
+        ({"category_id": 1}, "category 1"),
+        ({"bbox": [1, 2, -3, 1]}, "wanted x, y, width, height"),
+        ({"bbox": [1, 2, float("nan"), 1]}, "wanted x, y, width, height"),
+        ({"area": "big"}, "square pixels"),
+        ({"segmentation": 3}, "polygons or runs"),
+    ]:
+        write(tmp_path, {"i.json": told | {"annotations": [entry | change]}})
+        with pytest.raises(BadInput, match=words):
+            read_instances(tmp_path / "i.json", tmp_path)
+    bare = {k: v for k, v in entry.items() if k not in ("segmentation", "area")}
+    [only, _] = read_instances(write(tmp_path, {"i.json": told | {"annotations": [bare]}}) / "i.json", tmp_path)
+    assert only.things[0].area == 3
+    with pytest.raises(BadInput, match="no segmentation"):
+        only.masks()
+
+
+def test_video_questions(tmp_path: Path) -> None:
+    rows = [{"answer": "couch", "category_id": 14, "id": k, "question": "What is it?", "video_id": 6513 + k} for k in range(2)]
+    write(tmp_path, {"val_qa.json": rows, "TrainValVideo/video6513.mp4": "x"})
+    found = read_msrvtt_qa(tmp_path, "val")
+    assert (found[0].video, found[0].kind, found[0].answers) == (
+        tmp_path / "TrainValVideo" / "video6513.mp4",
+        "what",
+        ("couch",),
+    )
+    assert [q.key for q in missing(found)] == [1]
+
+
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_every_reader_says_what_is_missing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"cannot read|holds no"):
+        QUESTIONS[name](tmp_path, {"pope": "random", "mmvp": "test"}.get(name, "train"))
+    with pytest.raises(BadInput, match="no split 'all'"):
+        QUESTIONS[name](tmp_path, "all")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ({"a": 1}, "has no list"),
+        ([], "nothing to read"),
+        ([3], "entry 0 of .* is 3"),
+        ([{"question_id": 1, "question": "q"}], "has no image"),
+        (
+            [{"question_id": 1, "question": None, "image": "a.jpg", "answer": 1}],
+            "question of entry 0 of .* is None; wanted a text",
+        ),
+        ([{"question_id": 1, "question": "q", "image": "a.jpg", "answer": True}], "answer of .* is True"),
+        ([{"question_id": 1.5, "question": "q", "image": "a.jpg", "answer": 1}], "question_id of .* is 1.5"),
+        ([{"question_id": 1, "question": "q", "image": "../a.jpg", "answer": 1}], "no name of a file below the data"),
+        ([{"question_id": 1, "question": "q", "image": "/etc/passwd", "answer": 1}], "no name of a file below the data"),
+        ([{"question_id": 1, "question": "q", "image": "a.jpg", "answer": 1}] * 2, "id 1 twice"),
+    ],
+)
+def test_hostile_files(content: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=words) as caught:
+        read_tallyqa(write(tmp_path, {"train.json": content}), "train")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,71 @@
+"""HOTA beside TrackEval (golden), the vector of the Perception Test, tracks that lack frames."""
+
+import json
+
+import numpy as np
+import pytest
+
+from support.scripts import GOLDEN, script
+from tapetum.errors import BadInput
+from tapetum.metrics.hota import box_frames, hota
+
+CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())["hota"]
+
+
+@pytest.mark.parametrize("seed", range(len(CASES)))
+def test_numbers_are_those_of_trackeval(seed: int) -> None:
+    found = hota(script("tests/golden/make_benchmark_metrics_golden.py").tracks(seed))
+    for name, theirs in CASES[seed].items():
+        np.testing.assert_allclose(found.by_alpha[name], theirs, rtol=0, atol=1e-9, err_msg=name)
+    assert found.hota == pytest.approx(np.mean(CASES[seed]["hota"]), abs=1e-9)
+
+
+def example() -> tuple[dict, dict]:
+    frames = np.arange(6)
+    start = np.array([[0.1, 0.2, 0.3, 0.45], [0.4, 0.3, 0.6, 0.55]])
+    true = {i: (frames, start[i] + np.outer(frames, [0.02, 0.01, 0.02, 0.01])) for i in (0, 1)}
+    shift = np.outer(0.03 * (frames % 3), [1, 0, 1, 0])
+    said = {f"p{i}": (frames, boxes + shift) for i, (_, boxes) in true.items()}
+    return true, said | {"still": (frames, np.tile([0.5, 0.5, 0.9, 0.9], (6, 1)))}
+
+
+def test_the_vector_of_the_perception_test() -> None:
+    true, said = example()
+    found = hota(box_frames(true, said))
+    numbers = found.hota, found.det_a, found.ass_a, found.loc_a, found.by_alpha["hota"][0]
+    assert numbers == pytest.approx((0.565665, 0.467918, 0.684211, 0.845802, 0.816497), abs=1e-6)
+    empty = hota(box_frames(true, {}))
+    assert (empty.hota, empty.det_a, empty.ass_a, empty.loc_a) == (0, 0, 0, 1)
+
+
+def test_tracks_may_lack_frames_and_order_says_nothing() -> None:
+    true, said = example()
+    said["p0"] = said["p0"][0][::-2], said["p0"][1][::-2]
+    frames = box_frames(true, said)
+    assert [len(ids) for _, ids, _ in frames] == [2, 3, 2, 3, 2, 3]
+    assert hota(frames).hota == pytest.approx(hota(frames[::-1]).hota)
+    assert hota(frames).hota < hota(box_frames(*example())).hota
+    assert len(box_frames({0: ([2], [[0, 0, 1, 1]])}, {0: ([2, 7], [[0, 0, 1, 1]] * 2)})) == 1
+    false = hota(box_frames({0: ([2], [[0, 0, 1, 1]])}, {0: ([2, 7], [[0, 0, 1, 1]] * 2)}, frames=[2, 7]))
+    assert false.det_a == pytest.approx(0.5)  # frames without a true box hold a false one
+
+
+def test_nothing_at_all() -> None:
+    for frames in ([], [([], [], np.zeros((0, 0)))], [([], ["a"], np.zeros((0, 1)))], [([], ["a"], [])]):
+        found = hota(frames)
+        assert (found.hota, found.loc_a) == (0, 1)
+
+
+def test_bad_input() -> None:
+    for frames, words in [
+        ([(["a", "a"], [], np.zeros((2, 0)))], "twice"),
+        ([(["a"], ["b"], [[np.nan]])], "NaN"),
+        ([(["a"], ["b"], [[2.0]])], r"0\.\.1"),
+        ([(["a"], ["b"], [[0.1, 0.2]])], r"give \(1, 1\)"),
+    ]:
+        with pytest.raises(BadInput, match=words):
+            hota(frames)
+    with pytest.raises(BadInput, match="each frame once"):
+        box_frames({0: ([2, 2], [[0, 0, 1, 1]] * 2)}, {})
+    with pytest.raises(BadInput, match="predicted track 'x' has 1 boxes"):
+        box_frames({0: ([2], [[0, 0, 1, 1]])}, {"x": ([1, 2], [[0, 0, 1, 1]])})

@@ -1,0 +1,70 @@
+"""Temporal localisation beside the public evaluation (golden), the notes' vector, and hostile input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from support.scripts import GOLDEN
+from tapetum.errors import BadInput
+from tapetum.metrics.localisation import all_point_ap, localisation_scores, temporal_iou
+from tapetum.types import Segments
+
+CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())["localisation"]
+
+
+def segments(rows: list) -> Segments:
+    """Of (start, end, label, score)."""
+    return Segments(
+        start_s=[r[0] for r in rows], end_s=[r[1] for r in rows], labels=[r[2] for r in rows], scores=[r[3] for r in rows]
+    )
+
+
+def test_the_vector_of_the_perception_test() -> None:
+    truth = {
+        "video_0": segments([(1, 3, "a", 1), (2, 6, "b", 1), (8, 9, "a", 1)]),
+        "video_1": segments([(0, 5, "b", 1)]),
+    }
+    said = {
+        "video_0": segments([(0.8, 3.2, "a", 0.9), (1.5, 2.5, "a", 0.8), (8.4, 9.4, "a", 0.7), (2, 4, "b", 0.6)]),
+        "video_1": segments([(0, 1, "a", 0.95), (1, 4.5, "b", 0.85), (1, 4.6, "b", 0.5)]),
+    }
+    found = localisation_scores(said, truth)
+    assert list(found.map_at.values()) == pytest.approx([0.75, 0.75, 0.75, 0.75, 0.625])
+    assert found.map == pytest.approx(0.725)
+    assert list(found.ap["a"].values()) == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25])
+    assert set(found.ap["b"].values()) == {1.0}
+    assert list(found.recall[1].values()) == pytest.approx([0.75] * 5)
+    assert list(found.recall[5].values()) == pytest.approx([1, 1, 1, 1, 0.75])
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_numbers_are_those_of_the_public_evaluation(number: int) -> None:
+    case = CASES[number]
+    truths = {video: segments([(*row, 1.0) for row in rows]) for video, rows in case["truth"].items()}
+    found = localisation_scores({video: segments(rows) for video, rows in case["said"].items()}, truths)
+    np.testing.assert_allclose(list(found.map_at.values()), case["map"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose([list(found.recall[k].values()) for k in (1, 5)], case["recall"], rtol=0, atol=1e-9)
+
+
+def test_classes_never_mix_and_a_missing_video_has_nothing() -> None:
+    truth = {"v": segments([(0, 1, "a", 1), (2, 3, "c", 1)]), "w": segments([(0, 1, "a", 1)])}
+    assert localisation_scores({"v": segments([(2, 3, "b", 1)])}, truth).map == 0
+    assert localisation_scores({"v": segments([(0, 1, "a", 1)])}, truth).map == pytest.approx(0.25)
+    assert localisation_scores({}, truth).map == 0
+
+
+def test_bad_input() -> None:
+    truth = {"v": segments([(0, 1, "a", 1)])}
+    with pytest.raises(BadInput, match="no segment"):
+        localisation_scores({}, {"v": segments([])})
+    with pytest.raises(BadInput, match="'w', which is not in the truth"):
+        localisation_scores({"w": segments([])}, truth)
+    with pytest.raises(BadInput, match="overlaps"):
+        localisation_scores({}, truth, overlaps=[0.0])
+    with pytest.raises(BadInput, match="NaN"):
+        temporal_iou([[0, float("nan")]], [[0, 1]])
+    with pytest.raises(BadInput, match="start <= end"):
+        temporal_iou([[1, 0]], [[0, 1]])
+    with pytest.raises(BadInput, match="2 hits of 1"):
+        all_point_ap(np.ones(2, bool), 1)

@@ -1,0 +1,92 @@
+"""A model with its tokenizer and its codec: a tiny one that has learned a tiny world by heart (tests/golden)."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from support.scripts import GOLDEN, script
+from tapetum.blocks.generate_config import Choice
+from tapetum.errors import BadInput
+from tapetum.paligemma import prompts
+from tapetum.paligemma.answers import CONTEXT, Answerer
+from tapetum.paligemma.tokens import Tokens
+
+WORLD = script("tests/golden/make_paligemma_taught_golden.py")
+WEIGHTS = GOLDEN / "paligemma_taught.safetensors"
+
+
+@pytest.fixture(scope="module")
+def answerer() -> Answerer:
+    return Answerer.load(WEIGHTS)
+
+
+def test_it_says_what_it_learned(answerer: Answerer):
+    shown = [WORLD.picture("red", "right")[None], WORLD.picture("blue")[None], WORLD.picture(None)[None]]
+    prompt = prompts.answer("what color is the square ?")
+    replies = answerer.ask(shown, [prompt] * 3, 8)
+    assert [reply.text for reply in replies] == ["red", "blue", "none"]
+    assert all(reply.ended and 0.5 < reply.score <= 1 for reply in replies)
+    mixed = answerer.ask(shown[:2], [prompt, prompts.caption()], 16)
+    assert [reply.text for reply in mixed] == ["red", "a blue square"]
+    [beamed] = answerer.ask(shown[:1], [prompts.caption()], 16, how=Choice(beams=3))
+    assert beamed.text == "a red square"
+
+
+def test_boxes_and_masks_are_where_the_square_is(answerer: Answerer):
+    [reply] = answerer.ask([WORLD.picture("green", "low right")[None]], [prompts.segment("square")], 32)
+    found = answerer.find(reply, 560, 280, masks=True)
+    assert found.boxes.labels == found.masks.labels == ("square",)
+    x1, y1, x2, y2 = (value * scale for value, scale in zip(WORLD.box("low right"), (10, 5, 10, 5), strict=True))
+    np.testing.assert_allclose(found.boxes.xyxy[0], (x1, y1, x2, y2), atol=0.3)
+    assert found.boxes.scores is not None
+    assert 0.5 < found.boxes.scores[0] <= 1
+    whole = np.zeros((280, 560), bool)
+    whole[y1:y2, x1:x2] = True
+    mask = found.masks.masks[0]
+    assert (mask & whole).sum() / (mask | whole).sum() > 0.9
+    [nothing] = answerer.ask([WORLD.picture(None)[None]], [prompts.detect("square")], 32)
+    assert nothing.text == ""
+    assert len(answerer.find(nothing, 56, 56, masks=False).boxes) == 0
+
+
+def test_an_answer_may_have_a_beginning_and_a_cut(answerer: Answerer):
+    shown = [WORLD.picture("red")[None]]
+    [reply] = answerer.ask(shown, [prompts.caption()], 16, beginnings=["a blue"])
+    assert reply.text.startswith("a blue")
+    [cut] = answerer.ask(shown, [prompts.detect("square")], 2)
+    assert not cut.ended
+    assert answerer.find(cut, 56, 56, masks=False).malformed == 1
+
+
+def test_what_cannot_be_asked_is_refused_in_one_line(answerer: Answerer):
+    shown = [WORLD.picture("red")[None]]
+    cases = {
+        "  ": "the prompt is empty",
+        "what " * 9000: f"together they may be {CONTEXT}",
+        "<loc5000>": "<loc5000> is no token",
+    }
+    for prompt, message in cases.items():
+        with pytest.raises(BadInput, match=message) as caught:
+            answerer.ask(shown, [prompt])
+        assert "\n" not in str(caught.value)
+    with pytest.raises(BadInput, match="1 examples of pictures and 2 prompts"):
+        answerer.ask(shown, ["a", "b"])
+    with pytest.raises(BadInput, match=r"examples have \[1, 2\] pictures"):
+        answerer.ask([shown[0], np.concatenate([shown[0]] * 2)], ["a", "b"])
+
+
+def test_a_tokenizer_of_another_model_and_none_are_refused(answerer: Answerer, tmp_path: Path):
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(WEIGHTS, weights)
+    with pytest.raises(BadInput, match=r"there is no tokenizer beside .*weights.safetensors; put weights.model or"):
+        Answerer.load(weights)
+    words = ["other words for another model, of which there are a great many more than a few, some of them rather long"]
+    Tokens.train(words * 4, 320, tmp_path / "weights.model")
+    with pytest.raises(BadInput, match="the tokenizer is another one: it belongs to another model"):
+        Answerer.load(weights)
+    shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "tokenizer.model")
+    (tmp_path / "weights.model").unlink()
+    assert Answerer.load(weights, dtype=torch.bfloat16).model.projector.weight.dtype == torch.bfloat16
