@@ -197,7 +197,8 @@ class SegmentationTask(FineTuneTask):
         super().__init__(encoder, config, len(train))
         if config.size is None:
             raise BadInput("segmentation has no size; give FineTuneConfig(size=(rows, columns)) that the encoder takes")
-        self.train_part, self.test_part, self.head, self.size = train, test, head, config.size
+        self.train_part, self.test_part, self.size = train, test, config.size
+        self.head: Literal["linear", "upernet"] = head
 
     def model(self) -> nn.Module:
         """Put a head on the encoder."""

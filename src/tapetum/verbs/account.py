@@ -241,7 +241,7 @@ def _estimated(
 
     engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
     best = said or counted
-    phases = best.by_phase() if said else counted.by_phase
+    phases = said.by_phase() if said else counted.by_phase
     logits = said.phases.get("logits") if said else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
