@@ -13,8 +13,6 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 
     group   verb                             system             file
     see     search                           longvideo          cli/search.py
-    see     discover                         odin               cli/discover.py
-    learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
@@ -67,6 +65,7 @@ VERBS = {
     "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
     "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
     "segment": Entry("segment.Segment", "see", "outline things that words name"),
+    "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),

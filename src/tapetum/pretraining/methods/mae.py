@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.account.phases import phase
 from tapetum.blocks.attention import Attention
+from tapetum.blocks.linear import linear
 from tapetum.blocks.mlp import Mlp
 from tapetum.blocks.patches import to_patches
 from tapetum.blocks.positions import sine_2d
@@ -68,14 +69,14 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b k d"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
         """Draw every patch."""
-        x = self.enter(tokens)
+        x = linear(tokens, self.enter)
         first, patches = x[:, : self.prefix], x[:, self.prefix :]
         places = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
         places = places.scatter(1, seen[..., None].expand_as(patches), patches) + self.positions
         x = torch.cat((first, places), 1)
         for block in self.blocks:
             x = block(x)
-        return self.leave(self.norm(x))[:, self.prefix :]
+        return linear(self.norm(x)[:, self.prefix :], self.leave)
 
 
 class MaeTask(PretrainTask):
