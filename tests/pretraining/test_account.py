@@ -1,6 +1,8 @@
 """The two engines agree on every method and backbone; ratios of the methods are those of arithmetic."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from tapetum.account.phases import phase
 from tapetum.pretraining.account import account_step, parameters
 from tapetum.pretraining.config import METHODS, Method
 from tapetum.pretraining.recipes import recipe
-from tapetum.pretraining.run import task_for
-from tapetum.train import Moment
+from tapetum.pretraining.run import loop_config, task_for
+from tapetum.train import Moment, fit
+from tapetum.train.launch_config import Launch
 
 BACKBONES = {
     "vit": VIT,
@@ -89,3 +92,15 @@ def test_logits_stand_apart_and_grow_with_the_square_of_the_batch() -> None:
 
 def parameters_width() -> int:
     return tiny("simclr", "", **VIT).architecture.config.width
+
+
+@pytest.mark.slow
+def test_the_ledger_of_a_run_has_phases(data: Path, tmp_path: Path) -> None:
+    task = task_for(tiny("byol", data, steps=1))
+    fit(task, loop_config(task, Launch(out=tmp_path), tensorboard=False, workers=0), tmp_path)
+    session = json.loads((tmp_path / "ledger.json").read_text())["sessions"][0]
+    phases, per_step = session["phases_per_step"], session["flops_per_step"]
+    assert set(phases) == {"teacher", "student", "heads", "backward"}
+    assert phases["backward"] == per_step["backward"]
+    assert sum(phases.values()) == per_step["forward"] + per_step["backward"]
+    assert phases["student"] < phases["teacher"] < phases["student"] + phases["heads"]

@@ -223,7 +223,8 @@ def _call(model: Any, options: AccountOptions) -> tuple[str, Callable[[], Any]]:
         rows, columns = model.config.eye.picture_size
         pixels = torch.zeros(batch, 1, 3, rows, columns)
         prefix, suffix = (torch.full((batch, n), 5, dtype=torch.int64) for n in (_PREFIX, _SUFFIX))
-        about = f"{_many(batch, 'picture')} of {columns}x{rows}, questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
+        texts = f"questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
+        about = f"{_many(batch, 'picture')} of {columns}x{rows}, {texts}"
         return about, lambda: model.eval().logits(pixels, prefix, suffix)
     if hasattr(model, "preprocessing"):  # a trunk with adapters
         rows, columns = (options.size, options.size) if options.size else model.preprocessing.size
@@ -240,7 +241,7 @@ def _estimated(
 
     engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
     best = said or counted
-    phases = best.by_phase() if said else counted.by_phase
+    phases = said.by_phase() if said else counted.by_phase
     logits = said.phases.get("logits") if said else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
