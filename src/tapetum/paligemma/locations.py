@@ -10,8 +10,8 @@ A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the 
 which differ by a pixel in boxes, and by much more in masks of small things:
 
     "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
-    "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back a
-                 pixel early
+    "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back
+                 a pixel early
     "bins"       n / 1024, as in the public demo, which rounds; 1023 stays short of the far edge
 
 What does not follow the grammar is skipped, and counted where it holds tokens of places or masks: a box with fewer than four
