@@ -48,8 +48,9 @@ def test_any_text_gives_words(text: str) -> None:
     assert "  " not in words
 
 
+@pytest.mark.slow
 def test_long_runs_take_no_time() -> None:
-    for run in ("a-" * 5000, "(" * 5000, "1/" * 5000, "a." * 5000, "<a " * 3000, "@" * 5000, "x" * 20000):
+    for run in ("a-" * 5000, "(" * 5000, "1/" * 5000, "a." * 5000, "<a " * 3000, "@" * 5000, "x" * 20000, "a=*" * 3000):
         assert ptb_words(run)
 
 

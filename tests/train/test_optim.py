@@ -283,3 +283,19 @@ def test_bad_averages_and_rules_are_refused() -> None:
     for settings in ({"lr_scale": -1.0}, {"weight_decay": -1.0}):
         with pytest.raises(BadInput, match="it must be 0 or more"):
             ParameterRule(pattern="*", **settings)
+
+
+def test_a_rule_may_let_a_part_warm_up_slowly() -> None:
+    rules = (ParameterRule(pattern="0.*", warmup_steps=4, lr_scale=0.5), ParameterRule(pattern="3.bias", weight_decay=0.3))
+    config = replace(CONFIG, rules=rules)
+    model = network()
+    optimizer = build_optimizer(ruled_groups(decay_groups(model), model, config), config)
+    owner = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    slow, quick = owner[id(model[0].weight)], owner[id(model[3].weight)]
+    assert slow is not owner[id(model[0].bias)]
+    for step, share in enumerate((0.25, 0.5, 0.75, 1.0, 1.0)):
+        set_rates(optimizer, 0.2, 0.1, step)
+        assert slow["lr"] == pytest.approx(0.2 * 0.5 * share)
+        assert quick["lr"] == pytest.approx(0.2)
+    with pytest.raises(BadInput, match="warmup_steps"):
+        ParameterRule(pattern="*", warmup_steps=-1)

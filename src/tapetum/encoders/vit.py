@@ -20,6 +20,7 @@ from tapetum.blocks.mlp import Mlp
 from tapetum.blocks.patches import PicturePatches
 from tapetum.blocks.pooling import AttentionPooling
 from tapetum.blocks.positions import interpolate, sine_2d
+from tapetum.blocks.stem import ConvolutionalStem
 from tapetum.blocks.transformer import Block
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder, Features
@@ -35,7 +36,10 @@ class ViT(Encoder):
         super().__init__(config, preprocessing)
         width = self.width = config.width
         self.map_channels, self.strides = (width,), (config.patch,)
-        self.patches = PicturePatches(config.patch, width, bias=config.patch_bias)
+        if config.stem == "convolutions":
+            self.patches = ConvolutionalStem(config.patch, width, config.stem_blocks)
+        else:
+            self.patches = PicturePatches(config.patch, width, bias=config.patch_bias)
         self.class_token = nn.Parameter(torch.randn(width) * 0.02) if config.class_token else None
         self.registers = nn.Parameter(torch.randn(config.registers, width) * 0.02) if config.registers else None
         self._own_positions()

@@ -24,6 +24,7 @@ OWNERS = (
     "tapetum.tap.published",
     "tapetum.hip.published",
     "tapetum.encoders.published",
+    "tapetum.odin.published",
     "tapetum.paligemma.published",
     "tapetum.adapters.published",
 )

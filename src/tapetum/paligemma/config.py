@@ -20,8 +20,9 @@ class PaliGemmaConfig:
     eye: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
-    prefix_mask: Literal["full", "pictures", "causal"] = "full"
-    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures; none (for ablations)."""
+    prefix_mask: Literal["full", "blocks", "pictures", "causal"] = "full"
+    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures that of pictures, and those
+    of the prefix all of both (pictures are then read once for many texts); those of pictures; none (for ablations)."""
     soft_cap: Literal["transformers", "big_vision"] = "transformers"
     """Where the decoder's logit_soft_cap applies: to all logits; or, as big_vision has it, only to those of tokens after the
     first one that is generated, so neither in training nor in scoring."""
@@ -47,10 +48,13 @@ class PaliGemmaConfig:
                 "an eye of PaliGemma sees square pictures and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.paligemma.config.eye"
             )
-        if self.prefix_mask not in ("full", "pictures", "causal") or self.soft_cap not in ("transformers", "big_vision"):
+        if self.prefix_mask not in ("full", "blocks", "pictures", "causal") or self.soft_cap not in (
+            "transformers",
+            "big_vision",
+        ):
             raise BadInput(
-                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, pictures or causal, and"
-                " transformers or big_vision"
+                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal,"
+                " and transformers or big_vision"
             )
         ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
         for name, value in ids.items():
@@ -116,9 +120,16 @@ NAMED: dict[str, PaliGemmaConfig] = {
         language=DecoderConfig(
             width=512, depth=8, heads=8, key_value_heads=1, head_width=64, mlp_width=2048, vocabulary=32_000
         ),
-    )
+    ),
+    "paligemma-nano": PaliGemmaConfig(
+        eye=eye(112, width=256, depth=3, heads=4, mlp_width=512, patch=16, stem="convolutions", stem_blocks=2),
+        language=DecoderConfig(width=256, depth=4, heads=4, key_value_heads=1, head_width=64, mlp_width=512, vocabulary=1792),
+        prefix_mask="blocks",
+        newline=4,
+    ),
 }
-"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing."""
+"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; `paligemma-nano`
+ships with this project."""
 
 
 def named(name: str) -> PaliGemmaConfig:

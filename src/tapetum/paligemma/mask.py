@@ -14,8 +14,9 @@
           s  x x x x x x   x x                        s  x x x x x x   x x
           e  x x x x x x   x x x                      e  x x x x x x   x x x
 
-`pictures`, between them: pictures see each other, prefix and suffix are causal. Nobody sees padding, which itself sees what is
-before it and matters to nobody.
+Between them: `blocks`, pictures see pictures, the prefix sees both, the suffix is causal; `pictures`, pictures see each other,
+prefix and suffix are causal. In both, what pictures see does not depend on the text: several texts may share it. Nobody sees
+padding, which itself sees what is before it and matters to nobody.
 
 In local blocks with a window of w, a query sees the keys of that many positions back, itself included; those of its own block
 (all of the prefix, where it is `full`) it sees however far they are, as in transformers. big_vision knows no window.
@@ -46,7 +47,7 @@ def lay_out(
     valid: Bool[Tensor, "b n"],
     pictures: int,
     prefix: int,
-    how: Literal["full", "pictures", "causal"] = "full",
+    how: Literal["full", "blocks", "pictures", "causal"] = "full",
     window: int | None = None,
 ) -> Layout:
     """Lay out `pictures` tokens of pictures, `prefix` of text, and the suffix, which is the rest.
@@ -59,7 +60,9 @@ def lay_out(
         window: of local blocks.
     """
     steps = torch.ones_like(valid, dtype=torch.long)
-    steps[:, : {"full": pictures + prefix, "pictures": pictures, "causal": 0}[how]] = 0
+    steps[:, : {"full": pictures + prefix, "blocks": pictures + prefix, "pictures": pictures, "causal": 0}[how]] = 0
+    if how == "blocks":
+        steps[:, pictures] = 1
     mask = step_mask(steps) & valid[:, None, None, :]
     positions = (valid.long().cumsum(1) - 1).clamp_min(0)
     local = None

@@ -75,7 +75,12 @@ class PaliGemma(nn.Module):
     ) -> Float[Tensor, "b s d"]:
         """Give what `logits` projects on the vocabulary, for losses that do that in parts."""
         self._check(pixels, prefix, suffix)
-        pictures = self.embed_pictures(pixels)
+        return self.read(self.embed_pictures(pixels), prefix, suffix)
+
+    def read(
+        self, pictures: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
+    ) -> Float[Tensor, "b s d"]:
+        """Do what `hidden` does with pictures that `embed_pictures` has seen: several texts may share one."""
         batch, seen = pictures.shape[:2]
         text = torch.cat((prefix, suffix[:, :-1]), 1)
         valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=text.device), text != 0), 1)

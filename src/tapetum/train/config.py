@@ -87,12 +87,17 @@ class ParameterRule:
     """Factor on the learning rate, beside what the task and `layer_decay` say."""
     weight_decay: float | None = None
     """Instead of what the parameter would have; None changes nothing."""
+    warmup_steps: int = 0
+    """Steps over which their rate rises linearly from the start of the run, on top of what the schedule does: for a part that
+    should hardly move before the rest has learned to use it. 0: none."""
     frozen: bool = False
     """They learn nothing. Modules all of whose parameters are frozen stay in eval mode, whatever calls `train()`."""
 
     def __post_init__(self) -> None:
         if not self.lr_scale >= 0:
             raise BadInput(f"lr_scale of the rule for {self.pattern!r} is {self.lr_scale}; it must be 0 or more")
+        if self.warmup_steps < 0:
+            raise BadInput(f"warmup_steps of the rule for {self.pattern!r} is {self.warmup_steps}; it must be 0 or more")
         if self.weight_decay is not None and not self.weight_decay >= 0:
             raise BadInput(
                 f"weight_decay of the rule for {self.pattern!r} is {self.weight_decay}; it must be 0 or more, or None"

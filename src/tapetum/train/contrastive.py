@@ -12,11 +12,15 @@ Differs from the public code of CLIP: the gradient reaches the gathered keys in 
 and no factor of the number of processes is needed.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.account.phases import phase, tell
 from tapetum.train.gather import all_gather
 from tapetum.train.world import current_world
 
@@ -37,8 +41,7 @@ def info_nce(
     True
     """
     queries, keys = _unit(queries), _unit(keys)
-    with torch.autocast(queries.device.type, enabled=False):  # a similarity rounded to bfloat16, times 100, is wrong by 0.4
-        logits = scale * (queries @ all_gather(keys).T)
+    logits = scale * _table(queries, all_gather(keys))
     if groups is None:
         return F.cross_entropy(logits, _own_rows(queries))
     alike = (groups[:, None] == all_gather(groups)).to(logits.dtype)
@@ -61,11 +64,24 @@ def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: fl
     every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
     own, losses = _own_rows(first), []
     for view, rows in enumerate((first, second)):
-        with torch.autocast(rows.device.type, enabled=False):
-            logits = scale * (rows @ every.flatten(0, 1).T)  # (b, world * b * 2)
+        logits = scale * _table(rows, every.flatten(0, 1))  # (b, world * b * 2)
         logits = logits.scatter(1, (2 * own + view)[:, None], -torch.inf)  # not itself
         losses.append(F.cross_entropy(logits, 2 * own + 1 - view))
     return torch.stack(losses).mean()
+
+
+def unrounded(x: Tensor) -> AbstractContextManager[Any]:
+    """Switch autocast off for the device of `x`."""
+    if x.device.type == "meta":  # which knows of no autocast
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def _table(rows: Tensor, every: Tensor) -> Tensor:
+    """The products of own rows and those of all; a similarity that is rounded to bfloat16, times 100, is wrong by 0.4."""
+    with unrounded(rows), phase("logits"):
+        tell(rows, every.T)
+        return rows @ every.T
 
 
 def _unit(rows: Tensor) -> Tensor:

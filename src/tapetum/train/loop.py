@@ -183,7 +183,7 @@ class _Run:
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
-                set_rates(optimizer, lr, weight_decay(state.step, self.config))
+                set_rates(optimizer, lr, weight_decay(state.step, self.config), state.step)
                 with gradients[name]:
                     optimizer.step()
             state.skipped_in_a_row = 0

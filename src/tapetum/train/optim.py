@@ -84,7 +84,9 @@ def ruled_groups(
             changed = {**group, "lr_scale": scale, "params": []}
             if rule.weight_decay is not None:
                 changed["weight_decay"] = rule.weight_decay
-            split.setdefault((number, scale, rule.weight_decay), changed)["params"].append(p)
+            if rule.warmup_steps:
+                changed["warmup_steps"] = rule.warmup_steps
+            split.setdefault((number, scale, rule.weight_decay, rule.warmup_steps), changed)["params"].append(p)
     if not split:
         raise BadInput("rules freeze every parameter; leave something to learn")
     return list(split.values())
@@ -112,10 +114,14 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, de
     return Lars(own, trust=config.trust, **common) if config.optimizer == "lars" else torch.optim.SGD(own, **common)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:
-    """Set the step's learning rate, times each group's factor, and the weight decay of groups that have none of their own."""
+def set_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float, step: int = 0) -> None:
+    """Set the step's learning rate, times each group's factors, and the weight decay of groups that have none of their own.
+
+    Of a group with `warmup_steps` the rate rises over so many steps besides.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_scale"]
+        slow = group.get("warmup_steps", 0)
+        group["lr"] = lr * group["lr_scale"] * (min((step + 1) / slow, 1.0) if slow else 1.0)
         if not group["decay_is_own"]:
             group["weight_decay"] = weight_decay
 

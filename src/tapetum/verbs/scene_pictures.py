@@ -82,14 +82,21 @@ def pictures(options: PicturesOptions, listener: Listener) -> PicturesMade:
 
 def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") -> None:
     """Make one picture; its truth is written last."""
+    from tapetum.scenes.picture import make_picture
+
+    made = make_picture(seed, number, size, textures)
+    _write_picture(out, number, made)
+    write_truth(out, f"{number:06d}", _truth(number, made))
+
+
+def _write_picture(out: Path, number: int, made: "Picture") -> None:
+    """Write the picture and the mask of what is seen."""
     import numpy as np
     from PIL import Image
 
     from tapetum.files import whole_file
-    from tapetum.scenes.picture import make_picture
 
     name = f"{number:06d}"
-    made = make_picture(seed, number, size, textures)
     seen = (made.masks.seen * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
         (out / "pictures" / f"{name}.jpg", made.rgb, {"format": "JPEG", "quality": 95, "subsampling": 0}),
@@ -99,7 +106,6 @@ def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") ->
         Image.fromarray(array).save(data, **how)
         with whole_file(path) as temporary:
             temporary.write_bytes(data.getvalue())
-    write_truth(out, name, _truth(number, made))
 
 
 def _truth(number: int, made: "Picture") -> dict[str, Any]:

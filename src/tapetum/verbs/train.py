@@ -3,13 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tapetum.hip.recipes import HipRun
+from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
+from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun
+if TYPE_CHECKING:
+    from tapetum.paligemma.run import Finished
+
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,18 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         finished = train_hip(recipe, launch, say)
         return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+        finished = _train_paligemma(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.paligemma.mask_task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
-    if isinstance(recipe, TapKubric):
+    if isinstance(recipe, OdinRun):
+        from tapetum.odin.run import train_odin
+
+        weights = train_odin(recipe, launch, say)
+    elif isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
@@ -46,3 +59,15 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         weights = train_tap_nano(recipe, launch)
     return weights and Trained(weights)
+
+
+def _train_paligemma(
+    recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
+) -> "Finished | None":
+    if isinstance(recipe, PaliGemmaStage):
+        from tapetum.paligemma.run import train_stage
+
+        return train_stage(recipe, launch, say)
+    from tapetum.paligemma.transfer import train_transfer
+
+    return train_transfer(recipe, launch, say)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.eval.paligemma import PaliGemmaEval
 from tapetum.cli.eval.perception_test import PerceptionTest
 from tapetum.cli.eval.tapvid import TapVid
 from tapetum.cli.eval.tapvid3d import TapVid3D
@@ -12,13 +13,14 @@ from tapetum.cli.eval.tapvid3d import TapVid3D
 Benchmark = (
     Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
+    | Annotated[PaliGemmaEval, tyro.conf.subcommand("paligemma", prefix_name=False)]
     | Annotated[PerceptionTest, tyro.conf.subcommand("perception-test", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
-    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test."""
+    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes."""
 
     benchmark: Benchmark
 

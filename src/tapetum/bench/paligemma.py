@@ -1,0 +1,297 @@
+"""A PaliGemma on held-out pictures of `scenes/`, beside what needs no eye.
+
+Questions are those that `tapetum scenes pictures` chose (`pictures.jsonl`): balanced, so that whoever sees only words and
+options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the
+answer; and chosen, the option that the model finds likeliest. Beside them:
+
+    chance      1 / options
+    blind       the same model, each picture in the place of another's (shuffled) or all grey
+    common      the most common answer to each template
+
+Boxes are those after `detect all classes`, scored by how sure the model was of their tokens; average precision is COCO's. What
+shows fewer pixels than `LEAST_PIXELS` counts neither way. Masks are those after `segment NOUN` for the things that are there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tapetum.data.json_files import read_lines
+from tapetum.errors import BadInput
+from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
+from tapetum.paligemma import prompts
+from tapetum.paligemma.locations import Unpack, parse
+from tapetum.paligemma.model import PaliGemma
+from tapetum.paligemma.scene_pairs import LEAST_PIXELS
+from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
+from tapetum.paligemma.tokens import Tokens
+from tapetum.types import Boxes
+
+Sight = Literal["true", "shuffled", "grey"]
+BATCH = 64
+LONGEST_BOXES, LONGEST_ANSWER = 90, 24
+"""Tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One of a picture's."""
+
+    picture: int
+    """Number in the folder."""
+    template: str
+    text: str
+    options: tuple[str, ...]
+    answer: str
+
+
+class Held:
+    """Pictures that were never trained on, with their questions. Raises BadInput where the folder is not finished."""
+
+    def __init__(self, folder: str | Path, limit: int | None = None):
+        self.folder = SceneFolder(folder, limit)
+        rows = Path(folder) / "pictures.jsonl"
+        if not rows.exists():
+            raise BadInput(f"{folder} has no pictures.jsonl: it is not finished; run its tapetum scenes pictures again")
+        numbers = {name: number for number, name in enumerate(self.folder.names)}
+        self.questions = [
+            Question(
+                picture=numbers[Path(row["file"]).stem],
+                template=asked["template"],
+                text=asked["question"],
+                options=tuple(asked["options"]),
+                answer=asked["answer"],
+            )
+            for row in read_lines(rows)
+            if Path(row["file"]).stem in numbers
+            for asked in row["questions"]
+        ]
+
+    def pictures(self) -> Iterator[ScenePicture]:
+        """Read them in order."""
+        return map(self.folder.read, range(len(self.folder)))
+
+
+def see(model: PaliGemma, held: Held, sight: Sight = "true") -> Float[Tensor, "p n d"]:
+    """Embed all pictures, or what is in their place."""
+    found = []
+    order = [(number + len(held.folder) // 2) % len(held.folder) for number in range(len(held.folder))]
+    for start in range(0, len(held.folder), BATCH):
+        numbers = range(start, min(start + BATCH, len(held.folder)))
+        names = [order[n] if sight == "shuffled" else n for n in numbers]
+        pixels = torch.from_numpy(np.stack([pixels_of(held.folder.read(n).rgb) for n in names]))[:, None]
+        found.append(model.embed_pictures(pixels * 0 if sight == "grey" else pixels))
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def questions_right(
+    model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"], *, write: bool = True
+) -> list[dict[str, Any]]:
+    """Answer all questions; gives rows with template, options, chosen (right or not) and written."""
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(held.questions), BATCH):
+        asked = held.questions[start : start + BATCH]
+        prefix = _padded([tokens.encode_prefix(prompts.answer(q.text)) for q in asked])
+        seen = pictures[[q.picture for q in asked]]
+        likely = _likelihoods(model, tokens, seen, prefix, [q.options for q in asked])
+        texts = [""] * len(asked)
+        if write:
+            texts = [tokens.decode(ids) for ids, _ in written(model, seen, prefix, LONGEST_ANSWER)]
+        for q, sure, text in zip(asked, likely, texts, strict=True):
+            chosen = q.options[int(np.argmax(sure))]
+            rows.append(
+                {
+                    "template": q.template,
+                    "options": len(q.options),
+                    "answer": q.answer,
+                    "chosen": chosen == q.answer,
+                    "written": text == q.answer,
+                    "text": text,
+                }
+            )
+    return rows
+
+
+def _likelihoods(
+    model: PaliGemma, tokens: Tokens, seen: Tensor, prefix: Tensor, options: Sequence[Sequence[str]]
+) -> list[list[float]]:
+    """Log-probability of each option."""
+    of = [row for row, each in enumerate(options) for _ in each]
+    suffix = _padded([tokens.encode_suffix(option) for each in options for option in each])
+    told = model.language.logits(model.read(seen[of], prefix[of], suffix)).float().log_softmax(-1)
+    sure = (told.gather(-1, suffix[..., None])[..., 0] * (suffix != 0)).sum(1).tolist()
+    ends = np.cumsum([len(each) for each in options]).tolist()
+    return [sure[end - len(each) : end] for end, each in zip(ends, options, strict=True)]
+
+
+@torch.no_grad()
+def written(
+    model: PaliGemma, pictures: Float[Tensor, "b n d"], prefix: Tensor, most: int
+) -> list[tuple[list[int], list[float]]]:
+    """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token."""
+    from tapetum.paligemma.session import Session
+
+    session = Session(model, pictures, prefix, most)
+    found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
+    open_rows = set(range(len(prefix)))
+    for count in range(most):
+        told = session.logits.float().log_softmax(-1).max(-1)
+        for row in list(open_rows):
+            if int(told.indices[row]) == model.config.end:
+                open_rows.remove(row)
+            else:
+                found[row][0].append(int(told.indices[row]))
+                found[row][1].append(float(told.values[row]))
+        if not open_rows or count == most - 1:
+            break
+        session.step(told.indices)
+    return found
+
+
+def _padded(rows: list[list[int]]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+
+def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], width: int, height: int) -> Boxes:
+    """Read boxes one by one, each scored by the mean probability of its tokens."""
+    parts, first = [], 0
+    separator = set(tokens.encode(" ;"))
+    for at in [*(k for k, token in enumerate(ids) if token in separator), len(ids)]:
+        text = tokens.decode(ids[first:at])
+        score = float(np.exp(np.mean(sure[first:at]))) if at > first else 0.0
+        parts.append(parse(text, width, height, score=score).boxes)
+        first = at + 1
+    return Boxes(
+        xyxy=np.concatenate([p.xyxy for p in parts]),
+        labels=[label for p in parts for label in p.labels],
+        scores=np.concatenate([p.scores for p in parts]),
+    )
+
+
+def boxes_found(model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"]) -> dict[str, Any]:
+    """Detect all classes in each picture; gives COCO's average precisions."""
+    truths, found = {}, {}
+    prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
+    for start in range(0, len(pictures), BATCH):
+        seen = pictures[start : start + BATCH]
+        for row, (ids, sure) in enumerate(written(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES)):
+            picture = held.folder.read(start + row)
+            height, width = picture.ids.shape
+            found[start + row] = scored_boxes(tokens, ids, sure, width, height)
+            truths[start + row] = _truth(picture)
+    scores = detection_scores(found, truths)
+    small = sum(len(b) for b in found.values())
+    return {"ap50": scores.ap50, "ap": scores.ap, "ap75": scores.ap75, "boxes": small, "pictures": len(truths)} | {
+        "ap_by_label": dict(scores.ap_by_label)
+    }
+
+
+def _truth(picture: ScenePicture) -> TrueBoxes:
+    sizes = np.bincount(picture.ids.ravel(), minlength=256)
+    return TrueBoxes(
+        xyxy=np.array([t.box for t in picture.things], float).reshape(-1, 4),
+        labels=[t.noun for t in picture.things],
+        crowd=[bool(sizes[t.id] < LEAST_PIXELS) for t in picture.things],
+    )
+
+
+def masks_found(
+    model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
+) -> dict[str, Any]:
+    """Segment nouns of which there is one thing; mean overlap with what is seen of it, 0 where nothing is written."""
+    wanted: list[tuple[int, str, int]] = []
+    for number, picture in enumerate(held.pictures()):
+        nouns = Counter(t.noun for t in picture.things)
+        sizes = np.bincount(picture.ids.ravel(), minlength=256)
+        wanted += [(number, t.noun, t.id) for t in picture.things if nouns[t.noun] == 1 and sizes[t.id] >= LEAST_PIXELS]
+    overlaps, groups = [], []
+    for start in range(0, min(len(wanted), most), BATCH):
+        asked = wanted[start : min(start + BATCH, most)]
+        prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in asked])
+        for (number, _, identity), (ids, _) in zip(
+            asked, written(model, pictures[[n for n, _, _ in asked]], prefix, 24), strict=True
+        ):
+            true = held.folder.read(number).ids == identity
+            masks = parse(tokens.decode(ids), true.shape[1], true.shape[0], unpack).masks.masks
+            overlap = (masks[0] & true).sum() / (masks[0] | true).sum() if len(masks) else 0.0
+            overlaps.append(float(overlap))
+            groups.append(number)
+    return {
+        "miou": float(np.mean(overlaps)),
+        "interval": bootstrap_interval(np.array(overlaps), groups=groups),
+        "things": len(overlaps),
+    }
+
+
+def by_template(rows: Sequence[dict[str, Any]], held: Held) -> dict[str, dict[str, Any]]:
+    """Sum rows up: shares that are right with Wilson's intervals of 95%, chance, and the share of the most common answer."""
+    table = {}
+    for name in [*sorted({row["template"] for row in rows}), "all"]:
+        mine = [row for row in rows if name in ("all", row["template"])]
+        table[name] = {
+            "questions": len(mine),
+            "chance": float(np.mean([1 / row["options"] for row in mine])),
+            "common": Counter(row["answer"] for row in mine).most_common(1)[0][1] / len(mine),
+        }
+        for how in ("chosen", "written"):
+            right = sum(row[how] for row in mine)
+            table[name][how] = right / len(mine)
+            table[name][f"{how}_interval"] = wilson_interval(right, len(mine))
+    return table
+
+
+def evaluate(
+    model: PaliGemma,
+    tokens: Tokens,
+    held: Held,
+    *,
+    unpack: Unpack | None = None,
+    blind: Sequence[Sight] = ("shuffled", "grey"),
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Score everything.
+
+    Args:
+        model: in evaluation mode.
+        tokens: its tokens.
+        held: pictures.
+        unpack: makes masks of codes; without it nothing is segmented.
+        blind: what else the model is shown in the pictures' place, for questions only.
+        say: is told of progress.
+    """
+    result: dict[str, Any] = {"pictures": len(held.folder)}
+    seen = see_all(model, held)
+    say("pictures seen")
+    result["questions"] = by_template(questions_right(model, tokens, held, seen), held)
+    for sight in blind:
+        say(f"questions, {sight}")
+        rows = questions_right(model, tokens, held, see_all(model, held, sight), write=False)
+        result[f"questions_{sight}"] = by_template(rows, held)
+    say("boxes")
+    result["detection"] = boxes_found(model, tokens, held, seen)
+    if unpack is not None:
+        say("masks")
+        result["segmentation"] = masks_found(model, tokens, held, seen, unpack)
+    return result
+
+
+@torch.no_grad()
+def see_all(model: PaliGemma, held: Held, sight: Sight = "true") -> Tensor:
+    """Embed all pictures without keeping what learning would need."""
+    return see(model, held, sight)
+
+
+def save(result: dict[str, Any], path: str | Path) -> Path:
+    """Write a result as JSON."""
+    Path(path).write_text(json.dumps(result, indent=1, allow_nan=True) + "\n")
+    return Path(path)

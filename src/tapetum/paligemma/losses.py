@@ -1,0 +1,91 @@
+"""The loss on the suffix.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; what was given
+(pictures, prefix) is not. Which positions of the decoder's input carry a loss, and what each is to say:
+
+    input    i i i  BOS  p  p  \\n   s1   s2   s3
+    target                    s1   s2   s3   EOS  .  .           . padding: no loss
+             no loss          loss on what the suffix says
+
+The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
+than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
+them: an example counts as the root of its tokens.
+
+Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
+all, is the same with s' = s V / (V - 1).
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.paligemma.recipes import POWERS, Mean
+
+
+def token_losses(
+    logits: Float[Tensor, "*s v"], suffix: Int[Tensor, "*s"], smoothing: float = 0.0, vocabulary: int | None = None
+) -> Float[Tensor, "*s"]:
+    """Compute the cross-entropy of each token in float32; that of padding means nothing.
+
+    Args:
+        logits: row k predicts suffix token k, as `PaliGemma.logits` gives them.
+        suffix: ids, padded with 0 on the right.
+        smoothing: share of the target that is spread over all other tokens.
+        vocabulary: rows that are tokens; those from it on, which files of Hugging Face have, are left out.
+    """
+    if not 0 <= smoothing < 1:
+        raise BadInput(f"smoothing is {smoothing}; it is 0 or more, and below 1")
+    logits = logits[..., :vocabulary].float()
+    given = logits.log_softmax(-1)
+    right = given.gather(-1, suffix[..., None])[..., 0]
+    if not smoothing:
+        return -right
+    others = given.sum(-1) - right
+    return -(1 - smoothing) * right - smoothing / (logits.shape[-1] - 1) * others
+
+
+def suffix_loss(
+    logits: Float[Tensor, "b s v"],
+    suffix: Int[Tensor, "b s"],
+    *,
+    mean: Mean = "examples",
+    smoothing: float = 0.0,
+    vocabulary: int | None = None,
+    learned: Bool[Tensor, "b s"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compute the loss of a batch of suffixes.
+
+    Args:
+        logits: as for `token_losses`, as the three after it.
+        suffix: ids.
+        mean: examples, as the reference; tokens, as transformers; or roots.
+        smoothing: of labels.
+        vocabulary: rows that are tokens.
+        learned: tokens that carry a loss; by default all but padding, which never does.
+    """
+    counted = suffix != 0 if learned is None else learned & (suffix != 0)
+    losses = token_losses(logits, suffix, smoothing, vocabulary) * counted
+    return averaged(losses, counted, mean)
+
+
+def averaged(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: Mean = "examples") -> Float[Tensor, ""]:
+    """Take the mean of losses over the tokens that are counted; an example of which none is counts as 0."""
+    weights = token_weights(counted, mean)
+    total = counted.shape[0] if mean == "examples" else weights.sum().clamp_min(1e-9)
+    return (losses * weights).sum() / total
+
+
+def token_weights(counted: Bool[Tensor, "b s"], mean: Mean) -> Float[Tensor, "b s"]:
+    """Give what each token counts beside others: 1 over those of its example, 1, or 1 over the root."""
+    if mean not in POWERS:
+        raise BadInput(f"mean is {mean!r}; it is one of {', '.join(POWERS)}")
+    return counted / counted.sum(1, keepdim=True).clamp_min(1) ** POWERS[mean]
+
+
+def shares_right(found: Float[Tensor, "b s v"], suffix: Int[Tensor, "b s"]) -> dict[str, float]:
+    """Tell how many tokens, and how many whole answers, are right when the right ones before are given."""
+    counted = suffix != 0
+    right = (found.argmax(-1) == suffix) & counted
+    whole = (right | ~counted).all(1)
+    return {"tokens": float(right.sum() / counted.sum().clamp_min(1)), "answers": float(torch.mean(whole.float()))}

@@ -1,0 +1,104 @@
+"""Teaching all tasks on pictures of `scenes/`, and scoring answers about pictures that were never seen.
+
+Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the eye's tokens are there already.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tapetum.blocks.linear import linear
+from tapetum.paligemma.data import Rows, Sample, collate
+from tapetum.paligemma.model import PaliGemma
+from tapetum.paligemma.places import CELL, Cells, by_cell, cells_of, places_loss, teller
+from tapetum.paligemma.recipes import Mixture
+from tapetum.paligemma.scene_pairs import ScenePairs, SceneSample
+from tapetum.paligemma.scene_pictures import SceneFolder
+from tapetum.paligemma.task import Checks, PaliGemmaTask, Step, text_loss
+from tapetum.paligemma.tokens import Tokens
+from tapetum.train import Moment
+
+
+@dataclass(frozen=True)
+class SceneStep(Step):
+    """A micro-batch, with what is at the pictures' places."""
+
+    cells: Cells | None
+
+
+class ScenesTask(PaliGemmaTask):
+    """A model learns from pictures of `scenes/`. What it needs for `places` is its attribute `tell`, which is not saved."""
+
+    def __init__(self, *about: Any, places: float = 0.0, **more: Any):
+        """`places`: weight of the loss of stage 0; the rest as for `PaliGemmaTask`, with `ScenePairs` for samples."""
+        super().__init__(*about, **more)
+        self.places = places
+
+    def model(self) -> PaliGemma:
+        """Make a model that can tell of places."""
+        model = PaliGemma(self.config)
+        if self.places:
+            model.tell = teller(self.config.eye)
+        if self.start is not None:
+            self.start(model)
+        return model
+
+    def collate(self, items: Sequence[Sample]) -> SceneStep:
+        """Make a micro-batch."""
+        plain = super().collate(items)
+        pictures = [item.picture for item in items if isinstance(item, SceneSample)]
+        return SceneStep(plain.batch, plain.packed, cells_of(pictures) if self.places else None)
+
+    def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Measure the loss of texts, and of places."""
+        assert isinstance(model, PaliGemma)
+        pixels = batch.batch.pixels
+        features = model.eye(pixels.flatten(0, 1))
+        pictures = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        loss, told = text_loss(model, pictures, batch, self.learning)
+        if batch.cells is None:
+            return loss, told
+        grid = by_cell(model.tell(features.tokens), features.grid, self.config.eye.patch // CELL)
+        where, parts = places_loss(grid, batch.cells)
+        return loss + self.places * where, {"text": loss.detach(), **told, **parts}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe what decides what is learned."""
+        return {**super().describe(), "places": self.places}
+
+
+@dataclass(frozen=True)
+class AnswerChecks(Checks):
+    """How many answers about pictures that were never seen are right, written freely, and how likely the right ones are."""
+
+    folder: SceneFolder
+    tokens: Tokens
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """Ask each picture a few questions."""
+
+        assert isinstance(model, PaliGemma)
+        pairs = ScenePairs(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
+        right: dict[str, list[float]] = {}
+        for start in range(0, len(self.folder), 32):
+            pictures = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]
+            items = [pairs.sample(p, np.random.default_rng((start, k))) for k, p in enumerate(pictures)]
+            batch = collate(items, self.tokens)
+            with torch.no_grad():
+                seen = model.embed_pictures(batch.pixels)
+                [rows] = batch.groups
+                whole = _whole(model, seen, rows)
+            kinds = [pair.kind for item in items for pair in item.pairs]
+            for kind, found in zip(kinds, whole, strict=True):
+                right.setdefault(kind, []).append(float(found))
+        return {kind: float(np.mean(found)) for kind, found in sorted(right.items())}
+
+
+def _whole(model: PaliGemma, seen: Tensor, rows: Rows) -> list[bool]:
+    """Whether each answer would be written letter for letter."""
+    logits = model.language.logits(model.read(seen[rows.of], rows.prefix, rows.suffix))
+    return ((logits.argmax(-1) == rows.suffix) | (rows.suffix == 0)).all(1).tolist()
