@@ -117,8 +117,8 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
         assert again.state_dict().keys() == model.state_dict().keys()
         assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
         assert not again.training
+    tapetum.encoders.save(tapetum.encoders.build("vit-tiny-16", depth=1), path)
     with pytest.raises(BadInput, match="holds no video encoder"):
-        tapetum.encoders.save(tapetum.encoders.build("vit-tiny-16", depth=1), path)
         longvideo.load(path)
 
 
@@ -133,7 +133,7 @@ def test_files_that_are_not_whole_get_one_line(tmp_path: Path) -> None:
     bad = {**about, "video": {**about["video"], "width": "wide"}}
     for wrong in (bad, {}, [], {**about, "text": {"width": 3}}, {**about, "projection": 0}):
         save_headed(model, path, "longvideo", wrong)
-        with pytest.raises(BadInput, match="the config in .* cannot be read"):
+        with pytest.raises(BadInput, match=r"the config in .* cannot be read"):
             longvideo.load(path)
     save_headed(model, path, "longvideo", json.loads(json.dumps({**about, "projection": 7})))
     with pytest.raises(BadInput, match="does not fit its config"):

@@ -1,7 +1,8 @@
 """A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head);
 and LongViViT's (sees all, the mean of its tokens).
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3). It takes numbers of tokens; tokenizers are not its business.
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3). It takes
+numbers of tokens; tokenizers are not its business.
 """
 
 from dataclasses import dataclass
