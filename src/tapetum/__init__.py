@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.classify import classify as classify
     from tapetum.verbs.convert import convert as convert
     from tapetum.verbs.detect import detect as detect
+    from tapetum.verbs.discover import discover as discover
     from tapetum.verbs.embed import embed as embed
     from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
@@ -47,6 +48,7 @@ _FUNCTIONS = {
     "classify": "classify",
     "convert": "convert",
     "detect": "detect",
+    "discover": "discover",
     "embed": "embed",
     "evaluate_paligemma": "evaluate_paligemma",
     "evaluate_perception_test": "evaluate_perception_test",

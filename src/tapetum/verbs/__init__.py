@@ -28,23 +28,10 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("adapt", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect", "doctor", "embed"),
-    *("evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d", "export", "hip"),
-    *(
-        "ledger",
-        "live",
-        "many",
-        "pretrain",
-        "scenes",
-        "segment",
-        "show",
-        "submit_perception_test",
-        "tapvid3d",
-        "things",
-        "track",
-        "train",
-        "weights",
-    ),
+    *("account", "adapt", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect", "discover"),
+    *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
+    *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "segment", "show"),
+    *("submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )
 
 
