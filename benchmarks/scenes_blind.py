@@ -207,7 +207,8 @@ def main() -> None:
     found = measure((even, odd), (odd, even))
     show(found)
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        short = json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 4))
+        given.json.write_text(json.dumps(short, indent=1) + "\n")
 
 
 if __name__ == "__main__":

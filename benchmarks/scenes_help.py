@@ -38,6 +38,7 @@ TRACKERS = "start", *WORLDS
 START, SEED = "tapir-nano-synthetic", 11
 STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
 AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_look=False, polish=False)
+USES = {"as-trained": AS_TRAINED, "as-bundled": NANO}
 SCORES = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
 
 
@@ -83,47 +84,61 @@ def held_out(given: argparse.Namespace) -> dict[str, Path]:
 
 
 def score(given: argparse.Namespace) -> None:
-    """Score all that was trained, side by side."""
+    """Score all that was trained, side by side; what was scored already is kept in the folder."""
     torch.set_num_threads(1)
     files, found = held_out(given), {}
-    for use, config in (("as trained", AS_TRAINED), ("as bundled", NANO)):
-        trackers = {}
-        for name in TRACKERS:
-            trackers[name] = tapetum.load(START if name == "start" else given.folder / name / f"{name}.safetensors")
-            trackers[name].model.config = config
-        found[use] = {data: _compare(trackers, file) for data, file in files.items()}
-        found[use]["real clips, cycle error"] = _cycles(trackers, given.videos)
-        print(use, json.dumps(found[use], indent=1), flush=True)
-    if given.json:
+    for use in given.use:
+        rows = {
+            name: _scored(given, name, use, files) for name in TRACKERS if name == "start" or _weights(given, name).exists()
+        }
+        if len(rows) == len(TRACKERS):
+            found[use] = {data: _compare({name: row[data] for name, row in rows.items()}) for data in files}
+            found[use]["real clips, cycle error"] = {name: row["cycles"] for name, row in rows.items()}
+            print(use, json.dumps(found[use], indent=1), flush=True)
+    if given.json and found:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _compare(trackers: dict, file: Path) -> dict:
-    results = {world: evaluate(tracker, file, "first") for world, tracker in trackers.items()}
-    rows = {world: {score: _rounded(result[score]) for score in SCORES} for world, result in results.items()}
-    gaps = {}
-    for name in SCORES:
-        facets, both = (np.array([row[name] for row in results[world]["per_video"]]) for world in WORLDS)
-        gap = both - facets
-        gaps[name] = {"mean": _rounded(gap.mean()), "standard_error": _rounded(gap.std(ddof=1) / np.sqrt(len(gap)))}
-    return {**rows, "both minus facets": gaps, "videos": len(results["both"]["per_video"])}
+def _weights(given: argparse.Namespace, name: str) -> Path:
+    return given.folder / name / f"{name}.safetensors"
 
 
-def _cycles(trackers: dict, videos: list[Path]) -> dict:
-    rows: dict = {}
-    for world, tracker in trackers.items():
+def _scored(given: argparse.Namespace, name: str, use: str, files: dict[str, Path]) -> dict:
+    """Scores of each video by data set, and cycle errors."""
+    kept = given.folder / f"score-{use}-{name}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    tracker = tapetum.load(START if name == "start" else _weights(given, name))
+    tracker.model.config = USES[use]
+    row: dict = {}
+    for data, file in files.items():
+        videos = evaluate(tracker, file, "first")["per_video"]
+        row[data] = [{score: _rounded(video[score]) for score in SCORES} for video in videos]
 
-        def track(video, queries, tracker=tracker):
-            tracks = tracker.track(video, queries)
-            return tracks.xy, tracks.visible
+    def track(video, queries):
+        tracks = tracker.track(video, queries)
+        return tracks.xy, tracks.visible
 
-        errors = {}
-        for path in videos:
-            video, _ = load(path, 48)
-            errors[path.stem] = cycle_errors(track, video, grid(video.shape[1:], 12))
-        errors["all"] = CycleErrors(np.concatenate([e.error for e in errors.values()]))
-        rows[world] = {name: {k: _rounded(v) for k, v in e.summary().items()} for name, e in errors.items()}
-    return rows
+    errors = {}
+    for path in given.videos:
+        video, _ = load(path, 48)
+        errors[path.stem] = cycle_errors(track, video, grid(video.shape[1:], 12))
+    errors["all"] = CycleErrors(np.concatenate([e.error for e in errors.values()]))
+    row["cycles"] = {clip: {k: _rounded(v) for k, v in e.summary().items()} for clip, e in errors.items()}
+    kept.write_text(json.dumps(row))
+    return row
+
+
+def _compare(rows: dict[str, list[dict[str, float]]]) -> dict:
+    """Means of each tracker, and the difference between the worlds with its standard error over the videos."""
+    values = {name: {score: np.array([video[score] for video in row]) for score in SCORES} for name, row in rows.items()}
+    told: dict = {name: {score: _rounded(v.mean()) for score, v in found.items()} for name, found in values.items()}
+    gaps = {score: values["both"][score] - values["facets"][score] for score in SCORES}
+    told["both minus facets"] = {
+        score: {"mean": _rounded(gap.mean()), "standard_error": _rounded(gap.std(ddof=1) / np.sqrt(len(gap)))}
+        for score, gap in gaps.items()
+    }
+    return told | {"videos": len(rows["both"])}
 
 
 def _rounded(value: float) -> float:
@@ -143,6 +158,7 @@ def main() -> None:
     trainer.add_argument("--workers", type=int, default=0)
     scorer.add_argument("--cutouts", type=Path, required=True)
     scorer.add_argument("--videos", type=Path, nargs="+", required=True)
+    scorer.add_argument("--use", nargs="+", choices=USES, default=list(USES))
     scorer.add_argument("--json", type=Path)
     given = parser.parse_args()
     given.run(given)

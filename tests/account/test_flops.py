@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tapetum.account.flops import FORMULAS, count_flops
+from tapetum.account.phases import phase
 
 
 def counts(fn, *args, **kwargs) -> tuple[int, int]:
@@ -148,3 +149,38 @@ def test_recomputed_activations_count_as_backward() -> None:
     one = 2 * 3 * 5 * 5
     rerun = lambda: checkpoint(layers, x, use_reentrant=False)  # noqa: E731
     assert counts(rerun) == (2 * one, 5 * one)  # the first layer again, for the input of the second
+
+
+def test_checkpointed_activations_are_recomputed_and_no_part_of_the_model() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    layer = nn.Sequential(nn.Linear(3, 5, bias=False), nn.Tanh(), nn.Linear(5, 2, bias=False))
+    rows = torch.zeros(7, 3, requires_grad=True)
+    once = 2 * 7 * (3 * 5 + 5 * 2)
+    plain = count_flops(layer, rows)
+    assert (plain.forward, plain.backward, plain.recomputed, plain.model) == (once, 2 * once, 0, 3 * once)
+    again = count_flops(checkpoint, layer, rows, use_reentrant=True)
+    assert (again.forward, again.backward, again.recomputed, again.model) == (once, 3 * once, once, 3 * once)
+    early = count_flops(checkpoint, layer, rows, use_reentrant=False)  # stops before what nobody needs
+    assert early.recomputed in (once, 2 * 7 * 3 * 5)
+    assert early.model == 3 * once
+
+
+def test_fused_attention_computes_its_scores_again() -> None:
+    q, k, v = (torch.randn(2, 3, n, 4, requires_grad=True) for n in (5, 7, 7))
+    flops = count_flops(F.scaled_dot_product_attention, q, k, v)
+    assert flops.recomputed == 2 * 2 * 3 * 5 * 7 * 4
+    assert flops.model == 3 * flops.forward
+
+
+def test_phases_sum_to_the_total() -> None:
+    first, second = nn.Linear(3, 5, bias=False), nn.Linear(5, 2, bias=False)
+
+    def step() -> torch.Tensor:
+        inner = first(torch.zeros(7, 3))
+        with phase("heads"):
+            return second(inner)
+
+    flops = count_flops(step)
+    assert flops.by_phase == {"model": 210, "heads": 140, "backward": 210 + 2 * 140}
+    assert sum(flops.by_phase.values()) == flops.total

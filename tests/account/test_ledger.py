@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tapetum.account.config import LedgerConfig
-from tapetum.account.energy import Estimate, GpuEstimate, Rapl, pick_meters
-from tapetum.account.ledger import Gpu, Ledger, format_ledger, read
+from tapetum.account.constants import Interval
+from tapetum.account.energy import Estimate, GpuEstimate, Rapl, of_flops, pick_meters, read_meters
+from tapetum.account.ledger import ENDS, Gpu, Ledger, format_ledger, read
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
 from tapetum.errors import BadInput, MissingExtra
 
@@ -41,8 +42,45 @@ def test_sessions_add_up(tmp_path: Path) -> None:
     assert second["co2_method"] == "energy x 500 gCO2/kWh"
     text = format_ledger(read(path))
     assert "7 (14 samples) in 2 sessions" in text
-    assert "2 kWh  [estimate: CPU-seconds x 36 W per core]" in text
-    assert "1 kg  [energy x 500 gCO2/kWh]" in text
+    assert "2 kWh (2 to 3.2), estimated, not measured  [estimate: CPU-seconds x 36 W per core]" in text
+    assert "1 kg (1 to 1.6)  [energy x 500 gCO2/kWh]" in text  # the building's share alone is not known
+    assert second["constants"][0]["source"] == "set by you"
+
+
+def test_what_is_not_known_makes_an_interval(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.json", {}, LedgerConfig(energy="estimate"))
+    total = ledger.write(cpu_seconds=360_000.0)["total"]  # 100 core-hours: 1 kWh at 10 W
+    assert total["energy_kwh"] == pytest.approx(1.0)
+    assert (total["energy_kwh_low"], total["energy_kwh_high"]) == pytest.approx((0.4, 2.0 * 1.6))
+    assert (total["co2_kg_low"], total["co2_kg_high"]) == pytest.approx((0.4 * 0.060, 3.2 * 0.710))
+    sources = {constant["name"]: constant["source"] for constant in ledger.session["constants"]}
+    assert set(sources) == {"watts_per_core", "overhead", "grams_co2_per_kwh"}
+    assert all(len(source) > 30 for source in sources.values())
+    hours, kwh, co2 = of_flops(70e9 * 3600 * 100, LedgerConfig())
+    assert (hours.value, kwh.value, co2.value) == pytest.approx((100, 1.0, 0.48))
+    assert hours.low == pytest.approx(70)
+    assert hours.high == pytest.approx(350)
+
+
+def test_a_ledger_from_before_intervals_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    content = Ledger(path, {}, LedgerConfig(energy="estimate")).write(cpu_seconds=360_000.0)
+    for session in content["sessions"]:
+        for name in ENDS:
+            del session[name]
+    path.write_text(json.dumps(content))
+    total = Ledger(path, {}, LedgerConfig(energy="estimate")).write(cpu_seconds=0.0)["total"]
+    assert total["energy_kwh_high"] == total["energy_kwh_low"] == total["energy_kwh"] == pytest.approx(1.0)
+
+
+def test_measured_energy_has_no_interval_but_the_buildings(tmp_path: Path) -> None:
+    folder = tmp_path / "intel-rapl:0"
+    folder.mkdir()
+    (folder / "energy_uj").write_text("0\n")
+    (folder / "max_energy_range_uj").write_text("9000000000\n")
+    meter = Rapl(tmp_path)
+    (folder / "energy_uj").write_text("3600000000\n")
+    assert read_meters([meter], 0, 0) == Interval(0.001, 0.001, 0.001)
 
 
 def test_time_is_that_of_this_process(tmp_path: Path) -> None:
@@ -154,3 +192,13 @@ def test_paths_and_machine() -> None:
 def test_config_and_ledger_import_no_torch() -> None:
     code = "import sys, tapetum.train.config, tapetum.account.ledger, tapetum.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_codecarbon_checks_beside_our_own_meters(tmp_path: Path) -> None:
+    pytest.importorskip("codecarbon")
+    ledger = Ledger(tmp_path / "ledger.json", {}, LedgerConfig(energy="estimate", cross_check=True))
+    time.sleep(0.3)
+    content = ledger.write(cpu_seconds=360_000.0)
+    assert content["total"]["energy_kwh"] == pytest.approx(1.0)  # ours stays ours
+    assert 0 < content["sessions"][0]["codecarbon_kwh"] < 0.1
+    assert "says codecarbon; we 1" in format_ledger(content)

@@ -91,8 +91,8 @@ def test_only_what_is_to_learn_learns() -> None:
     assert {name.split(".")[1] for name in learned["last-4"] if name.startswith("blocks")} == {"1", "2", "3", "4"}
     assert {name for name in learned["last-4"] if not name.startswith("blocks")} == {"norm.weight", "norm.bias"}
     assert all(".adapter." in name or name.startswith("tubelets.video") for name in learned["adapters"])
-    assert all(".lora_" in name or name.startswith("tubelets.video") for name in learned["lora"])
-    assert len([name for name in learned["lora"] if name.endswith(".lora_b")]) == 5 * 6
+    assert all(".parametrizations." in name or name.startswith("tubelets.video") for name in learned["lora"])
+    assert len([name for name in learned["lora"] if name.endswith(".up")]) == 5 * 6
 
 
 def kept_for_backward(**changes: Any) -> int:

@@ -14,7 +14,7 @@ from tapetum.odin.sources import mask_source, with_places
 
 
 def config(**changes: Any) -> OdinConfig:
-    sizes = {"encoder": "resnet-18", "pyramid_width": 16, "hidden_width": 32, "projection_width": 8, "clusters": 4}
+    sizes = {"pyramid_width": 16, "hidden_width": 32, "projection_width": 8, "clusters": 4}
     return OdinConfig(**{**sizes, **changes})
 
 

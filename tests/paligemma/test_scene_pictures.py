@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.scene_folder import write_scene_folder
 
+from support.scene_folder import write_scene_folder
 from tapetum.errors import BadInput
 from tapetum.paligemma.places import MATTER, NOUNS, PARTS, TINTS, by_cell, cell_targets, cells_of, places_loss
 from tapetum.paligemma.recipes import Mixture
@@ -81,7 +81,13 @@ def test_the_loss_of_places_is_least_for_the_truth(folder: SceneFolder) -> None:
     edges.copy_(cells.edges)
     middle.copy_((cells.kinds[..., 3:].float() * 2 - 1) * 20)
     assert float(places_loss(told, cells)[0]) < 1e-3
-    for name, number in {"noun": 0, "colour": len(NOUNS), "material": len(NOUNS) + len(TINTS), "edges": -5, "middle": -1}.items():
+    for name, number in {
+        "noun": 0,
+        "colour": len(NOUNS),
+        "material": len(NOUNS) + len(TINTS),
+        "edges": -5,
+        "middle": -1,
+    }.items():
         worse = told.clone()
         worse[..., number] += 40
         loss, parts = places_loss(worse, cells)

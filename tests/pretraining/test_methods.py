@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, netw
     for name, teacher in teachers.items():
         assert all(parameter.grad is None for parameter in teacher.parameters())
         assert all(torch.equal(value, before[name][key]) for key, value in teacher.state_dict().items())  # buffers too
+
+
+@pytest.mark.parametrize(
+    ("encoder", "change"),
+    [
+        ("nfnet-f0", ("depths=(1,1,1,1)", "channels=(16,16,16,16)", "stem_width=8", "group_width=8", "final_width=16")),
+        ("efficientnet-lite0", ("width_multiplier=0.25",)),
+        ("timm:vit_tiny_patch16_224", ("depth=1", "patch=8", "pooling=mean")),
+    ],
+)
+def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) -> None:
+    task, model, teachers, batch = begun("dino", data, encoder=encoder, change=change, size=32)
+    loss, metrics = task.loss(model, batch, Moment(step=0, steps=1, teachers=teachers))
+    loss.backward()
+    lacking = [name for name, p in model.encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert lacking in ([], ["class_token"])  # which nothing looks at where the mean of the grid is pooled
+    assert 0 < float(metrics["spread"]) <= 1
+
+
+def test_a_task_goes_to_workers_without_its_pictures(data: Path) -> None:
+    task, _, _, batch = begun("supervised", data)
+    showings = task.dataset()
+    copied = pickle.loads(pickle.dumps(task))
+    again = copied.collate([showings[number] for number in range(8)])
+    assert torch.equal(again["views"][0], batch["views"][0])
+    assert len(pickle.dumps(task)) < 10_000 < len(pickle.dumps(showings))
 
 
 def test_weights_that_decay_are_matrices_and_filters(data: Path) -> None:

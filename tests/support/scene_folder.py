@@ -1,4 +1,4 @@
-"""A folder as `tapetum scenes pictures` writes it, of coloured squares on grey: it needs no simulator and is made in no time."""
+"""A folder as `tapetum scenes pictures` writes it, of coloured squares on grey: it needs no simulator."""
 
 import json
 from pathlib import Path
@@ -35,13 +35,14 @@ def _write_one(folder: Path, number: int, size: int, rng: np.random.Generator) -
             {"id": k + 3, "noun": nouns[k], "colour": colours[k], "material": "wood", "box": box, "seen_share": 1.0}
             | {"caption": caption}
         )
-    left = objects[0]["box"][0] < objects[1]["box"][0]
+    sides = ["to the left of it", "to the right of it"]
+    side = sides[objects[0]["box"][0] >= objects[1]["box"][0]]
     asked = [
         ("colour", f"What colour is the {nouns[0]}?", colours[0], list(COLOURS)),
         ("count", "How many things can be seen?", "two", ["one", "two", "three"]),
-        ("relation", f"Where is the {nouns[0]}?", f"to the {'left' if left else 'right'} of it", ["to the left of it", "to the right of it"]),
+        ("relation", f"Where is the {nouns[0]}?", side, sides),
         ("read", "What is written?", "TEA", ["TEA", "MILK"]),
-    ]  # fmt: skip
+    ]
     name = f"{number:06d}"
     Image.fromarray(rgb).save(folder / "pictures" / f"{name}.jpg", quality=95)
     Image.fromarray(ids).save(folder / "masks" / f"{name}.png")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tapetum.account.constants import CONSTANTS, Constant
 from tapetum.errors import BadInput
 
 
@@ -21,8 +22,26 @@ class LedgerConfig:
     grams_co2_per_kwh: float = 480.0
     """Carbon intensity of the electricity: the world's average in 2023 (Ember, Global Electricity Review 2024). Other
     grids, roughly: France 60, United Kingdom 240, United States 370, Germany 380, India 710."""
+    overhead: float = 1.0
+    """What the building adds to a watt of the machine (power usage effectiveness): 1 at a desk, 1.1 to 1.6 in a data centre."""
+    gflops_per_core: float = 70.0
+    """Thousand million operations that a core does in a second: for time where there are FLOPs alone."""
+    cross_check: bool = False
+    """Let codecarbon measure beside the meters above, and write down what it says (pip install 'tapetum[energy]')."""
 
     def __post_init__(self) -> None:
         for name in ("watts_per_core", "watts_per_gpu", "grams_co2_per_kwh"):
             if not getattr(self, name) >= 0:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        if not self.overhead >= 1 or not self.gflops_per_core > 0:
+            raise BadInput(
+                f"overhead is {self.overhead} and gflops_per_core {self.gflops_per_core}; wanted 1 or more, and above 0"
+            )
+
+    def constant(self, name: str) -> Constant:
+        """Give a constant as it is set here, with its source and how low and high it may be.
+
+        >>> LedgerConfig(watts_per_core=5).constant("watts_per_core").high
+        5
+        """
+        return CONSTANTS[name].set_to(getattr(self, name))

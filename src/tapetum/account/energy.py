@@ -5,11 +5,13 @@ measure the whole machine, other people's work included; the estimate only this 
 process's is metered. codecarbon is used when asked for by name: it reads the same counters and otherwise guesses.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tapetum.account.config import LedgerConfig
+from tapetum.account.constants import Constant, Interval
 from tapetum.errors import MissingExtra
 
 JOULES_PER_KWH = 3.6e6
@@ -24,6 +26,11 @@ class Meter(Protocol):
         """How the joules are found, in words."""
         ...
 
+    @property
+    def constant(self) -> Constant | None:
+        """What the joules are in proportion to, where they are an estimate; None where they are measured."""
+        ...
+
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
         """Return joules so far, given the CPU seconds and wall seconds that this run has used since the meter was made."""
         ...
@@ -33,35 +40,36 @@ class Meter(Protocol):
 class Estimate:
     """CPU seconds times watts per core."""
 
-    watts_per_core: float
+    constant: Constant
 
     @property
     def method(self) -> str:
-        return f"estimate: CPU-seconds x {self.watts_per_core:g} W per core"
+        return f"estimate: CPU-seconds x {self.constant.value:g} W per core"
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return cpu_seconds * self.watts_per_core
+        return cpu_seconds * self.constant.value
 
 
 @dataclass(frozen=True)
 class GpuEstimate:
     """Wall seconds times watts, for each GPU used."""
 
-    watts: float
+    constant: Constant
     gpus: int
 
     @property
     def method(self) -> str:
-        return f"estimate: {self.gpus} GPU x wall seconds x {self.watts:g} W"
+        return f"estimate: {self.gpus} GPU x wall seconds x {self.constant.value:g} W"
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        return wall_seconds * self.watts * self.gpus
+        return wall_seconds * self.constant.value * self.gpus
 
 
 class Rapl:
     """Intel's and AMD's running average power limit counters, one a CPU package, in microjoules; they wrap around."""
 
     method = "RAPL: energy counters of the CPU packages, whole machine"
+    constant = None
 
     def __init__(self, root: Path = POWERCAP):
         self._files = sorted(root.glob("intel-rapl:[0-9]*/energy_uj"))
@@ -86,6 +94,8 @@ class Rapl:
 class Nvml:
     """Total energy counters of NVIDIA GPUs (Volta and newer), in millijoules. `library` is the module pynvml."""
 
+    constant = None
+
     def __init__(self, library: Any, uuids: list[str]):
         library.nvmlInit()
         self._library = library
@@ -104,6 +114,7 @@ class CodeCarbon:
     """The codecarbon package, offline; only its energy is used. Where it can't read a meter it guesses from the CPU's name."""
 
     method = "codecarbon: CPU, memory and GPUs of the whole machine"
+    constant = None
 
     def __init__(self) -> None:
         try:
@@ -126,13 +137,38 @@ def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
     """Pick the meters whose sum is the run's energy, the best that can be read here."""
     if config.energy == "codecarbon":
         return [CodeCarbon()]
-    meters: list[Meter] = [Estimate(config.watts_per_core)]
+    meters: list[Meter] = [Estimate(config.constant("watts_per_core"))]
     if gpus:
-        meters.append(GpuEstimate(config.watts_per_gpu, len(gpus)))
+        meters.append(GpuEstimate(config.constant("watts_per_gpu"), len(gpus)))
     if config.energy == "estimate":
         return meters
     better = [_rapl(), _nvml(gpus)]
     return [counter or estimate for counter, estimate in zip(better, meters, strict=False)]
+
+
+def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float) -> Interval:
+    """Add up what meters say, in kWh; what is measured has no interval."""
+    total = Interval(0.0, 0.0, 0.0)
+    for meter in meters:
+        kwh, constant = meter.joules(cpu_seconds, wall_seconds) / JOULES_PER_KWH, meter.constant
+        share = (constant.low / constant.value, constant.high / constant.value) if constant and constant.value else (1.0, 1.0)
+        total = Interval(total.value + kwh, total.low + kwh * share[0], total.high + kwh * share[1])
+    return total
+
+
+def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, Interval]:
+    """Estimate core-hours, kWh and kg of CO2 of so many FLOPs on cores of a CPU; nothing is measured."""
+    hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core"))
+    hours = Interval(hours.value / 3.6e12, hours.low / 3.6e12, hours.high / 3.6e12)
+    watt_hours = hours.times(config.constant("watts_per_core")).times(config.constant("overhead"))
+    kwh = Interval(watt_hours.value / 1e3, watt_hours.low / 1e3, watt_hours.high / 1e3)
+    return hours, kwh, carbon(kwh, config)
+
+
+def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
+    """Give kg of CO2 of so much energy."""
+    grams = kwh.times(config.constant("grams_co2_per_kwh"))
+    return Interval(grams.value / 1e3, grams.low / 1e3, grams.high / 1e3)
 
 
 def _rapl() -> Rapl | None:

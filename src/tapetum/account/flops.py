@@ -10,11 +10,14 @@ where that one is blind or wrong:
 - matrix-vector products count zero there.
 
 Conventions: attention counts as dense, masked or causal or not. Its fused backward is 5/2 of its forward, as it computes
-the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward.
+the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the
+hardware does and the mathematics does not ask for: `recomputed`.
+
+The first of two engines; the second, `closed_form`, knows the layers and not the operations.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -22,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from tapetum.account.phases import current
 
 aten = torch.ops.aten
 Shape = Sequence[int]
@@ -35,10 +40,20 @@ class Flops:
     backward: int
     by_op: dict[str, tuple[int, int]]
     """Operation to (forward, backward); the sums are the totals."""
+    by_phase: dict[str, int] = field(default_factory=dict)
+    """Forward by the phase that code names (`tapetum.account.phases`), and backward; the sum is the total."""
+    recomputed: int = 0
+    """Part of backward that does forward's work anew: checkpointed activations, the scores of fused attention."""
 
     @property
     def total(self) -> int:
+        """What the hardware does."""
         return self.forward + self.backward
+
+    @property
+    def model(self) -> int:
+        """What the mathematics asks for: `total` without what is done twice."""
+        return self.total - self.recomputed
 
 
 def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
@@ -46,43 +61,68 @@ def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
 
     Gradients of parameters accumulate as in any backward pass; everything else is as after a plain call.
 
-    >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(2, 3))
-    Flops(forward=60, backward=60, by_op={'addmm': (60, 0), 'mm': (0, 60)})
+    >>> count_flops(torch.nn.Linear(3, 5), torch.zeros(2, 3)).by_op
+    {'addmm': (60, 0), 'mm': (0, 60)}
     """
-    with _counter() as forward:
+    with _Counter() as forward:
         out = fn(*args, **kwargs)
     leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
-    with _counter() as backward:
+    with _Counter(backward=True) as backward:
         if leaves:
             torch.stack([leaf.sum().float() for leaf in leaves]).sum().backward()
     first, second = _by_name(forward), _by_name(backward)
     by_op = {name: (first.get(name, 0), second.get(name, 0)) for name in {**first, **second}}
-    return Flops(sum(first.values()), sum(second.values()), by_op)
+    total = sum(second.values())
+    by_phase = {name: sum(counts.values()) for name, counts in forward.flop_counts.items() if name != _ALL}
+    by_phase = {name: count for name, count in by_phase.items() if count} | ({"backward": total} if total else {})
+    return Flops(sum(first.values()), total, by_op, by_phase, backward.recomputed)
 
 
-class _NoModules:
-    """Stands in for the counter's tracker of modules, of which nothing is asked here.
+_ALL = "Global"
+"""Under this name torch's counter keeps all that it counts."""
+
+
+class _Phases:
+    """Stands in for the counter's tracker of modules: what is counted belongs to the phase of the moment.
 
     The tracker registers hooks on the inputs of modules, and fails without gradients where one is a view of a parameter.
     """
 
-    parents = frozenset({"Global"})
+    @property
+    def parents(self) -> set[str]:
+        return {_ALL, current()}
 
-    def __enter__(self) -> "_NoModules":
+    def __enter__(self) -> "_Phases":
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
 
-def _counter() -> FlopCounterMode:
-    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
-    return counter
+class _Counter(FlopCounterMode):
+    """Counts by operation and phase, and in a backward pass what forward has done before."""
+
+    def __init__(self, backward: bool = False):
+        super().__init__(display=False, custom_mapping=FORMULAS)
+        self.mod_tracker = _Phases()  # type: ignore[assignment]
+        self.recomputed, self._backward = 0, backward
+
+    def _count_flops(self, func_packet: Any, out: Any, args: Any, kwargs: Any) -> Any:
+        if not self._backward:
+            return super()._count_flops(func_packet, out, args, kwargs)
+        counts = self.flop_counts[_ALL]
+        before = counts[func_packet]
+        out = super()._count_flops(func_packet, out, args, kwargs)
+        if torch.is_grad_enabled():  # in a backward pass only what a checkpoint does again records gradients
+            self.recomputed += counts[func_packet] - before
+        elif func_packet in _SCORES_AGAIN:
+            query, key = args[1].shape, args[2].shape
+            self.recomputed += _matmul(prod(query[:-1]), query[-1], key[-2])
+        return out
 
 
 def _by_name(counter: FlopCounterMode) -> dict[str, int]:
-    counts = counter.get_flop_counts().get("Global", {})
+    counts = counter.flop_counts.get(_ALL, {})
     return {str(op).rpartition(".")[2]: int(count) for op, count in counts.items() if count}
 
 
@@ -186,3 +226,12 @@ FORMULAS: dict[Any, Callable[..., int]] = {
     aten.addmv: _add_matrix_vector,
 }
 """Formulas by operation, each a function of the shapes of its arguments."""
+
+_SCORES_AGAIN = {
+    aten._scaled_dot_product_flash_attention_for_cpu_backward,
+    aten._scaled_dot_product_fused_attention_overrideable_backward,
+    aten._scaled_dot_product_flash_attention_backward,
+    aten._scaled_dot_product_efficient_attention_backward,
+    aten._scaled_dot_product_cudnn_attention_backward,
+}
+"""Backward passes that begin with the product of queries and keys; they get (gradient, query, key, ...)."""

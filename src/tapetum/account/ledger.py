@@ -10,17 +10,20 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tapetum.account.config import LedgerConfig
-from tapetum.account.energy import JOULES_PER_KWH, pick_meters
+from tapetum.account.constants import Interval
+from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
 """Fields of a session that the totals add up."""
+ENDS = "energy_kwh_low", "energy_kwh_high", "co2_kg_low", "co2_kg_high"
+"""Fields that they add up too; sessions of older ledgers lack them, and have no interval."""
 
 
 def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
@@ -64,10 +67,13 @@ class Ledger:
         self._settings = settings or LedgerConfig()
         self._began, self._began_cpu = time.perf_counter(), time.process_time()
         self._meters = pick_meters(self._settings, [gpu.uuid for gpu in gpus])
+        self._check = CodeCarbon() if self._settings.cross_check else None
         if command is None:
             command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         self._earlier = _sessions(path)
         self.flops_per_step: dict[str, int] = dict(self._earlier[-1]["flops_per_step"]) if self._earlier else {}
+        self.phases_per_step: dict[str, int] = dict(self._earlier[-1].get("phases_per_step", {})) if self._earlier else {}
+        """FLOPs of a step by phase: student, teacher, heads and so on, and backward, of which `recomputed` is a part."""
         self.session: dict[str, Any] = {
             "command": without_paths(command),
             "config": without_paths(config),
@@ -76,10 +82,18 @@ class Ledger:
             "machine": machine([gpu.name for gpu in gpus]),
             "started": _now(),
             "energy_method": "; ".join(meter.method for meter in self._meters),
+            "energy_measured": all(meter.constant is None for meter in self._meters),
             "co2_method": f"energy x {self._settings.grams_co2_per_kwh:g} gCO2/kWh",
+            "constants": self._constants(),
             "steps": 0,
             "samples": 0,
         }
+
+    def _constants(self) -> list[dict[str, Any]]:
+        """What the figures of this session rest on."""
+        used = [meter.constant for meter in self._meters if meter.constant is not None]
+        used += [self._settings.constant(name) for name in ("overhead", "grams_co2_per_kwh")]
+        return [asdict(constant) for constant in used]
 
     def add(self, steps: int, samples: int) -> None:
         """Count work done."""
@@ -94,7 +108,8 @@ class Ledger:
         session, per_step = self.session, self.flops_per_step
         wall = time.perf_counter() - self._began
         cpu = time.process_time() - self._began_cpu if cpu_seconds is None else cpu_seconds
-        kwh = sum(meter.joules(cpu, wall) for meter in self._meters) / JOULES_PER_KWH
+        energy = read_meters(self._meters, cpu, wall).times(self._settings.constant("overhead"))
+        co2 = carbon(energy, self._settings)
         session |= {
             "ended": _now(),
             "wall_seconds": wall,
@@ -102,11 +117,20 @@ class Ledger:
             "flops_per_step": per_step,
             "flops_forward": _summed(per_step, "forward") * session["steps"],
             "flops_backward": _summed(per_step, "backward") * session["steps"],
-            "energy_kwh": kwh,
-            "co2_kg": kwh * self._settings.grams_co2_per_kwh / 1e3,
+            "phases_per_step": self.phases_per_step,
+            "energy_kwh": energy.value,
+            "energy_kwh_low": energy.low,
+            "energy_kwh_high": energy.high,
+            "co2_kg": co2.value,
+            "co2_kg_low": co2.low,
+            "co2_kg_high": co2.high,
         }
+        if self._check is not None:
+            session["codecarbon_kwh"] = self._check.joules(cpu, wall) / JOULES_PER_KWH
         sessions = [*self._earlier, session]
-        content = {"total": {key: sum(s[key] for s in sessions) for key in SUMMED}, "sessions": sessions}
+        total = {key: sum(s[key] for s in sessions) for key in SUMMED}
+        total |= {key: sum(s.get(key, s[key.rpartition("_")[0]]) for s in sessions) for key in ENDS}
+        content = {"total": total, "sessions": sessions}
         write_json_atomic(self.path, content)
         return content
 
@@ -125,17 +149,32 @@ def format_ledger(content: Mapping[str, Any]) -> str:
     """Return the ledger for people, a few lines."""
     total, last = content["total"], content["sessions"][-1]
     flops = total["flops_forward"] + total["flops_backward"]
-    host = last["machine"]
-    return "\n".join(
-        [
-            f"steps    {total['steps']} ({total['samples']} samples) in {len(content['sessions'])} sessions",
-            f"time     {total['wall_seconds'] / 3600:.3g} h wall, {total['cpu_seconds'] / 3600:.3g} h CPU",
-            f"FLOPs    {flops:.3g} ({total['flops_forward']:.3g} forward, {total['flops_backward']:.3g} backward)",
-            f"energy   {total['energy_kwh']:.3g} kWh  [{last['energy_method']}]",
-            f"CO2      {total['co2_kg']:.3g} kg  [{last['co2_method']}]",
-            "machine  " + ", ".join([host["cpu"], f"{host['cores']} cores", *host["gpus"]]),
-        ]
-    )
+    host, phases = last["machine"], last.get("phases_per_step", {})
+    measured = "" if last.get("energy_measured", "estimate" not in last["energy_method"]) else ", estimated, not measured"
+    lines = [
+        f"steps    {total['steps']} ({total['samples']} samples) in {len(content['sessions'])} sessions",
+        f"time     {total['wall_seconds'] / 3600:.3g} h wall, {total['cpu_seconds'] / 3600:.3g} h CPU",
+        f"FLOPs    {flops:.3g} ({total['flops_forward']:.3g} forward, {total['flops_backward']:.3g} backward)",
+    ]
+    if phases:
+        parts = [f"{name} {count / 1e9:.3g}" for name, count in phases.items() if name != "recomputed"]
+        again = phases.get("recomputed", 0)
+        lines.append(f"a step   {', '.join(parts)} GFLOP" + (f"; of backward {again / 1e9:.3g} done anew" if again else ""))
+    lines += [
+        f"energy   {_interval(total, 'energy_kwh').text('kWh')}{measured}  [{last['energy_method']}]",
+        f"CO2      {_interval(total, 'co2_kg').text('kg')}  [{last['co2_method']}]",
+    ]
+    if "codecarbon_kwh" in last:
+        lines.append(
+            f"check    {last['codecarbon_kwh']:.3g} kWh in the last session, says codecarbon; we {last['energy_kwh']:.3g}"
+        )
+    lines.append("machine  " + ", ".join([host["cpu"], f"{host['cores']} cores", *host["gpus"]]))
+    return "\n".join(lines)
+
+
+def _interval(total: Mapping[str, Any], name: str) -> Interval:
+    value = total[name]
+    return Interval(value, total.get(f"{name}_low", value), total.get(f"{name}_high", value))
 
 
 def _sessions(path: Path) -> list[dict[str, Any]]:

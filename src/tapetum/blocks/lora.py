@@ -1,148 +1,52 @@
-r"""Low-rank changes of linear layers (LoRA, arXiv 2106.09685), and the memory that a training takes.
+"""Low-rank changes of linear layers (LoRA, arXiv 2106.09685, section 4).
 
-    y = W x + b + (alpha / rank) B A x        W, b stay; A (rank, in) is drawn, B (out, rank) begins at 0: nothing changes yet
+    weight = own + (alpha / rank) up @ down        own frozen; down drawn at random, up 0: at first nothing changes
 
-`merged` adds the change to W, after which the layer costs what it did. Names of the weights stay: what was `q.weight` is
-`q.weight` still, beside `q.lora_a` and `q.lora_b`.
+The change is a parametrisation of the weight, so whatever uses `layer.weight` sees it.
+
+Differs from the paper: there is no dropout on the way in, which a change of the weight cannot have.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from tapetum.errors import BadInput
-
-
-class LoraLinear(nn.Linear):
-    """A linear layer with a low-rank change, which alone learns. Made of a layer, whose weights it takes over."""
-
-    def __init__(self, layer: nn.Linear, rank: int, alpha: float):
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
-        self.rank, self.factor = rank, alpha / rank
-        make = {"dtype": torch.float32, "device": layer.weight.device}
-        self.lora_a, self.lora_b = (
-            nn.Parameter(torch.empty(rank, self.in_features, **make)),
-            nn.Parameter(torch.zeros(self.out_features, rank, **make)),
-        )
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
-        for own in (self.weight, self.bias):
-            if own is not None:
-                own.requires_grad_(False)
-
-    def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
-        plain = F.linear(x.to(self.weight.dtype) if not torch.is_autocast_enabled(x.device.type) else x, self.weight, self.bias)
-        change = F.linear(F.linear(x.to(self.lora_a.dtype), self.lora_a), self.lora_b)
-        return plain + (self.factor * change).to(plain.dtype)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, rank={self.rank}"
-
-    @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """Give a plain layer with the change in its weight."""
-        layer = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
-        change = (self.lora_b @ self.lora_a) * self.factor
-        layer.weight = nn.Parameter((self.weight.float() + change).to(self.weight.dtype))
-        layer.bias = None if self.bias is None else nn.Parameter(self.bias.detach())
-        return layer
+from torch.nn.utils import parametrize
 
 
-def add_lora(model: nn.Module, patterns: Iterable[str], rank: int, alpha: float = 16.0) -> nn.Module:
-    """Freeze a model and give low-rank changes to the linear layers whose names match; returns it.
+class LowRank(nn.Module):
+    """Adds a low-rank matrix to a weight."""
 
-    Args:
-        model: changed in place.
-        patterns: names of layers, with * and ?, such as "language.blocks.*".
-        rank: of the changes.
-        alpha: their factor is alpha / rank.
+    def __init__(self, weight: Float[Tensor, "o i"], rank: int, alpha: float):
+        super().__init__()
+        outward, inward = weight.shape
+        self.scale = alpha / rank
+        self.down = nn.Parameter(torch.empty(rank, inward, dtype=weight.dtype, device=weight.device))
+        self.up = nn.Parameter(torch.zeros(outward, rank, dtype=weight.dtype, device=weight.device))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
-    Raises:
-        BadInput: the rank is below 1, or a pattern matches no linear layer.
+    def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
+        """Give the changed weight."""
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
-    >>> model = add_lora(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), ["1"], rank=1)
-    >>> [name for name, p in model.named_parameters() if p.requires_grad]
-    ['1.lora_a', '1.lora_b']
+
+def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[str]:
+    """Give every linear layer inside a low-rank change, freeze all else in it, and return the layers' names.
+
+    `alpha` is `rank` by default, so that the change is `up @ down`.
     """
-    if rank < 1:
-        raise BadInput(f"the rank is {rank}; it must be 1 or more")
-    model.requires_grad_(False)
-    for pattern in patterns:
-        found = [(n, m) for n, m in model.named_modules() if type(m) is nn.Linear and fnmatchcase(n, pattern)]
-        if not found and not any(isinstance(m, LoraLinear) and fnmatchcase(n, pattern) for n, m in model.named_modules()):
-            raise BadInput(f"no linear layer is named like {pattern!r}")
-        for name, layer in found:
-            _put(model, name, LoraLinear(layer, rank, alpha))
-    return model
+    module.requires_grad_(False)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    for name in names:
+        layer = module.get_submodule(name)
+        change = LowRank(layer.weight, rank, float(rank) if alpha is None else alpha)  # pyright: ignore[reportArgumentType]
+        parametrize.register_parametrization(layer, "weight", change)
+    return names
 
 
-def merge_lora(model: nn.Module) -> nn.Module:
-    """Add all low-rank changes to their weights; returns the model, whose layers are as before `add_lora`."""
-    for name, layer in [(n, m) for n, m in model.named_modules() if isinstance(m, LoraLinear)]:
-        _put(model, name, layer.merged())
-    return model
-
-
-def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, layer)
-
-
-@dataclass(frozen=True)
-class TrainingMemory:
-    """Bytes that a training step holds at its peak, in parts."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    """AdamW's two moments."""
-    activations: int
-    """What the forward keeps for the backward."""
-
-    @property
-    def total(self) -> int:
-        """Sum them up."""
-        return self.weights + self.gradients + self.optimizer + self.activations
-
-    def __str__(self) -> str:
-        parts = ("weights", "gradients", "optimizer", "activations")
-        told = ", ".join(f"{name} {getattr(self, name) / 2**20:,.0f}" for name in parts)
-        return f"about {self.total / 2**20:,.0f} MiB: {told}"
-
-
-def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> TrainingMemory:
-    """Predict the memory of a step of AdamW; nothing is computed where model and inputs are on the device "meta".
-
-    Args:
-        model: with what is frozen frozen.
-        loss: computes the loss of a micro-batch with the model.
-    """
-    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    held = {p.untyped_storage()._cdata: 0 for p in model.parameters()}
-    kept: dict[Any, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in held:
-            kept[storage._cdata] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    alive: list[Tensor] = []  # so that no storage's address is used twice
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss(model)
-    tensors = [*model.parameters(), *model.buffers()]
-    return TrainingMemory(
-        weights=sum(t.numel() * t.element_size() for t in tensors),
-        gradients=learning,
-        optimizer=2 * learning,
-        activations=sum(kept.values()),
-    )
+def merge_lora(module: nn.Module) -> None:
+    """Make the changes part of the weights, which are plain ones again."""
+    for layer in [*module.modules()]:
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LowRank):  # pyright: ignore
+            parametrize.remove_parametrizations(layer, "weight")

@@ -13,10 +13,7 @@ Where systems to come will stand: a row in `VERBS` and a file beside this one, o
 
     group   verb                             system             file
     see     search                           longvideo          cli/search.py
-    see     discover                         odin               cli/discover.py
-    learn   train odin ...                   all                cli/train/SYSTEM.py: recipes of `train`
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
-    score   account                          account            cli/account.py: what runs cost, side by side
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
 
@@ -68,6 +65,7 @@ VERBS = {
     "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
     "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
     "segment": Entry("segment.Segment", "see", "outline things that words name"),
+    "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
     "train": Entry("train.Train", "learn", "train a model by a recipe"),
@@ -77,6 +75,8 @@ VERBS = {
     "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
     "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
+    "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),

@@ -21,7 +21,7 @@ class Weights(ConvertSettings):
     """
 
     action: tyro.conf.Positional[Literal["list", "show", "fetch", "convert"]]
-    """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX)."""
+    """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX), or an encoder of ours."""
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME|FILE")] = None
     """Which one to show or fetch, or the file to convert."""
     json: bool = False
@@ -31,8 +31,8 @@ class Weights(ConvertSettings):
         """Do it; raises `TapetumError` for all that the user can mend."""
         if (self.action == "list") != (self.name is None):
             raise BadInput("show, fetch and convert take a name, as in: tapetum weights show tapir-nano (list takes none)")
-        if self.action != "convert" and (self.out, self.causal, self.softmax_temperature) != (None, None, None):
-            raise BadInput("--out, --causal and --softmax-temperature belong to: tapetum weights convert FILE")
+        if self.action != "convert" and (self.out, self.to, self.causal, self.softmax_temperature) != (None,) * 4:
+            raise BadInput("--out, --to, --causal and --softmax-temperature belong to: tapetum weights convert FILE")
         if self.name is None:
             self._list()
         elif self.action == "show":

@@ -39,4 +39,4 @@ def prepare_tuning(encoder: "VideoEncoder") -> None:
         if config.tune == "adapters":
             inner.mlp = AdaptedMlp(inner.mlp, config.width, config.adapter_width or max(config.width // 4, 1))
         elif config.tune == "lora":
-            add_lora(block, ["*"], config.lora_rank, config.lora_rank)
+            add_lora(block, config.lora_rank)

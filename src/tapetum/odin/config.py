@@ -13,8 +13,6 @@ Source = Literal["features", "projections", "pixels", "grid", "segments", "given
 class OdinConfig:
     """What of Odin is a choice (arXiv 2203.08777, section 3). Where the paper could not be read, the choice is ours."""
 
-    encoder: str = "resnet-50"
-    """One of `tapetum.encoders.names()`, or a file of weights to start from."""
     pyramid_width: int = 256
     """Channels of the feature pyramid, of whose finest level masks are made and held; 0: no pyramid, the coarsest map."""
     hidden_width: int = 4096

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from tapetum.blocks.positions import Resample, interpolate
 from tapetum.blocks.quantised import is_quantised
@@ -96,9 +98,7 @@ def save(
     """
     if is_quantised(model):
         raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
-    tensors = {
-        name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items() if _is_weight(tensor)
-    }
+    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items() if _is_weight(t)}
     with whole_file(Path(path)) as temporary:
         also = {} if tokenizer is None else {TOKENIZER: tokenizer}
         save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
@@ -213,9 +213,22 @@ def _empty(
         if piece.ours == _TABLE and found[1:] == piece.shape[1:] and found[0] >= piece.shape[0]:
             continue
         check_shape(piece.theirs, found, wanted[piece.theirs])
-    with torch.device("meta"):
+    with torch.device("meta"), _NoDraws():
         model = PaliGemma(config).to(dtype)
-    return model.to_empty(device=device).eval(), pieces
+    # `to_empty` would import torch's compiler, too.
+    own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(own, assign=True)
+    return model.eval(), pieces
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _side(shape: tuple[int, ...]) -> int | None:
@@ -259,7 +272,7 @@ def _own(path: Path, text: str, wanted: PaliGemmaConfig | None, device: torch.de
     file = TensorFile(path)
 
     def table(config: PaliGemmaConfig) -> list[Piece]:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoDraws():
             own = PaliGemma(config).state_dict()
         return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 

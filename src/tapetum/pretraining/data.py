@@ -92,6 +92,22 @@ class RawPictures:
 
 
 @dataclass(frozen=True)
+class NoPictures:
+    """Stands for pictures where only what is known of them is wanted."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> Picture:
+        raise BadInput(f"{self.name(k)} is not here; ask the dataset")
+
+    def name(self, k: int) -> str:
+        return f"picture {k}"
+
+
+@dataclass(frozen=True)
 class Source:
     """Pictures to learn from."""
 

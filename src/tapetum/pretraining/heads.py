@@ -4,16 +4,28 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.account.phases import tell
+from tapetum.blocks.linear import linear
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.vit import start_linear
 
 
-def projection(inward: int, hidden: int, outward: int, layers: int = 2, last_norm: bool = False) -> nn.Sequential:
+class Layers(nn.Sequential):
+    """Layers one after the other, the linear ones at the speed of the processor."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pass through all of them."""
+        for layer in self:
+            input = linear(input, layer) if isinstance(layer, nn.Linear) else layer(input)
+        return input
+
+
+def projection(inward: int, hidden: int, outward: int, layers: int = 2, last_norm: bool = False) -> Layers:
     """Make linear layers with batch norm and ReLU between; `last_norm`: a batch norm without gain after the last, too.
 
     SimCLR (arXiv 2002.05709, section 4.2), BYOL (2006.07733, section 3.3), MoCo v3 (2104.02057, with 3 layers).
     """
-    stack = nn.Sequential()
+    stack = Layers()
     for _ in range(layers - 1):
         stack.extend([nn.Linear(inward, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()])
         inward = hidden
@@ -31,7 +43,7 @@ class DinoHead(nn.Module):
 
     def __init__(self, inward: int, hidden: int, bottleneck: int, prototypes: int):
         super().__init__()
-        self.layers = nn.Sequential(
+        self.layers = Layers(
             nn.Linear(inward, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
         )
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
@@ -40,7 +52,10 @@ class DinoHead(nn.Module):
     def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
         """Give the cosines; `frozen`: the prototypes learn nothing."""
         weight = F.normalize(self.prototypes.weight, dim=-1)
-        return F.linear(F.normalize(self.layers(x), dim=-1), weight.detach() if frozen else weight)
+        weight = weight.detach() if frozen else weight
+        rows = F.normalize(self.layers(x), dim=-1)
+        tell(rows, weight.T)
+        return F.linear(rows, weight)
 
 
 class Learner(nn.Module):

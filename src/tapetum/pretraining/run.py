@@ -118,7 +118,13 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     `say` is told of the data, and before the first step of what the run will cost. Under torchrun all processes call it alike.
     Raises BadInput for what the user can mend.
     """
-    task = task_for(run)
+    return run_task(task_for(run), launch, say)
+
+
+def run_task(
+    task: PretrainTask, launch: Launch, say: Callable[[str], None], keep: Callable[[Any], None] = lambda model: None
+) -> Pretrained | None:
+    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end."""
     config = loop_config(task, launch)
     if processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
@@ -132,6 +138,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     model: Any = result.model
     if task.kept != "model":
         model.load_state_dict(result.averages[task.kept])
+    keep(model.eval())
     path = launch.out / ENCODER_FILE
     if processes.is_main():
         save(model.encoder.eval(), path)

@@ -6,17 +6,18 @@ of all processes of a run, so that two processes do as one with the joint batch.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, Views
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
-from tapetum.pretraining.data import Showings, Shown, Source
+from tapetum.pretraining.data import NoPictures, Showings, Shown, Source
 from tapetum.pretraining.heads import spread
 from tapetum.pretraining.recipes import PretrainRun
 from tapetum.train import Average, Moment, Task
@@ -48,6 +49,10 @@ class PretrainTask(Task):
         """The step in which the features were first seen to be constant."""
         self.check()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the pictures: workers have them in the dataset, and of the task they want `collate` alone."""
+        return {**self.__dict__, "source": replace(self.source, pictures=NoPictures(len(self.source)))}
+
     def check(self) -> None:
         """Raise BadInput where encoder, data and method do not go together."""
 
@@ -69,7 +74,11 @@ class PretrainTask(Task):
         """Make encoder and heads, with batch norms over all processes."""
         encoder = make(self.run.architecture, seed=int(torch.randint(1 << 31, ())))
         learner = convert_sync_batchnorm(self.learner(encoder).train())
-        return learner.to(memory_format=torch.channels_last) if self._convolves else learner
+        if self._convolves:
+            for parameter in learner.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return learner
 
     @property
     def _convolves(self) -> bool:
@@ -98,7 +107,8 @@ class PretrainTask(Task):
 
     def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the spread of the features, which says whether they have collapsed."""
-        loss, features, metrics = self.method_loss(model, batch, moment)
+        with phase("student"):
+            loss, features, metrics = self.method_loss(model, batch, moment)
         found = spread(features)
         self._tell(batch["damaged"].tolist(), float(found), len(features), moment)
         return loss, {"spread": found, **metrics}

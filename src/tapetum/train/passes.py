@@ -106,9 +106,14 @@ class Passes:
         for part in range(parts):
             total += count_flops(partial(self._replay, self.objective, kept[0], part, batch, step, 0)).total
         with torch.no_grad():
-            forward = parts * count_flops(lambda: self.objective("embed", on_device, step, 0)).total
-            forward += count_flops(lambda: self.objective("joint_loss", kept[0].replays[-1].joint, step, 0)).total
-        return Flops(forward, total - forward, {})
+            embedded = count_flops(lambda: self.objective("embed", on_device, step, 0))
+            joint = count_flops(lambda: self.objective("joint_loss", kept[0].replays[-1].joint, step, 0))
+        phases: dict[str, int] = {}
+        for flops, times in ((embedded, parts), (joint, 1)):
+            for name, found in flops.by_phase.items():
+                phases[name] = phases.get(name, 0) + found * times
+        forward = parts * embedded.total + joint.total
+        return Flops(forward, total - forward, {}, {**phases, "backward": total - forward}, forward)
 
     def _cache(self, objective: Objective, batches: Sequence[Any], step: int, seeds: Sequence[int] | None = None) -> Cached:
         seeds = seeds or [self._seed(step, part) for part in range(len(batches))]

@@ -74,8 +74,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
-    given: Any = options.pictures
-    files = _files((given,) if isinstance(given, str | Path) else given)
+    files = picture_files(options.pictures)
     if options.top < 1:
         raise BadInput(f"--top is {options.top}; it must be 1 or more")
     encoder = _classifier(options.model)
@@ -84,7 +83,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     waiting: list[tuple[str, Any]] = []
     for done, file in enumerate(files, 1):
         try:
-            waiting.append((str(file), encoder.prepare(_picture(file)[None])))
+            waiting.append((str(file), encoder.prepare(read_picture(file)[None])))
         except BadInput as error:
             if len(files) == 1:
                 raise
@@ -99,11 +98,13 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     return Classified(pictures=tuple(found), failed=tuple(failed))
 
 
-def _files(given: Sequence[File]) -> list[Path]:
+def picture_files(given: File | Sequence[File], verb: str = "classify") -> list[Path]:
+    """List pictures: files as they are, of a folder all pictures in it. Raises BadInput where there are none."""
     from tapetum.video.pictures import folder_of_pictures
 
+    given = (given,) if isinstance(given, str | Path) else given
     if not given:
-        raise BadInput("there are no PICTURES; give files or folders, as in: tapetum classify photo.jpg")
+        raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
     files: list[Path] = []
     for path in map(Path, given):
         try:
@@ -115,7 +116,8 @@ def _files(given: Sequence[File]) -> list[Path]:
     return files
 
 
-def _picture(file: Path) -> "np.ndarray":
+def read_picture(file: Path) -> "np.ndarray":
+    """Read a picture, upright, red, green, blue. Raises BadInput for one that is damaged."""
     from tapetum.video.pictures import PictureVideo
 
     return PictureVideo([file], name=file.name, rate=1.0)[0]

@@ -10,9 +10,10 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 170, 46
+_DARK = "#1f4e8c"
 _POINTS = 400
 _SMOOTHED = 40
-"""A point of the dark line is the mean of so many fortieths of the run: of a fortieth."""
+"""Points of the running mean."""
 
 
 def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
@@ -35,7 +36,7 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def write_curves(log: Path, path: Path) -> Path:
-    """Draw every curve of a log into one SVG file: pale what was measured, dark its running mean."""
+    """Draw every curve of a log into one SVG file; of long runs pale what was measured, dark its running mean."""
     curves = read_curves(log)
     if not curves:
         raise BadInput(f"{log} has no steps yet; train first")
@@ -79,9 +80,11 @@ def _panel(name: str, points: Sequence[tuple[float, float]]) -> Iterator[str]:
     for value, anchor, x in ((first, "start", left), (last, "end", right)):
         yield f"<text x='{x}' y='{bottom + 15}' text-anchor='{anchor}' fill='#444'>step {value:,.0f}</text>"
     every = max(1, len(points) // _POINTS)
+    if len(points) < 2 * _SMOOTHED:
+        yield line(points, _DARK, 1.6)
+        return
     yield line(points[::every], "#b9cbe4", 1.0)
-    if len(points) >= 2 * _SMOOTHED:
-        yield line(list(_means(points)), "#1f4e8c", 1.6)
+    yield line(list(_means(points)), _DARK, 1.6)
 
 
 def _means(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapetum.hip.recipes import HipRun
+from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.tap.training.recipes import TapKubric, TapNano
@@ -14,7 +15,7 @@ from tapetum.train.launch_config import Launch
 if TYPE_CHECKING:
     from tapetum.paligemma.run import Finished
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | PaliGemmaStage | PaliGemmaTransfer
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,18 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         finished = train_hip(recipe, launch, say)
         return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+        finished = _train_paligemma(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
         from tapetum.paligemma.mask_task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
-    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
-        finished = _train_paligemma(recipe, launch, say)
-        return finished and Trained(finished.weights, finished.scores)
-    if isinstance(recipe, TapKubric):
+    if isinstance(recipe, OdinRun):
+        from tapetum.odin.run import train_odin
+
+        weights = train_odin(recipe, launch, say)
+    elif isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -89,7 +89,9 @@ class ConvertSettings:
     """How a published checkpoint is converted."""
 
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
-    """Where to write what was converted; by default beside the file."""
+    """Where to write what was converted; by default beside the file. For huggingface a folder."""
+    to: Literal["timm", "torchvision", "huggingface"] | None = None
+    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of that library."""
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
@@ -112,15 +114,22 @@ class WeightsConverted:
     """The checkpoint."""
     path: Path
     """What was written."""
+    python: str | None = None
+    """What loads it in the other library, where it was written for one."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise."""
-        return {"source": str(self.source), "path": str(self.path)}
+        return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
 
 
 @verb(ConvertOptions)
 def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
-    """Convert a published checkpoint (.pt, or .npy of JAX). Raises BadInput where it is none, or cannot be read."""
+    """Convert a published checkpoint (.pt, or .npy of JAX), or with `to` an encoder of ours for another library.
+
+    Raises BadInput where it is none, cannot be read, or the library has no such network.
+    """
+    if options.to is not None:
+        return _for_library(options, options.to)
     from tapetum.tap.weights.convert import convert
 
     source = Path(options.source)
@@ -129,6 +138,23 @@ def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
     target = Path(options.out or source.with_suffix(".safetensors"))
     convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
     return WeightsConverted(source=source, path=target)
+
+
+def _for_library(options: ConvertOptions, library: str) -> WeightsConverted:
+    """An encoder of ours as a file of another library."""
+    import tapetum
+    from tapetum.encoders.exchange import write_for
+    from tapetum.encoders.features import Encoder
+
+    if options.causal is not None or options.softmax_temperature is not None:
+        raise BadInput("--causal and --softmax-temperature are of trackers, and --to is for encoders; leave one of them out")
+    encoder = tapetum.load(options.source)
+    if not isinstance(encoder, Encoder):
+        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
+    source = Path(options.source)
+    beside = source.with_name(f"{source.stem}-{library}{'' if library == 'huggingface' else '.safetensors'}")
+    target = Path(options.out or beside)
+    return WeightsConverted(source=source, path=target, python=write_for(encoder, library, target))
 
 
 def _entry(weights: registry.Weights) -> KnownWeights:

@@ -6,15 +6,15 @@ from typing import get_args
 
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
+from tapetum.cli.train.odin import OdinCommand
 from tapetum.cli.train.paligemma import PaliGemmaCommand
 from tapetum.cli.train.paligemma_masks import MaskCodecCommand
 from tapetum.cli.train.tap import TapCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-RECIPES = {
-    about.name: kind for kind, about in map(get_args, get_args(TapCommand | HipCommand | MaskCodecCommand | PaliGemmaCommand))
-}
+Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand
+RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 
 
@@ -22,7 +22,7 @@ RECIPES = {
 class Train:
     """Train a model; the same command goes on where a run was stopped."""
 
-    recipe: TapCommand | HipCommand | MaskCodecCommand | PaliGemmaCommand
+    recipe: Command
 
     @staticmethod
     def prepared(words: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, clip
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.text import TextTransformer
@@ -27,9 +28,7 @@ from tapetum.pretraining import captions, losses
 from tapetum.pretraining.heads import Learner
 from tapetum.pretraining.task import PretrainTask
 from tapetum.train import Moment
-
-MOST = math.log(100)
-"""Of the logarithm of the scale."""
+from tapetum.train.contrastive import learned_scale
 
 
 class ClipLearner(Learner):
@@ -48,9 +47,7 @@ class ClipLearner(Learner):
 
     def scale(self) -> Tensor:
         """Give the factor of the cosines, 100 at most."""
-        with torch.no_grad():
-            self.log_scale.clamp_(max=MOST)
-        return self.log_scale.exp()
+        return learned_scale(self.log_scale)
 
 
 class ClipTask(PretrainTask):
@@ -97,8 +94,12 @@ class ClipTask(PretrainTask):
     def method_loss(
         self, model: ClipLearner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
-        features, read = model.encoder(batch["views"][0]).pooled, model.text(batch["text"]).pooled
+        features = model.encoder(batch["views"][0]).pooled
+        with phase("text"):
+            read = model.text(batch["text"]).pooled
         groups = batch["caption"] if self.settings.equal_captions else None
         scale = model.scale()
-        loss = losses.clip(model.heads["picture"](features), model.heads["text"](read), scale, groups)
+        with phase("heads"):
+            pictures, texts = model.heads["picture"](features), model.heads["text"](read)
+        loss = losses.clip(pictures, texts, scale, groups)
         return loss, features, {"scale": scale.detach()}

@@ -13,7 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.blocks.attention import Attention
+from tapetum.blocks.linear import linear
 from tapetum.blocks.mlp import Mlp
 from tapetum.blocks.patches import to_patches
 from tapetum.blocks.positions import sine_2d
@@ -67,14 +69,14 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b k d"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
         """Draw every patch."""
-        x = self.enter(tokens)
+        x = linear(tokens, self.enter)
         first, patches = x[:, : self.prefix], x[:, self.prefix :]
         places = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
         places = places.scatter(1, seen[..., None].expand_as(patches), patches) + self.positions
         x = torch.cat((first, places), 1)
         for block in self.blocks:
             x = block(x)
-        return self.leave(self.norm(x))[:, self.prefix :]
+        return linear(self.norm(x)[:, self.prefix :], self.leave)
 
 
 class MaeTask(PretrainTask):
@@ -114,7 +116,8 @@ class MaeTask(PretrainTask):
         encoder, (pictures,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
         tokens = see_some(encoder, pictures, seen)
         target = to_patches(pictures, encoder.config.patch)
-        prediction = model.heads["decoder"](tokens, seen)
+        with phase("decoder"):
+            prediction = model.heads["decoder"](tokens, seen)
         loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
         return loss, tokens[:, encoder.config.prefix :].mean(1), {}
 

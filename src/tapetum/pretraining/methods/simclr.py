@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, simclr
 from tapetum.encoders.features import Encoder
 from tapetum.pretraining import losses
@@ -38,5 +39,6 @@ class SimClrTask(PretrainTask):
         self, model: Learner, batch: Mapping[str, Any], moment: Moment
     ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
         features = model.encoder(whole(batch)).pooled
-        first, second = model.heads["projection"](features).chunk(2)
+        with phase("heads"):
+            first, second = model.heads["projection"](features).chunk(2)
         return losses.simclr(first, second, self.settings.temperature), features, {}

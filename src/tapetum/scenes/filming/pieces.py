@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sphere
+from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Shape, Sheet, Sphere
 from tapetum.scenes.types import F64, I64
 
 FREE = np.full(3, np.inf)
@@ -205,3 +205,17 @@ def _box(half: F64, rounding: float) -> list[Piece]:
         q[3, 3] = centre @ centre - rounding**2
         made.append(Piece(q, low=low, high=high))
     return made
+
+
+def on_sheet(sheet: Sheet, points: F64, flat: F64) -> tuple[F64, F64]:
+    """Return places and directions (n, 3) of the upper side at places (n, 2) on the flat sheet; points (rows, columns, 3)."""
+    rows, columns = points.shape[:2]
+    x = np.clip((flat[:, 0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1)
+    y = np.clip((flat[:, 1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1)
+    j, i = np.minimum(x.astype(int), columns - 2), np.minimum(y.astype(int), rows - 2)
+    x, y = (x - j)[:, None], (y - i)[:, None]
+    a, b, c, d = points[i, j], points[i, j + 1], points[i + 1, j + 1], points[i + 1, j]
+    right = x >= y
+    place = np.where(right, a + x * (b - a) + y * (c - b), a + y * (d - a) + x * (c - d))
+    upper = np.where(right, np.cross(b - a, c - a), np.cross(c - a, d - a))
+    return place, upper / np.maximum(np.linalg.norm(upper, axis=1, keepdims=True), 1e-300)

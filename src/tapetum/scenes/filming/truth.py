@@ -243,7 +243,7 @@ class Truth:
             at = np.flatnonzero(points.body == i)
             shape = self.episode.bodies[i].shape
             assert isinstance(shape, Sheet)
-            place[at], upper = _on_sheet(shape, view.sheets[i], points.place[at, :2])
+            place[at], upper = pieces.on_sheet(shape, view.sheets[i], points.place[at, :2])
             normal[at] = upper * points.normal[at, 2:]
         return place, normal
 
@@ -261,20 +261,6 @@ def _rays(view: View, xy: F64) -> F64:
     """Directions (n, 3) with z = 1 through raster places (n, 2)."""
     fx, fy, cx, cy = view.intrinsics
     return np.stack([(xy[:, 0] - cx) / fx, (xy[:, 1] - cy) / fy, np.ones(len(xy))], 1)
-
-
-def _on_sheet(sheet: Sheet, points: F64, flat: F64) -> tuple[F64, F64]:
-    """Places and directions (n, 3) of the upper side at places (n, 2) on the flat sheet."""
-    rows, columns = points.shape[:2]
-    x = np.clip((flat[:, 0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1)
-    y = np.clip((flat[:, 1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1)
-    j, i = np.minimum(x.astype(int), columns - 2), np.minimum(y.astype(int), rows - 2)
-    x, y = (x - j)[:, None], (y - i)[:, None]
-    a, b, c, d = points[i, j], points[i, j + 1], points[i + 1, j + 1], points[i + 1, j]
-    right = x >= y
-    place = np.where(right, a + x * (b - a) + y * (c - b), a + y * (d - a) + x * (c - d))
-    upper = np.where(right, np.cross(b - a, c - a), np.cross(c - a, d - a))
-    return place, upper / np.maximum(np.linalg.norm(upper, axis=1, keepdims=True), 1e-300)
 
 
 def _boxes(masks: Bool) -> F64:

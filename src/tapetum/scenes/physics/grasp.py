@@ -89,7 +89,7 @@ class Feeler:
         """Shut each finger until it touches: closures (4,), which touch (4,), and closures (4,) with room to the body."""
         scan = np.linspace(0, LIMIT, 22)
         table = np.array([self.gaps(palm, np.full(4, c), body)[0] for c in scan])
-        shut, roomy, touch = np.full(4, frame.PINCH), np.zeros(4), np.zeros(4, bool)
+        roomy, touch = np.zeros(4), np.zeros(4, bool)
         low, high = np.zeros(4), np.full(4, LIMIT)
         for f in range(4):
             hit = np.flatnonzero(table[:, f] <= 0)
@@ -134,10 +134,10 @@ class Feeler:
         return True
 
 
-def from_above(points: F64, yaws: Sequence[float], *, support: float, inner: F64 | None = None) -> Iterable[F64]:
+def from_above(points: F64, yaws: Sequence[float], *, support: float) -> Iterable[F64]:
     """Propose palms (6,) over a body whose outline (m, 3) in the world is given: the narrow way first, low ones first."""
     low, high = points.min(0), points.max(0)
-    middle = (low + high) / 2 if inner is None else inner
+    middle = (low + high) / 2
 
     def width(yaw: float) -> float:
         return float(np.ptp(points @ np.array([np.cos(yaw), np.sin(yaw), 0])))

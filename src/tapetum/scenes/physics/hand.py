@@ -29,7 +29,7 @@ class Hand(ClothHand):
         self.record(verb, body, start, target)
         return True
 
-    def place(self, x: float, y: float, *, height: float | None = None, target: int = -1, verb: str = "place") -> bool:
+    def place(self, x: float, y: float, *, height: float | None = None, target: int = -1) -> bool:
         """Put the held body down at x, y, on the support or at a height."""
         stage = self.stage
         body, start = stage.sim.held, stage.seconds
@@ -39,12 +39,25 @@ class Hand(ClothHand):
         stage.calm((x, y))
         self.lower(np.array([x, y, z]))
         self.let_go()
-        self.record(verb, body, start, target)
+        self.record("place", body, start, target)
         return True
 
     def put_into(self, hollow: int) -> bool:
         """Let the held body go above a hollow one."""
-        return self._drop_over(hollow, "put-into", 0.012)
+        stage = self.stage
+        body, start = stage.sim.held, stage.seconds
+        assert body is not None
+        poses = stage.sim.poses_now()
+        points = world_outline(stage.sim, hollow, poses)
+        middle = (points.min(0) + points.max(0)) / 2
+        fingers = stage.palm_for(np.zeros(3))[2] * -1
+        lowest = max(stage.hangs() - 0.02, 0.106 - fingers if fingers > 0 else 0.0)
+        z = float(points[:, 2].max()) + max(lowest, 0.0) + 0.012
+        self.carry(np.array([middle[0], middle[1], z + 0.02]))
+        self.lower(np.array([middle[0], middle[1], z]))
+        self.let_go()
+        self.record("put-into", body, start, hollow)
+        return True
 
     def drop(self, x: float, y: float, height: float) -> bool:
         """Let the held body fall at x, y from a height above the support."""
@@ -54,22 +67,6 @@ class Hand(ClothHand):
         self.carry(np.array([x, y, self.support + height + stage.hangs()]))
         self.let_go(rise=False)
         self.record("drop", body, start)
-        return True
-
-    def _drop_over(self, hollow: int, verb: str, gap: float) -> bool:
-        stage = self.stage
-        body, start = stage.sim.held, stage.seconds
-        assert body is not None
-        poses = stage.sim.poses_now()
-        points = world_outline(stage.sim, hollow, poses)
-        middle = (points.min(0) + points.max(0)) / 2
-        fingers = stage.palm_for(np.zeros(3))[2] * -1
-        lowest = max(stage.hangs() - 0.02, 0.106 - fingers if fingers > 0 else 0.0)
-        z = float(points[:, 2].max()) + max(lowest, 0.0) + gap
-        self.carry(np.array([middle[0], middle[1], z + 0.02]))
-        self.lower(np.array([middle[0], middle[1], z]))
-        self.let_go()
-        self.record(verb, body, start, hollow)
         return True
 
     def take_out(self, body: int, hollow: int) -> bool:
@@ -216,7 +213,6 @@ class Hand(ClothHand):
         z = rim + 0.02 + max(float(-lip[1]), shape.radius_bottom + 0.02)
         above = np.array([spot[0], spot[1], max(z, rim + shape.height / 2 + 0.03)])
         self.carry(above, speed=0.4)
-        end = stage.now
         for c, value in enumerate(stage.palm_for(np.array([spot[0], spot[1], z]))[:3]):
             stage.plan(c, value, stage.now, stage.now + stage.steps(0.5))
         end = stage.now + stage.steps(1.3)

@@ -25,6 +25,8 @@ class Reach:
         self.stage, self.home, self.support = stage, np.asarray(home, float), support
         self.feeler = Feeler(stage.sim)
         self.grip: Grip | None = None
+        self.roomy = RELAXED
+        """(4,) how far fingers are shut with some room around what they hold: they open no further to let it go."""
 
     def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
         """Find a grasp of a body as it stands now."""
@@ -141,5 +143,5 @@ class Reach:
 
 
 def nearest(angle: float, to: float, period: float = np.pi) -> float:
-    """The angle, plus some periods, that is nearest to another."""
+    """Add periods to an angle until it is nearest to another."""
     return float(angle + period * np.round((to - angle) / period))

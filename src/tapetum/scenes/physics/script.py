@@ -16,9 +16,8 @@ from tapetum.errors import BadInput
 from tapetum.scenes.physics import frame, turns
 from tapetum.scenes.types import F64, I64
 
-CHANNELS = ("x", "y", "z", "yaw", "pitch", "roll", "finger0", "finger1", "finger2", "thumb")
-"""Palm's place and turn (`frame.palm_quaternion`), then how far each finger is shut."""
-PALM_CHANNELS, FINGER_CHANNELS = slice(0, 6), slice(6, 10)
+FINGER_CHANNELS = slice(6, 10)
+"""Of a row of values, how far each finger is shut; before it the palm's x, y, z, yaw, pitch, roll (`frame.palm_quaternion`)."""
 
 
 @dataclass(kw_only=True)

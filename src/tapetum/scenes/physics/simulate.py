@@ -12,7 +12,6 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Contacts
-from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.contacts import Gatherer
 from tapetum.scenes.physics.frame import HandParts
@@ -178,8 +177,3 @@ def energy(bodies: Sequence[Body], free: I64, poses: F64, speeds: F64) -> F64:
     height = turns.place(pose, centre)[..., 2]
     kinetic = 0.5 * mass * (shift**2).sum(-1) + 0.5 * (inertia * spin**2).sum(-1)
     return (kinetic + mass * GRAVITY * height).sum(-1)
-
-
-def is_free(body: Body) -> bool:
-    """Tell whether a body floats in the simulation."""
-    return not body.fixed and body.group != "hand" and not isinstance(body.shape, Sheet)

@@ -222,11 +222,10 @@ class Stage:
         q = frame.palm_quaternion(*angles)
         return np.concatenate([origin - turns.rotate(q, self.held_pose()[:3]), angles])
 
-    def hangs(self, turn: F64 | None = None) -> float:
+    def hangs(self) -> float:
         """Compute how far the held body's lowest point will be below its origin."""
         assert self.sim.held is not None
-        angles = self.goal[3:6] if turn is None else turn
-        q = turns.multiply(frame.palm_quaternion(*angles), self.held_pose()[3:])
+        q = turns.multiply(frame.palm_quaternion(*self.goal[3:6]), self.held_pose()[3:])
         return float(-turns.rotate(q[None], outline(self.bodies[self.sim.held].shape))[:, 2].min())
 
 

@@ -54,11 +54,6 @@ def unplace(pose: F64, points: F64) -> F64:
     return rotate(conjugate(pose[..., 3:]), points - pose[..., :3])
 
 
-def compose(outer: F64, inner: F64) -> F64:
-    """Compute the pose (..., 7) in the world of something at `inner` in the coordinates of `outer`."""
-    return np.concatenate([place(outer, inner[..., :3]), multiply(outer[..., 3:], inner[..., 3:])], -1)
-
-
 def relative(outer: F64, pose: F64) -> F64:
     """Compute the pose (..., 7) in the coordinates of `outer` of something at `pose` in the world."""
     back = conjugate(outer[..., 3:])

@@ -18,11 +18,10 @@ from tapetum.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sheet, Sphere
-from tapetum.scenes.filming.paint import word_height
-from tapetum.scenes.filming.printing import printed_sides
-from tapetum.scenes.filming.truth import SurfacePoints, Truth
+from tapetum.scenes.filming.truth import Truth
 from tapetum.scenes.physics import turns
 from tapetum.scenes.physics.solids import outline
+from tapetum.scenes.words.reading import readable
 
 Relation = Literal["left of", "right of", "in front of", "behind", "on", "in", "under"]
 SIDES: tuple[Relation, ...] = ("left of", "right of", "in front of", "behind")
@@ -32,8 +31,6 @@ STEEP, LEAST_APART = 1.5, 0.03
 LARGER = 1.25
 """A thing is larger than another from this ratio of their longest extents on; up to SAME they are of about the same size."""
 SAME = 1.08
-LETTER = 5.0
-"""Pixels of width from which on a letter can be read."""
 LOOK = 96
 """Pixels of the longer side of the picture in which visibility is looked at."""
 
@@ -217,7 +214,7 @@ def scene_graph(episode: Episode, frame: int, look: int = LOOK) -> Graph:
                 seen=float(seen.sum() / max(whole.sum(), 1)),
                 area=float(seen.mean()),
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                text=body.surface.text if body.surface.text and _readable(truth, j, frame, episode.size[1] / w) else "",
+                text=body.surface.text if body.surface.text and readable(truth, j, frame, episode.size[1] / w) else "",
                 holder=int(episode.inside[moment, j]),
                 on=standing.get(j, -1),
             )
@@ -252,29 +249,3 @@ def _supports(episode: Episode, moment: int) -> dict[int, int]:
         elif above in loose and below not in loose:
             grounded.add(above)
     return {above: below for above, below in found.items() if above not in grounded}
-
-
-def _readable(truth: Truth, body: int, frame: int, enlarged: float) -> bool:
-    """Tell whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
-
-    `enlarged`: how much larger the real picture is than the one looked at.
-    """
-    episode = truth.episode
-    text, shape = episode.bodies[body].surface.text, episode.bodies[body].shape
-    if not isinstance(shape, RoundedBox):
-        return False
-    moment = episode.moment(frame)
-    turn = episode.camera.world_to_camera[moment, :3, :3] @ episode.rotations(np.array([moment]))[0, body]
-    across, up = (g.ravel() for g in np.meshgrid([-0.5, 0.0, 0.5], [-0.5, 0.0, 0.5]))
-    for side in printed_sides(shape):
-        wide, tall = side.fit(word_height(text))
-        place = side.middle + np.outer(across * wide, side.across) + np.outer(up * tall, side.up)
-        points = SurfacePoints(np.full(9, body), place, np.tile(side.facing, (9, 1)))
-        found = truth.follow(points, range(frame, frame + 1))
-        towards = -(found.xyz[:, 0] / np.linalg.norm(found.xyz[:, 0], axis=1, keepdims=True)).mean(0)
-        x, y = (found.xy[7, 0] - found.xy[1, 0]).tolist()
-        letter = abs(found.xy[5, 0, 0] - found.xy[3, 0, 0]) * enlarged / len(text)
-        facing = towards @ (turn @ side.facing) > 0.5
-        if found.visible.all() and facing and -y > 2 * abs(x) and letter > LETTER and -y * enlarged > 1.5 * LETTER:
-            return True
-    return False

@@ -1,0 +1,266 @@
+"""FLOPs of a step in closed form: a rule for each kind of layer, from shapes alone. Nothing is multiplied.
+
+The second of two engines; the first (`flops`) counts operations as they run. Here only the calls of layers are watched, and a
+rule says what each costs: forward; in backward a gradient for the input, where the input needs one, and for the weight, where
+it learns. The model and its inputs live on the device "meta", which has shapes and no memory, so the batch may be any:
+
+    with torch.device("meta"):
+        model, pictures = ViT(...), torch.empty(4096, 3, 224, 224)
+    closed_form(lambda: model(pictures).pooled)
+
+One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rules are found by the class of a layer or one that
+it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that gives `Product`s. Products
+that code writes out between layers are told with `tapetum.account.phases.tell`.
+
+A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU `blocks.linear` goes
+past its layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
+
+Activations that a checkpoint computes again are not seen, for no backward runs; fused attention's scores, which its backward
+computes again, are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils._pytree import tree_leaves
+
+from tapetum.account.phases import current, listening
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of two arrays in a forward pass."""
+
+    flops: int
+    """Of the forward."""
+    gradients: int
+    """How many of the two need a gradient; each costs as much as the forward."""
+    again: int = 0
+    """FLOPs that backward does anew, as fused attention does its scores."""
+
+
+@dataclass
+class Work:
+    """FLOPs of a phase."""
+
+    forward: int = 0
+    backward: int = 0
+    """With `recomputed`."""
+    recomputed: int = 0
+    """Part of backward that does forward's work anew."""
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """FLOPs of one call and of the backward pass that would follow."""
+
+    phases: dict[str, Work] = field(default_factory=dict)
+    """By the phase of the forward (`tapetum.account.phases`)."""
+
+    @property
+    def forward(self) -> int:
+        """Of all phases."""
+        return sum(work.forward for work in self.phases.values())
+
+    @property
+    def backward(self) -> int:
+        """Of all phases."""
+        return sum(work.backward for work in self.phases.values())
+
+    @property
+    def recomputed(self) -> int:
+        """Part of backward that does forward's work anew."""
+        return sum(work.recomputed for work in self.phases.values())
+
+    @property
+    def total(self) -> int:
+        """What the hardware does."""
+        return self.forward + self.backward
+
+    @property
+    def model(self) -> int:
+        """What the mathematics asks for: `total` without what is done twice."""
+        return self.total - self.recomputed
+
+    def by_phase(self) -> dict[str, int]:
+        """Give forward FLOPs by phase, and all of backward as a phase, as `flops.Flops.by_phase` has them."""
+        found = {name: work.forward for name, work in self.phases.items()}
+        return {**found, "backward": self.backward} if self.backward else found
+
+
+def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm:
+    """Call `fn`, whose models and inputs are on "meta", and say what it and its backward pass would cost.
+
+    Raises BadInput where what comes out has memory: on another device not all layers are seen.
+
+    >>> with torch.device("meta"):
+    ...     layer, rows = nn.Linear(3, 5), torch.empty(2, 3)
+    >>> closed_form(layer, rows).by_phase()
+    {'model': 60, 'backward': 60}
+    """
+    found = ClosedForm()
+
+    def add(products: Iterable[Product]) -> None:
+        work = found.phases.setdefault(current(), Work())
+        for product in products:
+            work.forward += product.flops
+            if product.gradients:
+                work.backward += product.flops * product.gradients + product.again
+                work.recomputed += product.again
+
+    def watch(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        rule = rule_of(module)
+        if rule is not None:
+            add(rule(module, given, named, output))
+
+    hook = register_module_forward_hook(watch, with_kwargs=True)
+    try:
+        with listening(lambda a, b: add([matmul(a, b)])):
+            output = fn(*args, **kwargs)
+    finally:
+        hook.remove()
+    if any(leaf.device.type != "meta" for leaf in tree_leaves(output) if isinstance(leaf, Tensor)):
+        raise BadInput('the closed form was asked about a model with memory; make it and its inputs on the device "meta"')
+    return found
+
+
+Rule = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], Iterable[Product]]
+"""From a layer, what it was called with, and what it gave, to its own products."""
+
+
+def rule_of(module: nn.Module) -> Rule | None:
+    """Find what a layer's own work is: its own word, or that of its class or of the first that it derives from."""
+    if hasattr(module, "own_products"):
+        return lambda layer, args, kwargs, output: layer.own_products(args, kwargs, output)
+    for kind in type(module).__mro__:
+        rule = RULES.get(f"{kind.__module__}.{kind.__qualname__}")
+        if rule is not None:
+            return rule
+    return None
+
+
+def needs(*values: Tensor | None) -> int:
+    """Count how many of these need a gradient here and now."""
+    return sum(value is not None and value.requires_grad for value in values) if torch.is_grad_enabled() else 0
+
+
+def matmul(a: Tensor, b: Tensor) -> Product:
+    """Say what `a` (..., n, k) times `b` (..., k, m) costs."""
+    return Product(2 * a.numel() * b.shape[-1], needs(a, b))
+
+
+def attention(shape: Sequence[int], keys: int, learns: bool, fused: bool, value_width: int | None = None) -> list[Product]:
+    """Say what scores and sums of values cost, for queries of `shape` (..., n, channels of all heads)."""
+    scores = 2 * prod(shape) * keys
+    values = scores if value_width is None else 2 * prod(shape[:-1]) * value_width * keys
+    return [Product(scores, 2 * learns, scores if fused else 0), Product(values, 2 * learns)]
+
+
+def _linear(layer: nn.Linear, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    x = _first(args, kwargs)
+    return [Product(2 * x.numel() * layer.out_features, needs(x, layer.weight))]
+
+
+def _convolution(layer: _ConvNd, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    """Every weight meets every cell once: of the output, or of the input where the convolution is transposed.
+
+    Cells are counted by the numbers in them, for a subclass may give them with the channels last.
+    """
+    x = _first(args, kwargs)
+    transposed = isinstance(layer, _ConvTransposeNd)
+    cells = x.numel() // layer.in_channels if transposed else output.numel() // layer.out_channels
+    return [Product(2 * cells * layer.weight.numel(), needs(x, layer.weight))]
+
+
+def _recurrent(layer: nn.RNNBase, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
+    x = _first(args, kwargs)
+    moments = prod(x.shape[:-1])
+    return [Product(2 * moments * w.numel(), 1 + needs(w) if needs(w, x) else 0) for w in layer.parameters() if w.ndim == 2]
+
+
+def _multi_head(layer: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
+    """Projections are written out there, not called."""
+    query, key, value = (args[i] if len(args) > i else kwargs[name] for i, name in enumerate(("query", "key", "value")))
+    width, weight = layer.embed_dim, layer.in_proj_weight if layer.in_proj_weight is not None else layer.q_proj_weight
+    into = [Product(2 * x.numel() * width, needs(x, weight)) for x in (query, key, value)]
+    learns = needs(query, key, value, weight) > 0
+    keys = key.shape[-2 if layer.batch_first or key.ndim == 2 else 0]
+    fused = not (args[4] if len(args) > 4 else kwargs.get("need_weights", True))
+    out = Product(2 * query.numel() * width, learns + needs(layer.out_proj.weight))
+    return [*into, *attention(query.shape, keys, learns, fused), out]
+
+
+def _block_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    """`tapetum.blocks.attention.Attention`; its linear layers are seen by themselves."""
+    x = _first(args, kwargs)
+    context = args[1] if len(args) > 1 else kwargs.get("context")
+    context, cache, mask = x if context is None else context, kwargs.get("cache"), kwargs.get("mask")
+    keys = context.shape[1] if cache is None else cache.length
+    learns = needs(x, context, layer.query.weight, layer.key.weight, layer.value.weight) > 0
+    fused = layer.soft_cap is None and not needs(mask)
+    return attention((*x.shape[:2], layer.heads * layer.head_width), keys, learns, fused)
+
+
+def _decoder_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    """`tapetum.encoders.decoder.DecoderAttention`."""
+    x, cache, how = args[0], args[3] if len(args) > 3 else kwargs.get("cache"), layer.config
+    keys = x.shape[1] if cache is None else cache.length
+    learns = needs(x, layer.query_key_value.weight) > 0
+    return attention((*x.shape[:2], how.heads * how.head_width), keys, learns, how.attention_soft_cap is None)
+
+
+def _window_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    """`tapetum.encoders.swin.WindowAttention`: a learned bias on the logits keeps it from being fused."""
+    x = _first(args, kwargs)
+    learns = needs(x, layer.qkv.weight) > 0
+    return attention(x.shape, layer.window**2, learns, not needs(layer.offset_bias))
+
+
+def _self_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
+    """Of tokens (b, n, c), with linear layers that are called: timm's and Hugging Face's."""
+    x = _first(args, kwargs)
+    learns = needs(x, *layer.parameters()) > 0
+    return attention(x.shape, x.shape[-2], learns, True)
+
+
+def _torchvision_window(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
+    """torchvision's `ShiftedWindowAttention`, whose linear layers are written out, on cells (b, h, w, c)."""
+    x, (rows, columns) = _first(args, kwargs), layer.window_size
+    b, h, w, c = x.shape
+    shape = b, -(-h // rows) * rows * -(-w // columns) * columns, c
+    learns = needs(x, layer.qkv.weight) > 0
+    cells = 2 * prod(shape) * c
+    around = [Product(3 * cells, needs(x, layer.qkv.weight)), Product(cells, learns + needs(layer.proj.weight))]
+    return [*around, *attention(shape, rows * columns, learns, False)]
+
+
+RULES: dict[str, Rule] = {
+    "torch.nn.modules.linear.Linear": _linear,
+    "torch.nn.modules.conv._ConvNd": _convolution,
+    "torch.nn.modules.rnn.RNNBase": _recurrent,
+    "torch.nn.modules.activation.MultiheadAttention": _multi_head,
+    "tapetum.blocks.attention.Attention": _block_attention,
+    "tapetum.encoders.decoder.DecoderAttention": _decoder_attention,
+    "tapetum.encoders.swin.WindowAttention": _window_attention,
+    "timm.layers.attention.Attention": _self_attention,
+    "timm.models.vision_transformer.Attention": _self_attention,
+    "timm.models.swin_transformer.WindowAttention": _self_attention,
+    "torchvision.models.swin_transformer.ShiftedWindowAttention": _torchvision_window,
+    "transformers.models.vit.modeling_vit.ViTAttention": _self_attention,
+    "transformers.models.vit_mae.modeling_vit_mae.ViTMAEAttention": _self_attention,
+    "transformers.models.clip.modeling_clip.CLIPAttention": _self_attention,
+    "transformers.models.siglip.modeling_siglip.SiglipAttention": _self_attention,
+    "transformers.models.dinov2.modeling_dinov2.Dinov2Attention": _self_attention,
+}
+"""Rules by module and name of a class; add one for a layer of your own, or give it `own_products`."""
+
+
+def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    return args[0] if args else next(value for value in kwargs.values() if isinstance(value, Tensor))

@@ -1,0 +1,44 @@
+"""`tapetum eval paligemma`: the score of a vision-language model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tapetum.cli.output import print_json, terminal
+from tapetum.verbs.evaluate_paligemma import PaliGemmaEvalOptions, evaluate_paligemma
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaEval(PaliGemmaEvalOptions):
+    """Score a PaliGemma on pictures of scenes: questions, boxes and masks, beside chance and a blind model.
+
+    Numbers are shares from 0 to 1. written: answers that are right letter for letter; chosen: the likeliest option is right.
+    """
+
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        with terminal() as listener:
+            scores = evaluate_paligemma.run(self, listener)
+        if self.json:
+            print_json(scores.as_json())
+        else:
+            print(_told(scores.table))
+
+
+def _told(table: dict[str, Any]) -> str:
+    if "questions" not in table:
+        return "\n".join(f"{name}  {value:.4f}" for name, value in table.items())
+    blind = [name for name in table if name.startswith("questions_")]
+    lines = [
+        f"{'questions':12} {'asked':>6} {'chance':>7} {'written':>8} {'chosen':>8}" + "".join(f"{n[10:]:>10}" for n in blind)
+    ]
+    for name, row in table["questions"].items():
+        others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
+        lines.append(f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}")
+    found = table["detection"]
+    lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['pictures']} pictures)"]
+    if "segmentation" in table:
+        lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
+    return "\n".join(lines)

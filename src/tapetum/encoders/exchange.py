@@ -1,0 +1,164 @@
+"""Encoders as files that other libraries load, each with the line of Python that does it.
+
+timm and torchvision take a safetensors file of weights under their names; transformers a folder with config.json and
+model.safetensors, which `from_pretrained` reads.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+
+from tapetum.encoders.convolutional import ConvolutionalEncoder
+from tapetum.encoders.factory import describe, to_state
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.nfnet import NFNet
+from tapetum.encoders.resnet import ResNet
+from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_config import ViTConfig
+from tapetum.errors import BadInput
+from tapetum.files import cannot_write, whole_file
+
+
+def write_for(encoder: Encoder, library: str, path: Path) -> str:
+    """Write an encoder for timm, torchvision or huggingface to `path` (a file, or a folder that is not there yet).
+
+    Returns the Python that makes their network with these weights. Raises BadInput for what that library does not have.
+    """
+    state = {name: value.contiguous() for name, value in to_state(encoder, library).items()}
+    if library == "huggingface":
+        config, line = _transformers(encoder, path)
+        _write_folder(path, {"config.json": json.dumps(config, indent=1).encode(), "model.safetensors": _bytes(state)})
+        return line
+    made = _timm(encoder) if library == "timm" else _torchvision(encoder)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(_bytes(state))
+    return f"model = {made}; model.load_state_dict(safetensors.torch.load_file({str(path)!r}))"
+
+
+def _bytes(state: Any) -> bytes:
+    return to_bytes(state, {"format": "pt"})
+
+
+def _write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """The folder with these files, whole or not at all."""
+    if path.exists():
+        raise BadInput(f"{path} is there already; give a folder that is not there yet")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as beside:
+            (whole := Path(beside) / "whole").mkdir()
+            for name, content in files.items():
+                (whole / name).write_bytes(content)
+            shutil.move(whole, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _none(encoder: Encoder, library: str, why: str) -> BadInput:
+    return BadInput(f"{library} has no network like this {type(encoder).__name__}, {why}; use tapetum.load, or another library")
+
+
+def _timm(encoder: Encoder) -> str:
+    classes = encoder.config.classes
+    if isinstance(encoder, ViT):
+        return f"timm.models.VisionTransformer({', '.join(f'{k}={v!r}' for k, v in _timm_vit(encoder.config).items())})"
+    if isinstance(encoder, ResNet):
+        _check_stem(encoder, "timm")
+        block = "BasicBlock" if encoder.config.block == "basic" else "Bottleneck"
+        return f"timm.models.ResNet(timm.models.resnet.{block}, {encoder.config.depths}, num_classes={classes})"
+    if isinstance(encoder, NFNet):
+        name = "nfnet_f0" if encoder.config.gamma_in_weights else "dm_nfnet_f0"
+        return f"timm.create_model({name!r}, num_classes={classes})"
+    from tapetum.encoders.efficientnet_lite_config import NAMED
+
+    for name, named in NAMED.items():
+        ours = describe(encoder).config
+        if all(getattr(ours, f) == getattr(named.config, f) for f in ("width_multiplier", "depth_multiplier")):
+            return f"timm.create_model('tf_{name.replace('-', '_')}', num_classes={classes})"
+    raise _none(encoder, "timm", "whose multipliers are its own")
+
+
+def _timm_vit(config: ViTConfig) -> dict[str, Any]:
+    """The arguments of timm's VisionTransformer; those that are as by default are left out."""
+    if config.activation != "gelu":
+        raise BadInput(f"no line of timm is known for a ViT with {config.activation}; use tapetum.load, or another library")
+    pool = {"token": "token", "mean": "avg", "attention": "map"}[config.pooling]
+    given = {
+        "img_size": config.picture_size,
+        "patch_size": config.patch,
+        "embed_dim": config.width,
+        "depth": config.depth,
+        "num_heads": config.heads,
+        "mlp_ratio": config.mlp_width / config.width,
+        "num_classes": config.classes,
+    }
+    others = {
+        "global_pool": (pool, "token"),
+        "class_token": (config.class_token, True),
+        "reg_tokens": (config.registers, 0),
+        "no_embed_class": (not config.class_position, False),
+        "pre_norm": (config.norm_before, False),
+        "qkv_bias": (config.qkv_bias, True),
+        "init_values": (config.layer_scale, None),
+        "fc_norm": (config.norm == "pooled", False),
+    }
+    return given | {name: value for name, (value, usual) in others.items() if value != usual}
+
+
+def _torchvision(encoder: Encoder) -> str:
+    assert isinstance(encoder, ResNet)
+    _check_stem(encoder, "torchvision")
+    block = "BasicBlock" if encoder.config.block == "basic" else "Bottleneck"
+    made = f"torchvision.models.ResNet(torchvision.models.resnet.{block}, {list(encoder.config.depths)}"
+    return (
+        f"{made}, num_classes={encoder.config.classes})"
+        if encoder.config.classes
+        else f"{made}); model.fc = torch.nn.Identity()"
+    )
+
+
+def _check_stem(encoder: ResNet, library: str) -> None:
+    if encoder.config.stem_width != 64:
+        raise _none(encoder, library, f"whose stem has {encoder.config.stem_width} channels and not 64")
+
+
+def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
+    """The config of transformers, and the line that reads the folder."""
+    if isinstance(encoder, ConvolutionalEncoder):
+        assert isinstance(encoder, ResNet)
+        config: dict[str, Any] = {
+            "model_type": "resnet",
+            "embedding_size": encoder.config.stem_width,
+            "hidden_sizes": list(encoder.config.channels),
+            "depths": list(encoder.config.depths),
+            "layer_type": encoder.config.block,
+        }
+        kind = "ResNetForImageClassification" if encoder.config.classes else "ResNetModel"
+        more = ""
+    else:
+        if not isinstance(encoder, ViT) or encoder.config.layer_scale is not None or encoder.config.norm_before:
+            raise _none(encoder, "huggingface", "for which a config could be written")
+        c = encoder.config
+        if not c.class_token or c.activation != "gelu":
+            raise _none(encoder, "huggingface", "for which a config could be written")
+        config = {
+            "model_type": "vit",
+            "hidden_size": c.width,
+            "num_hidden_layers": c.depth,
+            "num_attention_heads": c.heads,
+            "intermediate_size": c.mlp_width,
+            "hidden_act": "gelu",
+            "layer_norm_eps": c.norm_eps,
+            "image_size": list(c.picture_size) if c.picture_size[0] != c.picture_size[1] else c.picture_size[0],
+            "patch_size": c.patch,
+            "qkv_bias": c.qkv_bias,
+        }
+        kind = "ViTForImageClassification" if c.classes else "ViTModel"
+        more = "" if c.classes or c.pooler else ", add_pooling_layer=False"
+    if encoder.config.classes:
+        config["num_labels"] = encoder.config.classes
+    return config | {"architectures": [kind]}, f"model = transformers.{kind}.from_pretrained({str(path)!r}{more})"

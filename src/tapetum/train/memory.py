@@ -1,0 +1,60 @@
+"""The memory that a training takes, before it begins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes that a training step holds at its peak, in parts."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    """AdamW's two moments."""
+    activations: int
+    """What the forward keeps for the backward."""
+
+    @property
+    def total(self) -> int:
+        """Sum them up."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    def __str__(self) -> str:
+        parts = ("weights", "gradients", "optimizer", "activations")
+        told = ", ".join(f"{name} {getattr(self, name) / 2**20:,.0f}" for name in parts)
+        return f"about {self.total / 2**20:,.0f} MiB: {told}"
+
+
+def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> TrainingMemory:
+    """Predict the memory of a step of AdamW; nothing is computed where model and inputs are on the device "meta".
+
+    Args:
+        model: with what is frozen frozen.
+        loss: computes the loss of a micro-batch with the model.
+    """
+    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    held = {p.untyped_storage()._cdata: 0 for p in model.parameters()}
+    kept: dict[Any, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in held:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []  # so that no storage's address is used twice
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss(model)
+    tensors = [*model.parameters(), *model.buffers()]
+    return TrainingMemory(
+        weights=sum(t.numel() * t.element_size() for t in tensors),
+        gradients=learning,
+        optimizer=2 * learning,
+        activations=sum(kept.values()),
+    )

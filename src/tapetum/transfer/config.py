@@ -1,0 +1,90 @@
+"""Settings of probes and of fine-tuning. Imports no torch.
+
+Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of what is learned from is taken,
+and only that one is scored on the test part. How many were tried is part of the answer.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighboursConfig:
+    """k nearest neighbours, as in DINO (arXiv 2104.14294, appendix F)."""
+
+    neighbours: int = 20
+    """Features that vote."""
+    temperature: float | None = 0.07
+    """A vote weighs exp(cosine / temperature); None: all weigh the same."""
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1 or (self.temperature is not None and not self.temperature > 0):
+            raise BadInput(f"neighbours is {self.neighbours} and temperature {self.temperature}; wanted 1 or more, and above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """A classifier on features that stay as they are."""
+
+    optimizer: Literal["lbfgs", "sgd"] = "lbfgs"
+    """lbfgs: logistic regression to its minimum (linear probe alone); sgd: epochs over the features, any head."""
+    decays: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    """lbfgs: strengths of half the squared norm of the weights beside the mean cross entropy; all are tried."""
+    rates: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """sgd: learning rates; all are tried."""
+    epochs: int = 30
+    """sgd: how often each feature is seen."""
+    batch_size: int = 256
+    """sgd: features of a step."""
+    standardise: bool = True
+    """Bring each channel to mean 0 and deviation 1 over what is learned from."""
+    held_out: float = 0.1
+    """Share of what is learned from on which the best setting is found."""
+    seed: int = 0
+    """Of the split, the order and first weights."""
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("lbfgs", "sgd"):
+            raise BadInput(f"optimizer is {self.optimizer!r}; wanted lbfgs or sgd")
+        if not self.tried or min(self.tried) < 0 or self.epochs < 1 or self.batch_size < 1:
+            raise BadInput(
+                f"a probe tries {self.tried} for {self.epochs} epochs of {self.batch_size}; wanted 1 or more of each"
+            )
+        if not 0 < self.held_out < 1:
+            raise BadInput(f"held_out is {self.held_out}; it is a share, above 0 and below 1")
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """The settings that are tried."""
+        return self.decays if self.optimizer == "lbfgs" else self.rates
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """The whole network learns on."""
+
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    """Learning rates; all are tried."""
+    layer_decay: float = 0.75
+    """Factor on the rate for each layer between a weight and the output (BEiT, arXiv 2106.08254)."""
+    weight_decay: float = 0.05
+    """AdamW's."""
+    steps: int = 1000
+    """Of each run."""
+    batch_size: int = 32
+    """Pictures of a step."""
+    warmup: float = 0.1
+    """Share of the steps over which the rate rises."""
+    size: tuple[int, int] | None = None
+    """Rows and columns of the pictures; None: as the encoder prepares them."""
+    seed: int = 0
+    """Of order, crops and heads."""
+
+    def __post_init__(self) -> None:
+        if not self.rates or min(self.rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
+            raise BadInput(
+                f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
+                "rates above 0, 1 or more steps and pictures, and a share below 1"
+            )

@@ -1,0 +1,305 @@
+"""Fine-tuning of a whole network on classes of pictures or of pixels, by the loop of `tapetum.train`, at several rates.
+
+Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): the rate of
+a weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it
+whole.
+
+Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to; how is not known, and this is ours:
+random scale of 0.5 to 2, crop, mirror; one scale in evaluation. What transfer costs is in the ledgers of these runs, not in
+that of pre-training.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.data.views import View, Views, supervised
+from tapetum.encoders.features import Encoder
+from tapetum.errors import BadInput
+from tapetum.train import Moment, Task, TrainConfig, fit
+from tapetum.train.optim import Layers
+from tapetum.transfer.config import FineTuneConfig
+from tapetum.transfer.probing import Pictures, split
+from tapetum.transfer.segmentation import IGNORED, Segmenter, mean_iou, pixel_loss
+
+
+def encoder_layers(encoder: Encoder) -> Layers:
+    """List an encoder's layers from input to output: what stands before its blocks, then each block.
+
+    Last norms and last convolutions are in none.
+    """
+    blocks = list(dict.fromkeys(re.sub(r"\.(attention|mlp)$", "", name) for name in encoder.adapter_addresses()))
+    first = [
+        *(module for name, module in encoder.named_children() if re.match(r"(stem|patches|norm_before)", name)),
+        *(p for name, p in encoder.named_parameters(recurse=False) if name in ("positions", "class_token", "registers")),
+    ]
+    merges = getattr(encoder, "merges", ())  # of Swin, before the first block of a stage
+    layers: list[list[nn.Module | nn.Parameter]] = [first]
+    for name in blocks:
+        _, stage, *rest = name.split(".")
+        before = [merges[int(stage) - 1]] if merges and rest == ["0"] and stage != "0" else []
+        layers.append([*before, encoder.get_submodule(name)])
+    return layers
+
+
+class Scores(Protocol):
+    """What a fine-tuning task is scored by."""
+
+    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+        """Give the score on the held-out or the test part; more is better."""
+        ...
+
+
+class _Numbers(Dataset[int]):
+    """The numbers of samples; pictures are made in `collate`, which knows the task."""
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class FineTuneTask(Task):
+    """What both tasks share."""
+
+    def __init__(self, encoder: Callable[[], Encoder], config: FineTuneConfig, examples: int):
+        """`encoder` makes the pre-trained encoder anew; of so many examples a tenth is held out."""
+        self.encoder, self.config = encoder, config
+        own, held = split(examples, 0.1, config.seed)
+        self.own, self.held = own.numpy(), held.numpy()
+        self.order = Shuffle(len(self.own), config.seed)
+
+    def dataset(self) -> Dataset:
+        """Give numbers."""
+        return _Numbers()
+
+    def layers(self, model: nn.Module) -> Layers:
+        """List the encoder's."""
+        return encoder_layers(model.encoder)  # type: ignore[arg-type]
+
+    def describe(self) -> Mapping[str, Any]:
+        """List the settings."""
+        return {name: value for name, value in asdict(self.config).items() if name != "rates"}
+
+    def chosen(self, numbers: Sequence[int]) -> list[int]:
+        """Give the examples that are shown as these samples."""
+        return [int(self.own[self.order(number)]) for number in numbers]
+
+    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+        """Give the score; see `Scores`."""
+        raise NotImplementedError
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear layer on its pooled vector."""
+
+    def __init__(self, encoder: Encoder, classes: int):
+        super().__init__()
+        self.encoder, self.classes = encoder, nn.Linear(encoder.width, classes)
+        nn.init.trunc_normal_(self.classes.weight, std=0.01)
+        nn.init.zeros_(self.classes.bias)
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Give logits of prepared pictures."""
+        return self.classes(self.encoder(pictures).pooled)
+
+
+class ClassesTask(FineTuneTask):
+    """Classes of pictures."""
+
+    def __init__(
+        self,
+        encoder: Callable[[], Encoder],
+        train: tuple[Pictures, np.ndarray],
+        test: tuple[Pictures, np.ndarray],
+        classes: int,
+        config: FineTuneConfig,
+    ):
+        super().__init__(encoder, config, len(train[1]))
+        self.train_part, self.test_part, self.classes = train, test, classes
+
+    def model(self) -> nn.Module:
+        """Put a classifier on the encoder."""
+        return Classifier(self.encoder(), self.classes).train()
+
+    def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
+        """Make random crops, as in supervised pre-training."""
+        which, how = self.chosen(items), self.encoder_preprocessing
+        views = Views(self._views(how.size[0]), seed=self.config.seed, mean=how.mean, std=how.std)
+        (pictures,) = views([self.train_part[0][k] for k in which], list(items))
+        return {"picture": pictures, "label": torch.from_numpy(np.asarray(self.train_part[1])[which])}
+
+    @property
+    def encoder_preprocessing(self) -> Any:
+        """How the encoder wants pictures."""
+        if not hasattr(self, "_how"):
+            self._how = self.encoder().preprocessing
+        return self._how
+
+    def _views(self, size: int) -> tuple[View]:
+        return supervised(size)
+
+    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the cross entropy."""
+        logits = model(batch["picture"]).float()
+        return F.cross_entropy(logits, batch["label"]), {
+            "accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()
+        }
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+        """Give the share of pictures that are right."""
+        pictures, labels = self.train_part if part == "held" else self.test_part
+        which = self.held if part == "held" else np.arange(len(labels))
+        model.eval()
+        right, device = 0, next(model.parameters()).device
+        for start in range(0, len(which), 64):
+            rows = which[start : start + 64]
+            prepared = torch.cat([model.encoder.prepare(pictures[int(k)][None]) for k in rows])  # type: ignore[operator]
+            right += int((model(prepared.to(device)).argmax(1).cpu().numpy() == labels[rows]).sum())
+        return right / len(which)
+
+
+class Segmented(Protocol):
+    """Pictures and a number for each pixel, or 255, by number; such as `tapetum.data.segmentation` gives."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
+        """Read picture k."""
+        ...
+
+
+class SegmentationTask(FineTuneTask):
+    """A class for every pixel; the score is the mean IoU."""
+
+    def __init__(
+        self,
+        encoder: Callable[[], Encoder],
+        train: Segmented,
+        test: Segmented,
+        config: FineTuneConfig,
+        head: Literal["linear", "upernet"] = "linear",
+    ):
+        super().__init__(encoder, config, len(train))
+        if config.size is None:
+            raise BadInput("segmentation has no size; give FineTuneConfig(size=(rows, columns)) that the encoder takes")
+        self.train_part, self.test_part, self.size = train, test, config.size
+        self.head: Literal["linear", "upernet"] = head
+
+    def model(self) -> nn.Module:
+        """Put a head on the encoder."""
+        return Segmenter(self.encoder(), len(self.train_part.classes), self.head).train()
+
+    def describe(self) -> Mapping[str, Any]:
+        """List the settings."""
+        return {**super().describe(), "head": self.head}
+
+    def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
+        """Scale, crop and mirror pictures and truths alike."""
+        made = []
+        for number, k in zip(items, self.chosen(items), strict=True):
+            picture, truth = self.train_part.read(k)
+            made.append(cropped(picture, truth, self.size, sample_generator(self.config.seed, number)))
+        return self._batch(made)
+
+    def _batch(self, made: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        if not hasattr(self, "_how"):
+            self._how = self.encoder().preprocessing
+        mean, std = (torch.tensor(value)[:, None, None] for value in (self._how.mean, self._how.std))
+        pictures = torch.stack([(picture - mean) / std for picture, _ in made])
+        return {"picture": pictures, "truth": torch.stack([truth for _, truth in made])}
+
+    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the mean cross entropy of pixels that count."""
+        return pixel_loss(model(batch["picture"]), batch["truth"]), {}
+
+    def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
+        """Give the mean IoU of whole pictures, brought to the task's size."""
+        data = self.train_part if part == "held" else self.test_part
+        which = self.held.tolist() if part == "held" else list(range(len(data)))
+        device = next(model.parameters()).device
+
+        def batches() -> Any:
+            for k in which:
+                picture, truth = data.read(k)
+                batch = self._batch([cropped(picture, truth, self.size, None)])
+                yield batch["picture"].to(device), batch["truth"]
+
+        return mean_iou(model, batches(), len(data.classes)).mean_iou
+
+
+def cropped(
+    picture: UInt8[np.ndarray, "h w 3"],
+    truth: Int64[np.ndarray, "h w"],
+    size: tuple[int, int],
+    rng: np.random.Generator | None,
+) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
+    """Bring a picture (0..255) and its truth to `size`: whole without `rng`, else 0.5 to 2 times as large, cut and mirrored.
+
+    What lies beyond the picture is grey and does not count.
+    """
+    scale = 1.0 if rng is None else float(np.exp(rng.uniform(np.log(0.5), np.log(2.0))))
+    rows, columns = (max(1, round(side * scale)) for side in size)
+    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float()
+    x = F.interpolate(x, (rows, columns), mode="bilinear", align_corners=False, antialias=True)[0]
+    y = F.interpolate(torch.from_numpy(np.array(truth))[None, None].double(), (rows, columns), mode="nearest-exact")[
+        0, 0
+    ].long()
+    if rng is None:
+        return x, y
+    below, right = max(size[0] - rows, 0), max(size[1] - columns, 0)
+    x, y = F.pad(x, (0, right, 0, below), value=127.0), F.pad(y, (0, right, 0, below), value=IGNORED)
+    top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(y.shape, size, strict=True))
+    x, y = x[:, top : top + size[0], left : left + size[1]], y[top : top + size[0], left : left + size[1]]
+    return (x.flip(-1), y.flip(-1)) if rng.random() < 0.5 else (x, y)
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What a sweep of fine-tuning found."""
+
+    score: float
+    """On the test part, by the rate that was best on the held-out part."""
+    rate: float
+    """That rate."""
+    tried: tuple[tuple[float, float], ...]
+    """Every rate with its score on the held-out part."""
+    model: nn.Module
+    """With the weights of that run."""
+
+
+def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned:
+    """Fine-tune once at every rate, each in a folder of its own in `out`, and score the best on the test part.
+
+    The same call goes on after a stop. `settings` are further fields of `TrainConfig`, such as device or workers.
+    """
+    config, found = task.config, []
+    for rate in config.rates:
+        plan = TrainConfig(
+            steps=config.steps,
+            batch_size=config.batch_size,
+            lr=rate,
+            layer_decay=config.layer_decay,
+            weight_decay=config.weight_decay,
+            warmup_steps=min(round(config.warmup * config.steps), config.steps - 1),
+            seed=config.seed,
+            **settings,
+        )
+        model = fit(task, plan, out / f"rate-{rate:g}").model
+        found.append((task.score(model, "held"), rate, model))
+    best = max(found, key=lambda entry: entry[0])
+    return FineTuned(task.score(best[2], "test"), best[1], tuple((rate, score) for score, rate, _ in found), best[2])

@@ -1,0 +1,71 @@
+"""k nearest neighbours on features, the cheapest question that there is to an encoder.
+
+DINO (arXiv 2104.14294, appendix F), after instance discrimination (1805.01978): the k features of greatest cosine vote for
+their classes, each with the weight exp(cosine / temperature).
+
+A ranking by neighbours is not one by fine-tuning: MAE's features are poor neighbours and a good start
+(docs/systems/transfer.md).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.transfer.config import NeighboursConfig
+
+_TOGETHER = 1024
+
+
+def knn_votes(
+    features: Float[Tensor, "n c"],
+    labels: Int64[Tensor, " n"],
+    queries: Float[Tensor, "q c"],
+    classes: int,
+    config: NeighboursConfig | None = None,
+) -> Float[Tensor, "q k"]:
+    """Let the neighbours of each query vote; a row sums to 1.
+
+    Args:
+        features: of known pictures, of any length but 0.
+        labels: their classes, 0 to classes - 1.
+        queries: features of pictures that are asked about.
+        classes: how many there are.
+        config: how many vote, and how.
+
+    Raises:
+        BadInput: fewer features than neighbours, or labels that do not fit.
+
+    >>> known, labels, asked = torch.eye(3), torch.tensor([0, 1, 1]), torch.tensor([[0.0, 2.0, 1.0]])
+    >>> knn_votes(known, labels, asked, 2, NeighboursConfig(neighbours=2)).tolist()
+    [[0.0, 1.0]]
+    """
+    config = config or NeighboursConfig()
+    if len(features) != len(labels) or len(features) < config.neighbours:
+        raise BadInput(
+            f"there are {len(features)} features with {len(labels)} labels, and {config.neighbours} neighbours vote; "
+            "give a label for each, and fewer neighbours"
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise BadInput(f"labels are {int(labels.min())} to {int(labels.max())} of {classes} classes; wanted 0 to {classes - 1}")
+    known = F.normalize(features.float(), dim=1)
+    votes = []
+    for part in F.normalize(queries.float(), dim=1).split(_TOGETHER):
+        cosines, nearest = (part @ known.T).topk(config.neighbours, dim=1)
+        weights = torch.ones_like(cosines) if config.temperature is None else (cosines / config.temperature).softmax(1)
+        table = torch.zeros(len(part), classes, device=part.device).scatter_add_(1, labels[nearest], weights)
+        votes.append(table / table.sum(1, keepdim=True))
+    return torch.cat(votes)
+
+
+def knn_accuracy(
+    features: Float[Tensor, "n c"],
+    labels: Int64[Tensor, " n"],
+    queries: Float[Tensor, "q c"],
+    truth: Int64[Tensor, " q"],
+    config: NeighboursConfig | None = None,
+) -> float:
+    """Give the share of queries whose neighbours vote for the right class. Raises BadInput as `knn_votes`."""
+    classes = int(torch.maximum(labels.max(), truth.max())) + 1
+    return float((knn_votes(features, labels, queries, classes, config).argmax(1) == truth).double().mean())

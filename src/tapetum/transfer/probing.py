@@ -1,0 +1,197 @@
+"""What probes share: features that are made once, a held-out part, and a sweep that is the same for everyone."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tapetum.encoders.features import Encoder
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.train.config import TrainConfig
+from tapetum.train.schedule import learning_rate
+from tapetum.transfer.config import ProbeConfig
+
+Picture = UInt8[np.ndarray, "h w 3"]
+
+
+class Pictures(Protocol):
+    """Pictures by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, k: int, /) -> Picture: ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features of pictures and their classes."""
+
+    features: Float[Tensor, "n *shape"]
+    """Pooled vectors (n, c), or tokens (n, t, c)."""
+    labels: Int64[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        if len(self.features) != len(self.labels) or not len(self.labels):
+            raise BadInput(
+                f"there are {len(self.features)} features and {len(self.labels)} labels; give one for each, 1 or more"
+            )
+
+    def rows(self, which: Tensor) -> "Labelled":
+        """Give some of them."""
+        return Labelled(self.features[which], self.labels[which])
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe found."""
+
+    accuracy: float
+    """Share of the test part that is right, by the setting that was best on the held-out part."""
+    chosen: float
+    """That setting."""
+    tried: tuple[tuple[float, float], ...]
+    """Every setting with its share on the held-out part."""
+    head: nn.Module
+    """From features to logits."""
+
+
+def features_of(
+    encoder: Encoder,
+    pictures: Pictures,
+    *,
+    tokens: bool = False,
+    batch_size: int = 64,
+    kept: Path | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Float[Tensor, "n *shape"]:
+    """Make the features of pictures, on the CPU: pooled vectors, or all tokens.
+
+    Args:
+        encoder: stays in eval mode; it prepares the pictures.
+        pictures: by number.
+        tokens: give tokens (n, t, c) instead of (n, c).
+        batch_size: pictures that are looked at together.
+        kept: folder where they are kept, under a name that is of the weights and the pictures; None: nowhere.
+        tell: called with how many are done and how many there are.
+    """
+    file = kept / f"features-{_name(encoder, pictures, tokens)}.safetensors" if kept else None
+    if file is not None and file.is_file():
+        try:
+            return load_file(file)["features"]
+        except (SafetensorError, KeyError, OSError):
+            pass  # it is made anew
+    device, found = next(encoder.parameters()).device, []
+    encoder.eval()
+    with torch.inference_mode():
+        for start in range(0, len(pictures), batch_size):
+            shown = [pictures[k] for k in range(start, min(start + batch_size, len(pictures)))]
+            if len({picture.shape for picture in shown}) == 1:
+                prepared = encoder.prepare(np.stack(shown))
+            else:
+                prepared = torch.cat([encoder.prepare(picture[None]) for picture in shown])
+            made = encoder(prepared.to(device))
+            found.append((made.tokens if tokens else made.pooled).float().cpu())
+            tell(min(start + batch_size, len(pictures)), len(pictures))
+    features = torch.cat(found).clone()
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as temporary:
+            save_file({"features": features}, temporary)
+    return features
+
+
+def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
+    """A name for the features of these pictures by these weights; of many pictures, 64 are looked at."""
+    mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
+    for name, tensor in sorted(encoder.state_dict().items()):
+        mixed.update(name.encode())
+        mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    for k in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)).tolist():
+        mixed.update(np.ascontiguousarray(pictures[k]).tobytes())
+    return mixed.hexdigest()
+
+
+def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split 0..count-1 into what is learned from and what is held out, at least one of each."""
+    order = torch.from_numpy(np.random.default_rng([seed, 2707]).permutation(count))
+    held = min(max(1, round(share * count)), count - 1)
+    if held < 1:
+        raise BadInput(f"there are {count} examples to learn from; give 2 or more")
+    return order[held:], order[:held]
+
+
+def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callable[[Labelled, float], nn.Module]) -> Probed:
+    """Try every setting on the same split, learn with the best from all, and score that one.
+
+    Args:
+        train: what is learned from; a share of it is held out to choose.
+        test: what is scored, once.
+        config: the settings.
+        learned: makes a head from examples and a setting.
+    """
+    own, held = (train.rows(which) for which in split(len(train.labels), config.held_out, config.seed))
+    tried = tuple((setting, accuracy(learned(own, setting), held)) for setting in config.tried)
+    chosen = max(tried, key=lambda entry: entry[1])[0]
+    head = learned(train, chosen)
+    return Probed(accuracy(head, test), chosen, tried, head)
+
+
+@torch.no_grad()
+def accuracy(head: nn.Module, examples: Labelled, together: int = 1024) -> float:
+    """Give the share of examples whose largest logit is that of their class."""
+    parts = zip(examples.features.split(together), examples.labels.split(together), strict=True)
+    right = sum(int((head(x).argmax(1) == y).sum()) for x, y in parts)
+    return right / len(examples.labels)
+
+
+def learn(head: nn.Module, examples: Labelled, rate: float, config: ProbeConfig) -> nn.Module:
+    """Teach a head by SGD with momentum 0.9 and a cosine to zero; features fit the memory, so this is no run of `fit`."""
+    steps = config.epochs * -(-len(examples.labels) // config.batch_size)
+    plan = TrainConfig(steps=steps, batch_size=1, lr=rate) if rate > 0 else None
+    optimizer = torch.optim.SGD(head.parameters(), lr=rate, momentum=0.9)
+    head.train()
+    with torch.enable_grad():
+        for step, which in zip(range(steps), _batches(len(examples.labels), config), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, plan) if plan else 0.0
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(head(examples.features[which]), examples.labels[which])
+            loss.backward()
+            optimizer.step()
+    return head.eval()
+
+
+def _batches(count: int, config: ProbeConfig) -> "Sequence[Tensor]":
+    found: list[Tensor] = []
+    for epoch in range(config.epochs):
+        order = torch.from_numpy(np.random.default_rng([config.seed, epoch, 2708]).permutation(count))
+        found += order.split(config.batch_size)
+    return found
+
+
+class Standardised(nn.Module):
+    """Brings each channel to mean 0 and deviation 1 by what it was made of, then asks a head."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: Float[Tensor, "n *shape c"], head: nn.Module, wanted: bool = True):
+        super().__init__()
+        rows = features.flatten(0, -2)
+        deviation, mean = torch.std_mean(rows, 0, correction=0)
+        self.register_buffer("mean", mean if wanted else torch.zeros_like(mean))
+        self.register_buffer("scale", 1 / deviation.clamp(min=1e-6) if wanted else torch.ones_like(mean))
+        self.head = head
+
+    def forward(self, x: Float[Tensor, "n *shape c"]) -> Float[Tensor, "n k"]:
+        """Give logits."""
+        return self.head((x - self.mean) * self.scale)

@@ -1,0 +1,186 @@
+"""`tapetum.discover`: objects in pictures, with no labels and no names."""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput
+from tapetum.verbs.verb import File, Listener, verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.data.coco import CocoImage
+    from tapetum.types import Masks
+
+PAGE, INSTANCES = "objects.html", "instances.json"
+"""What a folder of results has, beside a drawn picture for each: a page of all, and COCO's file of masks."""
+_SHOWN = 320
+
+
+@dataclass(frozen=True)
+class DiscoverOptions:
+    """What may be asked of `discover`."""
+
+    pictures: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="PICTURES")]
+    """Pictures; of a folder all pictures in it."""
+    _: KW_ONLY
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder for what is found: objects.html, instances.json (COCO) and drawn pictures."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|colours")] = "colours"
+    """What looks at pictures: an encoder by name or file, the folder of a run of tapetum train odin, or colours, which is no
+    network but k-means of colours and positions."""
+    clusters: Annotated[int, tyro.conf.arg(metavar="K")] = 6
+    """Clusters of a picture; more of them split objects, fewer join them."""
+    most: Annotated[int, tyro.conf.arg(metavar="N")] = 12
+    """Objects of a picture at most."""
+    seed: int = 0
+    """The same seed finds the same objects."""
+
+    def check(self) -> None:
+        """Raise BadInput for numbers that cannot be."""
+        if self.clusters < 2 or self.most < 1:
+            raise BadInput(
+                f"--clusters is {self.clusters} and --most {self.most}; give 2 clusters or more, and 1 object or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovered:
+    """What was found."""
+
+    pictures: tuple[str, ...]
+    """Those that could be read, in their order."""
+    objects: tuple[int, ...]
+    """Objects of each."""
+    failed: tuple[str, ...]
+    """Paths of those that could not be read."""
+    page: Path
+    instances: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        found = [{"path": path, "objects": count} for path, count in zip(self.pictures, self.objects, strict=True)]
+        return {"pictures": found, "failed": list(self.failed), "page": str(self.page), "instances": str(self.instances)}
+
+
+@verb(DiscoverOptions)
+def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
+    """Find objects in pictures without labels: masks, drawn pictures and a page that shows them all.
+
+    Raises BadInput: there are no pictures or none can be read, the model is unknown, or the folder cannot be written.
+    """
+    options.check()
+    from tapetum.files import whole_folder
+    from tapetum.verbs.classify import picture_files
+
+    files, look, out = picture_files(options.pictures, "discover"), _look(options.model), Path(options.out)
+    with whole_folder(out, (PAGE, INSTANCES)) as folder:
+        images, failed = _found(options, files, look, folder, listener)
+    return Discovered(
+        pictures=tuple(image.file_name for image in images),
+        objects=tuple(len(image.instances) for image in images),
+        failed=failed,
+        page=out / PAGE,
+        instances=out / INSTANCES,
+    )
+
+
+def _found(
+    options: DiscoverOptions, files: Sequence[Path], look: Any, folder: Path, listener: Listener
+) -> "tuple[list[CocoImage], tuple[str, ...]]":
+    """Find the objects of all pictures and write what there is to see into the folder."""
+    import numpy as np
+    from PIL import Image
+
+    from tapetum.data.coco import CocoImage, instance, write_instances
+    from tapetum.odin.objects import find_objects
+    from tapetum.verbs.classify import read_picture
+
+    images: list[CocoImage] = []
+    cells: list[str] = []
+    failed: list[str] = []
+    for done, file in enumerate(files, 1):
+        try:
+            picture = read_picture(file)
+            masks, _ = find_objects(picture, look, options.clusters, most=options.most, seed=options.seed)
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            listener.note(str(error))
+            failed.append(str(file))
+            continue
+        finally:
+            listener.progress("discovering", done, len(files))
+        number, drawn = len(images) + 1, _drawn(picture, masks)
+        Image.fromarray(drawn).save(folder / f"{number:05d}-{file.stem}.jpg", quality=90)
+        cells.append(_cell(picture, drawn, file.name, len(masks)))
+        scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
+        found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        height, width = picture.shape[:2]
+        images.append(CocoImage(id=number, file_name=str(file), height=height, width=width, instances=found))
+    if not images:
+        raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
+    (folder / PAGE).write_text("\n".join(_page(cells, options)), encoding="utf-8", errors="replace")
+    write_instances(folder / INSTANCES, lambda: images, {1: "object"})
+    return images, tuple(failed)
+
+
+def _look(model: str) -> Any:
+    from tapetum.odin.objects import colours, looked_at_by
+
+    if model == "colours":
+        return colours
+    from tapetum.encoders import Encoder
+    from tapetum.hub.loading import load
+    from tapetum.odin.model import Odin
+    from tapetum.odin.weights import ODIN_FILE
+
+    own = Path(model) / ODIN_FILE
+    found = load(own if own.is_file() else model)
+    if not isinstance(found, Encoder | Odin):
+        raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or colours")
+    return looked_at_by(found)
+
+
+def _drawn(picture: "np.ndarray", masks: "Masks") -> "np.ndarray":
+    from tapetum.types import Masks as Regions
+    from tapetum.video.draw_regions import draw_regions, enlarged
+
+    larger, times = enlarged(picture)
+    whole = masks.masks.repeat(times, 1).repeat(times, 2) if times > 1 else masks.masks
+    return draw_regions(larger, masks=Regions(masks=whole, labels=masks.labels, scores=masks.scores))
+
+
+def _page(cells: Sequence[str], options: DiscoverOptions) -> Iterator[str]:
+    yield "<!doctype html><meta charset='utf-8'><title>objects found without labels</title>"
+    yield (
+        "<style>body{font:13px sans-serif;margin:1em}figure{display:inline-block;margin:0 12px 12px 0;vertical-align:top}"
+        f"img{{max-width:{_SHOWN}px;max-height:{_SHOWN}px;margin-right:2px}}figcaption{{max-width:{2 * _SHOWN}px}}</style>"
+    )
+    yield (
+        f"<p>Left: a picture. Right: what was found in it without labels, by {html.escape(options.model)}, "
+        f"{options.clusters} clusters. Colours tell objects of one picture apart and mean nothing else.</p>"
+    )
+    yield from cells
+
+
+def _cell(picture: "np.ndarray", drawn: "np.ndarray", name: str, count: int) -> str:
+    words = f"{html.escape(name)}: {count} object{'' if count == 1 else 's'}"
+    return f"<figure>{_image(picture)}{_image(drawn)}<figcaption>{words}</figcaption></figure>"
+
+
+def _image(frame: "np.ndarray") -> str:
+    from PIL import Image
+
+    picture = Image.fromarray(frame)
+    picture.thumbnail((_SHOWN, _SHOWN))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=82)
+    return f"<img src='data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}'>"

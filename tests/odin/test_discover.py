@@ -1,0 +1,128 @@
+"""`tapetum discover`: things that stand out are found, and what is written can be read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from tapetum.cli.main import main
+from tapetum.data.rle import decode_mask
+from tapetum.encoders.factory import save
+from tapetum.errors import BadInput
+from tapetum.odin.objects import colours, find_objects, looked_at_by
+
+
+def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy ground with a disc and a bar of other colours, and the numbers of both."""
+    rng = np.random.default_rng(seed)
+    canvas, truth = np.full((120, 160, 3), (60, 110, 60), float), np.zeros((120, 160), int)
+    rows, columns = np.mgrid[:120, :160]
+    for number, (mask, colour) in enumerate(
+        (
+            ((rows - 50) ** 2 + (columns - 45) ** 2 < 24**2, (220, 60, 50)),
+            ((abs(rows - 80) < 12) & (abs(columns - 115) < 28), (60, 70, 220)),
+        ),
+        1,
+    ):
+        canvas[mask], truth[mask] = colour, number
+    return np.clip(canvas + rng.normal(0, 8, canvas.shape), 0, 255).astype(np.uint8), truth
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
+
+
+def test_things_that_stand_out_are_found_and_the_ground_is_not() -> None:
+    shown, truth = picture()
+    masks, clusters = find_objects(shown, colours, clusters=4)
+    assert clusters.shape == (120, 160)
+    for number in (1, 2):
+        assert max(overlap(mask, truth == number) for mask in masks.masks[:3]) > 0.8
+    assert all(overlap(mask, truth == 0) < 0.5 for mask in masks.masks)
+    assert (np.diff(masks.scores) <= 0).all()
+    again, _ = find_objects(shown, colours, clusters=4)
+    assert np.array_equal(again.masks, masks.masks)
+    one, _ = find_objects(np.full((64, 64, 3), 90, np.uint8), colours, clusters=4)
+    assert one.masks.shape[1:] == (64, 64)
+
+
+def test_an_encoder_looks_instead() -> None:
+    torch.manual_seed(0)
+    encoder = tapetum.encoders.build("resnet-18", stem_width=8)
+    masks, clusters = find_objects(picture()[0], looked_at_by(encoder), clusters=3)
+    assert clusters.max() <= 2
+    assert masks.masks.shape[1:] == (120, 160)
+    with pytest.raises(BadInput, match="objects are sought in 8 x 8"):
+        find_objects(np.zeros((4, 9, 3), np.uint8), colours)
+
+
+def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "found"
+    folder.mkdir()
+    for k in range(2):
+        Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
+    assert main(["discover", str(folder), "--out", str(out), "--clusters", "4", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert sorted(path.name for path in out.iterdir()) == ["00001-p0.jpg", "00002-p1.jpg", "instances.json", "objects.html"]
+    content = json.loads((out / "instances.json").read_text())
+    assert [row["objects"] for row in said["pictures"]] == [
+        sum(found["image_id"] == image["id"] for found in content["annotations"]) for image in content["images"]
+    ]
+    best = max(content["annotations"], key=lambda found: found["score"])
+    assert decode_mask(best["segmentation"]).sum() == best["area"]
+    page = (out / "objects.html").read_text()
+    assert page.count("<img src='data:image/jpeg") == 4
+    assert "http" not in page
+
+
+def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: Any) -> None:
+    good, bad = tmp_path / "a.png", tmp_path / "b.png"
+    Image.fromarray(picture()[0]).save(good)
+    bad.write_bytes(b"no picture")
+    out = tmp_path / "out"
+    for words in (
+        ["discover", str(bad), "--out", str(out)],
+        ["discover", str(tmp_path / "none.png"), "--out", str(out)],
+        ["discover", str(good), "--out", str(out), "--clusters", "1"],
+        ["discover", str(good), "--out", str(out), "--model", "no-such-model"],
+        ["discover", str(good), "--out", str(good)],
+    ):
+        assert main(words) == 2
+        assert capsys.readouterr().err.count("\n") == 1, words
+        assert not out.exists()
+    assert main(["discover", str(good), str(bad), "--out", str(out)]) == 2
+    assert (out / "objects.html").exists()
+    assert "1 of 2 pictures could not be read" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_file_of_an_encoder_is_taken(tmp_path: Path) -> None:
+    save(tapetum.encoders.build("resnet-18", stem_width=8), tmp_path / "encoder.safetensors")
+    Image.fromarray(picture()[0]).save(tmp_path / "a.png")
+    found = tapetum.discover(
+        str(tmp_path / "a.png"), out=tmp_path / "out", model=str(tmp_path / "encoder.safetensors"), clusters=3
+    )
+    assert found.page.exists()
+
+
+@pytest.mark.slow
+def test_a_run_from_the_command_line_goes_on_and_discovers(tmp_path: Path, capsys: Any) -> None:
+    folder, run = tmp_path / "pictures", tmp_path / "run"
+    folder.mkdir()
+    for k in range(8):
+        Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
+    words = ["train", "odin", "--data", str(folder), "--out", str(run), "--size", "32", "--steps", "2", "--batch-size", "4"]
+    words += ["--micro-batch", "4", "--change", "stem_width=4", "--clusters", "4", "--threads", "1", "--workers", "0"]
+    assert main(words) == 0
+    assert main(words) == 0  # a finished run is finished
+    assert (run / "encoder.safetensors").exists()
+    assert tapetum.load(run / "odin.safetensors").config.clusters == 4
+    assert main(["discover", str(folder), "--out", str(tmp_path / "found"), "--model", str(run), "--clusters", "3"]) == 0
+    assert main(["embed", str(folder), "--model", str(run), "--out", str(tmp_path / "v.npz")]) == 0
+    assert main([*words[:4], "--source", "given", "--out", str(tmp_path / "other")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("tapetum: masks that are given want a program")
