@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,12 +85,16 @@ def test_answers_of_others(tmp_path: Path) -> None:
 
 def test_as_a_function(weights: Path, tmp_path: Path) -> None:
     make_set("nlvr2", tmp_path)
-    scores = tapetum.evaluate_paligemma(task="nlvr2", data=tmp_path, model=str(weights), tokens=3, save=tmp_path / "said.jsonl")
-    assert (scores.examples, scores.rows[0].count, scores.published["paligemma-3b"]) == (2, 2, "90.0/88.9")
-    again = tapetum.evaluate_paligemma(task="nlvr2", data=tmp_path, predictions=tmp_path / "said.jsonl")
-    assert again.rows == scores.rows
+    asked: dict[str, Any] = {"task": "nlvr2", "data": tmp_path}
+    found = tapetum.evaluate_paligemma(**asked, model=str(weights), tokens=3, save=tmp_path / "said.jsonl").table
+    assert (found["examples"], found["scores"][0]["count"], found["published"]["paligemma-3b"]) == (2, 2, "90.0/88.9")
+    again = tapetum.evaluate_paligemma(**asked, predictions=tmp_path / "said.jsonl")
+    assert again.table["scores"] == found["scores"]
     assert again.as_json()["scores"][0]["name"] == "accuracy"
-    with pytest.raises(BadInput, match="--save is for a model"):
-        tapetum.evaluate_paligemma(task="nlvr2", data=tmp_path, predictions="x", save="y")
-    with pytest.raises(BadInput, match="--limit is 0"):
-        tapetum.evaluate_paligemma(task="nlvr2", data=tmp_path, limit=0)
+    for more, words in (
+        ({"save": "y"}, "--save is for a model"),
+        ({"limit": 0}, "--limit is 0"),
+        ({"task": ""}, "name it with --task"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            tapetum.evaluate_paligemma(**{**asked, "predictions": "x", **more})

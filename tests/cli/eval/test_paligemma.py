@@ -35,10 +35,10 @@ def test_table_and_json(run: Run, said: list[str]) -> None:
     first, *others = out.splitlines()
     assert first.split() == ["accuracy", "0.500", "0.095", "to", "0.905", "2"]
     assert "published: paligemma-3b simple 81.7/84.9, complex 69.6/72.3" in others
-    assert others[-1] == "2 examples of tallyqa, saved answers"
+    assert others[-1] == "2 examples of tallyqa, answers of a file"
     code, out, _ = run(*said, "--json")
     found = json.loads(out)
-    assert (found["benchmark"], found["task"], found["model"]) == ("paligemma", "tallyqa", None)
+    assert (found["benchmark"], found["task"], found["answers"]) == ("paligemma", "tallyqa", "file")
     assert {row["name"]: row["value"] for row in found["scores"]}["simple"] == 1
 
 
@@ -50,7 +50,7 @@ def test_table_and_json(run: Run, said: list[str]) -> None:
         ({"--predictions": "nowhere"}, "nowhere"),
         ({"--splits": "val"}, "there is no split 'val'; it is one of train, test"),
         ({"--task": "ocr-vqa"}, "official files of this task are not read: write lines of JSON"),
-        ({"--batch-size": "0"}, "--batch-size is 0; it must be 1 or more"),
+        ({"--batch-size": "0"}, "--batch-size is 0; give 1 or more"),
     ],
 )
 def test_one_clear_line(run: Run, said: list[str], change: dict[str, str], words: str) -> None:
