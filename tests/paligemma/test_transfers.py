@@ -1,8 +1,10 @@
 """Transfer tasks as data: a handful of rows against the papers, and what has to hold of all."""
 
 import dataclasses
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +92,13 @@ def test_all_of_them() -> None:
             assert 0 <= recipe.dropout < 1
             assert 0 <= recipe.smoothing < 1
     assert set(RESULTS) <= set(TASKS)
+
+
+def test_the_page_has_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "systems" / "paligemma-tasks.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*)$", page, re.MULTILINE))
+    assert list(rows) == list(TASKS)
+    assert all(task.prompt in rows[name] and f"| {task.metric} |" in rows[name] for name, task in TASKS.items())
 
 
 def test_a_run_has_the_numbers_of_its_size() -> None:
