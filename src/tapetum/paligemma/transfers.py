@@ -57,7 +57,7 @@ def _documents(smooth: float) -> dict[int, Recipe]:
 
 
 def _tried(
-    name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int = 32, **more: Any
+    name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
 ) -> Transfer:
     """A task that is not learned."""
     return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)
@@ -116,7 +116,7 @@ _QUESTIONS = (
         remark="The public config says the bare question; the paper's numbers are those of answer en.",
     ),
     _tried(
-        "objaverse", "Objaverse, 8 views", "vqav2", "none", "bare", reader="lines", pictures=8,
+        "objaverse", "Objaverse, 8 views", "vqav2", "none", "bare", length=None, pictures=8,
         remark=_NO_PROMPT + "4 prompts, 5 samples each, scored by cosines of the Universal Sentence Encoder.",
     ),
     Transfer(
