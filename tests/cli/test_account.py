@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tapetum.account.ledger import Ledger
 from tapetum.encoders import build, save
+from tapetum.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -67,6 +69,25 @@ def test_other_models(run: Run, name: str) -> None:
         assert cost["macs_hardware"] == plan(model.config, model.modalities).macs(1)
 
 
+@pytest.mark.slow
+def test_every_kind_of_network_is_known() -> None:
+    from support import paligemma, trunks
+    from tapetum.account.flops import count_flops
+    from tapetum.verbs.account import AccountOptions, _call
+
+    model = paligemma.tiny()
+    about, call = _call(model, AccountOptions("x", batch_size=2))
+    assert about.startswith("2 pictures")
+    vocabulary, width = model.language.table.weight.shape
+    with torch.no_grad():
+        assert count_flops(call).forward > 2 * 2 * 16 * vocabulary * width  # the logits of 16 tokens alone, and more
+        about, call = _call(trunks.bank("resnet", "a"), AccountOptions("x", size=32))
+        plain = count_flops(trunks.trunk("resnet").eval(), torch.zeros(1, 3, 32, 32)).forward
+        assert plain < count_flops(call).forward < 2 * plain
+    with pytest.raises(BadInput, match="does not know what it takes"):
+        _call(torch.nn.Linear(1, 1), AccountOptions("x"))
+
+
 def test_a_run_by_its_ledger(run: Run, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json", {}, command="test")
     ledger.flops_per_step = {"forward": 1000, "backward": 2000}
@@ -82,6 +103,16 @@ def test_a_run_by_its_ledger(run: Run, tmp_path: Path) -> None:
     assert "3 steps on 12 samples" in out
     code, out, _ = run("ledger", tmp_path)
     assert "a step   student 7e-07, teacher 3e-07, backward 2e-06 GFLOP; of backward 1e-07 done anew" in out
+
+
+def test_a_run_in_phases(run: Run, tmp_path: Path) -> None:
+    for name in ("1-masked", "2-classes"):
+        (tmp_path / name).mkdir()
+        Ledger(tmp_path / name / "ledger.json", {}, command="test").write()
+    code, _, err = run("account", tmp_path)
+    assert code == 2
+    assert "give one of them, 1-masked, 2-classes" in err
+    assert run("account", tmp_path / "1-masked")[0] == 0
 
 
 def test_unknown_models(run: Run, tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def account(options: AccountOptions, listener: Listener) -> Cost:
     path = Path(options.what)
     if path.name == FILE or (path / FILE).is_file():
         return _of_run(path if path.is_file() else path / FILE)
+    if path.is_dir() and (parts := sorted(part.parent.name for part in path.glob(f"*/{FILE}"))):
+        raise BadInput(f"{path} is a run in phases; give one of them, {', '.join(parts)}, or see all by tapetum ledger {path}")
     if options.method is not None:
         return _of_step(options)
     return _of_encoder(options) or _of_model(options)
@@ -226,8 +228,9 @@ def _call(model: Any, options: AccountOptions) -> tuple[str, Callable[[], Any]]:
         texts = f"questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
         about = f"{_many(batch, 'picture')} of {columns}x{rows}, {texts}"
         return about, lambda: model.eval().logits(pixels, prefix, suffix)
-    if hasattr(model, "preprocessing"):  # a trunk with adapters
-        rows, columns = (options.size, options.size) if options.size else model.preprocessing.size
+    how = getattr(model, "preprocessing", None) or getattr(getattr(model, "trunk", None), "preprocessing", None)
+    if how is not None:  # a trunk with adapters
+        rows, columns = (options.size, options.size) if options.size else how.size
         pictures = torch.zeros(batch, 3, rows, columns)
         return f"a forward pass of {_many(batch, 'picture')} of {columns}x{rows}", lambda: model.eval()(pictures)
     raise BadInput(f"{options.what} holds a {type(model).__name__}, of which account does not know what it takes")
