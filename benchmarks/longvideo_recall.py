@@ -10,7 +10,8 @@ not done again. OUT/results.json has all scores, the table is printed, with what
     C2  they, and the joint form, at least 30 points more often than streaming, which is at chance
     C4  of twice the length at least 90 % is kept
 
-Each is held, falsified, or undecided, where the seeds do not agree or there are fewer than three.
+Each is held, falsified, or undecided, where the seeds do not agree or there are fewer than three. C1 is falsified only where
+random memories are within 2 points, and undecided between that and 10.
 """
 
 import argparse
@@ -94,23 +95,24 @@ def verdicts(scores: Scores) -> dict[str, str]:
     def each(form: str) -> list[float]:
         return [row[base[0]] for row in scores.get(form, [])]
 
-    def judged(*parts: tuple[str, str, float]) -> str:
-        return _judge([[a - b >= least for a, b in zip(each(x), each(y), strict=False)] for x, y, least in parts])
+    def ahead(form: str, other: str) -> list[float]:
+        return [a - b for a, b in zip(each(form), each(other), strict=False)]
 
-    kept = [[row[base[1]] >= 0.9 * row[base[0]] for row in scores.get(form, [])] for form in ("kmeans", "coreset")]
+    kept = [[row[base[1]] / max(row[base[0]], 1e-9) for row in scores.get(form, [])] for form in ("kmeans", "coreset")]
     return {
-        "C1": judged(("kmeans", "random", 0.1), ("coreset", "random", 0.1)),
-        "C2": judged(*((form, "streaming", 0.3) for form in ("kmeans", "coreset", "joint"))),
-        "C4": _judge(kept),
+        "C1": _judge([ahead("kmeans", "random"), ahead("coreset", "random")], 0.1, 0.02),
+        "C2": _judge([ahead(form, "streaming") for form in ("kmeans", "coreset", "joint")], 0.3, 0.3),
+        "C4": _judge(kept, 0.9, 0.9),
     }
 
 
-def _judge(parts: list[list[bool]]) -> str:
+def _judge(parts: list[list[float]], held: float, falsified: float) -> str:
+    """Held if every value of every part is so great; falsified if all of some part are below."""
     if any(len(part) < 3 for part in parts):
         return "undecided: fewer than three seeds"
-    if all(all(part) for part in parts):
+    if all(value >= held for part in parts for value in part):
         return "held"
-    return "falsified" if any(not any(part) for part in parts) else "undecided: seeds do not agree"
+    return "falsified" if any(max(part) < falsified for part in parts) else "undecided"
 
 
 def table(scores: Scores) -> str:
@@ -144,11 +146,16 @@ def main(say: Callable[[str], None] = print) -> None:
                 say("stopped; the same command goes on")
                 return
             scores.setdefault(form, []).append(found)
-            content = {"steps": args.steps, "seeds": args.seeds, "scores": scores, "claims": verdicts(scores)}
+            content = {
+                "steps": args.steps,
+                "seeds": args.seeds,
+                "scores": scores,
+                "claims": {} if args.smoke else verdicts(scores),
+            }
             with whole_file(args.out / "results.json") as temporary:
                 temporary.write_text(json.dumps(content, indent=1))
     say(table(scores))
-    for claim, verdict in verdicts(scores).items():
+    for claim, verdict in ({} if args.smoke else verdicts(scores)).items():
         say(f"{claim}  {verdict}")
 
 

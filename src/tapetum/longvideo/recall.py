@@ -1,6 +1,6 @@
 """Key-value recall as a task to train on (`tapetum.scenes.recall`): which form of memory finds the value that is asked for?
 
-What a linear layer reads is a setting: the mean of the last segment's tokens (the question alone, unless the encoder remembers),
+What a linear layer reads is a setting: the mean of the last segment's tokens (the question alone, where nothing is remembered),
 the mean of all, or both side by side. With `pooling="late"` in the encoder's settings, blocks over the means of moments come
 before the linear layer: MC-ViT's late temporal fusion, which may find the pair without a memory.
 """
