@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tapetum
 from tapetum import longvideo
@@ -99,8 +100,14 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
     assert code == 0
     assert out in ("a\n", "b\n")
-    longvideo.save(towers(projection=5), model)
-    with pytest.raises(BadInput, match="the index of another model"):
+    assert tapetum.search("a", index=index, model=model)
+    for other in (towers(projection=5), longvideo.build_towers("mcvit-nano", seed=1, **SMALL, text=TEXT)):
+        longvideo.save(other, model)
+        with pytest.raises(BadInput, match="the index of another model"):
+            tapetum.search("a", index=index, model=model)
+    Image.fromarray(frames(1)[0]).save(weights / "a.png")
+    tapetum.embed((weights / "a.png",), out=index)  # by another system, which does not say which
+    with pytest.raises(BadInput, match="is no table of tapetum embed for search"):
         tapetum.search("a", index=index, model=model)
 
 
@@ -115,6 +122,10 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     longvideo.save(towers().video, weights / "plain.safetensors")
     with pytest.raises(BadInput, match="has no text tower"):
         tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
-    for words, index, said in ((" ", "x.npz", "no WORDS"), ("a", "x.txt", "is no table;"), ("a", "x.npz", "is no table of")):
+    for words, index, said in (
+        (" ", "x.npz", "no WORDS"),
+        ("a", "x.txt", "is no table;"),
+        ("a", "x.npz", "is no table of tapetum embed"),
+    ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)

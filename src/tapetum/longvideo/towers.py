@@ -11,6 +11,7 @@ Differs from the papers: neither prints width of the projections, norms or tempe
 
 import math
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -84,6 +85,13 @@ class VideoText(nn.Module):
             raise BadInput("there are no texts; give one or more")
         longest = max(len(text.encode(errors="replace")) for text in texts) + 2
         return byte_text.tokens(texts, min(longest, self.config.text.length)).to(self.log_scale.device)
+
+    def identity(self) -> str:
+        """Give a hash of config and weights, by which tables of vectors say what made them."""
+        digest = blake2b(repr(self.config).encode(), digest_size=8)
+        for tensor in self.state_dict().values():
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def embedder(self) -> "VideoEmbedder":
         """Give what makes vectors of files: one for each segment of a video."""

@@ -86,6 +86,7 @@ class VideoEmbedder:
 
     def __init__(self, model: VideoText, rate: float = 1.0):
         self.model, self.rate = model.eval(), rate
+        self.identity = model.identity()
 
     def pieces(self, path: Path) -> Iterator[Piece]:
         """Give the passages of a file, which are watched one after the other. Raises BadInput if it cannot be read."""

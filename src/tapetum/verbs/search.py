@@ -34,7 +34,9 @@ class SearchOptions:
             raise BadInput("there are no WORDS; say what to look for")
         for name in ("index", "model"):
             if not str(getattr(self, name)):
-                raise BadInput(f"there is no --{name}; make one with tapetum embed VIDEO --model FILE --out FILE, and give both")
+                raise BadInput(
+                    f"there is no --{name}; make one with tapetum embed VIDEO --model FILE --out FILE, and give both"
+                )
         if self.count < 1:
             raise BadInput(f"--count is {self.count}; it must be 1 or more")
 
@@ -65,13 +67,15 @@ def search(options: SearchOptions, listener: Listener) -> tuple[Found, ...]:
     rows = _rows(Path(options.index))
     model = load_towers(options.model)
     vectors = rows["embedding"]
+    if str(rows["model"]) != model.identity():
+        raise BadInput(
+            f"{options.index} is the index of another model than {options.model}, whose words mean nothing in it; give "
+            "that one, or embed the videos again"
+        )
     if vectors.ndim != 2 or vectors.shape[1] != model.config.projection or not np.isfinite(vectors).all():
         raise BadInput(
-            f"{options.index} has vectors of shape {vectors.shape}, and this model makes those of {model.config.projection} "
-            "numbers: it is the index of another model; embed the videos again"
+            f"{options.index} has vectors of shape {vectors.shape}, or such as are not finite; embed the videos again"
         )
-    if np.abs(np.linalg.norm(vectors, axis=1) - 1).max(initial=0) > 0.01:
-        raise BadInput(f"{options.index} has vectors that are not of length 1: it is the index of another model; embed again")
     cosines = vectors @ embed_words(model, [options.words])[0]
     best = np.argsort(-cosines, kind="stable")[: options.count]
     return tuple(
@@ -90,10 +94,10 @@ def _seconds(value: Any) -> float | None:
 
 
 def _rows(path: Path) -> "dict[str, np.ndarray]":
-    """The columns of a table."""
+    """The columns of a table, and which model made it."""
     import numpy as np
 
-    wanted = "path", "start_s", "stop_s", "embedding"
+    wanted = "path", "start_s", "stop_s", "embedding", "model"
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
@@ -102,7 +106,16 @@ def _rows(path: Path) -> "dict[str, np.ndarray]":
             from tapetum.tables import from_parquet
 
             found = from_parquet(path.read_bytes())
-            return {name: found[name] for name in wanted[:3]} | {"embedding": np.stack([*found["embedding"]])}
+            about = {"embedding": np.stack([*found["embedding"]]), "model": np.array(_made_by(path))}
+            return {name: found[name] for name in wanted[:3]} | about
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} is no table of tapetum embed ({str(error)[:80]}); make it again") from error
+        raise BadInput(
+            f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
+        ) from error
     raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
+
+
+def _made_by(path: Path) -> str:
+    from pyarrow import parquet
+
+    return (parquet.read_schema(path).metadata or {})[b"tapetum_model"].decode()
