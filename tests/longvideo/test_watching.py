@@ -89,18 +89,18 @@ def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run:
     index, model = weights / f"index.{ending}", weights / "longvideo.safetensors"
     made = tapetum.embed((weights / "a.npy",), out=index, model=str(model))
     assert made.vectors.shape == (3, 6)
-    found = tapetum.search("a red ball", index=index, model=model, count=2)
+    found = tapetum.search("a red ball", index=index, model=model, count=2).moments
     towers_: Any = tapetum.load(model)
     cosines = made.vectors @ embed_words(towers_, ["a red ball"])[0]
     assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2])
     assert found[0].start_s == made.start_s[int(cosines.argmax())]
     code, out, _ = run("search", "a red ball", "--index", index, "--model", model, "--json")
     assert code == 0
-    assert json.loads(out)["found"][0]["cosine"] == pytest.approx(found[0].cosine)
+    assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
     code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
     assert code == 0
     assert out in ("a\n", "b\n")
-    assert tapetum.search("a", index=index, model=model)
+    assert len(tapetum.search("a", index=index, model=model).moments) == 3
     for other in (towers(projection=5), longvideo.build_towers("mcvit-nano", seed=1, **SMALL, text=TEXT)):
         longvideo.save(other, model)
         with pytest.raises(BadInput, match="the index of another model"):

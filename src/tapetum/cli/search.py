@@ -1,6 +1,6 @@
 """`tapetum search`: moments of videos that words describe."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tapetum.cli.output import print_json, terminal
 from tapetum.verbs.search import SearchOptions, search
@@ -21,8 +21,8 @@ class Search(SearchOptions):
         with terminal() as listener:
             found = search.run(self, listener)
         if self.json:
-            print_json({"found": [asdict(each) for each in found]})
+            print_json(found.as_json())
             return
-        for each in found:
+        for each in found.moments:
             span = "        picture    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
             print(f"{span}  {each.cosine:6.3f}  {each.path}")

@@ -1,6 +1,6 @@
 """`tapetum.search`: moments of videos that words describe, in a table that `tapetum embed` made."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,8 +53,20 @@ class Found:
     """How alike it and the words are, in -1..1: only the order of moments means something."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What was found."""
+
+    moments: tuple[Found, ...]
+    """The best first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        return {"moments": [asdict(each) for each in self.moments]}
+
+
 @verb(SearchOptions)
-def search(options: SearchOptions, listener: Listener) -> tuple[Found, ...]:
+def search(options: SearchOptions, listener: Listener) -> Searched:
     """Find the moments that are most like words, the best first.
 
     Raises BadInput for a table that cannot be read, or whose vectors this model did not make.
@@ -78,7 +90,7 @@ def search(options: SearchOptions, listener: Listener) -> tuple[Found, ...]:
         )
     cosines = vectors @ embed_words(model, [options.words])[0]
     best = np.argsort(-cosines, kind="stable")[: options.count]
-    return tuple(
+    moments = tuple(
         Found(
             path=str(rows["path"][k]),
             start_s=_seconds(rows["start_s"][k]),
@@ -87,6 +99,7 @@ def search(options: SearchOptions, listener: Listener) -> tuple[Found, ...]:
         )
         for k in best
     )
+    return Searched(moments=moments)
 
 
 def _seconds(value: Any) -> float | None:
