@@ -1,7 +1,8 @@
 """What follows an encoder: classes of pictures, classes of pixels, and actions.
 
-Each standardises what it gets by figures that are measured once, before training, on the first examples, and then stay:
-features of pictures of one scene differ little, and a layer norm leaves them so.
+Features of pictures of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
+2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
+every step, and what the head has learned is void (tried: with such a head adapters learned more slowly than none).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,30 @@ from tapetum.encoders.features import Features
 from tapetum.errors import BadInput
 
 
+class FeatureNorm(nn.BatchNorm1d):
+    """A batch norm of the last axis, without gains and offsets; its running figures begin with measured ones."""
+
+    def __init__(self, width: int):
+        super().__init__(width, affine=False)
+
+    def measure(self, features: Float[Tensor, "n width"]) -> None:
+        """Begin with the figures of these features."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.copy_(features.float().mean(0))
+        self.running_var.copy_(features.float().var(0, correction=0))
+
+    def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """Give the features, of mean 0 and deviation 1 in training, and nearly so in evaluation."""
+        return super().forward(input.flatten(0, -2)).view(input.shape)
+
+
 class ClassHead(nn.Module):
     """A linear layer on the pooled vector."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()
-        self.norm, self.out = Standardise(width), nn.Linear(width, classes)
+        self.norm, self.out = FeatureNorm(width), nn.Linear(width, classes)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -40,7 +59,7 @@ class PixelHead(nn.Module):
 
     def __init__(self, channels: Sequence[int], classes: int):
         super().__init__()
-        self.norms = nn.ModuleList(Standardise(width) for width in channels)
+        self.norms = nn.ModuleList(FeatureNorm(width) for width in channels)
         self.outs = nn.ModuleList(nn.Linear(width, classes) for width in channels)
         for out in self.outs:
             nn.init.zeros_(out.weight)  # pyright: ignore[reportArgumentType]
@@ -67,7 +86,7 @@ class PolicyHead(nn.Module):
 
     def __init__(self, width: int, actions: int, own: int = 0, hidden: tuple[int, ...] = (256, 256)):
         super().__init__()
-        self.norm, self.own_norm, self.action = Standardise(width), Standardise(own), Standardise(actions)
+        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardise(own), Standardise(actions)
         layers: list[nn.Module] = []
         inward = width + own
         for outward in hidden:

@@ -51,7 +51,7 @@ class AdaptRun:
     steps: int = 2000
     """Optimiser steps."""
     batch_size: int = 32
-    """Pictures of a step."""
+    """Pictures of a step; 2 or more, for the head standardises features by those of its batch."""
     lr: float = 1e-4
     """Highest learning rate of the adapters, or of the whole trunk."""
     head_lr: float = 1e-3
@@ -72,7 +72,7 @@ class AdaptRun:
             choices = get_args(field.type) if str(field.type).startswith("typing.Literal") else ()
             if choices and getattr(self, field.name) not in choices:
                 raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(choices)}")
-        for name, least in (("steps", 1), ("batch_size", 1), ("evaluations", 0), ("rollouts", 0), ("shift", 0), ("strict", 0)):
+        for name, least in (("steps", 1), ("batch_size", 2), ("evaluations", 0), ("rollouts", 0), ("shift", 0), ("strict", 0)):
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
         if self.pixels is not None and not 8 <= self.pixels <= 2048:

@@ -26,7 +26,7 @@ from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.train import Moment, Task
 
 MEASURED_ON = 256
-"""Examples from whose features a head takes what to subtract and to divide by."""
+"""Examples from whose features a head takes its first figures."""
 _AT_A_TIME = 64
 
 

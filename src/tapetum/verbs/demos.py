@@ -15,8 +15,8 @@ class DemosOptions:
     """What may be asked of `make`."""
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """reach-disc, which needs no simulator; or a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or
-    button-press-topdown (pip install 'tapetum[robot]')."""
+    """reach-disc, which needs no simulator; a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or
+    button-press-topdown; or slide-door, light or microwave of Franka Kitchen (pip install 'tapetum[robot]')."""
     _: KW_ONLY
     n: Annotated[int, tyro.conf.arg(metavar="N")] = 25
     """Demonstrations: episodes that the expert ended well."""

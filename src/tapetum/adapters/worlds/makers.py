@@ -9,15 +9,16 @@ from tapetum.errors import BadInput
 TASKS: dict[str, str] = {
     "reach-disc": "reach",
     **dict.fromkeys(("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), "metaworld"),
+    **dict.fromkeys(("slide-door", "light", "microwave"), "kitchen"),
 }
-"""Tasks of recipes, and where they are: those of Meta-World are the paper's five; any other of its fifty works too."""
+"""Tasks of recipes, and where they are: those of Meta-World are the paper's five, and any other of its fifty works too."""
 
 
 def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> World:
     """Make the world of a task.
 
     Args:
-        task: reach-disc, or the name of a task of Meta-World such as drawer-open.
+        task: reach-disc; slide-door, light or microwave of Franka Kitchen; or a task of Meta-World such as drawer-open.
         camera: of the world; None: its first.
         pixels: side of the picture.
         options: of the world.
@@ -33,6 +34,10 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
         if camera not in (None, "top"):
             raise BadInput(f"reach-disc has no camera {camera!r}; it has top")
         return Reach(pixels=pixels, **options)
+    if TASKS.get(task) == "kitchen":
+        from tapetum.adapters.worlds.kitchen import Kitchen
+
+        return Kitchen(task, camera, pixels, **options)
     from tapetum.adapters.worlds import metaworld
 
     plain = task.removesuffix("-v3")

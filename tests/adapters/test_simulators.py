@@ -1,4 +1,4 @@
-"""Meta-World behind the extra `[robot]`: seeds, cameras, experts; and what is said where it is missing or too new."""
+"""Simulators behind the extra `[robot]`: seeds, cameras, experts; and what is said where one is missing or too new."""
 
 import os
 from importlib import metadata, util
@@ -84,6 +84,21 @@ def test_a_shift_changes_pictures_and_not_the_state() -> None:
     assert np.abs(usual.frames.astype(float) - shifted.frames).mean() > 10
     for world in worlds:
         world.close()
+
+
+@there
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [task for task, where in TASKS.items() if where == "kitchen"])
+def test_the_expert_of_the_kitchen_does_its_tasks(task: str) -> None:
+    world = make_world(task, pixels=16)
+    for seed in (0, 3):
+        episode = roll(world, None, seed)
+        assert episode.last
+        assert not episode.successes[:20].any()
+        assert episode.actions.shape == (220, 9)
+    again = roll(world, None, 3)
+    assert np.array_equal(again.actions, episode.actions)
+    world.close()
 
 
 @there
