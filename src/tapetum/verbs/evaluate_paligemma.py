@@ -19,10 +19,10 @@ class PaliGemmaEvalOptions:
     suffix, whose answers are to be written letter for letter."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
-    tokenizer: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
-    """SentencePiece model; by default the one beside the weights."""
-    codec: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """Weights of a codec of masks; without it nothing is segmented."""
+    masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Codec of masks; by default the one that comes along."""
+    segment: bool = True
+    """Score masks too."""
     limit: int | None = None
     """Pictures that are looked at, the first ones; by default all."""
     blind: bool = True
@@ -53,22 +53,18 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     if options.limit is not None and options.limit < 1:
         raise BadInput(f"--limit is {options.limit}; give 1 or more")
     from tapetum.bench.paligemma import Held, evaluate
-    from tapetum.paligemma import mask_codec, weights
+    from tapetum.paligemma.answers import Answerer
     from tapetum.paligemma.data import JsonLines
-    from tapetum.paligemma.tokens import Tokens
-    from tapetum.paligemma.transfer import ExactChecks, place_of
+    from tapetum.paligemma.transfer import ExactChecks
 
-    place = place_of(options.model)
-    model = weights.load(options.model, options.device)
-    tokens = Tokens.load(options.tokenizer or (place if place.is_dir() else place.parent))
-    tokens.check(model.config.language.vocabulary)
+    answerer = Answerer.load(options.model, masks=options.masks, device=options.device)
+    model, tokens = answerer.model, answerer.tokens
     if Path(options.data).is_dir():
-        codec = mask_codec.load(options.codec) if options.codec else None
         table = evaluate(
             model,
             tokens,
             Held(options.data, options.limit),
-            unpack=codec and codec.unpack,
+            unpack=answerer.codec.unpack if options.segment else None,
             blind=("shuffled", "grey") if options.blind else (),
             say=listener.status,
         )
