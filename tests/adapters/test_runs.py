@@ -161,6 +161,9 @@ def test_pictures_get_names(place: Path, tmp_path: Path) -> None:
     picture = np.asarray(Image.open(place / "pictures" / "lying" / "9.png"))
     assert int(headed(headed.trunk.prepare(picture[None])).argmax()) == 0
     assert isinstance(tapetum.load(finished.weights), tapetum.adapters.Adapted)
+    [said_of] = tapetum.classify([place / "pictures" / "standing" / "9.png"], model=str(finished.weights)).pictures
+    assert said_of.names[0] == "standing"
+    assert set(said_of.names) == {"lying", "standing"}
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from typing import Literal
 from torch import nn
 
 from tapetum.adapters.config import AdapterConfig, Section
+from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 
 Where = Literal["after", "before", "pooled", "weight"]
@@ -244,6 +245,8 @@ def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[Place]:
 
 def _named(trunk: nn.Module, layout: Layout | None, address: str, config: AdapterConfig) -> Place:
     if address == "":
+        if layout is None and isinstance(trunk, Encoder):
+            return Place(address="", section="top", where="pooled")
         if layout is None:
             raise BadInput(f"only an encoder has a pooled vector of its own, a {type(trunk).__name__} has not; give a module")
         return Place(address=layout.pooled[0], section="top", where=layout.pooled[1])

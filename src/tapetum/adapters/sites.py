@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.adapters.addresses import Place, Transformer, layout_of
 from tapetum.adapters.config import AdapterConfig, Site, default_rank
+from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 
 
@@ -43,6 +44,8 @@ def example_for(trunk: nn.Module) -> Tensor:
     elif layout is not None:  # torchvision
         side = getattr(trunk, "image_size", 64)
         size = (side, side)
+    elif isinstance(trunk, Encoder):
+        size = trunk.preprocessing.size
     if size is None:
         raise BadInput(f"what does a {type(trunk).__name__} take? give attach an example, such as torch.zeros(1, 3, 224, 224)")
     return torch.zeros(1, 3, *size, device=first.device, dtype=first.dtype)

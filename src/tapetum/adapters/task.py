@@ -23,6 +23,7 @@ from tapetum.adapters.weaving import trunk_hash
 from tapetum.adapters.worlds.world import Seen, World
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.features import Encoder, Features, prepare
+from tapetum.errors import BadInput
 from tapetum.train import Moment, Task
 
 MEASURED_ON = 256
@@ -51,13 +52,26 @@ class Headed(nn.Module):
         """Give what the head says of pooled vectors."""
         return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
 
+    def prepare(self, pictures: Any) -> Float[Tensor, "b 3 H W"]:
+        """Prepare uint8 pictures (b, h, w, 3) as the trunk wants them."""
+        return prepare(pictures, self.trunk.preprocessing, next(self.head.buffers()).device)
+
+    def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Give the logits of prepared pictures. Raises BadInput for another head."""
+        if self.about["task"] != "classify":
+            raise BadInput(f"this head is for {self.about['task']}, and tells no classes of pictures; give one of classify")
+        return self(pictures)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Give the names of the classes; none where the head tells none."""
+        return tuple(self.about.get("classes", ()))
+
     @torch.no_grad()
     def act(self, seen: Seen) -> np.ndarray:
         """Say what a policy does for what is seen."""
-        device = next(self.head.buffers()).device
-        how = self.trunk.preprocessing
-        pictures = prepare(seen.frame[None], how, device)
-        own = torch.from_numpy(seen.own[None]).to(device)
+        pictures = self.prepare(seen.frame[None])
+        own = torch.from_numpy(seen.own[None]).to(pictures.device)
         return cast(PolicyHead, self.head).actions(self(pictures, own))[0].double().cpu().numpy()
 
 

@@ -11,7 +11,8 @@ Differs from the papers: neither prints width of the projections, norms or tempe
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,9 @@ from tapetum.errors import BadInput
 from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
 from tapetum.train.contrastive import learned_scale
+
+if TYPE_CHECKING:
+    from tapetum.longvideo.watching import VideoEmbedder
 
 
 class VideoText(nn.Module):
@@ -81,6 +85,19 @@ class VideoText(nn.Module):
             raise BadInput("there are no texts; give one or more")
         longest = max(len(text.encode(errors="replace")) for text in texts) + 2
         return byte_text.tokens(texts, min(longest, self.config.text.length)).to(self.log_scale.device)
+
+    def identity(self) -> str:
+        """Give a hash of config and weights, by which tables of vectors say what made them."""
+        digest = blake2b(repr(self.config).encode(), digest_size=8)
+        for tensor in self.state_dict().values():
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def embedder(self) -> "VideoEmbedder":
+        """Give what makes vectors of files: one for each segment of a video."""
+        from tapetum.longvideo.watching import VideoEmbedder
+
+        return VideoEmbedder(self)
 
     def compare(self, video: Float[Tensor, "b t h w 3"], texts: Sequence[str] | Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
         """Give the scaled cosines of every video with every text, which are words or numbers of tokens."""

