@@ -266,22 +266,23 @@ def evaluate(
         tokens: its tokens.
         held: pictures.
         unpack: makes masks of codes; without it nothing is segmented.
-        blind: what else the model is shown in the pictures' place, for questions only.
+        blind: what else the model is shown in the pictures' place; grey is for questions only.
         say: is told of progress.
     """
     result: dict[str, Any] = {"pictures": len(held.folder)}
-    seen = see_all(model, held)
-    say("pictures seen")
-    result["questions"] = by_template(questions_right(model, tokens, held, seen), held)
-    for sight in blind:
-        say(f"questions, {sight}")
-        rows = questions_right(model, tokens, held, see_all(model, held, sight), write=False)
-        result[f"questions_{sight}"] = by_template(rows, held)
-    say("boxes")
-    result["detection"] = boxes_found(model, tokens, held, seen)
-    if unpack is not None:
-        say("masks")
-        result["segmentation"] = masks_found(model, tokens, held, seen, unpack)
+    for sight in ("true", *blind):
+        ending = "" if sight == "true" else f"_{sight}"
+        say(f"questions, {sight} pictures")
+        seen = see_all(model, held, sight)
+        rows = questions_right(model, tokens, held, seen, write=sight == "true")
+        result[f"questions{ending}"] = by_template(rows, held)
+        if sight == "grey":
+            continue
+        say(f"boxes, {sight} pictures")
+        result[f"detection{ending}"] = boxes_found(model, tokens, held, seen)
+        if unpack is not None:
+            say(f"masks, {sight} pictures")
+            result[f"segmentation{ending}"] = masks_found(model, tokens, held, seen, unpack)
     return result
 
 

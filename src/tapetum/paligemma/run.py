@@ -115,7 +115,8 @@ def _scored_model(result: FitResult) -> nn.Module:
 def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
     """Write weights and tokens side by side."""
     model = _scored_model(result).eval()
-    model.tell = None  # pyright: ignore[reportAttributeAccessIssue]  of stage 0, no part of a model
+    if hasattr(model, "tell"):  # of stage 0, no part of a model
+        del model.tell
     path = out / "model.safetensors"
     if is_main():
         weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,7 @@ Beside the loss of texts stands that of stage 0 (`places`), which costs next to 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class ScenesTask(PaliGemmaTask):
         loss, told = text_loss(model, pictures, batch, self.learning)
         if batch.cells is None:
             return loss, told
-        grid = by_cell(model.tell(features.tokens), features.grid, self.config.eye.patch // CELL)
+        grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.eye.patch // CELL)
         where, parts = places_loss(grid, batch.cells)
         return loss + self.places * where, {"text": loss.detach(), **told, **parts}
 

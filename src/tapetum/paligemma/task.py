@@ -76,6 +76,7 @@ class PaliGemmaTask(Task):
 
     def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of the suffixes."""
+        assert isinstance(model, PaliGemma)
         return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -144,14 +145,14 @@ class Checks:
         raise NotImplementedError
 
 
-def text_loss(model: nn.Module, pictures: Tensor, step: Step, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
+def text_loss(model: PaliGemma, pictures: Tensor, step: Step, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of all texts about pictures that were embedded."""
     if step.packed is not None:
-        return packed_loss(model, pictures, step.packed, learning.smoothing)  # pyright: ignore[reportArgumentType]
+        return packed_loss(model, pictures, step.packed, learning.smoothing)
     return rows_loss(model, pictures, step.batch, learning)
 
 
-def rows_loss(model: nn.Module, pictures: Tensor, batch: Batch, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
+def rows_loss(model: PaliGemma, pictures: Tensor, batch: Batch, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of each group's rows, padded to the longest; the mean is over all rows together."""
     losses, right, counted = [], [], []
     for rows in batch.groups:

@@ -168,6 +168,7 @@ class TransferTask(PaliGemmaTask):
         """Measure the loss of the suffixes, or of all text, each token from those before it."""
         if not self.prefix_too:
             return super().loss(model, batch, moment)
+        assert isinstance(model, PaliGemma)
         groups = tuple(all_text(rows) for rows in batch.batch.groups)
         return rows_loss(model, model.embed_pictures(batch.batch.pixels), replace(batch.batch, groups=groups), self.learning)
 

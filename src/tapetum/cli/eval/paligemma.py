@@ -45,6 +45,10 @@ def _told(table: dict[str, Any]) -> str:
     lines += ["", f"boxes  AP50 {found['ap50']:.3f}  AP {found['ap']:.3f}  ({found['boxes']} in {found['pictures']} pictures)"]
     if "segmentation" in table:
         lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
+    if "detection_shuffled" in table:
+        lines.append(f"blind  AP50 {table['detection_shuffled']['ap50']:.3f}")
+    if "segmentation_shuffled" in table:
+        lines[-1] += f"  mIoU {table['segmentation_shuffled']['miou']:.3f}"
     return "\n".join(lines)
 
 
