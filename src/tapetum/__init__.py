@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from tapetum.verbs.adapt import adapt as adapt
+    from tapetum.verbs.answer import answer as answer
     from tapetum.verbs.ask import ask as ask
     from tapetum.verbs.caption import caption as caption
     from tapetum.verbs.classify import classify as classify
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.export import export as export
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
+    from tapetum.verbs.search import search as search
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
@@ -42,6 +44,7 @@ _ROOMS = (
     *("verbs", "video"),
 )
 _FUNCTIONS = {
+    "answer": "answer",
     "ask": "ask",
     "caption": "caption",
     "adapt": "adapt",
@@ -55,6 +58,7 @@ _FUNCTIONS = {
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
+    "search": "search",
     "segment": "segment",
     "show": "show",
     "submit_perception_test": "submit_perception_test",

@@ -130,3 +130,17 @@ def test_models_of_transformers(kind: str) -> None:
         model, x = getattr(transformers, f"{kind}Model")(config), torch.empty(1, 3, 32, 32)
     run = lambda: model(x).last_hidden_state.sum()  # noqa: E731
     assert closed_form(run).forward == pytest.approx(count_flops(run).forward, rel=0.005)
+
+
+@pytest.mark.slow
+def test_heads_of_lightly() -> None:
+    heads = pytest.importorskip("lightly.models.modules.heads")
+    for head in (
+        heads.SimCLRProjectionHead(16, 32, 8),
+        heads.BYOLPredictionHead(16, 32, 8),
+        heads.DINOProjectionHead(16, 32, 8, 24),
+    ):
+        head.train()
+        counted = count_flops(head, torch.randn(4, 16, requires_grad=True))
+        said = closed_form(head.to("meta"), torch.empty(4, 16, device="meta", requires_grad=True))
+        assert (said.forward, said.backward) == (counted.forward, counted.backward), type(head).__name__

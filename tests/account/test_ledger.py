@@ -192,3 +192,13 @@ def test_paths_and_machine() -> None:
 def test_config_and_ledger_import_no_torch() -> None:
     code = "import sys, tapetum.train.config, tapetum.account.ledger, tapetum.train; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_codecarbon_checks_beside_our_own_meters(tmp_path: Path) -> None:
+    pytest.importorskip("codecarbon")
+    ledger = Ledger(tmp_path / "ledger.json", {}, LedgerConfig(energy="estimate", cross_check=True))
+    time.sleep(0.3)
+    content = ledger.write(cpu_seconds=360_000.0)
+    assert content["total"]["energy_kwh"] == pytest.approx(1.0)  # ours stays ours
+    assert 0 < content["sessions"][0]["codecarbon_kwh"] < 0.1
+    assert "says codecarbon; we 1" in format_ledger(content)

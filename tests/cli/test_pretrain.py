@@ -71,7 +71,7 @@ def test_options_are_the_recipes(method) -> None:
     [
         ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: a picture is told from the others of its batch"),
         ("simclr", "views of 64 pixels are larger than the pictures"),
-        ("mae --preset resnet", "invalid choice"),
+        ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
         ("mae --encoder resnet-18 --change stem=3x3 --size 16", "mae hides patches of a ViT, and resnet-18 is none"),
         ("supervised --size 16", "supervised needs classes, and these pictures have none"),
         ("clip --size 16", "clip needs captions, and these pictures have neither captions nor classes"),
@@ -97,5 +97,5 @@ def test_an_encoder_is_written_for_another_library(tmp_path: Path, run: Callable
     assert re.search(r"^python +model = transformers.ResNetModel.from_pretrained\(", told, re.M)
     code, _, errors = run("weights", "convert", "tapir-nano", "--to", "timm")
     assert (code, "tapir-nano holds a Tracker; --to timm writes encoders" in errors) == (2, True), errors
-    code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal")
+    code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal", "True")
     assert (code, "--to is for encoders" in errors) == (2, True), errors

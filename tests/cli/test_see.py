@@ -1,6 +1,8 @@
 """`tapetum ask`, `caption`, `detect` and `segment` from the command line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,3 +96,12 @@ def test_bad_input_gets_one_line(
     lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+def test_commands_are_read_without_numpy():
+    code = (
+        "import sys; from tapetum.cli.main import parse; parse(['detect', 'a.png', 'cup']); parse(['ask', 'a.png', 'what?']);"
+        "sys.exit([name for name in ('torch', 'numpy', 'av') if name in sys.modules] or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.scripts import GOLDEN
 from tapetum.cli.main import main, parse
 from tapetum.errors import BadInput
 from tapetum.scenes import make_clip
@@ -91,6 +92,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(2):
             Image.fromarray(frames[number, :64, :64]).save(folder / "photos" / kind / f"{number}.jpg")
     shutil.copytree(folder / "photos" / "cat", folder / "pictures")
+    for ending in ("safetensors", "model"):
+        shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
     assert main(["tapvid3d", "scenes", str(folder / "made"), "--n", "1", "--size", "64", "--frames", "6", "--points", "8"]) == 0
     made = next((folder / "made").rglob("*.npz"))
     official = folder / "tapvid3d_dataset" / "pstudio" / "basketball_5.npz"

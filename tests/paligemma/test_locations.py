@@ -64,7 +64,10 @@ def test_text_comes_back_as_boxes_and_masks():
         parse(text, 100, 100, chances=[1.0])
     np.testing.assert_allclose(found.boxes.xyxy, boxes.xyxy, atol=100 / 2046 + 1e-4)
     assert found.of_box.tolist() == [0, 1]
-    assert found.masks.boxes.xyxy.tolist() == [[9, 20, 34, 90], [50, 0, 100, 100]]  # 102/1023 is 9.97: cut to 9
+    assert found.masks.boxes.xyxy.tolist() == [[10, 20, 35, 90], [50, 0, 100, 100]]
+    cut = parse(text, 100, 100, half_planes, reading="evaluator")
+    assert cut.masks.boxes.xyxy[0].tolist() == [9, 20, 34, 90]  # 102 / 1023 of 100 is 9.97
+    assert (cut.boxes.xyxy == found.boxes.xyxy).all()
     assert len(parse(text, 100, 100).masks) == 0
 
 
@@ -78,7 +81,7 @@ def test_paste_as_the_evaluator_of_the_reference():
         wanted = np.zeros((h, w), bool)
         inside = np.asarray(Image.fromarray(soft).resize([x2 - x1, y2 - y1], resample=Image.Resampling.BILINEAR))
         wanted[y1:y2, x1:x2] = inside > 0.0
-        assert (paste(soft, numbers, (h, w)) == wanted).all()
+        assert (paste(soft, numbers, (h, w), "evaluator") == wanted).all()
     assert not paste(soft, [500, 500, 501, 501], (h, w)).any()
 
 

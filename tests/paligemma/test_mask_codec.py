@@ -8,9 +8,12 @@ import torch
 
 from support.scripts import GOLDEN, script
 from tapetum.errors import BadInput
+from tapetum.metrics.masks import mask_iou
 from tapetum.paligemma import mask_codec
+from tapetum.paligemma.locations import box_numbers, parse, paste, suffix
 from tapetum.paligemma.mask_codec import MaskCodec, cut_out, from_official, load, official_names, save, to_official
 from tapetum.paligemma.mask_config import SMALL, MaskCodecConfig
+from tapetum.types import Masks
 
 MAKER = script("tests/golden/make_mask_codec_golden.py")
 
@@ -121,3 +124,31 @@ def test_what_is_no_codec_is_refused_in_one_line(small: MaskCodec, tmp_path: Pat
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="four channels"):
         MaskCodecConfig(channels=(1, 2, 3))  # pyright: ignore[reportArgumentType]
+
+
+def test_the_codec_that_comes_along_keeps_simple_shapes():
+    codec = load()
+    assert codec.config == SMALL
+    y, x = np.mgrid[:120, :160] + 0.5
+    shapes = {
+        "disc": np.hypot(x - 80, y - 60) < 40,
+        "box": (abs(x - 70) < 50) & (abs(y - 60) < 20),
+        "slanted": abs(0.6 * (x - 80) + 0.8 * (y - 60)) + abs(0.8 * (x - 80) - 0.6 * (y - 60)) < 40,
+        "triangle": (y < 100) & (y > 20 + abs(x - 80)),
+        "half hidden": (np.hypot(x - 80, y - 60) < 40) & (x + y < 150),
+    }
+    for name, mask in shapes.items():
+        x1, y1, x2, y2 = Masks(masks=mask[None]).boxes.xyxy[0]
+        numbers = box_numbers(np.array([[x1, y1, x2, y2]]), 160, 120)[0]
+        back = paste(codec.unpack(codec.codes_of(mask)[None])[0], numbers, mask.shape)
+        assert mask_iou(back, mask) > 0.9, name
+
+
+def test_masks_come_back_from_text_with_no_download():
+    mask = np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 20
+    codec = load()
+    boxes = Masks(masks=mask[None], labels=["disc"]).boxes
+    text = suffix(boxes, 64, 64, codec.codes_of(mask)[None])
+    found = parse(text, 64, 64, codec.unpack)
+    assert found.masks.labels == ("disc",)
+    assert mask_iou(found.masks.masks[0], mask) > 0.9

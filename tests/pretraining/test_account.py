@@ -1,6 +1,8 @@
 """The two engines agree on every method and backbone; ratios of the methods are those of arithmetic."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +11,11 @@ from pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import count_flops
 from tapetum.account.phases import phase
 from tapetum.pretraining.account import account_step, parameters
-from tapetum.pretraining.config import METHODS, Method
+from tapetum.pretraining.config import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.pretraining.recipes import recipe
-from tapetum.pretraining.run import task_for
-from tapetum.train import Moment
+from tapetum.pretraining.run import loop_config, task_for
+from tapetum.train import Moment, fit
+from tapetum.train.launch_config import Launch
 
 BACKBONES = {
     "vit": VIT,
@@ -77,6 +80,27 @@ def test_ratios_of_the_notes(encoder: str, supervised: float, simclr: float, byo
         assert per_picture(method, encoder) / one == pytest.approx(ratio, rel=0.015), method  # type: ignore[arg-type]
 
 
+NINE = {
+    # GFLOP of a picture of 64 pixels, forward and backward, as torch's counter (math attention) found of lightly's own modules
+    ("resnet-18", ()): {"supervised": 0.869, "simclr": 1.742, "byol": 2.349, "dino": 3.988},
+    ("vit-tiny-16", ("patch=8",)): {"supervised": 2.197, "simclr": 4.395, "byol": 5.874, "dino": 9.492, "mae": 0.901},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NINE)
+def test_the_nine_runs_of_lightly_that_were_measured(network: tuple[str, tuple[str, ...]]) -> None:
+    heads = {
+        "simclr": {"simclr": SimClr(hidden=512, projection=128)},
+        "byol": {"byol": Byol(hidden=1024, projection=256)},
+        "dino": {"dino": Dino(hidden=2048, bottleneck=256, prototypes=4096, local_views=6, local_size=32)},
+        "mae": {"mae": Mae(width=128, depth=4, heads=4)},
+    }
+    for method, gflop in NINE[network].items():
+        run = recipe(method, "", encoder=network[0], change=network[1], size=64, batch_size=64, **heads.get(method, {}))  # type: ignore[arg-type]
+        assert account_step(run, classes=100).model / 64e9 == pytest.approx(gflop, rel=0.02), method
+
+
 def test_logits_stand_apart_and_grow_with_the_square_of_the_batch() -> None:
     run = replace(tiny("simclr", "", **VIT), simclr=SETTINGS["simclr"]["simclr"])
     small, large = account_step(run, 8), account_step(run, 16)
@@ -89,3 +113,15 @@ def test_logits_stand_apart_and_grow_with_the_square_of_the_batch() -> None:
 
 def parameters_width() -> int:
     return tiny("simclr", "", **VIT).architecture.config.width
+
+
+@pytest.mark.slow
+def test_the_ledger_of_a_run_has_phases(data: Path, tmp_path: Path) -> None:
+    task = task_for(tiny("byol", data, steps=1))
+    fit(task, loop_config(task, Launch(out=tmp_path), tensorboard=False, workers=0), tmp_path)
+    session = json.loads((tmp_path / "ledger.json").read_text())["sessions"][0]
+    phases, per_step = session["phases_per_step"], session["flops_per_step"]
+    assert set(phases) == {"teacher", "student", "heads", "backward"}
+    assert phases["backward"] == per_step["backward"]
+    assert sum(phases.values()) == per_step["forward"] + per_step["backward"]
+    assert phases["student"] < phases["teacher"] < phases["student"] + phases["heads"]

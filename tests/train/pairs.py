@@ -21,6 +21,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 import tapetum.train.fsdp  # noqa: F401
 from tapetum.errors import TapetumError
+from tapetum.longvideo.losses import video_text_loss
 from tapetum.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit, world
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
@@ -150,6 +151,16 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
         joint[0],
         lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
     )
+    present = torch.tensor([[True, True], [True, False]]).repeat(4, 1)
+    names, worse = torch.tensor([[0, 1], [2, 3], [4, 1], [5, 6]] * 2), joint.permute(1, 0, 2)
+
+    def spoken(x: Tensor) -> Tensor:
+        texts = half(regions) + x[:, None]
+        scale = torch.tensor(3.0).double()
+        hard = {"hard": half(worse), "hard_there": half(present.flip(0))[:, :1].repeat(1, 3)}
+        return video_text_loss(x, texts, scale, there=half(present), names=half(names), **hard)
+
+    learn("video_text", joint[0], lambda x: spoken(x) / world_size)
     model = nn.Sequential(
         nn.Conv1d(3, 4, 1, bias=False), nn.BatchNorm1d(4, momentum=0.3), nn.BatchNorm1d(4, momentum=None)
     ).double()

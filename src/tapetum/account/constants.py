@@ -46,12 +46,12 @@ _ALL = (
     ),
     Constant(
         "watts_per_gpu", 400.0, 250.0, 700.0, "W",
-        "board power that the makers state: A100 PCIe 250, A100 SXM 400, H100 SXM 700",
+        "board power by the makers' data sheets, as recalled: A100 PCIe 250, A100 SXM 400, H100 SXM 700",
     ),
     Constant(
         "overhead", 1.0, 1.0, 1.6, "",
-        "power usage effectiveness: 1 at a desk; 1.1 in Google's halls and 1.6 on average in the United States (Patterson et al., "
-        "arXiv 2104.10350)",
+        "power usage effectiveness: 1 at a desk; about 1.1 in Google's halls and 1.6 on average in the United States, as "
+        "recalled from Patterson et al., arXiv 2104.10350",
     ),
     Constant(
         "grams_co2_per_kwh", 480.0, 60.0, 710.0, "gCO2/kWh",

@@ -7,8 +7,8 @@
 
 Without anyone who counts, both cost next to nothing. The innermost phase wins; backward passes are a phase of their own.
 
-Names in use: student, teacher, heads, decoder, text (CLIP's tower of texts), logits (a table of all against all, such as
-SimCLR's N x N), and model for what nobody names.
+Names in use: student, teacher, discovery (Odin's), heads, decoder, text (CLIP's tower of texts), logits (a table of all against
+all, such as SimCLR's N x N), and model for what nobody names.
 """
 
 from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ shows fewer pixels than `LEAST_PIXELS` counts neither way. Masks are those after
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,11 +165,11 @@ def _padded(rows: list[list[int]]) -> Tensor:
 def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], width: int, height: int) -> Boxes:
     """Read boxes one by one, each scored by the mean probability of its tokens."""
     parts, first = [], 0
-    separator = set(tokens.encode(" ;"))
-    for at in [*(k for k, token in enumerate(ids) if token in separator), len(ids)]:
-        text = tokens.decode(ids[first:at])
+    separator = tokens.encode(" ;")[-1]
+    for at in [*(k for k, token in enumerate(ids) if token == separator), len(ids)]:
+        boxes = parse(tokens.decode(ids[first:at]), width, height).boxes
         score = float(np.exp(np.mean(sure[first:at]))) if at > first else 0.0
-        parts.append(parse(text, width, height, score=score).boxes)
+        parts.append(replace(boxes, scores=np.full(len(boxes), score)))
         first = at + 1
     return Boxes(
         xyxy=np.concatenate([p.xyxy for p in parts]),

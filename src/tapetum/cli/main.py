@@ -12,7 +12,6 @@ results that were saved before it (`add_note`) is said too.
 Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
 
     group   verb                             system             file
-    see     search                           longvideo          cli/search.py
     score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
     make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
@@ -65,6 +64,8 @@ VERBS = {
     "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
     "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
     "segment": Entry("segment.Segment", "see", "outline things that words name"),
+    "answer": Entry("answer.Answer", "see", "say which of several answers fits a video, however long"),
+    "search": Entry("search.Search", "see", "find the moments of videos that words describe"),
     "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
     "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
     "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),

@@ -24,6 +24,7 @@ def options(
     required: Collection[str] = (),
     hidden: Collection[str] = (),
     markers: Mapping[str, Any] | None = None,
+    pick: Callable[[str, Mapping[str, Any]], Config] | None = None,
 ) -> Any:
     """Annotate a field whose options are the fields of a frozen dataclass, and whose value is one of `presets` with changes.
 
@@ -37,6 +38,7 @@ def options(
         required: fields that must be given.
         hidden: fields that are no options.
         markers: what tyro is to know of a field besides, by name; one thing or a tuple.
+        pick: gives the preset for what `by` says and all other options; by default the one of that name.
 
     >>> from typing import NamedTuple
     >>> from tapetum.hip.config import Masked
@@ -54,10 +56,13 @@ def options(
     change, parameters = _changes(list(presets.values()), asked)
     if by:
         choice = Annotated[Literal[tuple(names)], tyro.conf.arg(help=_docstrings(kind).get(by, about))]
+        for mark in _marks(asked.markers.get(by, ())):
+            choice = Annotated[choice, mark]
         parameters.insert(0, _parameter(by, names[0], choice))
 
     def make(**given: Any) -> Config:
-        return change(presets[given.pop(by) if by else names[0]], given)
+        name = given.pop(by) if by else names[0]
+        return change(pick(name, given) if pick else presets[name], given)
 
     return tyro.conf.arg(constructor=_as_constructor(make, kind, parameters))
 
@@ -92,8 +97,7 @@ def _changes(presets: Sequence[Any], asked: _Asked) -> tuple[Callable[[Any, Mapp
             differ.add(name)
             help_, type_, default = f"{help_} By default as the {asked.by} has it.".strip(), type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
-        marks = asked.markers.get(name, ())
-        for mark in marks if isinstance(marks, tuple) else (marks,):
+        for mark in _marks(asked.markers.get(name, ())):
             annotation = Annotated[annotation, mark]
         parameters.append(_parameter(name, default, annotation))
 
@@ -102,6 +106,10 @@ def _changes(presets: Sequence[Any], asked: _Asked) -> tuple[Callable[[Any, Mapp
         return replace(preset, **plain, **{k: inner[k](getattr(preset, k), given[k]) for k in inner})
 
     return change, parameters
+
+
+def _marks(marks: Any) -> tuple[Any, ...]:
+    return marks if isinstance(marks, tuple) else (marks,)
 
 
 def _metavar(type_: Any) -> str | None:

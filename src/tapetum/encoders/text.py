@@ -1,6 +1,8 @@
-"""A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head).
+"""A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head);
+and LongViViT's (sees all, the mean of its tokens).
 
-Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343). It takes numbers of tokens; tokenizers are not its business.
+Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3). It takes
+numbers of tokens; tokenizers are not its business.
 """
 
 from dataclasses import dataclass
@@ -62,10 +64,16 @@ class TextTransformer(nn.Module):
         if ids.shape[1] > self.config.length:
             raise BadInput(f"texts have {ids.shape[1]} tokens; this tower reads up to {self.config.length}: cut them")
         x = self.embedding(ids) + self.positions[: ids.shape[1]]
+        there = None
+        if self.config.pooling == "mean":  # a text of nothing but padding has its first token
+            there = (ids != 0) | (torch.arange(ids.shape[1], device=ids.device) == 0)
         for block in self.blocks:
-            x = block(x, causal=self.config.causal)
+            x = block(x, causal=self.config.causal, mask=None if there is None else there[:, None, None])
         x = self.norm(x)
-        pooled = x[torch.arange(x.shape[0], device=x.device), self._end(ids)]
+        if there is not None:
+            pooled = (x * there[..., None]).sum(1) / there.sum(1, keepdim=True)
+        else:
+            pooled = x[torch.arange(x.shape[0], device=x.device), self._end(ids)]
         return TextFeatures(tokens=x, pooled=pooled if self.projection is None else self.projection(pooled))
 
     def _end(self, ids: Tensor) -> Tensor:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from tapetum.encoders.config import Architecture, EncoderConfig
 from tapetum.encoders.vit_config import NAMED as PICTURES
 from tapetum.encoders.vit_config import ViTConfig
 from tapetum.errors import BadInput
+
+_Pooling = Literal["end", "highest", "last", "mean"]
+_OTHERS = "'highest', 'last' and 'mean'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,9 @@ class TextConfig:
     """Tokens for which there are positions."""
     causal: bool
     """A token sees earlier ones only, as in CLIP."""
-    pooling: Literal["end", "highest", "last"]
+    pooling: _Pooling
     """Which token stands for the text: the first that is `end_token`, the highest number (CLIP before its config was mended),
-    or the last one, padding or not (SigLIP)."""
+    the last one, padding or not (SigLIP); or the mean of all but padding, which is 0 and not looked at (LongViViT)."""
     end_token: int | None = None
     projection: int = 0
     """Outputs of a linear layer after the pooling (SigLIP's head); 0: there is none."""
@@ -43,10 +46,10 @@ class TextConfig:
                 f"a text transformer of width {self.width}, depth {self.depth}, {self.heads} heads, {self.vocabulary} kinds of"
                 f" tokens and length {self.length} cannot be; all are 1 or more, and heads divide the width"
             )
-        if self.pooling not in ("end", "highest", "last") or (self.pooling == "end") != (self.end_token is not None):
-            raise BadInput(
-                f"pooling is {self.pooling!r} with end token {self.end_token}; 'end' wants one, 'highest' and 'last' none"
-            )
+        if self.pooling not in get_args(_Pooling) or (self.pooling == "end") != (self.end_token is not None):
+            raise BadInput(f"pooling is {self.pooling!r} with end token {self.end_token}; 'end' wants one, {_OTHERS} none")
+        if self.pooling == "mean" and self.causal:
+            raise BadInput("the mean of tokens wants tokens that see all others; set causal to False")
 
 
 _C = TypeVar("_C")

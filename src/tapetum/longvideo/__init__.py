@@ -13,10 +13,33 @@ from tapetum.longvideo.config import NAMED, VideoConfig, named
 if TYPE_CHECKING:
     from tapetum.longvideo.encoder import VideoEncoder, VideoFeatures, build
     from tapetum.longvideo.inflation import inflate
+    from tapetum.longvideo.towers import VideoText, build_towers
+    from tapetum.longvideo.weights import load, save
 
-__all__ = ["NAMED", "VideoConfig", "VideoEncoder", "VideoFeatures", "build", "inflate", "named"]
+__all__ = [
+    "NAMED",
+    "VideoConfig",
+    "VideoEncoder",
+    "VideoFeatures",
+    "VideoText",
+    "build",
+    "build_towers",
+    "inflate",
+    "load",
+    "named",
+    "save",
+]
 
-_HOMES = {"VideoEncoder": "encoder", "VideoFeatures": "encoder", "build": "encoder", "inflate": "inflation"}
+_HOMES = {
+    "VideoEncoder": "encoder",
+    "VideoFeatures": "encoder",
+    "VideoText": "towers",
+    "build": "encoder",
+    "build_towers": "towers",
+    "inflate": "inflation",
+    "load": "weights",
+    "save": "weights",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -113,10 +113,10 @@ def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
 def _load(encoder: VideoEncoder, trained: dict[str, Tensor]) -> None:
     """Load weights of the encoder without additions into one with adapters or low-rank changes."""
     own = encoder.state_dict()
-    names = {_plain(name): name for name in own}
+    names = {plain_name(name): name for name in own}
     encoder.load_state_dict(own | {names[name]: value for name, value in trained.items()})
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Undo what adapters and low-rank changes do to a name."""
     return name.replace(".mlp.mlp.", ".mlp.").replace(".parametrizations.weight.original", ".weight")

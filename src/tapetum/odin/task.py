@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.account.phases import phase
 from tapetum.data.views import View, byol
 from tapetum.data.views.colour import blur_radius, recolour
 from tapetum.data.views.draw import Drawn, draw
@@ -108,7 +109,7 @@ class OdinTask(PretrainTask):
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
             target: Any = by_batch(moment.teachers["target"])
-            with torch.no_grad():
+            with torch.no_grad(), phase("teacher"):
                 seen = [_held(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
                 wanted = [target.project(_taken(x, None if chosen is None else chosen[k])) for k, x in enumerate(seen)]
             said = [model.predict(each) for each in projections]
@@ -134,7 +135,8 @@ class OdinTask(PretrainTask):
         discovery: Any = by_batch(moment.teachers["discovery"]) if "discovery" in moment.teachers else None
         source = mask_source(how, discovery)
         generator = torch.Generator(batch["views"][2].device).manual_seed(int(batch["number"][0]))
-        found = source(batch["views"][2], batch.get("given"), generator)
+        with phase("discovery"):
+            found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
         if "given" in batch:  # they are of whole pictures, not of the spanning view
             zeros = torch.zeros_like(batch["sizes"])

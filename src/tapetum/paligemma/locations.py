@@ -6,10 +6,13 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
     segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
                              y1       x1       y2       x2
 
-A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the picture. Back it goes by one of two readings:
+A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the picture. Back it goes by one of three readings,
+which differ by a pixel in boxes, and by much more in masks of small things:
 
-    "edges"  n / 1023     the reference's evaluators; exact at both edges; the default
-    "bins"   n / 1024     the public demo, which also rounds to whole pixels; 1023 stays short of the far edge
+    "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
+    "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back
+                 a pixel early
+    "bins"       n / 1024, as in the public demo, which rounds; 1023 stays short of the far edge
 
 What does not follow the grammar is skipped, and counted where it holds tokens of places or masks: a box with fewer than four
 places, a mask with other than 16 tokens, a box with no inside. A label may be missing.
@@ -30,8 +33,8 @@ from tapetum.types import Boxes, Masks
 
 PLACES, MASK_TOKENS, CODES = 1024, 16, 128
 """Places along an edge, tokens of a mask, and codes that each can be."""
-Reading = Literal["edges", "bins"]
-"""How a number becomes a place: n / 1023, or n / 1024."""
+Reading = Literal["edges", "evaluator", "bins"]
+"""How numbers become places, as the module's docstring has it."""
 Unpack = Callable[[Int[np.ndarray, "n 16"]], Float32[np.ndarray, "n s s"]]
 """Makes masks of their codes, above 0 where the thing is; `MaskCodec.decode` does."""
 
@@ -81,9 +84,9 @@ def box_pixels(
 
 def scale_of(reading: Reading) -> int:
     """Give what a number is divided by. Raises BadInput for an unknown reading."""
-    if reading not in ("edges", "bins"):
-        raise BadInput(f"the reading of places is {reading!r}; it is edges (n / 1023) or bins (n / 1024)")
-    return PLACES - 1 if reading == "edges" else PLACES
+    if reading not in ("edges", "evaluator", "bins"):
+        raise BadInput(f"the reading of places is {reading!r}; it is edges or evaluator (n / 1023), or bins (n / 1024)")
+    return PLACES if reading == "bins" else PLACES - 1
 
 
 def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) -> str:
@@ -170,7 +173,8 @@ def paste(
 ) -> Bool[np.ndarray, "h w"]:
     """Lay a mask over the box y1, x1, y2, x2 of a picture of `size` (height, width), as the reading's source does.
 
-    "edges": corners are cut to whole pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
+    "edges": corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
+    "evaluator": the same with corners cut to pixels.
     "bins": corners are rounded, the numbers cut to 8 bits and stretched with its bicubic filter, above the middle is the thing.
     A box of no pixel leaves an empty mask.
     """
@@ -178,11 +182,11 @@ def paste(
 
     height, width = size
     share = np.asarray(numbers, np.float64) / scale_of(reading) * [height, width, height, width]
-    y1, x1, y2, x2 = (int(v) for v in (share if reading == "edges" else np.round(share)))
+    y1, x1, y2, x2 = (int(v) for v in (share if reading == "evaluator" else np.round(share)))
     mask = np.zeros(size, bool)
     if y2 <= y1 or x2 <= x1:
         return mask
-    if reading == "edges":
+    if reading != "bins":
         stretched = np.asarray(
             Image.fromarray(np.asarray(soft, np.float32)).resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
         )

@@ -45,7 +45,34 @@ PUBLISHED = tuple(
 )
 """What `tapetum weights list` names of this system."""
 
-HEADERS = {"paligemma": _LOADER}
+_CODEC = "tapetum.paligemma.mask_codec:load"
+PUBLISHED += (
+    Weights(
+        name="paligemma-masks",
+        architecture="mask-codec",
+        summary="masks as 16 tokens and back, trained by this project on masks of its scenes",
+        paper="the codec of arXiv 2301.02229 with a small config",
+        licence="Apache-2.0",
+        file="paligemma/bundled/paligemma-masks.safetensors",
+        loader=_CODEC,
+        sha256="0d5d1a14d8b713bbb36562b0fc2655c769fcf6626868aee0cf8f83e6ad67f53c",
+        verbs=("segment",),
+    ),
+    Weights(
+        name="paligemma-masks-official",
+        architecture="mask-codec",
+        summary="masks as 16 tokens and back, for the official models; trained on OpenImages",
+        paper="arXiv 2301.02229, as used in arXiv 2407.07726",
+        licence="LicenseRef-not-stated",
+        file="vae-oid.npz",
+        loader=_CODEC,
+        url="https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz",
+        converter="tapetum.paligemma.mask_codec:convert",
+        verbs=("segment",),
+    ),
+)
+
+HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
 """Entry in the header of a safetensors file to what loads it."""
 
 FOLDERS = {"paligemma": _LOADER}

@@ -131,10 +131,16 @@ class PaliGemmaStage:
 class PaliGemmaTransfer:
     """Stage 3: a model is taught one task."""
 
+    task: str = ""
+    """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for pictures of
+    --picture-size, or the smallest ones; by default a task of one's own."""
     data: str = ""
-    """File of JSON lines with image (a path from the file's folder on, or a list), prefix and suffix (or a list)."""
+    """File of JSON lines with image (a path from the file's folder on, or a list), prefix and suffix (or a list); with
+    --task the folder of its official files."""
+    splits: str = ""
+    """With --task: what is learned, such as train+val; by default what the papers took."""
     checks: str = ""
-    """Another such file, on which the weights are scored; by default none are."""
+    """Another such file or folder, on which the weights are scored; by default none are."""
     start: str = "paligemma-nano"
     """Weights to begin with: a name, a file or a folder."""
     scratch: bool = False
@@ -145,6 +151,10 @@ class PaliGemmaTransfer:
     """Side of the pictures, to which positions are interpolated; by default as the weights have it."""
     epochs: float = 10.0
     """Visits of each example."""
+    steps: int | None = None
+    """Optimiser steps, in place of epochs."""
+    codec: str = ""
+    """Weights of a codec of masks, by name or file, for a task with masks; by default the model's."""
     batch_size: int = 256
     """Examples of a step."""
     micro_batch: int = 8

@@ -118,7 +118,7 @@ def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
     model.tell = None  # pyright: ignore[reportAttributeAccessIssue]  of stage 0, no part of a model
     path = out / "model.safetensors"
     if is_main():
-        weights.save(model, path)  # pyright: ignore[reportArgumentType]
+        weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(out / TOKENIZER) as temporary:
             temporary.write_bytes(task.tokens.model)
     return Finished(path, task.evaluate(model, result.step))

@@ -18,7 +18,7 @@ from tapetum.paligemma.places import CELL, Cells, by_cell, cells_of, places_loss
 from tapetum.paligemma.recipes import Mixture
 from tapetum.paligemma.scene_pairs import ScenePairs, SceneSample
 from tapetum.paligemma.scene_pictures import SceneFolder
-from tapetum.paligemma.task import Checks, PaliGemmaTask, Step, text_loss
+from tapetum.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import Moment
 
@@ -44,7 +44,7 @@ class ScenesTask(PaliGemmaTask):
         if self.places:
             model.tell = teller(self.config.eye)
         if self.start is not None:
-            self.start(model)
+            begin(model, self.start)
         return model
 
     def collate(self, items: Sequence[Sample]) -> SceneStep:

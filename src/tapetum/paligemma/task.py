@@ -25,6 +25,7 @@ from tapetum.paligemma.packed import Packed, pack, packed_loss
 from tapetum.paligemma.recipes import Learning
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import Moment, Task
+from tapetum.train.freezing import freeze
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PaliGemmaTask(Task):
         """Make a model, with the weights that the run starts from."""
         model = PaliGemma(self.config)
         if self.start is not None:
-            self.start(model)
+            begin(model, self.start)
         return model
 
     def dataset(self) -> Drawn:
@@ -91,8 +92,21 @@ class PaliGemmaTask(Task):
         return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
 
 
+def begin(model: PaliGemma, start: "Start") -> None:
+    """Fill a model. Batch norms (of an eye with convolutions) keep what they have learned: micro-batches are small here."""
+    start(model)
+    for module in model.modules() if start.trained else ():
+        if isinstance(module, nn.BatchNorm2d):
+            freeze(module)
+
+
 class Start:
     """Makes the first weights of a model. Subclasses are small and picklable."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether they are of a training."""
+        return True
 
     def __call__(self, model: PaliGemma) -> None:
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""Stage 3: a model is taught one task from a file of JSON lines; the same call goes on after a stop."""
+"""Stage 3: a model is taught one task, of the papers or from a file of JSON lines; the same call goes on after a stop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from tapetum.blocks.generate import greedy
 from tapetum.blocks.lora import add_lora, merge_lora
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
@@ -22,14 +23,18 @@ from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.noise import detection_pair
 from tapetum.paligemma.recipes import PaliGemmaTransfer
 from tapetum.paligemma.run import TOKENIZER, Finished
+from tapetum.paligemma.session import Session
 from tapetum.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.paligemma.tokens import Tokens
+from tapetum.paligemma.transfer_samples import TaskChecks, task_samples
 from tapetum.train import TrainConfig, fit
 from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.memory import training_memory
 
+BATCH = 16
+"""Pictures that are asked about together."""
 PROBE = 1000.0
 """Pixels in which lists of boxes are read to be filled up with noise; only shares of them matter."""
 
@@ -41,10 +46,10 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
-    samples: Samples = JsonLines(run.data, config.picture_size, run.per_picture)
+    samples: Samples
+    samples = task_samples(run, config) if run.task else JsonLines(run.data, config.picture_size, run.per_picture)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
-    checks = JsonLines(run.checks, config.picture_size, 1 << 30) if run.checks else None
     task = TransferTask(
         config,
         tokens,
@@ -52,7 +57,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         run.seed,
         run.learning,
         start=start,
-        checks=ExactChecks(checks, tokens) if checks else None,
+        checks=_checks(run, config, tokens),
         prefix_too=run.loss_on_prefix,
     )
     loop = transfer_config(run, launch, len(samples))
@@ -65,15 +70,23 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     merge_lora(model)
     path = launch.out / "model.safetensors"
     if is_main():
-        weights.save(model, path)  # pyright: ignore[reportArgumentType]
+        weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
         with whole_file(launch.out / TOKENIZER) as temporary:
             temporary.write_bytes(tokens.model)
     return Finished(path, scores)
 
 
+def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
+    if not run.checks:
+        return None
+    if run.task:
+        return TaskChecks.read(run, config, tokens)
+    return ExactChecks(JsonLines(run.checks, config.picture_size, 1 << 30), tokens)
+
+
 def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> TrainConfig:
     """Make the config of the loop: a warm-up of 5%, a cosine to 0, Adam as the reference has it."""
-    steps = max(1, round(run.epochs * examples / run.batch_size))
+    steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
     return train_config(
         run,
         launch,
@@ -93,9 +106,8 @@ def tokens_of(run: PaliGemmaTransfer) -> Tokens:
     """Read the tokenizer that is named, or the one beside the weights. Raises BadInput where there is none."""
     if run.tokenizer:
         return Tokens.load(run.tokenizer)
-    path = place_of(run.start)
     try:
-        return Tokens.load(path if path.is_dir() else path.parent)
+        return Tokens.beside(place_of(run.start))
     except BadInput as error:
         raise BadInput(f"{error}; or name one with --tokenizer") from error
 
@@ -110,6 +122,11 @@ class TransferStart(Start):
     """The weights to begin with, changed as the run says."""
 
     run: PaliGemmaTransfer
+
+    @property
+    def trained(self) -> bool:
+        """Whether they are of a training."""
+        return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
         """Give the sizes of the model: those of the weights, with what the run changes."""
@@ -217,14 +234,22 @@ class ExactChecks(Checks):
         """Ask everything, up to `most` pictures."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
-        device = next(model.parameters()).device
-        for index in range(min(len(self.lines), self.most)):
-            sample, answers = self.lines.read(index)
-            [rows] = collate([sample], self.tokens).groups
-            pixels = torch.from_numpy(sample.pixels)[None].to(device).expand(len(rows.of), -1, -1, -1, -1)
-            found = model.generate_ids(pixels, rows.prefix.to(device), self.longest)
-            right += [self.tokens.decode(ids) in known for ids, known in zip(found, answers, strict=True)]
+        for start in range(0, min(len(self.lines), self.most), BATCH):
+            read = [self.lines.read(i) for i in range(start, min(start + BATCH, len(self.lines), self.most))]
+            found = answers_to(model, self.tokens, [sample for sample, _ in read], self.longest)
+            known = [answers for _, every in read for answers in every]
+            right += [text in answers for text, answers in zip(found, known, strict=True)]
         return {"exact": float(np.mean(right))}
+
+
+@torch.no_grad()
+def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[Sample], longest: int) -> list[str]:
+    """Write the likeliest answer to each text of each sample, in their order."""
+    [rows] = collate(samples, tokens).groups
+    device = next(model.parameters()).device
+    seen = model.embed_pictures(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
+    session = Session(model, seen[rows.of.to(device)], rows.prefix.to(device), longest)
+    return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
 
 def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
@@ -245,7 +270,7 @@ def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) ->
     """The loss of texts as long as the run allows."""
     config, count = task.config, run.micro_batch
     size, text = config.picture_size, run.learning.length or 64
-    pixels = torch.zeros(count, 1, 3, size, size, device="meta")
+    pixels = torch.zeros(count, getattr(task.samples, "pictures", 1), 3, size, size, device="meta")
     assert isinstance(model, PaliGemma)
     pictures = model.embed_pictures(pixels)
     x = torch.cat((pictures, model.language.embed(torch.zeros(count, text, dtype=torch.int64, device="meta"))), 1)

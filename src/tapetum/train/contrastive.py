@@ -12,6 +12,7 @@ Differs from the public code of CLIP: the gradient reaches the gathered keys in 
 and no factor of the number of processes is needed.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -40,10 +41,10 @@ def info_nce(
     >>> round(float(info_nce(rows, rows, scale=1.0)), 6) == round(float(torch.log(torch.tensor(1 + 3 / torch.e))), 6)
     True
     """
-    queries, keys = _unit(queries), _unit(keys)
-    logits = scale * _table(queries, all_gather(keys))
+    queries, keys = unit_rows(queries), unit_rows(keys)
+    logits = scale * similarities(queries, all_gather(keys))
     if groups is None:
-        return F.cross_entropy(logits, _own_rows(queries))
+        return F.cross_entropy(logits, own_rows(queries))
     alike = (groups[:, None] == all_gather(groups)).to(logits.dtype)
     return F.cross_entropy(logits, alike / alike.sum(1, keepdim=True))
 
@@ -60,11 +61,11 @@ def clip_loss(
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Compute SimCLR's loss of two views: each row must find its other view among all rows of both but itself."""
-    first, second = _unit(first), _unit(second)
+    first, second = unit_rows(first), unit_rows(second)
     every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
-    own, losses = _own_rows(first), []
+    own, losses = own_rows(first), []
     for view, rows in enumerate((first, second)):
-        logits = scale * _table(rows, every.flatten(0, 1))  # (b, world * b * 2)
+        logits = scale * similarities(rows, every.flatten(0, 1))  # (b, world * b * 2)
         logits = logits.scatter(1, (2 * own + view)[:, None], -torch.inf)  # not itself
         losses.append(F.cross_entropy(logits, 2 * own + 1 - view))
     return torch.stack(losses).mean()
@@ -77,17 +78,25 @@ def unrounded(x: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def _table(rows: Tensor, every: Tensor) -> Tensor:
-    """The products of own rows and those of all; a similarity that is rounded to bfloat16, times 100, is wrong by 0.4."""
+def learned_scale(logarithm: Tensor) -> Float[Tensor, ""]:
+    """Give exp of a learned number, which is brought back to where that is 100 if it is beyond (CLIP, section 2.5)."""
+    with torch.no_grad():
+        logarithm.clamp_(max=math.log(100))
+    return logarithm.exp()
+
+
+def similarities(rows: Tensor, every: Tensor) -> Tensor:
+    """Give the products of own rows and those of all, not rounded: a similarity in bfloat16, times 100, is wrong by 0.4."""
     with unrounded(rows), phase("logits"):
         tell(rows, every.T)
         return rows @ every.T
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit_rows(rows: Tensor) -> Tensor:
+    """Bring rows to length 1, in float32 or better."""
     return F.normalize(rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows, dim=-1)
 
 
-def _own_rows(rows: Tensor) -> Tensor:
-    """Where this process's rows are among those of all."""
+def own_rows(rows: Tensor) -> Tensor:
+    """Say where this process's rows are among those of all."""
     return current_world().rank * len(rows) + torch.arange(len(rows), device=rows.device)

@@ -4,9 +4,9 @@ Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2
 a weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it
 whole.
 
-Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to; how is not known, and this is ours: random
-scale of 0.5 to 2, crop, mirror; one scale in evaluation. What transfer costs is in the ledgers of these runs, not in that of
-pre-training.
+Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to; how is not known, and this is ours:
+random scale of 0.5 to 2, crop, mirror; one scale in evaluation. What transfer costs is in the ledgers of these runs, not in
+that of pre-training.
 """
 
 import re
@@ -197,7 +197,8 @@ class SegmentationTask(FineTuneTask):
         super().__init__(encoder, config, len(train))
         if config.size is None:
             raise BadInput("segmentation has no size; give FineTuneConfig(size=(rows, columns)) that the encoder takes")
-        self.train_part, self.test_part, self.head, self.size = train, test, head, config.size
+        self.train_part, self.test_part, self.size = train, test, config.size
+        self.head: Literal["linear", "upernet"] = head
 
     def model(self) -> nn.Module:
         """Put a head on the encoder."""

@@ -28,9 +28,22 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *("account", "adapt", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect", "discover"),
+    *(
+        "account",
+        "adapt",
+        "answer",
+        "ask",
+        "bootstrap",
+        "caption",
+        "classify",
+        "convert",
+        "data",
+        "demos",
+        "detect",
+        "discover",
+    ),
     *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
-    *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "segment", "show"),
+    *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show"),
     *("submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )
 

@@ -4,7 +4,6 @@ Of encoders and of the six methods of pre-training both engines of `tapetum.acco
 models are run once on an empty input and their operations counted. A run's figures are its ledger's.
 """
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import Method
+from tapetum.verbs.account_inputs import forward_pass, many
 from tapetum.verbs.ledger import FILE
 from tapetum.verbs.verb import Listener, verb
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tapetum.account.flops import Flops
 
 MILLION = 1_000_000
-_CLIP, _POINTS, _SIDE = 24, 64, 256
-_PREFIX, _SUFFIX = 16, 16
 
 
 @dataclass(frozen=True)
@@ -115,6 +113,8 @@ def account(options: AccountOptions, listener: Listener) -> Cost:
     path = Path(options.what)
     if path.name == FILE or (path / FILE).is_file():
         return _of_run(path if path.is_file() else path / FILE)
+    if path.is_dir() and (parts := sorted(part.parent.name for part in path.glob(f"*/{FILE}"))):
+        raise BadInput(f"{path} is a run in phases; give one of them, {', '.join(parts)}, or see all by tapetum ledger {path}")
     if options.method is not None:
         return _of_step(options)
     return _of_encoder(options) or _of_model(options)
@@ -136,7 +136,7 @@ def _of_step(options: AccountOptions) -> Cost:
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
     said, counted = account_step(run), count_step(run)
     heads = {"clip": ", a text of 77 tokens each", "supervised": ", 1,000 classes", "dino": f", {len(run.views)} views each"}
-    about = f"a step of {method} on {_many(batch, 'picture')} of {run.size} pixels{heads.get(method, '')}"
+    about = f"a step of {method} on {many(batch, 'picture')} of {run.size} pixels{heads.get(method, '')}"
     return _estimated(options.what, about, batch, parameters(run), said, counted)
 
 
@@ -179,7 +179,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
             return model(pictures).pooled
 
     parameters = {"encoder": sum(p.numel() for p in model.parameters())}
-    about = f"a forward pass of {_many(options.batch_size, 'picture')} of {columns}x{rows}"
+    about = f"a forward pass of {many(options.batch_size, 'picture')} of {columns}x{rows}"
     return _estimated(name, about, options.batch_size, parameters, closed_form(run), count_flops(run))
 
 
@@ -194,7 +194,10 @@ def _of_model(options: AccountOptions) -> Cost:
     model = getattr(loaded, "model", loaded)
     if not isinstance(model, torch.nn.Module):
         raise BadInput(f"{options.what} holds a {type(loaded).__name__}, which account knows nothing of; give a network")
-    about, run = _call(model, options)
+    found = forward_pass(model, options.batch_size, options.size)
+    if found is None:
+        raise BadInput(f"{options.what} holds a {type(model).__name__}, of which account does not know what it takes")
+    about, run = found
     with torch.no_grad():
         counted = count_flops(run)
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
@@ -202,34 +205,6 @@ def _of_model(options: AccountOptions) -> Cost:
     parts = {name: count for name, count in parts.items() if count}
     parts |= {"others": whole - sum(parts.values())} if whole > sum(parts.values()) else {}
     return _estimated(options.what, about, options.batch_size, parts, None, counted)
-
-
-def _call(model: Any, options: AccountOptions) -> tuple[str, Callable[[], Any]]:
-    """What a forward pass of a model of the package is, and it."""
-    import torch
-
-    kind, batch = f"{type(model).__module__}.{type(model).__qualname__}", options.batch_size
-    if kind == "tapetum.tap.network.model.Tapir":
-        side = options.size or _SIDE
-        video, queries = torch.zeros(batch, _CLIP, side, side, 3), torch.zeros(batch, _POINTS, 3)
-        return f"{_many(batch, 'clip')} of {_CLIP} frames of {side}x{side}, {_POINTS} points", lambda: model.eval()(
-            video, queries
-        )
-    if kind == "tapetum.hip.model.Hip":
-        inputs = {name: torch.zeros(batch, m.length, m.channels) for name, m in model.modalities.items()}
-        shown = ", ".join(f"{name} {m.length} x {m.channels}" for name, m in model.modalities.items())
-        return f"a forward pass of {_many(batch, 'input')} ({shown})", lambda: model.eval()(inputs)
-    if kind == "tapetum.paligemma.model.PaliGemma":
-        rows, columns = model.config.eye.picture_size
-        pixels = torch.zeros(batch, 1, 3, rows, columns)
-        prefix, suffix = (torch.full((batch, n), 5, dtype=torch.int64) for n in (_PREFIX, _SUFFIX))
-        about = f"{_many(batch, 'picture')} of {columns}x{rows}, questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
-        return about, lambda: model.eval().logits(pixels, prefix, suffix)
-    if hasattr(model, "preprocessing"):  # a trunk with adapters
-        rows, columns = (options.size, options.size) if options.size else model.preprocessing.size
-        pictures = torch.zeros(batch, 3, rows, columns)
-        return f"a forward pass of {_many(batch, 'picture')} of {columns}x{rows}", lambda: model.eval()(pictures)
-    raise BadInput(f"{options.what} holds a {type(model).__name__}, of which account does not know what it takes")
 
 
 def _estimated(
@@ -240,7 +215,7 @@ def _estimated(
 
     engines = {"counted": counted.model, **({"closed_form": said.model} if said else {})}
     best = said or counted
-    phases = best.by_phase() if said else counted.by_phase
+    phases = said.by_phase() if said else counted.by_phase
     logits = said.phases.get("logits") if said else None
     settings = LedgerConfig()
     hours, kwh, co2 = of_flops(best.total * MILLION / inputs, settings)
@@ -259,10 +234,6 @@ def _estimated(
         co2_kg=co2,
         constants=tuple(settings.constant(each).line() for each in names),
     )
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" + ("s" if count != 1 else "")
 
 
 def _of_run(file: Path) -> Cost:

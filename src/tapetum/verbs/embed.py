@@ -73,6 +73,8 @@ class Embedded:
     """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
     page: Path | None = None
     """A page that shows them, where a table was written."""
+    model: str | None = None
+    """Which weights made them, where the embedder says so: what `tapetum search` compares."""
 
 
 @verb(EmbedOptions)
@@ -113,6 +115,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         vectors=np.concatenate(vectors),
         files=len(files),
         failed=len(unread),
+        model=getattr(embedder, "identity", None),
     )
     if options.neighbours:
         from tapetum.verbs.neighbours import nearest
@@ -230,6 +233,8 @@ def _write_npz(made: Embedded, file: Path) -> None:
     }
     if made.neighbours is not None:
         columns |= {"neighbours": made.neighbours, "cosines": made.cosines}
+    if made.model is not None:
+        columns["model"] = np.array(made.model)
     with open(file, "wb") as target:
         np.savez(target, **columns)
 
@@ -248,4 +253,5 @@ def _write_parquet(made: Embedded, file: Path) -> None:
     if made.neighbours is not None and made.cosines is not None:
         columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
         columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
-    parquet.write_table(pa.table(columns), file)
+    about = None if made.model is None else {"tapetum_model": made.model}
+    parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)

@@ -1,8 +1,8 @@
-"""`tapetum.evaluate_paligemma`: the score of a vision-language model on pictures of scenes, or on lines of JSON."""
+"""`tapetum.evaluate_paligemma`: the score of a vision-language model on scenes, on lines of JSON, or on tasks of the papers."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -14,21 +14,52 @@ from tapetum.verbs.verb import File, Listener, verb
 class PaliGemmaEvalOptions:
     """What may be asked of `evaluate_paligemma`."""
 
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")] = ""
+    """Task of the papers, such as vqav2, docvqa, pope, refcoco or coco-detection; by default pictures of scenes."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR|FILE.jsonl")]
     """Folder that tapetum scenes pictures made, of pictures that were not trained on; or lines of JSON with image, prefix and
-    suffix, whose answers are to be written letter for letter."""
+    suffix, whose answers are to be written letter for letter; with --task the folder of its official files."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
-    tokenizer: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
-    """SentencePiece model; by default the one beside the weights."""
-    codec: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """Weights of a codec of masks; without it nothing is segmented."""
+    masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Codec of masks; by default the one that comes along."""
+    segment: bool = True
+    """Score masks too."""
     limit: int | None = None
-    """Pictures that are looked at, the first ones; by default all."""
+    """Pictures that are looked at, the first ones; with --task examples, spread over all; by default all."""
     blind: bool = True
     """Also score the model on pictures in each other's place, and on grey ones."""
+    splits: str = ""
+    """With --task: what is asked, such as val or refcoco/val+refcoco/testA; by default the published splits, or those whose
+    answers are known in their place."""
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """With --task: score these answers instead of a model: JSON lines with id and answer, as --save writes them, or a list as
+    servers take it."""
+    save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
+    """With --task: keep the answers; what is there already is not asked again."""
+    batch_size: Annotated[int, tyro.conf.arg(metavar="N")] = 8
+    """With --task: examples that are asked at a time."""
+    tokens: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """With --task: the most tokens of an answer; by default as the task has it."""
+    beams: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """With --task: follow so many answers at a time; by default as the task has it."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """With --task: precision of the weights."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        for name in ("limit", "batch_size", "tokens", "beams"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"--{name.replace('_', '-')} is {value}; give 1 or more")
+        named = {"--splits": self.splits, "--predictions": self.predictions, "--save": self.save}
+        given = [name for name, value in named.items() if value]
+        if given and not self.task:
+            raise BadInput(f"{given[0]} is for a task of the papers; name it with --task")
+        if self.predictions is not None and self.save is not None:
+            raise BadInput("--save is for a model, and --predictions are scored without one; give one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +68,7 @@ class PaliGemmaScores:
 
     model: str
     table: dict[str, Any]
-    """All that `tapetum.bench.paligemma.evaluate` returns; of lines of JSON `exact`."""
+    """All that `tapetum.bench.paligemma.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
@@ -46,29 +77,28 @@ class PaliGemmaScores:
 
 @verb(PaliGemmaEvalOptions)
 def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> PaliGemmaScores:
-    """Score a PaliGemma on questions, boxes and masks of pictures of scenes, beside chance and a blind model.
+    """Score a PaliGemma on questions, boxes and masks of pictures of scenes, beside chance and a blind model; or on a task.
 
     Raises BadInput for a folder that is not finished, and weights or a tokenizer that are not there.
     """
-    if options.limit is not None and options.limit < 1:
-        raise BadInput(f"--limit is {options.limit}; give 1 or more")
-    from tapetum.bench.paligemma import Held, evaluate
-    from tapetum.paligemma import mask_codec, weights
-    from tapetum.paligemma.data import JsonLines
-    from tapetum.paligemma.tokens import Tokens
-    from tapetum.paligemma.transfer import ExactChecks, place_of
+    options.check()
+    if options.task:
+        from tapetum.verbs.paligemma_task import task_scores
 
-    place = place_of(options.model)
-    model = weights.load(options.model, options.device)
-    tokens = Tokens.load(options.tokenizer or (place if place.is_dir() else place.parent))
-    tokens.check(model.config.language.vocabulary)
+        return PaliGemmaScores(model=options.model, table=task_scores(options, listener))
+    from tapetum.bench.paligemma import Held, evaluate
+    from tapetum.paligemma.answers import Answerer
+    from tapetum.paligemma.data import JsonLines
+    from tapetum.paligemma.transfer import ExactChecks
+
+    answerer = Answerer.load(options.model, masks=options.masks, device=options.device)
+    model, tokens = answerer.model, answerer.tokens
     if Path(options.data).is_dir():
-        codec = mask_codec.load(options.codec) if options.codec else None
         table = evaluate(
             model,
             tokens,
             Held(options.data, options.limit),
-            unpack=codec and codec.unpack,
+            unpack=answerer.codec.unpack if options.segment else None,
             blind=("shuffled", "grey") if options.blind else (),
             say=listener.status,
         )

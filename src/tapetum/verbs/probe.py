@@ -76,7 +76,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     options.check()
     import torch
 
-    from tapetum.devices import find_device
+    from tapetum.train.world import pick_device
     from tapetum.transfer.knn import knn_accuracy
     from tapetum.transfer.linear import linear_probe
     from tapetum.transfer.probing import Labelled, features_of
@@ -86,7 +86,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
     neighbours = min(options.neighbours, len(train[1]))
-    encoder = _encoder(options.what).to(find_device(options.device))
+    encoder = _encoder(options.what).to(pick_device(options.device, 0))
     found = []
     for task, (pictures, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None

@@ -77,5 +77,5 @@ def _introduce(model: str, listener: Listener) -> None:
     from tapetum.hub.registry import known
 
     entry = known().get(model)
-    if entry is not None and entry.bundled:
+    if entry is not None and entry.bundled and "ask" in entry.verbs:
         listener.note(f"{entry.name}: {entry.summary}")

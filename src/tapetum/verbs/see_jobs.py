@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +210,11 @@ def ask_on_ray(
 
     model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
     placed = [replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved)) for job in jobs]
-    work: Callable[[Job], Any] = partial(_one, replace(settings, model=model, engine="local"), request, together)
+    local = replace(settings, model=model, engine="local")
+
+    def work(job: Job) -> list[dict[str, Any]]:
+        return _one(local, request, together, job)
+
     yield from over_ray(work, placed, gpus=1 if (settings.device or "cpu").startswith("cuda") else 0)
 
 

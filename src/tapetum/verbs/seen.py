@@ -4,13 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.types import Answer, Boxes, Masks
-
 if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.paligemma.answers import Reply
     from tapetum.paligemma.locations import Found
+    from tapetum.types import Answer, Boxes, Masks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,13 +26,13 @@ class Seen:
     """Frames that it was shown."""
     frame: int | None
     """Which frame of a video it is about, if it is about one."""
-    answer: Answer
+    answer: "Answer"
     """Its words, tokens of places among them, with the probability of the whole."""
     ended: bool
     """It came to an end by itself."""
-    boxes: Boxes
+    boxes: "Boxes"
     """In pixels; the score of each is the geometric mean of the probabilities of its tokens."""
-    masks: Masks
+    masks: "Masks"
     """Of the size of the picture."""
     malformed: int
     """Boxes and masks in the words that followed no grammar and were left out."""
@@ -53,6 +52,8 @@ class Seen:
     ) -> "Seen":
         """Make it of a model's reply and what was found in that, for a picture of `size` (width, height)."""
         import numpy as np
+
+        from tapetum.types import Answer, Boxes, Masks
 
         width, height = size
         return cls(
@@ -91,7 +92,7 @@ class Seen:
         return content if self.drawn is None else {**content, "drawn": str(self.drawn)}
 
 
-def _rows(regions: Boxes | Masks, values: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, Any]]:
     [(key, each)] = values.items()
     plain = each.tolist() if hasattr(each, "tolist") else each
     assert regions.scores is not None
@@ -104,6 +105,7 @@ def from_json(row: dict[str, Any]) -> Seen:
     import numpy as np
 
     from tapetum.data.rle import decode_mask
+    from tapetum.types import Answer, Boxes, Masks
 
     size = row["height"], row["width"]
     boxes, masks = row["boxes"], row["masks"]

@@ -12,12 +12,12 @@ import tyro
 from tapetum.errors import BadInput
 from tapetum.files import results
 from tapetum.paligemma import prompts
-from tapetum.types import Boxes
 from tapetum.verbs.see_settings import SeeSettings, load_answerer
 from tapetum.verbs.verb import Listener, count_frames, verb
 
 if TYPE_CHECKING:
     from tapetum.tracks.boxes import BoxTracks
+    from tapetum.types import Boxes
     from tapetum.video import Video
     from tapetum.video.types import Frame
 
@@ -155,7 +155,7 @@ class _Eye:
         self.prompt, self.video, self.options = prompt, video, options
         self.malformed = 0
 
-    def look(self, frame: int) -> Boxes:
+    def look(self, frame: int) -> "Boxes":
         """Give the boxes of the things in a frame."""
         from tapetum.blocks.generate_config import Choice
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tapetum.hip.recipes import HipRun
+from tapetum.longvideo.recipes import VideoTextRun
 from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
@@ -15,7 +16,7 @@ from tapetum.train.launch_config import Launch
 if TYPE_CHECKING:
     from tapetum.paligemma.run import Finished
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer
+Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer | VideoTextRun
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.paligemma.mask_task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, VideoTextRun):
+        from tapetum.longvideo.run import train_longvideo
+
+        return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
     if isinstance(recipe, OdinRun):
         from tapetum.odin.run import train_odin
 

@@ -9,9 +9,11 @@ from tapetum.verbs.evaluate_paligemma import PaliGemmaEvalOptions, evaluate_pali
 
 @dataclass(frozen=True, kw_only=True)
 class PaliGemmaEval(PaliGemmaEvalOptions):
-    """Score a PaliGemma on pictures of scenes: questions, boxes and masks, beside chance and a blind model.
+    """Score a PaliGemma on pictures of scenes: questions, boxes and masks, beside chance and a blind model. Or on a task of its
+    papers (--task): VQAv2, DocVQA, POPE, RefCOCO, COCO detection and others.
 
     Numbers are shares from 0 to 1. written: answers that are right letter for letter; chosen: the likeliest option is right.
+    Those of a task have intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print.
     """
 
     json: bool = False
@@ -28,6 +30,8 @@ class PaliGemmaEval(PaliGemmaEvalOptions):
 
 
 def _told(table: dict[str, Any]) -> str:
+    if "task" in table:
+        return _task(table)
     if "questions" not in table:
         return "\n".join(f"{name}  {value:.4f}" for name, value in table.items())
     blind = [name for name in table if name.startswith("questions_")]
@@ -42,3 +46,15 @@ def _told(table: dict[str, Any]) -> str:
     if "segmentation" in table:
         lines.append(f"masks  mIoU {table['segmentation']['miou']:.3f}  ({table['segmentation']['things']} things)")
     return "\n".join(lines)
+
+
+def _task(table: dict[str, Any]) -> str:
+    width = max((len(row["name"]) for row in table["scores"]), default=0)
+    lines = []
+    for row in table["scores"]:
+        value = float("nan") if row["value"] is None else row["value"]
+        interval = " " * 17 if row["low"] is None else f"  {row['low']:6.3f} to {row['high']:5.3f}"
+        lines.append(f"{row['name']:{width}}  {value:6.3f}{interval}  {row['count']:7,}")
+    lines += [""] if lines else []
+    lines += [f"published: {name} {numbers}" for name, numbers in table["published"].items()]
+    return "\n".join([*lines, f"{table['examples']:,} examples of {table['task']}, answers of a {table['answers']}"])

@@ -6,6 +6,7 @@ from typing import get_args
 
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
+from tapetum.cli.train.longvideo import LongVideoCommand
 from tapetum.cli.train.odin import OdinCommand
 from tapetum.cli.train.paligemma import PaliGemmaCommand
 from tapetum.cli.train.paligemma_masks import MaskCodecCommand
@@ -13,7 +14,7 @@ from tapetum.cli.train.tap import TapCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand
+Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand | LongVideoCommand
 RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 

@@ -28,9 +28,7 @@ from tapetum.pretraining import captions, losses
 from tapetum.pretraining.heads import Learner
 from tapetum.pretraining.task import PretrainTask
 from tapetum.train import Moment
-
-MOST = math.log(100)
-"""Of the logarithm of the scale."""
+from tapetum.train.contrastive import learned_scale
 
 
 class ClipLearner(Learner):
@@ -49,9 +47,7 @@ class ClipLearner(Learner):
 
     def scale(self) -> Tensor:
         """Give the factor of the cosines, 100 at most."""
-        with torch.no_grad():
-            self.log_scale.clamp_(max=MOST)
-        return self.log_scale.exp()
+        return learned_scale(self.log_scale)
 
 
 class ClipTask(PretrainTask):

@@ -1,0 +1,141 @@
+"""A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
+
+The tasks are in `tapetum.paligemma.transfers`, their scores in `tapetum.paligemma.transfer_scores`. Answers are kept in a file
+of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the model:
+
+    {"split": "val", "id": 42000, "answer": "red"}
+    {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
+
+`split` may be left out where one split is scored. Such files of others are read too, and so are the lists that servers take:
+[{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tapetum.bench.rows import Rows
+from tapetum.data.entries import Entry
+from tapetum.data.listings import text_of
+from tapetum.errors import BadInput
+from tapetum.paligemma.answers import Answerer, Reply
+from tapetum.paligemma.locations import Unpack
+from tapetum.paligemma.transfer_data import Example, Id
+from tapetum.paligemma.transfer_form import Transfer
+from tapetum.paligemma.transfer_rows import Row
+from tapetum.paligemma.transfer_samples import answer_examples
+from tapetum.paligemma.transfer_scores import score
+
+Progress = Callable[[int, int], None]
+_KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What was said to examples."""
+
+    said: Mapping[Id, str]
+    chances: Mapping[Id, Sequence[float]] = field(default_factory=dict)
+    """Probabilities of the tokens of places and masks in an answer."""
+
+
+def make_answers(
+    answerer: Answerer,
+    task: Transfer,
+    examples: Sequence[Example],
+    *,
+    save: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    batch: int = 8,
+    longest: int | None = None,
+    beams: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Answers:
+    """Have a model answer. What the file `save` has already is not asked again.
+
+    `about` says what else the answers depend on, such as the model's name: a file that was begun otherwise is refused. Raises
+    BadInput for pictures that cannot be read, and a file that holds something else.
+    """
+    settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, **(about or {})}
+    with Rows(None if save is None else Path(save), settings) as rows:
+        waiting = [example for example in examples if rows.get(_key(example.id), None) is None]
+        done = len(examples) - len(waiting)
+
+        def heard(key: Id, reply: Reply) -> None:
+            nonlocal done
+            done += 1
+            row: dict[str, Any] = {"split": key[0], "id": key[1], "answer": reply.text}
+            if task.metric in ("detection", "spotting"):
+                row["chances"] = _chances(answerer, reply)
+            rows.add(_key(key), None, row)
+            progress(done, len(examples))
+
+        progress(done, len(examples))
+        answer_examples(answerer, task, waiting, batch=batch, longest=longest, beams=beams, heard=heard)
+        found = {example.id: rows.get(_key(example.id), None) or {} for example in examples}
+    return Answers(
+        said={key: row["answer"] for key, row in found.items()},
+        chances={key: row["chances"] for key, row in found.items() if "chances" in row},
+    )
+
+
+def read_answers(path: str | Path, examples: Sequence[Example]) -> Answers:
+    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list as servers take it.
+
+    Raises BadInput for a file that is missing or damaged, an example without an answer, and answers to what is not asked.
+    """
+    path = Path(path)
+    known: dict[str, list[Id]] = {}
+    for example in examples:
+        known.setdefault(str(example.id[1]), []).append(example.id)
+    said: dict[Id, str] = {}
+    chances: dict[Id, Sequence[float]] = {}
+    for entry in _entries(path):
+        name = next((n for n in _KEYS if n in entry), "id")
+        key, ids = entry.key(name), known.get(str(entry.key(name)), [])
+        ids = [each for each in ids if "split" not in entry or each[0] == entry.text("split")]
+        if len(ids) != 1:
+            what = "of several splits; write its split" if ids else "not asked; give answers to the same splits"
+            raise BadInput(f"{entry.where} answers {key!r}, which is {what}")
+        if ids[0] in said:
+            raise BadInput(f"{entry.where} answers {key!r} a second time; leave one of the two out")
+        said[ids[0]] = entry.text(*_TEXTS)
+        if "chances" in entry:
+            chances[ids[0]] = [float(value) for value in entry.fields["chances"]]
+    return Answers(said=said, chances=chances)
+
+
+def score_answers(task: Transfer, examples: Sequence[Example], answers: Answers, unpack: Unpack | None = None) -> list[Row]:
+    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer_scores.score`."""
+    return score(task, examples, answers.said, chances=answers.chances, unpack=unpack)
+
+
+def scorable(task: Transfer, examples: Sequence[Example]) -> bool:
+    """Say whether the task is scored here, and no right answer is hidden."""
+    return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
+
+
+def _key(id_: Id) -> str:
+    return json.dumps(id_)
+
+
+def _chances(answerer: Answerer, reply: Reply) -> list[float]:
+    tokens = answerer.tokens
+    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
+
+
+def _entries(path: Path) -> list[Entry]:
+    text = text_of(path)
+    try:
+        if text.lstrip().startswith("["):
+            found = list(enumerate(json.loads(text)))
+        else:
+            found = [(k, json.loads(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
+    found = [(k, row.get("row", row) if isinstance(row, dict) else row) for k, row in found]
+    return [Entry(row, f"answer {k} of {path}") for k, row in found if not (isinstance(row, dict) and "settings" in row)]

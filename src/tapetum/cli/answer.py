@@ -1,0 +1,26 @@
+"""`tapetum answer`: which of several answers fits a video."""
+
+from dataclasses import dataclass
+
+from tapetum.cli.output import print_json, terminal
+from tapetum.verbs.answer import AnswerOptions, answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer(AnswerOptions):
+    """Choose among several answers the one that fits a video best, however long it is.
+
+    It compares the video with question and answer, by an encoder of tapetum train longvideo; none is bundled yet.
+    """
+
+    json: bool = False
+    """Print JSON instead of text."""
+
+    def run(self) -> None:
+        """Do it; raises `TapetumError` for all that the user can mend."""
+        with terminal() as listener:
+            made = answer.run(self, listener)
+        if self.json:
+            print_json(made.as_json())
+            return
+        print(made.answer)

@@ -1,0 +1,53 @@
+"""Files of ours: safetensors whose header says as JSON, under a key of the system, what the tensors are for."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+
+
+def save_headed(model: nn.Module, path: str | os.PathLike[str], key: str, about: Any, dtype: torch.dtype | None = None) -> None:
+    """Write a model's tensors (rounded to `dtype`) with `about`, as JSON, under `key` in the header; or nothing."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {key: json.dumps(about)}))
+
+
+def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:
+    """Read what stands under `key` in the header of a file, and the tensors. Raises BadInput where there is no `what` in it."""
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(key)
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is no file of weights ({str(error)[:100]}); give one with {what}") from error
+    if text is None:
+        raise BadInput(f"{path} holds no {what}; give a file that does")
+    try:
+        return json.loads(text), tensors
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); save it again") from error
+
+
+def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise BadInput, naming it, where a tensor is missing, unknown, of another shape or kind, or not finite.
+
+    `wanted` may be without numbers (of the meta device).
+    """
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+            raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save it again")
+        if tensors[name].is_floating_point() != wanted[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")

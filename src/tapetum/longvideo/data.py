@@ -1,0 +1,190 @@
+"""Videos and pictures with texts to learn from, by number.
+
+    ordered-events     made up (`tapetum.scenes.ordered_events`)
+    a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl
+    *.tar              shards with mp4 and txt, or pictures and txt (`tapetum.data.shards`)
+
+Of files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the video is
+shorter than that, as long as it lasts.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tapetum.data.fields import PICTURES
+from tapetum.data.media import Stored, opened_picture
+from tapetum.data.shards import Shards
+from tapetum.errors import BadInput
+from tapetum.longvideo.recipes import MADE_UP, VideoTextRun
+from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
+from tapetum.video import open_video
+from tapetum.video.cut import resized
+
+Frames = UInt8[np.ndarray, "t h w 3"]
+_HELD_OUT = 1 << 32
+"""Numbers of videos that are made up from here on are never learned from."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A clip and what is said of it."""
+
+    frames: Frames
+    """As many as are asked for, or fewer."""
+    text: str
+    picture: UInt8[np.ndarray, "h w 3"]
+    """One frame of it."""
+    picture_text: str
+
+
+class Telling(Protocol):
+    """Clips with texts."""
+
+    count: int | None
+    """How many there are to learn from; None: without end."""
+    held_out: int
+    """How many there are to score with."""
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        """Give clip k of those to learn from."""
+        ...
+
+    def score(self, k: int) -> Told:
+        """Give clip k of those to score with: the same whenever it is asked for."""
+        ...
+
+
+class MadeUp:
+    """Ordered events. A picture is said to show the thing that is in it."""
+
+    count: int | None = None
+
+    def __init__(self, run: VideoTextRun):
+        self.run, self.held_out = run, run.checks
+
+    @property
+    def config(self) -> OrderedEventsConfig:
+        """Give the sizes of videos and galleries."""
+        return ordered_events_config(self.run)
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        made = make_ordered_events(self.run.seed, k, self.config)
+        at = int(rng.integers(len(made.video)))
+        return Told(made.video, made.caption, made.video[at], made.events[at // self.config.length].picture_words)
+
+    def score(self, k: int) -> Told:
+        return self.learn(_HELD_OUT + k, np.random.default_rng(k))
+
+
+def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
+    """Give the sizes of made-up videos for a run."""
+    if run.frames % run.event_frames:
+        raise BadInput(f"{run.frames} frames are no multiple of events of {run.event_frames}; mend one")
+    return OrderedEventsConfig(events=run.frames // run.event_frames, length=run.event_frames, size=run.size)
+
+
+def held_out_number(k: int) -> int:
+    """Give the number of made-up video k of those to score with."""
+    return _HELD_OUT + k
+
+
+class FilesTold:
+    """Videos or pictures in files."""
+
+    def __init__(self, run: VideoTextRun):
+        self.run = run
+        place = Path(run.data)
+        self._shards = self._listed = self._kind = None
+        if (place / "captions.jsonl").is_file():
+            self._listed = _episodes(place)
+            total = len(self._listed)
+        else:
+            self._shards = Shards(place)
+            self._kind = next((name for name in self._shards.fields if name in (*PICTURES, "mp4")), None)
+            if self._kind is None or "txt" not in self._shards.fields:
+                raise BadInput(f"{place} has the fields {', '.join(self._shards.fields)}; wanted mp4 or jpg, and txt")
+            total = len(self._shards)
+        if total < 2:
+            raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
+        held = [k for k in range(total) if k % 10 == 9] or [total - 1]
+        self._parts = [k for k in range(total) if k not in set(held)], held
+        self.count: int | None = len(self._parts[0])
+        self.held_out = min(len(held), run.checks)
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        return self._told(self._parts[0][k], rng)
+
+    def score(self, k: int) -> Told:
+        return self._told(self._parts[1][k], np.random.default_rng(k))
+
+    def _told(self, k: int, rng: np.random.Generator) -> Told:
+        if self._listed is not None:
+            path, text = self._listed[k]
+            frames = self._clip(path, rng)
+        else:
+            assert self._shards is not None
+            content = self._shards.read(k)
+            text = content["txt"].decode(errors="replace").strip()
+            if self._kind != "mp4":
+                place, key = self._shards.locate(k)
+                picture = np.asarray(opened_picture(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                frames = resized(picture, self.run.size, self.run.size)[None]
+            else:
+                with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+                    file.write(content["mp4"])
+                    file.flush()
+                    frames = self._clip(Path(file.name), rng)
+        return Told(frames, text, frames[int(rng.integers(len(frames)))], text)
+
+    def _clip(self, path: Path, rng: np.random.Generator) -> Frames:
+        with open_video(path) as video:
+            at = chosen_frames(video.timestamps, self.run.frames, self.run.rate, rng)
+            frames = video[at]
+        return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
+
+
+def chosen_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
+    """Choose at most `count` frames, `rate` a second, from a random place on where there are more.
+
+    >>> chosen_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
+    [4, 8, 12]
+    >>> chosen_frames(np.arange(0, 1, 0.25), 16, 1.0, np.random.default_rng(0))
+    [0]
+    """
+    times = times - times[0]
+    step = np.diff(times).mean() if len(times) > 1 else 0.0
+    there = max(int((times[-1] + step) * rate + 1e-6), 1)
+    first = int(rng.integers(max(there - count, 0) + 1))
+    wanted = np.arange(first, first + min(count, there)) / rate
+    return np.minimum(np.searchsorted(times, wanted - 1e-6), len(times) - 1).tolist()
+
+
+def telling(run: VideoTextRun) -> Telling:
+    """Find what a run learns from. Raises BadInput for a place where there is nothing of the kind."""
+    if run.data == MADE_UP:
+        return MadeUp(run)
+    if not run.data or not Path(run.data).exists():
+        raise BadInput(f"there is no {run.data or 'data'}; give a folder of episodes, tar shards, or {MADE_UP}")
+    return FilesTold(run)
+
+
+def _episodes(place: Path) -> list[tuple[Path, str]]:
+    found = []
+    for number, line in enumerate((place / "captions.jsonl").read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            entry: Any = json.loads(line)
+            path, text = place / "videos" / f"{entry['video']}.mp4", str(entry["caption"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadInput(
+                f"line {number} of {place / 'captions.jsonl'} is no caption ({error}); make the episodes again"
+            ) from error
+        if not path.is_file():
+            raise BadInput(f"{place / 'captions.jsonl'} names the video {path.name}, which is not there; put it back")
+        found.append((path, text))
+    return found

@@ -1,0 +1,48 @@
+"""A run of contrastive training from clips and texts to a file of weights."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from tapetum.longvideo.recipes import VideoTextRun
+from tapetum.longvideo.task import VideoTextTask
+from tapetum.longvideo.towers import VideoText
+from tapetum.longvideo.weights import LONGVIDEO_FILE, save
+from tapetum.train import TrainConfig, fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+
+
+def train_longvideo(
+    run: VideoTextRun, launch: Launch, say: Callable[[str], None] = print
+) -> tuple[Path, Mapping[str, float]] | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+
+    Returns the file of weights and the scores of clips that were never learned from. Raises BadInput for what the user can
+    mend.
+    """
+    task = VideoTextTask(run)
+    many = "without end" if task.told.count is None else f"{task.told.count:,}"
+    say(f"clips to learn from: {many}; to score with: {task.told.held_out}")
+    result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
+    if result.state == "stopped":
+        return None
+    path, model = launch.out / LONGVIDEO_FILE, cast(VideoText, result.model)
+    if not is_main():
+        return path, {}
+    save(model.eval(), path)
+    return path, task.evaluate(model, run.steps)
+
+
+def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:
+    """Make the config of the loop."""
+    return train_config(
+        run,
+        launch,
+        micro_batch=run.micro_batch,
+        warmup_steps=run.steps // 20,
+        betas=(0.9, 0.98),
+        clip_norm=1.0,
+        eval_every=max(1, run.steps // 4),
+        find_unused_parameters=True,  # patches of the kind that a stage does not show
+    )

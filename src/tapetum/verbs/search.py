@@ -1,0 +1,134 @@
+"""`tapetum.search`: moments of videos that words describe, in a table that `tapetum embed` made."""
+
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.errors import BadInput
+from tapetum.verbs.answer import load_towers
+from tapetum.verbs.verb import File, Listener, verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What may be asked of `search`."""
+
+    words: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")]
+    """What to look for."""
+    _: KW_ONLY
+    index: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
+    """Table of `tapetum embed VIDEO ... --model RUN/longvideo.safetensors --out FILE`: .parquet or .npz."""
+    model: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
+    """The weights that the table was made with."""
+    count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """Moments to give, at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if not self.words.strip():
+            raise BadInput("there are no WORDS; say what to look for")
+        for name in ("index", "model"):
+            if not str(getattr(self, name)):
+                raise BadInput(
+                    f"there is no --{name}; make one with tapetum embed VIDEO --model FILE --out FILE, and give both"
+                )
+        if self.count < 1:
+            raise BadInput(f"--count is {self.count}; it must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A moment of a video, or a picture."""
+
+    path: str
+    start_s: float | None
+    """None for a picture."""
+    stop_s: float | None
+    cosine: float
+    """How alike it and the words are, in -1..1: only the order of moments means something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What was found."""
+
+    moments: tuple[Found, ...]
+    """The best first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        return {"moments": [asdict(each) for each in self.moments]}
+
+
+@verb(SearchOptions)
+def search(options: SearchOptions, listener: Listener) -> Searched:
+    """Find the moments that are most like words, the best first.
+
+    Raises BadInput for a table that cannot be read, or whose vectors this model did not make.
+    """
+    options.check()
+    import numpy as np
+
+    from tapetum.longvideo.watching import embed_words
+
+    rows = _rows(Path(options.index))
+    model = load_towers(options.model)
+    vectors = rows["embedding"]
+    if str(rows["model"]) != model.identity():
+        raise BadInput(
+            f"{options.index} is the index of another model than {options.model}, whose words mean nothing in it; give "
+            "that one, or embed the videos again"
+        )
+    if vectors.ndim != 2 or vectors.shape[1] != model.config.projection or not np.isfinite(vectors).all():
+        raise BadInput(
+            f"{options.index} has vectors of shape {vectors.shape}, or such as are not finite; embed the videos again"
+        )
+    cosines = vectors @ embed_words(model, [options.words])[0]
+    best = np.argsort(-cosines, kind="stable")[: options.count]
+    moments = tuple(
+        Found(
+            path=str(rows["path"][k]),
+            start_s=_seconds(rows["start_s"][k]),
+            stop_s=_seconds(rows["stop_s"][k]),
+            cosine=float(cosines[k]),
+        )
+        for k in best
+    )
+    return Searched(moments=moments)
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def _rows(path: Path) -> "dict[str, np.ndarray]":
+    """The columns of a table, and which model made it."""
+    import numpy as np
+
+    wanted = "path", "start_s", "stop_s", "embedding", "model"
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in wanted}
+        if path.suffix == ".parquet":
+            from tapetum.tables import from_parquet
+
+            found = from_parquet(path.read_bytes())
+            about = {"embedding": np.stack([*found["embedding"]]), "model": np.array(_made_by(path))}
+            return {name: found[name] for name in wanted[:3]} | about
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
+        ) from error
+    raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
+
+
+def _made_by(path: Path) -> str:
+    from pyarrow import parquet
+
+    return (parquet.read_schema(path).metadata or {})[b"tapetum_model"].decode()

@@ -1,0 +1,100 @@
+"""Transfer tasks from end to end: a tiny random model answers, answers are kept, read and scored."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tapetum
+from support.paligemma_folder import tiny_folder
+from support.question_sets import OFFICIAL, make_set
+from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
+from tapetum.errors import BadInput
+from tapetum.paligemma.answers import Answerer
+from tapetum.paligemma.mask_codec import MaskCodec
+from tapetum.paligemma.mask_config import SMALL
+from tapetum.paligemma.transfers import TASKS
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def answerer(weights: Path) -> Answerer:
+    made = Answerer.load(weights)
+    made._codec = MaskCodec(SMALL).eval()
+    return made
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_model_that_knows_nothing(name: str, answerer: Answerer, tmp_path: Path) -> None:
+    task, examples = TASKS[name], make_set(name, tmp_path)[:3]
+    answers = make_answers(answerer, task, examples, longest=4, batch=2)
+    assert set(answers.said) == {e.id for e in examples}
+    assert bool(answers.chances) == (task.metric == "detection")
+    unpack = answerer.codec.unpack if task.metric == "referred" else None
+    if task.metric == "pairs":
+        examples = examples[:2]
+    first, *_ = score_answers(task, examples, answers, unpack)
+    assert 0 <= first.value < 1
+
+
+def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path) -> None:
+    task, examples, file = TASKS["vqav2"], make_set("vqav2", tmp_path / "d"), tmp_path / "said.jsonl"
+    make_answers(answerer, task, examples[:1], save=file, longest=3)
+    kept = file.read_text().replace(json.dumps(first_answer(file)), json.dumps("red"))
+    file.write_text(kept)
+    heard: list[tuple[int, int]] = []
+    found = make_answers(answerer, task, examples, save=file, longest=3, progress=lambda *at: heard.append(at))
+    assert found.said[examples[0].id] == "red"
+    assert heard == [(1, 2), (2, 2)]
+    again = read_answers(file, examples)
+    assert again.said == found.said
+    assert score_answers(task, examples, again)[0].value == 0.5
+    with pytest.raises(BadInput, match="was begun with longest 3, now 4"):
+        make_answers(answerer, task, examples, save=file, longest=4)
+
+
+def first_answer(file: Path) -> str:
+    return json.loads(file.read_text().splitlines()[1])["row"]["answer"]
+
+
+def test_answers_of_others(tmp_path: Path) -> None:
+    examples, file = make_set("vqav2", tmp_path), tmp_path / "said.json"
+    file.write_text(json.dumps([{"question_id": 11, "answer": "red"}, {"question_id": 12, "answer": "no"}]))
+    assert read_answers(file, examples).said == {("val", 11): "red", ("val", 12): "no"}
+    file.write_text('{"id": 11, "answer": "red"}\n{"id": 11, "answer": "blue"}\n')
+    with pytest.raises(BadInput, match="answers 11 a second time"):
+        read_answers(file, examples)
+    file.write_text('{"id": 99, "answer": "red"}\n')
+    with pytest.raises(BadInput, match="answers 99, which is not asked"):
+        read_answers(file, examples)
+    file.write_text("{")
+    with pytest.raises(BadInput, match="neither JSON lines nor a list"):
+        read_answers(file, examples)
+    pope = make_set("pope", tmp_path / "pope")
+    file.write_text('{"id": 1, "answer": "yes"}\n')
+    with pytest.raises(BadInput, match="of several splits; write its split"):
+        read_answers(file, pope)
+    file.write_text('{"id": 1, "split": "popular", "answer": "yes"}\n')
+    assert read_answers(file, pope).said == {("popular", 1): "yes"}
+
+
+def test_as_a_function(weights: Path, tmp_path: Path) -> None:
+    make_set("nlvr2", tmp_path)
+    asked: dict[str, Any] = {"task": "nlvr2", "data": tmp_path}
+    found = tapetum.evaluate_paligemma(**asked, model=str(weights), tokens=3, save=tmp_path / "said.jsonl").table
+    assert (found["examples"], found["scores"][0]["count"], found["published"]["paligemma-3b"]) == (2, 2, "90.0/88.9")
+    again = tapetum.evaluate_paligemma(**asked, predictions=tmp_path / "said.jsonl")
+    assert again.table["scores"] == found["scores"]
+    assert again.as_json()["scores"][0]["name"] == "accuracy"
+    for more, words in (
+        ({"save": "y"}, "--save is for a model"),
+        ({"limit": 0}, "--limit is 0"),
+        ({"task": ""}, "name it with --task"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            tapetum.evaluate_paligemma(**{**asked, "predictions": "x", **more})

@@ -1,0 +1,47 @@
+"""A stem of convolutions: its grid, what a cell sees, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from tapetum.blocks.stem import ConvolutionalStem
+from tapetum.encoders import build
+from tapetum.errors import BadInput
+
+
+def test_each_patch_becomes_a_cell() -> None:
+    stem = ConvolutionalStem(8, 32, blocks=1).eval()
+    x = torch.randn(2, 3, 24, 40)
+    cells = stem(x)
+    assert cells.shape == (2, 3, 5, 32)
+    changed = x.clone()
+    changed[:, :, :2, :2] += 5  # a corner reaches its own cell, and not the far ones
+    moved = (stem(changed) - cells).abs().amax((0, 3)) > 1e-6
+    assert moved[0, 0]
+    assert not moved[2, 4]
+    with pytest.raises(BadInput, match="do not divide"):
+        stem(torch.zeros(1, 3, 20, 24))
+
+
+def test_residual_blocks_stand_between_the_halvings_and_begin_as_nothing() -> None:
+    plain, deep = (ConvolutionalStem(16, 32, blocks) for blocks in (0, 2))
+    count = [sum(isinstance(m, nn.Conv2d) for m in stem.modules()) for stem in (plain, deep)]
+    assert count == [5, 5 + 2 * 2 * 2]
+    same = [m for m in deep.layers if type(m).__name__ != "ResidualConvolutions"]
+    for ours, theirs in zip(plain.layers, same, strict=True):
+        ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(deep.eval()(x), plain.eval()(x))
+
+
+def test_a_vit_may_have_such_a_stem() -> None:
+    changes = {"stem": "convolutions", "stem_blocks": 1, "picture_size": (32, 32)}
+    vit = build("vit-nano", **changes)
+    features = vit(torch.randn(1, 3, 32, 32))
+    assert features.grid == (4, 4)
+    features.tokens.square().sum().backward()
+    assert all(p.grad is not None for p in vit.patches.parameters())
+    with pytest.raises(BadInput, match="patches of 2, 4, 8 or 16"):
+        build("vit-nano", stem="convolutions", patch=7, picture_size=(28, 28))
+    with pytest.raises(BadInput, match="stem_blocks"):
+        build("vit-nano", stem_blocks=1)

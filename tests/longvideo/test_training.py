@@ -1,0 +1,151 @@
+"""Training stage by stage: what is learned, what is not, and from which data."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from tapetum import longvideo
+from tapetum.data.shards import write_shards
+from tapetum.errors import BadInput
+from tapetum.longvideo.continued import continued
+from tapetum.longvideo.recipes import RECIPES, VideoTextRun, recipe
+from tapetum.longvideo.run import longvideo_config, train_longvideo
+from tapetum.longvideo.task import VideoTextTask, filled
+from tapetum.train import Moment
+from tapetum.train.launch_config import Launch
+from tapetum.video import write_video
+
+TINY: dict[str, Any] = {"size": 64, "frames": 4, "event_frames": 2, "steps": 2, "batch_size": 4, "micro_batch": 2, "checks": 2}
+
+
+def launch(out: Path) -> Launch:
+    return Launch(out=out, threads=1, workers=0, device="cpu")
+
+
+def silent(text: str) -> None:
+    pass
+
+
+def narrow(run: VideoTextRun, monkeypatch: pytest.MonkeyPatch) -> VideoTextRun:
+    """A run whose network is tiny."""
+    from tapetum.longvideo import config
+
+    small = replace(config.NAMED["mcvit-nano"], width=12, depth=5, heads=2, mlp_width=24)
+    monkeypatch.setattr(config, "NAMED", {**config.NAMED, "mcvit-nano": small})
+    return run
+
+
+@pytest.mark.slow
+def test_stages_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = ""
+    for stage in ("pictures", "short", "long"):
+        changes = {**TINY, "frames": 8} if stage == "long" else TINY
+        run = narrow(recipe(stage, "ordered-events", **changes, start=start), monkeypatch)
+        made = train_longvideo(run, launch(tmp_path / stage), silent)
+        assert made is not None
+        path, scores = made
+        assert all(np.isfinite(value) for value in scores.values())
+        before, start = start, str(path)
+        if stage == "long":
+            old, new = tapetum.load(before), tapetum.load(path)
+            assert (old.config.video.frames, new.config.video.frames) == (4, 8)
+            weights = old.video.state_dict()
+            moved = {name for name, value in new.video.state_dict().items() if not torch.equal(value, weights[name])}
+            assert {name.split(".")[1] for name in moved if name.startswith("blocks")} == {"1", "2", "3", "4"}
+            assert "tubelets.positions" in moved  # stretched
+            assert "tubelets.video.weight" not in moved
+    lines = (tmp_path / "long" / "log.jsonl").read_text().splitlines()
+    assert "order" in json.loads(lines[-1])["eval"]
+
+
+def test_a_batch_cut_into_micro_batches_has_the_loss_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = narrow(recipe("short", "ordered-events", **TINY, mask_ratio=0.5), monkeypatch)
+    task = VideoTextTask(run)
+    torch.manual_seed(0)
+    model = task.model()
+    items = [task.dataset()[k] for k in range(4)]
+    whole = task.embed(model, task.collate(items), Moment())
+    parts = [task.embed(model, task.collate(items[k : k + 2]), Moment()) for k in (0, 2)]
+    joined = {name: torch.cat([part[name] for part in parts]) for name in whole}
+    for name, value in whole.items():
+        torch.testing.assert_close(joined[name], value)
+    loss, metrics = task.joint_loss(model, whole, Moment())
+    assert float(loss.detach()) == pytest.approx(float(metrics["picture_loss"] + metrics["video_loss"]) / 2)
+    kinds = {"picture", "picture_text", "picture_name", "video", "video_text", "video_name"}
+    assert whole.keys() == kinds
+
+
+def test_every_stage_shows_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in RECIPES:
+        changes = {**TINY, "frames": 4}
+        task = VideoTextTask(narrow(recipe(stage, "ordered-events", **changes), monkeypatch))
+        batch = task.collate([task.dataset()[k] for k in range(2)])
+        assert ("picture" in batch) == (stage in ("pictures", "short"))
+        assert ("video" in batch) == (stage != "pictures")
+        config = longvideo_config(task.run, launch(Path("out")))
+        assert config.accumulation == 2
+    assert RECIPES["long"].config.video.tune == "last-4"
+    assert RECIPES["long"].config.video.mask_ratio == 0.75
+    assert RECIPES["consolidated"].config.video.memory == "consolidated"
+
+
+def test_weights_go_on_with_other_settings() -> None:
+    sizes: dict[str, Any] = {"width": 12, "depth": 2, "heads": 2, "mlp_width": 24, "size": (16, 16), "tubelet": (2, 8, 8)}
+    encoder = longvideo.build("vivit-nano", **sizes, frames=8)
+    video = torch.rand(1, 8, 16, 16, 3) * 2 - 1
+    longer = continued(encoder, frames=16, tune="lora", memory="streaming", segment_frames=4)
+    assert longer.tubelets.positions.shape == (8, 2, 2, 12)
+    with torch.no_grad():
+        torch.testing.assert_close(longer.tubelets.at(0, 8, 8), encoder.tubelets.at(0, 8, 8))
+        shorter = continued(continued(encoder, frames=4), frames=4, memory="joint")
+        torch.testing.assert_close(shorter(video[:, :4]).pooled, encoder(video[:, :4]).pooled)
+    with pytest.raises(BadInput, match="go on with lora"):
+        continued(longer, tune="all")
+    with pytest.raises(BadInput, match="have no place in a network with size"):
+        continued(encoder, size=(32, 32))
+
+
+def clip(seed: int, frames: int = 12) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (frames, 32, 32, 3), np.uint8)
+
+
+def test_clips_come_from_episodes_and_from_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "videos").mkdir()
+    lines = []
+    for k in range(11):
+        if k < 3 or k == 9:
+            write_video(tmp_path / "videos" / f"{k}.mp4", clip(k), 4)
+        else:
+            (tmp_path / "videos" / f"{k}.mp4").write_bytes(b"")
+        lines.append(json.dumps({"video": str(k), "caption": f"story {k}"}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    run = narrow(recipe("short", str(tmp_path), **{**TINY, "size": 96}), monkeypatch)
+    told = VideoTextTask(run).told
+    assert (told.count, told.held_out) == (10, 1)
+    one = told.learn(1, np.random.default_rng(0))
+    assert one.text == "story 1"
+    assert one.frames.shape == (3, 96, 96, 3)  # three seconds at one frame a second
+    assert told.score(0).text == "story 9"
+
+    data = (tmp_path / "videos" / "0.mp4").read_bytes()
+    write_shards([{"__key__": str(k), "mp4": data, "txt": f"text {k}"} for k in range(3)], tmp_path / "a", "train")
+    write_shards([{"__key__": str(k), "png": clip(k)[0], "txt": f"text {k}"} for k in range(3)], tmp_path / "b", "train")
+    for folder, frames in (("a", 3), ("b", 1)):
+        shards = VideoTextTask(replace(run, data=str(tmp_path / folder))).told
+        found = shards.learn(0, np.random.default_rng(0))
+        assert (found.frames.shape, found.text) == ((frames, 96, 96, 3), "text 0")
+        assert (shards.count, shards.held_out) == (2, 1)
+    video, lengths = filled([clip(0, 2), clip(1, 3)])
+    assert video.shape == (2, 3, 32, 32, 3)
+    assert lengths.tolist() == [2, 3]
+    (tmp_path / "videos" / "3.mp4").unlink()
+    with pytest.raises(BadInput, match=r"names the video 3\.mp4, which is not there"):
+        VideoTextTask(run)
+    with pytest.raises(BadInput, match="give a folder of episodes"):
+        VideoTextTask(replace(run, data=str(tmp_path / "no")))

@@ -1,0 +1,131 @@
+"""Watching, answering and searching: what long videos give is what one call gives, and words find it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from tapetum import longvideo
+from tapetum.encoders.towers_config import TextConfig
+from tapetum.errors import BadInput
+from tapetum.longvideo.towers import VideoText
+from tapetum.longvideo.watching import embed_video, embed_words, frames_at, watch
+from tapetum.video import open_video
+
+SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
+SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
+TEXT = TextConfig(
+    width=16, depth=2, heads=2, mlp_width=32, vocabulary=258, length=32, causal=False, pooling="mean", activation="gelu"
+)
+Run = Callable[..., tuple[int, str, str]]
+
+
+def towers(**changes: Any) -> VideoText:
+    return longvideo.build_towers("mcvit-nano", **{**SMALL, "text": TEXT, **changes})
+
+
+def frames(count: int = 44) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (count, 16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    longvideo.save(towers(), tmp_path / "longvideo.safetensors")
+    return tmp_path
+
+
+def signed(clip: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(clip)[None].float() / 127.5 - 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory", ["joint", "streaming", "consolidated"])
+def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
+    model, clip = towers(memory=memory), frames(44)
+    video = open_video(clip, rate=2)
+    found = [*watch(model, video)]
+    chosen = list(range(0, 44, 2))  # a frame a second
+    assert frames_at(video, 1.0) == chosen
+    if memory == "joint":
+        chosen = [chosen[k] for k in np.linspace(0, 21, 16).round().astype(int)]
+        assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 22.5)]
+    else:
+        assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 8.0), (8.0, 16.0), (16.0, 22.5)]
+        tokens = model.video(signed(clip[chosen])).tokens[0, 1].mean(0, keepdim=True)
+        np.testing.assert_allclose(found[1].vector, model.embed_pooled(tokens)[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[-1].so_far, model.embed_videos(signed(clip[chosen]))[0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(embed_video(model, video), found[-1].so_far)
+
+
+def test_short_and_very_long_videos_are_watched() -> None:
+    model = towers(memory_cap=4)
+    for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
+        found = [*watch(model, open_video(frames(count), rate=1))]
+        assert len(found) == passages
+        assert np.isfinite(found[-1].so_far).all()
+
+
+def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None:
+    clip, options = frames(), ("a red ball", "a blue cube", "nothing")
+    made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
+    model: Any = tapetum.load(weights / "longvideo.safetensors")
+    wanted = embed_words(model, [f"what falls ? {option}" for option in options])
+    wanted = wanted @ embed_video(model, open_video(clip), 10)
+    np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
+    assert made.answer == options[int(wanted.argmax())]
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_words_find_moments_in_a_table_of_embed(weights: Path, ending: str, run: Run) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    np.save(weights / "a.npy", frames(24 * 20))  # without a clock
+    index, model = weights / f"index.{ending}", weights / "longvideo.safetensors"
+    made = tapetum.embed((weights / "a.npy",), out=index, model=str(model))
+    assert made.vectors.shape == (3, 6)
+    found = tapetum.search("a red ball", index=index, model=model, count=2).moments
+    towers_: Any = tapetum.load(model)
+    cosines = made.vectors @ embed_words(towers_, ["a red ball"])[0]
+    assert [each.cosine for each in found] == pytest.approx(sorted(cosines.tolist(), reverse=True)[:2])
+    assert found[0].start_s == made.start_s[int(cosines.argmax())]
+    code, out, _ = run("search", "a red ball", "--index", index, "--model", model, "--json")
+    assert code == 0
+    assert json.loads(out)["moments"][0]["cosine"] == pytest.approx(found[0].cosine)
+    code, out, _ = run("answer", weights / "a.npy", "what ?", "--options", "a", "b", "--model", weights)
+    assert code == 0
+    assert out in ("a\n", "b\n")
+    assert len(tapetum.search("a", index=index, model=model).moments) == 3
+    for other in (towers(projection=5), longvideo.build_towers("mcvit-nano", seed=1, **SMALL, text=TEXT)):
+        longvideo.save(other, model)
+        with pytest.raises(BadInput, match="the index of another model"):
+            tapetum.search("a", index=index, model=model)
+    Image.fromarray(frames(1)[0]).save(weights / "a.png")
+    tapetum.embed((weights / "a.png",), out=index)  # by another system, which does not say which
+    with pytest.raises(BadInput, match="is no table of tapetum embed for search"):
+        tapetum.search("a", index=index, model=model)
+
+
+def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
+    clip, two = frames(), ("a", "b")
+    with pytest.raises(BadInput, match="give two or more different answers"):
+        tapetum.answer(clip, "what ?", options=("a",), model=weights)
+    with pytest.raises(BadInput, match="there is no --model"):
+        tapetum.answer(clip, "what ?", options=two)
+    with pytest.raises(BadInput, match="more than 0"):
+        tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
+    longvideo.save(towers().video, weights / "plain.safetensors")
+    with pytest.raises(BadInput, match="has no text tower"):
+        tapetum.answer(clip, "what ?", options=two, model=weights / "plain.safetensors")
+    for words, index, said in (
+        (" ", "x.npz", "no WORDS"),
+        ("a", "x.txt", "is no table;"),
+        ("a", "x.npz", "is no table of tapetum embed"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            tapetum.search(words, index=weights / index, model=weights)
