@@ -120,7 +120,10 @@ def test_a_policy_is_cloned(place: Path, tmp_path: Path, regime) -> None:
     if regime == "full":
         assert finished.proof is None
         assert finished.parameters["trunk"] > 1000
-        assert isinstance(tapetum.load(finished.weights), tapetum.encoders.Encoder)
+        learned = tapetum.load(finished.weights.with_name("encoder.safetensors"))
+        assert isinstance(learned, tapetum.encoders.Encoder)
+        assert attach(learned).trunk_sha256 != attach(tapetum.load(place / "trunk.safetensors")).trunk_sha256
+        assert load_headed(finished.weights).trunk.in_use is None
         return
     assert finished.proof is not None
     assert finished.proof.now == finished.proof.before == attach(tapetum.load(place / "trunk.safetensors")).trunk_sha256

@@ -33,7 +33,7 @@ class Finished:
     """What a run ends with."""
 
     weights: Path
-    """File of adapters and head; of the regime full, the whole encoder."""
+    """File of adapters and head; of the regime full, of the head, whose trunk is encoder.safetensors beside it."""
     scores: Mapping[str, float]
     """The last ones, and of success also mean and greatest of all (`success_mean`, `success_max`)."""
     proof: Proof | None
@@ -151,14 +151,15 @@ def _counted(model: Headed) -> dict[str, int]:
 
 
 def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
+    path, head = out / "adapter.safetensors", (model.about, model.head)
     if not isinstance(model.trunk, Adapted):
         save_encoder(model.trunk, out / "encoder.safetensors")
-        return out / "encoder.safetensors"
-    path = out / "adapter.safetensors"
+        files.save(Adapted(model.trunk.cpu()), path, trunk="encoder.safetensors", head=head)
+        return path
     name = run.trunk if run.trunk in known() else os.path.relpath(os.path.realpath(run.trunk), os.path.realpath(out))
     trained = json.dumps({key: value for key, value in asdict(run).items() if key in ("task", "data", "steps", "seed")})
     adapter = run.name if run.regime == "adapters" else None
-    files.save(model.trunk, path, adapter, trunk=name, trained_on=trained, head=(model.about, model.head))
+    files.save(model.trunk, path, adapter, trunk=name, trained_on=trained, head=head)
     return path
 
 
