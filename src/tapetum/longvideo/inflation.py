@@ -38,13 +38,14 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
     if not isinstance(image_vit, ViT):
         raise BadInput(f"a {type(image_vit).__name__} cannot be inflated; give a ViT of tapetum.encoders")
     config = _config(image_vit.config, name, changes)
-    encoder = VideoEncoder(replace(config, tune="all")).to(image_vit.patches.weight.dtype)
+    kind = next(image_vit.parameters()).dtype
+    encoder = VideoEncoder(replace(config, tune="all")).to(kind)
     with torch.no_grad():
         _patches(encoder, image_vit)
         _blocks(encoder, image_vit)
     if config.tune != "all":
         trained = encoder.state_dict()
-        encoder = VideoEncoder(config).to(image_vit.patches.weight.dtype)
+        encoder = VideoEncoder(config).to(kind)
         _load(encoder, trained)
     return encoder.eval()
 
@@ -89,8 +90,9 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
 
 def _in_plain_colours(vit: ViT) -> tuple[Tensor, Tensor]:
     """Give weight and bias of patches for pixels in -1..1 instead of prepared ones: x = (127.5 p + 127.5 - mean) / std."""
-    weight = vit.patches.weight.detach()
-    bias = weight.new_zeros(len(weight)) if vit.patches.bias is None else vit.patches.bias.detach()
+    patches: Any = vit.patches
+    weight = patches.weight.detach()
+    bias = weight.new_zeros(len(weight)) if patches.bias is None else patches.bias.detach()
     mean, std = (weight.new_tensor(value) for value in (vit.preprocessing.mean, vit.preprocessing.std))
     offset = torch.einsum("dchw,c->d", weight, (127.5 - mean) / std)
     return weight * (127.5 / std)[:, None, None], bias + offset

@@ -222,7 +222,7 @@ def _meeting_place() -> tuple[c10d.Store, int, int]:
 
     The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
     """
-    base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOINING))
+    base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOINING))  # pyright: ignore[reportPrivateImportUsage]
     base.set_timeout(JOINING)
     _met.append((base, rank, size))
     return c10d.PrefixStore(f"world {len(_met)}", base), rank, size

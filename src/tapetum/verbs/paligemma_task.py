@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str, Any]:
     """Score a PaliGemma, or saved answers, on a transfer task of the papers.
 
-    Gives the task, how many examples there were, `scores` (rows with name, value, low, high, count: the first is the number that
-    papers report; None for NaN; no rows where right answers are hidden), what papers report (`published`), and whether a model
-    answered or a file (`answers`).
+    Gives the task, how many examples there were, `scores` (rows with name, value, low, high, count: the first is the number
+    that papers report; None for NaN; no rows where right answers are hidden), what papers report (`published`), and whether a
+    model answered or a file (`answers`).
 
     Raises BadInput for an unknown task, files that are missing or damaged, a model that is not there, and answers that do not
     belong to the task's examples.
