@@ -160,7 +160,8 @@ class JsonLines:
 
     def __init__(self, path: str | Path, size: int, per_picture: int = 1, resize: Resize = "reference"):
         """`size`: of the squashed pictures; `per_picture`: texts of one picture that are learned at a visit."""
-        self.path, self.size, self.per_picture, self.resize = Path(path), size, per_picture, resize
+        self.path, self.size, self.per_picture = Path(path), size, per_picture
+        self.resize: Resize = resize
         entries: dict[Any, _Entry] = {}
         for number, row in enumerate(read_lines(path), start=1):
             images, prefix, suffixes = _checked(row, f"{path}, line {number}")
