@@ -48,6 +48,6 @@ def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.ra
     false = noise_boxes(boxes.xyxy, count - len(order), width, height, rng)
     every = Boxes(
         xyxy=np.concatenate((boxes.xyxy[order], false)).reshape(-1, 4),
-        labels=[*(str(boxes.labels[i]) for i in order), *[NOISE] * len(false)],
+        labels=[str(boxes.labels[i]) for i in order.tolist()] + [NOISE] * len(false),
     )
     return Pair(prefix=DETECT_ALL, suffix=suffix(every, width, height), unlearned=(NOISE,), long=True)

@@ -120,9 +120,8 @@ def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, d
 def cells_of(items: Sequence[ScenePicture]) -> Cells:
     """Join pictures."""
     targets = [cell_targets(item) for item in items]
-    kinds, edges = np.stack([kinds for kinds, _ in targets]), np.stack([edges for _, edges in targets])
-    pixels = np.stack([pixels_of(item.rgb) for item in items])
-    return Cells(*(torch.from_numpy(a) for a in (pixels, kinds, edges)))
+    joined = [[pixels_of(item.rgb) for item in items], [kinds for kinds, _ in targets], [edges for _, edges in targets]]
+    return Cells(*(torch.from_numpy(np.stack(parts)) for parts in joined))
 
 
 class PlacesTask(Task):

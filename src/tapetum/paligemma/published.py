@@ -48,6 +48,17 @@ PUBLISHED = tuple(
 _CODEC = "tapetum.paligemma.mask_codec:load"
 PUBLISHED += (
     Weights(
+        name="paligemma-nano",
+        architecture="paligemma-nano",
+        summary="small PaliGemma that knows the pictures of tapetum scenes and nothing else, trained by this project",
+        paper="the network of arXiv 2407.07726 with a small config",
+        licence="Apache-2.0",
+        file="paligemma/bundled/paligemma-nano.safetensors",
+        loader=_LOADER,
+        sha256="fade298c77a9b91125e9b24306f1f1cf1b2dd47db0c4a0e0e44552a4a0b0c4d5",
+        verbs=("ask",),
+    ),
+    Weights(
         name="paligemma-masks",
         architecture="mask-codec",
         summary="masks as 16 tokens and back, trained by this project on masks of its scenes",
