@@ -26,7 +26,7 @@ from tapetum.errors import BadInput
 
 
 @dataclass(frozen=True)
-class Moment:
+class Written:
     """What one step wrote; None for rows that had ended before."""
 
     tokens: tuple[int | None, ...]
@@ -43,7 +43,7 @@ def write(
     forced: Sequence[Sequence[int]] | None = None,
     forbidden: Collection[int] = (),
     numbers: Sequence[int] | None = None,
-    on_step: Callable[[Moment], object] | None = None,
+    on_step: Callable[[Written], object] | None = None,
 ) -> list[Generated]:
     """Write a text for each row.
 
@@ -73,10 +73,10 @@ def write(
         forced = None if forced is None else [begin for begin in forced for _ in range(copies)]
         steps.reorder(rows.repeat_interleave(copies))
     texts = _Texts(steps.logits.shape[0])
-    for moment in stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers):
-        texts.add(moment)
+    for written in stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers):
+        texts.add(written)
         if on_step is not None:
-            on_step(moment)
+            on_step(written)
     found = texts.finished(ends)
     groups = [found[first : first + copies] for first in range(0, len(found), copies)]
     return [max(group, key=lambda text: text.score) for group in groups]
@@ -89,8 +89,8 @@ class _Texts:
         self.ids: list[list[int]] = [[] for _ in range(rows)]
         self.log_probabilities: list[list[float]] = [[] for _ in range(rows)]
 
-    def add(self, moment: Moment) -> None:
-        for row, (token, value) in enumerate(zip(moment.tokens, moment.log_probabilities, strict=True)):
+    def add(self, written: Written) -> None:
+        for row, (token, value) in enumerate(zip(written.tokens, written.log_probabilities, strict=True)):
             if token is not None and value is not None:
                 self.ids[row].append(token)
                 self.log_probabilities[row].append(value)
@@ -106,8 +106,8 @@ class _Texts:
 def greedy(steps: Steps, max_new_tokens: int, ends: Collection[int]) -> list[list[int]]:
     """Take the likeliest token each time, until one of `ends`, which is left out, or so many tokens; no log-probabilities."""
     found: list[list[int]] = [[] for _ in range(steps.logits.shape[0])]
-    for moment in stream(steps, max_new_tokens, ends, probabilities=False):
-        for row, token in enumerate(moment.tokens):
+    for written in stream(steps, max_new_tokens, ends, probabilities=False):
+        for row, token in enumerate(written.tokens):
             if token is not None and token not in ends:
                 found[row].append(token)
     return found
@@ -124,7 +124,7 @@ def stream(
     forbidden: Collection[int] = (),
     numbers: Sequence[int] | None = None,
     probabilities: bool = True,
-) -> Iterator[Moment]:
+) -> Iterator[Written]:
     """Write step by step, as `write` does without beams and copies; yields each step before the next is computed.
 
     Without `probabilities`, those of a step are None.
@@ -149,7 +149,7 @@ def stream(
         if probabilities:
             values = logits.float().log_softmax(-1).gather(1, chosen[:, None])[:, 0].tolist()
         tokens = tuple(token if live else None for token, live in zip(told, open_rows, strict=True))
-        yield Moment(tokens, tuple(value if live else None for value, live in zip(values, open_rows, strict=True)))
+        yield Written(tokens, tuple(value if live else None for value, live in zip(values, open_rows, strict=True)))
         open_rows = [live and token not in ends for live, token in zip(open_rows, told, strict=True)]
         if not any(open_rows) or place + 1 == max_new_tokens:
             return

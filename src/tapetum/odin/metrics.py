@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.metrics.boxes import box_iou
 
 
 def best_overlaps(objects: np.ndarray, proposals: Iterable[np.ndarray]) -> np.ndarray:
@@ -65,12 +66,10 @@ def corloc(said: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
     if len(said) != len(truth) or not len(said):
         raise BadInput(f"{len(said)} boxes are said for {len(truth)} pictures; give one for each, and a picture or more")
     return float(
-        np.mean([bool((_iou(np.asarray(box), np.asarray(boxes)) >= 0.5).any()) for box, boxes in zip(said, truth, strict=True)])
+        np.mean(
+            [
+                bool((box_iou(np.asarray(box)[None], np.asarray(boxes)) >= 0.5).any())
+                for box, boxes in zip(said, truth, strict=True)
+            ]
+        )
     )
-
-
-def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    return shared / np.maximum((box[2:] - box[:2]).prod() + areas - shared, 1e-12)

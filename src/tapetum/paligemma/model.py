@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.blocks.generate import Moment, greedy, stream, write
+from tapetum.blocks.generate import Written, greedy, stream, write
 from tapetum.blocks.generate_config import Choice
 from tapetum.blocks.generate_steps import Generated
 from tapetum.blocks.linear import linear
@@ -157,7 +157,7 @@ class PaliGemma(nn.Module):
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
         numbers: Sequence[int] | None = None,
-        on_step: Callable[[Moment], object] | None = None,
+        on_step: Callable[[Written], object] | None = None,
         cache_dtype: torch.dtype | None = None,
     ) -> list[Generated]:
         """Write an answer for each example, with the log-probability of each token.
@@ -190,7 +190,7 @@ class PaliGemma(nn.Module):
         forced: Sequence[Sequence[int]] | None = None,
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Written]:
         """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
         steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
         yield from stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.hota import HotaScores, box_frames, hota
 from tapetum.perception_test.predictions import Predictions, Tracked
 from tapetum.perception_test.scores.common import Scores, grouped, mean
-from tapetum.perception_test.scores.objects import overlap
 from tapetum.perception_test.types import ObjectTrack, Video
 
 MOST = 10
@@ -82,7 +82,7 @@ def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked
             inside = np.isin(track.frames, at)
             if inside.sum() != len(at):
                 raise BadInput(f"an answer in {name} lacks frames of its truth, which the notebook refuses; score by default")
-            values = overlap(boxes, np.clip(track.places[inside], 0, 1))
+            values = paired_box_iou(boxes, np.clip(track.places[inside], 0, 1))
             for value, frame in zip(values.tolist(), track.frames[inside].tolist(), strict=True):
                 similar[frame].append(value)
     frames = []

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tapetum.errors import BadInput
+from tapetum.metrics.boxes import paired_box_iou
 from tapetum.perception_test.predictions import Predictions, Tracked
 from tapetum.perception_test.scores.common import Scores, by_camera, mean
 from tapetum.perception_test.types import ObjectTrack, Video
@@ -68,15 +69,8 @@ def track_overlaps(video: Video, track: ObjectTrack, said: Tracked | None, readi
             )
         return vot_overlap(_rounded(truth, video), _rounded(boxes, video))
     found = np.zeros(len(frames))
-    found[there] = overlap(np.clip(truth[there], 0, 1), np.clip(boxes, 0, 1))
+    found[there] = paired_box_iou(np.clip(truth[there], 0, 1), np.clip(boxes, 0, 1))
     return found
-
-
-def overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Give intersection over union of pairs of boxes x1, y1, x2, y2; 0 where both have no area."""
-    shared = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None).prod(1)
-    union = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared
-    return np.divide(shared, union, out=np.zeros(len(a)), where=union > 0)
 
 
 def _rounded(shares: Float[np.ndarray, "n 4"], video: Video) -> Float[np.ndarray, "n 4"]:
