@@ -33,6 +33,7 @@ def _stay_inside(event: str, arguments: tuple) -> None:
 sys.addaudithook(_stay_inside)
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]  # a proxy on this machine would be a way out
+os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"  # lightly asks its server for news when it is imported
 
 
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
