@@ -222,3 +222,21 @@ def test_what_cannot_be_is_said_in_one_line(foreign: str, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match="no causal language model"):
         ForeignLanguage(str(tmp_path))
     longvideo.save(model, tmp_path / "captioner.safetensors")
+
+
+def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
+    model = captioner(open_gates=True)
+    save(model, tmp_path / "longvideo.safetensors")
+    frames = np.random.default_rng(0).integers(0, 255, (44, 16, 16, 3), np.uint8)
+    options = ("a red ball", "a cube", "nothing")
+    made = tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, rate=30)
+    video = torch.from_numpy(frames)[None].float() / 127.5 - 1
+    wanted = model.likelihoods(model.see(video), "what falls ?", options)
+    assert made.log_probabilities == pytest.approx(wanted, abs=1e-5)
+    assert made.answer == options[int(np.argmax(wanted))]
+    assert made.as_json()["by"] == "likelihood"
+    with pytest.raises(BadInput, match="it answers --by likelihood"):
+        tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="similarity")
+    save(longvideo.build_towers("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
+    with pytest.raises(BadInput, match="it answers --by similarity"):
+        tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="likelihood")

@@ -10,7 +10,8 @@ from tapetum.verbs.answer import AnswerOptions, answer
 class Answer(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
-    It compares the video with question and answer, by an encoder of tapetum train longvideo; none is bundled yet.
+    By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
+    how likely each answer is. Both are made by tapetum train longvideo; none is bundled yet.
     """
 
     json: bool = False
