@@ -76,18 +76,18 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
     """
     options.check()
     from tapetum.longvideo.captioner import Captioner
-    from tapetum.longvideo.watching import see_video, watch
+    from tapetum.longvideo.watching import View, see_video, watch
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
-            latents = see_video(model, video, options.rate, lambda done: tell(done, None))
+            latents = see_video(model, video, View(rate=options.rate), lambda done: tell(done, None))
             scores = tuple(model.likelihoods(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
         seen = None
-        for number, passage in enumerate(watch(model, video, options.rate)):
+        for number, passage in enumerate(watch(model, video, View(rate=options.rate))):
             listener.progress("watching", number, None)
             seen = passage.so_far
     assert seen is not None
