@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tapetum.cli.output import print_json, terminal
 from tapetum.verbs.answer import AnswerOptions, answer
+from tapetum.verbs.plan import plan_watching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,11 +15,17 @@ class Answer(AnswerOptions):
     how likely each answer is. Both are made by tapetum train longvideo; none is bundled yet.
     """
 
+    plan: bool = False
+    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs."""
     json: bool = False
     """Print JSON instead of text."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
+        if self.plan:
+            made = plan_watching((self.video,), self.model, self.rate)
+            print_json(made.as_json()) if self.json else print("\n".join(made.lines()))
+            return
         with terminal() as listener:
             made = answer.run(self, listener)
         if self.json:
