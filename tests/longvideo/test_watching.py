@@ -15,7 +15,7 @@ from tapetum import longvideo
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import embed_video, embed_words, frames_at, watch
+from tapetum.longvideo.watching import View, embed_video, embed_words, frames_at, watch
 from tapetum.video import open_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -63,6 +63,24 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     np.testing.assert_allclose(embed_video(model, video), found[-1].so_far)
 
 
+def test_a_view_shows_part_of_a_video() -> None:
+    video = open_video(frames(40), rate=4)  # ten seconds
+    assert View(rate=1).numbers(video) == list(range(0, 40, 4)) == frames_at(video, 1)
+    assert View(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
+    assert View(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
+    assert View(rate=1, stop_s=0).numbers(video) == [0]
+    assert View(rate=1, start_s=99).numbers(video) == [39]
+    assert View(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
+    model = towers()
+    spans = [(each.start_s, each.stop_s) for each in watch(model, video, View(rate=2, start_s=1, stop_s=6))]
+    assert spans == [(1.0, 5.0), (5.0, 6.0)]
+    grey = embed_video(model, video, View(rate=1, grey=True))
+    blank = np.full((10, 16, 16, 3), 127.5)
+    with torch.no_grad():
+        wanted = model.embed_videos(torch.from_numpy(blank)[None].float() / 127.5 - 1)[0].numpy()
+    np.testing.assert_allclose(grey, wanted, atol=1e-5)
+
+
 def test_short_and_very_long_videos_are_watched() -> None:
     model = towers(memory_cap=4)
     for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
@@ -76,7 +94,7 @@ def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None
     made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
     model: Any = tapetum.load(weights / "longvideo.safetensors")
     wanted = embed_words(model, [f"what falls ? {option}" for option in options])
-    wanted = wanted @ embed_video(model, open_video(clip), 10)
+    wanted = wanted @ embed_video(model, open_video(clip), View(rate=10))
     np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
     assert made.answer == options[int(wanted.argmax())]
 
