@@ -3,7 +3,8 @@
     {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
                 grounded_question}}
 
-At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files.
+At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
+with an entry `cut_frame` of a question that looks ahead.
 Keys that a file lacks stand for empty lists; keys that are not known are not looked at.
 """
 
@@ -162,6 +163,7 @@ def _question(e: Mapping[str, Any]) -> Question:
         area=str(e.get("area") or "").lower(),
         reasoning=str(e.get("reasoning") or "").lower(),
         tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)),
+        cut=None if e.get("cut_frame") is None else int(e["cut_frame"]),
     )
 
 

@@ -117,7 +117,7 @@ def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping
     if task in ("action", "sound"):
         _unknown_classes(found, annotations)
     for video, truth in annotations.items():
-        if video not in content and _asked(task, truth):
+        if video not in content and asked(task, truth):
             found.findings.append(
                 Finding("missing-video", video, "nothing is predicted for it; it counts as empty", error=False)
             )
@@ -135,7 +135,8 @@ def _unknown_classes(found: Predictions, annotations: Mapping[str, Video]) -> No
             found.findings.append(Finding("unknown-class", video, text, error=False))
 
 
-def _asked(task: str, video: Video) -> bool:
+def asked(task: str, video: Video) -> bool:
+    """Tell whether a video has anything of a task."""
     listed = {"object": video.objects, "point": video.points, "action": video.actions, "sound": video.sounds}
     return bool((listed | {"mcqa": video.questions, "grounded": video.grounded})[task])
 
