@@ -10,7 +10,7 @@ from tapetum.verbs.verb import File, Listener, verb
 if TYPE_CHECKING:
     from tapetum.perception_test.scores.common import Scores
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class PerceptionTestOptions:
     """What may be asked of `evaluate_perception_test`."""
 
     task: Task
-    """Object or point tracking, actions or sounds in time, multiple-choice questions, or questions that tracks answer."""
+    """Object or point tracking, actions or sounds in time, multiple-choice questions, questions that tracks answer, or
+    joint: objects and points in one file, as in 2025."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
