@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tapetum.perception_test.scores.common import Scores
     from tapetum.perception_test.types import Video
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer); several are predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
