@@ -218,8 +218,10 @@ def test_texts_are_cut_as_the_reference_cuts_them(tmp_path: Path) -> None:
         joined = [*rows.prefix[0].tolist(), *rows.suffix[0].tolist()]
         full = [*whole.prefix[0].tolist(), *whole.suffix[0].tolist()]
         assert rows.suffix.shape[1] >= 1
-        if length > whole.prefix.shape[1]:
-            assert joined == full[:length]
+        prompt = whole.prefix.shape[1]
+        assert bool(rows.learned.any()) == (length >= prompt)  # the reference learns nothing of a prompt that was cut
+        if length >= prompt:
+            assert joined == full[: length + 1]
 
 
 def test_places_of_noise_carry_no_loss_and_its_name_does(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ class Learning:
     smoothing: float = 0.0
     """Label smoothing: so much of the target is spread over all other tokens."""
     length: int | None = None
-    """Tokens of text at most (BOS, prefix, newline, suffix, EOS); the tail is cut. By default as many as there are."""
+    """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
+    tail is cut. By default as many as there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
