@@ -4,11 +4,12 @@
     caption en                  short caption
     describe en                 long caption
     caption {four places}       what is said of the thing there (LocCa, arXiv 2403.19596)
-    detect all classes          boxes and nouns of all things, from top to bottom
+    detect all classes          boxes and nouns of all things, from left to right
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
 
-Differs from the paper: things are told from top to bottom, which a small model learns sooner than a random order.
+Differs from the paper: things are told from left to right, which a small model learns sooner than a random order. (From top to
+bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -132,10 +133,10 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
 
 
 def shown(picture: ScenePicture) -> list[Thing]:
-    """List things of which enough is seen to be found, from top to bottom."""
+    """List things of which enough is seen to be found, from left to right."""
     sizes = np.bincount(picture.ids.ravel(), minlength=256)
     found = [t for t in picture.things if sizes[t.id] >= LEAST_PIXELS]
-    return sorted(found, key=lambda t: (t.box[1], t.box[0]))
+    return sorted(found, key=lambda t: (t.box[0], t.box[1]))
 
 
 def _some_nouns(picture: ScenePicture, rng: np.random.Generator, most: int = 2) -> list[str]:

@@ -59,7 +59,7 @@ class ScenesTask(PaliGemmaTask):
         pixels = batch.batch.pixels
         features = model.eye(pixels.flatten(0, 1))
         pictures = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
-        loss, told = text_loss(model, pictures, batch, self.learning)
+        loss, told = text_loss(model, pictures, batch, self.learning, self.nearby)
         if batch.cells is None:
             return loss, told
         grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.eye.patch // CELL)
