@@ -99,6 +99,8 @@ class PaliGemmaStage:
     """How texts are learned."""
     places: float = 0.3
     """Weight of the loss of stage 0 beside that of texts."""
+    looking: float = 0.0
+    """Weight of the loss on where the decoder looks while it writes places; see `tapetum.paligemma.looking`."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32

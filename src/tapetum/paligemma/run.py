@@ -55,6 +55,7 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
         run.seed,
         run.learning,
         places=run.places,
+        looking=run.looking,
         start=_start(run, tokens),
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
