@@ -74,7 +74,7 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
 
 
 def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
-    """Give for each token of a place or mask in an answer how likely the model found all of its box's label, up to the `;`."""
+    """Give for each token of a place or mask in an answer how likely the model found its box's label, up to the `;`."""
     found: list[float] = []
     waiting, label, named = 0, 0.0, False
     for number, value in zip(ids, log_probabilities, strict=False):
