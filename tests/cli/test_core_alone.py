@@ -82,5 +82,5 @@ def test_ask_caption_detect_and_segment_from_an_empty_folder(tmp_path: Path):
     answer, caption, *_ = done.stdout.splitlines()
     assert answer.strip()
     assert caption.strip()
-    assert Image.open(tmp_path / "found.png").size == Image.open(tmp_path / "cut.png").size == (56, 56)
+    assert all(min(Image.open(tmp_path / name).size) >= 56 for name in ("found.png", "cut.png"))
     assert '"masks"' in done.stdout

@@ -67,8 +67,8 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
     alike = next((label for label in labels if tokens.encode(f" {label}")[0] == first), None)
     if alike is not None:
         raise BadInput(
-            f"with this tokenizer the class {alike!r} begins with {tokens.piece(first)!r}, as {NOISE!r} does, and one cannot be "
-            "forbidden without the other; ask without --noise-boxes"
+            f"with this tokenizer the class {alike!r} begins with {tokens.piece(first)!r}, as {NOISE!r} does, and one cannot"
+            " be forbidden without the other; ask without --noise-boxes"
         )
     return first, EOS
 
