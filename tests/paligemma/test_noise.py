@@ -43,7 +43,7 @@ def test_the_first_boxes_of_an_answer(tokens: Tokens) -> None:
 
 def test_what_is_forbidden(tokens: Tokens) -> None:
     assert forbidden_ids(tokens, ["cat", "red cup"]) == (tokens.encode(f" {NOISE}")[0], EOS)
-    with pytest.raises(BadInput, match="the class 'noises' begins with .* ask without --noise-boxes"):
+    with pytest.raises(BadInput, match=r"the class 'noises' begins with .* ask without --noise-boxes"):
         forbidden_ids(tokens, ["cat", "noises"])
 
 

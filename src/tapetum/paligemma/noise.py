@@ -67,14 +67,14 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
     alike = next((label for label in labels if tokens.encode(f" {label}")[0] == first), None)
     if alike is not None:
         raise BadInput(
-            f"with this tokenizer the class {alike!r} begins with {tokens.piece(first)!r}, as {NOISE!r} does, and one cannot be "
-            "forbidden without the other; ask without --noise-boxes"
+            f"with this tokenizer the class {alike!r} begins with {tokens.piece(first)!r}, as {NOISE!r} does, and one cannot"
+            " be forbidden without the other; ask without --noise-boxes"
         )
     return first, EOS
 
 
 def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
-    """Give for each token of a place or mask in an answer how likely the model found all of its box's label, up to the `;`."""
+    """Give for each token of a place or mask in an answer how likely the model found its box's label, up to the `;`."""
     found: list[float] = []
     waiting, label, named = 0, 0.0, False
     for number, value in zip(ids, log_probabilities, strict=False):
