@@ -34,6 +34,8 @@ MOST = 10
 """Tracks that an answer may have."""
 NOUNS = 12
 """Nouns that are looked for together."""
+LOOKS = 4
+"""Frames in which things are looked for, at most; the first among them."""
 KEPT = 0.5
 """Share of the best noun's from which on another one is an answer too."""
 
@@ -73,7 +75,7 @@ class GroundedWords:
         for question in video.grounded:
             words = self.words(question.question)
             if words not in followed:
-                followed[words] = self._followed(words, video, seen)
+                followed[words] = self.follow(words, video, seen)
             tracks = followed[words]
             scores = self._scores(tracks, question.question, video.metadata.video_id, question.id)
             order = [k for k in np.argsort(-scores, kind="stable")[:MOST].tolist() if scores[k] > 0]
@@ -89,9 +91,10 @@ class GroundedWords:
             nouns.update(shares)
         return tuple(sorted(noun for noun, _ in nouns.most_common(NOUNS)))
 
-    def _followed(self, words: tuple[str, ...], video: Video, seen: Seen) -> BoxTracks:
+    def follow(self, words: tuple[str, ...], video: Video, seen: Seen) -> BoxTracks:
+        """Find things in some frames, and follow them through all."""
         clip = open_video(seen.frames, rate=video.metadata.rate)
-        every = max(1, round(video.metadata.rate / 2))
+        every = -(-seen.count // LOOKS)
         look = Follower(clip, self.tracker, lambda frame: self.detector.find_boxes(seen.frames[frame], words), every)
         return as_tracks(look.run(), clip)
 

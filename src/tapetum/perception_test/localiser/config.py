@@ -76,8 +76,8 @@ class LocaliserRun:
     )
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
-    every: int = 2
-    """Frames to one that an encoder sees."""
+    rate: float = 4.0
+    """Frames of a second that an encoder sees."""
     network: LocaliserConfig = field(default_factory=LocaliserConfig)
     """The network."""
     steps: int = 600
@@ -96,9 +96,14 @@ class LocaliserRun:
     """Of weights and order."""
 
     def __post_init__(self) -> None:
-        if self.grid < 0 or self.every < 1 or min(self.steps, self.batch_size, self.micro_batch) < 1 or not 0 <= self.crop <= 1:
+        if (
+            self.grid < 0
+            or not self.rate > 0
+            or min(self.steps, self.batch_size, self.micro_batch) < 1
+            or not 0 <= self.crop <= 1
+        ):
             raise BadInput(
-                f"grid {self.grid}, every {self.every}, steps {self.steps} and crop {self.crop} make no run; see --help"
+                f"grid {self.grid}, rate {self.rate}, steps {self.steps} and crop {self.crop} make no run; see --help"
             )
 
 

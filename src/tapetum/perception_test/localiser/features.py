@@ -66,16 +66,16 @@ class LogMel:
 class EncoderFeatures:
     """An encoder's last map, pooled to a small grid, of every so many frames."""
 
-    def __init__(self, encoder: "Encoder", grid: int, every: int):
+    def __init__(self, encoder: "Encoder", grid: int, rate: float):
         """`grid` 0 takes the pooled vector."""
-        self.encoder, self.grid, self.every = encoder.eval(), grid, every
+        self.encoder, self.grid, self.rate = encoder.eval(), grid, rate
 
     def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
         """Make them of the video's frames."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
-        frames, rows = seen.frames[:: self.every], []
+        frames, rows = seen.frames[:: max(1, round(seen.metadata.rate / self.rate))], []
         device = next(self.encoder.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(frames), TOGETHER):
@@ -99,7 +99,7 @@ class Joined:
         return np.concatenate([first, *(resampled(other, len(first)).numpy() for other in others)], 1)
 
 
-def load_source(names: str, grid: int, every: int, folder: Path | None = None, device: str | None = None) -> Source:
+def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> Source:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
     Raises BadInput for what is neither an encoder nor a folder.
@@ -111,7 +111,7 @@ def load_source(names: str, grid: int, every: int, folder: Path | None = None, d
         elif folder is not None or Path(name).is_dir():
             sources.append(FeatureFiles(folder or Path(name)))
         else:
-            sources.append(EncoderFeatures(_encoder(name, device), grid, every))
+            sources.append(EncoderFeatures(_encoder(name, device), grid, rate))
     if not sources:
         raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
     return sources[0] if len(sources) == 1 else Joined(sources)

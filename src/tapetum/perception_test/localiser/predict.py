@@ -32,7 +32,7 @@ class FoundSegments:
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
             )
         trained = load(name_or_path, device)
-        return cls(trained, load_source(trained.features, trained.grid, trained.every, folder, device))
+        return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
 
     def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
         """Give the segments of a video. Raises BadInput for a task that it was not trained for, and features of another

@@ -34,7 +34,7 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
-    source = load_source(run.features, run.grid, run.every, device=None)
+    source = load_source(run.features, run.grid, run.rate, device=None)
     kept = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")

@@ -27,12 +27,12 @@ class Trained:
     features: str
     """As `LocaliserRun.features`."""
     grid: int
-    every: int
+    rate: float
 
 
 def save(model: Localiser, run: LocaliserRun, classes: tuple[int, ...], path: str | os.PathLike[str]) -> None:
     """Write weights and what they are for, or nothing."""
-    about = {name: getattr(run, name) for name in ("task", "features", "grid", "every")}
+    about = {name: getattr(run, name) for name in ("task", "features", "grid", "rate")}
     save_headed(
         model, path, "localiser", {**about, "config": asdict(run.network), "classes": classes, "channels": len(model.mean)}
     )
@@ -48,8 +48,8 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
         channels = int(about["channels"])
         with torch.device("meta"):  # so that a config of absurd size asks for no memory
             wanted = Localiser(config, channels, len(classes)).state_dict()
-        kept = str(about["task"]), classes, str(about["features"]), int(about["grid"]), int(about["every"])
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        kept = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["rate"])
+    except (BadInput, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
     check_fit(wanted, tensors, path)
     model = Localiser(config, channels, len(classes))
