@@ -44,7 +44,7 @@ _VERBS = (
     ),
     *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
     *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show"),
-    *("submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
+    *("study", "submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )
 
 
