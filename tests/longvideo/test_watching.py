@@ -15,7 +15,7 @@ from tapetum import longvideo
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import View, embed_video, embed_words, frames_at, watch
+from tapetum.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
 from tapetum.video import open_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -147,6 +147,16 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
+    model = towers()  # reads 32 tokens, two of them begin and end
+    found = embed_answers(model, "what is it that falls down there?", ["a red ball", "a blue cube"])
+    np.testing.assert_array_equal(
+        found, embed_words(model, ["t falls down there? a red ball", " falls down there? a blue cube"])
+    )
+    with pytest.raises(BadInput, match="end with the same 30 bytes"):
+        embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
 
 
 def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:

@@ -162,6 +162,24 @@ def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "
     return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
 
 
+def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
+    """Give vectors of length 1 of a question with each answer after it.
+
+    Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
+    Raises BadInput for answers that are too long to be told from each other.
+    """
+    room = model.config.text.length - 2
+    texts = [f"{question} {option}".strip() for option in options]
+    raw = [text.encode(errors="replace") for text in texts]
+    if max(map(len, raw)) > room:
+        if len({each[-room:] for each in raw}) < len(raw):
+            raise BadInput(
+                f"two answers end with the same {room} bytes, which is all that this text tower reads; say them shorter"
+            )
+        texts = [each[-room:].decode(errors="ignore") for each in raw]
+    return embed_words(model, texts)
+
+
 class VideoEmbedder:
     """Makes a vector for every segment of videos, and for pictures: what `tapetum embed` asks for."""
 
