@@ -207,7 +207,9 @@ def test_what_cannot_be_is_said_in_one_line(foreign: str, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match="some may be empty"):
         model.likelihoods(latents, "what ?", [])
     with pytest.raises(BadInput, match="say it shorter"):
-        model.likelihoods(latents, "what ?" * 50, ["a"])
+        model.likelihoods(latents, "what ?", ["a" * 230])
+    long = model.likelihoods(latents, "x" * 300 + "what ?", ["a", "ball"])  # what is too long loses its beginning
+    assert long == pytest.approx(model.likelihoods(latents, ("x" * 300 + "what ?")[-218:], ["a", "ball"]), abs=1e-5)
     with pytest.raises(BadInput, match="together at most 224"):
         model.write(latents, "a" * 300)
     with pytest.raises(BadInput, match="no causal language model of transformers"):

@@ -15,7 +15,7 @@ from tapetum import longvideo
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import View, embed_video, embed_words, frames_at, watch
+from tapetum.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
 from tapetum.video import open_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -147,3 +147,44 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
+    model = towers()  # reads 32 tokens, two of them begin and end
+    found = embed_answers(model, "what is it that falls down there?", ["a red ball", "a blue cube"])
+    np.testing.assert_array_equal(
+        found, embed_words(model, ["t falls down there? a red ball", " falls down there? a blue cube"])
+    )
+    with pytest.raises(BadInput, match="end with the same 30 bytes"):
+        embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
+
+
+def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
+    from base64 import b64decode
+    from io import BytesIO
+
+    shades = np.repeat(np.array([20, 120, 220], np.uint8), 24 * 8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    np.save(weights / "a & b.npy", shades)  # eight seconds of each shade: a passage each
+    Image.fromarray(frames(1)[0]).save(weights / "p.png")
+    index, model = weights / "index.npz", weights / "longvideo.safetensors"
+    tapetum.embed((weights / "a & b.npy", weights / "p.png"), out=index, model=str(model))
+    found = tapetum.search("<b>red</b>", index=index, model=model, sheet=weights / "sheet.html")
+    page = (weights / "sheet.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;b&gt;red" in page
+    assert page.count("<img") == 3 * 3 + 1
+    assert "src='http" not in page
+    pictures = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
+    shown = iter(pictures)
+    for each in found.moments:
+        if each.start_s is None:
+            next(shown)
+            continue
+        for _ in range(3):
+            assert abs(next(shown).mean() - shades[int(each.start_s * 24)].mean()) < 6
+        assert f"0:{each.start_s:04.1f} to" in page
+    (weights / "a & b.npy").unlink()
+    tapetum.search("red", index=index, model=model, sheet=weights / "sheet.html")
+    assert (weights / "sheet.html").read_text().count("<i>gone</i>") == 3
+    with pytest.raises(BadInput, match=r"the ending must be \.html"):
+        tapetum.search("red", index=index, model=model, sheet=weights / "sheet.jpg")

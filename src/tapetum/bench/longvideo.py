@@ -20,7 +20,7 @@ from tapetum.data.video_language.captions import CaptionedVideo
 from tapetum.errors import BadInput
 from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import View, Watcher, embed_video, embed_words, looks, see_video
+from tapetum.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import wilson_interval
@@ -81,7 +81,7 @@ def _seen(model: Watcher, video: Video, view: View) -> Any:
 def _scores(model: Watcher, seen: Any, question: Question) -> list[float]:
     if isinstance(model, Captioner):
         return model.likelihoods(seen, question.question, question.options)
-    return (embed_words(model, [f"{question.question} {option}".strip() for option in question.options]) @ seen).tolist()
+    return (embed_answers(model, question.question, question.options) @ seen).tolist()
 
 
 def option_scores(questions: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:

@@ -135,17 +135,19 @@ class Captioner(nn.Module):
     def likelihoods(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
         """Give the mean log-probability of each option's tokens after the question, which may be empty.
 
-        Raises BadInput for no options, an empty one, and one that is too long beside its question.
+        Where both together are too long, the beginning of the question is left out. Raises BadInput for no options, an empty
+        one, and one that is too long by itself.
         """
         before = self.language.encode(question)
         after = [self.language.continued(f" {option}" if question else option) for option in options]
         if not after or not all(after) or not all(option.strip() for option in options):
             raise BadInput(f"there are {len(after)} options, of which some may be empty; give one or more, each with words")
-        longest = len(before) + max(map(len, after))
-        if longest > self.config.length:
+        room = self.config.length - max(map(len, after))
+        if room < 1:
             raise BadInput(
-                f"a question and its option have {longest} tokens; this model reads {self.config.length}: say it shorter"
+                f"an option has {self.config.length - room} tokens; this model reads {self.config.length}: say it shorter"
             )
+        before = before if len(before) <= room else [before[0], *before[len(before) - room + 1 :]]
         ids, lengths = padded([[*before, *each] for each in after], latents.device)
         logits = self(ids[:, :-1], latents.expand(len(ids), -1, -1))
         found = logits.float().log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]

@@ -19,6 +19,7 @@ from tapetum.encoders.embed import Piece
 from tapetum.errors import BadInput
 from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.encoder import VideoFeatures
+from tapetum.longvideo.keeping import Kept
 from tapetum.longvideo.towers import VideoText
 from tapetum.video import Video, open_video
 from tapetum.video.cut import resized
@@ -86,8 +87,13 @@ Watcher = VideoText | Captioner
 """What has a video encoder, and something to say of what it sees."""
 
 
-def looks(model: Watcher, video: Video, view: View | None = None) -> Iterator[tuple[float, float, VideoFeatures]]:
-    """Look at a video once: beginning and end of each segment in seconds, and what is seen in it."""
+def looks(
+    model: Watcher, video: Video, view: View | None = None, kept: Kept | None = None
+) -> Iterator[tuple[float, float, VideoFeatures]]:
+    """Look at a video once: beginning and end of each segment in seconds, and what is seen in it.
+
+    `kept` hears after each segment where the stream is, and may say where to go on.
+    """
     view = View() if view is None else view
     config = model.config.video
     at = view.numbers(video)
@@ -97,19 +103,24 @@ def looks(model: Watcher, video: Video, view: View | None = None) -> Iterator[tu
         chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
         yield float(times[at[0]]), end, model.video(view.shown(model, video, chosen))
         return
-    state = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None)
-    for first in range(0, len(at), config.segment_frames):
+    state, done = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None), 0
+    stopped = None if kept is None else kept.begin()
+    if stopped is not None:
+        state, done = stopped.state, stopped.frames
+    for first in range(done, len(at), config.segment_frames):
         numbers = at[first : first + config.segment_frames]
         state, features = model.video.step(state, view.shown(model, video, numbers))
         last = first + len(numbers) >= len(at)
         stop = end if last else float(times[at[first + len(numbers)]])
         yield float(times[numbers[0]]), stop, features
+        if kept is not None:
+            kept.seen(first + len(numbers), state)
 
 
 @torch.inference_mode()
-def watch(model: VideoText, video: Video, view: View | None = None) -> Iterator[Passage]:
-    """Watch a video once, and give its passages in their order."""
-    for start, stop, features in looks(model, video, view):
+def watch(model: VideoText, video: Video, view: View | None = None, kept: Kept | None = None) -> Iterator[Passage]:
+    """Watch a video once, and give its passages in their order; `kept` as in `looks`."""
+    for start, stop, features in looks(model, video, view, kept):
         yield passage(model, start, stop, features)
 
 
@@ -151,6 +162,24 @@ def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "
     return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
 
 
+def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
+    """Give vectors of length 1 of a question with each answer after it.
+
+    Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
+    Raises BadInput for answers that are too long to be told from each other.
+    """
+    room = model.config.text.length - 2
+    texts = [f"{question} {option}".strip() for option in options]
+    raw = [text.encode(errors="replace") for text in texts]
+    if max(map(len, raw)) > room:
+        if len({each[-room:] for each in raw}) < len(raw):
+            raise BadInput(
+                f"two answers end with the same {room} bytes, which is all that this text tower reads; say them shorter"
+            )
+        texts = [each[-room:].decode(errors="ignore") for each in raw]
+    return embed_words(model, texts)
+
+
 class VideoEmbedder:
     """Makes a vector for every segment of videos, and for pictures: what `tapetum embed` asks for."""
 
@@ -158,13 +187,21 @@ class VideoEmbedder:
         self.model, self.rate = model.eval(), rate
         self.identity = model.identity()
 
-    def pieces(self, path: Path) -> Iterator[Piece]:
-        """Give the passages of a file, which are watched one after the other. Raises BadInput if it cannot be read."""
+    @property
+    def device(self) -> torch.device:
+        """Tell where the model is."""
+        return self.model.log_scale.device
+
+    def pieces(self, path: Path, kept: Kept | None = None) -> Iterator[Piece]:
+        """Give the passages of a file, which are watched one after the other; `kept` as in `looks`.
+
+        Raises BadInput if it cannot be read.
+        """
         with open_video(path) as video:
             if len(video) == 1:
                 yield Piece(str(path), None, None, {"image": self.picture(video[0])})
                 return
-            for each in watch(self.model, video, View(rate=self.rate)):
+            for each in watch(self.model, video, View(rate=self.rate), kept):
                 yield Piece(str(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @torch.inference_mode()

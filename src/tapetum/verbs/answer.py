@@ -38,11 +38,13 @@ class AnswerOptions:
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
+        if any(not option.strip() for option in self.options):
+            raise BadInput("one of --options is empty; give answers with words")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
             raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
         if not str(self.model):
             raise BadInput("there is no --model; give the folder of a run of tapetum train longvideo")
-        if not self.rate > 0:
+        if not 0 < self.rate < float("inf"):
             raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
 
 
@@ -96,10 +98,9 @@ def answer(options: AnswerOptions, listener: Listener) -> Answered:
 
 def similarities(model: "VideoText", question: str, options: "Sequence[str]", seen: "np.ndarray") -> tuple[float, ...]:
     """Give the cosines of a video's vector with the question and each answer after it."""
-    from tapetum.longvideo.watching import embed_words
+    from tapetum.longvideo.watching import embed_answers
 
-    words = embed_words(model, [f"{question} {option}".strip() for option in options])
-    return tuple(float(value) for value in words @ seen)
+    return tuple(float(value) for value in embed_answers(model, question, options) @ seen)
 
 
 def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Answered:
