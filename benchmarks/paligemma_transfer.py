@@ -45,7 +45,7 @@ from tapetum.paligemma.transfer import answers_to, train_transfer
 from tapetum.train.launch_config import Launch
 
 SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (40, 120, 367)}
-STEPS = {"easy-vqa": (80, 120, 160), "camvid": (60, 90, 120)}
+STEPS = {"easy-vqa": (60, 100, 140), "camvid": (40, 60, 80)}
 RATES = {"pretrained": 5e-4, "scratch": 1e-3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "pretrained": {},
@@ -56,7 +56,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 KINDS = {"answer": 4, "detect": 72, "segment": 24}
 """Tokens of an answer, at most."""
-BATCH, ASKED = 16, 32
+BATCH, ASKED = 8, 16
+"""Pictures of a step, and those that are asked about together."""
 
 
 def made_lines(options: argparse.Namespace, data: str, size: int, seed: int) -> tuple[Path, Path]:
@@ -110,7 +111,7 @@ def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> 
             else:
                 right[number].append(overlap(lines, number, text))
         if kind == "detect" and boxes:
-            truths = {k: TrueBoxes(xyxy=b.xyxy, labels=b.labels) for k, (_, b) in boxes.items()}
+            truths: Any = {k: TrueBoxes(xyxy=b.xyxy, labels=b.labels) for k, (_, b) in boxes.items()}
             found = detection_scores({k: b for k, (b, _) in boxes.items()}, truths)
             scores["ap50"] = {"mean": found.ap50}
         elif right:
@@ -123,16 +124,17 @@ def answered(
     model: Any, tokens: Tokens, read: list[tuple[Sample, Any]], kind: str, longest: int, grey: bool
 ) -> Iterator[tuple[int, str, str]]:
     """Ask all texts of a kind: number of the picture, right answer, answer."""
-    wanted = [
-        (number, replace(sample, pairs=(pair,), pixels=sample.pixels * (not grey)), answers[0])
-        for number, (sample, every) in enumerate(read)
-        for pair, answers in zip(sample.pairs, every, strict=True)
-        if pair.prefix.startswith(kind)
-    ]
+    wanted: list[tuple[int, Sample, list[str]]] = []
+    for number, (sample, every) in enumerate(read):
+        chosen = [(p, answers[0]) for p, answers in zip(sample.pairs, every, strict=True) if p.prefix.startswith(kind)]
+        if chosen:
+            asked = replace(sample, pairs=tuple(pair for pair, _ in chosen), pixels=sample.pixels * (not grey))
+            wanted.append((number, asked, [answer for _, answer in chosen]))
     for start in range(0, len(wanted), ASKED):
         some = wanted[start : start + ASKED]
         texts = answers_to(model, tokens, [sample for _, sample, _ in some], longest)
-        for (number, _, truth), text in zip(some, texts, strict=True):
+        known = [(number, truth) for number, _, truths in some for truth in truths]
+        for (number, truth), text in zip(known, texts, strict=True):
             yield number, truth, text
 
 
@@ -192,7 +194,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--sizes", type=int, nargs="+", help="some of the sizes")
-    parser.add_argument("--tests", type=int, default=200, help="test pictures of easy-vqa; half as many of camvid")
+    parser.add_argument("--tests", type=int, default=120, help="test pictures of easy-vqa; half as many of camvid")
     parser.add_argument("--divide", type=int, default=1, help="how much shorter runs are, to try the script")
     parser.add_argument("--lr", type=float, help="another learning rate, to look for the better one")
     options = parser.parse_args()

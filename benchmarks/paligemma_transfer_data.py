@@ -117,7 +117,7 @@ def parts_of(mask: np.ndarray) -> Parts:
     """Find the connected parts of at least `LEAST` pixels."""
     from scipy.ndimage import find_objects, label
 
-    numbers, _ = label(mask)
+    numbers: np.ndarray = label(mask)[0]  # pyright: ignore[reportIndexIssue]
     found: Parts = []
     for k, (rows, columns) in enumerate(find_objects(numbers), start=1):
         part = numbers == k

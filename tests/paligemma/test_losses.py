@@ -122,7 +122,8 @@ def test_places_near_the_right_one_are_nearly_right() -> None:
     pixels = torch.randn(2, 1, 3, 28, 28)
     table = model.language.table.weight
     assert isinstance(table, torch.Tensor)
-    model.language.table.weight = torch.nn.Parameter(torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1)))
+    wider = torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1))
+    model.language.table = torch.nn.Embedding.from_pretrained(wider)
     moved = replace(r, suffix=torch.where(r.suffix > 10, r.suffix + 100, r.suffix))
     near = Nearby(first=len(table), spread=3.0)
     with torch.no_grad():

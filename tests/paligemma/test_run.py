@@ -90,7 +90,7 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
     )
     assert other is not None
     run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), eye=str(other.weights), **still)
-    finished = train_stage(replace(run, learning=Learning(spread=9.0)), launch(tmp_path / "1"))
+    finished = train_stage(replace(run, learning=Learning(spread=9.0), looking=0.5), launch(tmp_path / "1"))
     assert finished is not None
     after = weights.load(finished.weights)
     moved = after.state_dict()["eye.positions"] - before.state_dict()["eye.positions"]

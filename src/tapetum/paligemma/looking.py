@@ -15,7 +15,7 @@ Differs from the paper, which has no such loss; nothing is different once the mo
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.attention import turn
 from tapetum.blocks.linear import linear
-from tapetum.encoders.decoder import DecoderAttention
+from tapetum.encoders.decoder import Decoder, DecoderAttention, DecoderBlock
 from tapetum.paligemma.data import Pair
 from tapetum.paligemma.packed import Packed
 from tapetum.paligemma.tokens import Tokens
@@ -99,6 +99,12 @@ def _things_of(targets: Sequence[int], tokens: Tokens) -> list[int]:
         else:
             found.append(places // 4 - 1 if tokens.is_segment(target) else -1)
     return found
+
+
+def layer_of(decoder: Decoder) -> DecoderAttention:
+    """Give the attention that is told where to look: of the last block but one, or of the only one."""
+    block = decoder.blocks[max(len(decoder.blocks) - 2, 0)]
+    return cast(DecoderAttention, cast(DecoderBlock, block).attention)
 
 
 @contextmanager

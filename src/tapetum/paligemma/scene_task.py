@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.blocks.linear import linear
-from tapetum.encoders.decoder import DecoderAttention, DecoderBlock
 from tapetum.paligemma.data import Rows, Sample, collate
-from tapetum.paligemma.looking import Looks, looking_loss, looks_of, watched
+from tapetum.paligemma.looking import Looks, layer_of, looking_loss, looks_of, watched
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.places import CELL, Cells, by_cell, cells_of, places_loss, teller
 from tapetum.paligemma.recipes import Mixture
@@ -68,7 +67,7 @@ class ScenesTask(PaliGemmaTask):
         pixels = batch.batch.pixels
         features = model.eye(pixels.flatten(0, 1))
         pictures = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
-        attention = cast(DecoderAttention, cast(DecoderBlock, model.language.blocks[-2]).attention)
+        attention = layer_of(model.language)
         with watched(attention) as given:
             text, told = text_loss(model, pictures, batch, self.learning, self.nearby)
         loss, told = text, {"text": text.detach(), **told}

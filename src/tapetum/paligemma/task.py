@@ -11,7 +11,7 @@ reads it once too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +149,7 @@ class StartFrom(Start):
         if unknown or wanted:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
         if self.places is not None:
-            table = model.language.table.weight.detach()
+            table = cast(Tensor, model.language.table.weight).detach()
             norm = float(table[: self.places].norm(dim=1).mean())
             table[self.places : self.places + LOCATIONS] = place_rows(table.shape[1], norm)
 
