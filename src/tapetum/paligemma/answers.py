@@ -83,8 +83,8 @@ class Answerer:
         header = header_of(path) if path.is_file() else {}
         if path.is_file() and weights.HEADER not in header:
             raise BadInput(
-                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or load it with tapetum.paligemma.load"
-                " and its config, and save it"
+                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or load it with its config by"
+                " tapetum.paligemma.load, and save it"
             )
         tokens = Tokens.beside(path)
         model = weights.load(name_or_path, device, dtype)
