@@ -42,6 +42,8 @@ class Pair:
     """Goes with the long rows of a batch."""
     kind: str = ""
     """What it is scored with, such as the template of a question."""
+    about: tuple[int, ...] = ()
+    """Numbers, in the picture's mask, of the things whose places are told, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
