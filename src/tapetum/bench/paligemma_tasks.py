@@ -57,7 +57,8 @@ def make_answers(
     """Have a model answer. What the file `save` has already is not asked again.
 
     `about` says what else the answers depend on, such as the model's name: a file that was begun otherwise is refused. With
-    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for pictures that cannot be read, and a file that holds something else.
+    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for pictures that
+    cannot be read, and a file that holds something else.
     """
     settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, "noise_boxes": noise_boxes or None}
     settings |= about or {}

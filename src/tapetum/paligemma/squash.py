@@ -4,7 +4,7 @@
     four nearest  columns, then rows: each is            one + (other - one) * share
 
 The reference cuts such sums to whole numbers. In even areas, as of white paper, they are whole numbers but for rounding, so
-that another order of adding up, as torch's `interpolate` has it, gives another number there in one pixel of five.
+that another order of adding up, as torch's `interpolate` has it, gives other numbers there in many pixels.
 """
 
 import numpy as np
