@@ -44,7 +44,16 @@ _VERBS = (
     ),
     *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
     *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show"),
-    *("fetch_perception_test", "submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
+    *(
+        "fetch_perception_test",
+        "show_perception_test",
+        "submit_perception_test",
+        "tapvid3d",
+        "things",
+        "track",
+        "train",
+        "weights",
+    ),
 )
 
 
