@@ -1,14 +1,18 @@
 """`tapetum.evaluate_perception_test`: predictions scored on the Perception Test, as its closed server does."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.files import refuse_folder
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
     from tapetum.perception_test.scores.common import Scores
+    from tapetum.perception_test.types import Video
 
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
@@ -27,6 +31,8 @@ class PerceptionTestOptions:
     reading: Literal["default", "notebook", "tapvid-first"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page with a table and a picture of the scores by area, reasoning and tag, or by what the task has of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,8 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     from tapetum.perception_test.evaluate import check_task, score
     from tapetum.perception_test.predictions import read_predictions
 
+    if options.report is not None:
+        refuse_folder(Path(options.report))
     check_task(options.task, options.reading)
     annotations = read_annotations(options.annotations)
     predictions = read_predictions(options.task, read_json(options.predictions), annotations)
@@ -62,4 +70,17 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     if remarks:
         more = f", and {len(remarks) - 1} more such remarks" if len(remarks) > 1 else ""
         listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
+    if options.report is not None:
+        _write_report(options, [PerceptionTestScores(task=options.task, reading=options.reading, scores=found)], annotations)
     return PerceptionTestScores(task=options.task, reading=options.reading, scores=found)
+
+
+def _write_report(
+    options: PerceptionTestOptions, found: "Sequence[PerceptionTestScores]", annotations: "Mapping[str, Video]"
+) -> None:
+    """Write the report of what was scored."""
+    from tapetum.perception_test.views.report import Part, write_report
+
+    source = Path(options.predictions).name
+    parts = [Part(task=each.task, reading=each.reading, scores=each.scores, source=source) for each in found]
+    write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)
