@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.search import search as search
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
+    from tapetum.verbs.show_perception_test import show_perception_test as show_perception_test
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
     from tapetum.verbs.things import track_things as track_things
     from tapetum.verbs.track import track as track
@@ -65,6 +66,7 @@ _FUNCTIONS = {
     "search": "search",
     "segment": "segment",
     "show": "show",
+    "show_perception_test": "show_perception_test",
     "submit_perception_test": "submit_perception_test",
     "track": "track",
     "track_live": "live",

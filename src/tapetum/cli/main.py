@@ -51,7 +51,7 @@ GROUPS = {
 
 VERBS = {
     "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the picture or in space"),
-    "show": Entry("show.Show", "track", "draw saved tracks on their video"),
+    "show": Entry("show.Show", "track", "draw saved tracks on their video; a video of a benchmark as a page"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
     "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
     "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
@@ -187,7 +187,7 @@ def parse(arguments: Sequence[str]) -> Any:
     Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
     does not fit; SystemExit where help is all that is asked for.
 
-    >>> parse(["show", "tracks.npz", "clip.mp4"]).view
+    >>> parse(["show", "tracks.npz", "clip.mp4"]).action.view
     'tracks'
     """
     verb, *rest = arguments

@@ -9,7 +9,9 @@ with an entry `cut_frame` of a question that looks ahead. The public files have 
 that are not known are not looked at. What is wrong has a name, such as [seconds], at the end of the message.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,8 +53,32 @@ def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict
     found = annotations_of(read_json(path))
     if cuts is None:
         return found
-    file = find_cuts(Path(path), next((video.metadata.split for video in found.values()), "")) if cuts == BESIDE else Path(cuts)
-    return found if file is None else with_cuts(found, read_cuts(file))
+    return cut_beside(found, Path(path)) if cuts == BESIDE else with_cuts(found, read_cuts(cuts))
+
+
+def read_one(path: str | Path, name: str) -> tuple[Video, dict[str, dict[int, str]]]:
+    """Read one video of annotations, and the names of all classes of actions and sounds (by task and number) in the file.
+
+    Raises BadInput as `read_annotations`, and with the nearest ids where there is no such video.
+    """
+    content = read_json(path)
+    if name not in content:
+        near = difflib.get_close_matches(name, content, n=3) or list(content)[:3]
+        raise BadInput(f"{path} has no video {name!r}; it has {', '.join(near)} and {max(len(content) - len(near), 0)} more")
+    [video] = cut_beside(annotations_of({name: content[name]}), Path(path)).values()
+    labels: dict[str, dict[int, str]] = {"action": {}, "sound": {}}
+    for item in content.values():
+        for task, known in labels.items():
+            for entry in item.get(f"{task}_localisation") or () if isinstance(item, Mapping) else ():
+                with suppress(TypeError, KeyError, ValueError):
+                    known[int(entry["label_id"])] = str(entry["label"])
+    return video, labels
+
+
+def cut_beside(videos: Mapping[str, Video], path: Path) -> dict[str, Video]:
+    """Let questions end where the list of cuts beside the annotations says so, if there is one."""
+    file = find_cuts(path, next((video.metadata.split for video in videos.values()), ""))
+    return dict(videos) if file is None else with_cuts(videos, read_cuts(file))
 
 
 def annotations_of(content: Mapping[str, Any]) -> dict[str, Video]:
