@@ -1,11 +1,11 @@
 """Runs the Perception Test whole on episodes of the world, with every baseline, and says which claims hold.
 
-    python benchmarks/perception_baselines.py FOLDER [--train 96] [--valid 64] [--tracked 24] [--out evidence/perception-test]
+    python benchmarks/perception_baselines.py FOLDER [--tracked 6] [--out evidence/perception-test]
 
-Makes the episodes (128 pixels, 6 s, 12 frames a second held out, 6 to learn from; two seeds that share nothing), teaches
-localisers on those to learn from, has every baseline answer the held-out ones by `tapetum.evaluate_perception_test`, and writes
-results.json. What follows things (objects, points, grounded) answers the first `--tracked` of them, since that takes most of
-the time. All of it is found again in FOLDER when the command is stopped and started again.
+Makes the episodes (`HELD_OUT`, `LEARNED_FROM`), teaches localisers on those to learn from, has every baseline answer the
+held-out ones by `tapetum.evaluate_perception_test`, and writes results.json after every step. What follows things (objects,
+points, grounded) answers the first `--tracked` of them, since that takes most of the time. All of it is found again in FOLDER
+when the command is stopped and started again.
 
 Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP):
 held where all of it is above 0, falsified where all is below, else undecided. That the blind guesser is at chance is held where
@@ -32,7 +32,7 @@ from tapetum.perception_test.baselines.grounded import GroundedWords
 from tapetum.perception_test.baselines.seen import Seen
 from tapetum.perception_test.baselines.windows import segments_of
 from tapetum.perception_test.evaluate import score
-from tapetum.perception_test.localiser.config import LocaliserRun
+from tapetum.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.perception_test.predicting import predict_videos
 from tapetum.perception_test.predictions import read_predictions
 from tapetum.perception_test.scores.common import Scores
@@ -42,13 +42,18 @@ from tapetum.train.launch_config import Launch
 from tapetum.types import Segments
 from tapetum.verbs.evaluate_perception_test import PerceptionTestScores
 
-SIZE, SECONDS, POINTS = 128, 6.0, 16
-RATES = {"valid": 12.0, "train": 6.0}
-"""Frames a second; half as many of what is learned from, which is all that the localisers look at."""
-SEEDS = {"valid": 71, "train": 72}
+HELD_OUT = {"n": 56, "seed": 71, "size": 128, "seconds": 6.0, "rate": 12.0, "points": 16}
+LEARNED_FROM = (
+    {"n": 17, "seed": 11, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
+    {"n": 20, "seed": 12, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
+    {"n": 17, "seed": 13, "size": 96, "seconds": 8.0, "rate": 4.0, "points": 4},
+    {"n": 14, "seed": 72, "size": 128, "seconds": 6.0, "rate": 6.0, "points": 16},
+)
+"""Episodes, by the options of `tapetum scenes episodes`; half of what a second has to show is enough to learn from."""
 RUNS = 5
 """Seeds of what is drawn by lot."""
-LOCALISERS = {"action": "efficientnet-lite0,log-mel", "sound": "log-mel"}
+LOCALISERS = {"sound": "log-mel", "action": "efficientnet-lite0,log-mel"}
+NETWORK = LocaliserConfig(steps=96, width=48, levels=4)
 HEADLINE = {
     "object": "average_iou",
     "point": "average_jaccard",
@@ -63,8 +68,8 @@ Row = Mapping[str, Any]
 class Study:
     """What is in the folder, and what is done with it."""
 
-    def __init__(self, folder: Path, counts: Mapping[str, int]):
-        self.folder, self.counts = folder, counts
+    def __init__(self, folder: Path, tracked: int):
+        self.folder, self.tracked = folder, tracked
         self.rows: dict[str, dict[str, Any]] = {}
         self.tables: dict[str, Sequence[Row]] = {}
         self.notes = folder / "cost.json"
@@ -77,17 +82,30 @@ class Study:
 
     def take_some(self) -> None:
         """Write the annotations of the first held-out videos."""
-        some = dict(list(read_json(self.truth("valid")).items())[: self.counts["tracked"]])
+        some = dict(list(read_json(self.truth("valid")).items())[: self.tracked])
         if not self.truth("tracked").exists():
             self.truth("tracked").write_text(json.dumps(some))
 
-    def make(self, split: str) -> None:
-        """Make the episodes of a split, unless they are there."""
-        if not self.truth(split).exists():
-            self.timed(f"episodes {split}", lambda: tapetum.verbs.scenes.episodes(
-                self.folder / split, n=self.counts[split], size=SIZE, seconds=SECONDS, rate=RATES[split], points=POINTS,
-                seed=SEEDS[split], split=split,
-            ))  # fmt: skip
+    def make(self) -> None:
+        """Make the episodes, unless they are there; what is learned from is put into one folder."""
+        episodes = tapetum.verbs.scenes.episodes
+        if not self.truth("valid").exists():
+            self.timed("episodes held out", lambda: episodes(self.folder / "valid", split="valid", **HELD_OUT))
+        truth: dict[str, Any] = {}
+        for options in LEARNED_FROM:
+            part = self.folder / f"train-{options['seed']}"
+            if not (part / "all_train.json").exists():
+                self.timed("episodes to learn from", lambda p=part, o=options: episodes(p, **o))
+            for name, item in read_json(part / "all_train.json").items():
+                other = f"{options['seed']}_{name}"
+                truth[other] = {**item, "metadata": {**item["metadata"], "video_id": other}}
+                for kind, ending in (("videos", "mp4"), ("audios", "wav")):
+                    (self.folder / "train" / kind).mkdir(parents=True, exist_ok=True)
+                    link = self.folder / "train" / kind / f"{other}.{ending}"
+                    if not link.is_symlink():
+                        link.symlink_to((part / kind / f"{name}.{ending}").absolute())
+        if not self.truth("train").exists():
+            self.truth("train").write_text(json.dumps(truth))
 
     def timed(self, what: str, work: Callable[[], Any]) -> Any:
         """Do it, and add up the CPU seconds of this process."""
@@ -153,8 +171,11 @@ class Study:
             videos=str(self.folder / "train"),
             task=task,  # pyright: ignore[reportArgumentType]
             features=LOCALISERS[task],
-            rate=3.0,
+            rate=1.5,
+            network=NETWORK,
             steps=250,
+            batch_size=8,
+            micro_batch=8,
         )
         out = self.folder / f"localiser-{task}"
         self.timed(f"localiser {task}", lambda: tapetum.verbs.train.train(run, Launch(out=out, threads=1, device="cpu"), print))
@@ -252,50 +273,39 @@ def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, Video]) -
     return verdict(float(right.mean()), interval, {"chance": chance, "questions": len(right), "draws": runs}, chance)
 
 
-def main() -> None:
-    """Make, teach, answer, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=96)
-    parser.add_argument("--valid", type=int, default=64)
-    parser.add_argument("--tracked", type=int, default=24)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    study = Study(given.folder, {name: getattr(given, name) for name in ("train", "valid", "tracked")})
-    study.make("valid")
-    study.take_some()
-    study.answer("static", ["object", "point"], "static", of="tracked")
-    study.make("train")
-    study.answer("prior", ["action", "sound"], "prior")
-    for task in LOCALISERS:
-        study.answer("localiser", [task], str(study.teach(task)))
-    for shots, name in ((0, "frequency 0-shot"), (8, "frequency 8-shot"), (-1, "frequency all-shot")):
-        for seed in range(RUNS):
-            study.answer(name, ["mcqa"], "frequency", seed, shots=shots)
-    study.answer("paligemma-nano", ["mcqa"], "paligemma-nano")
-    study.answer("tapir-nano", ["object", "point"], "tapir-nano", of="tracked")
-    study.answer_grounded()
-    truth = read_annotations(study.truth("valid"))
-    claims = {
-        "the tracker carries boxes better than they stay": of_videos(study, "object", "iou", "tapir-nano", "static"),
-        "the tracker follows points better than they stay": of_videos(
-            study, "point", "average_jaccard", "tapir-nano", "static"
+def claims_of(study: Study, truth: Mapping[str, Video]) -> dict[str, Any]:
+    """Judge the claims of which all baselines have answered."""
+    wanted: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = {
+        "the tracker carries boxes better than they stay": (
+            ("object: static", "object: tapir-nano"), lambda: of_videos(study, "object", "iou", "tapir-nano", "static"),
         ),
-        "the localiser of actions beats prior windows": of_segments(study, truth, "action"),
-        "the localiser of sounds beats prior windows": of_segments(study, truth, "sound"),
-        "grounded answers beat boxes of a random object": of_answers(study),
-        "the blind guesser is at chance": at_chance(study, "frequency all-shot", RUNS, truth),
-    }
+        "the tracker follows points better than they stay": (
+            ("point: static", "point: tapir-nano"), lambda: of_videos(study, "point", "average_jaccard", "tapir-nano",
+            "static"),
+        ),
+        "the localiser of actions beats prior windows": (
+            ("action: prior", "action: localiser"), lambda: of_segments(study, truth, "action"),
+        ),
+        "the localiser of sounds beats prior windows": (
+            ("sound: prior", "sound: localiser"), lambda: of_segments(study, truth, "sound"),
+        ),
+        "grounded answers beat boxes of a random object": (
+            ("grounded: paligemma-nano", f"grounded: random-object #{RUNS - 1}"), lambda: of_answers(study),
+        ),
+        "the blind guesser is at chance": (
+            (f"mcqa: frequency all-shot #{RUNS - 1}",), lambda: at_chance(study, "frequency all-shot", RUNS, truth),
+        ),
+    }  # fmt: skip
+    return {claim: judge() for claim, (needs, judge) in wanted.items() if all(need in study.tables for need in needs)}
+
+
+def write(study: Study, truth: Mapping[str, Video], out: Path) -> None:
+    """Write what is known so far."""
+    claims = claims_of(study, truth)
     for name, found in claims.items():
-        print(f"{found['claim']:10} {name}: {found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})")
+        print(f"{found['claim']:10} {name}: {found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})", flush=True)
     results = {
-        "episodes": {
-            **study.counts,
-            "size": SIZE,
-            "seconds": SECONDS,
-            "rates": RATES,
-            "seeds": SEEDS,
-        },
+        "episodes": {"held_out": HELD_OUT, "learned_from": LEARNED_FROM, "tracked": study.tracked},
         "claims": claims,
         "scores": {key: {name: value for name, value in row.items() if name != "numbers"} for key, row in study.rows.items()},
         "numbers": {
@@ -305,9 +315,43 @@ def main() -> None:
         },
         "cpu_seconds": study.cost,
     }
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+def main() -> None:
+    """Make, teach, answer, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tracked", type=int, default=6)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    study = Study(given.folder, given.tracked)
+    study.make()
+    study.take_some()
+    truth = read_annotations(study.truth("valid"))
+
+    def guess() -> None:
+        for shots, name in ((0, "frequency 0-shot"), (8, "frequency 8-shot"), (-1, "frequency all-shot")):
+            for seed in range(RUNS):
+                study.answer(name, ["mcqa"], "frequency", seed, shots=shots)
+
+    def localise(task: str) -> None:
+        study.answer("localiser", [task], str(study.teach(task)))
+
+    steps: list[Callable[[], None]] = [
+        lambda: study.answer("static", ["object", "point"], "static", of="tracked"),
+        lambda: study.answer("prior", ["action", "sound"], "prior"),
+        guess,
+        lambda: localise("sound"),
+        lambda: study.answer("paligemma-nano", ["mcqa"], "paligemma-nano", frames=1),
+        lambda: study.answer("tapir-nano", ["object", "point"], "tapir-nano", of="tracked"),
+        study.answer_grounded,
+        lambda: localise("action"),
+    ]
+    for step in steps:
+        step()
+        write(study, truth, given.out or given.folder / "out")
 
 
 if __name__ == "__main__":

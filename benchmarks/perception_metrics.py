@@ -5,7 +5,8 @@
 LOCALISATION.py: libs/utils/metrics.py of github.com/ptchallenge-workshop/actionformer_release_PT; NOTEBOOKS: folder `baselines`
 of github.com/google-deepmind/perception_test. Needs pandas, joblib and trackeval. Inputs are synthetic: 100 videos with 6
 segments of 63 classes on average and 50 predictions each; 40 questions of 24 frames, 3 true and 10 predicted tracks. Time is
-CPU time, the least of several rounds; both sides start from what they have read, and end at their scores."""
+CPU time, the least of several rounds; both sides start from what they have read, and end at their scores.
+"""
 
 import argparse
 import json

@@ -17,6 +17,7 @@ likewise, whatever was predicted.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -29,7 +30,7 @@ ALPHAS = np.arange(0.05, 0.99, 0.05)
 _EPS = np.finfo(np.float64).eps
 Frame = tuple[Sequence[Hashable], Sequence[Hashable], Num[np.ndarray, "i j"]]
 """True ids, predicted ids, and the similarity 0..1 of each pair."""
-Tracks = Mapping[Hashable, tuple[Sequence[int] | Int[np.ndarray, " f"], Num[np.ndarray, "f 4"]]]
+Tracks = Mapping[Any, tuple[Sequence[int] | Int[np.ndarray, " f"], Num[np.ndarray, "f 4"]]]
 """By id: numbers of frames, and the box in each."""
 
 
@@ -170,7 +171,8 @@ def _paired(
     there_said: Bool[np.ndarray, "f j"],
 ) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
     """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
-    gain, whole = together * similar, there_true.all(1) & there_said.all(1)
+    gain = together * similar
+    whole = np.logical_and(there_true.all(1), there_said.all(1)).tolist()
     frame, row, column = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for k, values in enumerate(gain):
         if whole[k]:

@@ -2,7 +2,7 @@
 memory.
 
 Frames are those of the annotations' count: where a file has more or fewer of them, as tens of the public ones have, frame k is
-the one that is shown at k / rate seconds."""
+the one whose time is nearest to k / rate seconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -104,7 +104,7 @@ class Predictor(Protocol):
 
 
 def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) -> Int[np.ndarray, " t"]:
-    """Give the number of the frame of a file that is shown at each frame of the annotations.
+    """Give the number of the frame of a file that is nearest to each frame of the annotations.
 
     >>> numbers_of(np.arange(5) / 25, 5, 25.0).tolist(), numbers_of(np.arange(8) / 50, 4, 25.0).tolist()
     ([0, 1, 2, 3, 4], [0, 2, 4, 6])
@@ -112,7 +112,9 @@ def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) 
     if len(timestamps) == frames:
         return np.arange(frames)
     wanted = np.arange(frames) / rate + timestamps[0]
-    return np.clip(np.searchsorted(timestamps, wanted + 0.5 / rate, "left") - 1, 0, len(timestamps) - 1)
+    after = np.clip(np.searchsorted(timestamps, wanted), 1, max(1, len(timestamps) - 1))
+    later = timestamps[after % len(timestamps)] - wanted < wanted - timestamps[after - 1]
+    return np.minimum(after - 1 + later, len(timestamps) - 1)
 
 
 def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Path | None]]:

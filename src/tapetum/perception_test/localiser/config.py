@@ -1,7 +1,8 @@
 """Settings of the localiser and of its training. Imports no torch.
 
 The shape is ActionFormer's as the Perception Test's baseline has it (192 steps, soft-NMS with sigma 0.4, 500 segments, scores
-from 0.001), but for widths, which suit a core."""
+from 0.001), but for widths, which suit a core.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -26,7 +26,8 @@ class FoundSegments:
     @classmethod
     def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "FoundSegments":
         """Load a file or the folder of a run; `folder` holds VIDEO.npy where it was trained on such. Raises BadInput for
-        others."""
+        others.
+        """
         if not Path(name_or_path).exists():
             raise BadInput(
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
@@ -36,7 +37,8 @@ class FoundSegments:
 
     def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
         """Give the segments of a video. Raises BadInput for a task that it was not trained for, and features of another
-        width."""
+        width.
+        """
         if list(tasks) != [self.trained.task]:
             raise BadInput(
                 f"this localiser finds {self.trained.task}s; name one for {' and '.join(tasks)}, such as sound=FOLDER"
