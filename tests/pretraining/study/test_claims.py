@@ -9,16 +9,17 @@ import pytest
 
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.study.arithmetic import overheads, ratios
-from tapetum.pretraining.study.claims import Claim, judged, measured
+from tapetum.pretraining.study.claims import judged, measured
 from tapetum.pretraining.study.fronts import Setting, Settings
 from tapetum.pretraining.study.page import write_report
 from tapetum.pretraining.study.plan import Told
+from tapetum.pretraining.study.questions import Claim
 from tapetum.pretraining.study.results import Studied, crossings, on_front, write_results
 
 BUDGETS = 1e9, 1e10, 1e11
 PLAN = Told(
     plan="".join(f'[sizes.{name}]\nfamily = "vit"\nencoder = "vit-nano"\n' for name in ("small", "large"))
-    + '[[grids]]\nsizes = ["small", "large"]\nmethods = ["supervised"]\nbudgets = [1e9]\n'
+    + f'[[grids]]\nsizes = ["small", "large"]\nmethods = {list(METHODS)}\nbudgets = {list(BUDGETS)}\n'
 ).read()
 
 
@@ -31,7 +32,7 @@ def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, kn
                 for variant in ("curated", "long_tailed", "duplicated", "off_domain") if place == 1 else ("curated",):
                     value = score(size, method, place, variant)
                     found.append(setting(size, method, budget, variant, value, rng.normal(value, spread, 500), knn or {}))
-    return Settings(tuple(found), None, {one.key: one for one in found})
+    return Settings(tuple(found), 1e-4, {one.key: one for one in found})
 
 
 def setting(
@@ -87,9 +88,15 @@ def test_noise_decides_nothing() -> None:
 
 def test_a_study_that_has_just_begun_decides_nothing() -> None:
     few = study(as_published)
-    claims = by_name(Settings(few.found[:2], None, {one.key: one for one in few.found[:2]}))
+    claims = by_name(Settings(few.found[:2], 1e-4, {one.key: one for one in few.found[:2]}))
     assert {claim.verdict for name, claim in claims.items()} == {"undecided"}
     assert claims["F2"].found == "2 runs; wanted 5 or more"
+
+
+def test_nothing_is_decided_without_seeds() -> None:
+    claims = by_name(replace(study(as_published), seed_deviation=None))
+    assert {claims[f"F{k}"].verdict for k in (4, 5, 6, 7, 8, 10)} == {"undecided"}
+    assert claims["F4"].found.endswith("no setting has two seeds yet, so nothing is decided")
 
 
 def test_time_in_proportion_and_not() -> None:

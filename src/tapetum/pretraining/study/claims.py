@@ -3,40 +3,41 @@
 The paper prints directions and no thresholds that we know of; thresholds are ours and stand in each claim. What a claim says
 of scores is a list of comparisons, each with an interval (`fronts`), 95 % for all of a claim together (Bonferroni). A claim is
 held if every comparison is on its side of the line by interval, falsified if one is on the other side by interval, else
-undecided. F1 and F3 are arithmetic (`arithmetic`).
+undecided; and undecided as long as no setting has two seeds, since how much seeds differ is not known then. Which budgets are
+the smallest and the largest is the plan's word, not that of what is done. F1 and F3 are arithmetic (`arithmetic`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from tapetum.pretraining.study.arithmetic import overheads, ratios
-from tapetum.pretraining.study.fronts import Setting, Settings, interval
+from tapetum.pretraining.study.fronts import Settings, interval
 from tapetum.pretraining.study.plan import Plan
+from tapetum.pretraining.study.questions import (
+    NONE,
+    Claim,
+    Judge,
+    Question,
+    Samples,
+    Verdict,
+    above,
+    below,
+    close,
+    joined,
+    minus,
+    settled,
+    sure,
+)
 
-Verdict = Literal["held", "falsified", "undecided"]
 UNLABELLED = "simclr", "byol", "dino", "mae"
 """Methods that see no label."""
 _CONTRASTIVE = "simclr", "byol"
 _POOR = "long_tailed", "duplicated", "off_domain"
-_NONE = "the points that it asks about were not done"
-_CLOSE, _SENSITIVE = 2.0, 1.0
+_ENDS = "lowest", "highest"
+_SENSITIVE = 1.0
 """Points of mIoU."""
 _LINE, _FURTHEST, _FEWEST = 0.98, 0.1, 5
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is claimed, and what came out."""
-
-    name: str
-    says: str
-    verdict: Verdict
-    found: str
-    """In words, with numbers."""
 
 
 def judged(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
@@ -73,6 +74,12 @@ def budgets_of(settings: Settings, size: str, method: str | None = None) -> list
     return sorted({s.budget for s in own})
 
 
+def planned(plan: Plan, size: str, method: str | None = None) -> list[float]:
+    """List the budgets that the plan has for a size, and for a method if one is named, from small to large."""
+    points = (p for p in plan.points() if p.size == size and p.budget and p.variant == "curated")
+    return sorted({p.budget for p in points if method is None or p.method == method})
+
+
 def pairs_of_sizes(plan: Plan, settings: Settings) -> Iterator[tuple[str, str]]:
     """Give the smallest and the largest network of each family that has two."""
     cost = {s.size: s.forward_flops for s in settings.found}
@@ -82,65 +89,15 @@ def pairs_of_sizes(plan: Plan, settings: Settings) -> Iterator[tuple[str, str]]:
             yield names[0], names[-1]
 
 
-Samples = Float[np.ndarray, " draws"]
-Judge = Callable[[float, float], str]
-"""From the ends of an interval to a verdict; an empty text where it can't tell."""
-
-
-@dataclass(frozen=True)
-class _Question:
-    """A difference in points of mIoU, and on which side of what it should be."""
-
-    what: str
-    samples: Samples
-    judge: Judge
-
-    def answered(self, questions: int) -> tuple[str, str]:
-        low, high = interval(self.samples, questions)
-        return self.judge(low, high), f"{self.what} {self.samples.mean():+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def _above(line: float = 0.0) -> Judge:
-    return lambda low, high: "held" if low > line else "falsified" if high < line else ""
-
-
-def _below(low: float, high: float) -> str:
-    return "held" if high < 0 else "falsified" if low > 0 else ""
-
-
-def _close(low: float, high: float) -> str:
-    return "held" if max(-low, high) < _CLOSE else "falsified" if low > _CLOSE or high < -_CLOSE else ""
-
-
-def _claim(name: str, says: str, lead: str, questions: Sequence[_Question], least: int) -> Claim:
-    """Answer all questions; a claim with fewer than the least number is not held."""
-    if not questions:
-        return Claim(name, says, "undecided", _NONE)
-    answers = [question.answered(len(questions)) for question in questions]
-    verdict = _all([verdict for verdict, _ in answers])
-    found = f"{lead}: {'; '.join(line for _, line in answers)}"
-    return Claim(name, says, "undecided" if verdict == "held" and len(questions) < least else verdict, found)
-
-
-def _all(verdicts: Sequence[str]) -> Verdict:
-    if "falsified" in verdicts:
-        return "falsified"
-    return "held" if verdicts and all(verdicts) else "undecided"
-
-
 def _beside(
     settings: Settings, size: str, budget: float, method: str, others: Sequence[str], judge: Judge
-) -> Iterator[_Question]:
+) -> Iterator[Question]:
     """Compare a method with others at one size and budget."""
     one = settings.get(size, method, budget)
     for name in others:
         other = settings.get(size, name, budget)
         if one is not None and other is not None:
-            yield _Question(f"{size} at {budget:.3g}, {name}", _minus(one, other), judge)
-
-
-def _minus(one: Setting, other: Setting) -> Samples:
-    return 100 * (one.samples - other.samples)
+            yield Question(f"{size} at {budget:.3g}, {name}", minus(one, other), judge)
 
 
 def _arithmetic(name: str, says: str, found: tuple[bool, str]) -> Claim:
@@ -164,16 +121,16 @@ def _time(settings: Settings) -> Claim:
 
 def _labels_first(plan: Plan, settings: Settings) -> Claim:
     says = "At the two smallest budgets supervised transfers better than every method without labels, on curated data"
-    places = [(size, budget) for size in plan.sizes for budget in budgets_of(settings, size)[:2]]
-    asked = [q for size, budget in places for q in _beside(settings, size, budget, "supervised", UNLABELLED, _above())]
-    return _claim("F4", says, "supervised minus others, points of mIoU", asked, 2 * len(UNLABELLED))
+    places = [(size, budget) for size in plan.sizes for budget in planned(plan, size)[:2]]
+    asked = [q for size, budget in places for q in _beside(settings, size, budget, "supervised", UNLABELLED, above())]
+    return settled("F4", says, settings, asked, 2 * len(UNLABELLED), "supervised minus others")
 
 
 def _mae_best(plan: Plan, settings: Settings) -> Claim:
     says = "Fine-tuned, MAE is above SimCLR, BYOL and DINO on ViTs at equal FLOPs, at the largest budget"
-    places = [(size, budget) for size in plan.sizes for budget in budgets_of(settings, size, "mae")[-1:]]
-    asked = [q for size, budget in places for q in _beside(settings, size, budget, "mae", UNLABELLED[:-1], _above())]
-    return _claim("F5", says, "MAE minus others, points of mIoU", asked, len(UNLABELLED) - 1)
+    places = [(size, budget) for size in plan.sizes for budget in planned(plan, size, "mae")[-1:]]
+    asked = [q for size, budget in places for q in _beside(settings, size, budget, "mae", UNLABELLED[:-1], above())]
+    return settled("F5", says, settings, asked, len(UNLABELLED) - 1, "MAE minus others")
 
 
 def _clip_beside_labels(plan: Plan, settings: Settings) -> Claim:
@@ -184,12 +141,12 @@ def _clip_beside_labels(plan: Plan, settings: Settings) -> Claim:
     asked = []
     for size in plan.sizes:
         budgets = budgets_of(settings, size, "clip")
-        asked += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), _close)]
+        asked += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), close)]
         slopes = {m: s for m in ("clip", *UNLABELLED) if (s := _slope(settings, size, m, budgets)) is not None}
         if "clip" in slopes and len(slopes) > 1:
             others = np.mean([s for m, s in slopes.items() if m != "clip"], axis=0)
-            asked.append(_Question(f"{size}, by a doubling beyond others", slopes["clip"] - others, _above()))
-    return _claim("F6", says, "CLIP minus supervised, points of mIoU", asked, 3)
+            asked.append(Question(f"{size}, by a doubling beyond others", slopes["clip"] - others, above()))
+    return settled("F6", says, settings, asked, 3, "CLIP minus supervised")
 
 
 def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Samples | None:
@@ -206,23 +163,21 @@ def _sizes_cross(plan: Plan, settings: Settings) -> Claim:
     says = (
         "For most methods small and large networks cross: the small one wins at the lowest budget, the large one at the highest"
     )
-    ends: list[tuple[_Question, _Question]] = []
+    ends: list[tuple[Question, Question]] = []
     for small, large in pairs_of_sizes(plan, settings):
         for method in ("supervised", "clip", *UNLABELLED):
-            pairs = [
-                (settings.get(small, method, b), settings.get(large, method, b)) for b in budgets_of(settings, small, method)
-            ]
-            gaps = [_minus(l, s) for s, l in pairs if s is not None and l is not None]
-            if len(gaps) > 1:
+            budgets = planned(plan, small, method)
+            pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets[:1] + budgets[1:][-1:]]
+            gaps = [minus(l, s) for s, l in pairs if s is not None and l is not None]
+            if len(gaps) == len(_ENDS):
                 name = f"{plan.sizes[small].family}, {method}"
-                ends.append((_Question(f"{name} lowest", gaps[0], _below), _Question("highest", gaps[-1], _above())))
+                ends.append((Question(f"{name} {_ENDS[0]}", gaps[0], below), Question(_ENDS[1], gaps[1], above())))
     answers = [[question.answered(2 * len(ends)) for question in pair] for pair in ends]
-    verdicts = [_all([verdict for verdict, _ in pair]) for pair in answers]
+    verdicts = [joined([verdict for verdict, _ in pair]) for pair in answers]
     most: list[Verdict] = [v for v in ("held", "falsified") if 2 * verdicts.count(v) > len(verdicts)]
     found = "; ".join(", ".join(line for _, line in pair) for pair in answers)
-    return Claim(
-        "F7", says, most[0] if most else "undecided", f"large minus small, points of mIoU: {found}" if found else _NONE
-    )
+    found = f"large minus small, points of mIoU: {found}" if found else NONE
+    return sure(settings, Claim("F7", says, most[0] if most else "undecided", found))
 
 
 def _curation(settings: Settings) -> Claim:
@@ -231,17 +186,17 @@ def _curation(settings: Settings) -> Claim:
     for method in (*_CONTRASTIVE, "supervised"):
         poor = [s for s in settings.found if s.method == method and s.variant in _POOR]
         pairs = [(settings.get(s.size, method, s.budget), s) for s in poor]
-        own = [_minus(good, bad) for good, bad in pairs if good is not None]
+        own = [minus(good, bad) for good, bad in pairs if good is not None]
         if own:
             losses[method] = np.mean(own, axis=0)
     if len(losses) <= len(_CONTRASTIVE):
-        return Claim("F8", says, "undecided", _NONE)
+        return Claim("F8", says, "undecided", NONE)
     without = np.mean([losses[method] for method in _CONTRASTIVE], axis=0)
-    asked = [_Question("SimCLR and BYOL", without, _above(_SENSITIVE))]
-    asked += [_Question("beyond supervised", without - losses["supervised"], _above())]
+    asked = [Question("SimCLR and BYOL", without, above(_SENSITIVE))]
+    asked += [Question("beyond supervised", without - losses["supervised"], above())]
     own = "; ".join(f"{method} {samples.mean():+.1f}" for method, samples in losses.items())
-    claim = _claim("F8", says, "points lost, mean of long-tailed, duplicated and off-domain data", asked, 2)
-    return Claim(claim.name, claim.says, claim.verdict, f"{claim.found}; of each {own}")
+    found = settled("F8", says, settings, asked, 2, "lost, mean of long-tailed, duplicated and off-domain data")
+    return Claim(found.name, found.says, found.verdict, f"{found.found}; of each {own}")
 
 
 def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
@@ -260,7 +215,7 @@ def _rankings(plan: Plan, settings: Settings) -> Claim:
     says = "Methods rank otherwise by neighbours than by fine-tuning: MAE's place is better fine-tuned than by its neighbours"
     lines, verdicts = [], []
     for size in plan.sizes:
-        for budget in budgets_of(settings, size, "mae")[-1:]:
+        for budget in planned(plan, size, "mae")[-1:]:
             rivals = [s for s in settings.curated() if (s.size, s.budget) == (size, budget) and s.knn is not None]
             mae = settings.get(size, "mae", budget)
             if mae is None or len(rivals) < 3:
@@ -273,4 +228,4 @@ def _rankings(plan: Plan, settings: Settings) -> Claim:
             lines.append(
                 f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {low:.0f} to {high:.0f}"
             )
-    return Claim("F10", says, _all(verdicts), "; ".join(lines) or _NONE)
+    return sure(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE))

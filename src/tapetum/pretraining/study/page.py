@@ -8,9 +8,9 @@ import numpy as np
 
 from tapetum.files import whole_file
 from tapetum.pretraining.study.charts import COLOURS, Bar, Line, Mark, bars, scatter
-from tapetum.pretraining.study.claims import Claim
 from tapetum.pretraining.study.fronts import Setting, Settings, front, interval
 from tapetum.pretraining.study.plan import UNTRAINED
+from tapetum.pretraining.study.questions import Claim
 from tapetum.pretraining.study.results import Studied, crossings, on_front
 
 REPORT = "report.html"

@@ -11,10 +11,11 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.pretraining.config import METHODS
-from tapetum.pretraining.study.claims import Claim, budgets_of, judged, pairs_of_sizes
+from tapetum.pretraining.study.claims import budgets_of, judged, pairs_of_sizes
 from tapetum.pretraining.study.fronts import Setting, Settings, crossing, front, interval, membership, settings_of
 from tapetum.pretraining.study.plan import UNTRAINED, Plan
 from tapetum.pretraining.study.point import COUNTS
+from tapetum.pretraining.study.questions import Claim
 from tapetum.pretraining.study.sweep import POINTS, told_in, write_table
 
 RESULTS = "results.json"

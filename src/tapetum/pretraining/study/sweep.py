@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,13 +145,11 @@ def _rows(plan: Plan, points: Sequence[Point], folder: Path, engine: Engine) -> 
 
     from tapetum.workers import over_ray
 
-    work = partial(_on_ray, plan, os.path.realpath(folder))
+    place = Path(os.path.realpath(folder))
+
+    def work(point: Point) -> dict[str, Any] | None:
+        torch.set_num_threads(1)
+        return run_point(plan, point, place)
+
     for _, row in over_ray(work, list(points), gpus=int(torch.cuda.is_available())):
         yield row
-
-
-def _on_ray(plan: Plan, folder: str, point: Point) -> dict[str, Any] | None:
-    import torch
-
-    torch.set_num_threads(1)
-    return run_point(plan, point, Path(folder))
