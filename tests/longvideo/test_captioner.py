@@ -242,3 +242,34 @@ def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
     save(longvideo.build_towers("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
     with pytest.raises(BadInput, match="it answers --by similarity"):
         tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="likelihood")
+
+
+@pytest.mark.slow
+def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
+    texts = ["a dark room", "a grey wall", "a pale sky"]
+    video = torch.stack([torch.full((8, 16, 16, 3), level) for level in (-0.9, 0.0, 0.9)])
+    model = captioner()
+    language: Any = model.language
+    ids, lengths = model.tokens(texts)
+    language.requires_grad_(True)
+    optimizer = torch.optim.AdamW(language.parameters(), lr=5e-3)
+    for _ in range(60):  # it knows the three texts, and not which one is right
+        optimizer.zero_grad()
+        model.token_loss(None, ids, lengths).backward()
+        optimizer.step()
+    language.requires_grad_(False)
+    before = {name: value.clone() for name, value in language.state_dict().items()}
+    with torch.no_grad():
+        blind = float(model.token_loss(None, ids, lengths))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.loss(model.see(video), texts)
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < blind / 2
+    assert model.write(model.see(video)) == texts
+    for row, text in enumerate(texts):
+        found = model.likelihoods(model.see(video[row : row + 1]), "", texts)
+        assert texts[int(np.argmax(found))] == text
+    assert all(torch.equal(value, before[name]) for name, value in language.state_dict().items())
