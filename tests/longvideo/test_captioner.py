@@ -1,6 +1,7 @@
 """Video to text: what the language model says alone, what it says of a video, and how likely answers are; each by hand, too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,38 @@ def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
         found = model.likelihoods(model.see(video[row : row + 1]), "", texts)
         assert texts[int(np.argmax(found))] == text
     assert all(torch.equal(value, before[name]) for name, value in language.state_dict().items())
+
+
+def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
+    from tapetum.longvideo.recipes import recipe
+    from tapetum.longvideo.speaking import SpeakingTask
+    from tapetum.train import Moment
+
+    sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
+    longvideo.save(longvideo.build("mcvit-nano", **sizes), tmp_path / "start.safetensors")
+    run = recipe(
+        "video-to-text",
+        "ordered-events",
+        start=str(tmp_path / "start.safetensors"),
+        language=foreign,
+        size=64,
+        frames=8,
+        event_frames=4,
+        memories=3,
+        checks=1,
+    )
+    task = SpeakingTask(run)
+    model = task.model()
+    assert isinstance(model.language, ForeignLanguage)
+    assert model.config.video.mask_always
+    batch = task.collate([task.dataset()[k] for k in range(2)])
+    loss, _ = task.loss(model, batch, Moment())
+    with torch.no_grad():  # the gates are closed
+        ids, lengths = model.tokens(batch["text"])
+        labels = ids.masked_fill(torch.arange(ids.shape[1]) >= lengths[:, None], -100)
+        alone = model.language.model(input_ids=ids, labels=labels).loss
+    assert float(loss.detach()) == pytest.approx(float(alone), abs=1e-5)
+    save(model, tmp_path / "captioner.safetensors")
+    assert load(tmp_path / "captioner.safetensors").config.language == foreign
+    with pytest.raises(BadInput, match="is no language model"):
+        SpeakingTask(replace(run, language=run.start)).model()
