@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.verbs.export import export as export
+    from tapetum.verbs.fetch_perception_test import fetch_perception_test as fetch_perception_test
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.search import search as search
@@ -60,6 +61,7 @@ _FUNCTIONS = {
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
+    "fetch_perception_test": "fetch_perception_test",
     "search": "search",
     "segment": "segment",
     "show": "show",

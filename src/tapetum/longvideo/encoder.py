@@ -65,6 +65,8 @@ class VideoEncoder(nn.Module):
         if config.attention == "factorised":
             self.blocks = nn.ModuleList(FactorisedBlock(block) for block in self.blocks)  # pyright: ignore[reportArgumentType]
         self.pooler = None if config.pooling == "mean" else MomentPooling(config)
+        self.pooled_end = nn.Identity()
+        """Here the pooled vector comes by, in one call and in streams: a place for adapters."""
         self.remembering = Remembering(config)
         prepare_tuning(self)
 
@@ -232,9 +234,9 @@ class VideoEncoder(nn.Module):
             total, count = state.total + total, state.count + count
         state = replace(state, total=total, count=count)
         if self.pooler is None:
-            return state, (total / count.clamp(min=1)[:, None]).to(x.dtype)
+            return state, self.pooled_end((total / count.clamp(min=1)[:, None]).to(x.dtype))
         state = replace(state, moments=(*state.moments, moment_means(x, where)))
-        return state, self.pooler(state.moments)
+        return state, self.pooled_end(self.pooler(state.moments))
 
     def _slots(self, state: StreamState) -> int | None:
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])

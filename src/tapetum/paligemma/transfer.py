@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.generate import greedy
 from tapetum.blocks.lora import add_lora, merge_lora
+from tapetum.blocks.quantised import is_quantised
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import known, resolve
@@ -130,7 +131,10 @@ class TransferStart(Start):
 
     def config(self) -> PaliGemmaConfig:
         """Give the sizes of the model: those of the weights, with what the run changes."""
-        found = weights.load(self.run.start).config
+        theirs = weights.load(self.run.start)
+        if is_quantised(theirs):
+            raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
+        found = theirs.config
         eye, size = found.eye, self.run.picture_size
         changed = replace(
             found,

@@ -6,6 +6,7 @@ from typing import get_args
 
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
+from tapetum.cli.train.localiser import LocaliserCommand
 from tapetum.cli.train.longvideo import LongVideoCommand, LongVideoTraining
 from tapetum.cli.train.odin import OdinCommand
 from tapetum.cli.train.paligemma import PaliGemmaCommand
@@ -14,7 +15,7 @@ from tapetum.cli.train.tap import TapCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand | LongVideoCommand
+Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand | LongVideoCommand | LocaliserCommand
 RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 
