@@ -1,6 +1,7 @@
 """Video to text: what the language model says alone, what it says of a video, and how likely answers are; each by hand, too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,69 @@ def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
     save(longvideo.build_towers("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
     with pytest.raises(BadInput, match="it answers --by similarity"):
         tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="likelihood")
+
+
+@pytest.mark.slow
+def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
+    texts = ["a dark room", "a grey wall", "a pale sky"]
+    video = torch.stack([torch.full((8, 16, 16, 3), level) for level in (-0.9, 0.0, 0.9)])
+    model = captioner()
+    language: Any = model.language
+    ids, lengths = model.tokens(texts)
+    language.requires_grad_(True)
+    optimizer = torch.optim.AdamW(language.parameters(), lr=5e-3)
+    for _ in range(60):  # it knows the three texts, and not which one is right
+        optimizer.zero_grad()
+        model.token_loss(None, ids, lengths).backward()
+        optimizer.step()
+    language.requires_grad_(False)
+    before = {name: value.clone() for name, value in language.state_dict().items()}
+    with torch.no_grad():
+        blind = float(model.token_loss(None, ids, lengths))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.loss(model.see(video), texts)
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < blind / 2
+    assert model.write(model.see(video)) == texts
+    for row, text in enumerate(texts):
+        found = model.likelihoods(model.see(video[row : row + 1]), "", texts)
+        assert texts[int(np.argmax(found))] == text
+    assert all(torch.equal(value, before[name]) for name, value in language.state_dict().items())
+
+
+def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
+    from tapetum.longvideo.recipes import recipe
+    from tapetum.longvideo.speaking import SpeakingTask
+    from tapetum.train import Moment
+
+    sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
+    longvideo.save(longvideo.build("mcvit-nano", **sizes), tmp_path / "start.safetensors")
+    run = recipe(
+        "video-to-text",
+        "ordered-events",
+        start=str(tmp_path / "start.safetensors"),
+        language=foreign,
+        size=64,
+        frames=8,
+        event_frames=4,
+        memories=3,
+        checks=1,
+    )
+    task = SpeakingTask(run)
+    model = task.model()
+    assert isinstance(model.language, ForeignLanguage)
+    assert model.config.video.mask_always
+    batch = task.collate([task.dataset()[k] for k in range(2)])
+    loss, _ = task.loss(model, batch, Moment())
+    with torch.no_grad():  # the gates are closed
+        ids, lengths = model.tokens(batch["text"])
+        labels = ids.masked_fill(torch.arange(ids.shape[1]) >= lengths[:, None], -100)
+        alone = model.language.model(input_ids=ids, labels=labels).loss
+    assert float(loss.detach()) == pytest.approx(float(alone), abs=1e-5)
+    save(model, tmp_path / "captioner.safetensors")
+    assert load(tmp_path / "captioner.safetensors").config.language == foreign
+    with pytest.raises(BadInput, match="is no language model"):
+        SpeakingTask(replace(run, language=run.start)).model()

@@ -23,7 +23,7 @@ from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
-from tapetum.metrics.statistics import wilson_interval
+from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.transfer.config import ProbeConfig
 from tapetum.transfer.linear import linear_probe
 from tapetum.transfer.probing import Labelled
@@ -110,13 +110,9 @@ def option_scores(questions: Sequence[Question], found: Mapping[Any, Mapping[str
 
 def _paired(group: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
     """Accuracy less the blind one, and its interval of 95% by samples of videos drawn anew."""
-    from tapetum.metrics.statistics import bootstrap_interval
-
-    gain = [
-        float(int(np.argmax(found[each.key]["scores"])) == each.right)
-        - float(int(np.argmax(found[each.key]["blind"])) == each.right)
-        for each in group
-    ]
+    right = np.array([each.right for each in group])
+    seen, blind = (np.array([int(np.argmax(found[each.key][name])) for each in group]) == right for name in ("scores", "blind"))
+    gain = seen.astype(float) - blind
     interval = bootstrap_interval(gain, groups=[str(each.video) for each in group])
     return float(np.mean(gain)), [float(end) for end in interval]
 

@@ -94,7 +94,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     found, measure = find_benchmark(options.task, options.measure)
     wanted = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
     model: Any = load_watcher(options.model, wanted.get(measure, options.by))
-    by = "" if measure != "options" else "likelihood" if isinstance(model, Captioner) else "similarity"
+    by = "" if measure != "options" else ("likelihood" if type(model) is Captioner else "similarity")
     split, folder = options.split or found.split, Path(options.data)
     rate = found.rate if options.rate is None else options.rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}

@@ -73,11 +73,12 @@ class _Keep:
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
         self.unfinished, self.about, self.last = unfinished, [str(file), stamp], time.monotonic()
         found = unfinished.stopped
-        mine = found is not None and found.about[:2] == self.about
-        if mine and all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[2])):
+        self.stopped: Stopped | None = None
+        self.pieces = 0
+        if found is None or found.about[:2] != self.about:
+            return
+        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[2])):
             self.stopped, self.pieces = found, found.about[2]
-        else:
-            self.stopped, self.pieces = None, 0
 
     def begin(self) -> Stopped | None:
         """Give what was kept of this file."""
