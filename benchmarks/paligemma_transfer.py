@@ -2,7 +2,8 @@
 
     python benchmarks/paligemma_transfer.py RUNS --camvid FOLDER --out evidence/paligemma-transfer
 
-easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers. camvid: streets with 11
+easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers, and those
+to open questions alone. camvid: streets with 11
 classes as parquet files; `answer en is there a CLASS?` for classes that 10 to 90% of training pictures have (exact answers),
 `detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels and more (AP50), `segment car` for the largest
 car (mean overlap, where there is one). A size is a number of training pictures; test pictures are the same for all. Each run is
@@ -102,21 +103,24 @@ def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> 
     read = [lines.read(k) for k in range(len(lines))]
     for kind, longest in KINDS.items():
         right: dict[int, list[float]] = defaultdict(list)
+        open_ones: dict[int, list[float]] = defaultdict(list)
         boxes: dict[int, tuple[Any, Any]] = {}
         for number, truth, text in answered(model, tokens, read, kind, longest, grey):
             if kind == "answer":
                 right[number].append(float(text == truth))
+                if truth not in ("yes", "no"):
+                    open_ones[number].append(right[number][-1])
             elif kind == "detect":
                 boxes[number] = parse(text, 1000, 1000).boxes, parse(truth, 1000, 1000).boxes
             else:
                 right[number].append(overlap(lines, number, text))
         if kind == "detect" and boxes:
             truths: Any = {k: TrueBoxes(xyxy=b.xyxy, labels=b.labels) for k, (_, b) in boxes.items()}
-            found = detection_scores({k: b for k, (b, _) in boxes.items()}, truths)
-            scores["ap50"] = {"mean": found.ap50}
-        elif right:
-            pictures = [right[k] for k in sorted(right)]
-            scores[kind] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
+            scores["ap50"] = {"mean": detection_scores({k: b for k, (b, _) in boxes.items()}, truths).ap50}
+        for name, found in {kind: right, "open": open_ones}.items():
+            if found:
+                pictures = [found[k] for k in sorted(found)]
+                scores[name] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
     return scores
 
 
