@@ -21,7 +21,7 @@ import pytest
 from support.file_server import FileServer, serving
 from tapetum.errors import BadInput
 from tapetum.perception_test import fetching
-from tapetum.perception_test.published import PARTS, SPLITS, TASKS, choose
+from tapetum.perception_test.public_files import PARTS, SPLITS, TASKS, choose
 from tapetum.verbs.fetch_perception_test import FetchOptions, fetch_perception_test
 from tapetum.verbs.verb import Listener
 

@@ -72,6 +72,7 @@ VERBS = {
     "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
     "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
     "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
+    "study": Entry("study.Study", "score", "say where FLOPs of pre-training are best spent: a sweep and its report"),
     "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
     "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
     "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),

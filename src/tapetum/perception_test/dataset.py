@@ -22,7 +22,7 @@ from tapetum.perception_test.annotations import BESIDE, read_annotations
 from tapetum.perception_test.footage import Footage, find_videos, footage_sound, open_footage
 from tapetum.perception_test.lists import find_cuts, find_ids, read_ids
 from tapetum.perception_test.predictions import KEYS, asked
-from tapetum.perception_test.published import CUTS
+from tapetum.perception_test.public_files import CUTS
 from tapetum.perception_test.types import Question, Video
 
 _OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}

@@ -23,7 +23,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
-from tapetum.perception_test.published import SOURCE, Public
+from tapetum.perception_test.public_files import SOURCE, Public
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
-from tapetum.perception_test.published import CUTS, ID_LISTS
+from tapetum.perception_test.public_files import CUTS, ID_LISTS
 from tapetum.perception_test.types import Video
 
 _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}

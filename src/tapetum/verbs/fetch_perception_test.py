@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.perception_test.published import LICENCE, SOURCE, Part, Split, Task
+from tapetum.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fetch_perception_test(options: FetchOptions, listener: Listener) -> FetchedP
     is damaged or hostile. What has arrived is kept.
     """
     from tapetum.perception_test.fetching import check_room, fetch, plan
-    from tapetum.perception_test.published import choose
+    from tapetum.perception_test.public_files import choose
 
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
