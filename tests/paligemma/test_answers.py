@@ -89,4 +89,7 @@ def test_a_tokenizer_of_another_model_and_none_are_refused(answerer: Answerer, t
         Answerer.load(weights)
     shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "tokenizer.model")
     (tmp_path / "weights.model").unlink()
+    (tmp_path / "a.png").write_bytes(b"no weights")
+    with pytest.raises(BadInput, match=r"a.png does not say that it is a PaliGemma"):
+        Answerer.load(tmp_path / "a.png")
     assert Answerer.load(weights, dtype=torch.bfloat16).model.projector.weight.dtype == torch.bfloat16

@@ -80,9 +80,15 @@ class Answerer:
         path = Path(name_or_path)
         if os.fspath(name_or_path) in known() or not path.exists():
             path = resolve(name_or_path)[0]
+        header = header_of(path) if path.is_file() else {}
+        if path.is_file() and weights.HEADER not in header:
+            raise BadInput(
+                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or load it with its config by"
+                " tapetum.paligemma.load, and save it"
+            )
         tokens = Tokens.beside(path)
         model = weights.load(name_or_path, device, dtype)
-        identity = header_of(path).get(weights.TOKENIZER) if path.is_file() else None
+        identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
         return cls(model, tokens, None if masks is None else os.fspath(masks))
 

@@ -122,11 +122,18 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
 
 
 def run_task(
-    task: PretrainTask, launch: Launch, say: Callable[[str], None], keep: Callable[[Any], None] = lambda model: None
+    task: PretrainTask,
+    launch: Launch,
+    say: Callable[[str], None] | None,
+    keep: Callable[[Any], None] = lambda model: None,
+    **settings: Any,
 ) -> Pretrained | None:
-    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end."""
-    config = loop_config(task, launch)
-    if processes.is_main():
+    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end.
+
+    Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
+    """
+    config = loop_config(task, launch, **settings)
+    if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
         say(f"{len(task.source):,} pictures{classes}")
         if not (launch.out / "checkpoints").exists():

@@ -26,11 +26,12 @@ from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.views import View, Views, supervised
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
+from tapetum.metrics.masks import Confusion
 from tapetum.train import Moment, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.probing import Pictures, split
-from tapetum.transfer.segmentation import IGNORED, Segmenter, mean_iou, pixel_loss
+from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_loss
 
 
 def encoder_layers(encoder: Encoder) -> Layers:
@@ -229,17 +230,23 @@ class SegmentationTask(FineTuneTask):
 
     def score(self, model: nn.Module, part: Literal["held", "test"]) -> float:
         """Give the mean IoU of whole pictures, brought to the task's size."""
+        counted = Confusion(len(self.train_part.classes), IGNORED)
+        counted.counts += self.count(model, part).sum(0)
+        return counted.mean_iou
+
+    def count(self, model: nn.Module, part: Literal["held", "test"]) -> Int64[np.ndarray, "n k k"]:
+        """Count the pixels of each whole picture, brought to the task's size, by true (row) and predicted class."""
         data = self.train_part if part == "held" else self.test_part
         which = self.held.tolist() if part == "held" else list(range(len(data)))
         device = next(model.parameters()).device
 
         def batches() -> Any:
-            for k in which:
-                picture, truth = data.read(k)
-                batch = self._batch([cropped(picture, truth, self.size, None)])
+            for start in range(0, len(which), self.config.batch_size):
+                rows = (data.read(k) for k in which[start : start + self.config.batch_size])
+                batch = self._batch([cropped(picture, truth, self.size, None) for picture, truth in rows])
                 yield batch["picture"].to(device), batch["truth"]
 
-        return mean_iou(model, batches(), len(data.classes)).mean_iou
+        return confusions(model, batches(), len(data.classes))
 
 
 def cropped(
@@ -282,10 +289,11 @@ class FineTuned:
     """With the weights of that run."""
 
 
-def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned:
+def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | None:
     """Fine-tune once at every rate, each in a folder of its own in `out`, and score the best on the test part.
 
-    The same call goes on after a stop. `settings` are further fields of `TrainConfig`, such as device or workers.
+    None where a signal or `max_minutes` stopped it; the same call goes on. `settings` are further fields of
+    `TrainConfig`, such as device or workers.
     """
     config, found = task.config, []
     for rate in config.rates:
@@ -299,7 +307,9 @@ def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned:
             seed=config.seed,
             **settings,
         )
-        model = fit(task, plan, out / f"rate-{rate:g}").model
-        found.append((task.score(model, "held"), rate, model))
+        result = fit(task, plan, out / f"rate-{rate:g}")
+        if result.state == "stopped":
+            return None
+        found.append((task.score(result.model, "held"), rate, result.model))
     best = max(found, key=lambda entry: entry[0])
     return FineTuned(task.score(best[2], "test"), best[1], tuple((rate, score) for score, rate, _ in found), best[2])

@@ -120,14 +120,25 @@ def pixel_loss(logits: Float[Tensor, "b k h w"], truth: Int64[Tensor, "b h w"]) 
 
 
 @torch.no_grad()
+def confusions(
+    model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]], classes: int
+) -> Int64[np.ndarray, "n k k"]:
+    """Count the pixels of each prepared picture by true (row) and predicted class; the sum over pictures is a `Confusion`'s."""
+    found = []
+    model.eval()
+    for pictures, truth in batches:
+        said = model(pictures).argmax(1).cpu().numpy()
+        for one, right in zip(said, truth.cpu().numpy(), strict=True):
+            counted = Confusion(classes, IGNORED)
+            counted.add(one.astype(np.int64), right)
+            found.append(counted.counts)
+    return np.stack(found)
+
+
 def mean_iou(
     model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]], classes: int
 ) -> Confusion:
     """Count the pixels of prepared pictures by true and predicted class; its `mean_iou` is the score, single scale."""
     counted = Confusion(classes, IGNORED)
-    model.eval()
-    for pictures, truth in batches:
-        said = model(pictures).argmax(1).cpu().numpy()
-        for one, right in zip(said, truth.cpu().numpy(), strict=True):
-            counted.add(one.astype(np.int64), right)
+    counted.counts += confusions(model, batches, classes).sum(0)
     return counted

@@ -1,7 +1,7 @@
 """`tapetum.evaluate_perception_test`: predictions, or a model that makes them, scored on the Perception Test as its closed
 server does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import refuse_folder
 from tapetum.verbs.many import stamp_of
 from tapetum.verbs.verb import File, Listener, verb
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tapetum.perception_test.scores.common import Scores
     from tapetum.perception_test.types import Video
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer); several are predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
@@ -62,6 +63,8 @@ class PerceptionTestOptions:
     reading: Literal["default", "notebook", "tapvid-first"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page with a table and a picture of the scores by area, reasoning and tag, or by what the task has of these."""
 
     def __post_init__(self) -> None:
         for name in ("task", "model"):
@@ -130,13 +133,15 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     from tapetum.perception_test.evaluate import check_task, score
     from tapetum.perception_test.predictions import read_predictions
 
+    if options.report is not None:
+        refuse_folder(Path(options.report))
     for task in options.task:
         check_task(task, options.reading)
     annotations = read_annotations(options.annotations)
-    files = (
+    files: dict[str, Path] = (
         _predicted(options, models, annotations, listener)
         if models
-        else dict.fromkeys(options.task, Path(options.predictions or ""))
+        else {task: Path(options.predictions or "") for task in options.task}
     )
     found: list[PerceptionTestScores] = []
     for task, file in files.items():
@@ -148,6 +153,8 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
             listener.note(f"{remarks[0]}{more}; tapetum submit perception-test --check lists them")
         made = {"model": models[task], "predictions": file} if models else {}
         found.append(PerceptionTestScores(task=task, reading=options.reading, scores=scores, **made))
+    if options.report is not None:
+        _write_report(options, found, files, annotations)
     first, *others = reversed(found)
     for each in others:
         first = PerceptionTestScores(**{**vars(each), "others": (first, *first.others)})
@@ -188,3 +195,19 @@ def _predicted(
         engine=options.engine,
         progress=lambda done, total: listener.progress("videos", done, total),
     )
+
+
+def _write_report(
+    options: PerceptionTestOptions,
+    found: "Sequence[PerceptionTestScores]",
+    files: Mapping[str, Path],
+    annotations: "Mapping[str, Video]",
+) -> None:
+    """Write the report of what was scored."""
+    from tapetum.perception_test.views.report import Part, write_report
+
+    parts = [
+        Part(task=each.task, reading=each.reading, scores=each.scores, source=each.model or files[each.task].name)
+        for each in found
+    ]
+    write_report(Path(options.report or ""), parts, annotations, Path(options.annotations).name)

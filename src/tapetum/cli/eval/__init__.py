@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.eval.longvideo import LongVideoEval
 from tapetum.cli.eval.paligemma import PaliGemmaEval
 from tapetum.cli.eval.perception_test import PerceptionTest
 from tapetum.cli.eval.tapvid import TapVid
@@ -14,13 +15,15 @@ Benchmark = (
     Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
     | Annotated[PaliGemmaEval, tyro.conf.subcommand("paligemma", prefix_name=False)]
+    | Annotated[LongVideoEval, tyro.conf.subcommand("longvideo", prefix_name=False)]
     | Annotated[PerceptionTest, tyro.conf.subcommand("perception-test", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
-    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes."""
+    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
+    long videos."""
 
     benchmark: Benchmark
 
