@@ -53,7 +53,7 @@ LEARNED_FROM = (
 RUNS = 5
 """Seeds of what is drawn by lot."""
 LOCALISERS = {"sound": "log-mel", "action": "efficientnet-lite0,log-mel"}
-NETWORK = LocaliserConfig(steps=96, width=48, levels=4)
+NETWORK = LocaliserConfig(length=96, width=48, levels=4)
 HEADLINE = {
     "object": "average_iou",
     "point": "average_jaccard",

@@ -1,8 +1,8 @@
 """Predictions for many videos: each looked at once for all tasks, over processes or Ray, in files that a killed run finds
 again.
 
-    OUT/parts/TASK/VIDEO.json    what is predicted for a video, and of which settings; written last, so a video that has it is
-    done OUT/TASK.json                all of a task in the order of the annotations: what `tapetum submit` and the servers take
+    OUT/parts/TASK/VIDEO.json    what is predicted for a video, and of which settings: a video that has it is done
+    OUT/TASK.json                all of a task in the order of the annotations: what `tapetum submit` and the servers take
 
 The files are the same for any number of workers and after any interruption: no prediction depends on another video.
 """

@@ -24,7 +24,7 @@ from tapetum.perception_test.types import Metadata, Video
 from tapetum.train.launch_config import Launch
 
 MADE = script("tests/golden/make_localiser_golden.py")
-TINY = LocaliserConfig(steps=32, width=16, heads=2, window=5, stem=1, levels=3)
+TINY = LocaliserConfig(length=32, width=16, heads=2, window=5, stem=1, levels=3)
 META = Metadata(video_id="v", split="train", rate=10.0, frames=40, size=(32, 32))
 
 
@@ -164,7 +164,7 @@ def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be halved"):
-        LocaliserConfig(steps=30, levels=3)
+        LocaliserConfig(length=30, levels=3)
     with pytest.raises(BadInput, match="no features are named"):
         features.load_source(" ,", 0, 4.0)
     (tmp_path / "v.npy").write_bytes(b"no array")
@@ -177,6 +177,6 @@ def test_bad_input(tmp_path: Path) -> None:
         FoundSegments.load("nowhere")
     path = tmp_path / "a.safetensors"
     save(Localiser(TINY, 6, 1), LocaliserRun(network=TINY), (0,), path)
-    path.write_bytes(path.read_bytes().replace(b'\\"steps\\": 32', b'\\"steps\\": 31'))
+    path.write_bytes(path.read_bytes().replace(b'\\"length\\": 32', b'\\"length\\": 31'))
     with pytest.raises(BadInput, match="train it again"):
         load_any(path)
