@@ -16,7 +16,8 @@ from typing import Any
 from tapetum.data.json_files import dumps, write_mapping
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
-from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen, find_videos
+from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen
+from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.predictions import KEYS, asked
 from tapetum.perception_test.types import Video
 from tapetum.workers import over_processes, over_ray
