@@ -3,9 +3,9 @@
     python benchmarks/perception_baselines.py FOLDER [--tracked 6] [--out evidence/perception-test]
 
 Makes the episodes (`HELD_OUT`, `LEARNED_FROM`), teaches localisers on those to learn from, has every baseline answer the
-held-out ones by `tapetum.evaluate_perception_test`, and writes results.json after every step. What follows things (objects,
-points, grounded) answers the first `--tracked` of them, since that takes most of the time. All of it is found again in FOLDER
-when the command is stopped and started again.
+held-out ones by `tapetum.evaluate_perception_test`, and writes results.json and tables.md after every step. What follows things
+(objects, points, grounded) answers the first `--tracked` of them, since that takes most of the time. All of it is found again
+in FOLDER when the command is stopped and started again.
 
 Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP):
 held where all of it is above 0, falsified where all is below, else undecided. That the blind guesser is at chance is held where
@@ -53,7 +53,7 @@ LEARNED_FROM = (
 RUNS = 5
 """Seeds of what is drawn by lot."""
 LOCALISERS = {"sound": "log-mel", "action": "efficientnet-lite0,log-mel"}
-NETWORK = LocaliserConfig(steps=96, width=48, levels=4)
+NETWORK = LocaliserConfig(length=96, width=48, levels=4)
 HEADLINE = {
     "object": "average_iou",
     "point": "average_jaccard",
@@ -299,6 +299,21 @@ def claims_of(study: Study, truth: Mapping[str, Video]) -> dict[str, Any]:
     return {claim: judge() for claim, (needs, judge) in wanted.items() if all(need in study.tables for need in needs)}
 
 
+def tables(results: Mapping[str, Any]) -> str:
+    """Say in Markdown which claims hold, and what every baseline scores."""
+    lines = ["| claim | | difference (95 %) | of what |", "|---|---|---|---|"]
+    for name, found in results["claims"].items():
+        known = {"claim", "value", "low", "high"}
+        of = ", ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v} {k}" for k, v in found.items() if k not in known)
+        lines.append(f"| {name} | {found['claim']} | {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) | {of} |")
+    lines += ["", "| task | baseline | score |", "|---|---|---|"]
+    drawn: dict[tuple[str, str], list[float]] = {}
+    for row in results["scores"].values():
+        drawn.setdefault((row["task"], row["model"]), []).append(row["score"])
+    lines += [f"| {task} | {model} | {float(np.mean(scores)):.3f} |" for (task, model), scores in sorted(drawn.items())]
+    return "\n".join(lines)
+
+
 def write(study: Study, truth: Mapping[str, Video], out: Path) -> None:
     """Write what is known so far."""
     claims = claims_of(study, truth)
@@ -317,6 +332,7 @@ def write(study: Study, truth: Mapping[str, Video], out: Path) -> None:
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / "tables.md").write_text(tables(results) + "\n")
 
 
 def main() -> None:

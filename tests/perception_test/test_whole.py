@@ -72,7 +72,7 @@ def test_every_baseline_answers_and_is_submitted(world: Path, tmp_path: Path) ->
         folder.mkdir()
         for number in range(2):
             np.save(folder / f"episode_{number:05d}.npy", np.random.default_rng(number).normal(size=(9, 4)))
-        network = LocaliserConfig(steps=32, width=16, heads=2, stem=1, levels=3)
+        network = LocaliserConfig(length=32, width=16, heads=2, stem=1, levels=3)
         recipe = LocaliserRun(
             data=str(world / "all_train.json"),
             videos=str(world),

@@ -1,8 +1,8 @@
 """Predictions for many videos: each looked at once for all tasks, over processes or Ray, in files that a killed run finds
 again.
 
-    OUT/parts/TASK/VIDEO.json    what is predicted for a video, and of which settings; written last, so a video that has it is
-    done OUT/TASK.json                all of a task in the order of the annotations: what `tapetum submit` and the servers take
+    OUT/parts/TASK/VIDEO.json    what is predicted for a video, and of which settings: a video that has it is done
+    OUT/TASK.json                all of a task in the order of the annotations: what `tapetum submit` and the servers take
 
 The files are the same for any number of workers and after any interruption: no prediction depends on another video.
 """
@@ -16,7 +16,8 @@ from typing import Any
 from tapetum.data.json_files import dumps, write_mapping
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
-from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen, find_videos
+from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen
+from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.predictions import KEYS, asked
 from tapetum.perception_test.types import Video
 from tapetum.workers import over_processes, over_ray

@@ -1,5 +1,4 @@
-"""`tapetum.evaluate_perception_test`: predictions, or a model that makes them, scored on the Perception Test as its closed
-server does."""
+"""`tapetum.evaluate_perception_test`: predictions, or a model that makes them, scored on the Perception Test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +32,9 @@ class PerceptionTestOptions:
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Predictions in the form of the benchmark's servers."""
     model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TASK=]NAME ...")] = ()
-    """In place of predictions, what makes
-    them. Of objects and points: static, or a tracker (tapir-nano); of actions and sounds: prior, or a file of
-    tapetum.perception_test.localiser; of mcqa: random, frequency, or a PaliGemma (paligemma-nano); of grounded: random-object
-    or a PaliGemma, and +TRACKER."""
+    """In place of predictions, what makes them. Of objects and points: static, or a tracker (tapir-nano); of actions and
+    sounds: prior, or the folder of a run of tapetum train localiser; of mcqa: random, frequency, or a PaliGemma
+    (paligemma-nano); of grounded: random-object or a PaliGemma, either with +TRACKER."""
     videos: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """With --model, folder of VIDEO.mp4, or of videos/ and audios/; rules that look at nothing need none."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
@@ -127,7 +125,8 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
 
     A run with a model that was interrupted goes on when it is started again. Raises BadInput for files that are missing,
     damaged, or not of the benchmark, for models that do not fit, and for predictions that a server would refuse; what is
-    missing counts as empty, and is remarked on."""
+    missing counts as empty, and is remarked on.
+    """
     models = options.check()
     from tapetum.perception_test.annotations import read_annotations, read_json
     from tapetum.perception_test.evaluate import check_task, score

@@ -24,7 +24,7 @@ from tapetum.perception_test.types import Metadata, Video
 from tapetum.train.launch_config import Launch
 
 MADE = script("tests/golden/make_localiser_golden.py")
-TINY = LocaliserConfig(steps=32, width=16, heads=2, window=5, stem=1, levels=3)
+TINY = LocaliserConfig(length=32, width=16, heads=2, window=5, stem=1, levels=3)
 META = Metadata(video_id="v", split="train", rate=10.0, frames=40, size=(32, 32))
 
 
@@ -120,7 +120,7 @@ def test_it_learns_and_its_file_finds_the_segments(tmp_path: Path) -> None:
         truth[f"v{number}"] = {"metadata": meta, "action_localisation": rows}
     (tmp_path / "train.json").write_text(json.dumps(truth))
     run = LocaliserRun(
-        data=str(tmp_path / "train.json"), features=str(folder), network=TINY, steps=60, batch_size=8, micro_batch=8, lr=5e-3
+        data=str(tmp_path / "train.json"), features=str(folder), network=TINY, steps=100, batch_size=8, micro_batch=8, lr=5e-3
     )
     path = train_localiser(run, Launch(out=tmp_path / "run", threads=1, device="cpu"), lambda text: None)
     assert path == tmp_path / "run" / LOCALISER_FILE
@@ -164,19 +164,21 @@ def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
 
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be halved"):
-        LocaliserConfig(steps=30, levels=3)
+        LocaliserConfig(length=30, levels=3)
     with pytest.raises(BadInput, match="no features are named"):
         features.load_source(" ,", 0, 4.0)
+    with pytest.raises(BadInput, match="no features"):
+        features.load_source(str(tmp_path), 0, 4.0)
     (tmp_path / "v.npy").write_bytes(b"no array")
     with pytest.raises(BadInput, match="cannot be read as features"):
         features.load_source(str(tmp_path), 0, 4.0).of("v", Seen(META))
     np.save(tmp_path / "v.npy", np.array([[np.nan]]))
-    with pytest.raises(BadInput, match="finite numbers"):
+    with pytest.raises(BadInput, match="no finite numbers"):
         features.load_source(str(tmp_path), 0, 4.0).of("v", Seen(META))
     with pytest.raises(BadInput, match="no localiser"):
         FoundSegments.load("nowhere")
     path = tmp_path / "a.safetensors"
     save(Localiser(TINY, 6, 1), LocaliserRun(network=TINY), (0,), path)
-    path.write_bytes(path.read_bytes().replace(b'\\"steps\\": 32', b'\\"steps\\": 31'))
+    path.write_bytes(path.read_bytes().replace(b'\\"length\\": 32', b'\\"length\\": 31'))
     with pytest.raises(BadInput, match="train it again"):
         load_any(path)

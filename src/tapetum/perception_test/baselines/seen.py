@@ -1,8 +1,4 @@
-"""A video of the benchmark as models are shown it: decoded once, whatever is asked about it, and small enough to stay in
-memory.
-
-Frames are those of the annotations' count: where a file has more or fewer of them, as tens of the public ones have, frame k is
-the one whose time is nearest to k / rate seconds."""
+"""A video of the benchmark as models are shown it: decoded once, whatever is asked, and small enough to stay in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,17 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, UInt8
+from jaxtyping import Float32, UInt8
 
 from tapetum.errors import BadInput
+from tapetum.perception_test.footage import footage_sound, open_footage
 from tapetum.perception_test.types import Metadata, Video
-from tapetum.video import open_video
 from tapetum.video.cut import resized, size_of
-from tapetum.video.sound import has_sound, read_sound
 
 SIDE = 256
 """Pixels of the longer side at which models are shown a video, unless they are told otherwise."""
-ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 SOUND_RATE = 16000
 """Samples of sound a second."""
 
@@ -62,20 +56,11 @@ class Seen:
         """All frames, small. Raises BadInput for a video that is not there or cannot be read."""
         if self._whole is not None:
             return self._whole.frames[: self.count]
-        with open_video(self._found(self.path)) as video:
-            wanted = numbers_of(video.timestamps, self.metadata.frames, self.metadata.rate)
-            width, height = self.size
-            frames = np.empty((len(wanted), height, width, 3), np.uint8)
-            places: dict[int, list[int]] = {}
-            for place, number in enumerate(wanted.tolist()):
-                places.setdefault(number, []).append(place)
+        width, height = self.size
+        with open_footage(self._found(self.path), self.metadata) as video:
+            frames = np.empty((len(video), height, width, 3), np.uint8)
             for number, frame in enumerate(video):
-                if number in places:
-                    frames[places.pop(number)] = resized(frame, width, height)
-                if not places:
-                    break
-            if places:
-                raise BadInput(f"{self.path} ends before its frame {min(places)}; get it again")
+                frames[number] = resized(frame, width, height)
         return frames
 
     @cached_property
@@ -83,8 +68,7 @@ class Seen:
         """Samples -1..1 at `SOUND_RATE`; none of a video without sound."""
         if self._whole is not None:
             return self._whole.sound[: round(self.count / self.metadata.rate * SOUND_RATE)]
-        path = self._found(self.sound_path or self.path)
-        return read_sound(path, SOUND_RATE) if has_sound(path) else np.zeros(0, np.float32)
+        return footage_sound(self._found(self.path or self.sound_path), self.sound_path, self.metadata, SOUND_RATE)
 
     def _found(self, path: Path | None) -> Path:
         if path is None:
@@ -101,33 +85,3 @@ class Predictor(Protocol):
         Of `video` only what a test split tells may be looked at: starts of tracks, questions and options.
         """
         ...
-
-
-def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) -> Int[np.ndarray, " t"]:
-    """Give the number of the frame of a file that is nearest to each frame of the annotations.
-
-    >>> numbers_of(np.arange(5) / 25, 5, 25.0).tolist(), numbers_of(np.arange(8) / 50, 4, 25.0).tolist()
-    ([0, 1, 2, 3, 4], [0, 2, 4, 6])
-    """
-    if len(timestamps) == frames:
-        return np.arange(frames)
-    wanted = np.arange(frames) / rate + timestamps[0]
-    after = np.clip(np.searchsorted(timestamps, wanted), 1, max(1, len(timestamps) - 1))
-    later = timestamps[after % len(timestamps)] - wanted < wanted - timestamps[after - 1]
-    return np.minimum(after - 1 + later, len(timestamps) - 1)
-
-
-def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Path | None]]:
-    """Find the file of each video, and of its sound: in the folder or its videos/, and audios/ within or beside it.
-
-    Raises BadInput where one is missing.
-    """
-    places = [folder, folder / "videos"]
-    sounds = [folder / "audios", folder.parent / "audios", folder]
-    found: dict[str, tuple[Path, Path | None]] = {}
-    for name in names:
-        video = next((path for place in places for end in ENDINGS if (path := place / f"{name}{end}").is_file()), None)
-        if video is None:
-            raise BadInput(f"there is no {name}{ENDINGS[0]} in {folder} or its videos/; get the videos of these annotations")
-        found[name] = video, next((path for place in sounds if (path := place / f"{name}.wav").is_file()), None)
-    return found

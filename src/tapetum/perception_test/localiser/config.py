@@ -17,8 +17,8 @@ Task = Literal["action", "sound"]
 class LocaliserConfig:
     """A network, and how its moments become segments."""
 
-    steps: int = 192
-    """To which the features of any video are resized."""
+    length: int = 192
+    """Steps to which the features of any video are resized."""
     width: int = 64
     """Channels."""
     heads: int = 4
@@ -30,8 +30,8 @@ class LocaliserConfig:
     levels: int = 5
     """Of the pyramid; each has half the moments of the one before."""
     shortest: int = 4
-    """Steps from a moment to the far end of a segment up to which it is of the first level; of each further
-    one, twice as many."""
+    """Steps from a moment to the far end of a segment up to which it is of the first level; of each further one, twice as
+    many."""
     radius: float = 1.5
     """Strides from the middle of a segment within which moments are to find it."""
     dropout: float = 0.1
@@ -46,9 +46,9 @@ class LocaliserConfig:
     """Segments of a video."""
 
     def __post_init__(self) -> None:
-        if self.levels < 1 or self.steps % 2 ** (self.levels - 1) or self.steps < 2 ** (self.levels - 1):
+        if self.levels < 1 or self.length % 2 ** (self.levels - 1) or self.length < 2 ** (self.levels - 1):
             raise BadInput(
-                f"{self.steps} steps cannot be halved for {self.levels} levels; give a multiple of {2 ** (self.levels - 1)}"
+                f"{self.length} steps cannot be halved for {self.levels} levels; give a multiple of {2 ** (self.levels - 1)}"
             )
         if self.width % self.heads or min(self.heads, self.window, self.shortest, self.before, self.most) < 1 or self.stem < 0:
             raise BadInput(f"the config {self} makes no network; heads must divide the width, and counts be 1 or more")
@@ -70,11 +70,9 @@ class LocaliserRun:
     """small: for a core."""
     task: Task = "action"
     """What is found."""
-    features: str = (
-        "efficientnet-lite0"
-        """What is looked at: an encoder by name or file, log-mel (the sound), a folder of
-    VIDEO.npy of shape (t, d); several are joined with commas and put side by side."""
-    )
+    features: str = "efficientnet-lite0"
+    """What is looked at: an encoder by name or file, log-mel (the sound), a folder of VIDEO.npy of shape (t, d); several, with
+    commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
     rate: float = 4.0

@@ -29,7 +29,7 @@ def decoded(
     moment, label = np.divmod(order, logits.shape[1])
     reach = distances.double().numpy()[moment] * at.double().numpy()[moment, 3:]
     place = at.double().numpy()[moment, 0]
-    spans = np.stack([place - reach[:, 0], place + reach[:, 1]], 1).clip(0, config.steps) * (seconds / config.steps)
+    spans = np.stack([place - reach[:, 0], place + reach[:, 1]], 1).clip(0, config.length) * (seconds / config.length)
     long = spans[:, 1] - spans[:, 0] > SHORTEST_S
     spans, scores, label = spans[long], chances[order][long], label[long]
     found = []

@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32
 
 from tapetum.errors import BadInput
 from tapetum.perception_test.baselines.seen import SOUND_RATE, Seen
+from tapetum.perception_test.features import FeatureFolder, joined
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
@@ -38,21 +39,14 @@ class FeatureFiles:
     """VIDEO.npy in a folder."""
 
     def __init__(self, folder: Path):
-        """Raises BadInput where there is no such folder."""
-        if not folder.is_dir():
-            raise BadInput(f"there is no folder {folder} of features; give one with VIDEO.npy of shape (t, d) in it")
-        self.folder = folder
+        """Raises BadInput where there are none."""
+        self.files = FeatureFolder(folder)
 
     def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
         """Read them. Raises BadInput for a file that is missing or something else."""
-        path = self.folder / f"{name}.npy"
-        try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BadInput(f"{path} cannot be read as features ({str(error)[:80]}); get it again") from error
-        if found.ndim != 2 or found.dtype.kind not in "fiu" or not len(found) or not np.isfinite(found).all():
-            raise BadInput(f"{path} holds {found.dtype} {found.shape}; wanted finite numbers of shape (t, d)")
-        return found.astype(np.float32)
+        if name not in self.files:
+            raise BadInput(f"there is no {name}.npy in {self.files.folder}; give the folder with the features of these videos")
+        return self.files[name]
 
 
 class LogMel:
@@ -93,10 +87,10 @@ class Joined:
 
     def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
         """Make each, at the length of the first."""
-        from tapetum.perception_test.localiser.decode import resampled
-
         first, *others = (source.of(name, seen) for source in self.sources)
-        return np.concatenate([first, *(resampled(other, len(first)).numpy() for other in others)], 1)
+        for other in others:
+            first = joined(first, other)
+        return first
 
 
 def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> Source:

@@ -98,8 +98,7 @@ class Localiser(nn.Module):
     def loss(
         self, features: Float[Tensor, "b t d"], wanted: Float[Tensor, "b p k"], far: Float[Tensor, "b p 2"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute focal loss of the classes and distance-IoU loss of the ends, over a moving count of moments that find
-        something."""
+        """Compute focal loss of classes and distance-IoU loss of ends, by a moving count of moments that find something."""
         logits, distances = self(features)
         finding = wanted.sum(-1) > 0
         if self.training:
@@ -117,7 +116,7 @@ def moments(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
         stride = 2**level
         least = 0.0 if level == 0 else float(config.shortest * 2 ** (level - 1))
         most = math.inf if level == config.levels - 1 else float(config.shortest * 2**level)
-        at = (torch.arange(config.steps // stride) + 0.5) * stride
+        at = (torch.arange(config.length // stride) + 0.5) * stride
         rows.append(torch.stack([at, *(torch.full_like(at, value) for value in (least, most, float(stride)))], 1))
     return torch.cat(rows)
 
@@ -154,8 +153,7 @@ def focal(
 
 
 def distance_iou(found: Float[Tensor, "n 2"], wanted: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
-    """Compute 1 - overlap + (distance of the middles / length of both together)^2 of segments given by distances to both
-    ends."""
+    """Compute 1 - overlap + (distance of middles / length of both)^2 of segments given by distances to both ends."""
     common = torch.minimum(found, wanted).sum(-1)
     union = found.sum(-1) + wanted.sum(-1) - common
     together = torch.maximum(found, wanted).sum(-1)

@@ -25,9 +25,7 @@ class FoundSegments:
 
     @classmethod
     def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "FoundSegments":
-        """Load a file or the folder of a run; `folder` holds VIDEO.npy where it was trained on such. Raises BadInput for
-        others.
-        """
+        """Load a file or the folder of a run; `folder` has its features now. Raises BadInput for others."""
         if not Path(name_or_path).exists():
             raise BadInput(
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
@@ -36,9 +34,7 @@ class FoundSegments:
         return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
 
     def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
-        """Give the segments of a video. Raises BadInput for a task that it was not trained for, and features of another
-        width.
-        """
+        """Give the segments of a video. Raises BadInput for another task than its own, and features of another width."""
         if list(tasks) != [self.trained.task]:
             raise BadInput(
                 f"this localiser finds {self.trained.task}s; name one for {' and '.join(tasks)}, such as sound=FOLDER"
@@ -49,7 +45,7 @@ class FoundSegments:
             raise BadInput(
                 f"the features of {name} have {features.shape[1]} numbers a step; the localiser knows {len(model.mean)}"
             )
-        shown = resampled(features, model.config.steps)[None].to(model.mean)
+        shown = resampled(features, model.config.length)[None].to(model.mean)
         with torch.inference_mode():
             logits, distances = (found[0].float().cpu() for found in model(shown))
         at = moments(model.config)

@@ -9,8 +9,9 @@ import numpy as np
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.perception_test.annotations import read_annotations
-from tapetum.perception_test.baselines.seen import Seen, find_videos
+from tapetum.perception_test.baselines.seen import Seen
 from tapetum.perception_test.baselines.windows import segments_of
+from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.localiser.config import LocaliserRun
 from tapetum.perception_test.localiser.features import FeatureFiles, Source, load_source
 from tapetum.perception_test.localiser.model import Localiser

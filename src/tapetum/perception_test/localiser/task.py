@@ -59,7 +59,7 @@ class LocaliserTask(Task, Dataset):
             length = rng.uniform(0.5, 1.0)
             first = rng.uniform(0, 1 - length)
             last = first + length
-        count, steps = len(example.features), self.run.network.steps
+        count, steps = len(example.features), self.run.network.length
         start, end = int(first * count), max(int(first * count) + 1, round(last * count))
         spans = (example.segments * count - start) / (end - start)
         cut = spans.clip(0, 1)
