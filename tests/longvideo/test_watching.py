@@ -70,6 +70,8 @@ def test_a_view_shows_part_of_a_video() -> None:
     assert View(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
     assert View(rate=1, stop_s=0).numbers(video) == [0]
     assert View(rate=1, start_s=99).numbers(video) == [39]
+    for rate in (4, 5, 1e3, 1e12):
+        assert View(rate=rate).numbers(video) == [*range(40)]
     assert View(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
     model = towers()
     spans = [(each.start_s, each.stop_s) for each in watch(model, video, View(rate=2, start_s=1, stop_s=6))]
