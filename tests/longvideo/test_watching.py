@@ -16,7 +16,7 @@ from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
-from tapetum.video import open_video
+from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
 SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
@@ -149,6 +149,28 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_a_video_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.video.decode import Decoder
+
+    rng = np.random.default_rng(
+        0
+    )  # with frames out of order, as most videos have: others are counted first, by a pass of its own
+    shades = np.full((600, 32, 32, 3), np.arange(600)[:, None, None, None] % 250, np.uint8)
+    shades[::50] = rng.integers(0, 255, (12, 32, 32, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", shades, 10)
+    decoded, first = [0], Decoder.frames
+
+    def counted(self: Decoder, packets: Any) -> Any:
+        for frame in first(self, packets):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Decoder, "frames", counted)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len([*watch(towers(), video)]) == 8
+    assert 60 <= decoded[0] <= 601  # one is looked at when it is opened
 
 
 def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
