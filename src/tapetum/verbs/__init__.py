@@ -42,7 +42,16 @@ _VERBS = (
         "detect",
         "discover",
     ),
-    *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
+    *(
+        "doctor",
+        "embed",
+        "evaluate_davis",
+        "evaluate_objects",
+        "evaluate_paligemma",
+        "evaluate_perception_test",
+        "evaluate_tapvid",
+        "evaluate_tapvid3d",
+    ),
     *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show"),
     *("submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )

@@ -79,8 +79,9 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     options.check()
     from tapetum.files import whole_folder
     from tapetum.verbs.classify import picture_files
+    from tapetum.verbs.looks import look_of
 
-    files, look, out = picture_files(options.pictures, "discover"), _look(options.model), Path(options.out)
+    files, look, out = picture_files(options.pictures, "discover"), look_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed = _found(options, files, look, folder, listener)
     return Discovered(
@@ -130,23 +131,6 @@ def _found(
     (folder / PAGE).write_text("\n".join(_page(cells, options)), encoding="utf-8", errors="replace")
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
     return images, tuple(failed)
-
-
-def _look(model: str) -> Any:
-    from tapetum.odin.objects import colours, looked_at_by
-
-    if model == "colours":
-        return colours
-    from tapetum.encoders import Encoder
-    from tapetum.hub.loading import load
-    from tapetum.odin.model import Odin
-    from tapetum.odin.weights import ODIN_FILE
-
-    own = Path(model) / ODIN_FILE
-    found = load(own if own.is_file() else model)
-    if not isinstance(found, Encoder | Odin):
-        raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or colours")
-    return looked_at_by(found)
 
 
 def _drawn(picture: "np.ndarray", masks: "Masks") -> "np.ndarray":
