@@ -1,15 +1,14 @@
 """Train odin-nano, the small network for `tapetum discover`, and say how good it is on real pictures.
 
     python benchmarks/odin_nano.py OUT --pictures photos.parquet camvid/train.parquet [--minutes 25]
-    python benchmarks/odin_nano.py OUT --score camvid/test.parquet            # beside k-means of colours and positions
+    python benchmarks/odin_nano.py OUT --score camvid/test.parquet [--models OUT colours xy efficientnet-lite2]
 
 The first goes on where it was stopped. Scores are ABO, OR and CorLoc of cars, pedestrians and bicyclists, with 1 + 2 + ... + 32
-proposals, and with the best object of `tapetum discover`, of the trained and an untrained network, colours, and positions.
+proposals, and with the best object of `tapetum discover`. A model is what that takes, or untrained.
 """
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 
 from odin_world import Kept, rows_of, street_things
 from tapetum.encoders.factory import make
-from tapetum.odin.looks import PLAIN, looked_at_by, metric_of
+from tapetum.odin.looks import looked_at_by, metric_of
 from tapetum.odin.metrics import corloc, discovery_scores
 from tapetum.odin.model import Odin
 from tapetum.odin.objects import find_objects
@@ -27,12 +26,13 @@ from tapetum.odin.proposals import best_in_cells, proposals
 from tapetum.odin.recipes import RECIPES, OdinRun
 from tapetum.odin.run import ODIN_FILE
 from tapetum.odin.task import OdinTask
-from tapetum.odin.weights import load, save
+from tapetum.odin.weights import save
 from tapetum.pretraining.data import Source
 from tapetum.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
+from tapetum.verbs.looks import look_of
 
 PROPOSALS = 32
 
@@ -77,9 +77,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pictures", type=Path, nargs="+", default=[], help="parquet files to learn from")
     parser.add_argument("--score", type=Path, help="parquet file of CamVid")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--stored", type=int, default=128, help="shorter side of the pictures as they are kept")
+    parser.add_argument("--models", nargs="+", default=["untrained", "colours", "rgb", "xy"])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--stored", type=int, default=96, help="shorter side of the pictures as they are kept")
     parser.add_argument("--seen", type=int, default=192, help="shorter side of pictures as the network sees them")
     parser.add_argument("--most", type=int, default=60, help="pictures to score with")
     parser.add_argument("--minutes", type=float)
@@ -88,14 +89,17 @@ def main() -> None:
     if options.pictures:
         trained(options)
     if options.score:
-        run = run_of(options.steps, options.size)
-        looks: dict[str, Callable[[], Look]] = {
-            "odin-nano": lambda: looked_at_by(load(options.out / ODIN_FILE), options.seen),
-            "untrained": lambda: looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen),
-            **{name: lambda name=name: PLAIN[name] for name in PLAIN},
-        }
-        found = {name: scored(made(), options.score, options.most) for name, made in looks.items()}
-        (options.out / "real.json").write_text(json.dumps(found, indent=1) + "\n")
+        file = options.out / "real.json"
+        found = json.loads(file.read_text()) if file.exists() else {}
+        for model in options.models:
+            if model == "untrained":
+                run = run_of(options.steps, options.size)
+                look = looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
+            else:
+                look = look_of(model, options.seen, device="cpu")
+            found[Path(model).name] = scored(look, options.score, options.most)
+            options.out.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(found, indent=1) + "\n")
         for name, scores in found.items():
             print(f"{name:10}", {key: round(value, 3) for key, value in scores.items()})
 

@@ -130,7 +130,7 @@ def small(picture: Image.Image, side: int) -> np.ndarray:
     """Make a picture's shorter side so long."""
     scale = side / min(picture.size)
     size = [max(round(length * scale), side) for length in picture.size]
-    return np.asarray(picture.convert("RGB").resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.array(picture.convert("RGB").resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def rows_of(file: Path, most: int | None = None) -> Iterator[tuple[Image.Image, np.ndarray | None]]:

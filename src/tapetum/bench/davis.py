@@ -52,8 +52,7 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
     place = Path(folder) / video.name
     place.mkdir(parents=True, exist_ok=True)
     for path, one in zip(video.masks, ids, strict=True):
-        picture = Image.fromarray(one.astype(np.uint8)).convert("P")
-        picture.frombytes(one.astype(np.uint8).tobytes())
+        picture = Image.frombytes("P", (one.shape[1], one.shape[0]), one.astype(np.uint8).tobytes())
         picture.putpalette(palette())
         with whole_file(place / path.name) as temporary:
             picture.save(temporary, format="PNG")

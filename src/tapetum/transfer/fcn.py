@@ -119,7 +119,6 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
 
 def transfer_config(run: TransferRun, launch: Launch, **settings: Any) -> TrainConfig:
     """Make the config of the loop: SGD with momentum, whose rate drops."""
-    rules = (ParameterRule(pattern="encoder.*", frozen=True), ParameterRule(pattern="*.encoder.*", frozen=True))
     return train_config(
         run,
         launch,
@@ -127,7 +126,7 @@ def transfer_config(run: TransferRun, launch: Launch, **settings: Any) -> TrainC
         optimizer="sgd",
         schedule="drops",
         drops=run.drops,
-        rules=rules if run.freeze else (),
+        rules=(ParameterRule(pattern="*encoder.*", frozen=True),) if run.freeze else (),
         clip_norm=None,
         **settings,
     )
