@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.blocks.clustering import Metric
+from tapetum.errors import BadInput
 from tapetum.odin.clustering import kmeans
 
 
@@ -23,6 +24,8 @@ def proposals(
 ) -> Iterator[Int[np.ndarray, "h w"]]:
     """Give the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
     vectors = found.flatten(1).T[None]
+    if most > vectors.shape[1]:  # before all the others are made
+        raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger pictures to the network")
     for clusters in range(1, most + 1):
         generator = torch.Generator(found.device).manual_seed(seed)
         ids = kmeans(vectors, clusters, metric=metric, generator=generator)[0]
