@@ -73,7 +73,8 @@ def test_one_command_learns_and_scores(camvid: Path, encoder: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_what_is_easy_is_learned_with_a_frozen_encoder(camvid: Path, encoder: Path, tmp_path: Path) -> None:
-    run = FcnRun(data=str(camvid), layout="camvid", encoder=str(encoder), crop=32, steps=25, batch_size=4, lr=0.05, freeze=True)
+    how = {"layout": "camvid", "crop": 32, "steps": 40, "batch_size": 4, "lr": 0.2, "freeze": True, "head": "linear"}
+    run = FcnRun(data=str(camvid), encoder=str(encoder), **how)
     before = starting_encoder(str(encoder)).state_dict()
     found = train_fcn(run, Launch(out=tmp_path / "run", device="cpu", workers=0), lambda text: None)
     assert found is not None

@@ -23,7 +23,7 @@ _SIDE = 56
 
 def rgb(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
     """Give mean colours of cells."""
-    x = torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0)[None].float() / 255
+    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float() / 255
     scale = _SIDE / max(picture.shape[:2])
     size = [max(round(side * scale), 2) for side in picture.shape[:2]]
     return F.interpolate(x, size=size, mode="area")[0]

@@ -37,6 +37,7 @@ def test_masks_get_the_official_scores(run: Run, data: Path, tmp_path: Path) -> 
     assert 0.2 < found["j_and_f"] < 0.95
 
 
+@pytest.mark.slow
 def test_colours_follow_and_what_is_written_scores_the_same(run: Run, data: Path, tmp_path: Path) -> None:
     words = "eval", "davis", "--data", data, "--most", "1", "--radius", "5", "--context", "2"
     code, out, _ = run(*words, "--model", "colours", "--save-pred", tmp_path / "said")

@@ -44,6 +44,7 @@ def coco(tmp_path: Path) -> tuple[Path, Path]:
     return write_instances(tmp_path / "instances_val2017.json", lambda: images, {1: "thing"}), tmp_path / "val2017"
 
 
+@pytest.mark.slow
 def test_objects_of_cocos_files(run: Run, coco: tuple[Path, Path]) -> None:
     file, pictures = coco
     words = "eval", "objects", "--annotations", file, "--pictures", pictures, "--proposals", "8"
