@@ -1,7 +1,8 @@
 """Scenes in which colour and position say nothing of objects, and real pictures with things: what `odin_claims.py` sees.
 
-A scene has 2 to 5 objects, discs, rings, Ls, bars and crosses of 3 to 30 % of it, one before the other. Objects and ground are
-textures (gratings, checkers, dots, noise) of the same two colours, so that only the pattern tells them apart.
+A scene has 2 to 4 objects, rings, Ls, bars and crosses, one before the other, so that no cell of a map of positions has the
+shape of one. Objects and ground are textures (gratings, checkers, dots, noise) of the same two colours, so that only the
+pattern tells them apart.
 """
 
 import io
@@ -14,11 +15,13 @@ from scipy import ndimage
 
 FAMILIES = "grating", "checkers", "dots", "noise"
 _HALF = 90
+_AREAS = 1.93, 1.28, 0.8, 1.44
+"""Of a ring, an L, a bar and a cross, in units of their size squared."""
 
 
 def texture(rng: np.random.Generator) -> tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """Give a family and a pattern: 0 or 1 at rows and columns."""
-    family, period = int(rng.integers(len(FAMILIES))), rng.uniform(3.5, 9)
+    family, period = int(rng.integers(len(FAMILIES))), rng.uniform(3, 5.5)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(0, 9, 2)
     grain = ndimage.gaussian_filter(rng.standard_normal((128, 128)), period / 5, mode="wrap") > 0
 
@@ -37,21 +40,19 @@ def texture(rng: np.random.Generator) -> tuple[int, Callable[[np.ndarray, np.nda
 
 
 def shape(rng: np.random.Generator, side: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give a shape: inside or not at rows and columns from its middle."""
-    kind, angle = int(rng.integers(5)), rng.uniform(0, 2 * np.pi)
-    r = side * np.sqrt(rng.uniform(0.05, 0.3) / np.pi) * (1.0, 1.15, 1.3, 1.5, 1.3)[kind]
+    """Give a shape: inside or not at rows and columns from its middle; 8 to 25 % of a picture unless cut or hidden."""
+    kind, angle = int(rng.integers(len(_AREAS))), rng.uniform(0, 2 * np.pi)
+    r = side * np.sqrt(rng.uniform(0.08, 0.25) / _AREAS[kind])
 
     def inside(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        y, x = rows * np.cos(angle) + columns * np.sin(angle), columns * np.cos(angle) - rows * np.sin(angle)
+        y, x = (rows * np.cos(angle) + columns * np.sin(angle)) / r, (columns * np.cos(angle) - rows * np.sin(angle)) / r
         if kind == 0:
-            return x**2 + y**2 < r**2
+            return (x**2 + y**2 < 1) & (x**2 + y**2 > 0.62**2)
         if kind == 1:
-            return (x**2 + y**2 < r**2) & (x**2 + y**2 > (0.5 * r) ** 2)
+            return ((abs(x + 0.6) < 0.2) & (abs(y) < 0.9)) | ((abs(y - 0.7) < 0.2) & (abs(x) < 0.8))
         if kind == 2:
-            return ((abs(x + 0.6 * r) < 0.3 * r) & (abs(y) < 0.9 * r)) | ((abs(y - 0.6 * r) < 0.3 * r) & (abs(x) < 0.9 * r))
-        if kind == 3:
-            return (abs(x) < r) & (abs(y) < 0.32 * r)
-        return ((abs(x) < 0.28 * r) & (abs(y) < r)) | ((abs(y) < 0.28 * r) & (abs(x) < r))
+            return (abs(x) < 1) & (abs(y) < 0.2)
+        return ((abs(x) < 0.2) & (abs(y) < 1)) | ((abs(y) < 0.2) & (abs(x) < 1))
 
     return inside
 
@@ -65,7 +66,7 @@ def clip(seed: int, number: int, side: int = 64, frames: int = 1) -> tuple[np.nd
     middle, apart = rng.uniform(100, 155, 3), rng.standard_normal(3)
     apart *= _HALF / np.abs(apart).max()
     parts = [(shape(rng, side), texture(rng), rng.uniform(0.1, 0.9, 2) * side, rng.uniform(-1.2, 1.2, 2)) for _ in range(5)]
-    parts, (ground, pattern) = parts[: int(rng.integers(2, 6))], texture(rng)
+    parts, (ground, pattern) = parts[: int(rng.integers(2, 5))], texture(rng)
     rows, columns = np.mgrid[:side, :side] + 0.5
     pictures, ids, families = [], [], []
     for t in range(frames):
