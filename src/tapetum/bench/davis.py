@@ -8,7 +8,7 @@ Differs from the official code where a first mask skips a number: there that num
 is none. The official masks skip none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def palette() -> list[int]:
 
 def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
     """Score the masks of the frames that count. Raises BadInput for objects that the video does not have, and another size."""
-    truths = {(video.name, number): masks for number, masks in video.read_masks(scored_frames).items()}
+    truths: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
     return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, truths)
 
 

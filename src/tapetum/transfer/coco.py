@@ -148,7 +148,8 @@ def coco_scores(annotations: Path, said: Sequence[Mapping[str, Any]], keys: Sequ
     except ImportError:
         raise BadInput("COCO's scores need faster-coco-eval: pip install 'tapetum[coco]'") from None
     scores = {}
-    for kind, name in (("bbox", "box"), ("segm", "mask"))[: 2 if masks else 1]:
+    kinds: tuple[tuple[Any, str], ...] = (("bbox", "box"), ("segm", "mask"))
+    for kind, name in kinds[: 2 if masks else 1]:
         if not said:
             scores |= dict.fromkeys((f"{name}_ap", f"{name}_ap50", f"{name}_ap75"), 0.0)
             continue
