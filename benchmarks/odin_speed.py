@@ -29,6 +29,7 @@ from lightly.models.utils import pool_masked, update_momentum
 from sklearn.cluster import KMeans
 from torch import nn
 
+from pretraining_speed import stepping
 from tapetum.cli.allocator import keep_freed_memory
 from tapetum.odin.clustering import kmeans
 from tapetum.odin.config import OdinConfig
@@ -36,8 +37,6 @@ from tapetum.odin.model import perceptron
 from tapetum.odin.recipes import recipe
 from tapetum.odin.task import OdinTask
 from tapetum.pretraining.data import RawPictures, Shown, Source
-from tapetum.train import Moment
-from tapetum.train.averages import MovingAverage
 
 SIZE, HIDDEN, WIDTH, GRID = 64, 1024, 256, 4
 MAPS = {"56x56x64, K 16": (8, 3136, 64, 16), "56x56x256, K 16": (4, 3136, 256, 16), "28x28x384, K 20": (8, 784, 384, 20)}
@@ -63,23 +62,7 @@ def our_step(batch: int, how: OdinConfig) -> Callable[[], None]:
     task = OdinTask(run, source, masks)
     noise = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), np.uint8)
     made = task.collate([Shown(noise[k], k, k, ()) for k in range(batch)])
-    model = task.model()
-    averages, teachers = [], {}
-    for average in task.averages:
-        averages.append(MovingAverage(model, replace(average, schedule="constant"), 1000))
-        teachers[average.name] = task.model().requires_grad_(False).eval()
-        teachers[average.name].load_state_dict(averages[-1].average, assign=True)
-    optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=1e-4, fused=True)
-    moment = Moment(step=1, steps=1000, teachers=teachers)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        task.loss(model, made, moment)[0].backward()
-        optimizer.step()
-        for average in averages:
-            average.update(model)
-
-    return step
+    return stepping(task, made)[0]
 
 
 def lightly_step(batch: int) -> Callable[[], None]:

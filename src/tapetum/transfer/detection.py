@@ -8,12 +8,11 @@ Needs the extra [coco] (torchvision). Pictures are lists of float (3, h, w), 0..
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import lcm
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.errors import BadInput
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import load_headed, save_headed
 from tapetum.transfer.recipes import CocoRun
 
 DETECTOR_FILE = "detector.safetensors"
@@ -98,16 +97,12 @@ def load_detector(path: Path) -> tuple[nn.Module, list[tuple[int, str]]]:
 
     Raises BadInput for anything else.
     """
-    about, tensors = read_headed(path, "detector", "detector of tapetum train coco")
-    try:
+    categories: list[tuple[int, str]] = []
+
+    def maker(about: Any) -> Callable[[], nn.Module]:
         found = from_json(about["encoder"])
-        categories = [(int(number), str(name)) for number, name in about["categories"]]
+        categories[:] = [(int(number), str(name)) for number, name in about["categories"]]
         run = CocoRun(**{**about["run"], "short_sides": tuple(about["run"]["short_sides"])})
-        with torch.device("meta"):  # so that a config of absurd size asks for no memory
-            wanted = detector(make(found), len(categories), run).state_dict()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
-    check_fit(wanted, tensors, path)
-    model = detector(make(found), len(categories), run)
-    model.load_state_dict(tensors)
-    return model.eval(), categories
+        return lambda: detector(make(found), len(categories), run)
+
+    return load_headed(path, "detector", "detector of tapetum train coco", maker), categories

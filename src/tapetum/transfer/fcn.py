@@ -24,7 +24,7 @@ from tapetum.encoders.config import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import load_headed, save_headed
 from tapetum.metrics.masks import Confusion
 from tapetum.train import Moment, TrainConfig, fit
 from tapetum.train.config import ParameterRule
@@ -140,14 +140,11 @@ def save_segmenter(model: Segmenter, head: str, classes: tuple[str, ...], path: 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, tuple[str, ...]]:
     """Load what `save_segmenter` wrote, and the names of its classes. Raises BadInput for anything else."""
-    about, tensors = read_headed(path, "segmenter", "segmenter of tapetum train fcn")
-    try:
+    classes: tuple[str, ...] = ()
+
+    def maker(about: Any) -> Callable[[], Segmenter]:
+        nonlocal classes
         found, head, classes = from_json(about["encoder"]), about["head"], tuple(map(str, about["classes"]))
-        with torch.device("meta"):  # so that a config of absurd size asks for no memory
-            wanted = Segmenter(make(found), len(classes), head).state_dict()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
-    check_fit(wanted, tensors, path)
-    model = Segmenter(make(found), len(classes), head)
-    model.load_state_dict(tensors)
-    return model.eval(), classes
+        return lambda: Segmenter(make(found), len(classes), head)
+
+    return cast(Segmenter, load_headed(path, "segmenter", "segmenter of tapetum train fcn", maker)), classes

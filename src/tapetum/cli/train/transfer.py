@@ -1,7 +1,7 @@
 """`tapetum train fcn` and `tapetum train coco`: what an encoder is good for, after learning on."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -9,7 +9,7 @@ from tapetum.cli.options import LaunchOptions, options
 from tapetum.cli.settings import WithSettings
 from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
 
-_FLAGS = dict.fromkeys(("bf16", "freeze", "masks"), tyro.conf.FlagConversionOff)
+_FLAGS: dict[str, Any] = dict.fromkeys(("bf16", "freeze", "masks"), tyro.conf.FlagConversionOff)
 
 
 @dataclass(frozen=True, kw_only=True)
