@@ -1,7 +1,7 @@
 """`tapetum train fcn` and `tapetum train coco`: what an encoder is good for, after learning on."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
