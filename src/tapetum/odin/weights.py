@@ -9,6 +9,7 @@ from typing import Any, cast
 from tapetum.encoders.config import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.hub.headed import load_headed, save_headed
+from tapetum.hub.registry import known, resolve
 from tapetum.odin.config import OdinConfig
 from tapetum.odin.model import Odin
 
@@ -22,8 +23,12 @@ def save(model: Odin, path: str | os.PathLike[str]) -> None:
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Odin:
-    """Load a file that `save` wrote, or the folder of a run, in evaluation mode. Raises BadInput for anything else."""
-    path = Path(name_or_path)
+    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode.
+
+    Raises BadInput for anything else.
+    """
+    name = os.fspath(name_or_path)
+    path = resolve(name)[0] if name in known() else Path(name)
     path = path / ODIN_FILE if path.is_dir() else path
 
     def maker(about: Any) -> Callable[[], Odin]:
