@@ -46,8 +46,8 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
         "5-where": eye,
         "6-where": replace(eye, ruler=False, schedule="linear", steps=900, seed=12, limit=5256),
         "7-places": replace(where, start="4-cooled", eye="6-where", ruler=True, mixture=PLACES, steps=585, seed=21, limit=5952),
-        "8-looks": replace(where, looking=0.5, mixture=LOOKS, steps=700, seed=23, limit=6792),
-        "9-cooled": replace(where, looking=0.5, mixture=LAST, steps=600, schedule="linear", seed=25, limit=6852),
+        "8-looks": replace(where, looking=0.5, mixture=LOOKS, steps=541, seed=23, limit=6792),
+        "9-cooled": replace(where, looking=0.5, mixture=LAST, steps=540, schedule="linear", seed=25, limit=6852),
     }
     return {name: replace(stage, steps=max(2, stage.steps // divide)) for name, stage in found.items()}
 

@@ -2,11 +2,11 @@
 
     python benchmarks/paligemma_transfer.py RUNS --camvid FOLDER --out evidence/paligemma-transfer
 
-easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers. camvid: streets with 11
-classes as parquet files; `answer en is there a CLASS?` for classes that 10 to 90% of training pictures have (exact answers),
-`detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels and more (AP50), `segment car` for the largest
-car (mean overlap, where there is one). A size is a number of training pictures; test pictures are the same for all. Each run is
-a transfer, as `tapetum train paligemma-transfer` makes it:
+easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers, and those
+to open questions alone. camvid: streets with 11 classes as parquet files; `answer en is there a CLASS?` for classes that 10 to
+90% of training pictures have (exact answers), `detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels
+and more (AP50), `segment car` for the largest car (mean overlap, where there is one). A size is a number of training pictures;
+test pictures are the same for all. Each run is a transfer, as `tapetum train paligemma-transfer` makes it:
 
     pretrained           from `--weights`
     scratch              random weights of the same sizes; the same tokenizer, steps and pictures, its better rate
@@ -102,21 +102,24 @@ def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> 
     read = [lines.read(k) for k in range(len(lines))]
     for kind, longest in KINDS.items():
         right: dict[int, list[float]] = defaultdict(list)
+        open_ones: dict[int, list[float]] = defaultdict(list)
         boxes: dict[int, tuple[Any, Any]] = {}
         for number, truth, text in answered(model, tokens, read, kind, longest, grey):
             if kind == "answer":
                 right[number].append(float(text == truth))
+                if truth not in ("yes", "no"):
+                    open_ones[number].append(right[number][-1])
             elif kind == "detect":
                 boxes[number] = parse(text, 1000, 1000).boxes, parse(truth, 1000, 1000).boxes
             else:
                 right[number].append(overlap(lines, number, text))
         if kind == "detect" and boxes:
             truths: Any = {k: TrueBoxes(xyxy=b.xyxy, labels=b.labels) for k, (_, b) in boxes.items()}
-            found = detection_scores({k: b for k, (b, _) in boxes.items()}, truths)
-            scores["ap50"] = {"mean": found.ap50}
-        elif right:
-            pictures = [right[k] for k in sorted(right)]
-            scores[kind] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
+            scores["ap50"] = {"mean": detection_scores({k: b for k, (b, _) in boxes.items()}, truths).ap50}
+        for name, found in {kind: right, "open": open_ones}.items():
+            if found:
+                pictures = [found[k] for k in sorted(found)]
+                scores[name] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
     return scores
 
 
@@ -196,9 +199,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help="some of the sizes")
     parser.add_argument("--tests", type=int, default=120, help="test pictures of easy-vqa; half as many of camvid")
     parser.add_argument("--divide", type=int, default=1, help="how much shorter runs are, to try the script")
+    parser.add_argument("--report", action="store_true", help="run nothing, join what there is")
     parser.add_argument("--lr", type=float, help="another learning rate, to look for the better one")
     options = parser.parse_args()
-    for data in options.data:
+    for data in [] if options.report else options.data:
         for seed in options.seeds:
             for size in SIZES[data]:
                 for name in options.variants:

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-KINDS = {"answer": "answers", "segment": "mask of the largest car, IoU", "ap50": "boxes, AP50"}
+KINDS = {
+    "answer": "answers",
+    "open": "answers but yes and no",
+    "segment": "mask of the largest car, IoU",
+    "ap50": "boxes, AP50",
+}
 ABLATIONS = {
     "the prefix seen whole beats a causal one": ("scratch", "scratch-text-causal"),
     "pictures and prefix seen whole beat all causal": ("scratch", "scratch-causal"),
@@ -91,9 +96,9 @@ def draw(rows: list[dict[str, Any]], sizes: dict[str, tuple[int, ...]], path: Pa
     """Draw each seed as a point, means as lines."""
     from matplotlib.figure import Figure
 
-    panels = [("easy-vqa", "answer"), ("camvid", "answer"), ("camvid", "segment"), ("camvid", "ap50")]
-    figure = Figure(figsize=(14, 3.6), layout="constrained")
-    for axis, (data, kind) in zip(figure.subplots(1, 4), panels, strict=True):
+    panels = [("easy-vqa", "answer"), ("easy-vqa", "open"), ("camvid", "answer"), ("camvid", "segment"), ("camvid", "ap50")]
+    figure = Figure(figsize=(16, 3.4), layout="constrained")
+    for axis, (data, kind) in zip(figure.subplots(1, 5), panels, strict=True):
         lines = {"pre-trained": ("pretrained", kind), "scratch": ("scratch", kind), "grey": ("pretrained", f"grey-{kind}")}
         if kind == "answer":
             lines["most common"] = ("scratch", "common")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tapetum.verbs.detect import detect as detect
     from tapetum.verbs.discover import discover as discover
     from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_davis import evaluate_davis as evaluate_davis
     from tapetum.verbs.evaluate_longvideo import evaluate_longvideo as evaluate_longvideo
+    from tapetum.verbs.evaluate_objects import evaluate_objects as evaluate_objects
     from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
@@ -57,6 +59,8 @@ _FUNCTIONS = {
     "discover": "discover",
     "embed": "embed",
     "evaluate_longvideo": "evaluate_longvideo",
+    "evaluate_davis": "evaluate_davis",
+    "evaluate_objects": "evaluate_objects",
     "evaluate_paligemma": "evaluate_paligemma",
     "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",

@@ -64,6 +64,10 @@ def test_other_models(run: Run, name: str) -> None:
     cost = told(run, name, "--size", 64)
     assert cost["flops_hardware"] > 1e7
     assert sum(cost["parameters"].values()) > 1e5
+    if name == "paligemma-masks":
+        code, out, _ = run("account", name, "--size", 64)
+        assert code == 0
+        assert "check       none: operations were counted as they ran" in out
     if name == "hip-nano":
         from tapetum.hub.loading import load
 

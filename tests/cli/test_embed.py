@@ -54,7 +54,7 @@ def test_the_bundled_network_tells_pictures_apart(tmp_path: Path, capsys: pytest
         picture(tmp_path / f"{name}.png", colour)
     files = [str(tmp_path / f"{name}.png") for name in ("red", "other red", "green")]
     assert main(["embed", *files, "--out", str(tmp_path / "emb.npz")]) == 0
-    assert "3 vectors of 128 numbers, of 3 files" in capsys.readouterr().out
+    assert "3 vectors of 256 numbers, of 3 files" in capsys.readouterr().out
     with np.load(tmp_path / "emb.npz") as stored:
         red, other, green = stored["embedding"]
     assert np.linalg.norm(red - other) < np.linalg.norm(red - green)
@@ -121,7 +121,7 @@ def test_a_folder_is_walked_deeply_and_links_are_not_followed(tmp_path: Path) ->
         assert [Path(path).stem for path in stored["path"]] == ["two", "one", "top"]
 
 
-@pytest.mark.parametrize("model", ["hip-nano", "efficientnet-lite0"])
+@pytest.mark.parametrize("model", ["resnet-nano", "hip-nano", "efficientnet-lite0"])
 def test_sound_is_told_that_the_network_knows_pictures_only(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

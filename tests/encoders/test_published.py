@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
 
 import tapetum
 from tapetum.encoders.config import Preprocessing
@@ -16,13 +18,14 @@ from tapetum.encoders.factory import load, save, to_state
 from tapetum.encoders.imagenet import class_names, synsets
 from tapetum.encoders.published import PUBLISHED
 from tapetum.errors import BadInput
-from tapetum.hub.registry import location
+from tapetum.hub.registry import find, location
 from tapetum.video import write_video
 
+LITES = [weights.name for weights in PUBLISHED if weights.package is not None]
 HERE = [weights.name for weights in PUBLISHED if location(weights).is_file()]
 
 
-@pytest.mark.parametrize("name", [weights.name for weights in PUBLISHED])
+@pytest.mark.parametrize("name", LITES)
 def test_the_weights_in_timms_network_give_the_same_logits(name: str) -> None:
     if name not in HERE:
         pytest.skip(f"the package of {name} is not installed")
@@ -33,6 +36,39 @@ def test_the_weights_in_timms_network_give_the_same_logits(name: str) -> None:
     x = torch.rand(1, 3, *encoder.preprocessing.size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         torch.testing.assert_close(encoder.classify(x), theirs.eval()(x), atol=1e-5, rtol=1e-5)
+
+
+def test_resnet_nano_is_small_and_does_what_its_file_says() -> None:
+    """Its vector beside one that is computed from the tensors of the file by functions of torch alone."""
+    file = location(find("resnet-nano"))
+    assert file.stat().st_size < 6_000_000
+    tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
+    encoder = tapetum.load("resnet-nano")
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    mean, std = (np.array(value, np.float32) for value in (encoder.preprocessing.mean, encoder.preprocessing.std))
+    x = torch.from_numpy((picture - mean) / std).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        ours, theirs = encoder(encoder.prepare(picture)).pooled, by_hand(tensors, x)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        assert ours.shape == (1, 256)
+
+
+def by_hand(tensors: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """A ResNet of basic blocks (1, 1, 2, 1) with a first convolution of 3x3 and stride 1, in evaluation."""
+
+    def normed(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean, var, gain, bias = (tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, mean, var, gain, bias)
+
+    x = normed(F.conv2d(x, tensors["stem.weight"], padding=1), "stem_norm").relu()
+    for name in ("0.0", "1.0", "2.0", "2.1", "3.0"):
+        place, stride = f"stages.{name}", 2 if name in ("1.0", "2.0", "3.0") else 1
+        y = normed(F.conv2d(x, tensors[f"{place}.convs.0.weight"], stride=stride, padding=1), f"{place}.norms.0").relu()
+        y = normed(F.conv2d(y, tensors[f"{place}.convs.1.weight"], padding=1), f"{place}.norms.1")
+        if stride == 2:
+            x = normed(F.conv2d(x, tensors[f"{place}.shortcut.weight"], stride=2), f"{place}.shortcut_norm")
+        x = (x + y).relu()
+    return x.mean((2, 3))
 
 
 @pytest.mark.skipif("efficientnet-lite0" not in HERE, reason="the package of efficientnet-lite0 is not installed")

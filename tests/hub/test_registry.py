@@ -19,7 +19,15 @@ def test_every_entry_is_complete() -> None:
         licence = "Apache-2.0" if weights.repository is None else "LicenseRef-Gemma"
         assert weights.licence == ("LicenseRef-not-stated" if name == "paligemma-masks-official" else licence)
         assert (weights.repository is None) == (weights.gate is None) == (weights.size is None)
-        ours = "tapir-nano", "tapir-nano-synthetic", "causal-tapir-nano", "hip-nano", "paligemma-masks", "paligemma-nano"
+        ours = (
+            "tapir-nano",
+            "tapir-nano-synthetic",
+            "causal-tapir-nano",
+            "hip-nano",
+            "paligemma-masks",
+            "paligemma-nano",
+            "resnet-nano",
+        )
         assert weights.bundled == (name in ours)
         places = weights.url, weights.package, weights.repository
         assert sum((weights.bundled, *(place is not None for place in places))) == 1

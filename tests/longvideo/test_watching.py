@@ -16,7 +16,7 @@ from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
-from tapetum.video import open_video
+from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
 SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
@@ -70,6 +70,8 @@ def test_a_view_shows_part_of_a_video() -> None:
     assert View(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
     assert View(rate=1, stop_s=0).numbers(video) == [0]
     assert View(rate=1, start_s=99).numbers(video) == [39]
+    for rate in (4, 5, 1e3, 1e12):
+        assert View(rate=rate).numbers(video) == [*range(40)]
     assert View(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
     model = towers()
     spans = [(each.start_s, each.stop_s) for each in watch(model, video, View(rate=2, start_s=1, stop_s=6))]
@@ -147,6 +149,24 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.video.decode import Decoder
+
+    shades = np.full((600, 32, 32, 3), np.arange(600)[:, None, None, None] % 250, np.uint8)
+    write_video(tmp_path / "a.mp4", shades, 10)
+    decoded, first = [0], Decoder.frames
+
+    def counted(self: Decoder, packets: Any) -> Any:
+        for frame in first(self, packets):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Decoder, "frames", counted)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len([*watch(towers(), video)]) == 8
+    assert 60 <= decoded[0] <= 2 * 600 + 1  # a pass that looks, after one that counts where times cannot be trusted
 
 
 def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:

@@ -1,6 +1,5 @@
 """big_vision's PaliGemma in JAX (golden/paligemma_jax.npz): the same from pictures and texts to losses, steps and answers."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 
 from support.paligemma import TINY, TINY_2
+from support.scripts import GOLDEN, script
 from tapetum.blocks.generate import nucleus
 from tapetum.blocks.generate_config import Choice
 from tapetum.paligemma import load
@@ -24,10 +24,7 @@ from tapetum.paligemma.recipes import Learning
 from tapetum.paligemma.task import reference_groups, rows_loss
 from tapetum.paligemma.tokens import Tokens
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-sys.path.insert(0, str(GOLDEN))
-import make_paligemma_jax_golden as maker  # noqa: E402
-
+maker = script("tests/golden/make_paligemma_jax_golden.py")
 FAMILIES = {"paligemma": TINY, "paligemma2": replace(TINY_2, soft_cap="big_vision")}
 TOKENS = Tokens.load(GOLDEN / "paligemma_taught.model")
 

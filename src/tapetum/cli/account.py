@@ -42,6 +42,8 @@ def text(cost: Cost) -> str:
     if len(cost.engines) > 1:
         one, other = cost.engines["closed_form"], cost.engines["counted"]
         lines.append(f"{'check':11} counting of operations finds {other / one - 1:+.2%} beside the closed form")
+    elif not a_run:
+        lines.append(f"{'check':11} none: operations were counted as they ran, and this network has no closed form here")
     lines += [
         f"{'time':11} {cost.hours.text('core-hours')} {whole}" + ("" if a_run else said),
         f"{'energy':11} {cost.energy_kwh.text('kWh')}{said}",

@@ -1,4 +1,4 @@
-"""Weights of encoders known by name. Imports no torch.
+"""Weights of encoders known by name. Imports no torch. `resnet-nano` is this project's own and comes along.
 
 The three EfficientNet-Lite networks were trained on ImageNet by the authors of EfficientNet (https://github.com/tensorflow/tpu,
 models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illustrated, who put them on the package index
@@ -31,6 +31,17 @@ def _lite(number: int, sha256: str, pixels: int) -> Weights:
 
 
 PUBLISHED = (
+    Weights(
+        name="resnet-nano",
+        architecture="resnet-nano",
+        summary="small ResNet that learned CIFAR-10's pictures without labels; the default of embed",
+        paper="SimCLR (arXiv 2002.05709) on a small ResNet (1512.03385)",
+        licence="Apache-2.0",
+        file="encoders/bundled/resnet-nano.safetensors",
+        loader=_LOADER,
+        sha256="512ca9875855c8e98151dffebc32df0702afae2942a9323e01319d5bbe1de1fe",
+        verbs=("embed",),
+    ),
     _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224),
     _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240),
     _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),

@@ -1,6 +1,6 @@
 """Settings of ResNets and the named ones. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
@@ -58,6 +58,11 @@ def _named(block: Literal["basic", "bottleneck"], depths: tuple[int, int, int, i
 
 
 NAMED = {
+    "resnet-nano": Architecture(
+        family="resnet",
+        config=ResNetConfig(block="basic", depths=(1, 1, 2, 1), stem="3x3", stem_width=32),
+        preprocessing=replace(PREPROCESSING, size=(32, 32), crop_fraction=1.0),
+    ),
     "resnet-18": _named("basic", (2, 2, 2, 2)),
     "resnet-34": _named("basic", (3, 4, 6, 3)),
     "resnet-50": _named("bottleneck", (3, 4, 6, 3)),
@@ -65,4 +70,4 @@ NAMED = {
     "resnet-152": _named("bottleneck", (3, 8, 36, 3)),
     "resnet-200": _named("bottleneck", (3, 24, 36, 3)),
 }
-"""ResNets by name."""
+"""ResNets by name; `resnet-nano` is this project's own, for pictures of 32 pixels."""

@@ -8,7 +8,7 @@ PUBLISHED = (
     Weights(
         name="hip-nano",
         architecture="hip-nano",
-        summary="small HiP trained by this project on CIFAR-10; the default of embed",
+        summary="small HiP trained by this project on CIFAR-10",
         paper="the network of arXiv 2202.10890 with a small config",
         licence="Apache-2.0",
         file="hip/bundled/hip-nano.safetensors",

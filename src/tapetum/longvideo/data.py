@@ -2,7 +2,7 @@
 
     ordered-events     made up (`tapetum.scenes.ordered_events`)
     a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
-                       questions.jsonl, each with what of the video it may see
+                       questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or pictures and txt (`tapetum.data.shards`)
 
 Of videos in files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the
@@ -18,10 +18,12 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import UInt8
 
+from tapetum.data.asked import Question
 from tapetum.data.entries import Entry, line_entries
 from tapetum.data.fields import PICTURES
 from tapetum.data.media import Stored, opened_picture
 from tapetum.data.shards import Shards
+from tapetum.data.video_language.questions import read_nextqa
 from tapetum.errors import BadInput
 from tapetum.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
@@ -218,6 +220,8 @@ def _episodes(place: Path) -> list[_Listed]:
 
 def _asked(place: Path) -> list[_Listed]:
     """The questions of a folder, each with its answer, and with every wrong one."""
+    if (place / "train.csv").is_file():
+        return [_of_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
     found = []
     for path, entry in _lines(place, "questions.jsonl"):
         options, right = entry.texts("options"), entry.whole("answer_id")
@@ -230,10 +234,18 @@ def _asked(place: Path) -> list[_Listed]:
     return found
 
 
+def _of_nextqa(each: Question) -> _Listed:
+    texts = [f"{each.question} {option}" for option in each.options]
+    assert each.video is not None
+    assert each.right is not None
+    return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
+
+
 def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
     """Lines about videos of a folder, with the file of each."""
     if not (place / name).is_file():
-        raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes")
+        more = ", or of NExT-QA" if name == "questions.jsonl" else ""
+        raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")
     for entry in line_entries(place / name):
         path = place / "videos" / f"{entry.file_name('video')}.mp4"
         if not path.is_file():

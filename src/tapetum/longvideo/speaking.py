@@ -73,10 +73,9 @@ class SpeakingTask(Task):
     """Say the next token of what is said of a video."""
 
     def __init__(self, run: VideoTextRun):
-        if not (run.start and run.language):
+        if not run.start:
             raise BadInput(
-                "video-to-text wants --start, a video encoder of an earlier stage, and --language, a run of the stage language "
-                "or a causal model of transformers"
+                "video-to-text wants --start, a video encoder of an earlier stage, or a run of this one to go on from"
             )
         self.run, self.told = run, telling(run)
 
@@ -85,6 +84,8 @@ class SpeakingTask(Task):
         start = load(self.run.start)
         if isinstance(start, Captioner):
             return start.train()
+        if not self.run.language:
+            raise BadInput("video-to-text wants --language, a run of the stage language or a causal model of transformers")
         encoder = start if isinstance(start, VideoEncoder) else getattr(start, "video", None)
         if not isinstance(encoder, VideoEncoder):
             raise BadInput(

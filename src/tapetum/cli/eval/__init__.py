@@ -5,7 +5,9 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.eval.davis import Davis
 from tapetum.cli.eval.longvideo import LongVideoEval
+from tapetum.cli.eval.objects import Objects
 from tapetum.cli.eval.paligemma import PaliGemmaEval
 from tapetum.cli.eval.perception_test import PerceptionTest
 from tapetum.cli.eval.tapvid import TapVid
@@ -17,13 +19,15 @@ Benchmark = (
     | Annotated[PaliGemmaEval, tyro.conf.subcommand("paligemma", prefix_name=False)]
     | Annotated[LongVideoEval, tyro.conf.subcommand("longvideo", prefix_name=False)]
     | Annotated[PerceptionTest, tyro.conf.subcommand("perception-test", prefix_name=False)]
+    | Annotated[Davis, tyro.conf.subcommand("davis", prefix_name=False)]
+    | Annotated[Objects, tyro.conf.subcommand("objects", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
     """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
-    long videos."""
+    long videos, DAVIS, objects found without labels."""
 
     benchmark: Benchmark
 

@@ -12,10 +12,21 @@ from tapetum.cli.train.odin import OdinCommand
 from tapetum.cli.train.paligemma import PaliGemmaCommand
 from tapetum.cli.train.paligemma_masks import MaskCodecCommand
 from tapetum.cli.train.tap import TapCommand
+from tapetum.cli.train.transfer import CocoCommand, FcnCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand | LongVideoCommand | LocaliserCommand
+Command = (
+    TapCommand
+    | HipCommand
+    | PaliGemmaCommand
+    | MaskCodecCommand
+    | OdinCommand
+    | LongVideoCommand
+    | FcnCommand
+    | CocoCommand
+    | LocaliserCommand
+)
 RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 
