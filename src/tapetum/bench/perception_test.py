@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tapetum.paligemma.answers import Answerer
 
 TRACKER, ANSWERER = "tapir-nano", "paligemma-nano"
+TOGETHER = 3
+"""Things that are looked for by one prompt: models are trained on few at a time."""
 FRAMES = 4
 """Frames of a video that a model of pictures is shown, evenly spread, the last among them."""
 
@@ -87,8 +89,16 @@ class PromptedBoxes:
         """Ask where things are."""
         from tapetum.paligemma import prompts
 
-        [reply] = self.answerer.ask([picture[None]], [prompts.detect(list(things))], self.tokens)
-        return self.answerer.find(reply, picture.shape[1], picture.shape[0], masks=False).boxes
+        parts = [list(things[k : k + TOGETHER]) for k in range(0, len(things), TOGETHER)]
+        found = []
+        for part in parts:
+            [reply] = self.answerer.ask([picture[None]], [prompts.detect(part)], self.tokens)
+            found.append(self.answerer.find(reply, picture.shape[1], picture.shape[0], masks=False).boxes)
+        return Boxes(
+            xyxy=np.concatenate([boxes.xyxy for boxes in found]),
+            labels=[label for boxes in found for label in boxes.labels],
+            scores=np.concatenate([boxes.scores for boxes in found]),
+        )
 
 
 def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tuple[tuple[str, ...], Predictor]]:
