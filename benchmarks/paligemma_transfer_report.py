@@ -88,7 +88,7 @@ def table(claims: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
         one, other = ABLATIONS.get(c["claim"], ("pretrained", "scratch"))
         common = mean("scratch", "common") if kind == "answer" else ""
         cells = [c["data"], c["size"], c["of"], mean(one, kind), mean(other, kind), mean(one, f"grey-{kind}"), common, shift]
-        lines.append("| " + " | ".join(map(str, [*cells, f"{c['claim']}: {c['verdict']}"])) + " |")
+        lines.append("| " + " | ".join(map(str, [*cells, f"{c['claim']}: {c['verdict']} ({len(c['seeds'])} seeds)"])) + " |")
     return "\n".join(lines)
 
 
@@ -97,8 +97,10 @@ def draw(rows: list[dict[str, Any]], sizes: dict[str, tuple[int, ...]], path: Pa
     from matplotlib.figure import Figure
 
     panels = [("easy-vqa", "answer"), ("easy-vqa", "open"), ("camvid", "answer"), ("camvid", "segment"), ("camvid", "ap50")]
-    figure = Figure(figsize=(16, 3.4), layout="constrained")
-    for axis, (data, kind) in zip(figure.subplots(1, 5), panels, strict=True):
+    there = {(r["data"], kind) for r in rows for kind in KINDS if kind in r}
+    panels = [panel for panel in panels if panel in there]
+    figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    for axis, (data, kind) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         lines = {"pre-trained": ("pretrained", kind), "scratch": ("scratch", kind), "grey": ("pretrained", f"grey-{kind}")}
         if kind == "answer":
             lines["most common"] = ("scratch", "common")
@@ -109,8 +111,8 @@ def draw(rows: list[dict[str, Any]], sizes: dict[str, tuple[int, ...]], path: Pa
             at = [n for n in sizes[data] if any(size == n for size, _ in points)]
             means = [np.mean([value for size, value in points if size == n]) for n in at]
             axis.plot(at, means, style, label=label, markersize=4)
-            if style[1] in "os":
-                axis.plot(*zip(*points, strict=True), style[:2], markersize=3, alpha=0.5)
+            if style[2] in "os":
+                axis.plot(*zip(*points, strict=True), style[:3], markersize=3, alpha=0.5)
         axis.set(xscale="log", title=f"{data}: {KINDS[kind]}", xlabel="training pictures", ylim=(0, None))
         axis.set_xticks(sizes[data], map(str, sizes[data]))
         axis.minorticks_off()
