@@ -1,13 +1,14 @@
 """Time and memory of PaliGemma beside transformers' own, with the same weights, in one run.
 
-    python benchmarks/paligemma_speed.py [--repeats 5] [--out evidence/paligemma-speed/results.json]
+    python benchmarks/paligemma_speed.py [--repeats 5] [--out evidence/paligemma-speed/results.json] [--memory-alone]
 
 The network is `pg-mini`: 68 million parameters, 256 tokens of a picture and 16 of text. Times are of the process's CPU on one
 thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
 with nothing that ends. Prefill is one forward with the logits of the last position, the eye included. `plain` is ours without
 copies of the weights in oneDNN's order (`copy_weights`), `int8` ours with the decoder's weights in 8 bits.
 
-Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs.
+Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs; no load of
+the machine changes it, so `--memory-alone` measures it anew and leaves the rest of the file as it is.
 """
 
 import argparse
@@ -180,8 +181,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--memory-alone", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.memory_alone:
+        _keep(options.out, {"peak_over_weights": _peaks()})
+        return
     rows = [compare(kind, batch, options.repeats) for kind in (torch.float32, torch.bfloat16) for batch in (1, 4)]
     print("milliseconds of CPU   part       ours  plain   int8 theirs  ours/theirs   same ids")
     for row in rows:
@@ -189,15 +194,26 @@ def main() -> None:
             shown = " ".join(f"{row.get(f'{part}/{who}', float('nan')):6.2f}" for who in WHO)
             told = f"{row[f'{part}/ratio']:8.2f}       {row['same_ids']}"
             print(f"{row['dtype']:>9} batch {row['batch']}     {part:8} {shown} {told}")
-    peaks = {kind: memory(kind) for kind in ("float32", "bfloat16")}
-    for kind, found in peaks.items():
-        print(f"peak growth at load as {kind}, over the weights: ours {found['ours']:.2f}, theirs {found['theirs']:.2f}")
+    peaks = _peaks()
     losses = {kind: int8_loss(getattr(torch, kind)) for kind in ("float32", "bfloat16")}
     for kind, found in losses.items():
         print(f"int8 of {kind} against float32:", ", ".join(f"{name} {value:.4f}" for name, value in found.items()))
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"speed": rows, "peak_over_weights": peaks, "int8_loss": losses}, indent=1) + "\n")
+    _keep(options.out, {"speed": rows, "peak_over_weights": peaks, "int8_loss": losses})
+
+
+def _peaks() -> dict[str, dict[str, float]]:
+    peaks = {kind: memory(kind) for kind in ("float32", "bfloat16")}
+    for kind, found in peaks.items():
+        print(f"peak growth at load as {kind}, over the weights: ours {found['ours']:.2f}, theirs {found['theirs']:.2f}")
+    return peaks
+
+
+def _keep(out: Path | None, found: dict[str, object]) -> None:
+    """Write what was found over what the file has of it."""
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        before = json.loads(out.read_text()) if out.exists() else {}
+        out.write_text(json.dumps(before | found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

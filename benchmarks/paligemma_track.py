@@ -22,8 +22,8 @@ from tapetum.scenes.filming import Truth, film, varied
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.picture import first_that_starts
 from tapetum.scenes.textures import procedural
+from tapetum.tracks.follow import Follower, as_tracks
 from tapetum.types import Boxes, Masks
-from tapetum.verbs.follow import Follower, as_tracks
 from tapetum.video import open_video
 
 SIZE, SECONDS = 192, 2.0

@@ -1,192 +1,87 @@
 """What pre-training, the prefix's mask and the loss on the suffix alone are worth, on data that this project did not make.
 
-    python benchmarks/paligemma_transfer.py easy-vqa RUNS --out evidence/paligemma-transfer --sizes 100 400 --seeds 0 1 2
-    python benchmarks/paligemma_transfer.py camvid RUNS --camvid FOLDER ...
+    python benchmarks/paligemma_transfer.py RUNS --camvid FOLDER --out evidence/paligemma-transfer
 
-easy-vqa: the package of that name (MIT): 4,000 and 1,000 pictures of one shape, 64 x 64, with questions; exact answers. camvid:
-streets with 11 classes as parquet files; `answer en is there a CLASS?` and `detect car ; pedestrian ; bicyclist`, boxes of
-connected parts of 100 pixels and more; exact answers, AP50. A size is a number of training pictures; test pictures are the same
-for all. Each run is a transfer (`tapetum train paligemma-transfer`) from `--weights`, or with a change:
+easy-vqa: the package of that name (MIT): pictures of one shape, 64 x 64, with questions; exact answers, and those
+to open questions alone. camvid: streets with 11 classes as parquet files; `answer en is there a CLASS?` for classes that 10 to
+90% of training pictures have (exact answers), `detect car ; pedestrian ; bicyclist` with boxes of connected parts of 100 pixels
+and more (AP50), `segment car` for the largest car (mean overlap, where there is one). A size is a number of training pictures;
+test pictures are the same for all. Each run is a transfer, as `tapetum train paligemma-transfer` makes it:
 
-    pretrained   scratch: random weights of the same sizes
-    masks        scratch, with the prefix-LM masks blocks and full, and causal
-    loss         scratch, suffix alone, and all text
+    pretrained           from `--weights`
+    scratch              random weights of the same sizes; the same tokenizer, steps and pictures, its better rate
+    scratch-text-causal  scratch, the prefix causal (mask `pictures`); pictures still see each other
+    scratch-causal       scratch, pictures causal too
+    scratch-all-text     scratch, the prefix causal and learned too: beside scratch-text-causal, which has its mask
 
-Runs that are finished are not made again; results.json has all of them.
+Beside them: `common`, for each question text the most common answer among the run's training pictures, and `grey`, the
+pre-trained run's model with grey pictures. The last three variants are run at the largest size of easy-vqa alone.
+
+Runs that are finished are not made again; results.json has all of them, transfer.png the curves. A difference is the mean over
+seeds of what two variants have right, its interval a bootstrap over test pictures (95%); `seeds` has the difference of each.
+A claim is held if the interval and all seeds are on its side, falsified if they are on the other, else undecided.
 """
 
 import argparse
-import io
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapetum.paligemma import prompts, weights
-from tapetum.paligemma.data import JsonLines
-from tapetum.paligemma.locations import box_text, parse
+from paligemma_transfer_data import camvid, easy_vqa
+from tapetum.data.json_files import read_lines
+from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.statistics import bootstrap_interval
+from tapetum.paligemma import mask_codec, weights
+from tapetum.paligemma.data import JsonLines, Sample
+from tapetum.paligemma.locations import parse
 from tapetum.paligemma.recipes import Learning, transfer
 from tapetum.paligemma.tokens import Tokens
-from tapetum.paligemma.transfer import ExactChecks, answers_to, train_transfer
+from tapetum.paligemma.transfer import answers_to, train_transfer
 from tapetum.train.launch_config import Launch
 
+SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (40, 120, 367)}
+STEPS = {"easy-vqa": (60, 100, 140), "camvid": (40, 60, 80)}
+RATES = {"pretrained": 5e-4, "scratch": 1e-3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "pretrained": {},
     "scratch": {"scratch": True},
-    "scratch-full": {"scratch": True, "prefix_mask": "full"},
+    "scratch-text-causal": {"scratch": True, "prefix_mask": "pictures"},
     "scratch-causal": {"scratch": True, "prefix_mask": "causal"},
     "scratch-all-text": {"scratch": True, "loss_on_prefix": True},
 }
-FOUND = ("car", "pedestrian", "bicyclist")
-LEAST = 100
-"""Pixels of a part that is a thing."""
+KINDS = {"answer": 4, "detect": 72, "segment": 24}
+"""Tokens of an answer, at most."""
+BATCH, ASKED = 8, 16
+"""Pictures of a step, and those that are asked about together."""
 
 
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write lines of JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+def made_lines(options: argparse.Namespace, data: str, size: int, seed: int) -> tuple[Path, Path]:
+    """Write the training and test lines of a run."""
+    folder = options.runs / data
+    if data == "easy-vqa":
+        return easy_vqa(folder, size, seed, options.tests)
+    return camvid(options.camvid, folder, size, seed, options.tests // 2)
 
 
-def easy_vqa(folder: Path, size: int, seed: int, tests: int) -> tuple[Path, Path]:
-    """Write `size` training pictures that a seed draws, and the first test pictures, with all their questions."""
-    import easy_vqa as package
-
-    made = []
-    for part, count in (("train", size), ("test", tests)):
-        texts, answers, ids = getattr(package, f"get_{part}_questions")()
-        paths = getattr(package, f"get_{part}_image_paths")()
-        order = sorted(paths) if part == "test" else np.random.default_rng(seed).permutation(sorted(paths)).tolist()
-        chosen = set(order[:count])
-        rows = [
-            {"image": str(paths[i]), "prefix": prompts.answer(q), "suffix": a}
-            for q, a, i in zip(texts, answers, ids, strict=True)
-            if i in chosen
-        ]
-        made.append(write_lines(folder / (f"{part}-{size}-{seed}.jsonl" if part == "train" else f"test-{tests}.jsonl"), rows))
-    return made[0], made[1]
-
-
-def camvid(source: Path, folder: Path, size: int, seed: int, tests: int) -> tuple[Path, Path]:
-    """Write pictures of streets at 112 pixels with questions and boxes."""
-    import pyarrow.parquet as pq
-    from PIL import Image
-
-    classes = (source / "classes.txt").read_text().split()
-    made = []
-    for part, count in (("train", size), ("test", tests)):
-        table = pq.read_table(source / f"{part}.parquet")
-        order = np.arange(len(table)) if part == "test" else np.random.default_rng(seed).permutation(len(table))
-        rows = []
-        for i in order[:count].tolist():
-            row = table.slice(i, 1).to_pylist()[0]
-            mask = np.asarray(Image.open(io.BytesIO(row["mask"]["bytes"])))
-            name = folder / "pictures" / f"{part}-{i}.png"
-            if not name.exists():
-                name.parent.mkdir(parents=True, exist_ok=True)
-                Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB").resize((112, 112)).save(name)
-            rows += [{"image": f"pictures/{name.name}", **told} for told in told_of(mask, classes)]
-        made.append(write_lines(folder / (f"{part}-{size}-{seed}.jsonl" if part == "train" else f"test-{tests}.jsonl"), rows))
-    return made[0], made[1]
-
-
-def told_of(mask: np.ndarray, classes: list[str]) -> Iterator[dict[str, str]]:
-    """Ask for each class, and for boxes."""
-    for number, name in enumerate(classes):
-        share = (mask == number).sum()
-        yield {"prefix": prompts.answer(f"is there a {name}?"), "suffix": "yes" if share >= LEAST else "no"}
-    boxes = [(box, name) for number, name in enumerate(classes) if name in FOUND for box in parts_of(mask == number)]
-    boxes.sort(key=lambda each: (each[0][1], each[0][0]))
-    height, width = mask.shape
-    text = prompts.BETWEEN.join(f"{box_text(box, width, height)} {name}" for box, name in boxes[:8])
-    yield {"prefix": prompts.detect(list(FOUND)), "suffix": text}
-
-
-def parts_of(mask: np.ndarray) -> list[list[float]]:
-    """Box the connected parts of at least `LEAST` pixels."""
-    from scipy.ndimage import find_objects, label
-
-    numbers, _ = label(mask)
-    found = []
-    for k, place in enumerate(find_objects(numbers), start=1):
-        if place is not None and (numbers[place] == k).sum() >= LEAST:
-            found.append([place[1].start, place[0].start, place[1].stop, place[0].stop])
-    return found
-
-
-def boxes_score(model: Any, tokens: Tokens, lines: JsonLines) -> dict[str, float]:
-    """Average precision of the lists of boxes among a file's texts."""
-    from tapetum.metrics.detection import TrueBoxes, detection_scores
-
-    truths, found = {}, {}
-    for index in range(len(lines)):
-        sample, answers = lines.read(index)
-        for pair, right in zip(sample.pairs, answers, strict=True):
-            if pair.prefix.startswith("detect "):
-                from dataclasses import replace
-
-                [text] = answers_to(model, tokens, [replace(sample, pairs=(pair,))], 80)
-                true = parse(right[0], 1000, 1000).boxes
-                truths[index] = TrueBoxes(xyxy=true.xyxy, labels=true.labels)
-                found[index] = parse(text, 1000, 1000).boxes
-    return {"ap50": detection_scores(found, truths).ap50} if truths else {}
-
-
-def main() -> None:
-    """Run what is missing, and write results.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=("easy-vqa", "camvid"))
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--camvid", type=Path, help="folder with train.parquet, test.parquet and classes.txt")
-    parser.add_argument("--weights", default="paligemma-nano")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--tests", type=int, default=200, help="test pictures")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--lr", type=float, default=3e-4)
-    options = parser.parse_args()
-    results: list[dict[str, Any]] = []
-    for size in options.sizes:
-        for seed in options.seeds:
-            folder = options.runs / options.data
-            if options.data == "easy-vqa":
-                train, test = easy_vqa(folder, size, seed, options.tests)
-            else:
-                train, test = camvid(options.camvid, folder, size, seed, options.tests)
-            for name in options.variants:
-                place = folder / f"{name}-{size}-{seed}"
-                done = place / "scores.json"
-                if not done.exists():
-                    one_run(options, name, train, test, size, seed, place)
-                results.append({"variant": name, "size": size, "seed": seed, **json.loads(done.read_text())})
-                print(results[-1], flush=True)
-                options.out.mkdir(parents=True, exist_ok=True)
-                about = {
-                    "command": "benchmarks/paligemma_transfer.py " + options.data,
-                    "steps": options.steps,
-                    "lr": options.lr,
-                }
-                (options.out / f"{options.data}.json").write_text(json.dumps({**about, "runs": results}, indent=1) + "\n")
-
-
-def one_run(options: Any, name: str, train: Path, test: Path, size: int, seed: int, place: Path) -> None:
+def one_run(options: argparse.Namespace, data: str, name: str, size: int, seed: int, place: Path) -> None:
     """Train and score one."""
-    batch = min(16, size)
+    train, test = made_lines(options, data, size, seed)
+    steps = STEPS[data][SIZES[data].index(size)]
     run = transfer(
         str(train),
         options.weights,
         **VARIANTS[name],
         seed=seed,
-        epochs=options.steps * batch / size,
-        batch_size=batch,
-        micro_batch=batch,
+        steps=max(2, steps // options.divide),
+        batch_size=BATCH,
+        micro_batch=BATCH,
         per_picture=6,
-        lr=options.lr,
+        lr=options.lr or RATES[name.split("-")[0]],
         bf16=True,
         learning=Learning(),
     )
@@ -194,8 +89,136 @@ def one_run(options: Any, name: str, train: Path, test: Path, size: int, seed: i
     assert finished is not None
     model, tokens = weights.load(finished.weights), Tokens.load(place)
     lines = JsonLines(test, model.config.picture_size, 1 << 30)
-    scores = dict(ExactChecks(lines, tokens, longest=80)(model)) | boxes_score(model, tokens, lines)
+    scores = scored(model, tokens, lines)
+    if name == "pretrained":
+        scores["grey"] = scored(model, tokens, lines, grey=True)
+    scores["common"] = common(train, test)
     (place / "scores.json").write_text(json.dumps(scores))
+
+
+def scored(model: Any, tokens: Tokens, lines: JsonLines, grey: bool = False) -> dict[str, Any]:
+    """Score each kind of text: for questions and masks a list for each picture, for boxes AP50."""
+    scores: dict[str, Any] = {}
+    read = [lines.read(k) for k in range(len(lines))]
+    for kind, longest in KINDS.items():
+        right: dict[int, list[float]] = defaultdict(list)
+        open_ones: dict[int, list[float]] = defaultdict(list)
+        boxes: dict[int, tuple[Any, Any]] = {}
+        for number, truth, text in answered(model, tokens, read, kind, longest, grey):
+            if kind == "answer":
+                right[number].append(float(text == truth))
+                if truth not in ("yes", "no"):
+                    open_ones[number].append(right[number][-1])
+            elif kind == "detect":
+                boxes[number] = parse(text, 1000, 1000).boxes, parse(truth, 1000, 1000).boxes
+            else:
+                right[number].append(overlap(lines, number, text))
+        if kind == "detect" and boxes:
+            truths: Any = {k: TrueBoxes(xyxy=b.xyxy, labels=b.labels) for k, (_, b) in boxes.items()}
+            scores["ap50"] = {"mean": detection_scores({k: b for k, (b, _) in boxes.items()}, truths).ap50}
+        for name, found in {kind: right, "open": open_ones}.items():
+            if found:
+                pictures = [found[k] for k in sorted(found)]
+                scores[name] = {"mean": float(np.mean(np.concatenate(pictures))), "pictures": pictures}
+    return scores
+
+
+def answered(
+    model: Any, tokens: Tokens, read: list[tuple[Sample, Any]], kind: str, longest: int, grey: bool
+) -> Iterator[tuple[int, str, str]]:
+    """Ask all texts of a kind: number of the picture, right answer, answer."""
+    wanted: list[tuple[int, Sample, list[str]]] = []
+    for number, (sample, every) in enumerate(read):
+        chosen = [(p, answers[0]) for p, answers in zip(sample.pairs, every, strict=True) if p.prefix.startswith(kind)]
+        if chosen:
+            asked = replace(sample, pairs=tuple(pair for pair, _ in chosen), pixels=sample.pixels * (not grey))
+            wanted.append((number, asked, [answer for _, answer in chosen]))
+    for start in range(0, len(wanted), ASKED):
+        some = wanted[start : start + ASKED]
+        texts = answers_to(model, tokens, [sample for _, sample, _ in some], longest)
+        known = [(number, truth) for number, _, truths in some for truth in truths]
+        for (number, truth), text in zip(known, texts, strict=True):
+            yield number, truth, text
+
+
+def overlap(lines: JsonLines, number: int, text: str) -> float:
+    """Measure how far the first mask of an answer is that of the largest car."""
+    true = np.load(lines.path.parent / "cars.npz")[lines.entries[number].images[0]]
+    masks = parse(text, true.shape[1], true.shape[0], codec().unpack).masks.masks
+    return float((masks[0] & true).sum() / (masks[0] | true).sum()) if len(masks) else 0.0
+
+
+def codec() -> Any:
+    """Load the codec of masks once."""
+    if not hasattr(codec, "made"):
+        codec.made = mask_codec.load(mask_codec.DEFAULT)  # pyright: ignore[reportFunctionMemberAccess]
+    return codec.made  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def common(train: Path, test: Path) -> float:
+    """Answer each question with what is most common in training: for this question, else for all."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in read_lines(train):
+        if row["prefix"].startswith("answer"):
+            counts[row["prefix"]][row["suffix"]] += 1
+            counts[""][row["suffix"]] += 1
+    asked = [row for row in read_lines(test) if row["prefix"].startswith("answer")]
+    return float(
+        np.mean([counts[q["prefix"] if q["prefix"] in counts else ""].most_common(1)[0][0] == q["suffix"] for q in asked])
+    )
+
+
+def difference(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Compare runs of the same seeds, picture by picture."""
+    both = [(a[kind]["pictures"], b[kind]["pictures"]) for a, b in zip(first, second, strict=True)]
+    seeds = [float(np.mean(np.concatenate(a)) - np.mean(np.concatenate(b))) for a, b in both]
+    values, groups = [], []
+    for number in range(len(both[0][0])):
+        per_seed = np.array([np.array(a[number]) - np.array(b[number]) for a, b in both]).mean(0)
+        values += per_seed.tolist()
+        groups += [number] * len(per_seed)
+    low, high = bootstrap_interval(np.array(values), groups=groups)
+    verdict = "undecided"
+    if low > 0 and min(seeds) > 0:
+        verdict = "held"
+    elif high < 0 and max(seeds) < 0:
+        verdict = "falsified"
+    return {"difference": float(np.mean(values)), "interval": [low, high], "seeds": seeds, "verdict": verdict}
+
+
+def main() -> None:
+    """Run what is missing, and write results.json and transfer.png."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--camvid", type=Path, help="folder with train.parquet, test.parquet and classes.txt")
+    parser.add_argument("--weights", default="paligemma-nano")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--sizes", type=int, nargs="+", help="some of the sizes")
+    parser.add_argument("--tests", type=int, default=120, help="test pictures of easy-vqa; half as many of camvid")
+    parser.add_argument("--divide", type=int, default=1, help="how much shorter runs are, to try the script")
+    parser.add_argument("--report", action="store_true", help="run nothing, join what there is")
+    parser.add_argument("--lr", type=float, help="another learning rate, to look for the better one")
+    options = parser.parse_args()
+    for data in [] if options.report else options.data:
+        for seed in options.seeds:
+            for size in SIZES[data]:
+                for name in options.variants:
+                    small = data != "easy-vqa" or size != SIZES[data][-1]
+                    if (options.sizes and size not in options.sizes) or (small and name not in RATES):
+                        continue
+                    place = options.runs / data / f"{name}-{size}-{seed}"
+                    if not (place / "scores.json").exists():
+                        one_run(options, data, name, size, seed, place)
+                    told = json.loads((place / "scores.json").read_text())
+                    print(
+                        data, name, size, seed, {k: v["mean"] for k, v in told.items() if isinstance(v, dict) and "mean" in v}
+                    )
+    from paligemma_transfer_report import report
+
+    report(options, SIZES, difference)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,28 @@ def compare(network: str, method: Method, repeats: int) -> dict[str, Any]:
     }
 
 
+def stepping(task: Any, batch: Any) -> tuple[Callable[[], None], Any, Moment]:
+    """Make a step of a task on one batch, with AdamW and the moves of its averages; and the model and moment it uses."""
+    model = task.model()
+    averages, teachers = [], {}
+    for average in task.averages:
+        averages.append(MovingAverage(model, replace(average, schedule="constant"), 1000))
+        teachers[average.name] = task.model().requires_grad_(False).eval()
+        teachers[average.name].load_state_dict(averages[-1].average, assign=True)
+    optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=1e-4, fused=True)
+    moment = Moment(step=1, steps=1000, teachers=teachers)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        task.loss(model, batch, moment)[0].backward()
+        optimizer.step()
+        with torch.autocast("cpu", enabled=False):
+            for average in averages:
+                average.update(model)
+
+    return step, model, moment
+
+
 def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
     """A step of ours, and its FLOPs."""
     changes: dict[str, Any] = (
@@ -130,23 +152,7 @@ def our_step(network: str, method: Method) -> tuple[Callable[[], None], int]:
     task = task_of(method)(run, Source(RawPictures(pixels, 1), labels, tuple(map(str, range(100)))))
     batch = task.collate([Shown(np.zeros((SIZE, SIZE, 3), np.uint8), k, k, ()) for k in range(BATCH)])
     batch["views"] = [torch.empty_like(view).normal_() for view in batch["views"]]
-    model = task.model()
-    averages, teachers = [], {}
-    for average in task.averages:
-        averages.append(MovingAverage(model, replace(average, schedule="constant"), 1000))
-        teachers[average.name] = task.model().requires_grad_(False).eval()
-        teachers[average.name].load_state_dict(averages[-1].average, assign=True)
-    optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=1e-4, fused=True)
-    moment = Moment(step=1, steps=1000, teachers=teachers)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        task.loss(model, batch, moment)[0].backward()
-        optimizer.step()
-        with torch.autocast("cpu", enabled=False):
-            for average in averages:
-                average.update(model)
-
+    step, model, moment = stepping(task, batch)
     flops = count_flops(lambda: task.loss(model, batch, moment)[0]).total
     return step, flops
 

@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     from tapetum.verbs.detect import detect as detect
     from tapetum.verbs.discover import discover as discover
     from tapetum.verbs.embed import embed as embed
+    from tapetum.verbs.evaluate_davis import evaluate_davis as evaluate_davis
+    from tapetum.verbs.evaluate_longvideo import evaluate_longvideo as evaluate_longvideo
+    from tapetum.verbs.evaluate_objects import evaluate_objects as evaluate_objects
     from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
     from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
     from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
     from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
     from tapetum.verbs.export import export as export
+    from tapetum.verbs.fetch_perception_test import fetch_perception_test as fetch_perception_test
     from tapetum.verbs.live import track_live as track_live
     from tapetum.verbs.many import track_many as track_many
     from tapetum.verbs.search import search as search
     from tapetum.verbs.segment import segment as segment
     from tapetum.verbs.show import show as show
+    from tapetum.verbs.show_perception_test import show_perception_test as show_perception_test
     from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
     from tapetum.verbs.things import track_things as track_things
     from tapetum.verbs.track import track as track
@@ -53,14 +58,19 @@ _FUNCTIONS = {
     "detect": "detect",
     "discover": "discover",
     "embed": "embed",
+    "evaluate_longvideo": "evaluate_longvideo",
+    "evaluate_davis": "evaluate_davis",
+    "evaluate_objects": "evaluate_objects",
     "evaluate_paligemma": "evaluate_paligemma",
     "evaluate_perception_test": "evaluate_perception_test",
     "evaluate_tapvid": "evaluate_tapvid",
     "evaluate_tapvid3d": "evaluate_tapvid3d",
     "export": "export",
+    "fetch_perception_test": "fetch_perception_test",
     "search": "search",
     "segment": "segment",
     "show": "show",
+    "show_perception_test": "show_perception_test",
     "submit_perception_test": "submit_perception_test",
     "track": "track",
     "track_live": "live",

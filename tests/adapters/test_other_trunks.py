@@ -1,5 +1,6 @@
 """Adapters on trunks of other systems, each by itself and inside its system."""
 
+import pytest
 import torch
 
 from support.networks import tapir
@@ -7,6 +8,7 @@ from support.paligemma import TINY
 from support.trunks import shake
 from tapetum.adapters import attach
 from tapetum.encoders import build
+from tapetum.longvideo import build as build_video
 from tapetum.paligemma.model import PaliGemma
 
 
@@ -60,3 +62,30 @@ def test_a_swin_takes_adapters_after_its_blocks_and_on_its_pooled_vector() -> No
         shake(adapted, "default", 0)
         assert not torch.equal(adapted(x).pooled, encoder(x).pooled)
     adapted.verify()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_mcvit_is_adapted_in_one_call_and_in_a_stream_and_given_back(pooling: str) -> None:
+    encoder = build_video("mcvit-nano", depth=2, size=(32, 32), segment_frames=4, pooling=pooling).eval()
+    video = torch.randn(2, 8, 32, 32, 3).clamp(-1, 1)
+    adapted = attach(encoder)
+    assert [row.address for row in adapted.summary()] == ["tubelets.video", "blocks.0.mlp", "blocks.1.mlp", "pooled_end"]
+    with torch.no_grad():
+        wanted = encoder(video)
+        same = adapted(video)
+        assert torch.equal(same.pooled, wanted.pooled)
+        assert torch.equal(same.tokens, wanted.tokens)
+        shake(adapted, "default", 0)
+        found = adapted(video)
+        assert not torch.equal(found.pooled, wanted.pooled)
+        streamed = adapted.network("default")
+        state = streamed.start(2, frames=8)
+        for first in (0, 4):
+            state, features = streamed.step(state, video[:, first : first + 4])
+        torch.testing.assert_close(features.pooled, found.pooled)
+    adapted(video).pooled.square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in adapted.adapter_parameters())
+    adapted.verify()
+    assert adapted.detach() is encoder
+    with torch.no_grad():
+        assert torch.equal(encoder(video).tokens, wanted.tokens)

@@ -11,6 +11,8 @@ import numpy as np
 
 SIZES = {"wide": (37, 53, 28), "tall": (90, 31, 14), "small": (9, 11, 28)}
 """Height and width of a picture, and the size that it gets."""
+EVEN = {(120, 134, 56): 255, (37, 289, 28): 190, (61, 40, 28): 77, (9, 11, 28): 255}
+"""The same of pictures of one grey level."""
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -33,6 +35,11 @@ def main() -> None:
                 tf.clip_by_value(resized, 0, 255), tf.uint8
             ).numpy()
         made[f"{name}/video"] = (2 * (tf.image.resize(image, (size, size)) / 255.0) - 1.0).numpy()
+    for (height, width, size), level in EVEN.items():
+        for key in ("antialias", "plain"):
+            even = tf.constant(np.full((height, width, 1), level, np.uint8))
+            resized = tf.image.resize(even, (size, size), method="bilinear", antialias=key == "antialias")
+            made[f"even {height} {width} {size}/{key}"] = tf.cast(tf.clip_by_value(resized, 0, 255), tf.uint8).numpy()[..., 0]
     np.savez_compressed(Path(__file__).parent / "paligemma.npz", **made)
     print(tf.__version__, {name: value.shape for name, value in made.items()})
 

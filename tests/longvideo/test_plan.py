@@ -1,14 +1,22 @@
 """What a plan counts is what runs."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tapetum import longvideo
 from tapetum.account.flops import count_flops
+from tapetum.errors import BadInput
 from tapetum.longvideo.config import named
-from tapetum.longvideo.plan import plan
+from tapetum.longvideo.plan import plan, step_flops
+from tapetum.longvideo.recipes import recipe
+from tapetum.verbs.plan import plan_training
+from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
 
@@ -59,3 +67,38 @@ def test_the_papers_table_comes_out() -> None:
     assert plan(named("mcvit-b"), 128).memory_bytes / 2**20 == pytest.approx(
         2 * 15.8 * 8 / 7, rel=0.01
     )  # there in bfloat16, of 7
+
+
+@pytest.mark.parametrize("tune", ["all", "last-4", "adapters"])
+def test_learning_costs_about_what_is_said(tune: str) -> None:
+    changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, "tune": tune, "adapter_width": 1}
+    encoder = longvideo.build("mcvit-nano", **changes).train()
+    video = torch.zeros(1, 32, 32, 32, 3)
+    said = plan(encoder.config, 32, training=True)
+    assert said.tokens == int(encoder(video).valid.sum()) == 128
+    counted = count_flops(lambda: encoder(video).pooled.square().mean().backward()).total
+    assert counted == pytest.approx(step_flops(encoder.config, 32), rel=0.01)  # without the adapters' own
+
+
+def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    longvideo.save(longvideo.build_towers("mcvit-nano", **SIZES, memories=5), tmp_path / "longvideo.safetensors")
+    write_video(tmp_path / "a.mp4", np.zeros((40, 32, 32, 3), np.uint8), 1)
+    wanted = plan(named("mcvit-nano", **SIZES, memories=5), 40)
+    words = "answer", tmp_path / "a.mp4", "what?", "--options", "a", "b", "--model", tmp_path, "--plan"
+    code, out, _ = run(*words, "--json")
+    assert code == 0
+    assert json.loads(out)["flops"] == wanted.flops
+    code, out, _ = run("embed", tmp_path / "a.mp4", "--model", tmp_path, "--out", tmp_path / "x.npz", "--plan")
+    assert code == 0
+    assert out.splitlines()[1].split()[:5] == ["a.mp4", "40", "3", "320", "15"]
+    assert not (tmp_path / "x.npz").exists()
+    code, out, _ = run("train", "longvideo", "--stage", "long", "--data", "ordered-events", "--out", tmp_path / "r", "--plan")
+    assert code == 0
+    assert [line.split("  ")[0] for line in out.splitlines()[1:]] == ["a clip", "a step of 64", "500 steps"]
+    assert not (tmp_path / "r").exists()
+    config = recipe("long", "ordered-events").config.video
+    assert plan_training(recipe("long", "ordered-events")).flops == 500 * 64 * step_flops(config, 64)
+    with pytest.raises(BadInput, match="1 frame or more"):
+        plan(config, 0)
+    with pytest.raises(BadInput, match="looks at no video"):
+        plan_training(recipe("language", "ordered-events"))

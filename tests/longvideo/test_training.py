@@ -82,7 +82,7 @@ def test_a_batch_cut_into_micro_batches_has_the_loss_of_the_whole(monkeypatch: p
 
 
 def test_every_stage_shows_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stage in RECIPES:
+    for stage in ("pictures", "short", "long", "consolidated"):
         changes = {**TINY, "frames": 4}
         task = VideoTextTask(narrow(recipe(stage, "ordered-events", **changes), monkeypatch))
         batch = task.collate([task.dataset()[k] for k in range(2)])
@@ -149,3 +149,86 @@ def test_clips_come_from_episodes_and_from_shards(tmp_path: Path, monkeypatch: p
         VideoTextTask(run)
     with pytest.raises(BadInput, match="give a folder of episodes"):
         VideoTextTask(replace(run, data=str(tmp_path / "no")))
+
+
+def folder_of_episodes(place: Path, count: int = 3) -> Path:
+    """Videos with a caption and two questions each."""
+    (place / "videos").mkdir(parents=True)
+    captions, questions = [], []
+    for k in range(count):
+        write_video(place / "videos" / f"{k}.mp4", clip(k), 4)
+        captions.append(json.dumps({"video": str(k), "caption": f"story {k}"}))
+        for q in range(2):
+            row = {"video": str(k), "question": f"what {q}?", "options": ["a", "b", "c"][: 3 - q], "answer_id": q}
+            questions.append(json.dumps({**row, "area": "memory", "span_s": [0.0, 2.0 - q]}))
+    (place / "captions.jsonl").write_text("\n".join(captions))
+    (place / "questions.jsonl").write_text("\n".join(questions))
+    return place
+
+
+def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder_of_episodes(tmp_path / "a")
+    run = narrow(recipe("questions", str(place), **{**TINY, "size": 96}), monkeypatch)
+    task = VideoTextTask(run)
+    assert (task.told.count, task.told.held_out) == (4, 2)  # the last video's are held out
+    told = task.told.learn(1, np.random.default_rng(0))
+    assert (told.text, told.wrong) == ("what 1? b", ("what 1? a",))
+    assert len(told.frames) == 1  # it may see one second
+    batch = task.collate([(k, task.told.learn(k, np.random.default_rng(0))) for k in range(2)])
+    assert batch["hard"].shape[:2] == (2, 2)
+    assert batch["hard_there"].tolist() == [[True, True], [True, False]]
+    torch.manual_seed(0)
+    model = task.model()
+    found = task.embed(model, batch, Moment())
+    loss, _ = task.joint_loss(model, found, Moment())
+    videos, texts = found["video"].detach().double(), found["video_text"].detach().double()
+    scale, rows = float(model.scale().detach()), []
+    for k in range(2):
+        worse = found["hard"][k][batch["hard_there"][k]].detach().double()
+        logits = scale * torch.cat([texts @ videos[k], worse @ videos[k]])
+        rows.append(float(logits.logsumexp(0) - logits[k] + (scale * videos @ texts[k]).logsumexp(0) - logits[k]))
+    assert float(loss.detach()) == pytest.approx(sum(rows) / 4, abs=1e-4)
+    scores = task.evaluate(model.eval(), 0)
+    assert scores["chance"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    with pytest.raises(BadInput, match="ask no questions"):
+        VideoTextTask(replace(run, data="ordered-events"))
+    head = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
+    rows = [f"{k},9,9,9,what {k},1,0,CW,a,b,c,d,e" for k in (0, 2, 7)]  # of the last there is no video
+    (place / "train.csv").write_text("\n".join([head, *rows]))
+    told = VideoTextTask(run).told
+    assert (told.count, told.held_out) == (1, 1)
+    assert told.score(0).text == "what 2 b"
+    assert told.score(0).wrong == ("what 2 a", "what 2 c", "what 2 d", "what 2 e")
+    (place / "train.csv").unlink()
+    (place / "questions.jsonl").unlink()
+    with pytest.raises(BadInput, match=r"holds no questions\.jsonl"):
+        VideoTextTask(run)
+
+
+@pytest.mark.slow
+def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.longvideo import speaking
+
+    monkeypatch.setattr(
+        speaking, "BYTE_DECODER", replace(speaking.BYTE_DECODER, width=16, depth=2, heads=1, head_width=16, mlp_width=24)
+    )
+    place = folder_of_episodes(tmp_path / "a")
+    small: dict[str, Any] = {**TINY, "size": 96}
+    for stage, more in (
+        ("questions", {}),
+        ("language", {}),
+        ("video-to-text", {"start": str(tmp_path / "questions"), "language": str(tmp_path / "language")}),
+    ):
+        run = narrow(recipe(stage, str(place), **small, **more), monkeypatch)  # pyright: ignore[reportArgumentType]
+        made = train_longvideo(run, launch(tmp_path / stage), silent)
+        assert made is not None
+        assert all(np.isfinite(value) for value in made[1].values())
+    model, before = tapetum.load(made[0]), tapetum.load(tmp_path / "questions" / "longvideo.safetensors")
+    for name, value in before.video.state_dict().items():
+        assert torch.equal(value, model.video.state_dict()[name]), name
+    old = tapetum.load(tmp_path / "language" / "longvideo.safetensors").state_dict()
+    assert all(torch.equal(value, model.own_language.state_dict()[name]) for name, value in old.items())
+    assert float(model.looks[0].gate.detach().abs()) > 0
+    assert model.config.video.mask_always
+    with pytest.raises(BadInput, match="video-to-text wants --start"):
+        train_longvideo(narrow(recipe("video-to-text", str(place), **small), monkeypatch), launch(tmp_path / "x"), silent)

@@ -15,8 +15,8 @@ from tapetum import longvideo
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import embed_video, embed_words, frames_at, watch
-from tapetum.video import open_video
+from tapetum.longvideo.watching import View, embed_answers, embed_video, embed_words, frames_at, watch
+from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
 SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "projection": 6}
@@ -63,6 +63,26 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     np.testing.assert_allclose(embed_video(model, video), found[-1].so_far)
 
 
+def test_a_view_shows_part_of_a_video() -> None:
+    video = open_video(frames(40), rate=4)  # ten seconds
+    assert View(rate=1).numbers(video) == list(range(0, 40, 4)) == frames_at(video, 1)
+    assert View(rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
+    assert View(rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
+    assert View(rate=1, stop_s=0).numbers(video) == [0]
+    assert View(rate=1, start_s=99).numbers(video) == [39]
+    for rate in (4, 5, 1e3, 1e12):
+        assert View(rate=rate).numbers(video) == [*range(40)]
+    assert View(rate=1, start_s=9.9, stop_s=9.9).numbers(video) == [39]
+    model = towers()
+    spans = [(each.start_s, each.stop_s) for each in watch(model, video, View(rate=2, start_s=1, stop_s=6))]
+    assert spans == [(1.0, 5.0), (5.0, 6.0)]
+    grey = embed_video(model, video, View(rate=1, grey=True))
+    blank = np.full((10, 16, 16, 3), 127.5)
+    with torch.no_grad():
+        wanted = model.embed_videos(torch.from_numpy(blank)[None].float() / 127.5 - 1)[0].numpy()
+    np.testing.assert_allclose(grey, wanted, atol=1e-5)
+
+
 def test_short_and_very_long_videos_are_watched() -> None:
     model = towers(memory_cap=4)
     for count, passages in ((1, 1), (3, 1), (9, 2), (200, 25)):
@@ -76,7 +96,7 @@ def test_the_answer_is_the_one_whose_words_are_most_alike(weights: Path) -> None
     made = tapetum.answer(clip, "what falls ?", options=options, model=weights, rate=10)
     model: Any = tapetum.load(weights / "longvideo.safetensors")
     wanted = embed_words(model, [f"what falls ? {option}" for option in options])
-    wanted = wanted @ embed_video(model, open_video(clip), 10)
+    wanted = wanted @ embed_video(model, open_video(clip), View(rate=10))
     np.testing.assert_allclose(made.cosines, wanted, atol=1e-6)
     assert made.answer == options[int(wanted.argmax())]
 
@@ -129,3 +149,62 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             tapetum.search(words, index=weights / index, model=weights)
+
+
+def test_no_frame_is_decoded_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.video.decode import Decoder
+
+    shades = np.full((600, 32, 32, 3), np.arange(600)[:, None, None, None] % 250, np.uint8)
+    write_video(tmp_path / "a.mp4", shades, 10)
+    decoded, first = [0], Decoder.frames
+
+    def counted(self: Decoder, packets: Any) -> Any:
+        for frame in first(self, packets):
+            decoded[0] += 1
+            yield frame
+
+    monkeypatch.setattr(Decoder, "frames", counted)
+    with open_video(tmp_path / "a.mp4") as video:
+        assert len([*watch(towers(), video)]) == 8
+    assert 60 <= decoded[0] <= 2 * 600 + 1  # a pass that looks, after one that counts where times cannot be trusted
+
+
+def test_long_questions_lose_their_beginning_and_never_an_answer() -> None:
+    model = towers()  # reads 32 tokens, two of them begin and end
+    found = embed_answers(model, "what is it that falls down there?", ["a red ball", "a blue cube"])
+    np.testing.assert_array_equal(
+        found, embed_words(model, ["t falls down there? a red ball", " falls down there? a blue cube"])
+    )
+    with pytest.raises(BadInput, match="end with the same 30 bytes"):
+        embed_answers(model, "what?", ["a " + 30 * "b", "c " + 30 * "b"])
+
+
+def test_a_contact_sheet_shows_the_moments(weights: Path) -> None:
+    from base64 import b64decode
+    from io import BytesIO
+
+    shades = np.repeat(np.array([20, 120, 220], np.uint8), 24 * 8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    np.save(weights / "a & b.npy", shades)  # eight seconds of each shade: a passage each
+    Image.fromarray(frames(1)[0]).save(weights / "p.png")
+    index, model = weights / "index.npz", weights / "longvideo.safetensors"
+    tapetum.embed((weights / "a & b.npy", weights / "p.png"), out=index, model=str(model))
+    found = tapetum.search("<b>red</b>", index=index, model=model, sheet=weights / "sheet.html")
+    page = (weights / "sheet.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;b&gt;red" in page
+    assert page.count("<img") == 3 * 3 + 1
+    assert "src='http" not in page
+    pictures = [np.asarray(Image.open(BytesIO(b64decode(part.split("'")[0])))) for part in page.split("base64,")[1:]]
+    shown = iter(pictures)
+    for each in found.moments:
+        if each.start_s is None:
+            next(shown)
+            continue
+        for _ in range(3):
+            assert abs(next(shown).mean() - shades[int(each.start_s * 24)].mean()) < 6
+        assert f"0:{each.start_s:04.1f} to" in page
+    (weights / "a & b.npy").unlink()
+    tapetum.search("red", index=index, model=model, sheet=weights / "sheet.html")
+    assert (weights / "sheet.html").read_text().count("<i>gone</i>") == 3
+    with pytest.raises(BadInput, match=r"the ending must be \.html"):
+        tapetum.search("red", index=index, model=model, sheet=weights / "sheet.jpg")

@@ -7,7 +7,7 @@ import pytest
 
 from support.scripts import GOLDEN, script
 from tapetum.errors import BadInput
-from tapetum.metrics.hota import box_frames, hota
+from tapetum.metrics.hota import box_frames, box_hota, hota
 
 CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())["hota"]
 
@@ -69,3 +69,20 @@ def test_bad_input() -> None:
         box_frames({0: ([2, 2], [[0, 0, 1, 1]] * 2)}, {})
     with pytest.raises(BadInput, match="predicted track 'x' has 1 boxes"):
         box_frames({0: ([2], [[0, 0, 1, 1]])}, {"x": ([1, 2], [[0, 0, 1, 1]])})
+
+
+def test_boxes_laid_out_at_once_score_as_frame_by_frame() -> None:
+    rng = np.random.default_rng(0)
+
+    def track() -> tuple[np.ndarray, np.ndarray]:
+        frames = np.flatnonzero(rng.random(9) < 0.7)
+        corner = rng.random((len(frames), 2)) * 0.4
+        return frames, np.concatenate([corner, corner + 0.4], 1)
+
+    for case in range(20):
+        true, said = ({k: track() for k in range(int(rng.integers(0, 4)))} for _ in range(2))
+        one, other = box_hota(true, said), hota(box_frames(true, said))
+        for name, values in other.by_alpha.items():
+            np.testing.assert_allclose(one.by_alpha[name], values, atol=1e-12, err_msg=f"{name} of case {case}")
+    with pytest.raises(BadInput, match="the true track 3 has 2 boxes"):
+        box_hota({3: ([2, 2], np.zeros((2, 4)))}, {})

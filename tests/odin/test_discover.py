@@ -14,7 +14,8 @@ from tapetum.cli.main import main
 from tapetum.data.rle import decode_mask
 from tapetum.encoders.factory import save
 from tapetum.errors import BadInput
-from tapetum.odin.objects import colours, find_objects, looked_at_by
+from tapetum.odin.looks import colours, looked_at_by
+from tapetum.odin.objects import find_objects
 
 
 def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

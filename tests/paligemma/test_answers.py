@@ -11,7 +11,7 @@ from support.scripts import GOLDEN, script
 from tapetum.blocks.generate_config import Choice
 from tapetum.errors import BadInput
 from tapetum.paligemma import prompts
-from tapetum.paligemma.answers import CONTEXT, Answerer
+from tapetum.paligemma.answers import CONTEXT, Answerer, first_places
 from tapetum.paligemma.tokens import Tokens
 
 WORLD = script("tests/golden/make_paligemma_taught_golden.py")
@@ -33,6 +33,31 @@ def test_it_says_what_it_learned(answerer: Answerer):
     assert [reply.text for reply in mixed] == ["red", "a blue square"]
     [beamed] = answerer.ask(shown[:1], [prompts.caption()], 16, how=Choice(beams=3))
     assert beamed.text == "a red square"
+
+
+def test_a_place_is_written_where_places_together_are_likelier_than_nothing(answerer: Answerer):
+    tokens, end = answerer.tokens, answerer.model.config.end
+    first = tokens.location_ids[0]
+    chances = torch.full((3, tokens.size), 1e-9)
+    chances[:, end] = 0.4
+    chances[0, first + 200 : first + 220] = 0.02  # 0.42 in all, the likeliest 0.04
+    chances[0, first + 207] = 0.04
+    chances[1, first + 200 : first + 219] = 0.02  # 0.38
+    chances[2, first + 3], chances[2, end] = 0.9, 0.1
+    assert first_places(chances.log(), tokens, end) == [[first + 207], [], [first + 3]]
+
+
+def test_an_answer_about_places_begins_with_one(answerer: Answerer, monkeypatch: pytest.MonkeyPatch):
+    picture = WORLD.picture("green", "low right")[None]
+    plain = answerer.ask([picture] * 2, [prompts.detect("square"), prompts.caption()], 16)
+    monkeypatch.setattr("tapetum.paligemma.answers.first_places", lambda logits, tokens, end: [[tokens.location_ids[5]]])
+    begun = answerer.ask([picture] * 2, [prompts.detect("square"), prompts.caption()], 16)
+    assert begun[0].text.startswith("<loc0005>")
+    assert begun[1].text == plain[1].text
+    assert plain[0].text.startswith("<loc")
+    official = Answerer(answerer.model, answerer.tokens)
+    official.official = True
+    assert official.ask([picture], [prompts.detect("square")], 16)[0].text == plain[0].text
 
 
 def test_boxes_and_masks_are_where_the_square_is(answerer: Answerer):
@@ -89,4 +114,7 @@ def test_a_tokenizer_of_another_model_and_none_are_refused(answerer: Answerer, t
         Answerer.load(weights)
     shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "tokenizer.model")
     (tmp_path / "weights.model").unlink()
+    (tmp_path / "a.png").write_bytes(b"no weights")
+    with pytest.raises(BadInput, match=r"a.png does not say that it is a PaliGemma"):
+        Answerer.load(tmp_path / "a.png")
     assert Answerer.load(weights, dtype=torch.bfloat16).model.projector.weight.dtype == torch.bfloat16

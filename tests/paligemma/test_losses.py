@@ -1,5 +1,8 @@
 """The loss on the suffix: which positions carry it, which mean, which smoothing."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +11,7 @@ from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
 from tapetum.paligemma.config import PaliGemmaConfig, eye
 from tapetum.paligemma.data import Rows
-from tapetum.paligemma.losses import averaged, suffix_loss, token_losses
+from tapetum.paligemma.losses import Nearby, averaged, suffix_loss, token_losses
 from tapetum.paligemma.model import build
 from tapetum.paligemma.packed import pack, packed_loss, packed_mask
 
@@ -94,6 +97,39 @@ def test_rows_that_share_a_picture_lose_what_they_lose_alone(mask: str, mean: st
     with torch.no_grad():
         shared, _ = packed_loss(model, model.embed_pictures(pixels), packed, smoothing=0.1)
         alone = suffix_loss(model.logits(pixels[r.of], r.prefix, r.suffix), r.suffix, mean=mean, smoothing=0.1)  # pyright: ignore
+    torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_places_near_the_right_one_are_nearly_right() -> None:
+    nearby = Nearby(first=10, spread=4.0)
+    suffix = torch.tensor([[10 + 500, 7, 0]])
+    logits = torch.zeros(1, 3, 10 + 1024)
+    even = token_losses(logits, suffix, nearby=nearby)
+    torch.testing.assert_close(even[0, :2], torch.full((2,), float(np.log(1034))))  # whatever the target, guesses are even
+    found = {}
+    for off in (0, 4, 40):  # a model that is sure of a place, with the target's own deviation
+        sure = torch.full((1, 3, 1034), -30.0)
+        sure[0, 0, 10:] = -(((torch.arange(1024) - 500 - off) / 4.0) ** 2) / 2
+        found[off] = float(token_losses(sure, suffix, nearby=nearby)[0, 0])
+    entropy = 0.5 * np.log(2 * np.pi * np.e * 4.0**2)
+    assert abs(found[0] - entropy) < 1e-3
+    assert abs(found[4] - found[0] - 0.5) < 1e-3  # one deviation off: a half, as between normal distributions
+    assert abs(found[40] - found[0] - 50) < 1e-2
+    # Words lose what they lost, and a packed row what it loses alone.
+    drawn = torch.randn(1, 3, 1034)
+    torch.testing.assert_close(token_losses(drawn, suffix, nearby=nearby)[0, 1], token_losses(drawn, suffix)[0, 1])
+    r, model = rows(), build(tiny("blocks"))
+    pixels = torch.randn(2, 1, 3, 28, 28)
+    table = model.language.table.weight
+    assert isinstance(table, torch.Tensor)
+    wider = torch.cat((table, torch.randn(1024, table.shape[1]) * 0.1))
+    model.language.table = torch.nn.Embedding.from_pretrained(wider)
+    moved = replace(r, suffix=torch.where(r.suffix > 10, r.suffix + 100, r.suffix))
+    near = Nearby(first=len(table), spread=3.0)
+    with torch.no_grad():
+        logits = model.language.logits(model.read(model.embed_pictures(pixels)[r.of], r.prefix, moved.suffix))
+        alone = averaged(token_losses(logits, moved.suffix, nearby=near), moved.suffix != 0, "tokens")
+        shared, _ = packed_loss(model, model.embed_pictures(pixels), pack([moved], 2, "tokens", "blocks"), nearby=near)
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 

@@ -9,7 +9,7 @@ from support.paligemma import BOTH, GEMMA_2, TINY, TINY_2, tiny
 from tapetum.blocks.generate_config import Choice
 from tapetum.blocks.packed import has_copies
 from tapetum.errors import BadInput
-from tapetum.paligemma import PaliGemma, build, save
+from tapetum.paligemma import PaliGemma, build
 from tapetum.paligemma.mask import lay_out
 
 PREFIX = torch.tensor([[2, 9, 17, 30, 5], [2, 11, 5, 0, 0], [2, 40, 41, 5, 0]])
@@ -252,8 +252,6 @@ def test_eight_bits_are_near(family, kind):
     assert torch.nn.functional.cosine_similarity(first, second.float(), dim=-1).min() > 0.97
     assert not torch.equal(first, second.float())
     assert len(bytes_.generate_ids(pixels(), PREFIX, 4)) == 3
-    with pytest.raises(BadInput, match="8 bits"):
-        save(bytes_, "never.safetensors")
 
 
 def test_answers_with_copied_weights_are_the_same():

@@ -20,6 +20,7 @@ from tapetum.paligemma.data import JsonLines, Pair, Sample, collate, unlearned
 from tapetum.paligemma.locations import parse
 from tapetum.paligemma.noise import detection_pair, noise_boxes
 from tapetum.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
+from tapetum.paligemma.ruler import place_rows, write_positions
 from tapetum.paligemma.run import train_stage
 from tapetum.paligemma.task import reference_groups
 from tapetum.paligemma.tokens import Tokens
@@ -58,7 +59,7 @@ def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         patch.setitem(configs.NAMED, "tiny", TINY)
         eye_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
         assert eye_alone is not None
-        assert set(eye_alone.scores) == {"noun", "colour", "material", "edge_pixels", "middle"}
+        assert set(eye_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
         mixture = Mixture(answers=2, captions=1)
         run = stage1(str(scenes), str(eye_alone.weights), vocabulary=340, mixture=mixture, **few)
         finished = train_stage(run, launch(out / "1"), lambda text: None)
@@ -78,6 +79,29 @@ def test_stages_end_with_weights_that_load_and_answer(first_stages: Path) -> Non
     prefix = torch.tensor([tokens.encode_prefix("caption en")])
     assert len(model.generate_ids(torch.zeros(1, 1, 3, 112, 112), prefix, 3)) == 1
     assert not any(name.startswith("tell") for name in model.state_dict())
+
+
+@pytest.mark.slow
+def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
+    still = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-9, "ruler": True}
+    before = weights.load(first_stages / "1" / "model.safetensors")
+    other = train_stage(
+        stage0(str(scenes), start=str(first_stages / "1" / "model.safetensors"), **still), launch(tmp_path / "0")
+    )
+    assert other is not None
+    run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), eye=str(other.weights), **still)
+    finished = train_stage(replace(run, learning=Learning(spread=9.0), looking=0.5), launch(tmp_path / "1"))
+    assert finished is not None
+    after = weights.load(finished.weights)
+    moved = after.state_dict()["eye.positions"] - before.state_dict()["eye.positions"]
+    expected = torch.zeros_like(moved)
+    write_positions(expected, TINY.eye.grid)
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
+    first = Tokens.load(tmp_path / "1").location_ids[0]
+    rows = [model.state_dict()["language.table.weight"] for model in (before, after)]
+    norm = float(rows[0][:first].norm(dim=1).mean())
+    torch.testing.assert_close(rows[1][first : first + 1024], place_rows(16, norm), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow
@@ -115,7 +139,7 @@ def test_a_transfer_teaches_a_task_and_lora_leaves_the_rest(first_stages: Path, 
     data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
     told: list[str] = []
     settings = {
-        "epochs": 40,
+        "epochs": 80,
         "batch_size": 6,
         "micro_batch": 6,
         "lr": 3e-2,
@@ -218,8 +242,10 @@ def test_texts_are_cut_as_the_reference_cuts_them(tmp_path: Path) -> None:
         joined = [*rows.prefix[0].tolist(), *rows.suffix[0].tolist()]
         full = [*whole.prefix[0].tolist(), *whole.suffix[0].tolist()]
         assert rows.suffix.shape[1] >= 1
-        if length > whole.prefix.shape[1]:
-            assert joined == full[:length]
+        prompt = whole.prefix.shape[1]
+        assert bool(rows.learned.any()) == (length >= prompt)  # the reference learns nothing of a prompt that was cut
+        if length >= prompt:
+            assert joined == full[: length + 1]
 
 
 def test_places_of_noise_carry_no_loss_and_its_name_does(tmp_path: Path) -> None:

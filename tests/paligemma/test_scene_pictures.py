@@ -8,7 +8,7 @@ import torch
 
 from support.scene_folder import write_scene_folder
 from tapetum.errors import BadInput
-from tapetum.paligemma.places import MATTER, NOUNS, PARTS, TINTS, by_cell, cell_targets, cells_of, places_loss
+from tapetum.paligemma.places import MATTER, NOUNS, PARTS, TINTS, by_cell, cell_targets, cells_of, edge_places, places_loss
 from tapetum.paligemma.recipes import Mixture
 from tapetum.paligemma.scene_pairs import ScenePairs, boxes_text, shown
 from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, mirrored, shifted
@@ -68,6 +68,8 @@ def test_cells_say_what_is_in_them(folder: SceneFolder) -> None:
         middle = np.array([x // 8 * 8 + 4, y // 8 * 8 + 4] * 2)
         expected = (middle - thing.box) * [1, 1, -1, -1] / 112
         np.testing.assert_allclose(edges[y // 8, x // 8], expected, atol=1e-6)
+        places = edge_places(torch.from_numpy(edges)[None])[0, y // 8, x // 8] * 112
+        np.testing.assert_allclose(places, thing.box, atol=1e-4)
     assert kinds[:, :, 3].sum() == 2
     assert kinds[0, 0].tolist() == [0, 0, 0, 0]
 
@@ -75,18 +77,20 @@ def test_cells_say_what_is_in_them(folder: SceneFolder) -> None:
 def test_the_loss_of_places_is_least_for_the_truth(folder: SceneFolder) -> None:
     cells = cells_of([folder.read(0), folder.read(1)])
     told = torch.zeros(*cells.kinds.shape[:3], sum(PARTS))
-    noun, tint, matter, edges, middle = told.split(PARTS, -1)
+    noun, tint, matter, edges, middle, places = told.split(PARTS, -1)
     for part, number in ((noun, 0), (tint, 1), (matter, 2)):
         part.scatter_(-1, cells.kinds[..., number : number + 1], 20.0)
     edges.copy_(cells.edges)
+    places.copy_(edge_places(cells.edges))
     middle.copy_((cells.kinds[..., 3:].float() * 2 - 1) * 20)
     assert float(places_loss(told, cells)[0]) < 1e-3
     for name, number in {
         "noun": 0,
         "colour": len(NOUNS),
         "material": len(NOUNS) + len(TINTS),
-        "edges": -5,
-        "middle": -1,
+        "edges": -9,
+        "middle": -5,
+        "places": -1,
     }.items():
         worse = told.clone()
         worse[..., number] += 40
@@ -114,7 +118,7 @@ def test_texts_are_true_and_a_function_of_the_number(folder: SceneFolder) -> Non
     [every] = [s for p, s in told if p == "detect all classes"]
     assert every == boxes_text(picture, shown(picture))
     assert [label.split("> ")[1] for label in every.split(" ; ")] == [
-        t.noun for t in sorted(picture.things, key=lambda t: t.box[1])
+        t.noun for t in sorted(picture.things, key=lambda t: t.box[0])
     ]
     for prefix, suffix in told:
         if prefix.startswith("detect ") and prefix != "detect all classes":

@@ -79,3 +79,44 @@ def test_a_check_lists_what_is_wrong_and_fails(files: Any, capsys: Any, tmp_path
     code, _, err = run(capsys, *common)
     assert code == 2
     assert "--check FILE, or --predictions FILE and --out FILE" in err
+
+
+def test_joint_tracking_is_scored_as_its_parts_and_written_back(capsys: Any, tmp_path: Path) -> None:
+    """Videos of both kinds, some with objects alone and some with points alone, in one submission."""
+    truth: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    for task, key in (("object", "object_tracking"), ("point", "point_tracking")):
+        for name, item in GOLDEN[task]["truth"].items():
+            truth[f"{task}_{name}"] = item
+            found = GOLDEN[task]["said"].get(name)
+            if found is not None:
+                said[f"{task}_{name}"] = {key: found[key] if isinstance(found, dict) else found}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    common = ("perception-test", "--annotations", tmp_path / "truth.json")
+    words = ("--task", "joint", "--predictions", tmp_path / "said.json", "--out", tmp_path / "s.json")
+    code, out, err = run(capsys, "submit", *common, *words)
+    assert code == 0, err
+    numbers = []
+    for task in ("joint", "object", "point"):
+        for reading in ("default", "notebook"):
+            words = ("--task", task, "--predictions", tmp_path / "said.json", "--reading", reading, "--json")
+            code, out, err = run(capsys, "eval", *common, *words)
+            assert code == 0, err
+            numbers.append(json.loads(out))
+    joint, joint_notebook, objects, objects_notebook, points, points_notebook = numbers
+    assert (joint["average_iou"], joint["average_jaccard"]) == (objects["average_iou"], points["average_jaccard"])
+    assert joint_notebook["average_iou"] == pytest.approx(GOLDEN["object"]["wanted"]["average_iou"], abs=1e-9)
+    assert joint_notebook["average_jaccard"] == pytest.approx(GOLDEN["point"]["wanted"]["average_jaccard"], abs=1e-9)
+    assert objects_notebook["average_iou"] == joint_notebook["average_iou"]
+    assert points_notebook["by_camera"] == {
+        name.removeprefix("point "): value for name, value in joint_notebook["by_camera"].items() if name.startswith("point")
+    }
+    code, out, _ = run(capsys, "submit", *common, "--task", "joint", "--check", tmp_path / "s.json", "--json")
+    assert (code, json.loads(out)["errors"]) == (0, 0)
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert {name: set(item) for name, item in written.items()} == {name: set(item) for name, item in said.items()}
+    code, _, err = run(
+        capsys, "eval", *common, "--task", "joint", "--predictions", tmp_path / "s.json", "--reading", "tapvid-first"
+    )
+    assert (code, "has no reading 'tapvid-first'" in err) == (2, True)

@@ -58,6 +58,18 @@ ERRORS = [
     ("object", box(frame_ids=[30, 30]), "unsorted-frames"),
     ("object", box(frame_ids=[0, 50]), "frame-outside"),
     ("object", box(frame_ids=[0, 1.5]), "no-number"),
+    ("object", box(frame_ids=["0", "30"]), "id-as-text"),
+    ("object", box(frame_ids=["a", "b"]), "id-as-text"),
+    ("object", box(frame_ids=[None, 30]), "no-number"),
+    ("object", box(frame_ids=[[0], [30]]), "no-number"),
+    ("object", box(frame_ids=[True, False]), "no-number"),
+    ("object", box(frame_ids=[0, 10**30]), "no-number"),
+    ("object", box(frame_ids=[0, float("inf")]), "no-number"),
+    ("object", box(id=float("nan")), "no-number"),
+    ("object", box(id=None), "no-number"),
+    ("object", box(id="--1"), "no-number"),
+    ("object", {"v": {"object_tracking": None}}, "wrong-nesting"),
+    ("object", {"v": None}, "wrong-nesting"),
     ("object", box(bounding_boxes=[[0, 0, 1], [0, 0, 1, 1]]), "no-number"),
     ("object", box(bounding_boxes=[[0, 0, float("nan"), 1], [0, 0, 1, 1]]), "not-finite"),
     ("object", box(bounding_boxes=[[1, 0, 0, 1], [0, 0, 1, 1]]), "wrong-corners"),
@@ -67,6 +79,8 @@ ERRORS = [
     ("point", point(frame_ids=[1, 2]), "wrong-length"),
     ("action", action(timestamps=[0, "x"]), "missing-key"),
     ("action", action(score="nan"), "not-finite"),
+    ("action", action(label=float("inf")), "missing-key"),
+    ("action", {"v": {"action_localisation": ["eating"]}}, "missing-key"),
     ("action", action(score=float("inf")), "not-finite"),
     ("action", action(timestamps=[2, 1]), "backwards"),
     ("action", action(timestamps=[1_000_000, 2_000_000]), "microseconds"),
@@ -77,6 +91,14 @@ ERRORS = [
     ("mcqa", {"v": answer()["v"] * 2}, "twice"),
     ("grounded", {"v": {"grounded_question": {"0": []}}}, "unknown-question"),
     ("grounded", grounded(score=float("nan")), "not-finite"),
+    ("grounded", grounded(score="0.5"), "not-finite"),
+    ("grounded", grounded(bounding_boxes=[[0, 0, 1, 1]]), "wrong-length"),
+    ("grounded", {"v": {"grounded_question": {"²": []}}}, "unknown-question"),
+    ("joint", {"v": []}, "wrong-nesting"),
+    ("joint", {"v": {"object_tracking": {}}}, "wrong-nesting"),
+    ("joint", {"v": {"object_tracking": box(id="0")["v"]}}, "id-as-text"),
+    ("joint", {"v": {"boxes": []}}, "unknown-key"),
+    ("joint", {"v": {"object_tracking": box(frame_ids=[30, 0])["v"]}}, "unsorted-frames"),
     ("grounded", {"v": {"grounded_question": []}}, "wrong-nesting"),
 ]
 
@@ -105,6 +127,12 @@ def test_what_the_server_would_refuse_has_a_name_and_is_not_scored(task: str, co
         ("action", action(label="9"), {"unknown-class"}),
         ("mcqa", {"v": [{"id": 0, "answer_id": 0}]}, {"missing-text", "duplicate-options"}),
         ("grounded", {"v": {}}, {"missing-question"}),
+        ("joint", {"v": {"object_tracking": box()["v"], **point()["v"]}}, set()),
+        ("joint", {"v": {"object_tracking": box()["v"]}}, {"missing-key"}),
+        ("joint", {"v": {}}, {"missing-key"}),
+        ("joint", {}, {"empty", "missing-video"}),
+        ("object", {"v": {"object_tracking": box()["v"], **point()["v"]}}, set()),
+        ("object", point(), {"missing-video"}),
     ],
 )
 def test_what_is_only_remarked_is_scored(task: str, content: dict[str, Any], names: set[str]) -> None:
@@ -138,7 +166,7 @@ def test_annotations_become_seconds_and_x_before_y(tmp_path: Path) -> None:
         ("object_tracking", [{**TRACK, "frame_ids": [30, 0]}], "must rise"),
         ("object_tracking", [{**TRACK, "initial_tracking_box": [0, 0]}], "tracking begins"),
         ("point_tracking", [{"id": 0, "frame_ids": [1, 2, 3], "points": [[1, 2], [1, 2], [1, 2]]}], r"wanted \[ys, xs\]"),
-        ("action_localisation", [{"id": 0, "label_id": 1, "timestamps": [5, 1]}], "it goes from"),
+        ("action_localisation", [{"id": 0, "label_id": 1, "timestamps": [5_000_000, 1_000_000]}], "it goes from"),
         ("mc_question", [{"id": 0, "question": "q", "options": ["a"], "answer_id": 7}], "answer_id is 7"),
         ("grounded_question", [{"id": 5, "question": "q", "answers": [9]}], "none of 1 object tracks"),
         ("mc_question", "what", "wanted a list"),
@@ -178,3 +206,40 @@ def test_episodes_written_here_are_read_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(video.metadata.to_raster(video.points[0].xy), [[30, 40], [31, 41]], atol=1e-3)
     assert (video.sounds[0].start_s, video.sounds[0].end_s, video.sounds[0].visible) == (0.5, 1.25, True)
     assert video.objects[0].masked.tolist() == [False, True]
+
+
+WRONG = [
+    ("metadata", None, "no-metadata"),
+    ("metadata", {"frame_rate": 30}, "missing-key"),
+    ("metadata", {**META, "resolution": 5}, "malformed"),
+    ("object_tracking", [{**TRACK, "frame_ids": [0, 30, 40]}], "wrong-length"),
+    ("object_tracking", [{**TRACK, "frame_ids": [30, 0]}], "unsorted-frames"),
+    ("object_tracking", [{**TRACK, "timestamps": [0, 3]}], "seconds"),
+    ("object_tracking", [{**TRACK, "bounding_boxes": [[0, 0, float("nan"), 1]] * 2}], "not-finite"),
+    ("object_tracking", [{**TRACK, "id": 4}], "wrong-id"),
+    ("object_tracking", [{k: v for k, v in TRACK.items() if k != "id"}], "missing-key"),
+    ("point_tracking", [{"id": 0, "frame_ids": [1, 2, 3], "points": [[0, 0]] * 3}], "wrong-shape"),
+    ("point_tracking", [{"id": 0, "frame_ids": [1, 2], "points": [[0, 0, 0]] * 2}], "wrong-length"),
+    ("point_tracking", [{"id": 0, "frame_ids": [48, 50], "points": [[0, 0]] * 2}], "frame-outside"),
+    ("action_localisation", [{"id": 0, "label_id": 1, "timestamps": [0.5, 2.25]}], "seconds"),
+    ("sound_localisation", [{"id": 0, "label_id": 1, "timestamps": [2e6, 1e6]}], "backwards"),
+    ("sound_localisation", [{"id": 0, "timestamps": [1e6, 2e6]}], "missing-key"),
+    ("mc_question", [{"id": 0, "question": "q", "options": ["a"], "answer_id": 7}], "unknown-option"),
+    ("grounded_question", [{"id": 5, "question": "q", "answers": [9]}], "unknown-track"),
+    ("grounded_question", 5, "wrong-nesting"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "name"), WRONG)
+def test_what_is_wrong_with_annotations_has_a_name(key: str, value: Any, name: str) -> None:
+    with pytest.raises(BadInput, match=rf"\bv\b.*\[{name}\]$"):
+        annotations_of({"v": {**TRUTH["v"], key: value}})
+
+
+def test_a_key_of_the_joint_submission_that_nobody_asked_for_is_refused() -> None:
+    """The server counts the videos that have the key (issue 31 of the public code)."""
+    only = annotations_of({"v": {"metadata": META, "object_tracking": [TRACK]}})
+    content = {"v": {"object_tracking": box()["v"], "point_tracking": []}}
+    assert [f.name for f in read_predictions("joint", content, only).findings if f.error] == ["no-queries"]
+    del content["v"]["point_tracking"]
+    assert read_predictions("joint", content, only).findings == []

@@ -13,7 +13,8 @@ from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.train.optim import layer_scales
 from tapetum.transfer.config import FineTuneConfig
-from tapetum.transfer.fine_tune import ClassesTask, Classifier, SegmentationTask, cropped, encoder_layers, fine_tune
+from tapetum.transfer.crops import cropped
+from tapetum.transfer.fine_tune import ClassesTask, Classifier, SegmentationTask, encoder_layers, fine_tune
 from tapetum.transfer.segmentation import IGNORED, Segmenter, mean_iou, pixel_loss
 
 

@@ -10,8 +10,8 @@ from support.scripts import GOLDEN, script
 from tapetum.bench.baselines import Tracker
 from tapetum.errors import BadInput
 from tapetum.tracks.boxes import BoxTracks
+from tapetum.tracks.follow import Follower, as_tracks
 from tapetum.types import Boxes, Tracks
-from tapetum.verbs.follow import Follower, as_tracks
 from tapetum.video import open_video
 
 WORLD = script("tests/golden/make_paligemma_taught_golden.py")

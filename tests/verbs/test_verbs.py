@@ -64,7 +64,7 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
         assert result.__dataclass_params__.frozen, name
 
 
-@pytest.mark.parametrize("verb", ["track", "show", "convert", "embed", "export"])
+@pytest.mark.parametrize("verb", ["track", "convert", "embed", "export"])
 def test_a_command_adds_nothing_to_the_options_but_what_it_prints(verb: str) -> None:
     parts = {field.name for field in dataclasses.fields(command(verb))}
     options = next(kind for kind in command(verb).__mro__ if kind.__module__.startswith("tapetum.verbs"))

@@ -87,6 +87,9 @@ FAMILIES: dict[str, Layout] = {
     "tapetum.encoders.towers:Towers": Transformer(
         patches="picture.patches", blocks="picture.blocks", pooled=("picture", "pooled")
     ),
+    "tapetum.longvideo.encoder:VideoEncoder": Transformer(
+        patches="tubelets.video", blocks="blocks", pooled=("pooled_end", "after")
+    ),
     "tapetum.encoders.resnet:ResNet": Convolutional(
         stem="stem", stem_end="stem_norm", stages=_stages("stages.{}"), conv="convs.0", pooled=("", "pooled")
     ),
@@ -130,7 +133,7 @@ FAMILIES: dict[str, Layout] = {
 """By module and name of the class, or of one that it inherits from."""
 KNOWN = (
     "ViT, ResNet, NFNet and EfficientNet-Lite of tapetum.encoders and timm, "
-    "CLIP and SigLIP of tapetum.encoders, ViT and ResNet of torchvision"
+    "CLIP and SigLIP of tapetum.encoders, video encoders of tapetum.longvideo, ViT and ResNet of torchvision"
 )
 """The same in words."""
 

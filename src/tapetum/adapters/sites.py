@@ -28,9 +28,12 @@ class Passed:
 
 
 def example_for(trunk: nn.Module) -> Tensor:
-    """Make a picture, zeros, that a trunk of a known family takes. Raises BadInput for other trunks."""
+    """Make a picture or a video, zeros, that a trunk of a known family takes. Raises BadInput for other trunks."""
     layout = layout_of(trunk)
     first = next(trunk.parameters())
+    config: Any = getattr(trunk, "config", None)
+    if layout is not None and hasattr(config, "tubelet"):
+        return torch.zeros(1, config.tubelet[0], *config.size, 3, device=first.device, dtype=first.dtype)
     size: Any = None
     if layout is not None and type(trunk).__module__.startswith("tapetum."):
         size = (64, 64)

@@ -1,8 +1,8 @@
 """Trackers by name, in the picture and in space: with weights, and without learning, floors that a model must clear."""
 
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -10,23 +10,15 @@ from jaxtyping import Bool, Float, Num
 from tapetum.devices import find_device
 from tapetum.errors import BadInput
 from tapetum.hub.registry import resolve
+from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
+
+__all__ = ["BASELINES", "Progress", "Static", "StillPoints", "Tracker", "load_tracker", "load_tracker3d"]
 
 if TYPE_CHECKING:
     from tapetum.tapvid3d.baselines import Static as Static3D
     from tapetum.tapvid3d.lift import Lifted
     from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
-
-Progress = Callable[[int, int], None] | None
-"""Is called with the number of frames seen and the number of all frames."""
-
-
-class Tracker(Protocol):
-    """What a benchmark needs of a tracker."""
-
-    def track(self, video: Any, queries: Num[np.ndarray, "n 3"], /, *, progress: Progress = None) -> Tracks:
-        """Track queries (frame, x, y in raster pixels) through a whole video or array of frames (t, h, w, 3)."""
-        ...
 
 
 class Static:

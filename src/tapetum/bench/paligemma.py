@@ -10,6 +10,7 @@ answer; and chosen, the option that the model finds likeliest. Beside them:
 
 Boxes are those after `detect all classes`, scored by how sure the model was of their tokens; average precision is COCO's. What
 shows fewer pixels than `LEAST_PIXELS` counts neither way. Masks are those after `segment NOUN` for the things that are there.
+Both begin as answers of `tapetum detect` and `segment` do: with a place, if places together are likelier than nothing.
 """
 
 import json
@@ -29,6 +30,7 @@ from tapetum.errors import BadInput
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.paligemma import prompts
+from tapetum.paligemma.answers import first_places
 from tapetum.paligemma.locations import Unpack, parse
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.scene_pairs import LEAST_PIXELS
@@ -136,16 +138,23 @@ def _likelihoods(
 
 @torch.no_grad()
 def written(
-    model: PaliGemma, pictures: Float[Tensor, "b n d"], prefix: Tensor, most: int
+    model: PaliGemma, pictures: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
 ) -> list[tuple[list[int], list[float]]]:
-    """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token."""
+    """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token.
+
+    With `placed` answers are about places, and begin as those of `Answerer`; see `tapetum.paligemma.answers.first_places`.
+    """
     from tapetum.paligemma.session import Session
 
     session = Session(model, pictures, prefix, most)
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]
     open_rows = set(range(len(prefix)))
     for count in range(most):
-        told = session.logits.float().log_softmax(-1).max(-1)
+        sure = session.logits.float().log_softmax(-1)
+        if placed is not None and not count:
+            begun = first_places(session.logits, placed, model.config.end)
+            sure[[row for row, first in enumerate(begun) if first], model.config.end] = -torch.inf
+        told = sure.max(-1)
         for row in list(open_rows):
             if int(told.indices[row]) == model.config.end:
                 open_rows.remove(row)
@@ -184,7 +193,7 @@ def boxes_found(model: PaliGemma, tokens: Tokens, held: Held, pictures: Float[Te
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
     for start in range(0, len(pictures), BATCH):
         seen = pictures[start : start + BATCH]
-        for row, (ids, sure) in enumerate(written(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES)):
+        for row, (ids, sure) in enumerate(written(model, seen, prefix.expand(len(seen), -1), LONGEST_BOXES, tokens)):
             picture = held.folder.read(start + row)
             height, width = picture.ids.shape
             found[start + row] = scored_boxes(tokens, ids, sure, width, height)
@@ -219,7 +228,7 @@ def masks_found(
         asked = wanted[start : min(start + BATCH, most)]
         prefix = _padded([tokens.encode_prefix(prompts.segment(noun)) for _, noun, _ in asked])
         for (number, _, identity), (ids, _) in zip(
-            asked, written(model, pictures[[n for n, _, _ in asked]], prefix, 24), strict=True
+            asked, written(model, pictures[[n for n, _, _ in asked]], prefix, 24, tokens), strict=True
         ):
             true = held.folder.read(number).ids == identity
             masks = parse(tokens.decode(ids), true.shape[1], true.shape[0], unpack).masks.masks

@@ -11,7 +11,6 @@ of JSON lines as they come, so that a stopped evaluation goes on, and can be sco
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from tapetum.paligemma.locations import Unpack
 from tapetum.paligemma.transfer_data import Example, Id
 from tapetum.paligemma.transfer_form import Transfer
 from tapetum.paligemma.transfer_rows import Row
-from tapetum.paligemma.transfer_samples import answer_examples
+from tapetum.paligemma.transfer_samples import PLACED, answer_examples, chances_of
 from tapetum.paligemma.transfer_scores import score
 
 Progress = Callable[[int, int], None]
@@ -52,14 +51,17 @@ def make_answers(
     batch: int = 8,
     longest: int | None = None,
     beams: int | None = None,
+    noise_boxes: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> Answers:
     """Have a model answer. What the file `save` has already is not asked again.
 
-    `about` says what else the answers depend on, such as the model's name: a file that was begun otherwise is refused. Raises
-    BadInput for pictures that cannot be read, and a file that holds something else.
+    `about` says what else the answers depend on, such as the model's name: a file that was begun otherwise is refused. With
+    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for pictures that
+    cannot be read, and a file that holds something else.
     """
-    settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, **(about or {})}
+    settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, "noise_boxes": noise_boxes or None}
+    settings |= about or {}
     with Rows(None if save is None else Path(save), settings) as rows:
         waiting = [example for example in examples if rows.get(_key(example.id), None) is None]
         done = len(examples) - len(waiting)
@@ -68,13 +70,14 @@ def make_answers(
             nonlocal done
             done += 1
             row: dict[str, Any] = {"split": key[0], "id": key[1], "answer": reply.text}
-            if task.metric in ("detection", "spotting"):
-                row["chances"] = _chances(answerer, reply)
+            if task.metric in PLACED:
+                row["chances"] = chances_of(answerer, reply, noise_boxes)
             rows.add(_key(key), None, row)
             progress(done, len(examples))
 
         progress(done, len(examples))
-        answer_examples(answerer, task, waiting, batch=batch, longest=longest, beams=beams, heard=heard)
+        more: dict[str, Any] = {"longest": longest, "beams": beams, "noise_boxes": noise_boxes}
+        answer_examples(answerer, task, waiting, batch=batch, heard=heard, **more)
         found = {example.id: rows.get(_key(example.id), None) or {} for example in examples}
     return Answers(
         said={key: row["answer"] for key, row in found.items()},
@@ -120,12 +123,6 @@ def scorable(task: Transfer, examples: Sequence[Example]) -> bool:
 
 def _key(id_: Id) -> str:
     return json.dumps(id_)
-
-
-def _chances(answerer: Answerer, reply: Reply) -> list[float]:
-    tokens = answerer.tokens
-    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
-    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
 
 
 def _entries(path: Path) -> list[Entry]:

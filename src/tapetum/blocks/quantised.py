@@ -90,6 +90,13 @@ def quantise(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
+def renew_scales(module: nn.Module) -> None:
+    """Make what is computed from the scales anew, once these were written."""
+    for part in module.modules():
+        if isinstance(part, _Int8):
+            part.scale_bfloat16 = part.scale.bfloat16()
+
+
 def is_quantised(module: nn.Module) -> bool:
     """Tell whether a module has weights of bytes."""
     return any(isinstance(part, _Int8) for part in module.modules())

@@ -2,25 +2,56 @@
 
 from dataclasses import dataclass
 
-from tapetum.cli.output import print_json, terminal
+from tapetum.cli.output import print_json, print_line, terminal
 from tapetum.verbs.answer import AnswerOptions, answer
+from tapetum.verbs.answer_live import LivePassage, answer_live, live_of
+from tapetum.verbs.plan import plan_watching
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
-    It compares the video with question and answer, by an encoder of tapetum train longvideo; none is bundled yet.
+    By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
+    how likely each answer is. Both are made by tapetum train longvideo; none is bundled yet.
     """
 
+    online: bool = False
+    """Answer for each passage of a camera, an address, a pipe or a file as it comes, in constant memory, until Ctrl-C: a line a
+    passage, or of JSON (type passage)."""
+    plan: bool = False
+    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs."""
     json: bool = False
     """Print JSON instead of text."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
+        if self.plan:
+            made = plan_watching((self.video,), self.model, self.rate)
+            print_json(made.as_json()) if self.json else print("\n".join(made.lines()))
+            return
+        if self.online:
+            self._live()
+            return
         with terminal() as listener:
             made = answer.run(self, listener)
         if self.json:
             print_json(made.as_json())
             return
         print(made.answer)
+
+    def _live(self) -> None:
+        def tell(each: LivePassage) -> None:
+            if self.json:
+                print_line(each.as_json())
+                return
+            scores = " ".join(f"{score:.3f}" for score in each.scores)
+            print(f"{each.start_s:8.1f} - {each.stop_s:8.1f}  {each.answer}  ({scores})", flush=True)
+
+        with terminal() as listener:
+            made = answer_live.run(live_of(self, each=tell), listener)
+        about = {"answer": made.answer, "passages": made.passages, "frames": made.frames, "dropped": made.dropped}
+        if self.json:
+            print_line({"type": "summary", **about})
+        else:
+            print(f"all in all: {made.answer}")

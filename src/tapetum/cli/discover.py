@@ -26,7 +26,7 @@ class Discover(DiscoverOptions):
             print_json(found.as_json())
         else:
             print(f"{sum(found.objects)} objects in {len(found.pictures)} pictures")
-            print(f"page    {found.page}\nmasks   {found.instances}")
+            print(f"page      {found.page}\nmasks     {found.instances}\nhow good  {found.measured}")
         if found.failed:
             count = len(found.failed) + len(found.pictures)
             raise BadInput(f"{len(found.failed)} of {count} pictures could not be read; the others are in {self.out}")

@@ -8,6 +8,7 @@ import tyro
 from tapetum.cli.output import terminal
 from tapetum.errors import BadInput
 from tapetum.verbs.embed import EmbedOptions, embed
+from tapetum.verbs.plan import plan_watching
 from tapetum.verbs.verb import File
 
 
@@ -21,9 +22,14 @@ class Embed(EmbedOptions):
     """
 
     out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
+    plan: bool = False
+    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
+        if self.plan:
+            print("\n".join(plan_watching(self.files, self.model).lines()))
+            return
         with terminal() as listener:
             made = embed.run(self, listener)
         pieces, channels = made.vectors.shape

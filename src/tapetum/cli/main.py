@@ -8,12 +8,6 @@ are the help, and `run` calls a function of `tapetum.verbs` and prints. So `tape
 Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
 SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
 results that were saved before it (`add_note`) is said too.
-
-Where systems to come will stand: a row in `VERBS` and a file beside this one, or a file in a folder of one file a system.
-
-    group   verb                             system             file
-    score   eval perception-test ...         perception_test    cli/eval/perception_test.py: benchmarks of `eval`
-    make    data perception-test ...         perception_test    cli/data/perception_test.py: makers of files to learn from
 """
 
 import difflib
@@ -57,7 +51,7 @@ GROUPS = {
 
 VERBS = {
     "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the picture or in space"),
-    "show": Entry("show.Show", "track", "draw saved tracks on their video"),
+    "show": Entry("show.Show", "track", "draw saved tracks on their video; a video of a benchmark as a page"),
     "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
     "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
     "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
@@ -193,7 +187,7 @@ def parse(arguments: Sequence[str]) -> Any:
     Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
     does not fit; SystemExit where help is all that is asked for.
 
-    >>> parse(["show", "tracks.npz", "clip.mp4"]).view
+    >>> parse(["show", "tracks.npz", "clip.mp4"]).action.view
     'tracks'
     """
     verb, *rest = arguments

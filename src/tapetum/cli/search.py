@@ -26,3 +26,5 @@ class Search(SearchOptions):
         for each in found.moments:
             span = "        picture    " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
             print(f"{span}  {each.cosine:6.3f}  {each.path}")
+        if found.sheet is not None:
+            print(f"{found.sheet}: pictures of them")

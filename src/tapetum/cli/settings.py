@@ -22,7 +22,7 @@ from tapetum import __version__
 from tapetum.cli.known import Option, options_of, plain
 from tapetum.errors import BadInput
 
-NOT_WRITTEN = "out", "minutes", "json", "config"
+NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
 
 

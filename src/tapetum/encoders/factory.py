@@ -43,6 +43,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
     "torchvision": ("tapetum.encoders.tables.torchvision",),
     "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    "detcon": ("tapetum.encoders.tables.detcon",),
     PORT: ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
 }
 """Libraries whose weights can be used, and the modules with their tables, asked one after the other."""

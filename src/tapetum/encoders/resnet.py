@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
+from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
 from tapetum.encoders.resnet_config import ResNetConfig
 
 
 class ResidualBlock(nn.Module):
     """Convolutions with batch norm beside a shortcut, and ReLU after their sum."""
 
-    def __init__(self, inward: int, width: int, stride: int, block: str):
+    def __init__(self, inward: int, width: int, stride: int, block: str, padding: str = "even"):
         super().__init__()
         # kernel, stride and channels of each convolution
         plan = (
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
         channels = inward
         for kernel, step, outward in plan:
-            self.convs.append(nn.Conv2d(channels, outward, kernel, step, kernel // 2, bias=False))
+            self.convs.append(convolution(channels, outward, kernel, step, padding))
             self.norms.append(nn.BatchNorm2d(outward))
             channels = outward
         project = stride != 1 or inward != channels
@@ -49,6 +49,13 @@ class ResidualBlock(nn.Module):
         return F.relu(inner + x)
 
 
+def convolution(inward: int, outward: int, kernel: int, stride: int, padding: str) -> nn.Conv2d:
+    """Make a convolution without bias; only those of stride 2 are padded in two ways."""
+    if padding == "same" and stride > 1:
+        return SameConv2d(inward, outward, kernel, stride)
+    return nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)
+
+
 class ResNet(ConvolutionalEncoder):
     """A ResNet; its four maps have strides 4 to 32 (with a 3x3 stem 1 to 8), its pooled vector is the mean of the last."""
 
@@ -57,7 +64,7 @@ class ResNet(ConvolutionalEncoder):
     def __init__(self, config: ResNetConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)
         large = config.stem == "7x7"
-        self.stem = nn.Conv2d(3, config.stem_width, *((7, 2, 3) if large else (3, 1, 1)), bias=False)
+        self.stem = convolution(3, config.stem_width, *((7, 2) if large else (3, 1)), config.padding)
         self.strides = (4, 8, 16, 32) if large else (1, 2, 4, 8)
         self.stem_norm = nn.BatchNorm2d(config.stem_width)
         self.stages = nn.Sequential()
@@ -66,7 +73,7 @@ class ResNet(ConvolutionalEncoder):
             stage = nn.Sequential()
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
-                stage.append(ResidualBlock(inward, config.stem_width * 2**i, stride, config.block))
+                stage.append(ResidualBlock(inward, config.stem_width * 2**i, stride, config.block, config.padding))
                 inward = outward
             self.stages.append(stage)
         self.map_channels, self.width = config.channels, config.channels[-1]
@@ -79,7 +86,8 @@ class ResNet(ConvolutionalEncoder):
         """Give the maps of the four stages."""
         x = F.relu(self.stem_norm(self.stem(pictures)))
         if self.config.stem == "7x7":
-            x = F.max_pool2d(x, 3, 2, 1)
+            # zeros around are as good as nothing there: no value is below
+            x = F.max_pool2d(pad_same(x, 3, 2), 3, 2) if self.config.padding == "same" else F.max_pool2d(x, 3, 2, 1)
         maps = []
         for stage in self.stages:
             x = stage(x)

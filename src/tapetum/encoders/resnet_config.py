@@ -20,6 +20,9 @@ class ResNetConfig(EncoderConfig):
     (SimCLR, arXiv 2002.05709, appendix B.9), whose maps have a quarter of the strides."""
     stem_width: int = 64
     """Channels after the first convolution; the stages' 3x3 convolutions have 1, 2, 4 and 8 times as many."""
+    padding: Literal["even", "same"] = "even"
+    """What a layer of stride 2 adds around its map: even, as much on all sides (PyTorch); same, what is odd at the right and
+    the bottom (TensorFlow and JAX, so DetCon and BYOL)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -27,10 +30,17 @@ class ResNetConfig(EncoderConfig):
             raise BadInput(f"a ResNet has no blocks {self.block!r}; choose basic or bottleneck")
         if self.stem not in ("7x7", "3x3"):
             raise BadInput(f"a ResNet has no stem {self.stem!r}; choose 7x7 or 3x3")
+        if self.padding not in ("even", "same"):
+            raise BadInput(f"a ResNet has no padding {self.padding!r}; choose even or same")
         if len(self.depths) != 4 or min(self.depths) < 1 or self.stem_width < 1:
             raise BadInput(
                 f"a ResNet of depths {self.depths} and stem_width {self.stem_width}: give four depths and a width, 1 or more"
             )
+
+    @property
+    def usual(self) -> bool:
+        """Stem and padding are those of torchvision, timm and transformers."""
+        return self.stem == "7x7" and self.padding == "even"
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -196,19 +197,49 @@ class _Download:
 
     def _judge(self, headers: http.client.HTTPMessage, record: Record, sha256: str | None) -> None:
         """Raise BadInput, and drop what came, unless it has the sums that are known."""
-        wanted = None
-        for value in headers.get_all("x-goog-hash") or []:
-            for sum_ in value.split(","):
-                if sum_.strip().startswith("md5="):
-                    wanted = base64.b64decode(sum_.strip()[4:]).hex()
+        sums = _announced_sums(headers)
         bad = sha256 is not None and record.sha256 != sha256
-        if wanted is not None:
+        if "md5" in sums:
             with open(self.part, "rb") as file:
-                bad |= hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != wanted
+                found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
+            bad |= found != sums["md5"]
+        elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts
+            from tapetum.hub.crc32c import crc32c_of
+
+            bad |= crc32c_of(self.part).to_bytes(4, "big") != sums["crc32c"]
         if bad:
             self.part.unlink()
             self.note.unlink(missing_ok=True)
             raise BadInput(f"what came from {self.url} is not what it should be (SHA-256 {record.sha256}); fetch it again")
+
+
+def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
+    """Sums that Google's store says of a file, by their names."""
+    found = {}
+    for value in headers.get_all("x-goog-hash") or []:
+        for each in value.split(","):
+            name, _, text = each.strip().partition("=")
+            with suppress(ValueError):
+                found[name] = base64.b64decode(text)
+    return found
+
+
+def announced_size(url: str) -> int | None:
+    """Ask a server for the size of a file in bytes; None where it does not tell or cannot be reached just now.
+
+    Raises BadInput where it says that there is no such file, or that it may not be had.
+    """
+    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+            length = answer.headers.get("Content-Length")
+            return int(length) if length and length.isdigit() else None
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403, 404, 410):
+            raise BadInput(f"{url} cannot be had ({error.code} {error.reason}); check the name or try later") from error
+        return None
+    except (urllib.error.URLError, http.client.HTTPException, OSError):
+        return None
 
 
 def _record(path: Path) -> Path:

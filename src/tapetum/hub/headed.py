@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,31 @@ def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]
         return json.loads(text), tensors
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); save it again") from error
+
+
+def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable[[], nn.Module]]) -> nn.Module:
+    """Load the model of a file that `save_headed` wrote, in evaluation mode.
+
+    Args:
+        path: of the file.
+        key: of its entry in the header.
+        what: what the file should hold, for the message.
+        maker: gives, for what stands there, a function that makes the model with any weights.
+
+    Raises:
+        BadInput: the file holds no such thing, what stands there cannot be read, or the tensors do not fit it.
+    """
+    about, tensors = read_headed(path, key, what)
+    try:
+        make = maker(about)
+        with torch.device("meta"):  # so that a config of absurd size asks for no memory
+            wanted = make().state_dict()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
+    check_fit(wanted, tensors, path)
+    model = make()
+    model.load_state_dict(tensors)
+    return model.eval()
 
 
 def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -28,6 +28,7 @@ OWNERS = (
     "tapetum.paligemma.published",
     "tapetum.adapters.published",
     "tapetum.longvideo.published",
+    "tapetum.perception_test.published",
 )
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it."""

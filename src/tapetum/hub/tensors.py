@@ -26,8 +26,10 @@ _BUFFER = 8 << 20
 class TensorFile:
     """A safetensors file of real numbers, whose header was found to be whole. Raises BadInput, naming the file, otherwise."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, eight_bits: bool = False):
+        """With `eight_bits` tensors of bytes are numbers too; such files say nothing of what a byte stands for."""
         self.path = path
+        self._kinds = KINDS | ({"I8": torch.int8} if eight_bits else {})
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[torch.dtype, int]] = {}
         try:
@@ -48,16 +50,16 @@ class TensorFile:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadInput(f"the header of {self.path} cannot be read ({str(error)[:80]}); get it again") from error
         for name, (kind, shape, begin, end) in places.items():
-            if kind not in KINDS:
-                raise BadInput(f"{name} in {self.path} is of kind {str(kind)[:20]!r}; weights are {', '.join(KINDS)}")
+            if kind not in self._kinds:
+                raise BadInput(f"{name} in {self.path} is of kind {str(kind)[:20]!r}; weights are {', '.join(self._kinds)}")
             if not all(type(side) is int and side >= 0 for side in [*shape, begin, end]):
                 raise BadInput(f"{name} in {self.path} has no proper shape or place; get the file again")
-            if end - begin != math.prod(shape) * KINDS[kind].itemsize:
+            if end - begin != math.prod(shape) * self._kinds[kind].itemsize:
                 raise BadInput(f"{name} in {self.path} has not the bytes that its shape {tuple(shape)} wants; get it again")
             if 8 + length + end > size:
                 raise BadInput(f"{self.path} ends before {name} does: a part of it is missing; get it again")
             self.shapes[name] = tuple(shape)
-            self._places[name] = KINDS[kind], 8 + length + begin
+            self._places[name] = self._kinds[kind], 8 + length + begin
 
     def read(self, name: str, target: Tensor) -> None:
         """Read the first numbers of a tensor, as many as the target has, converted to its kind.

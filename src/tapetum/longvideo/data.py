@@ -1,25 +1,29 @@
 """Videos and pictures with texts to learn from, by number.
 
     ordered-events     made up (`tapetum.scenes.ordered_events`)
-    a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl
+    a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
+                       questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or pictures and txt (`tapetum.data.shards`)
 
-Of files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the video is
-shorter than that, as long as it lasts.
+Of videos in files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the
+video is shorter than that, as long as it lasts.
 """
 
-import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 
+from tapetum.data.asked import Question
+from tapetum.data.entries import Entry, line_entries
 from tapetum.data.fields import PICTURES
 from tapetum.data.media import Stored, opened_picture
 from tapetum.data.shards import Shards
+from tapetum.data.video_language.questions import read_nextqa
 from tapetum.errors import BadInput
 from tapetum.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
@@ -41,6 +45,19 @@ class Told:
     picture: UInt8[np.ndarray, "h w 3"]
     """One frame of it."""
     picture_text: str
+    wrong: tuple[str, ...] = ()
+    """Of a question: it with each wrong answer."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A video in a folder, and a text of it."""
+
+    path: Path
+    text: str
+    wrong: tuple[str, ...] = ()
+    until_s: float | None = None
+    """It may be seen up to here."""
 
 
 class Telling(Protocol):
@@ -101,8 +118,8 @@ class FilesTold:
         self.run = run
         place = Path(run.data)
         self._shards = self._listed = self._kind = None
-        if (place / "captions.jsonl").is_file():
-            self._listed = _episodes(place)
+        if run.stage == "questions" or (place / "captions.jsonl").is_file():
+            self._listed = _asked(place) if run.stage == "questions" else _episodes(place)
             total = len(self._listed)
         else:
             self._shards = Shards(place)
@@ -112,7 +129,10 @@ class FilesTold:
             total = len(self._shards)
         if total < 2:
             raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
-        held = [k for k in range(total) if k % 10 == 9] or [total - 1]
+        of = range(total) if self._listed is None else _numbered([each.path for each in self._listed])
+        held = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
+        if len(held) == total:
+            raise BadInput(f"{place} has texts of one video alone; give two or more, so that one can be held out")
         self._parts = [k for k in range(total) if k not in set(held)], held
         self.count: int | None = len(self._parts[0])
         self.held_out = min(len(held), run.checks)
@@ -124,14 +144,18 @@ class FilesTold:
         return self._told(self._parts[1][k], np.random.default_rng(k))
 
     def _told(self, k: int, rng: np.random.Generator) -> Told:
+        wrong: tuple[str, ...] = ()
         if self._listed is not None:
-            path, text = self._listed[k]
-            frames = self._clip(path, rng)
+            each = self._listed[k]
+            text, wrong = each.text, each.wrong
+            frames = self._blank() if self.run.stage == "language" else self._clip(each.path, rng, each.until_s)
         else:
             assert self._shards is not None
             content = self._shards.read(k)
             text = content["txt"].decode(errors="replace").strip()
-            if self._kind != "mp4":
+            if self.run.stage == "language":
+                frames = self._blank()
+            elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
                 picture = np.asarray(opened_picture(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
                 frames = resized(picture, self.run.size, self.run.size)[None]
@@ -140,11 +164,18 @@ class FilesTold:
                     file.write(content["mp4"])
                     file.flush()
                     frames = self._clip(Path(file.name), rng)
-        return Told(frames, text, frames[int(rng.integers(len(frames)))], text)
+        return Told(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
-    def _clip(self, path: Path, rng: np.random.Generator) -> Frames:
+    def _blank(self) -> Frames:
+        """What stands for a video that nobody looks at."""
+        return np.zeros((1, 1, 1, 3), np.uint8)
+
+    def _clip(self, path: Path, rng: np.random.Generator, until_s: float | None = None) -> Frames:
         with open_video(path) as video:
-            at = chosen_frames(video.timestamps, self.run.frames, self.run.rate, rng)
+            times = video.timestamps - video.timestamps[0]
+            if until_s is not None:
+                times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
+            at = chosen_frames(times, self.run.frames, self.run.rate, rng)
             frames = video[at]
         return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
 
@@ -167,6 +198,8 @@ def chosen_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Gen
 
 def telling(run: VideoTextRun) -> Telling:
     """Find what a run learns from. Raises BadInput for a place where there is nothing of the kind."""
+    if run.data == MADE_UP and run.stage == "questions":
+        raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
     if run.data == MADE_UP:
         return MadeUp(run)
     if not run.data or not Path(run.data).exists():
@@ -174,17 +207,47 @@ def telling(run: VideoTextRun) -> Telling:
     return FilesTold(run)
 
 
-def _episodes(place: Path) -> list[tuple[Path, str]]:
+def _numbered(paths: list[Path]) -> list[int]:
+    """Number videos in the order in which they come first."""
+    known: dict[Path, int] = {}
+    return [known.setdefault(path, len(known)) for path in paths]
+
+
+def _episodes(place: Path) -> list[_Listed]:
+    """What happens in each video of a folder."""
+    return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
+
+
+def _asked(place: Path) -> list[_Listed]:
+    """The questions of a folder, each with its answer, and with every wrong one."""
+    if (place / "train.csv").is_file():
+        return [_of_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
     found = []
-    for number, line in enumerate((place / "captions.jsonl").read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entry: Any = json.loads(line)
-            path, text = place / "videos" / f"{entry['video']}.mp4", str(entry["caption"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise BadInput(
-                f"line {number} of {place / 'captions.jsonl'} is no caption ({error}); make the episodes again"
-            ) from error
-        if not path.is_file():
-            raise BadInput(f"{place / 'captions.jsonl'} names the video {path.name}, which is not there; put it back")
-        found.append((path, text))
+    for path, entry in _lines(place, "questions.jsonl"):
+        options, right = entry.texts("options"), entry.whole("answer_id")
+        if not 0 <= right < len(options) or len(options) < 2:
+            raise BadInput(f"{entry.where} has {len(options)} options, number {right} right; make the episodes again")
+        texts = [f"{entry.text('question')} {option}" for option in options]
+        span = entry.fields.get("span_s")
+        until = float(span[1]) if isinstance(span, list) and len(span) == 2 else None
+        found.append(_Listed(path, texts[right], tuple(t for k, t in enumerate(texts) if k != right), until))
     return found
+
+
+def _of_nextqa(each: Question) -> _Listed:
+    texts = [f"{each.question} {option}" for option in each.options]
+    assert each.video is not None
+    assert each.right is not None
+    return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
+
+
+def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
+    """Lines about videos of a folder, with the file of each."""
+    if not (place / name).is_file():
+        more = ", or of NExT-QA" if name == "questions.jsonl" else ""
+        raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")
+    for entry in line_entries(place / name):
+        path = place / "videos" / f"{entry.file_name('video')}.mp4"
+        if not path.is_file():
+            raise BadInput(f"{place / name} names the video {path.name}, which is not there; put it back")
+        yield path, entry

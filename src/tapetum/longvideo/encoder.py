@@ -47,6 +47,8 @@ class VideoFeatures:
     """One vector a video; of a stream, of all that it has seen so far."""
     valid: Bool[Tensor, "b segments n"]
     """Tokens that are there: not those beyond the end of a video."""
+    places: Int[Tensor, "b segments n"]
+    """Cell of each token in the grid of its moment; 0 for tubelets of several shapes, which have none."""
 
 
 class VideoEncoder(nn.Module):
@@ -63,6 +65,8 @@ class VideoEncoder(nn.Module):
         if config.attention == "factorised":
             self.blocks = nn.ModuleList(FactorisedBlock(block) for block in self.blocks)  # pyright: ignore[reportArgumentType]
         self.pooler = None if config.pooling == "mean" else MomentPooling(config)
+        self.pooled_end = nn.Identity()
+        """Here the pooled vector comes by, in one call and in streams: a place for adapters."""
         self.remembering = Remembering(config)
         prepare_tuning(self)
 
@@ -111,6 +115,7 @@ class VideoEncoder(nn.Module):
             torch.cat([_filled(features.tokens, count) for features in found], 1),
             found[-1].pooled,
             torch.cat([_filled(features.valid, count) for features in found], 1),
+            torch.cat([_filled(features.places, count) for features in found], 1),
         )
 
     def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
@@ -154,7 +159,8 @@ class VideoEncoder(nn.Module):
         state, features = self._advance(state, segment, None)
         count = self._tokens_of(config.segment_frames)
         if features.tokens.shape[2] < count:
-            features = VideoFeatures(_filled(features.tokens, count), features.pooled, _filled(features.valid, count))
+            tokens, valid, places = (_filled(x, count) for x in (features.tokens, features.valid, features.places))
+            features = VideoFeatures(tokens, features.pooled, valid, places)
         return state, features
 
     def see_pictures(self, pictures: Float[Tensor, "b h w 3"]) -> VideoFeatures:
@@ -168,7 +174,7 @@ class VideoEncoder(nn.Module):
         state = self.start(len(pictures))
         x, _ = self._through(x, where, state, last=True)
         state, pooled = self._pooled(state, x, where)
-        return VideoFeatures(x[:, None], pooled, where.valid[:, None])
+        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
 
     def _advance(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool = False
@@ -187,7 +193,7 @@ class VideoEncoder(nn.Module):
         slots = state.slots + -(-frames.shape[1] // self.config.tubelet[0])
         state = replace(remembered, slots=slots, segment=state.segment + 1)
         state, pooled = self._pooled(state, x, where)
-        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None])
+        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
 
     def _through(self, x: Tensor, where: Places, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
         """Pass the blocks; returns what leaves the last norm (zeros where there is no token), and the memories after it."""
@@ -228,9 +234,9 @@ class VideoEncoder(nn.Module):
             total, count = state.total + total, state.count + count
         state = replace(state, total=total, count=count)
         if self.pooler is None:
-            return state, (total / count.clamp(min=1)[:, None]).to(x.dtype)
+            return state, self.pooled_end((total / count.clamp(min=1)[:, None]).to(x.dtype))
         state = replace(state, moments=(*state.moments, moment_means(x, where)))
-        return state, self.pooler(state.moments)
+        return state, self.pooled_end(self.pooler(state.moments))
 
     def _slots(self, state: StreamState) -> int | None:
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])

@@ -10,11 +10,15 @@ With s segments of N tokens, K memories a segment, width d, L layers and MLPs of
                    k-means 2 rounds N K d (distances, and means by products), coreset K N d, random 0
 
 R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are counted anew for every segment, unless they
-are kept (`cache_projected`). The last segment may be shorter.
+are kept (`cache_projected`). The last segment may be shorter. N is without the tokens that are dropped; patches are of all.
+
+Learning takes as much again for gradients of weights and as much for those of activations: not for weights that are frozen,
+and not before the first that learns. The softmax of fused attention is computed again on the way back.
 """
 
 from dataclasses import dataclass
 
+from tapetum.errors import BadInput
 from tapetum.longvideo.config import VideoConfig
 
 
@@ -25,13 +29,22 @@ class Plan:
     frames: int
     segments: int
     tokens: int
-    """Of the whole video, in evaluation."""
+    """Of the whole video, those that are dropped left out."""
     memories: int
     """Rows that each layer holds at the end."""
     memory_bytes: int
     """Of all layers at the end, in float32."""
-    multiply_adds: int
-    """Of the blocks and tubelets."""
+    linear: int
+    """Multiply-adds of the blocks' linear layers."""
+    looking: int
+    """Those of queries with keys and values, and of consolidation."""
+    patches: int
+    """Those of the tubelets."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all."""
+        return self.linear + self.looking + self.patches
 
     @property
     def flops(self) -> int:
@@ -39,24 +52,34 @@ class Plan:
         return 2 * self.multiply_adds
 
 
-def plan(config: VideoConfig, frames: int) -> Plan:
-    """Count what one video of `frames` frames costs; tubelets of one shape only."""
+def plan(config: VideoConfig, frames: int, training: bool = False) -> Plan:
+    """Count what it costs to look at one video of `frames` frames once, in evaluation, or as in training.
+
+    Raises BadInput for no frames, and for tubelets of several shapes.
+    """
+    if frames < 1 or config.kernels:
+        raise BadInput(f"a plan is of 1 frame or more, not {frames}, and of tubelets of one shape")
     cells = config.grid[0] * config.grid[1]
     size = frames if config.memory == "joint" else config.segment_frames
     lengths = [-(-min(size, frames - first) // config.tubelet[0]) * cells for first in range(0, frames, size)]
+    whole, drops = sum(lengths), config.mask_ratio and (training or config.mask_always)
+    if drops:
+        lengths = [max(int((1 - config.mask_ratio) * tokens + 1e-6), 1) for tokens in lengths]
     width, ratio = config.width, config.mlp_width / config.width
-    total = held = 0
+    linear = looking = 0.0
+    held = 0
     for tokens in lengths:
-        total += _layer(config, tokens, held, ratio)
+        own, looked = _layer(config, tokens, held, ratio)
+        linear, looking = linear + own, looking + looked
         added = {"augmented": tokens, "consolidated": min(config.memories, tokens)}.get(config.memory, 0)
         if config.memory == "consolidated":
-            total += _consolidation(config, tokens)
+            looking += _consolidation(config, tokens)
         if config.cache_projected:
-            total += 2 * added * width**2
+            linear += 2 * added * width**2
         held += added
         if config.memory_cap is not None:
             held = min(held, config.memory_cap)
-    patches = sum(lengths) * width * 3 * config.tubelet[0] * config.tubelet[1] * config.tubelet[2]
+    patches = whole * width * 3 * config.tubelet[0] * config.tubelet[1] * config.tubelet[2]
     kept = 2 if config.cache_projected else 0
     return Plan(
         frames,
@@ -64,23 +87,40 @@ def plan(config: VideoConfig, frames: int) -> Plan:
         sum(lengths),
         held,
         4 * config.depth * held * ((1 + kept) * width + 1),
-        config.depth * int(total) + patches,
+        config.depth * int(linear),
+        config.depth * int(looking),
+        patches,
     )
 
 
-def _layer(config: VideoConfig, tokens: int, held: int, ratio: float) -> float:
-    """Count one layer's multiply-adds for a segment that also looks at `held` memories."""
+def step_flops(config: VideoConfig, frames: int) -> int:
+    """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
+    cost = plan(config, frames, training=True)
+    last, looking = min(4, config.depth) / config.depth, 2.5 * cost.looking
+    behind = {
+        "all": 2 * cost.linear + looking + cost.patches,
+        "last-4": last * (2 * cost.linear + looking),
+        "adapters": cost.linear + looking + cost.patches,
+        "lora": 2 * cost.linear + looking + cost.patches,  # as products of the changed weights
+    }
+    return cost.flops + int(2 * behind[config.tune])
+
+
+def _layer(config: VideoConfig, tokens: int, held: int, ratio: float) -> tuple[float, float]:
+    """Count one layer's multiply-adds for a segment that also looks at `held` memories: linear ones, and those of looking."""
     width = config.width
-    own = (4 + 2 * ratio) * tokens * width**2
+    linear, looking = (4 + 2 * ratio) * tokens * width**2, 0.0
     if config.attention == "joint":
-        own += 2 * tokens**2 * width
+        looking += 2 * tokens**2 * width
     else:
         cells = config.grid[0] * config.grid[1]
-        own += 2 * tokens * cells * width
+        looking += 2 * tokens * cells * width
         if config.attention == "factorised":
-            own += 4 * tokens * width**2 + 2 * tokens * (tokens // cells) * width
-    projected = 0 if config.cache_projected else 2 * held * width**2
-    return own + 2 * tokens * held * width + projected
+            linear += 4 * tokens * width**2
+            looking += 2 * tokens * (tokens // cells) * width
+    if not config.cache_projected:
+        linear += 2 * held * width**2
+    return linear, looking + 2 * tokens * held * width
 
 
 def _consolidation(config: VideoConfig, tokens: int) -> int:

@@ -2,7 +2,9 @@
 
 The stages of LongViViT (arXiv 2312.07395, section 3): pictures and texts; short videos, with pictures beside them; long videos,
 of which three of four tokens are dropped and the last four blocks learn. MC-ViT (arXiv 2402.05861) begins with weights of the
-second and tunes all, with its memory.
+second and tunes all, with its memory; for questions (its section 4.3), a question with its answer is a text, and with a wrong
+one a text that only this video must tell from it. Video to text (LongViViT, section 3.4) begins with any video encoder, and
+with a language model, which may be one of the stage before it.
 
 What stands in `RECIPES` is small, for a laptop: rates, batches and steps of the papers are in appendices that could
 not be read.
@@ -16,7 +18,7 @@ from tapetum.errors import BadInput
 from tapetum.longvideo.config import Memory, Tune
 from tapetum.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
 
-Stage = Literal["pictures", "short", "long", "consolidated"]
+Stage = Literal["pictures", "short", "long", "consolidated", "questions", "language", "video-to-text"]
 MADE_UP = "ordered-events"
 """In the place of a folder: videos that are made up."""
 
@@ -27,11 +29,15 @@ class VideoTextRun:
 
     stage: Stage
     """pictures: pictures alone; short: short videos, and pictures; long: long ones with most tokens dropped; consolidated: long
-    ones with MC-ViT's memory."""
+    ones with MC-ViT's memory; questions: those of the data, with their answers; language: a small decoder on the texts alone;
+    video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
     data: str = ""
     """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up."""
     start: str = ""
     """File of weights of the stage before, or the folder of its run; empty: random ones."""
+    language: str = ""
+    """Of video-to-text, the language model: the folder of a run of the stage language, or the name or folder of a causal model
+    of transformers."""
     model: str = "mcvit-nano"
     """Network by name, such as vivit-nano, longvivit-b, mcvit-b; its text tower reads bytes."""
     size: int = 96
@@ -99,6 +105,17 @@ RECIPES: Mapping[Stage, VideoTextRun] = {
     "short": _SHORT,
     "long": replace(_SHORT, stage="long", frames=64, mask_ratio=0.75, tune="last-4", steps=500, lr=1e-4),
     "consolidated": replace(_SHORT, stage="consolidated", frames=64, memory="consolidated", steps=500, lr=1e-4),
+    "questions": replace(_SHORT, stage="questions", frames=64, memory="consolidated", steps=500, lr=1e-4),
+    "language": replace(_SHORT, stage="language", lr=1e-3),
+    "video-to-text": replace(
+        _SHORT,
+        stage="video-to-text",
+        frames=64,
+        memory="consolidated",
+        mask_ratio=0.3,
+        steps=1000,
+        batch_size=16,
+    ),
 }
 """Runs by stage, whose data is still to be named."""
 

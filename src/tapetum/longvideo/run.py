@@ -1,13 +1,13 @@
-"""A run of contrastive training from clips and texts to a file of weights."""
+"""A run of training from clips and texts to a file of weights."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
 from tapetum.longvideo.recipes import VideoTextRun
+from tapetum.longvideo.speaking import LanguageTask, SpeakingTask
 from tapetum.longvideo.task import VideoTextTask
-from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.weights import LONGVIDEO_FILE, save
+from tapetum.longvideo.weights import LONGVIDEO_FILE, Model, save
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -21,17 +21,24 @@ def train_longvideo(
     Returns the file of weights and the scores of clips that were never learned from. Raises BadInput for what the user can
     mend.
     """
-    task = VideoTextTask(run)
+    task = task_of(run)
     many = "without end" if task.told.count is None else f"{task.told.count:,}"
     say(f"clips to learn from: {many}; to score with: {task.told.held_out}")
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    path, model = launch.out / LONGVIDEO_FILE, cast(VideoText, result.model)
+    path, model = launch.out / LONGVIDEO_FILE, cast(Model, result.model)
     if not is_main():
         return path, {}
     save(model.eval(), path)
     return path, task.evaluate(model, run.steps)
+
+
+def task_of(run: VideoTextRun) -> VideoTextTask | LanguageTask | SpeakingTask:
+    """Give the task of a stage."""
+    if run.stage == "language":
+        return LanguageTask(run)
+    return SpeakingTask(run) if run.stage == "video-to-text" else VideoTextTask(run)
 
 
 def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:

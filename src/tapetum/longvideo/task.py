@@ -5,7 +5,7 @@ loss is of all clips of a step, whatever the micro-batches and processes. Equal 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.scenes.ordered_events import gallery
 from tapetum.train import JointTask, Moment
 
-_NOT_LEARNING = "data", "start", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed", "checkpointing"
+NOT_LEARNING = "data", "start", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed", "checkpointing"
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
 
 
@@ -74,6 +74,11 @@ class VideoTextTask(JointTask):
             texts = [each.text for each in told]
             batch["video"], batch["length"] = filled([each.frames for each in told])
             batch["video_text"], batch["video_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
+        if self.run.stage == "questions":
+            most = max(len(each.wrong) for each in told)
+            rows = [[*each.wrong, *[""] * (most - len(each.wrong))] for each in told]
+            batch["hard"] = torch.stack([byte_text.tokens(row, length) for row in rows])
+            batch["hard_there"] = torch.tensor([[bool(text) for text in row] for row in rows])
         return batch
 
     def embed(self, model: nn.Module, batch: Mapping[str, Any], moment: Moment) -> dict[str, Tensor]:
@@ -91,6 +96,8 @@ class VideoTextTask(JointTask):
             if kind in batch:
                 found[f"{kind}_text"] = model.embed_texts(_cut(batch[f"{kind}_text"]))
                 found[f"{kind}_name"] = batch[f"{kind}_name"]
+        if "hard" in batch:
+            found["hard"], found["hard_there"] = model.embed_texts(batch["hard"]), batch["hard_there"]
         return found
 
     def joint_loss(
@@ -100,9 +107,10 @@ class VideoTextTask(JointTask):
         assert isinstance(model, VideoText)
         scale = model.scale()
         kinds = [kind for kind in ("picture", "video") if kind in embeddings]
+        hard = {name: embeddings[name] for name in ("hard", "hard_there") if name in embeddings}
         losses = {
             kind: video_text_loss(
-                embeddings[kind], embeddings[f"{kind}_text"][:, None], scale, names=embeddings[f"{kind}_name"][:, None]
+                embeddings[kind], embeddings[f"{kind}_text"][:, None], scale, names=embeddings[f"{kind}_name"][:, None], **hard
             )
             for kind in kinds
         }
@@ -114,6 +122,8 @@ class VideoTextTask(JointTask):
         """Score clips that are never learned from: retrieval among them, or, of those made up, among 64 captions."""
         assert isinstance(model, VideoText)
         told = [self.told.score(k) for k in range(self.told.held_out)]
+        if self.run.stage == "questions":
+            return self._answers(model, told)
         length = self.run.config.text.length
         seen = torch.cat([self._seen(model, each) for each in told])
         if isinstance(self.told, MadeUp) and self.run.stage != "pictures":
@@ -127,6 +137,20 @@ class VideoTextTask(JointTask):
             "recall_clip": retrieval_scores(scores.T, right.T, at=(1,)).recall[1],
             "chance": float(right.mean()),
         }
+
+    def _answers(self, model: VideoText, told: Sequence[Told]) -> Mapping[str, float]:
+        """How often the right answer is chosen, with the video, and with a grey one in its place; and by chance."""
+        right = {"accuracy": 0, "blind": 0}
+        for each in told:
+            words = model.embed_texts(
+                _cut(byte_text.tokens([each.text, *each.wrong], self.run.config.text.length)).to(model.log_scale.device)
+            )
+            grey = replace(each, frames=np.full_like(each.frames, 128))
+            for name, shown in (("accuracy", each), ("blind", grey)):
+                scores = words @ self._seen(model, shown)[0]
+                right[name] += bool(scores[0] > scores[1:].max())
+        chance = sum(1 / (1 + len(each.wrong)) for each in told) / len(told)
+        return {**{name: count / len(told) for name, count in right.items()}, "chance": chance}
 
     def _seen(self, model: VideoText, told: Told) -> Tensor:
         device = model.log_scale.device
@@ -148,7 +172,7 @@ class VideoTextTask(JointTask):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
+        return {name: value for name, value in asdict(self.run).items() if name not in NOT_LEARNING}
 
 
 def signed(pixels: Tensor) -> Tensor:

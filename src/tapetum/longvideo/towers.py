@@ -88,10 +88,7 @@ class VideoText(nn.Module):
 
     def identity(self) -> str:
         """Give a hash of config and weights, by which tables of vectors say what made them."""
-        digest = blake2b(repr(self.config).encode(), digest_size=8)
-        for tensor in self.state_dict().values():
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return identity_of(self)
 
     def embedder(self) -> "VideoEmbedder":
         """Give what makes vectors of files: one for each segment of a video."""
@@ -103,6 +100,14 @@ class VideoText(nn.Module):
         """Give the scaled cosines of every video with every text, which are words or numbers of tokens."""
         ids = texts if isinstance(texts, Tensor) else self.tokens(texts)
         return self.scale() * self.embed_videos(video) @ self.embed_texts(ids).T
+
+
+def identity_of(model: nn.Module) -> str:
+    """Give a hash of a model's config and weights."""
+    digest = blake2b(repr(model.config).encode(), digest_size=8)
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def build_towers(name: str, seed: int = 0, **changes: Any) -> VideoText:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.errors import BadInput
+from tapetum.longvideo.captioner_config import CaptionerConfig, captioner_from_json, captioner_to_json
 from tapetum.longvideo.config import VideoConfig, named
 
 BYTES = 258
@@ -70,14 +72,27 @@ def named_towers(name: str, **changes: Any) -> VideoTextConfig:
     return VideoTextConfig(**{"video": video, "text": text, "projection": projection, **own})
 
 
-def to_json(config: VideoConfig | VideoTextConfig) -> dict[str, Any]:
+AnyConfig = VideoConfig | VideoTextConfig | CaptionerConfig | DecoderConfig
+"""Of what a file of this system may hold: an encoder, alone, with a text tower or with a language model; or that alone."""
+
+
+def to_json(config: AnyConfig) -> dict[str, Any]:
     """Write a config as JSON values."""
-    return {"video": asdict(config)} if isinstance(config, VideoConfig) else asdict(config)
+    if isinstance(config, VideoConfig):
+        return {"video": asdict(config)}
+    if isinstance(config, DecoderConfig):
+        return {"language": asdict(config)}
+    return captioner_to_json(config) if isinstance(config, CaptionerConfig) else asdict(config)
 
 
-def from_json(values: Mapping[str, Any]) -> VideoConfig | VideoTextConfig:
+def from_json(values: Mapping[str, Any]) -> AnyConfig:
     """Read what `to_json` wrote. Raises BadInput, or what a wrong kind of value raises."""
-    video = VideoConfig(**{name: _tuples(value) for name, value in values["video"].items()})
+    if "language" in values:
+        return DecoderConfig(**values["language"])
+    inner = values.get("captioner", values)
+    video = VideoConfig(**{name: _tuples(value) for name, value in inner["video"].items()})
+    if "captioner" in values:
+        return captioner_from_json(inner, video)
     if "text" not in values:
         return video
     return VideoTextConfig(video=video, text=TextConfig(**values["text"]), projection=values["projection"])

@@ -14,7 +14,7 @@ the last one (`davis_scores` takes the frames that count).
 Differs: frames are not numbered in 8 bits, so videos may be longer than 256 frames.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,15 @@ def davis_scores(
             raise BadInput(f"the masks of {key!r} have shapes {said.shape} and {truth.shape}; give two of one shape (t, h, w)")
         f = np.array([boundary_f(a, b) for a, b in zip(said, truth, strict=True)])
         objects[key] = over_frames(mask_iou(said, truth)), over_frames(f)
+    j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
+    return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
+
+
+def joined(parts: Sequence[DavisScores]) -> DavisScores:
+    """Put the scores of several videos together: all objects weigh the same. Raises BadInput where there are none."""
+    objects = {key: pair for part in parts for key, pair in part.objects.items()}
+    if not objects:
+        raise BadInput("there are no scores to put together; score a video or more")
     j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
     return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
 

@@ -17,18 +17,21 @@ likewise, whatever was predicted.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from scipy.optimize import linear_sum_assignment
 
 from tapetum.errors import BadInput
-from tapetum.metrics.boxes import box_iou
+from tapetum.metrics.boxes import box_iou, paired_box_iou
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 _EPS = np.finfo(np.float64).eps
 Frame = tuple[Sequence[Hashable], Sequence[Hashable], Num[np.ndarray, "i j"]]
 """True ids, predicted ids, and the similarity 0..1 of each pair."""
+Tracks = Mapping[Any, tuple[Sequence[int] | Int[np.ndarray, " f"], Num[np.ndarray, "f 4"]]]
+"""By id: numbers of frames, and the box in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,23 +56,31 @@ def hota(frames: Sequence[Frame]) -> HotaScores:
     """
     true = _numbers(frames, 0)
     said = _numbers(frames, 1)
-    rows = [np.array([true[key] for key in one], np.int64) for one, _, _ in frames]
-    columns = [np.array([said[key] for key in one], np.int64) for _, one, _ in frames]
-    similar = [_checked(k, s, len(rows[k]), len(columns[k])) for k, (_, _, s) in enumerate(frames)]
-    n = np.bincount(np.concatenate([*rows, np.zeros(0, np.int64)]), minlength=len(true))
-    m = np.bincount(np.concatenate([*columns, np.zeros(0, np.int64)]), minlength=len(said))
-    if not len(true) or not len(said):
-        return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
-    together = _together(rows, columns, similar, n, m)
-    pair, found = _paired(rows, columns, similar, together)
-    hit = found >= ALPHAS[:, None] - _EPS
-    matches = np.stack([np.bincount(pair, one, together.size) for one in hit]).reshape(-1, *together.shape)
-    overlap = hit @ found
-    hits = matches.sum((1, 2))
-    pairs = n[:, None] + m
-    shares = [matches / np.maximum(1, pairs - matches), matches / np.maximum(1, n[:, None]), matches / np.maximum(1, m)]
-    association = np.array([(matches * share).sum((1, 2)) / np.maximum(1, hits) for share in shares])
-    return _scores(hits, overlap, int(n.sum()), int(m.sum()), association)
+    there_true, there_said = np.zeros((len(frames), len(true)), bool), np.zeros((len(frames), len(said)), bool)
+    similar = np.zeros((len(frames), len(true), len(said)))
+    for k, (rows, columns, values) in enumerate(frames):
+        i, j = [true[key] for key in rows], [said[key] for key in columns]
+        there_true[k, i] = there_said[k, j] = True
+        found = _checked(k, values, len(i), len(j))
+        if found.size:
+            similar[k, np.array(i)[:, None], j] = found
+    return _of_similarities(similar, there_true, there_said)
+
+
+def box_hota(truths: Tracks, predictions: Tracks) -> HotaScores:
+    """Score tracks of boxes, by id the rising numbers of their frames and the box x1, y1, x2, y2 in each.
+
+    It is `hota` of `box_frames`, without a loop over frames: those count in which a true track has a box. Raises BadInput as
+    `box_frames`.
+    """
+    at = np.unique(np.concatenate([np.asarray(numbers, np.int64) for numbers, _ in truths.values()] or [np.zeros(0, np.int64)]))
+    (true, there_true), (said, there_said) = (
+        _laid_out(tracks, at, what) for tracks, what in ((truths, "true"), (predictions, "predicted"))
+    )
+    shape = len(true), len(said), len(at), 4
+    pairs = (np.broadcast_to(boxes, shape).reshape(-1, 4) for boxes in (true[:, None], said[None]))
+    similar = paired_box_iou(*pairs).reshape(shape[:3]) * (there_true[:, None] & there_said[None])
+    return _of_similarities(np.ascontiguousarray(similar.transpose(2, 0, 1)), there_true.T, there_said.T)
 
 
 def box_frames(
@@ -105,28 +116,76 @@ def _by_frame(tracks: Mapping[Hashable, tuple[Sequence[int], np.ndarray]], what:
     return found
 
 
-def _together(
-    rows: list[np.ndarray], columns: list[np.ndarray], similar: list[np.ndarray], n: np.ndarray, m: np.ndarray
-) -> Float[np.ndarray, "i j"]:
+def _laid_out(
+    tracks: Tracks, at: Int[np.ndarray, " f"], what: str
+) -> tuple[Float[np.ndarray, "i f 4"], Bool[np.ndarray, "i f"]]:
+    """Boxes of tracks in some frames, 0 where there is none, and where there is one."""
+    found, there = np.zeros((len(tracks), len(at), 4)), np.zeros((len(tracks), len(at)), bool)
+    for row, (key, (numbers, boxes)) in enumerate(tracks.items()):
+        frames, places = np.asarray(numbers, np.int64), np.asarray(boxes, np.float64)
+        if frames.shape != (len(places),) or (frames[1:] <= frames[:-1]).any():
+            raise BadInput(
+                f"the {what} track {key!r} has {len(places)} boxes and frames {frames[:5].tolist()}; give each once, rising"
+            )
+        if np.array_equal(frames, at):
+            found[row], there[row] = places, True
+        elif len(at):
+            place = np.searchsorted(at, frames)
+            inside = at[np.minimum(place, len(at) - 1)] == frames
+            found[row, place[inside]], there[row, place[inside]] = places[inside], True
+    return found, there
+
+
+def _of_similarities(
+    similar: Float[np.ndarray, "f i j"], there_true: Bool[np.ndarray, "f i"], there_said: Bool[np.ndarray, "f j"]
+) -> HotaScores:
+    """Scores of similarities, 0 where one of two is not there."""
+    n, m = there_true.sum(0), there_said.sum(0)
+    if not len(n) or not len(m):
+        return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
+    together = _together(similar, n, m)
+    pair, found = _paired(similar, together, there_true, there_said)
+    hit = found >= ALPHAS[:, None] - _EPS
+    alpha, which = np.nonzero(hit)
+    matches = np.bincount(alpha * together.size + pair[which], minlength=len(ALPHAS) * together.size)
+    matches = matches.reshape(-1, *together.shape)
+    hits = matches.sum((1, 2))
+    pairs = n[:, None] + m
+    squared = np.square(matches)
+    shares = [np.maximum(1, pairs - matches), np.maximum(1, n[:, None]), np.maximum(1, m)]
+    association = np.array([(squared / share).sum((1, 2)) / np.maximum(1, hits) for share in shares])
+    return _scores(hits, hit @ found, int(n.sum()), int(m.sum()), association)
+
+
+def _together(similar: Float[np.ndarray, "f i j"], n: np.ndarray, m: np.ndarray) -> Float[np.ndarray, "i j"]:
     """How often each true and each predicted id go together, 0..1."""
-    common = np.zeros((len(n), len(m)))
-    for i, j, s in zip(rows, columns, similar, strict=True):
-        whole = s.sum(0)[None] + s.sum(1)[:, None] - s
-        common[i[:, None], j] += np.divide(s, whole, out=np.zeros_like(s), where=whole > _EPS)
+    whole = similar.sum(1, keepdims=True) + similar.sum(2, keepdims=True) - similar
+    common = np.divide(similar, whole, out=np.zeros_like(similar), where=whole > _EPS).sum(0)
     return common / (n[:, None] + m - common)
 
 
 def _paired(
-    rows: list[np.ndarray], columns: list[np.ndarray], similar: list[np.ndarray], together: Float[np.ndarray, "i j"]
+    similar: Float[np.ndarray, "f i j"],
+    together: Float[np.ndarray, "i j"],
+    there_true: Bool[np.ndarray, "f i"],
+    there_said: Bool[np.ndarray, "f j"],
 ) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
     """The pairing of greatest sum of every frame: a number for the two ids of each pair, and their similarity."""
-    pair, found = [np.zeros(0, np.int64)], [np.zeros(0)]
-    for i, j, s in zip(rows, columns, similar, strict=True):
-        if s.size:
-            at, to = linear_sum_assignment(together[i[:, None], j] * s, maximize=True)
-            pair.append(i[at] * together.shape[1] + j[to])
-            found.append(s[at, to])
-    return np.concatenate(pair), np.concatenate(found)
+    gain = together * similar
+    whole = np.logical_and(there_true.all(1), there_said.all(1)).tolist()
+    frame, row, column = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for k, values in enumerate(gain):
+        if whole[k]:
+            at, to = linear_sum_assignment(values, maximize=True)
+        else:
+            i, j = np.flatnonzero(there_true[k]), np.flatnonzero(there_said[k])
+            at, to = linear_sum_assignment(values[i[:, None], j], maximize=True)
+            at, to = i[at], j[to]
+        frame.append(np.full(len(at), k))
+        row.append(at)
+        column.append(to)
+    rows, columns = np.concatenate(row), np.concatenate(column)
+    return rows * together.shape[1] + columns, similar[np.concatenate(frame), rows, columns]
 
 
 def _scores(

@@ -7,8 +7,6 @@ ground is whatever takes up more than `GROUND` of the picture's border; an objec
 lies inside of the picture, times how far its features are from those around it.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,62 +14,35 @@ from jaxtyping import Float, Int, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.odin.clustering import kmeans
-from tapetum.odin.model import Odin
-from tapetum.odin.sources import with_places
+from tapetum.odin.looks import metric_of
+from tapetum.transfer.whole import Look
 from tapetum.types import Masks
 
 GROUND = 0.3
 """Share of the border from which on a part is the ground."""
-_SIDE = 56
-"""Cells along the longer side of a map of colours."""
-
-Look = Callable[[UInt8[np.ndarray, "h w 3"]], Float[Tensor, "d h w"]]
-"""What makes a map of features of a picture."""
-
-
-def colours(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-    """Give colours and positions, as much of the one as of the other: the baseline that a network must beat."""
-    x = torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0)[None].float() / 255
-    scale = _SIDE / max(picture.shape[:2])
-    size = [max(round(side * scale), 2) for side in picture.shape[:2]]
-    return with_places(F.interpolate(x, size=size, mode="area"), 0.7)[0]
-
-
-def looked_at_by(model: Encoder | Odin) -> Look:
-    """Give what looks at pictures with a network: the finest map of an encoder, or that of Odin's pyramid."""
-    encoder = model.encoder if isinstance(model, Odin) else model
-
-    @torch.no_grad()
-    def look(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-        prepared = encoder.prepare(picture[None])
-        found = model(prepared) if isinstance(model, Odin) else _together(model(prepared).maps)
-        return found[0].float()
-
-    return look
-
-
-def _together(maps: tuple[Tensor, ...]) -> Tensor:
-    """Put the last two maps of an encoder together, each channel-normalised, at the size of the finer one."""
-    finer = maps[-2] if len(maps) > 1 else maps[-1]  # pyright: ignore[reportGeneralTypeIssues]
-    parts = [F.normalize(F.interpolate(found, finer.shape[-2:], mode="bilinear"), dim=1) for found in maps[-2:]]
-    return torch.cat(parts, 1)
 
 
 def find_objects(
-    picture: UInt8[np.ndarray, "h w 3"], look: Look, clusters: int = 6, least: float = 0.004, most: int = 12, seed: int = 0
+    picture: UInt8[np.ndarray, "h w 3"],
+    look: Look,
+    clusters: int = 6,
+    least: float = 0.004,
+    most: int = 12,
+    seed: int = 0,
+    found: Float[Tensor, "d h w"] | None = None,
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
     """Find objects in a picture without knowing what they are.
 
     Args:
         picture: red, green, blue.
-        look: `colours`, or what `looked_at_by` gives.
+        look: one of `tapetum.odin.looks`, such as `colours`, or what `looked_at_by` gives.
         clusters: of k-means; more of them split objects, fewer join them.
         least: smallest part of the picture that counts as an object.
         most: objects that are given, the best ones.
         seed: of k-means.
+        found: what the look made of the picture, where that is known already.
 
     Returns:
         masks with scores, the best first; and the cluster of every pixel.
@@ -81,11 +52,10 @@ def find_objects(
     """
     if min(picture.shape[:2]) < 8:
         raise BadInput(f"a picture is {picture.shape[1]} x {picture.shape[0]}; objects are sought in 8 x 8 pixels and more")
-    found = look(picture)
-    metric = "l2" if look is colours else "cosine"
+    found = (look(picture) if found is None else found).cpu()
     generator = torch.Generator().manual_seed(seed)
     rows, columns = (int(side) for side in found.shape[1:])
-    ids = kmeans(found.flatten(1).T[None], clusters, metric=metric, generator=generator, seeds="spread")[0]
+    ids = kmeans(found.flatten(1).T[None], clusters, metric=metric_of(look), generator=generator, seeds="spread")[0]
     cells = ids.view(rows, columns).numpy()
     candidates = _parts(cells, least)
     scores = [_score(part, found) for part in candidates]
@@ -94,7 +64,7 @@ def find_objects(
     masks = np.stack([_enlarged(candidates[k], height, width) for k in order]) if order else np.zeros((0, height, width), bool)
     kept = [k for k, mask in enumerate(masks) if mask.any()]
     best = np.array([scores[order[k]] for k in kept], np.float32)
-    return Masks(masks=masks[kept], labels=["object"] * len(kept), scores=best), _nearest(cells, height, width)
+    return Masks(masks=masks[kept], labels=["object"] * len(kept), scores=best), enlarge(cells, height, width)
 
 
 def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
@@ -130,7 +100,8 @@ def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
     return float(inside * min(max(apart, 0.0), 1.0) ** 0.5)
 
 
-def _nearest(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "h2 w2"]:
+    """Bring a map of numbers to a picture's size: every pixel has that of the cell in which it begins."""
     rows = (np.arange(height) * cells.shape[0]) // height
     columns = (np.arange(width) * cells.shape[1]) // width
     return cells[rows][:, columns]

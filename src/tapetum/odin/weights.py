@@ -1,16 +1,15 @@
 """Files of Odin's network: a safetensors file whose header says config and encoder as JSON under the key "odin"."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, cast
 
 from tapetum.encoders.config import as_json, from_json
 from tapetum.encoders.factory import describe, make
-from tapetum.errors import BadInput
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import load_headed, save_headed
+from tapetum.hub.registry import known, resolve
 from tapetum.odin.config import OdinConfig
 from tapetum.odin.model import Odin
 
@@ -24,17 +23,16 @@ def save(model: Odin, path: str | os.PathLike[str]) -> None:
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Odin:
-    """Load a file that `save` wrote, or the folder of a run, in evaluation mode. Raises BadInput for anything else."""
-    path = Path(name_or_path)
+    """Load weights of a known name, a file that `save` wrote, or the folder of a run, in evaluation mode.
+
+    Raises BadInput for anything else.
+    """
+    name = os.fspath(name_or_path)
+    path = resolve(name)[0] if name in known() else Path(name)
     path = path / ODIN_FILE if path.is_dir() else path
-    about, tensors = read_headed(path, "odin", "network of tapetum train odin")
-    try:
+
+    def maker(about: Any) -> Callable[[], Odin]:
         config, found = OdinConfig(**about["config"]), from_json(about["encoder"])
-        with torch.device("meta"):  # so that a config of absurd size asks for no memory
-            wanted = Odin(config, make(found)).state_dict()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
-    check_fit(wanted, tensors, path)
-    model = Odin(config, make(found))
-    model.load_state_dict(tensors)
-    return model.to(device=device, dtype=dtype).eval()
+        return lambda: Odin(config, make(found))
+
+    return cast(Odin, load_headed(path, "odin", "network of tapetum train odin", maker)).to(device=device, dtype=dtype)

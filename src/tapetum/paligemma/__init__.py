@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 from tapetum.paligemma.config import PaliGemmaConfig, named
 
 if TYPE_CHECKING:
+    from tapetum.paligemma.halves import join
     from tapetum.paligemma.model import PaliGemma, build
     from tapetum.paligemma.weights import load, resized, save, to_state
 
-__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "load", "named", "resized", "save", "to_state"]
+__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "join", "load", "named", "resized", "save", "to_state"]
 
 _LAZY = {
     "PaliGemma": "model",
     "build": "model",
+    "join": "halves",
     "load": "weights",
     "resized": "weights",
     "save": "weights",

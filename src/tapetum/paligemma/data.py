@@ -42,6 +42,8 @@ class Pair:
     """Goes with the long rows of a batch."""
     kind: str = ""
     """What it is scored with, such as the template of a question."""
+    about: tuple[int, ...] = ()
+    """Numbers, in the picture's mask, of the things whose places are told, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,8 +91,9 @@ def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) 
     Args:
         items: samples.
         tokens: make numbers of texts.
-        length: tokens of text at most (BOS, prefix, newline, suffix and EOS); the tail is cut, as in the reference. A suffix
-            of which nothing would be left keeps its first token.
+        length: tokens of text that are read at most, BOS, prefix, newline and suffix; as in the reference one more may be
+            said, the end of a suffix that just fits, and the tail is cut. Where nothing of a suffix would be left its first
+            token is kept, which carries no loss.
     """
     counts = {item.pixels.shape for item in items}
     if len(counts) > 1:
@@ -111,13 +114,14 @@ def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) 
 
 def _numbers(pair: Pair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
     prefix, suffix = tokens.encode_prefix(pair.prefix), tokens.encode_suffix(pair.suffix)
+    asked = len(prefix)
     if length is not None:
-        prefix = prefix[: length - 1]
-        suffix = suffix[: length - len(prefix)]
+        prefix = prefix[:length]
+        suffix = suffix[: length + 1 - len(prefix)]
     learned = [1] * len(suffix)
     if pair.unlearned:
         learned = unlearned(suffix, tokens, pair.unlearned)
-    return prefix, suffix, learned
+    return prefix, suffix, learned if len(prefix) == asked else [0] * len(suffix)
 
 
 def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:

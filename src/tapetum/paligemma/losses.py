@@ -11,20 +11,47 @@ The reference takes the mean over an example's tokens first and then over exampl
 than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
 them: an example counts as the root of its tokens.
 
+A place may be missed by little or by much, which the cross-entropy does not know: with `Nearby` the target of a place is spread
+over its neighbours, a normal distribution around it (not in the reference).
+
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
 """
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.errors import BadInput
+from tapetum.paligemma.config import LOCATIONS
 from tapetum.paligemma.recipes import POWERS, Mean
 
 
+@dataclass(frozen=True)
+class Nearby:
+    """Places near the right one are nearly right."""
+
+    first: int
+    """Id of the first place; the others follow it."""
+    spread: float
+    """Deviation of the target, in places."""
+
+    def losses(self, given: Float[Tensor, "n v"], suffix: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Compute the cross-entropy of log-probabilities of places; all of `suffix` are places."""
+        places = torch.arange(LOCATIONS, device=suffix.device)
+        apart = (places - (suffix - self.first)[:, None]) / self.spread
+        target = (-apart.square() / 2).softmax(-1)
+        return -(target * given[:, self.first : self.first + LOCATIONS]).sum(-1)
+
+
 def token_losses(
-    logits: Float[Tensor, "*s v"], suffix: Int[Tensor, "*s"], smoothing: float = 0.0, vocabulary: int | None = None
+    logits: Float[Tensor, "*s v"],
+    suffix: Int[Tensor, "*s"],
+    smoothing: float = 0.0,
+    vocabulary: int | None = None,
+    nearby: Nearby | None = None,
 ) -> Float[Tensor, "*s"]:
     """Compute the cross-entropy of each token in float32; that of padding means nothing.
 
@@ -33,16 +60,20 @@ def token_losses(
         suffix: ids, padded with 0 on the right.
         smoothing: share of the target that is spread over all other tokens.
         vocabulary: rows that are tokens; those from it on, which files of Hugging Face have, are left out.
+        nearby: spreads the targets of places, in which case nothing else is smoothed there.
     """
     if not 0 <= smoothing < 1:
         raise BadInput(f"smoothing is {smoothing}; it is 0 or more, and below 1")
     logits = logits[..., :vocabulary].float()
     given = logits.log_softmax(-1)
     right = given.gather(-1, suffix[..., None])[..., 0]
-    if not smoothing:
-        return -right
-    others = given.sum(-1) - right
-    return -(1 - smoothing) * right - smoothing / (logits.shape[-1] - 1) * others
+    losses = -right
+    if smoothing:
+        losses = -(1 - smoothing) * right - smoothing / (logits.shape[-1] - 1) * (given.sum(-1) - right)
+    if nearby is not None:
+        at = (suffix >= nearby.first) & (suffix < nearby.first + LOCATIONS)
+        losses = losses.masked_scatter(at, nearby.losses(given[at], suffix[at]))
+    return losses
 
 
 def suffix_loss(

@@ -207,7 +207,8 @@ def load(
     """
     path = resolve(name_or_path, "segment")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
+        found = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise BadInput(f"{found}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
     model = _from_npz(path) if path.suffix == ".npz" else _from_ours(path)
     return model.requires_grad_(False).eval().to(device=device, dtype=dtype)
 

@@ -9,8 +9,12 @@ boxes with a score. So every list is filled up to a fixed number with boxes of n
 To infer, `noise` and the end are forbidden: the model goes on with boxes of the classes it finds likeliest, and a box's score
 is how likely it finds the class. The reference reports likelihoods from before what is forbidden is left out, as does this.
 
-Differs: the class of noise is a word of the tokenizer's and not a token of its own.
+Differs: the class of noise is a word of the tokenizer's and not a token of its own. It is forbidden by its first piece, with
+which no class may begin.
 """
+
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +22,7 @@ from tapetum.errors import BadInput
 from tapetum.paligemma.data import Pair
 from tapetum.paligemma.locations import suffix
 from tapetum.paligemma.prompts import DETECT_ALL
+from tapetum.paligemma.tokens import EOS, Tokens
 from tapetum.types import Boxes
 
 NOISE = "noise"
@@ -51,3 +56,44 @@ def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.ra
         labels=[str(boxes.labels[i]) for i in order.tolist()] + [NOISE] * len(false),
     )
     return Pair(prefix=DETECT_ALL, suffix=suffix(every, width, height), unlearned=(NOISE,), long=True)
+
+
+def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
+    """Give what is never to be written when boxes of these classes are asked for: the beginning of noise, and the end.
+
+    Raises BadInput for a class that begins as noise does.
+    """
+    first = tokens.encode(f" {NOISE}")[0]
+    alike = next((label for label in labels if tokens.encode(f" {label}")[0] == first), None)
+    if alike is not None:
+        raise BadInput(
+            f"with this tokenizer the class {alike!r} begins with {tokens.piece(first)!r}, as {NOISE!r} does, and one cannot"
+            " be forbidden without the other; ask without --noise-boxes"
+        )
+    return first, EOS
+
+
+def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
+    """Give for each token of a place or mask in an answer how likely the model found its box's label, up to the `;`."""
+    found: list[float] = []
+    waiting, label, named = 0, 0.0, False
+    for number, value in zip(ids, log_probabilities, strict=False):
+        placed = tokens.is_location(number) or tokens.is_segment(number)
+        if (placed and named) or ";" in tokens.piece(number):
+            found += [math.exp(min(0.0, label))] * waiting
+            waiting, label, named = 0, 0.0, False
+        if placed:
+            waiting += 1
+        elif waiting:
+            label, named = label + value, True
+    return found + [math.exp(min(0.0, label))] * waiting
+
+
+def first_boxes(tokens: Tokens, ids: Sequence[int], count: int) -> int:
+    """Count the tokens of an answer up to the end of its first `count` boxes, the last one's label included."""
+    places = 0
+    for at, number in enumerate(ids):
+        places += tokens.is_location(number)
+        if places > 4 * count:
+            return at
+    return len(ids)

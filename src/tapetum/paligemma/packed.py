@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.paligemma.data import Rows
-from tapetum.paligemma.losses import token_losses, token_weights
+from tapetum.paligemma.losses import Nearby, token_losses, token_weights
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.recipes import Mean
 
@@ -88,7 +88,7 @@ def packed_mask(packed: Packed, pictures: int) -> Bool[Tensor, "e 1 n n"]:
 
 
 def packed_loss(
-    model: PaliGemma, pictures: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0
+    model: PaliGemma, pictures: Float[Tensor, "e n d"], packed: Packed, smoothing: float = 0.0, nearby: Nearby | None = None
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Compute the loss of all rows, and shares of tokens that are right."""
     seen = pictures.shape[1]
@@ -98,6 +98,6 @@ def packed_loss(
     at = packed.target > 0
     target, weight = packed.target[at], packed.weight[at]
     logits = model.language.logits(hidden[:, seen:][at], capped=model.config.soft_cap == "transformers")
-    losses = token_losses(logits, target, smoothing, model.config.emitted)
+    losses = token_losses(logits, target, smoothing, model.config.emitted, nearby)
     right = (logits.detach().argmax(-1) == target).float()
     return (losses * weight).sum(), {"tokens": right.mean()}

@@ -10,8 +10,7 @@ Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
                        one off here and there
 
 The differences hardly matter to the released models, which were trained with kernels drawn at random. The reference's numbers
-come out to the bit, but for `reference` where a picture is enlarged: where a sum is a hair below a whole number, cutting makes
-one of it, and in one pixel of a hundred TensorFlow's is and this one is not.
+come out to the bit (`squash` says what that takes).
 """
 
 from typing import Any, Literal
@@ -21,9 +20,9 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from tapetum.errors import BadInput
+from tapetum.paligemma.squash import squashed
 from tapetum.video.pictures import PictureVideo, picture_rgb
 from tapetum.video.read import open_video
 
@@ -45,8 +44,8 @@ def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "r
     if resize == "transformers":
         square = [Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC) for frame in frames]
         return _scaled(torch.from_numpy(np.stack([np.asarray(each) for each in square])).permute(0, 3, 1, 2).float())
-    x = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
-    x = interpolate(x, (size, size), mode="bilinear", antialias=resize == "reference", align_corners=False).clamp(0, 255)
+    made = np.stack([squashed(frame, size, antialias=resize == "reference") for frame in frames])
+    x = torch.from_numpy(made).permute(0, 3, 1, 2).clamp(0, 255)
     return _scaled(x if resize == "reference-video" else x.floor())
 
 

@@ -3,12 +3,15 @@ r"""Stage 0 of a small model: the eye learns alone, from what is at each place o
 The published models begin with SigLIP, which saw forty billion pictures with their texts. A small eye that begins with nothing
 learns far more from a picture if it is told what is where than from its caption, so here each cell of 8 pixels is asked:
 
-    what thing is here?   of what colour?   of what material?   how far are its edges?   is its middle here?
+    what thing is here?   of what colour?   of what material?   how far are its edges, and where?   is its middle here?
 
         . . . . . . .        a token of 16 pixels answers for its four cells through one linear layer,
         . . c c . . .        which is thrown away afterwards
         . . c c . b .
         . . . . . . .
+
+How far an edge is, the eye can tell without knowing where it looks; a decoder that is to write places cannot do without, so
+where the edges are is asked too, and `ruler` gives the eye something to read it from.
 
 Differs from the paper, which has no such stage. `recipes.stage0` can start an eye from captions too.
 """
@@ -16,7 +19,7 @@ Differs from the paper, which has no such stage. `recipes.stage0` can start an e
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +30,7 @@ from torch import Tensor, nn
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.errors import BadInput
+from tapetum.paligemma.ruler import write_positions
 from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
@@ -37,8 +41,8 @@ NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *STUFF)
 CELL = 8
 LEAST = 5
 """Pixels of a cell that a thing must have to be what is there."""
-PARTS = len(NOUNS), len(TINTS), len(MATTER), 4, 1
-"""Numbers that are told of a cell: logits of the three, distances to the edges, logit of the middle."""
+PARTS = len(NOUNS), len(TINTS), len(MATTER), 4, 1, 4
+"""Numbers that are told of a cell: logits of the three, distances to the edges, logit of the middle, places of the edges."""
 
 
 def cell_targets(picture: ScenePicture) -> tuple[Int[np.ndarray, "r c 4"], Float[np.ndarray, "r c 4"]]:
@@ -63,6 +67,14 @@ def cell_targets(picture: ScenePicture) -> tuple[Int[np.ndarray, "r c 4"], Float
         all_edges = np.stack(np.broadcast_arrays(x - x1, (y - y1)[:, None], x2 - x, (y2 - y)[:, None]), -1)
         edges[here] = all_edges[here] / picture.ids.shape[1]
     return kinds, edges
+
+
+def edge_places(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
+    """Give where edges are (left, upper, right, lower; over the picture's width) of their distances from the cells' middles."""
+    rows, columns = edges.shape[1:3]
+    y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
+    middle = torch.stack((x, y), -1).to(edges) / columns
+    return torch.cat((middle - edges[..., :2], middle + edges[..., 2:]), -1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ class PlacesModel(nn.Module):
 
 def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, dict[str, Tensor]]:
     """Sum what is lost on things, colours, materials, edges and middles."""
-    noun, tint, matter, edges, middle = told.split(PARTS, -1)
+    noun, tint, matter, edges, middle, places = told.split(PARTS, -1)
     thing = batch.kinds[..., 0] > 0
     weight = torch.where(thing, 1.0, 0.1)
     parts = {
@@ -111,6 +123,8 @@ def places_loss(told: Float[Tensor, "b r c k"], batch: Cells) -> tuple[Tensor, d
         known = batch.kinds[..., number] > 0
         parts[name] = F.cross_entropy(logits[known], batch.kinds[..., number][known]) if known.any() else logits.sum() * 0
     parts["edges"] = 8 * (edges - batch.edges).abs()[thing].mean() if thing.any() else edges.sum() * 0
+    where = (places - edge_places(batch.edges)).abs()[thing]
+    parts["places"] = 8 * where.mean() if thing.any() else places.sum() * 0
     marks = batch.kinds[..., 3].float()
     balance = torch.where(marks > 0, 1.0, 0.2)
     parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(middle[..., 0], marks, reduction="none") * balance).mean()
@@ -127,9 +141,18 @@ def cells_of(items: Sequence[ScenePicture]) -> Cells:
 class PlacesTask(Task):
     """Teaches an eye what is where."""
 
-    def __init__(self, config: ViTConfig, train: SceneFolder, checks: SceneFolder | None, seed: int, start: Path | None = None):
-        """`checks`: pictures to score on; `start`: weights of such a run to go on from."""
+    def __init__(
+        self,
+        config: ViTConfig,
+        train: SceneFolder,
+        checks: SceneFolder | None,
+        seed: int,
+        start: Path | None = None,
+        ruler: bool = False,
+    ):
+        """`checks`: pictures to score on; `start`: weights to go on from; `ruler`: begin with `write_positions`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
+        self.ruler = ruler
 
     def model(self) -> PlacesModel:
         """Make an eye that knows nothing, or what another run has learned."""
@@ -138,11 +161,15 @@ class PlacesTask(Task):
         model = PlacesModel(self.config)
         if self.start is not None:
             try:
-                model.load_state_dict(load_file(str(self.start)))
+                state = load_file(str(self.start))
+                told = {} if "tell.weight" in state else {f"tell.{k}": v for k, v in model.tell.state_dict().items()}
+                model.load_state_dict({k: v for k, v in state.items() if k.startswith(("eye.", "tell."))} | told)
             except (RuntimeError, OSError) as error:
                 raise BadInput(
-                    f"{self.start} is no start for this eye ({str(error)[:100]}); give weights of stage 0"
+                    f"{self.start} is no start for this eye ({str(error)[:100]}); give weights of stage 0 or 1"
                 ) from error
+        if self.ruler:
+            write_positions(cast(Tensor, model.eye.positions), self.config.grid)
         return model
 
     def dataset(self) -> Any:
@@ -161,25 +188,28 @@ class PlacesTask(Task):
         """Score cells of pictures that were never seen: shares that are right, and pixels by which edges are missed."""
         if self.checks is None:
             return {}
-        right: dict[str, list[float]] = {"noun": [], "colour": [], "material": [], "edge_pixels": [], "middle": []}
+        right: dict[str, list[float]] = {name: [] for name in ("noun", "colour", "material")}
+        right |= {name: [] for name in ("edge_pixels", "place_pixels", "middle")}
         device = next(model.parameters()).device
         for start in range(0, len(self.checks), 64):
             items = [self.checks.read(i) for i in range(start, min(start + 64, len(self.checks)))]
             batch = self.collate(items)
             with torch.no_grad():
                 told = model(batch.pixels.to(device)).cpu()
-            *logits, edges, middle = told.split(PARTS, -1)
+            *logits, edges, middle, places = told.split(PARTS, -1)
             for number, (name, found) in enumerate(zip(("noun", "colour", "material"), logits, strict=True)):
                 known = batch.kinds[..., number] > 0
                 right[name] += (found.argmax(-1) == batch.kinds[..., number])[known].tolist()
             thing = batch.kinds[..., 0] > 0
             right["edge_pixels"] += ((edges - batch.edges).abs()[thing].flatten() * batch.pixels.shape[-1]).tolist()
+            missed = (places - edge_places(batch.edges)).abs()[thing]
+            right["place_pixels"] += (missed.flatten() * batch.pixels.shape[-1]).tolist()
             right["middle"] += (middle[..., 0] > 0)[batch.kinds[..., 3] > 0].tolist()
         return {name: float(np.mean(values)) for name, values in right.items()}
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
-        return {"eye": asdict(self.config), "pictures": len(self.train), "seed": self.seed}
+        return {"eye": asdict(self.config), "pictures": len(self.train), "seed": self.seed, "ruler": self.ruler}
 
 
 class _Drawn(torch.utils.data.Dataset):

@@ -55,7 +55,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="paligemma/bundled/paligemma-nano.safetensors",
         loader=_LOADER,
-        sha256="fade298c77a9b91125e9b24306f1f1cf1b2dd47db0c4a0e0e44552a4a0b0c4d5",
+        sha256="2423c838c47ae350fbc514c14d2465e90d892ca425155ab5a6d5dcf71a8b2f69",
         verbs=("ask",),
     ),
     Weights(

@@ -40,8 +40,11 @@ class Learning:
     answer counts as the root of its tokens."""
     smoothing: float = 0.0
     """Label smoothing: so much of the target is spread over all other tokens."""
+    spread: float = 0.0
+    """Deviation of the target of a place among its neighbours, in places; 0: only the place itself is right."""
     length: int | None = None
-    """Tokens of text at most (BOS, prefix, newline, suffix, EOS); the tail is cut. By default as many as there are."""
+    """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
+    tail is cut. By default as many as there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,9 @@ class PaliGemmaStage:
     picture_size: int = 112
     """Side of the pictures."""
     start: str = ""
-    """Weights to begin with: for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
+    """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
+    eye: str = ""
+    """Weights of stage 0, from which stage 1 takes the eye, where `start` are those of stage 1."""
     tokenizer: str = ""
     """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
     vocabulary: int = 640
@@ -94,6 +99,8 @@ class PaliGemmaStage:
     """How texts are learned."""
     places: float = 0.3
     """Weight of the loss of stage 0 beside that of texts."""
+    looking: float = 0.0
+    """Weight of the loss on where the decoder looks while it writes places; see `tapetum.paligemma.looking`."""
     steps: int = 4000
     """Optimiser steps."""
     batch_size: int = 32
@@ -111,6 +118,9 @@ class PaliGemmaStage:
     """Factor on the eye's learning rate."""
     eye_warmup: int = 0
     """Steps over which the eye's rate rises linearly, besides."""
+    ruler: bool = False
+    """Write where things are into the weights that the run begins with, as `tapetum.paligemma.ruler` does: in stage 0 into the
+    eye's positions, in stage 1 into the decoder's rows of places."""
     bf16: bool = True
     """Compute in bfloat16; weights stay float32."""
     seed: int = 0

@@ -55,7 +55,8 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
         run.seed,
         run.learning,
         places=run.places,
-        start=StartFrom(Path(run.start)) if run.start else None,
+        looking=run.looking,
+        start=_start(run, tokens),
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
     result = fit(task, config, launch.out / f"stage-{run.stage}", began=launch.began)
@@ -80,6 +81,13 @@ def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
     )
 
 
+def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
+    """What makes the first weights."""
+    if not run.start:
+        return None
+    return StartFrom(Path(run.start), Path(run.eye) if run.eye else None, tokens.location_ids[0] if run.ruler else None)
+
+
 def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
     """Give the sizes of the model, with the rows and the newline of its tokens."""
     config = named(run.model)
@@ -91,7 +99,7 @@ def _train_eye(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
 ) -> Finished | None:
     eye = replace(named(run.model).eye, picture_size=(run.picture_size, run.picture_size))
-    task = PlacesTask(eye, train, checks, run.seed, Path(run.start) if run.start else None)
+    task = PlacesTask(eye, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
     result = fit(task, config, launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None

@@ -4,11 +4,12 @@
     caption en                  short caption
     describe en                 long caption
     caption {four places}       what is said of the thing there (LocCa, arXiv 2403.19596)
-    detect all classes          boxes and nouns of all things, from top to bottom
+    detect all classes          boxes and nouns of all things, from left to right
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
 
-Differs from the paper: things are told from top to bottom, which a small model learns sooner than a random order.
+Differs from the paper: things are told from left to right, which a small model learns sooner than a random order. (From top to
+bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,21 +80,23 @@ class ScenePairs:
         clear = [t for t in picture.things if t.caption]
         for i in rng.permutation(len(clear))[: _count(rng, mix.regions)]:
             place = box_text(clear[i].box, picture.ids.shape[1], picture.ids.shape[0])
-            told.append(Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region"))
+            told.append(
+                Pair(prefix=prompts.caption_region(place), suffix=clear[i].caption, kind="region", about=(clear[i].id,))
+            )
         for _ in range(_count(rng, mix.captions)):
             told.append(Pair(prefix=prompts.caption(), suffix=picture.short))
         for _ in range(_count(rng, mix.descriptions) if picture.long else 0):
             told.append(Pair(prefix=prompts.describe(), suffix=picture.long, long=True))
         for _ in range(_count(rng, mix.detect_all)):
-            told.append(Pair(prefix=prompts.DETECT_ALL, suffix=boxes_text(picture, shown(picture)), long=True))
+            told.append(_boxes(picture, prompts.DETECT_ALL, shown(picture)))
         for _ in range(_count(rng, mix.detect)):
             nouns = _some_nouns(picture, rng)
             things = [t for t in shown(picture) if t.noun in nouns]
-            told.append(Pair(prefix=prompts.detect(nouns), suffix=boxes_text(picture, things), long=True))
+            told.append(_boxes(picture, prompts.detect(nouns), things))
         for _ in range(_count(rng, mix.segment) if self.encode else 0):
             nouns = _some_nouns(picture, rng, most=1)
             things = [t for t in shown(picture) if t.noun in nouns][:3]
-            told.append(Pair(prefix=prompts.segment(nouns), suffix=boxes_text(picture, things, self.encode), long=True))
+            told.append(_boxes(picture, prompts.segment(nouns), things, self.encode))
         return told
 
     def _asked(self, picture: ScenePicture, count: int, rng: np.random.Generator) -> list[Any]:
@@ -122,6 +125,11 @@ def _answer(asked: Any) -> Pair:
     return Pair(prefix=prompts.answer(asked.text), suffix=asked.answer, kind=asked.template)
 
 
+def _boxes(picture: ScenePicture, prefix: str, things: Sequence[Thing], encode: Encode | None = None) -> Pair:
+    about = tuple(thing.id for thing in things)
+    return Pair(prefix=prefix, suffix=boxes_text(picture, things, encode), long=True, about=about)
+
+
 def _count(rng: np.random.Generator, mean: float) -> int:
     return int(mean + rng.random())
 
@@ -132,10 +140,10 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
 
 
 def shown(picture: ScenePicture) -> list[Thing]:
-    """List things of which enough is seen to be found, from top to bottom."""
+    """List things of which enough is seen to be found, from left to right."""
     sizes = np.bincount(picture.ids.ravel(), minlength=256)
     found = [t for t in picture.things if sizes[t.id] >= LEAST_PIXELS]
-    return sorted(found, key=lambda t: (t.box[1], t.box[0]))
+    return sorted(found, key=lambda t: (t.box[0], t.box[1]))
 
 
 def _some_nouns(picture: ScenePicture, rng: np.random.Generator, most: int = 2) -> list[str]:

@@ -1,6 +1,7 @@
 """Teaching all tasks on pictures of `scenes/`, and scoring answers about pictures that were never seen.
 
-Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the eye's tokens are there already.
+Beside the loss of texts stands that of stage 0 (`places`), which costs next to nothing: the eye's tokens are there already; and
+that on where the decoder looks (`looking`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.linear import linear
 from tapetum.paligemma.data import Rows, Sample, collate
+from tapetum.paligemma.looking import Looks, layer_of, looking_loss, looks_of, watched
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.places import CELL, Cells, by_cell, cells_of, places_loss, teller
 from tapetum.paligemma.recipes import Mixture
@@ -28,15 +30,17 @@ class SceneStep(Step):
     """A micro-batch, with what is at the pictures' places."""
 
     cells: Cells | None
+    looks: Looks | None
 
 
 class ScenesTask(PaliGemmaTask):
     """A model learns from pictures of `scenes/`. What it needs for `places` is its attribute `tell`, which is not saved."""
 
-    def __init__(self, *about: Any, places: float = 0.0, **more: Any):
-        """`places`: weight of the loss of stage 0; the rest as for `PaliGemmaTask`, with `ScenePairs` for samples."""
+    def __init__(self, *about: Any, places: float = 0.0, looking: float = 0.0, **more: Any):
+        """`places`: weight of the loss of stage 0; `looking`: of that of `looking`, where texts share a picture;
+        the rest as for `PaliGemmaTask`, with `ScenePairs` for samples."""
         super().__init__(*about, **more)
-        self.places = places
+        self.places, self.looking = places, looking
 
     def model(self) -> PaliGemma:
         """Make a model that can tell of places."""
@@ -51,7 +55,11 @@ class ScenesTask(PaliGemmaTask):
         """Make a micro-batch."""
         plain = super().collate(items)
         pictures = [item.picture for item in items if isinstance(item, SceneSample)]
-        return SceneStep(plain.batch, plain.packed, cells_of(pictures) if self.places else None)
+        looks = None
+        if self.looking and plain.packed is not None:
+            texts, ids = [item.pairs for item in items], [picture.ids for picture in pictures]
+            looks = looks_of(texts, ids, plain.packed, self.tokens, self.config.eye.patch, self.config.picture_tokens)
+        return SceneStep(plain.batch, plain.packed, cells_of(pictures) if self.places else None, looks)
 
     def loss(self, model: nn.Module, batch: SceneStep, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of texts, and of places."""
@@ -59,16 +67,22 @@ class ScenesTask(PaliGemmaTask):
         pixels = batch.batch.pixels
         features = model.eye(pixels.flatten(0, 1))
         pictures = linear(features.tokens, model.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
-        loss, told = text_loss(model, pictures, batch, self.learning)
+        attention = layer_of(model.language)
+        with watched(attention) as given:
+            text, told = text_loss(model, pictures, batch, self.learning, self.nearby)
+        loss, told = text, {"text": text.detach(), **told}
+        if batch.looks is not None:
+            looked, told["looking"] = looking_loss(attention, **given, looks=batch.looks)
+            loss = loss + self.looking * looked
         if batch.cells is None:
             return loss, told
         grid = by_cell(cast(nn.Linear, model.tell)(features.tokens), features.grid, self.config.eye.patch // CELL)
         where, parts = places_loss(grid, batch.cells)
-        return loss + self.places * where, {"text": loss.detach(), **told, **parts}
+        return loss + self.places * where, {**told, **parts}
 
     def describe(self) -> Mapping[str, Any]:
         """Describe what decides what is learned."""
-        return {**super().describe(), "places": self.places}
+        return {**super().describe(), "places": self.places, "looking": self.looking}
 
 
 @dataclass(frozen=True)

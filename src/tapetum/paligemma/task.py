@@ -11,18 +11,19 @@ reads it once too.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.blocks.positions import interpolate
-from tapetum.paligemma.config import PaliGemmaConfig, as_json
+from tapetum.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
 from tapetum.paligemma.data import Batch, Drawn, Sample, Samples, collate
-from tapetum.paligemma.losses import averaged, token_losses
+from tapetum.paligemma.losses import Nearby, averaged, token_losses
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.packed import Packed, pack, packed_loss
 from tapetum.paligemma.recipes import Learning
+from tapetum.paligemma.ruler import place_rows
 from tapetum.paligemma.tokens import Tokens
 from tapetum.train import Moment, Task
 from tapetum.train.freezing import freeze
@@ -77,7 +78,12 @@ class PaliGemmaTask(Task):
     def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Measure the loss of the suffixes."""
         assert isinstance(model, PaliGemma)
-        return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning)
+        return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning, self.nearby)
+
+    @property
+    def nearby(self) -> Nearby | None:
+        """How targets of places are spread."""
+        return Nearby(self.tokens.location_ids[0], self.learning.spread) if self.learning.spread else None
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Matrices of eye and projector decay, nothing else does."""
@@ -115,9 +121,13 @@ class Start:
 
 @dataclass(frozen=True)
 class StartFrom(Start):
-    """Take weights from a file of tensors: all of the model's, or the eye's, where its names begin with `eye.`."""
+    """Take weights from files of tensors: all of the model's, or the eye's, where its names begin with `eye.`."""
 
     path: Path
+    eye: Path | None = None
+    """Another file, from which the eye's are taken."""
+    places: int | None = None
+    """Id of the first place, if the rows of places are to be `ruler.place_rows`."""
 
     def __call__(self, model: PaliGemma) -> None:
         from safetensors.torch import load_file
@@ -126,6 +136,8 @@ class StartFrom(Start):
 
         own = model.state_dict()
         state = load_file(str(self.path))
+        if self.eye is not None:
+            state |= {name: value for name, value in load_file(str(self.eye)).items() if name.startswith(("eye.", "tell."))}
         table, side = state.get("eye.positions"), model.config.eye.grid
         if table is not None and table.shape[0] != side[0] * side[1]:
             old = round(table.shape[0] ** 0.5)
@@ -136,6 +148,10 @@ class StartFrom(Start):
         wanted = [name for name in missing if name.startswith("eye.") or not (eye_alone or name.startswith("tell."))]
         if unknown or wanted:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
+        if self.places is not None:
+            table = cast(Tensor, model.language.table.weight).detach()
+            norm = float(table[: self.places].norm(dim=1).mean())
+            table[self.places : self.places + LOCATIONS] = place_rows(table.shape[1], norm)
 
 
 class Checks:
@@ -145,21 +161,25 @@ class Checks:
         raise NotImplementedError
 
 
-def text_loss(model: PaliGemma, pictures: Tensor, step: Step, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
+def text_loss(
+    model: PaliGemma, pictures: Tensor, step: Step, learning: Learning, nearby: Nearby | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of all texts about pictures that were embedded."""
     if step.packed is not None:
-        return packed_loss(model, pictures, step.packed, learning.smoothing)
-    return rows_loss(model, pictures, step.batch, learning)
+        return packed_loss(model, pictures, step.packed, learning.smoothing, nearby)
+    return rows_loss(model, pictures, step.batch, learning, nearby)
 
 
-def rows_loss(model: PaliGemma, pictures: Tensor, batch: Batch, learning: Learning) -> tuple[Tensor, dict[str, Tensor]]:
+def rows_loss(
+    model: PaliGemma, pictures: Tensor, batch: Batch, learning: Learning, nearby: Nearby | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the loss of each group's rows, padded to the longest; the mean is over all rows together."""
     losses, right, counted = [], [], []
     for rows in batch.groups:
         hidden = model.read(pictures[rows.of], rows.prefix, rows.suffix)
         logits = model.language.logits(hidden, capped=model.config.soft_cap == "transformers")
         at = rows.learned & (rows.suffix != 0)
-        found = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted) * at
+        found = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, nearby) * at
         losses.append(found)
         counted.append(at)
         right.append((logits.detach().argmax(-1) == rows.suffix)[at])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.generate import greedy
 from tapetum.blocks.lora import add_lora, merge_lora
+from tapetum.blocks.quantised import is_quantised
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import known, resolve
@@ -31,7 +32,7 @@ from tapetum.train import TrainConfig, fit
 from tapetum.train.freezing import freeze_where
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.memory import training_memory
+from tapetum.train.memory import TrainingMemory, training_memory
 
 BATCH = 16
 """Pictures that are asked about together."""
@@ -130,7 +131,10 @@ class TransferStart(Start):
 
     def config(self) -> PaliGemmaConfig:
         """Give the sizes of the model: those of the weights, with what the run changes."""
-        found = weights.load(self.run.start).config
+        theirs = weights.load(self.run.start)
+        if is_quantised(theirs):
+            raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
+        found = theirs.config
         eye, size = found.eye, self.run.picture_size
         changed = replace(
             found,
@@ -253,8 +257,8 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[Sample], long
     return [tokens.decode(ids) for ids in greedy(session, longest, (model.config.end,))]
 
 
-def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
-    """Say what a step takes, from a forward on the device "meta", where nothing is computed."""
+def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TrainingMemory:
+    """Predict what a step takes, from a forward on the device "meta", where nothing is computed."""
     from fnmatch import fnmatchcase
 
     with torch.device("meta"):
@@ -264,7 +268,7 @@ def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGe
         for name, parameter in model.named_parameters():
             if any(fnmatchcase(name, rule.pattern) for rule in run.rules()):
                 parameter.requires_grad_(False)
-    return str(training_memory(model, lambda m: _meta_loss(m, task, run)))
+    return training_memory(model, lambda m: _meta_loss(m, task, run))
 
 
 def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:

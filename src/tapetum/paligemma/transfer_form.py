@@ -4,7 +4,7 @@ Source: PaliGemma (arXiv 2407.07726, 3.3 and appendix J), PaliGemma 2 (2412.0355
 themselves are in `transfers`. Imports no torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,3 +176,33 @@ class Transfer:
     def prompt_of(self, asked: "Question") -> str:
         """Say what the model is told of an example."""
         return PROMPTS[self.prompt](asked)
+
+
+def at(
+    sizes: Sequence[int],
+    epochs: float,
+    batch: int,
+    lr: float,
+    decay: float = 0.0,
+    drop: float = 0.0,
+    smooth: float = 0.0,
+    **more: Any,
+) -> dict[int, Recipe]:
+    """Give the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    made = Recipe(
+        epochs=epochs,
+        batch_size=batch,
+        lr=lr,
+        weight_decay=decay,
+        dropout=drop,
+        smoothing=smooth,
+        freeze=more.pop("freeze", False),
+    )
+    return dict.fromkeys(sizes, made)
+
+
+def tried(
+    name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
+) -> Transfer:
+    """Make a task that is not learned: a model of the task `start` is tried on it."""
+    return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)

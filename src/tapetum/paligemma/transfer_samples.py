@@ -8,6 +8,7 @@ answers at random; RefCOCO's takes one expression of a picture, ScienceQA's has 
     spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from tapetum.paligemma.data import Pair, Sample
 from tapetum.paligemma.locations import box_text, mask_text, suffix
 from tapetum.paligemma.mask_codec import MaskCodec
 from tapetum.paligemma.model import PaliGemma
+from tapetum.paligemma.noise import first_boxes, forbidden_ids, label_chances
 from tapetum.paligemma.pictures import prepare, read_pictures, strided_frames
 from tapetum.paligemma.recipes import PaliGemmaTransfer
 from tapetum.paligemma.task import Checks
@@ -38,8 +40,10 @@ from tapetum.paligemma.transfers import task_named
 from tapetum.types import Boxes
 from tapetum.video.read import open_video
 
-LONGEST = 256
-"""Tokens of an answer at most, where a task does not say."""
+LONGEST, OF_BOX = 256, 8
+"""Tokens of an answer at most, where a task does not say; and of a box, where an answer has a fixed number of them."""
+PLACED = "detection", "spotting"
+"""Metrics of boxes, which go by how sure an answer is of each."""
 
 
 def frames_of(task: Transfer, example: Example, rng: np.random.Generator | None = None) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
@@ -151,12 +155,15 @@ class TaskChecks(Checks):
     tokens: Tokens
     codec: str
     most: int = 1000
+    noise_boxes: int = 0
+    """Boxes that each answer has, of a model that learned to fill lists up with noise."""
 
     @classmethod
     def read(cls, run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> "TaskChecks":
         """Read the task's split that can be scored here from the folder `run.checks`."""
         task = task_named(run.task)
-        return cls(task, there(read_examples(task, run.checks)), tokens, codec_of(run, config))
+        some = there(read_examples(task, run.checks))
+        return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """Ask, and score; a task that is scored elsewhere has no scores."""
@@ -165,9 +172,12 @@ class TaskChecks(Checks):
             return {}
         some = spread(self.examples, self.most)
         answerer = Answerer(model, self.tokens, self.codec)
-        said = answer_examples(answerer, self.task, some, beams=1)
+        said = answer_examples(answerer, self.task, some, beams=1, noise_boxes=self.noise_boxes)
         unpack = answerer.codec.unpack if self.task.metric == "referred" else None
-        rows = score(self.task, some, {key: reply.text for key, reply in said.items()}, unpack=unpack)
+        told = {key: chances_of(answerer, reply, self.noise_boxes) for key, reply in said.items()}
+        placed = self.task.metric in PLACED
+        texts = {key: reply.text for key, reply in said.items()}
+        rows = score(self.task, some, texts, chances=told if placed else None, unpack=unpack)
         return {row.name: row.value for row in rows}
 
 
@@ -190,26 +200,42 @@ def answer_examples(
     batch: int = 8,
     longest: int | None = None,
     beams: int | None = None,
+    noise_boxes: int = 0,
     heard: Callable[[Id, Reply], None] = lambda key, reply: None,
 ) -> dict[Id, Reply]:
     """Have a model answer, `batch` examples at a time; `heard` is told of each answer as it comes.
 
-    An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. Raises BadInput as
-    `frames_of`, and for a prompt that leaves no room.
+    An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
+    has so many boxes, none of noise: neither noise nor the end may be said (see `noise`). Raises BadInput as `frames_of`, and
+    for a prompt that leaves no room.
     """
-    most = longest or task.length or LONGEST
-    how = Choice(beams=beams or task.beams)
+    most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
+    how, forbidden = Choice(beams=beams or task.beams), ()
+    if noise_boxes:
+        labels = {thing.label for example in examples if example.things for thing in example.things.things}
+        forbidden = forbidden_ids(answerer.tokens, sorted(labels))
     size, found = answerer.model.config.picture_size, {}
     for start in range(0, len(examples), batch):
         some = examples[start : start + batch]
         pixels = torch.stack([pixels_of(task, example, size) for example in some]).to(answerer.device)
         prefixes = [answerer.prefix(example.prefix, task.shown, most) for example in some]
-        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, how)
+        made = answerer.model.generate(pixels, answerer.padded(prefixes), most, how, forbidden=forbidden)
         for example, g in zip(some, made, strict=True):
-            reply = Reply(text=answerer.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended)
+            count = first_boxes(answerer.tokens, g.ids, noise_boxes) if noise_boxes else len(g.ids)
+            ids, values = g.ids[:count], g.log_probabilities[: count + (not noise_boxes)]
+            reply = Reply(text=answerer.tokens.decode(ids), ids=ids, log_probabilities=values, ended=g.ended)
             found[example.id] = reply
             heard(example.id, reply)
     return found
+
+
+def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
+    """Give the probability of each token of a place or mask in an answer; with `noise_boxes` that of its box's label."""
+    tokens = answerer.tokens
+    if noise_boxes:
+        return label_chances(tokens, reply.ids, reply.log_probabilities)
+    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
 
 
 def _squared(picture: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:

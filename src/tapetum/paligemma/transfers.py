@@ -12,197 +12,57 @@ since their answers are English. What PaliGemma 2 adds is published in part alon
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.paligemma.recipes import TRANSFER, PaliGemmaTransfer
-from tapetum.paligemma.transfer_form import Frames, Recipe, Transfer
+from tapetum.paligemma.transfer_form import Frames, Recipe, Transfer, at, tried
+from tapetum.paligemma.transfer_questions import ALL, NO_PROMPT, QUESTIONS, SMALL
 
-_SMALL, _ALL, _VIDEO = (224, 448), (224, 448, 896), (224,)
-_NO_PROMPT = "Its prompt is not known here: a line's question is the whole prompt. "
-
-
-def _at(
-    sizes: Sequence[int],
-    epochs: float,
-    batch: int,
-    lr: float,
-    decay: float = 0.0,
-    drop: float = 0.0,
-    smooth: float = 0.0,
-    **more: Any,
-) -> dict[int, Recipe]:
-    """The same recipe for several sizes, in the order in which the paper writes it."""
-    made = Recipe(
-        epochs=epochs,
-        batch_size=batch,
-        lr=lr,
-        weight_decay=decay,
-        dropout=drop,
-        smoothing=smooth,
-        freeze=more.pop("freeze", False),
-    )
-    return dict.fromkeys(sizes, made)
-
-
-def _documents(smooth: float) -> dict[int, Recipe]:
-    """InfoVQA and ST-VQA."""
-    return {
-        **_at((224,), 3, 256, 1e-5, 1e-6, 0, smooth),
-        **_at((448,), 3, 128, 1e-5, 1e-6, 0, smooth),
-        **_at((896,), 3, 32, 3e-6, 3e-7, 0, smooth),
-    }
-
-
-def _tried(
-    name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
-) -> Transfer:
-    """A task that is not learned."""
-    return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)
+_VIDEO = (224,)
 
 
 # fmt: off
 _CAPTIONS = (
     Transfer(
         name="coco-captions", title="COCO captions", prompt="caption", metric="cider", length=32, beams=2, examples=113_000,
-        recipes=_at(_SMALL, 5, 256, 1e-5, 1e-6), reader="coco-karpathy", train=("train", "restval"), evaluate=("val",),
+        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), reader="coco-karpathy", train=("train", "restval"), evaluate=("val",),
         by_picture=True,
     ),
-    _tried(
+    tried(
         "nocaps", "NoCaps", "coco-captions", "cider", "caption", reader="coco", evaluate=("val",), beams=2,
         remark="Put its validation file at annotations/captions_val.json, its pictures into val.",
     ),
     Transfer(
         name="coco-35l", title="COCO-35L", prompt="caption-language", metric="cider", length=32, examples=113_000,
-        recipes=_at(_SMALL, 25, 256, 1e-5, 1e-6), train=("train",), evaluate=("dev",), by_picture=True, mean_of_kinds=True,
+        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), train=("train",), evaluate=("dev",), by_picture=True, mean_of_kinds=True,
         remark="35 languages, each drawn as often; 25 epochs are of pictures (5 x 566,435 visits).",
     ),
-    _tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
+    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
     Transfer(
         name="screen2words", title="Screen2Words", prompt="caption", metric="cider", length=24, examples=18_100,
-        recipes=_at(_SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), train=("train", "dev"),
+        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), train=("train", "dev"),
     ),
     Transfer(
         name="textcaps", title="TextCaps", prompt="caption", metric="cider", length=32, beams=3, lower=True, examples=22_000,
-        recipes=_at(_SMALL, 5, 256, 1e-5, 1e-6), train=("train",), evaluate=("val",), by_picture=True,
+        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), train=("train",), evaluate=("val",), by_picture=True,
         remark="The paper calls the evaluated split test, the public code val.",
     ),
     Transfer(
         name="scicap", title="SciCap", prompt="caption", metric="cider", length=96, examples=120_000,
-        recipes=_at(_SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), train=("train", "val"),
+        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), train=("train", "val"),
         remark="First sentences, figures without parts.",
     ),
     Transfer(
         name="widgetcap", title="WidgetCap", prompt="caption", metric="cider", length=32, examples=44_700,
-        recipes=_at(_SMALL, 4, 64, 3e-6, 3e-7, 0.1, 0.1), train=("train", "dev"), resize="reference",
+        recipes=at(SMALL, 4, 64, 3e-6, 3e-7, 0.1, 0.1), train=("train", "dev"), resize="reference",
         remark="A red box around the widget is drawn into the picture beforehand; 5 references.",
     ),
     Transfer(
         name="docci", title="DOCCI", prompt="bare", metric="none", recipes={448: Recipe()}, train=("train",),
-        remark=_NO_PROMPT + "Scored by the sentences that a model finds not entailed; how it is learned is not known here.",
-    ),
-)
-_QUESTIONS = (
-    Transfer(
-        name="vqav2", title="VQAv2", prompt="answer", metric="vqa", length=32, examples=658_000, reader="vqav2",
-        recipes={**_at((224,), 10, 256, 1e-5, 1e-6), **_at((448,), 10, 256, 1e-5)}, train=("train", "val"),
-        evaluate=("test",), local=("val",), resize="reference",
-    ),
-    _tried("mmvp", "MMVP", "vqav2", "pairs", reader="mmvp", resize="reference"),
-    _tried(
-        "pope", "POPE", "vqav2", "yes-no", length=48, reader="pope", evaluate=("random", "popular", "adversarial"),
-        remark="The public config says the bare question; the paper's numbers are those of answer en.",
-    ),
-    _tried(
-        "objaverse", "Objaverse, 8 views", "vqav2", "none", "bare", length=None, pictures=8,
-        remark=_NO_PROMPT + "4 prompts, 5 samples each, scored by cosines of the Universal Sentence Encoder.",
-    ),
-    Transfer(
-        name="okvqa", title="OK-VQA", prompt="answer", metric="vqa-simple", length=32, examples=9_000, reader="okvqa",
-        recipes=_at(_SMALL, 10, 128, 5e-6), train=("train",), evaluate=("val",), resize="reference",
-    ),
-    Transfer(
-        name="aokvqa-mc", title="A-OKVQA, multiple choice", prompt="choose", metric="exact", length=128, examples=18_200,
-        reader="aokvqa", recipes=_at(_SMALL, 15, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="aokvqa-da", title="A-OKVQA, direct answer", prompt="answer", metric="vqa-simple", length=32, examples=18_200,
-        reader="aokvqa", recipes=_at(_SMALL, 10, 128, 5e-6), train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="gqa", title="GQA", prompt="answer", metric="exact", length=32, examples=1_080_000, reader="gqa",
-        recipes={**_at((224,), 1, 256, 1e-5), **_at((448,), 1, 256, 1e-5, freeze=True)}, train=("train", "val"),
-        evaluate=("testdev",),
-    ),
-    _tried("xgqa", "xGQA", "gqa", mean_of_kinds=True, remark="bn de id ko pt ru zh; questions in them, answers in English."),
-    Transfer(
-        name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, pictures=2, examples=93_400, reader="nlvr2",
-        recipes={**_at((224,), 3, 256, 1e-5, 1e-6), **_at((448,), 10, 256, 3e-6, 3e-7)}, train=("train", "dev"),
-        evaluate=("test1",),
-    ),
-    _tried("marvl", "MaRVL", "nlvr2", length=64, pictures=2, mean_of_kinds=True, remark="id sw ta tr zh; left, then right."),
-    Transfer(
-        name="ai2d", title="AI2D", prompt="choose", metric="exact", length=128, examples=12_400,
-        recipes=_at(_SMALL, 10, 256, 1e-5, 1e-6), train=("train",), resize="reference", evaluation_resize="reference-plain",
-    ),
-    Transfer(
-        name="scienceqa", title="ScienceQA, with a picture", prompt="letter", metric="letter", length=512, examples=8_300,
-        reader="scienceqa", recipes=_at(_SMALL, 20, 128, 1e-5, freeze=True), train=("train", "val"), shuffle_options=True,
-    ),
-    Transfer(
-        name="rsvqa-lr", title="RSVQA-LR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=47_200, reader="rsvqa-lr", recipes=_at(_SMALL, 3, 256, 3e-6, 0, 0, 0.2), train=("train", "val"),
-        resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence", "rural_urban"),
-        mean_of_kinds=True,
-    ),
-    Transfer(
-        name="rsvqa-hr", title="RSVQA-HR, without numbers", prompt="answer", metric="rsvqa", length=32, lower=True,
-        examples=432_000, reader="rsvqa-hr", recipes=_at(_SMALL, 1, 256, 1e-5), train=("train", "val"),
-        evaluate=("test", "test_phili"), resize="reference", evaluation_resize="reference-plain", kinds=("comp", "presence"),
-        mean_of_kinds=True,
-    ),
-    Transfer(
-        name="chartqa", title="ChartQA", prompt="bare", metric="relaxed", length=48, examples=30_200, reader="chartqa",
-        recipes=_at(_SMALL, 30, 256, 1e-5, 1e-6, 0.1, 0.2), train=("train", "val"), resize="reference", mean_of_kinds=True,
-        remark="The reference draws people's and made questions as 7,398 to 20,901: as often as there are of each in train.",
-    ),
-    Transfer(
-        name="vizwiz", title="VizWizVQA", prompt="answer", metric="vqa-simple", length=48, examples=24_800, reader="vizwiz",
-        recipes=_at(_SMALL, 10, 256, 1e-5), train=("train", "val"), local=("val",), resize="reference",
-        evaluation_resize="reference-plain",
-    ),
-    Transfer(
-        name="tallyqa", title="TallyQA", prompt="answer", metric="count", length=32, examples=249_000, reader="tallyqa",
-        recipes={**_at((224,), 2, 256, 1e-5), **_at((448,), 2, 256, 1e-5, 1e-6)}, train=("train",), resize="reference",
-    ),
-    _tried("countbenchqa", "CountBenchQA", "tallyqa", "count", resize="reference", remark="540 questions; 490 are public."),
-    Transfer(
-        name="ocr-vqa", title="OCR-VQA", prompt="answer", metric="exact-lower", length=32, examples=902_000,
-        recipes={**_at(_SMALL, 3, 128, 3e-6), **_at((896,), 3, 128, 1e-5)}, train=("train", "val"), resize="reference",
-    ),
-    Transfer(
-        name="textvqa", title="TextVQA", prompt="answer", metric="vqa", length=32, examples=39_600, reader="textvqa",
-        recipes={**_at((224,), 5, 256, 3e-6), **_at((448,), 10, 256, 3e-6, 3e-7), **_at((896,), 10, 256, 3e-6)},
-        train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="docvqa", title="DocVQA", prompt="bare", metric="anls", length=32, examples=44_800, reader="docvqa",
-        recipes=_at(_ALL, 10, 256, 1e-5, 1e-6), train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="infovqa", title="InfographicVQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_700,
-        reader="infovqa", recipes=_documents(0.4), train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="st-vqa", title="ST-VQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_100,
-        recipes=_documents(0.1), train=("train", "val"), local=("val",), resize="reference",
-    ),
-    Transfer(
-        name="vsr", title="VSR", prompt="answer", metric="exact", length=18, reader="vsr",
-        recipes={224: Recipe(batch_size=1024)}, train=("train",),
-        remark="Epochs, rate and prompt are not known here; the prompt is that of NLVR2. Two splits are two folders.",
+        remark=NO_PROMPT + "Scored by the sentences that a model finds not entailed; how it is learned is not known here.",
     ),
 )
 _PLACES = (
@@ -210,8 +70,8 @@ _PLACES = (
         name="refcoco", title="RefCOCO, RefCOCO+, RefCOCOg", prompt="expression", metric="referred", length=48,
         examples=24_400, reader="refcoco", by_picture=True, train=("train",),
         recipes={
-            **_at((224,), 100, 256, 3e-5, 0, 0.1, 0.3), **_at((448,), 100, 256, 1e-5, 0, 0, 0.3),
-            **_at((896,), 100, 64, 1e-5, 0, 0, 0.3),
+            **at((224,), 100, 256, 3e-5, 0, 0.1, 0.3), **at((448,), 100, 256, 1e-5, 0, 0, 0.3),
+            **at((896,), 100, 64, 1e-5, 0, 0, 0.3),
         },
         evaluate=(
             "refcoco/val", "refcoco/testA", "refcoco/testB", "refcoco+/val", "refcoco+/testA", "refcoco+/testB",
@@ -221,18 +81,18 @@ _PLACES = (
     ),
     Transfer(
         name="coco-detection", title="COCO detection", prompt="detect-all", metric="detection",
-        recipes=dict.fromkeys(_ALL, Recipe()), reader="coco-instances", train=("train2017",), evaluate=("val2017",),
+        recipes=dict.fromkeys(ALL, Recipe()), reader="coco-instances", train=("train2017",), evaluate=("val2017",),
         remark="Lists are filled up with noise (--noise-boxes); the recipe is not known here.",
     ),
     Transfer(
         name="doclaynet", title="DocLayNet", prompt="detect-all", metric="detection",
-        recipes=dict.fromkeys(_ALL, Recipe(epochs=50)), reader="doclaynet", train=("train",),
+        recipes=dict.fromkeys(ALL, Recipe(epochs=50)), reader="doclaynet", train=("train",),
         remark="Lists are filled up with noise (--noise-boxes).",
     ),
     *(
         Transfer(
             name=name, title=title, prompt="bare", metric="spotting", length=2048, train=("train",),
-            recipes={896: Recipe(steps=15_000, batch_size=256, lr=1e-5, smoothing=0.1)}, remark=_NO_PROMPT.strip(),
+            recipes={896: Recipe(steps=15_000, batch_size=256, lr=1e-5, smoothing=0.1)}, remark=NO_PROMPT.strip(),
         )
         for name, title in (("icdar15", "ICDAR 2015"), ("total-text", "Total-Text"))
     ),
@@ -241,57 +101,57 @@ _WRITTEN = (
     *(
         Transfer(
             name=name, title=title, prompt="bare", metric="tables", length=4096, recipes={896: Recipe(lr=1e-4)},
-            train=("train",), white_square=True, remark=_NO_PROMPT + "Steps and size of pictures are not known here.",
+            train=("train",), white_square=True, remark=NO_PROMPT + "Steps and size of pictures are not known here.",
         )
         for name, title in (("fintabnet", "FinTabNet"), ("pubtabnet", "PubTabNet"))
     ),
     Transfer(
         name="molecules", title="Molecules (SMILES)", prompt="bare", metric="exact", length=256, train=("train",),
-        white_square=True, recipes={448: Recipe(steps=30_000, lr=1e-4, smoothing=0.1)}, remark=_NO_PROMPT.strip(),
+        white_square=True, recipes={448: Recipe(steps=30_000, lr=1e-4, smoothing=0.1)}, remark=NO_PROMPT.strip(),
     ),
     Transfer(
         name="grandstaff", title="GrandStaff", prompt="bare", metric="music", length=1024, recipes={896: Recipe()},
-        train=("train",), remark=_NO_PROMPT + "Nor is the recipe.",
+        train=("train",), remark=NO_PROMPT + "Nor is the recipe.",
     ),
     Transfer(
         name="mimic-cxr", title="MIMIC-CXR", prompt="bare", metric="none", recipes={896: Recipe()}, train=("train",),
-        remark=_NO_PROMPT + "Nor is the recipe. Scored by RadGraph F1, which needs a model of its own.",
+        remark=NO_PROMPT + "Nor is the recipe. Scored by RadGraph F1, which needs a model of its own.",
     ),
 )
 _VIDEOS = (
     Transfer(
         name="msrvtt-cap", title="MSR-VTT captions", prompt="caption", metric="cider", length=32, examples=5_000,
-        recipes=_at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
+        recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="msrvtt-qa", title="MSRVTT-QA", prompt="answer", metric="exact", length=64, examples=122_000, reader="msrvtt-qa",
-        recipes=_at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
+        recipes=at(_VIDEO, 1, 128, 1e-5, freeze=True), train=("train", "val"), frames=Frames(count=16, stride=9),
         resize="reference-video",
     ),
     Transfer(
         name="activitynet-cap", title="ActivityNet captions", prompt="caption", metric="cider", length=64, examples=44_800,
-        recipes=_at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), frames=Frames(count=16, stride=30),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), frames=Frames(count=16, stride=30),
         resize="reference-video", remark="An example is a part of a video, with an id of its own; cut it out beforehand.",
     ),
     Transfer(
         name="activitynet-qa", title="ActivityNet-QA", prompt="answer", metric="exact", length=64, examples=43_100,
-        recipes=_at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train",), frames=Frames(count=16, stride=70),
+        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train",), frames=Frames(count=16, stride=70),
         resize="reference-video",
     ),
     Transfer(
         name="vatex", title="VATEX", prompt="caption", metric="cider", length=64, examples=24_900,
-        recipes=_at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=16, stride=7),
+        recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=16, stride=7),
         resize="reference-video",
     ),
     Transfer(
         name="msvd-qa", title="MSVD-QA", prompt="answer", metric="exact", length=64, examples=29_700,
-        recipes=_at(_VIDEO, 1, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=8, stride=26),
+        recipes=at(_VIDEO, 1, 128, 3e-6, 3e-7), train=("train",), frames=Frames(count=8, stride=26),
         resize="reference-video",
     ),
 )
 # fmt: on
-TASKS: Mapping[str, Transfer] = {task.name: task for task in (*_CAPTIONS, *_QUESTIONS, *_PLACES, *_WRITTEN, *_VIDEOS)}
+TASKS: Mapping[str, Transfer] = {task.name: task for task in (*_CAPTIONS, *QUESTIONS, *_PLACES, *_WRITTEN, *_VIDEOS)}
 """By name."""
 
 

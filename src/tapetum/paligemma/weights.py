@@ -11,13 +11,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from tapetum.blocks.positions import Resample, interpolate
 from tapetum.blocks.quantised import is_quantised
@@ -29,18 +27,21 @@ from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.tensors import TensorFile
 from tapetum.paligemma.config import PaliGemmaConfig, as_json, from_json, named
+from tapetum.paligemma.filling import empty, filled, unmade
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.npz import NpzFile
 from tapetum.paligemma.tables import big_vision, huggingface
 from tapetum.paligemma.tables.huggingface_config import read_config
-from tapetum.paligemma.tables.pieces import Piece, check_names, check_shape, send, their_shapes
+from tapetum.paligemma.tables.pieces import Piece, send
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
 TOKENIZER = "tokenizer"
 """Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
+EIGHT_BITS = "eight_bits"
+"""Entry in it that says which parts have weights of bytes: language, eye, or both with a space between."""
+_PARTS = "language", "eye"
 INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
-_POSITIONS, _TABLE = "eye.positions", "language.table.weight"
 
 
 def load(
@@ -59,7 +60,7 @@ def load(
         dtype: of the weights; None is float32.
         config: or its name (`tapetum.paligemma.config.NAMED`), for files that have none, or instead of theirs. With another
             size of pictures, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first are
-            taken.
+            taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
 
     Raises:
         BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
@@ -78,11 +79,11 @@ def load(
         with NpzFile(path) as file:
             names = {big_vision.plain_name(name): name for name in file.shapes}
             shapes = {plain: file.shapes[name] for plain, name in names.items()}
-            model, pieces = _empty(wanted, big_vision.table, shapes, place, dtype)
-            return _filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
+            model, pieces = empty(wanted, big_vision.table, shapes, place, dtype)
+            return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
     text = header_of(path).get(HEADER)
     if text is not None:
-        return _own(path, text, wanted, place, dtype)
+        return _own(path, wanted, place, dtype)
     if wanted is None:
         raise BadInput(f"{path} holds no PaliGemma of tapetum; give a folder, or config= beside a file of other weights")
     return _from_huggingface([TensorFile(path)], wanted, place, dtype)
@@ -94,13 +95,14 @@ def save(
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
     With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
-    Raises BadInput if it cannot be written, or was rounded to 8 bits; then there is no file.
+    Bytes of a model that was rounded to 8 bits stay bytes. Raises BadInput if it cannot be written; then there is no file.
     """
-    if is_quantised(model):
-        raise BadInput("this model was rounded to 8 bits and is not saved; save it before that")
-    tensors = {name: t.detach().to("cpu", dtype).contiguous() for name, t in model.state_dict().items() if _is_weight(t)}
+    own = {name: t.detach().to("cpu") for name, t in model.state_dict().items() if _is_weight(t)}
+    tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in own.items()}
     with whole_file(Path(path)) as temporary:
         also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        if parts := [part for part in _PARTS if is_quantised(getattr(model, part))]:
+            also[EIGHT_BITS] = " ".join(parts)
         save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
 
 
@@ -108,6 +110,8 @@ def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
     """Give the weights under other names, as copies: "huggingface" (as transformers 5 writes them) or "big_vision"."""
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
+    if is_quantised(model):
+        raise BadInput("this model was rounded to 8 bits, for which there are no other names; give it as it was before that")
     return send(model, _TABLES[source](model.config))
 
 
@@ -131,13 +135,13 @@ def resized(model: PaliGemma, picture_size: int, how: Resample = "big_vision") -
 
 def _is_weight(tensor: Tensor) -> bool:
     """Batch norms also count their batches, which matters to nothing here."""
-    return tensor.is_floating_point()
+    return tensor.is_floating_point() or tensor.dtype == torch.int8
 
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
     if config is None:
         config = read_config(_json(folder / CONFIG))
-    return _from_huggingface([TensorFile(path) for path in _shards(folder)], config, device, dtype)
+    return _from_huggingface([TensorFile(path) for path in shards(folder)], config, device, dtype)
 
 
 def _json(path: Path) -> Mapping:
@@ -152,7 +156,8 @@ def _json(path: Path) -> Mapping:
     return content
 
 
-def _shards(folder: Path) -> list[Path]:
+def shards(folder: Path) -> list[Path]:
+    """List the safetensors files of a folder, by its index where there are several. Raises BadInput where one is not there."""
     if not (folder / INDEX).is_file():
         if not (folder / SINGLE).is_file():
             raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
@@ -189,94 +194,28 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
         file, name = places[piece.theirs]
         file.read(name, target)
 
-    model, pieces = _empty(config, huggingface.table, shapes, device, dtype)
-    return _filled(model, pieces, shapes, read)
+    model, pieces = empty(config, huggingface.table, shapes, device, dtype)
+    return filled(model, pieces, shapes, read)
 
 
-def _empty(
-    config: PaliGemmaConfig,
-    table: Callable[[PaliGemmaConfig], list[Piece]],
-    shapes: Mapping[str, tuple[int, ...]],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[PaliGemma, list[Piece]]:
-    """A model of this config without numbers yet, and the pieces that the file must have."""
-    if config.language.depth + config.eye.depth > len(shapes):
-        raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
-    pieces = table(config)
-    check_names(shapes, pieces)
-    wanted = their_shapes(pieces)
-    for piece in pieces:
-        found = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and _side(found) is not None:
-            continue
-        if piece.ours == _TABLE and found[1:] == piece.shape[1:] and found[0] >= piece.shape[0]:
-            continue
-        check_shape(piece.theirs, found, wanted[piece.theirs])
-    with torch.device("meta"), _NoDraws():
-        model = PaliGemma(config).to(dtype)
-    # `to_empty` would import torch's compiler, too.
-    own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
-    model.load_state_dict(own, assign=True)
-    return model.eval(), pieces
-
-
-class _NoDraws(TorchFunctionMode):
-    """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
-def _side(shape: tuple[int, ...]) -> int | None:
-    """Side of the square grid that a table of positions is for."""
-    count = shape[len(shape) - 2] if len(shape) > 1 else 0
-    side = round(count**0.5)
-    return side if side and side * side == count else None
-
-
-@torch.no_grad()
-def _filled(
-    model: PaliGemma,
-    pieces: list[Piece],
-    shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[Piece, Tensor], None],
-) -> PaliGemma:
-    own = model.state_dict()
-    for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
-        target = piece.target(own)
-        found = shapes[piece.theirs]
-        if piece.ours == _POSITIONS and found[-2:] != tuple(target.shape):
-            side = _side(found) or 0
-            if found[-1] != target.shape[1]:
-                raise BadInput(f"{piece.theirs} is {found} where the config wants width {target.shape[1]}; another model?")
-            held = torch.empty(side * side, found[-1])
-            read(replace(piece, shape=tuple(held.shape)), held)
-            eye = model.config.eye
-            target.copy_(interpolate(held, (side, side), eye.grid, eye.resample))
-        else:
-            read(piece, target)
-    return model
-
-
-def _own(path: Path, text: str, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+    header = header_of(path)
+    parts = header.get(EIGHT_BITS, "").split()
     try:
-        config = from_json(json.loads(text))
+        config = from_json(json.loads(header[HEADER]))
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
     if wanted is not None and wanted != config:
         raise BadInput(f"{path} has a config of its own, and it is another one; leave config= out")
-    file = TensorFile(path)
+    if not set(parts) <= set(_PARTS):
+        raise BadInput(f"{path} has bytes in {' '.join(parts)[:60]!r}; they may be in {' and '.join(_PARTS)}: save it again")
+    file = TensorFile(path, eight_bits=bool(parts))
 
     def table(config: PaliGemmaConfig) -> list[Piece]:
-        with torch.device("meta"), _NoDraws():
-            own = PaliGemma(config).state_dict()
+        own = unmade(config, dtype, parts).state_dict()
         return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 
-    model, pieces = _empty(config, table, file.shapes, device, dtype)
+    model, pieces = empty(config, table, file.shapes, device, dtype, parts)
     for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
         counter.zero_()
-    return _filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))
+    return filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))

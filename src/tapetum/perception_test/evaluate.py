@@ -9,6 +9,7 @@ from tapetum.perception_test.annotations import read_json
 from tapetum.perception_test.predictions import Predictions, read_predictions
 from tapetum.perception_test.scores.common import Scores
 from tapetum.perception_test.scores.grounded import score_grounded
+from tapetum.perception_test.scores.joint import score_joint
 from tapetum.perception_test.scores.objects import score_objects
 from tapetum.perception_test.scores.points import score_points
 from tapetum.perception_test.scores.questions import score_questions
@@ -22,6 +23,7 @@ TASKS = {
     "sound": score_segments,
     "mcqa": score_questions,
     "grounded": score_grounded,
+    "joint": score_joint,
 }
 """Task to what scores it."""
 READINGS = ("default", "notebook", "tapvid-first")

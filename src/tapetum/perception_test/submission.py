@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.perception_test.predictions import Chosen, Found, Predictions, Tracked
+from tapetum.perception_test.predictions import KEYS, Chosen, Found, Predictions, Tracked
 from tapetum.perception_test.scores.grounded import MOST
 from tapetum.perception_test.types import Video
 
@@ -21,6 +21,9 @@ def nested(task: str, predictions: Predictions, annotations: Mapping[str, Video]
             yield name, [_boxes(track) for track in found]
         elif task == "point":
             yield name, {"point_tracking": [_points(track) for track in found]}
+        elif task == "joint":
+            make = {"object": _boxes, "point": _points}
+            yield name, {KEYS[each]: [make[each](track) for track in tracks] for each, tracks in found.items()}
         elif task in ("action", "sound"):
             yield name, {f"{task}_localisation": [_segment(each) for each in found]}
         elif task == "mcqa":

@@ -95,6 +95,8 @@ class Question:
     area: str = ""
     reasoning: str = ""
     tags: tuple[str, ...] = ()
+    cut: int | None = None
+    """First frame that whoever answers may not see, where the question looks ahead; None: all may be seen."""
 
 
 @dataclass(frozen=True, kw_only=True)

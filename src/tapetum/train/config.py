@@ -39,6 +39,7 @@ LATER_FIELDS = frozenset(
     {
         "averages",
         "cooldown_steps",
+        "drops",
         "final_weight_decay",
         "layer_decay",
         "momentum",
@@ -125,9 +126,11 @@ class TrainConfig:
     """adamw (arXiv 1711.05101); sgd with momentum; lars (arXiv 1708.03888), where matrices move by a share of their norm."""
     lr: float = 1e-3
     """Learning rate at the end of the warm-up."""
-    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "drops"] = "cosine"
     """How the rate goes on after the warm-up: cosine or linear to `final_lr`; constant; inverse_sqrt, lr * sqrt(warmup_steps /
-    steps made). The last two may end with a cool-down."""
+    steps made); drops, a tenth at each of `drops`. Constant and inverse_sqrt may end with a cool-down."""
+    drops: tuple[float, ...] = (2 / 3, 8 / 9)
+    """Shares of the run after which the rate is a tenth of what it was, where the schedule is drops."""
     final_lr: float = 0.0
     """Learning rate at the last step, where the schedule or a cool-down leads there."""
     warmup_steps: int = 0
@@ -241,6 +244,8 @@ class TrainConfig:
             )
         if self.schedule == "inverse_sqrt" and not self.warmup_steps:
             raise BadInput("schedule is inverse_sqrt, whose fall is measured by the warm-up; give warmup_steps, such as 1000")
+        if not all(0 < share < 1 for share in self.drops):
+            raise BadInput(f"drops are {self.drops}; give shares of the run, above 0 and below 1")
         if not 0 <= self.momentum < 1 or (self.nesterov and not self.momentum):
             raise BadInput(f"momentum is {self.momentum}; it must be in [0, 1), and above 0 with nesterov")
         if not self.trust > 0:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tr
         return tensor
 
     alive: list[Tensor] = []  # so that no storage's address is used twice
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), _Fused():
         loss(model)
     tensors = [*model.parameters(), *model.buffers()]
     return TrainingMemory(
@@ -58,3 +60,27 @@ def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tr
         optimizer=2 * learning,
         activations=sum(kept.values()),
     )
+
+
+class _Fused(TorchFunctionMode):
+    """Lets attention on the device "meta" keep what the fused kernels keep: there torch takes the plain one, which keeps a
+    number for each pair of tokens."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is scaled_dot_product_attention and args and args[0].device.type == "meta":
+            return _Attention.apply(*args[:3])
+        return func(*args, **(kwargs or {}))
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps queries, keys, values, the result, and a number for each query and head; computes nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        out = queries.new_empty(*queries.shape[:-1], values.shape[-1])
+        ctx.save_for_backward(queries, keys, values, out, queries.new_empty(queries.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        raise NotImplementedError

@@ -7,6 +7,7 @@ The rate rises linearly in the warm-up, then goes on by name:
     constant       stays; a cool-down may lead to the floor in the last steps
     inverse_sqrt   sqrt(warm-up's length / steps made) (Transformer, arXiv 1706.03762, section 5.3), with a cool-down as in
                    "Scaling Vision Transformers" (arXiv 2106.04560, section 3.5): the run may be made longer later
+    drops          a tenth at each of some shares of the run, as detectors learn (Detectron)
 """
 
 import math
@@ -23,6 +24,9 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     >>> config = TrainConfig(steps=11, batch_size=1, lr=1.0, final_lr=0.1, warmup_steps=4)
     >>> [round(learning_rate(step, config), 3) for step in (0, 1, 3, 10)]
     [0.25, 0.5, 1.0, 0.1]
+    >>> config = TrainConfig(steps=9, batch_size=1, lr=1.0, schedule="drops")
+    >>> [round(learning_rate(step, config), 3) for step in (5, 6, 7, 8)]
+    [1.0, 0.1, 0.1, 0.01]
     """
     begins = config.steps - config.cooldown_steps
     if config.cooldown_steps and step >= begins:
@@ -38,6 +42,8 @@ def _before_cooldown(step: int, config: TrainConfig) -> float:
         return config.lr
     if config.schedule == "inverse_sqrt":
         return config.lr * math.sqrt(config.warmup_steps / (step + 1))
+    if config.schedule == "drops":
+        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.drops)
     start = max(config.warmup_steps - 1, 0)
     progress = min((step - start) / max(config.steps - 1 - start, 1), 1.0)
     if config.schedule == "linear":

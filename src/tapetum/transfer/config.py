@@ -88,3 +88,26 @@ class FineTuneConfig:
                 f"fine-tuning at rates {self.rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
                 "rates above 0, 1 or more steps and pictures, and a share below 1"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropagationConfig:
+    """How a first mask is carried through a video by features (DINO's script, after arXiv 2006.14613)."""
+
+    short_side: int = 480
+    """Pixels of the shorter side of the frames that the encoder sees."""
+    context: int = 7
+    """Frames before the present one that are looked back at, beside the first."""
+    radius: int = 12
+    """Cells that a thing may move, along rows and columns, from the frames that are looked back at."""
+    neighbours: int = 5
+    """Cells of the earlier frames that are most alike and say what a cell is."""
+    temperature: float = 0.1
+    """A cell counts exp(cosine / temperature)."""
+
+    def __post_init__(self) -> None:
+        if min(self.short_side, self.neighbours) < 1 or min(self.context, self.radius) < 0 or not self.temperature > 0:
+            raise BadInput(
+                f"propagation with short side {self.short_side}, context {self.context}, radius {self.radius}, "
+                f"{self.neighbours} neighbours, temperature {self.temperature}: wanted 1, 0, 0, 1 or more, and above 0"
+            )

@@ -30,8 +30,9 @@ from tapetum.metrics.masks import Confusion
 from tapetum.train import Moment, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
+from tapetum.transfer.crops import cropped
 from tapetum.transfer.probing import Pictures, split
-from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_loss
+from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
 def encoder_layers(encoder: Encoder) -> Layers:
@@ -193,13 +194,13 @@ class SegmentationTask(FineTuneTask):
         train: Segmented,
         test: Segmented,
         config: FineTuneConfig,
-        head: Literal["linear", "upernet"] = "linear",
+        head: Head = "linear",
     ):
         super().__init__(encoder, config, len(train))
         if config.size is None:
             raise BadInput("segmentation has no size; give FineTuneConfig(size=(rows, columns)) that the encoder takes")
         self.train_part, self.test_part, self.size = train, test, config.size
-        self.head: Literal["linear", "upernet"] = head
+        self.head: Head = head
 
     def model(self) -> nn.Module:
         """Put a head on the encoder."""
@@ -247,32 +248,6 @@ class SegmentationTask(FineTuneTask):
                 yield batch["picture"].to(device), batch["truth"]
 
         return confusions(model, batches(), len(data.classes))
-
-
-def cropped(
-    picture: UInt8[np.ndarray, "h w 3"],
-    truth: Int64[np.ndarray, "h w"],
-    size: tuple[int, int],
-    rng: np.random.Generator | None,
-) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Bring a picture (0..255) and its truth to `size`: whole without `rng`, else 0.5 to 2 times as large, cut and mirrored.
-
-    What lies beyond the picture is grey and does not count.
-    """
-    scale = 1.0 if rng is None else float(np.exp(rng.uniform(np.log(0.5), np.log(2.0))))
-    rows, columns = (max(1, round(side * scale)) for side in size)
-    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float()
-    x = F.interpolate(x, (rows, columns), mode="bilinear", align_corners=False, antialias=True)[0]
-    y = F.interpolate(torch.from_numpy(np.array(truth))[None, None].double(), (rows, columns), mode="nearest-exact")[
-        0, 0
-    ].long()
-    if rng is None:
-        return x, y
-    below, right = max(size[0] - rows, 0), max(size[1] - columns, 0)
-    x, y = F.pad(x, (0, right, 0, below), value=127.0), F.pad(y, (0, right, 0, below), value=IGNORED)
-    top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(y.shape, size, strict=True))
-    x, y = x[:, top : top + size[0], left : left + size[1]], y[top : top + size[0], left : left + size[1]]
-    return (x.flip(-1), y.flip(-1)) if rng.random() < 0.5 else (x, y)
 
 
 @dataclass(frozen=True)

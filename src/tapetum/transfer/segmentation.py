@@ -1,4 +1,4 @@
-"""A class for every pixel from an encoder's maps: a linear head, and UperNet.
+"""A class for every pixel from an encoder's maps: a linear head, UperNet, and a fully convolutional head (FCN).
 
     linear    maps, all brought to the size of the finest, side by side -> 1x1 -> as large as the picture
               (of a ViT's one map this is the linear decoder of Segmenter, arXiv 2105.05633, section 3.2)
@@ -8,6 +8,9 @@
               the others   -> 1x1 ------------------------------------------------ + <-- twice the size
                                                                                    | 3x3
               all levels at the size of the finest, side by side -> 3x3 -> 1x1 -> as large as the picture
+
+    fcn       coarsest map -> 3x3 -> 3x3, both with holes of 6 cells -> 1x1 -> as large as the picture
+              (arXiv 1411.4038 as of MoCo, arXiv 1911.05722, appendix); a ResNet's last stage keeps the size of the one before
 
 Of an encoder with one map UperNet gets four, of 4, 2, 1 and 1/2 times its size, as ViTs are given to it.
 
@@ -24,6 +27,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.resnet import ResNet
 from tapetum.errors import BadInput
 from tapetum.metrics.masks import Confusion
 
@@ -33,6 +37,7 @@ _BINS = 1, 2, 3, 6
 _OF_ONE = 4.0, 2.0, 1.0, 0.5
 
 Maps = Sequence[Float[Tensor, "b _ _ _"]]
+Head = Literal["linear", "upernet", "fcn"]
 
 
 class LinearSegmenter(nn.Module):
@@ -51,9 +56,10 @@ class LinearSegmenter(nn.Module):
         return self.classes(self.norm(torch.cat([_sized(found, size) for found in maps], 1)))
 
 
-def _convolved(inward: int, outward: int, kernel: int) -> nn.Sequential:
+def _convolved(inward: int, outward: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    padding = kernel // 2 * dilation
     return nn.Sequential(
-        nn.Conv2d(inward, outward, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outward), nn.ReLU()
+        nn.Conv2d(inward, outward, kernel, padding=padding, dilation=dilation, bias=False), nn.BatchNorm2d(outward), nn.ReLU()
     )
 
 
@@ -92,17 +98,49 @@ class UperNet(nn.Module):
         return self.classes(self.fuse(torch.cat([_sized(level, size) for level in levels], 1)))
 
 
+class Fcn(nn.Module):
+    """Two convolutions with holes on the coarsest map."""
+
+    def __init__(self, map_channels: Sequence[int], classes: int, width: int = 256):
+        super().__init__()
+        self.first, self.second = _convolved(map_channels[-1], width, 3, 6), _convolved(width, width, 3, 6)
+        self.classes = nn.Conv2d(width, classes, 1)
+        nn.init.normal_(self.classes.weight, std=0.01)
+        nn.init.zeros_(self.classes.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, maps: Maps) -> Float[Tensor, "b k h w"]:
+        """Give logits of the cells of the coarsest map."""
+        return self.classes(self.second(self.first(maps[-1])))
+
+
+def keep_size(encoder: Encoder) -> Encoder:
+    """Let a ResNet's last stage keep the size of the one before: no stride, and holes instead, so that it sees as far.
+
+    As torchvision does with `replace_stride_with_dilation`. Other encoders stay as they are.
+    """
+    if isinstance(encoder, ResNet):
+        for k, block in enumerate(encoder.stages[-1].children()):
+            for conv in block.modules():
+                if isinstance(conv, nn.Conv2d):
+                    conv.stride = (1, 1)
+                    if k and conv.kernel_size == (3, 3):
+                        conv.dilation, conv.padding = (2, 2), (2, 2)
+        encoder.strides = (*encoder.strides[:-1], encoder.strides[-2])
+    return encoder
+
+
 class Segmenter(nn.Module):
     """An encoder and a head."""
 
-    def __init__(self, encoder: Encoder, classes: int, head: Literal["linear", "upernet"] = "linear", width: int = 256):
+    def __init__(self, encoder: Encoder, classes: int, head: Head = "linear", width: int = 256):
         """Put a head of random weights on an encoder. Raises BadInput for a kind that there is not."""
         super().__init__()
-        if head not in ("linear", "upernet") or classes < 2:
-            raise BadInput(f"a segmenter of {classes} classes with the head {head!r}; wanted 2 or more, linear or upernet")
-        self.encoder = encoder
+        heads = {"linear": LinearSegmenter, "upernet": UperNet, "fcn": Fcn}
+        if head not in heads or classes < 2:
+            raise BadInput(f"a segmenter of {classes} classes with the head {head!r}; wanted 2 or more, {', '.join(heads)}")
+        self.encoder = keep_size(encoder) if head == "fcn" else encoder
         channels = encoder.map_channels
-        self.head = LinearSegmenter(channels, classes) if head == "linear" else UperNet(channels, classes, width)
+        self.head = LinearSegmenter(channels, classes) if head == "linear" else heads[head](channels, classes, width)
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k h w"]:
         """Give logits of every pixel of prepared pictures."""

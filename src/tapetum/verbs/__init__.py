@@ -28,22 +28,10 @@ from importlib import import_module
 from typing import Any
 
 _VERBS = (
-    *(
-        "account",
-        "adapt",
-        "answer",
-        "ask",
-        "bootstrap",
-        "caption",
-        "classify",
-        "convert",
-        "data",
-        "demos",
-        "detect",
-        "discover",
-    ),
-    *("doctor", "embed", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d"),
-    *("export", "hip", "ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show"),
+    *("account", "adapt", "answer", "ask", "bootstrap", "caption", "classify", "convert", "data", "demos", "detect"),
+    *("discover", "doctor", "embed", "evaluate_davis", "evaluate_longvideo", "evaluate_objects", "evaluate_paligemma"),
+    *("evaluate_perception_test", "evaluate_tapvid", "evaluate_tapvid3d", "export", "fetch_perception_test", "hip"),
+    *("ledger", "live", "many", "pretrain", "probe", "scenes", "search", "segment", "show", "show_perception_test"),
     *("study", "submit_perception_test", "tapvid3d", "things", "track", "train", "weights"),
 )
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 PAGE, INSTANCES = "objects.html", "instances.json"
 """What a folder of results has, beside a drawn picture for each: a page of all, and COCO's file of masks."""
 _SHOWN = 320
+MEASURED = {
+    "colours": "MEASURED_COLOURS",
+}
+"""How good a look is on real pictures whose things are known, where this project measured it; docs/evidence/odin.md."""
+_NOT_MEASURED = "not measured; on pictures whose things are known: tapetum eval objects"
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,19 @@ class Discovered:
     """Paths of those that could not be read."""
     page: Path
     instances: Path
+    measured: str
+    """How good what looked is on real pictures, in words."""
 
     def as_json(self) -> dict[str, Any]:
         """Say all of it."""
         found = [{"path": path, "objects": count} for path, count in zip(self.pictures, self.objects, strict=True)]
-        return {"pictures": found, "failed": list(self.failed), "page": str(self.page), "instances": str(self.instances)}
+        return {
+            "pictures": found,
+            "failed": list(self.failed),
+            "page": str(self.page),
+            "instances": str(self.instances),
+            "measured": self.measured,
+        }
 
 
 @verb(DiscoverOptions)
@@ -79,8 +92,9 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     options.check()
     from tapetum.files import whole_folder
     from tapetum.verbs.classify import picture_files
+    from tapetum.verbs.looks import look_of
 
-    files, look, out = picture_files(options.pictures, "discover"), _look(options.model), Path(options.out)
+    files, look, out = picture_files(options.pictures, "discover"), look_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed = _found(options, files, look, folder, listener)
     return Discovered(
@@ -89,6 +103,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
         failed=failed,
         page=out / PAGE,
         instances=out / INSTANCES,
+        measured=MEASURED.get(options.model, _NOT_MEASURED),
     )
 
 
@@ -132,23 +147,6 @@ def _found(
     return images, tuple(failed)
 
 
-def _look(model: str) -> Any:
-    from tapetum.odin.objects import colours, looked_at_by
-
-    if model == "colours":
-        return colours
-    from tapetum.encoders import Encoder
-    from tapetum.hub.loading import load
-    from tapetum.odin.model import Odin
-    from tapetum.odin.weights import ODIN_FILE
-
-    own = Path(model) / ODIN_FILE
-    found = load(own if own.is_file() else model)
-    if not isinstance(found, Encoder | Odin):
-        raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or colours")
-    return looked_at_by(found)
-
-
 def _drawn(picture: "np.ndarray", masks: "Masks") -> "np.ndarray":
     from tapetum.types import Masks as Regions
     from tapetum.video.draw_regions import draw_regions, enlarged
@@ -167,6 +165,7 @@ def _page(cells: Sequence[str], options: DiscoverOptions) -> Iterator[str]:
     yield (
         f"<p>Left: a picture. Right: what was found in it without labels, by {html.escape(options.model)}, "
         f"{options.clusters} clusters. Colours tell objects of one picture apart and mean nothing else.</p>"
+        f"<p>How good that is: {html.escape(MEASURED.get(options.model, _NOT_MEASURED))}.</p>"
     )
     yield from cells
 

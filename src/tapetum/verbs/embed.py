@@ -12,9 +12,12 @@ from tapetum.errors import BadInput, MissingExtra
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
 
     from tapetum.encoders.embed import Embedder, Piece
+    from tapetum.verbs.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Embedded:
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Make vectors of pictures, recordings and videos, for search, clustering and probes.
 
-    Long recordings and videos are cut into pieces as long as the model takes. Files that cannot be read are left out, and the
+    Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
+    that was killed goes on where it was (`tapetum.verbs.unfinished`). Files that cannot be read are left out, and the
     listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
 
     >>> import tempfile
@@ -101,9 +105,11 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     unread: list[Path] = []
     pieces: list[Piece] = []
     vectors: list[np.ndarray] = []
-    for batch in _batches(_pieces(embedder, files, unread, listener), options.batch_size):
-        vectors += [embedder.embed(batch)]
-        pieces += [_without_inputs(piece) for piece in batch]
+    with _unfinished(embedder, options.out) as unfinished:
+        each = _pieces(embedder if unfinished is None else unfinished, files, unread, listener)
+        for batch in _batches(each, options.batch_size):
+            vectors += [embedder.embed(batch)]
+            pieces += [_without_inputs(piece) for piece in batch]
     if not pieces:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
@@ -124,6 +130,8 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         made = replace(made, neighbours=found, cosines=cosines)
     if options.out is not None:
         write_table(made, Path(options.out))
+        if unfinished is not None:
+            unfinished.remove()
     if options.out is not None and options.neighbours:
         from tapetum.verbs.neighbours import write_page
 
@@ -176,15 +184,29 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _pieces(embedder: "Embedder", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":
+def _unfinished(embedder: "Embedder", out: File | None) -> "AbstractContextManager[Unfinished | None]":
+    """What is kept on the way, of videos that are watched for long."""
+    from contextlib import nullcontext
+
+    from tapetum.longvideo.watching import VideoEmbedder
+    from tapetum.verbs.unfinished import Unfinished
+
+    return Unfinished(Path(out), embedder) if out is not None and isinstance(embedder, VideoEmbedder) else nullcontext()
+
+
+def _pieces(embedder: "Embedder | Unfinished", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":
     """The pieces of files that can be read; the others go into `unread`."""
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
+        told = f"seconds of {file.name}"
         try:
-            yield from embedder.pieces(file)
+            for piece in embedder.pieces(file):
+                listener.progress(told, int(piece.stop or 0), None)
+                yield piece
         except BadInput as error:
             listener.note(str(error))
             unread.append(file)
+        listener.progress(told, 1, 1)
     listener.progress("embedding", len(files), len(files))
 
 

@@ -43,6 +43,9 @@ class PaliGemmaEvalOptions:
     """With --task: the most tokens of an answer; by default as the task has it."""
     beams: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """With --task: follow so many answers at a time; by default as the task has it."""
+    noise_boxes: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each picture; it may say
+    neither noise nor the end, and a box's score is how likely it finds the class."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -58,6 +61,8 @@ class PaliGemmaEvalOptions:
         given = [name for name, value in named.items() if value]
         if given and not self.task:
             raise BadInput(f"{given[0]} is for a task of the papers; name it with --task")
+        if self.noise_boxes < 0 or (self.noise_boxes and not self.task):
+            raise BadInput(f"--noise-boxes is {self.noise_boxes}; give 0 or more, and more than 0 with a --task of boxes alone")
         if self.predictions is not None and self.save is not None:
             raise BadInput("--save is for a model, and --predictions are scored without one; give one of the two")
 

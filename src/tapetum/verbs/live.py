@@ -107,7 +107,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
         try:
-            with _stopped_by_signals(live, listener):
+            with stopped_by_signals(live, listener):
                 overlay = _follow(run, written, live, listener)
         except BaseException as error:
             if run.seen and written is not None:
@@ -187,8 +187,10 @@ def _shown(options: TrackLiveOptions, tracker: object, cleanup: ExitStack, liste
 
 
 @contextmanager
-def _stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP ends `live` as the end of its source does, so that what was followed is written.
+def stopped_by_signals(
+    live: "LiveVideo", listener: Listener, said: str = "interrupted; writing what was followed"
+) -> Iterator[None]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end `live` as the end of its source does, so that what was followed is written.
 
     A second interrupts.
     """
@@ -204,7 +206,7 @@ def _stopped_by_signals(live: "LiveVideo", listener: Listener) -> Iterator[None]
     def stop(*_: object) -> None:
         restore()
         live.stop()
-        listener.note("interrupted; writing what was followed")
+        listener.note(said)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}

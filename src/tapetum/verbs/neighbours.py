@@ -60,7 +60,7 @@ def write_page(made: "Embedded", path: Path, picture_of: Callable[[int], UInt8[n
     assert made.cosines is not None
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
     shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
-    pictures = {k: _thumbnail(made, k) if picture_of is None else _small(picture_of(k)) for k in shown}
+    pictures = {k: _thumbnail(made, k) if picture_of is None else small_picture(picture_of(k)) for k in shown}
     with whole_file(path) as temporary:
         temporary.write_text("\n".join(_page(made, rows, pictures)), encoding="utf-8", errors="replace")
     return path
@@ -105,13 +105,13 @@ def _thumbnail(made: "Embedded", k: int) -> str:
             if start is not None and stop is not None:
                 times = video.timestamps - video.timestamps[0]
                 frame = int(np.abs(times - (start + stop) / 2).argmin())
-            return _small(video[frame])
+            return small_picture(video[frame])
     except BadInput:
         return "<i>gone</i>"
 
 
-def _small(frame: UInt8[np.ndarray, "h w 3"]) -> str:
-    """An image tag with a picture in it."""
+def small_picture(frame: UInt8[np.ndarray, "h w 3"]) -> str:
+    """Give an image tag with a picture in it."""
     from PIL import Image
 
     picture = Image.fromarray(frame)

@@ -26,6 +26,8 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
     from tapetum.paligemma.transfers import task_named
 
     task = task_named(options.task)
+    if options.noise_boxes and task.metric != "detection":
+        raise BadInput(f"--noise-boxes is for the detection of all things, and {task.name} is another task; leave it out")
     every = read_examples(task, options.data, split_names(task, options.splits, task.scored))
     kept = there(every)
     if not kept:
@@ -63,6 +65,7 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
             batch=options.batch_size,
             longest=options.tokens,
             beams=options.beams,
+            noise_boxes=options.noise_boxes,
             progress=listener.counting(task.name),
         )
         unpack = answerer.codec.unpack if task.metric == "referred" else None

@@ -27,6 +27,8 @@ class SearchOptions:
     """The weights that the table was made with."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Moments to give, at most."""
+    sheet: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a contact sheet: a page with pictures of each moment, all in the one file."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -39,6 +41,8 @@ class SearchOptions:
                 )
         if self.count < 1:
             raise BadInput(f"--count is {self.count}; it must be 1 or more")
+        if self.sheet is not None and Path(self.sheet).suffix.lower() not in (".html", ".htm"):
+            raise BadInput(f"--sheet {self.sheet}: the ending must be .html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +63,13 @@ class Searched:
 
     moments: tuple[Found, ...]
     """The best first."""
+    sheet: Path | None = None
+    """A page that shows them, where one was asked for."""
 
     def as_json(self) -> dict[str, Any]:
         """Say it as JSON values."""
-        return {"moments": [asdict(each) for each in self.moments]}
+        moments = [asdict(each) for each in self.moments]
+        return {"moments": moments} | ({} if self.sheet is None else {"sheet": str(self.sheet)})
 
 
 @verb(SearchOptions)
@@ -99,7 +106,11 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
         )
         for k in best
     )
-    return Searched(moments=moments)
+    if options.sheet is None:
+        return Searched(moments=moments)
+    from tapetum.verbs.sheet import write_sheet
+
+    return Searched(moments=moments, sheet=write_sheet(options.words, moments, Path(options.sheet)))
 
 
 def _seconds(value: Any) -> float | None:

@@ -100,7 +100,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     for what cannot be opened, a model or tracker that is not there, and words that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
-    from tapetum.verbs.follow import Follower, as_tracks
+    from tapetum.tracks.follow import Follower, as_tracks
     from tapetum.video import open_video
 
     options.check()

@@ -10,13 +10,27 @@ from tapetum.longvideo.recipes import VideoTextRun
 from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
+from tapetum.perception_test.localiser.config import LocaliserRun
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
+from tapetum.transfer.recipes import CocoRun, FcnRun
 
 if TYPE_CHECKING:
     from tapetum.paligemma.run import Finished
 
-Recipe = TapNano | TapKubric | HipRun | MaskCodecRun | OdinRun | PaliGemmaStage | PaliGemmaTransfer | VideoTextRun
+Recipe = (
+    LocaliserRun
+    | TapNano
+    | TapKubric
+    | HipRun
+    | MaskCodecRun
+    | OdinRun
+    | PaliGemmaStage
+    | PaliGemmaTransfer
+    | VideoTextRun
+    | FcnRun
+    | CocoRun
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +65,22 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
         from tapetum.longvideo.run import train_longvideo
 
         return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, FcnRun):
+        from tapetum.transfer.fcn import train_fcn
+
+        return (made := train_fcn(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, CocoRun):
+        from tapetum.transfer.coco import train_coco
+
+        return (made := train_coco(recipe, launch, say)) and Trained(*made)
     if isinstance(recipe, OdinRun):
         from tapetum.odin.run import train_odin
 
         weights = train_odin(recipe, launch, say)
+    elif isinstance(recipe, LocaliserRun):
+        from tapetum.perception_test.localiser.run import train_localiser
+
+        weights = train_localiser(recipe, launch, say)
     elif isinstance(recipe, TapKubric):
         from tapetum.tap.training.run_kubric import train_tap_kubric
 

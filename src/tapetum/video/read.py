@@ -56,11 +56,11 @@ def _must_be_readable(path: Path) -> None:
         if path.is_dir():
             return
         if not path.exists():
-            raise BadInput(f"there is no file {path}; give the path of a video, a folder of frames or an array")
+            raise BadInput(f"there is no file {path}; give the path of a video, a picture, a folder of frames or an array")
         if not path.is_file():
-            raise BadInput(f"{path} is not a regular file; give the path of a video, a folder of frames or an array")
+            raise BadInput(f"{path} is not a regular file; give the path of a video, a picture, a folder of frames or an array")
         if path.stat().st_size == 0:
-            raise BadInput(f"{path} is empty (0 bytes); give a file with a video in it")
+            raise BadInput(f"{path} is empty (0 bytes); give a file with a video or a picture in it")
         with path.open("rb"):
             pass
     except (OSError, ValueError) as error:

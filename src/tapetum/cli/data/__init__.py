@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.data.demos import DemosData
+from tapetum.cli.data.perception_test import PerceptionTestFiles
 from tapetum.cli.data.shards import Show, Write
 from tapetum.cli.data.tapvid import TapVidData
 
@@ -14,13 +15,14 @@ Action = (
     | Annotated[Show, tyro.conf.subcommand("show", prefix_name=False)]
     | TapVidData
     | DemosData
+    | PerceptionTestFiles
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Make and show tar shards, from which training reads any modalities; make demonstrations for robots; fetch benchmarks of
-    point tracking."""
+    point tracking and the Perception Test."""
 
     action: Action
 

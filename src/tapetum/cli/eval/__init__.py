@@ -5,6 +5,9 @@ from typing import Annotated
 
 import tyro
 
+from tapetum.cli.eval.davis import Davis
+from tapetum.cli.eval.longvideo import LongVideoEval
+from tapetum.cli.eval.objects import Objects
 from tapetum.cli.eval.paligemma import PaliGemmaEval
 from tapetum.cli.eval.perception_test import PerceptionTest
 from tapetum.cli.eval.tapvid import TapVid
@@ -14,13 +17,17 @@ Benchmark = (
     Annotated[TapVid, tyro.conf.subcommand("tapvid", prefix_name=False)]
     | Annotated[TapVid3D, tyro.conf.subcommand("tapvid3d", prefix_name=False)]
     | Annotated[PaliGemmaEval, tyro.conf.subcommand("paligemma", prefix_name=False)]
+    | Annotated[LongVideoEval, tyro.conf.subcommand("longvideo", prefix_name=False)]
     | Annotated[PerceptionTest, tyro.conf.subcommand("perception-test", prefix_name=False)]
+    | Annotated[Davis, tyro.conf.subcommand("davis", prefix_name=False)]
+    | Annotated[Objects, tyro.conf.subcommand("objects", prefix_name=False)]
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval:
-    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes."""
+    """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, the Perception Test, questions on scenes,
+    long videos, DAVIS, objects found without labels."""
 
     benchmark: Benchmark
 

@@ -1,4 +1,4 @@
-"""`tapetum eval perception-test`: predictions scored on a task of the Perception Test."""
+"""`tapetum eval perception-test`: predictions, or a model, scored on tasks of the Perception Test."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from tapetum.verbs.evaluate_perception_test import PerceptionTestOptions, Percep
 
 @dataclass(frozen=True, kw_only=True)
 class PerceptionTest(PerceptionTestOptions):
-    """Score predictions on a task of the Perception Test, without its server. Numbers are shares from 0 to 1."""
+    """Score predictions, or a model that makes them, on tasks of the Perception Test, without its server.
+
+    Numbers are shares from 0 to 1. A run with a model that was interrupted goes on when it is started again.
+    """
 
     json: bool = False
     """Print the result as JSON."""
@@ -22,7 +25,8 @@ class PerceptionTest(PerceptionTestOptions):
         if self.json:
             print_json(found.as_json())
         else:
-            print(_table(found))
+            parts = (found, *found.others)
+            print("\n\n".join((f"{part.task}\n" if found.others else "") + _table(part) for part in parts))
 
 
 def _table(found: PerceptionTestScores) -> str:

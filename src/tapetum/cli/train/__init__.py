@@ -6,15 +6,27 @@ from typing import get_args
 
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
-from tapetum.cli.train.longvideo import LongVideoCommand
+from tapetum.cli.train.localiser import LocaliserCommand
+from tapetum.cli.train.longvideo import LongVideoCommand, LongVideoTraining
 from tapetum.cli.train.odin import OdinCommand
 from tapetum.cli.train.paligemma import PaliGemmaCommand
 from tapetum.cli.train.paligemma_masks import MaskCodecCommand
 from tapetum.cli.train.tap import TapCommand
+from tapetum.cli.train.transfer import CocoCommand, FcnCommand
 from tapetum.train.launch import is_main
 from tapetum.verbs.train import train
 
-Command = TapCommand | HipCommand | PaliGemmaCommand | MaskCodecCommand | OdinCommand | LongVideoCommand
+Command = (
+    TapCommand
+    | HipCommand
+    | PaliGemmaCommand
+    | MaskCodecCommand
+    | OdinCommand
+    | LongVideoCommand
+    | FcnCommand
+    | CocoCommand
+    | LocaliserCommand
+)
 RECIPES = {about.name: kind for kind, about in map(get_args, get_args(Command))}
 """Commands by the name of their recipe."""
 
@@ -35,6 +47,9 @@ class Train:
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""
         command, main = self.recipe, is_main()
+        if isinstance(command, LongVideoTraining) and (lines := command.planned()) is not None:
+            print("\n".join(lines))
+            return
         [name] = [name for name, kind in RECIPES.items() if kind is type(command)]
         launch = replace(command.launch, settings=settings_of(command, name))
         trained = train(command.recipe, launch, print if main else lambda text: None)

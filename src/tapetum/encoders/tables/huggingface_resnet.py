@@ -41,6 +41,6 @@ def describe(
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
     """Give the names that transformers has for an encoder; None where it has no such network."""
-    if not isinstance(encoder, ResNet) or encoder.config.stem != "7x7":
+    if not isinstance(encoder, ResNet) or not encoder.config.usual:
         return None
     return huggingface_resnet_rows(encoder, "" if encoder.head is None else "resnet.")

@@ -64,7 +64,7 @@ def describe(
 def rows(encoder: Encoder, source: str) -> list[Row] | None:
     """Give timm's names for an encoder; None where it has no such network."""
     if isinstance(encoder, ResNet):
-        return resnet_rows(encoder) if encoder.config.stem == "7x7" else None
+        return resnet_rows(encoder) if encoder.config.usual else None
     if isinstance(encoder, NFNet):
         return nfnet_rows(encoder)
     if isinstance(encoder, Swin):

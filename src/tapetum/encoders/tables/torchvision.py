@@ -46,4 +46,4 @@ def rows(encoder: Encoder, source: str) -> list[Row] | None:
     """Give torchvision's names for an encoder; None where it has no such network."""
     if isinstance(encoder, Swin):
         return torchvision_swin_rows(encoder)
-    return resnet_rows(encoder) if isinstance(encoder, ResNet) and encoder.config.stem == "7x7" else None
+    return resnet_rows(encoder) if isinstance(encoder, ResNet) and encoder.config.usual else None

@@ -12,14 +12,13 @@ Readings:
 LocA of an empty answer is 1, in both, as in TrackEval.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
-from tapetum.metrics.hota import HotaScores, box_frames, hota
+from tapetum.metrics.hota import HotaScores, box_hota, hota
 from tapetum.perception_test.predictions import Predictions, Tracked
 from tapetum.perception_test.scores.common import Scores, grouped, mean
 from tapetum.perception_test.types import ObjectTrack, Video
@@ -64,11 +63,8 @@ def score_grounded(annotations: Mapping[str, Video], predictions: Predictions, r
 
 
 def _clean(truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
-    true: dict[Hashable, Any] = {}
-    for track in truth:
-        true[track.id] = track.frames[track.start :].tolist(), np.clip(track.boxes[track.start :], 0, 1)
-    found: dict[Hashable, Any] = {track.id: (track.frames.tolist(), np.clip(track.places, 0, 1)) for track in said}
-    return hota(box_frames(true, found))
+    starts = {track.id: (track.frames[track.start :], np.clip(track.boxes[track.start :], 0, 1)) for track in truth}
+    return box_hota(starts, {track.id: (track.frames, np.clip(track.places, 0, 1)) for track in said})
 
 
 def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
@@ -78,13 +74,13 @@ def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked
     similar: dict[int, list[float]] = {frame: [] for frame in true_ids}
     for true in truth:
         at, boxes = true.frames[true.start :], true.boxes[true.start :]
-        for track in said:
-            inside = np.isin(track.frames, at)
-            if inside.sum() != len(at):
-                raise BadInput(f"an answer in {name} lacks frames of its truth, which the notebook refuses; score by default")
-            values = paired_box_iou(boxes, np.clip(track.places[inside], 0, 1))
-            for value, frame in zip(values.tolist(), track.frames[inside].tolist(), strict=True):
-                similar[frame].append(value)
+        kept = [track.places if np.array_equal(track.frames, at) else track.places[np.isin(track.frames, at)] for track in said]
+        if any(len(places) != len(at) for places in kept):
+            raise BadInput(f"an answer in {name} lacks frames of its truth, which the notebook refuses; score by default")
+        if kept:
+            values = paired_box_iou(np.tile(boxes, (len(kept), 1)), np.clip(np.concatenate(kept), 0, 1)).reshape(len(kept), -1)
+            for frame, column in zip(at.tolist(), values.T.tolist(), strict=True):
+                similar[frame] += column
     frames = []
     for (frame, rows), columns in zip(true_ids.items(), said_ids.values(), strict=False):
         values = np.array(similar[frame])

@@ -51,7 +51,7 @@ def score_questions(annotations: Mapping[str, Video], predictions: Predictions, 
     return Scores(
         numbers={"top1": mean(right for _, right in rows)},
         groups={
-            "by_area": grouped((_areas(question, reading), right) for question, right in rows),
+            "by_area": grouped((areas_of(question, reading), right) for question, right in rows),
             "by_reasoning": grouped(([question.reasoning], right) for question, right in rows if question.reasoning),
             "by_tag": grouped((question.tags, right) for question, right in rows),
         },
@@ -60,7 +60,8 @@ def score_questions(annotations: Mapping[str, Video], predictions: Predictions, 
     )
 
 
-def _areas(question: Question, reading: str) -> list[str]:
+def areas_of(question: Question, reading: str) -> list[str]:
+    """List the areas in which a question counts."""
     if reading == "notebook":
         return [area for area, tags in AREAS.items() if any(tag in tags for tag in question.tags)]
     return [question.area] if question.area else []

@@ -12,16 +12,16 @@ thing if it overlaps none that is followed.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tapetum.metrics.boxes import box_iou
+from tapetum.tracks.boxes import BoxTracks, carry, points_in
+from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tapetum.bench.baselines import Tracker
-    from tapetum.tracks.boxes import BoxTracks
-    from tapetum.video import Video
+from tapetum.video import Video
+from tapetum.video.cut import CutVideo
 
 PATIENCE = 3
 """Frames in a row without enough points after which a thing is lost; a shorter gap is bridged."""
@@ -36,17 +36,15 @@ class Thing:
     """One thing through the video, as far as it is known."""
 
     label: str
-    xyxy: "np.ndarray"
+    xyxy: np.ndarray
     """(t, 4)"""
-    shown: "np.ndarray"
+    shown: np.ndarray
     """(t,)"""
-    found: "np.ndarray"
-    scores: "np.ndarray"
+    found: np.ndarray
+    scores: np.ndarray
 
     def lost_from(self, frame: int) -> int | None:
         """The first frame after `frame` from which on it is not shown, for good."""
-        import numpy as np
-
         rest = np.flatnonzero(self.shown[frame:])
         last = frame - 1 if not len(rest) else frame + int(rest[-1])
         return None if last + 1 >= len(self.shown) else max(last + 1, frame)
@@ -56,8 +54,8 @@ class Thing:
 class Follower:
     """Follows things through one video."""
 
-    video: "Video"
-    tracker: "Tracker"
+    video: Video
+    tracker: Tracker
     look: Look
     every: int
     """Frames between two looks, at least."""
@@ -83,12 +81,8 @@ class Follower:
         self.progress(end, end)
         return things
 
-    def _matched(self, things: list[Thing], boxes: Boxes, frame: int) -> list[tuple[Thing, "np.ndarray", float]]:
+    def _matched(self, things: list[Thing], boxes: Boxes, frame: int) -> list[tuple[Thing, np.ndarray, float]]:
         """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
-        import numpy as np
-
-        from tapetum.metrics.boxes import box_iou
-
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
         begun: list[tuple[Thing, np.ndarray, float]] = []
@@ -100,27 +94,15 @@ class Follower:
                 continue
             thing = next((thing for thing in lost if thing.label == label), None)
             if thing is None:
-                thing = self._new(label)
+                thing = _unseen(label, len(self.video))
                 things.append(thing)
             else:
                 lost.remove(thing)
             begun.append((thing, box, float(boxes.scores[k])))
         return begun
 
-    def _new(self, label: str) -> Thing:
-        import numpy as np
-
-        t = len(self.video)
-        none = np.zeros(t, bool)
-        return Thing(label, np.zeros((t, 4), np.float32), none, none.copy(), np.zeros(t, np.float32))
-
-    def _carry(self, begun: list[tuple[Thing, "np.ndarray", float]], frame: int) -> None:
+    def _carry(self, begun: list[tuple[Thing, np.ndarray, float]], frame: int) -> None:
         """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
-        import numpy as np
-
-        from tapetum.tracks.boxes import points_in
-        from tapetum.video.cut import CutVideo
-
         grids = [points_in(box) for _, box, _ in begun]
         owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
         points = np.concatenate(grids)
@@ -138,16 +120,54 @@ class Follower:
                 _along(thing, frame, way, xy, visible, start, (self.video.width, self.video.height))
 
 
+def ask_in(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
+    """Give queries (frame, x, y) of the points in a box whose motion carries it; those outside of a picture of `size` (width,
+    height) are left out."""
+    points = points_in(box)
+    inside = (points >= 0).all(1) & (points <= size).all(1)
+    return np.concatenate([np.full((int(inside.sum()), 1), frame, np.float32), points[inside]], 1)
+
+
+def carry_on(
+    box: Float[np.ndarray, "4"],
+    frame: int,
+    xy: Float[np.ndarray, "k t 2"],
+    visible: Bool[np.ndarray, "k t"],
+    size: tuple[int, int],
+) -> Thing:
+    """Carry a box from a frame to the end of the video by the tracks of its points (`ask_in`), as trackers of objects do.
+
+    A box that is lost stays where it was, not shown, until enough of its points are seen again; before `frame` it is not shown.
+    """
+    thing = _unseen("", xy.shape[1])
+    thing.xyxy[: frame + 1], thing.shown[frame], thing.found[frame], thing.scores[frame] = box, True, True, 1.0
+    _along(thing, frame, range(frame + 1, xy.shape[1]), xy, visible, 0, size, patience=xy.shape[1])
+    for later in range(frame + 1, xy.shape[1]):
+        if not thing.shown[later]:
+            thing.xyxy[later] = thing.xyxy[later - 1]
+    return thing
+
+
+def _unseen(label: str, frames: int) -> Thing:
+    none = np.zeros(frames, bool)
+    return Thing(label, np.zeros((frames, 4), np.float32), none, none.copy(), np.zeros(frames, np.float32))
+
+
 def _along(
-    thing: Thing, anchor: int, way: range, xy: "np.ndarray", visible: "np.ndarray", start: int, size: tuple[int, int]
+    thing: Thing,
+    anchor: int,
+    way: range,
+    xy: np.ndarray,
+    visible: np.ndarray,
+    start: int,
+    size: tuple[int, int],
+    patience: int = PATIENCE,
 ) -> None:
     """Moves a box from the frame `anchor` along others, until it is lost; tracks begin at the frame `start`."""
-    from tapetum.tracks.boxes import carry
-
     box, score, missed = thing.xyxy[anchor].copy(), float(thing.scores[anchor]), 0
     before = xy[:, anchor - start]
     for frame in way:
-        carried = None if missed >= PATIENCE else carry(box, before, xy[:, frame - start], visible[:, frame - start])
+        carried = None if missed >= patience else carry(box, before, xy[:, frame - start], visible[:, frame - start])
         if carried is None or not _within(carried[0], size):
             missed += 1
             thing.shown[frame] = False
@@ -156,18 +176,14 @@ def _along(
             thing.xyxy[frame], thing.shown[frame], thing.scores[frame] = carried[0], True, score * carried[1]
 
 
-def _within(box: Any, size: tuple[int, int]) -> bool:
+def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
     """Whether the middle of a box is in the picture."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
-def as_tracks(things: list[Thing], video: "Video") -> "BoxTracks":
+def as_tracks(things: list[Thing], video: Video) -> BoxTracks:
     """Give things as boxes through time; short gaps are bridged, and where a thing is not shown its box stays where it was."""
-    import numpy as np
-
-    from tapetum.tracks.boxes import BoxTracks
-
     t = len(video)
     for thing in things:
         _bridge(thing)
@@ -183,8 +199,6 @@ def as_tracks(things: list[Thing], video: "Video") -> "BoxTracks":
 
 def _bridge(thing: Thing) -> None:
     """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
-    import numpy as np
-
     frames = np.flatnonzero(thing.shown)
     for one, other in pairwise(frames):
         gap = int(other - one)

@@ -1,0 +1,298 @@
+"""Do Odin's claims hold at the size of a laptop? T1 to T6, each on hard scenes, over seeds, with all controls side by side.
+
+    python benchmarks/odin_claims.py OUT [--seeds 3] [--steps 800] [--claims T1 T2 T3 T4 T5 T6]
+    python benchmarks/odin_claims.py OUT --camvid camvid/ --photos photos.parquet          # real pictures too
+    python benchmarks/odin_claims.py OUT --steps 4 --seeds 1 --pictures 16 --tests 4 --clips 1   # to see that it runs
+
+T1  Best overlap rises in training by 0.10 or more over the untrained network.
+T2  Masks that are discovered are as good as those of a grid and of Felzenszwalb, and within 0.03 of the true ones: best
+    overlap, and mean IoU of a linear layer that names the texture of each cell of the frozen map.
+T3  It needs a discovery network that follows: more than with one that stays as it was at the start.
+T4  It minds K little: over 4, 8, 16, 32 clusters best overlaps differ by 0.05 at most, and less than those of Felzenszwalb's
+    over scales of 10, 100, 1000.
+T5  It beats k-means of colours, of positions, and of both.
+T6  Masks carried through clips by its features have a J 0.10 above those of the untrained network.
+
+Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim
+is held if it is true of every seed, falsified if of none, else undecided. Scenes are of `odin_world.py`. On real pictures, a
+run on `--photos` is scored on the cars, pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained
+network.
+
+Every run is `tapetum train odin`'s loop in a folder of OUT and goes on where it was stopped; OUT/results.json keeps what is
+finished, and is printed at the end. `--minutes` stops after so long.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from odin_world import FAMILIES, Kept, Scenes, clip, rows_of, street_things
+from tapetum.encoders.factory import make
+from tapetum.metrics.masks import Confusion, mask_iou
+from tapetum.odin.config import OdinConfig
+from tapetum.odin.looks import PLAIN, looked_at_by, metric_of
+from tapetum.odin.metrics import discovery_scores
+from tapetum.odin.model import Odin
+from tapetum.odin.proposals import best_in_cells, proposals
+from tapetum.odin.recipes import RECIPES, OdinRun
+from tapetum.odin.run import ODIN_FILE
+from tapetum.odin.task import OdinTask
+from tapetum.odin.weights import load, save
+from tapetum.pretraining.data import Source
+from tapetum.pretraining.run import run_task
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.config import PropagationConfig
+from tapetum.transfer.propagation import carry
+from tapetum.transfer.whole import Look
+
+ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "odin": ({}, ("T1", "T2", "T3", "T4", "T5", "T6")),
+    "frozen": ({"discovery": "fixed"}, ("T3",)),
+    "grid": ({"source": "grid", "clusters": 9}, ("T2",)),
+    "oracle": ({"source": "given", "clusters": 6}, ("T2",)),
+    "segments 1000": ({"source": "segments", "segment_scale": 1000.0, "sampled": 16}, ("T2", "T4")),
+    "K 4": ({"clusters": 4}, ("T4",)),
+    "K 16": ({"clusters": 16}, ("T4",)),
+    "K 32": ({"clusters": 32}, ("T4",)),
+    "segments 100": ({"source": "segments", "segment_scale": 100.0, "sampled": 16}, ("T4",)),
+    "segments 10": ({"source": "segments", "segment_scale": 10.0, "sampled": 16}, ("T4",)),
+}
+"""What each run changes, and for which claims it is."""
+PROPOSALS = 16
+
+
+class Study:
+    """The runs and their scores, kept in a folder."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.out = options, Path(options.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+        self.file = self.out / "results.json"
+        self.found: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.tests = Scenes(1_000_003, options.tests, options.size)
+        self.clips = [clip(2_000_003, k, options.size, 16) for k in range(options.clips)]
+
+    def keep(self, name: str, make_scores: Callable[[], dict[str, float] | None]) -> dict[str, float] | None:
+        """Give the scores of a name, made now if they are not there."""
+        if name not in self.found and time.monotonic() < self.ends:
+            scores = make_scores()
+            if scores is not None:
+                self.found[name] = scores
+                self.file.write_text(json.dumps(self.found, indent=1) + "\n")
+                print(name, {key: round(value, 3) for key, value in scores.items()}, flush=True)
+        return self.found.get(name)
+
+    def run_of(self, seed: int, **changes: Any) -> OdinRun:
+        """Give the config of a run."""
+        how, o = RECIPES["small"], self.options
+        return replace(
+            how,
+            data="scenes",
+            size=o.size,
+            steps=o.steps,
+            batch_size=o.batch,
+            micro_batch=o.batch,
+            rate=1e-3 * 256 / o.batch,
+            seed=seed,
+            odin=replace(how.odin, **changes),
+        )
+
+    def trained(self, name: str, run: OdinRun, source: Source, masks: np.ndarray | None = None) -> Odin | None:
+        """Train, or load what was trained; None where time is up."""
+        folder = self.out / name.replace(" ", "-")
+        if not (folder / ODIN_FILE).exists():
+            minutes = None if self.ends == float("inf") else max((self.ends - time.monotonic()) / 60, 0.01)
+            launch = Launch(out=folder, device="cpu", workers=0, threads=1, minutes=minutes)
+            kept: list[Any] = []
+            if run_task(OdinTask(run, source, masks), launch, lambda text: None, kept.append) is None:
+                return None
+            save(kept[0], folder / ODIN_FILE)
+        return load(folder / ODIN_FILE)
+
+    def scores(self, look: Look, probe: bool = True) -> dict[str, float]:
+        """Score features on the test scenes and clips: abo, object_recovery, mean_iou of a linear layer, and j."""
+        best, tests = [], self.tests
+        for k in range(len(tests)):
+            best.append(best_in_cells(tests.objects(k), proposals(look(tests[k]), PROPOSALS, metric_of(look))))
+        found = discovery_scores(best)
+        if probe:
+            found["mean_iou"] = linear_iou(look, tests)
+        found["j"] = float(np.mean([followed(look, pictures, ids) for pictures, ids, _ in self.clips]))
+        return found
+
+    def plain(self) -> None:
+        """Score what needs no training."""
+        for name, look in PLAIN.items():
+            self.keep(f"{name}", lambda look=look: self.scores(look))
+
+    def seed(self, seed: int) -> None:
+        """Score the runs of one seed."""
+        o = self.options
+        run = self.run_of(seed)
+        torch.manual_seed(seed)
+        untrained = Odin(run.odin, make(run.architecture, seed)).eval()
+        self.keep(f"untrained {seed}", lambda: self.scores(looked_at_by(untrained, o.size)))
+        scenes = None
+        for arm, (changes, claims) in ARMS.items():
+            name = f"{arm} {seed}"
+            if name in self.found or not set(claims) & set(o.claims) or time.monotonic() > self.ends:
+                continue
+            scenes = scenes or Scenes(seed, o.pictures, o.size)
+            source = Source(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size}"})
+            masks = scenes.masks if arm == "oracle" else None
+            model = self.trained(name, self.run_of(seed, **changes), source, masks)
+            if model is not None:
+                self.keep(name, lambda model=model: self.scores(looked_at_by(model, o.size)))
+
+    def real(self) -> None:
+        """Score a run on photographs on the things of streets, beside what needs none."""
+        o = self.options
+        streets = [(np.asarray(p.convert("RGB")), street_things(m)) for p, m in rows_of(o.camvid / "test.parquet", o.tests)]  # pyright: ignore[reportArgumentType]
+        streets = [(picture, things) for picture, things in streets if len(things)]
+
+        def scores(look: Look) -> dict[str, float]:
+            return discovery_scores(
+                [best_in_cells(things, proposals(look(p), 2 * PROPOSALS, metric_of(look))) for p, things in streets]
+            )
+
+        run = self.run_of(0, clusters=16)
+        looks: dict[str, Callable[[], Look | None]] = {f"real {n}": lambda n=n: PLAIN[n] for n in PLAIN}
+        looks["real untrained"] = lambda: looked_at_by(Odin(run.odin, make(run.architecture)).eval(), o.real_size)
+        if o.photos:
+            looks["real odin"] = lambda: self._of_photos(run)
+        for name, made in looks.items():
+            self.keep(name, lambda made=made: None if (look := made()) is None else scores(look))
+
+    def _of_photos(self, run: OdinRun) -> Look | None:
+        pictures = Kept([self.options.photos], max(self.options.size, 96), self.options.pictures)
+        model = self.trained("photos", run, Source(pictures, about={"data": f"photos {len(pictures)}"}))
+        return None if model is None else looked_at_by(model, self.options.real_size)
+
+
+@torch.no_grad()
+def linear_iou(look: Look, scenes: Scenes) -> float:
+    """Learn the family of texture of each cell by ridge regression on half of the scenes; the mean IoU of the other half."""
+    rows, truth = [], []
+    for k in range(len(scenes)):
+        found = look(scenes[k])
+        places = [
+            ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(found.shape[1:], scenes.families[k].shape, strict=True)
+        ]
+        rows.append(torch.nn.functional.normalize(found.flatten(1).T, dim=1).double())
+        truth.append(torch.from_numpy(scenes.families[k][places[0]][:, places[1]].reshape(-1)))
+    half = len(rows) // 2
+    x = torch.cat([torch.cat(rows), torch.ones(sum(map(len, rows)), 1, dtype=torch.float64)], 1)
+    cells = sum(map(len, rows[:half]))
+    wanted = torch.nn.functional.one_hot(torch.cat(truth[:half]).long(), len(FAMILIES)).double()
+    weights = torch.linalg.solve(x[:cells].T @ x[:cells] + 1e-3 * cells * torch.eye(x.shape[1]).double(), x[:cells].T @ wanted)
+    counted = Confusion(len(FAMILIES), 255)
+    counted.add((x[cells:] @ weights).argmax(1).numpy()[None], torch.cat(truth[half:]).numpy()[None])
+    return counted.mean_iou
+
+
+def followed(look: Look, pictures: np.ndarray, ids: np.ndarray) -> float:
+    """Carry the first mask of a clip and give the mean J of its objects."""
+    how = PropagationConfig(short_side=pictures.shape[1], radius=4, context=4)
+    said = np.stack(list(carry(pictures, ids[0].astype(np.uint8), look, how)))
+    numbers = [n for n in np.unique(ids[0]) if n and (ids[0] == n).mean() >= 0.02]
+    return float(np.mean([mask_iou(said[1:] == n, ids[1:] == n).mean() for n in numbers])) if numbers else 1.0
+
+
+def verdict(true: Sequence[bool | None]) -> str:
+    """Say what came of a claim; None stands for a seed whose runs are not finished."""
+    if not true or None in true:
+        return "not finished"
+    return "held" if all(true) else "undecided" if any(true) else "falsified"
+
+
+def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
+    """Say of each claim whether it held."""
+
+    def of(arm: str, score: str, seed: int) -> float:
+        return found[arm if arm in PLAIN else f"{arm} {seed}"][score]
+
+    def spread(arms: Sequence[str], seed: int) -> float:
+        values = [of(arm, "abo", seed) for arm in arms]
+        return max(values) - min(values)
+
+    rules: dict[str, Callable[[int], bool]] = {
+        "T1": lambda s: of("odin", "abo", s) >= of("untrained", "abo", s) + 0.10,
+        "T2": lambda s: all(
+            of("odin", score, s) >= max(of("grid", score, s), of("segments 1000", score, s), of("oracle", score, s) - 0.03)
+            for score in ("abo", "mean_iou")
+        ),
+        "T3": lambda s: of("odin", "abo", s) > of("frozen", "abo", s),
+        "T4": lambda s: (
+            spread(("odin", "K 4", "K 16", "K 32"), s) <= min(0.05, spread(("segments 10", "segments 100", "segments 1000"), s))
+        ),
+        "T5": lambda s: of("odin", "abo", s) > max(of(name, "abo", s) for name in PLAIN),
+        "T6": lambda s: of("odin", "j", s) >= of("untrained", "j", s) + 0.10,
+    }
+
+    def tried(rule: Callable[[int], bool], seed: int) -> bool | None:
+        try:
+            return bool(rule(seed))
+        except KeyError:
+            return None
+
+    said = {name: verdict([tried(rule, seed) for seed in range(seeds)]) for name, rule in rules.items()}
+    if "real odin" in found:
+        said["real"] = verdict([found["real odin"]["abo"] > max(found[f"real {name}"]["abo"] for name in PLAIN)])
+    return said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--claims", nargs="+", default=["T1", "T2", "T3", "T4", "T5", "T6"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--pictures", type=int, default=1500, help="scenes, or photographs, to learn from")
+    parser.add_argument("--tests", type=int, default=128, help="scenes, and pictures of streets, to score with")
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--size", type=int, default=64, help="side of the scenes in pixels")
+    parser.add_argument("--camvid", type=Path, help="folder with test.parquet")
+    parser.add_argument("--photos", type=Path, help="parquet file of photographs to learn from")
+    parser.add_argument("--real-size", type=int, default=192, help="shorter side of streets as a network sees them")
+    parser.add_argument("--minutes", type=float)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    study = Study(options)
+    study.keep("settings", lambda: {k: v for k, v in vars(options).items() if isinstance(v, int)} | flat(RECIPES["small"].odin))
+    study.plain()
+    for seed in range(options.seeds):
+        study.seed(seed)
+    if options.camvid:
+        study.real()
+    study.found["claims"] = judged(study.found, options.seeds)
+    study.file.write_text(json.dumps(study.found, indent=1) + "\n")
+    table(study.found)
+
+
+def flat(config: OdinConfig) -> dict[str, float]:
+    """Give the numbers of a config."""
+    return {key: value for key, value in asdict(config).items() if isinstance(value, (int, float))}
+
+
+def table(found: dict[str, Any]) -> None:
+    """Print all scores, then the claims."""
+    names = "abo", "object_recovery", "mean_iou", "j"
+    print(f"{'':20}" + "".join(f"{name:>17}" for name in names))
+    for name, scores in found.items():
+        if name not in ("settings", "claims"):
+            print(f"{name:20}" + "".join(f"{scores[key]:17.3f}" if key in scores else " " * 17 for key in names))
+    for name, said in found["claims"].items():
+        print(name, said)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""DAVIS, semi-supervised (Pont-Tuset et al., arXiv 1704.00675): the first mask is given, those that follow are scored.
+
+    predictions    DIR/bike-packing/00001.png ...      numbers of objects by pixel, as the official evaluation reads them
+
+First and last frame do not count. J and F are those of `tapetum.metrics.davis`.
+
+Differs from the official code where a first mask skips a number: there that number is an object which nobody can miss, here it
+is none. The official masks skip none.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image
+
+from tapetum.data.media import opened_picture, stored
+from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
+from tapetum.data.segmentation.pictures import read_values
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+from tapetum.metrics.davis import DavisScores, davis_scores, joined
+from tapetum.transfer.config import PropagationConfig
+from tapetum.transfer.propagation import carry
+from tapetum.transfer.whole import Look
+
+
+def followed(video: MaskedVideo, look: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:
+    """Carry the first mask through a video; what does not count in it is nothing here."""
+    numbers = read_values(video.masks[0])
+    first = np.where(np.isin(numbers, video.objects()), numbers, 0).astype(np.uint8)
+    frames = (np.asarray(opened_picture(stored(path), "RGB")) for path in video.frames)
+    return np.stack(list(carry(frames, first, look, config)))
+
+
+def read_predictions(folder: Path, video: MaskedVideo) -> Int[np.ndarray, "t h w"]:
+    """Read the predicted masks of the frames that count. Raises BadInput where one is missing or of another size."""
+    paths = [Path(folder) / video.name / path.name for path in video.masks[scored_frames]]
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"there is no {path}; give a folder with a mask for every frame but the first and the last")
+    found = [read_values(path) for path in paths]
+    for path, ids in zip(paths, found, strict=True):
+        if ids.shape != found[0].shape:
+            raise BadInput(f"{path} is {ids.shape[1]}x{ids.shape[0]} and {paths[0].name} is not; write all at one size")
+    return np.stack(found)
+
+
+def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> None:
+    """Write the masks of all frames as the official evaluation reads them."""
+    place = Path(folder) / video.name
+    place.mkdir(parents=True, exist_ok=True)
+    for path, one in zip(video.masks, ids, strict=True):
+        picture = Image.frombytes("P", (one.shape[1], one.shape[0]), one.astype(np.uint8).tobytes())
+        picture.putpalette(palette())
+        with whole_file(place / path.name) as temporary:
+            picture.save(temporary, format="PNG")
+
+
+def palette() -> list[int]:
+    """Give VOC's colours, which DAVIS has too: the bits of a number dealt out to red, green and blue.
+
+    >>> palette()[:12]
+    [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    """
+    return [
+        sum(((number >> (3 * level + channel)) & 1) << (7 - level) for level in range(3))
+        for number in range(256)
+        for channel in range(3)
+    ]
+
+
+def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
+    """Score the masks of the frames that count. Raises BadInput for objects that the video does not have, and another size."""
+    truths: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
+    return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, truths)
+
+
+def evaluate(
+    videos: Sequence[MaskedVideo],
+    masks_of: Callable[[MaskedVideo], Int[np.ndarray, "t h w"]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DavisScores:
+    """Score what `masks_of` says of the frames that count of each video."""
+    found = []
+    for done, video in enumerate(videos):
+        progress(done, len(videos))
+        found.append(scored(video, masks_of(video)))
+    progress(len(videos), len(videos))
+    return joined(found)

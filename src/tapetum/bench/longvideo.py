@@ -1,0 +1,239 @@
+"""A long-video encoder on benchmarks: answers and vectors made, kept as they come, and scored.
+
+Of several questions about a video it is looked at once. What is kept (`Rows`) is a line a question or clip, so that a stopped
+evaluation goes on. A blind score is that of the same model, shown grey frames in place of the video's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
+from tapetum.bench.rows import Rows
+from tapetum.data.asked import Question
+from tapetum.data.listings import Listing
+from tapetum.data.video_language.captions import CaptionedVideo
+from tapetum.errors import BadInput
+from tapetum.longvideo.captioner import Captioner
+from tapetum.longvideo.towers import VideoText
+from tapetum.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
+from tapetum.metrics.captions import caption_scores
+from tapetum.metrics.retrieval import retrieval_scores
+from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
+from tapetum.transfer.config import ProbeConfig
+from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probing import Labelled
+from tapetum.video import Video, open_video
+
+Progress = Callable[[int, int | None], None]
+Table = dict[str, Any]
+
+
+def _silent(done: int, total: int | None) -> None:
+    pass
+
+
+def answer_questions(
+    model: Watcher,
+    questions: Sequence[Question],
+    rows: Rows,
+    *,
+    rate: float = 1.0,
+    blind: bool = True,
+    progress: Progress = _silent,
+) -> dict[Any, dict[str, list[float]]]:
+    """Score the options of questions: by similarity with two towers, by likelihood with a captioner.
+
+    Returns, by the key of the question, `scores` of its options, and `blind` ones. Raises BadInput for a video that cannot be
+    read.
+    """
+    groups: dict[tuple[Path, str], list[Question]] = {}
+    for each in questions:
+        assert each.video is not None
+        groups.setdefault((each.video, each.context), []).append(each)
+    done, found = 0, {}
+    grey: dict[int, Any] = {}  # grey frames are alike, so there is one answer for each number of them
+    for (path, until), group in groups.items():
+        waiting = [each for each in group if rows.get(str(each.key), None) is None]
+        if waiting:
+            view = View(rate=rate, stop_s=float(until) if until else None)
+            with open_video(path) as video:
+                seen = {"scores": _seen(model, video, view)}
+                count = len(view.numbers(video))
+                if blind and count not in grey:
+                    grey[count] = _seen(model, video, View(rate=rate, stop_s=view.stop_s, grey=True))
+            if blind:
+                seen["blind"] = grey[count]
+            for each in waiting:
+                row = {name: _scores(model, what, each) for name, what in seen.items()}
+                rows.add(str(each.key), None, row)
+        for each in group:
+            found[each.key] = rows.get(str(each.key), None)
+        done += len(group)
+        progress(done, len(questions))
+    return found
+
+
+def _seen(model: Watcher, video: Video, view: View) -> Any:
+    return see_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
+
+
+def _scores(model: Watcher, seen: Any, question: Question) -> list[float]:
+    if isinstance(model, Captioner):
+        return model.likelihoods(seen, question.question, question.options)
+    return (embed_answers(model, question.question, question.options) @ seen).tolist()
+
+
+def option_scores(questions: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
+    """Give accuracy with its interval of 95%, chance, and the blind one, overall and by kind; of questions with an answer."""
+    told = [each for each in questions if each.right is not None]
+    table: Table = {"questions": len(questions), "with_answer": len(told)}
+    if not told:
+        return table
+    kinds = {"all": told}
+    for each in told:
+        if each.kind:
+            for kind in (each.kind, each.kind.partition("/")[0]) if "/" in each.kind else (each.kind, f"{each.kind[0]}*"):
+                kinds.setdefault(kind, []).append(each)
+    for name, group in kinds.items():
+        row: Table = {"count": len(group), "chance": float(np.mean([1 / len(each.options) for each in group]))}
+        for kind, label in (("scores", "accuracy"), ("blind", "blind")):
+            if kind in found[group[0].key]:
+                right = sum(int(np.argmax(found[each.key][kind])) == each.right for each in group)
+                row[label] = right / len(group)
+                row[f"{label}_interval"] = list(wilson_interval(right, len(group)))
+        if "blind" in row:  # of the same questions, so in pairs
+            row["visual"], row["visual_interval"] = _paired(group, found)
+        table[name] = row
+    return table
+
+
+def _paired(group: Sequence[Question], found: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
+    """Accuracy less the blind one, and its interval of 95% by samples of videos drawn anew."""
+    right = np.array([each.right for each in group])
+    seen, blind = (np.array([int(np.argmax(found[each.key][name])) for each in group]) == right for name in ("scores", "blind"))
+    gain = seen.astype(float) - blind
+    interval = bootstrap_interval(gain, groups=[str(each.video) for each in group])
+    return float(np.mean(gain)), [float(end) for end in interval]
+
+
+def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> View:
+    """Say which frames of a clip are looked at: the first 16, or of a summary 256."""
+    return View(rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP)
+
+
+def retrieve(
+    model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
+) -> Table:
+    """Score how well texts find their videos, and videos their texts: each caption is a query, and an item."""
+    vectors: list[Sequence[float]] = []
+    for done, each in enumerate(clips, 1):
+        row = rows.get(str(each.key), None)
+        if row is None:
+            with open_video(each.video) as video:
+                row = {"vector": embed_video(model, video, view_of(each, "retrieval", rate)).tolist()}
+            rows.add(str(each.key), None, row)
+        vectors.append(row["vector"])
+        progress(done, len(clips))
+    texts = [text for each in clips for text in each.captions]
+    owner = np.array([k for k, each in enumerate(clips) for _ in each.captions])
+    right: Bool[np.ndarray, "v t"] = np.arange(len(clips))[:, None] == owner
+    scores: Float[np.ndarray, "v t"] = np.array(vectors) @ embed_words(model, texts).T.astype(np.float64)
+    table: Table = {"clips": len(clips), "texts": len(texts)}
+    for name, similar, own in (("text_to_video", scores.T, right.T), ("video_to_text", scores, right)):
+        made = retrieval_scores(similar, own)
+        table[name] = {f"recall_at_{k}": value for k, value in made.recall.items()} | {"median_rank": made.median_rank}
+    return table
+
+
+def describe(
+    model: Captioner,
+    clips: Sequence[CaptionedVideo],
+    rows: Rows,
+    measure: Measure,
+    *,
+    rate: float = 1.0,
+    progress: Progress = _silent,
+) -> Table:
+    """Have texts written of clips or whole videos, and score them: CIDEr, BLEU-4, ROUGE-L."""
+    said = {}
+    for done, each in enumerate(clips, 1):
+        row = rows.get(str(each.key), None)
+        if row is None:
+            with open_video(each.video) as video:
+                row = {"text": model.write(see_video(model, video, view_of(each, measure, rate)))[0]}
+            rows.add(str(each.key), None, row)
+        said[each.key] = row["text"]
+        progress(done, len(clips))
+    made = caption_scores(said, {each.key: each.captions for each in clips})
+    return {"clips": len(clips), "cider": made.cider, "bleu_4": made.bleu[3], "rouge_l": made.rouge_l}
+
+
+def answer_freely(
+    model: Captioner, questions: Sequence[Question], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
+) -> Table:
+    """Have answers written after their questions, and score them: the same words as one that people gave, and ROUGE-L."""
+    said: dict[Any, str] = {}
+    for done, each in enumerate(questions, 1):
+        row = rows.get(str(each.key), None)
+        if row is None:
+            assert each.video is not None
+            with open_video(each.video) as video:
+                latents = see_video(model, video, View(rate=rate))
+            row = {"text": model.write(latents, f"{each.question} ", max_new_tokens=32)[0]}
+            rows.add(str(each.key), None, row)
+        said[each.key] = row["text"]
+        progress(done, len(questions))
+    exact = [said[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
+    made = caption_scores(said, {each.key: each.answers for each in questions})
+    return {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+
+
+def probe(
+    model: Watcher,
+    train: Listing,
+    test: Listing,
+    rows: Rows,
+    *,
+    rate: float = 1.0,
+    config: ProbeConfig | None = None,
+    progress: Progress = _silent,
+) -> Table:
+    """Score a linear probe on pooled vectors of the video encoder. Raises BadInput for parts with other classes."""
+    if train.classes != test.classes:
+        raise BadInput("the two parts have other classes; give files that belong together")
+    total, parts = len(train) + len(test), []
+    for name, part in (("train", train), ("test", test)):
+        vectors = []
+        for k, vector in enumerate(_pooled(model, part, rows, name, rate)):
+            vectors.append(vector)
+            progress(k + 1 + (len(train) if name == "test" else 0), total)
+        assert part.truth is not None
+        parts.append(Labelled(torch.tensor(vectors), torch.from_numpy(np.asarray(part.truth, np.int64))))
+    made = linear_probe(parts[0], parts[1], len(train.classes), config)
+    right = round(made.accuracy * len(test))
+    return {
+        "train": len(train),
+        "test": len(test),
+        "classes": len(train.classes),
+        "missing": train.missing + test.missing,
+        "accuracy": made.accuracy,
+        "accuracy_interval": list(wilson_interval(right, len(test))),
+        "decay": made.chosen,
+    }
+
+
+def _pooled(model: Watcher, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
+    for k in range(len(part)):
+        file = part.files["video"][k]
+        row = rows.get(f"{name} {k}", file.name)
+        if row is None:
+            with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
+                *_, (_, _, features) = looks(model, video, View(rate=rate, frames=CLIP))
+            row = {"vector": features.pooled[0].float().tolist()}
+            rows.add(f"{name} {k}", file.name, row)
+        yield row["vector"]

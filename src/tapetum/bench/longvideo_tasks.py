@@ -1,0 +1,123 @@
+"""Benchmarks of long-video encoders: what each asks, of which split, and how much of a video is looked at.
+
+Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv 2402.05861, section 4):
+
+    options      a video is looked at as a whole, a frame a second (the Perception Test 4); accuracy
+    retrieval    16 frames, a frame a second from the beginning of the clip; recall at 1, 5, 10 both ways
+    captions     the same 16 frames; CIDEr
+    summaries    256 frames of whole videos, a frame a second, against all their sentences; ROUGE-L
+    classes      the same 16 frames, frozen features and a linear probe; accuracy
+
+Differs from the papers: neither has probes; galleries and splits, which stand in an unread appendix, are 1k-A of MSR-VTT, the
+whole validation part of VATEX, clips of YouCook2's validation part, and paragraphs of ActivityNet's val_1.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from tapetum.data.asked import Question
+from tapetum.data.entries import first_of, one_of, read_json
+from tapetum.data.layouts import listing
+from tapetum.data.listings import Listing, Split
+from tapetum.data.video_language import video_file, videos_of
+from tapetum.data.video_language.actions import list_diving48, list_ssv2
+from tapetum.data.video_language.captions import (
+    CaptionedVideo,
+    read_activitynet,
+    read_msrvtt,
+    read_vatex,
+    read_youcook2,
+)
+from tapetum.data.video_language.questions import read_egoschema, read_episode_questions, read_nextqa, read_nextqa_open
+from tapetum.errors import BadInput
+from tapetum.perception_test.annotations import read_annotations
+
+Measure = Literal["options", "free", "retrieval", "captions", "summaries", "classes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A benchmark: how it is read, and what may be measured."""
+
+    read: Callable[..., Any]
+    """Of (folder, split): questions; of (folder, split, whole): captioned videos; of (folder, split): a listing."""
+    split: str
+    """Read where none is asked for."""
+    measures: tuple[Measure, ...]
+    """The first one where none is asked for."""
+    rate: float = 1.0
+    """Frames looked at in a second."""
+
+
+def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
+    """Read multiple-choice questions of the Perception Test, train or valid, with where a video must end (`context`)."""
+    folder = Path(folder)
+    one_of(split, ("train", "valid"))
+    file = first_of(folder, (f"mc_question_{split}.json", f"all_{split}.json"))
+    cuts = folder / f"cut_frame_mapping_{split}.json"
+    ends = read_json(cuts) if cuts.is_file() else {}
+    found = []
+    for name, video in read_annotations(file).items():
+        end = ends.get(name) if isinstance(ends, dict) else None
+        until = str(end / video.metadata.rate) if isinstance(end, int) and end > 0 else ""
+        for each in video.questions:
+            found.append(
+                Question(
+                    key=f"{name}_{each.id}",
+                    video=video_file(videos_of(folder), name),
+                    question=each.question,
+                    options=each.options,
+                    right=each.answer,
+                    kind=f"{each.area}/{each.reasoning}",
+                    context=until,
+                )
+            )
+    if not found:
+        raise BadInput(f"{file} asks nothing; give the official file")
+    return found
+
+
+def _kinetics(place: Path, split: Split) -> Listing:
+    return listing("kinetics", place, split)
+
+
+_TEXTS: tuple[Measure, ...] = ("retrieval", "captions", "summaries")
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "egoschema": Benchmark(read=read_egoschema, split="subset", measures=("options",)),
+    "nextqa": Benchmark(read=read_nextqa, split="val", measures=("options",)),
+    "nextqa-open": Benchmark(read=read_nextqa_open, split="val", measures=("free",)),
+    "perception-test": Benchmark(read=read_perception, split="valid", measures=("options",), rate=4.0),
+    "episodes": Benchmark(read=read_episode_questions, split="all", measures=("options",)),
+    "msrvtt": Benchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
+    "vatex": Benchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),
+    "youcook2": Benchmark(read=read_youcook2, split="validation", measures=_TEXTS),
+    "activitynet": Benchmark(read=read_activitynet, split="val_1", measures=_TEXTS),
+    "kinetics": Benchmark(read=_kinetics, split="val", measures=("classes",)),
+    "ssv2": Benchmark(read=list_ssv2, split="val", measures=("classes",)),
+    "diving48": Benchmark(read=list_diving48, split="val", measures=("classes",)),
+}
+"""By name."""
+CLIP, SUMMARY = 16, 256
+"""Frames that are looked at of clips, and of what is to be summed up."""
+
+
+def find_benchmark(task: str, measure: str | None) -> tuple[Benchmark, Measure]:
+    """Give a benchmark and what is measured. Raises BadInput for what there is not."""
+    if task not in BENCHMARKS:
+        raise BadInput(f"there is no task {task!r}; it is one of {', '.join(BENCHMARKS)}")
+    found = BENCHMARKS[task]
+    if measure is None:
+        return found, found.measures[0]
+    for each in found.measures:
+        if each == measure:
+            return found, each
+    raise BadInput(f"{task} is not measured by {measure}; by {' or '.join(found.measures)}")
+
+
+def read_texts(found: Benchmark, folder: Path, split: str, measure: Measure) -> list[CaptionedVideo]:
+    """Read captioned videos: parts for what is measured of clips, whole ones for paragraphs and summaries."""
+    whole = measure == "summaries" or (found.read is read_activitynet and measure == "retrieval")
+    return partial(found.read, whole=whole)(folder, split)

@@ -1,0 +1,159 @@
+"""Questions about videos, of which one option is right, or whose answers are free.
+
+    EgoSchema    DIR/questions.json            [{q_uid, google_drive_id, question, "option 0" ... "option 4"}]
+                 DIR/subset_answers.json       {q_uid: number of the right option}: 500 are public
+                 DIR/videos/Q_UID.mp4          (an entry `video_id` names another video: those of `tapetum scenes episodes`)
+    NExT-QA      DIR/train.csv, val.csv, test.csv       video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4
+                 (NExT-OE: answer is a text, a0 to a4 are missing; add_reference_answer_test.json beside test.csv)
+                 DIR/map_vid_vidorID.json      {video: folder/name}, if there is one; DIR/videos/...
+    episodes     DIR/questions.jsonl, DIR/videos/NAME.mp4 of `tapetum scenes episodes`; the kind is area/reasoning
+
+EgoSchema: Mangalam et al., arXiv 2308.09126. NExT-QA: Xiao et al., arXiv 2105.08276.
+
+Unusual, and kept: questions of what comes before (TP) count as what comes after (TN), as in the official evaluation; an id of
+NExT-QA is VIDEO_QID, for a qid is of its video alone.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from tapetum.data.asked import Question, once
+from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
+from tapetum.data.listings import text_of
+from tapetum.data.video_language import video_file, videos_of
+from tapetum.errors import BadInput
+
+OPTIONS = 5
+NEXTQA_KINDS = {"CW": "why", "CH": "how", "TN": "before and after", "TC": "when", "DC": "count", "DL": "place", "DO": "other"}
+"""Kinds of NExT-QA; their first letters are causal, temporal, descriptive. Open questions have DB, yes or no, too."""
+
+
+def read_egoschema(folder: str | Path, split: str = "subset") -> list[Question]:
+    """Read EgoSchema: subset (questions with a public answer) or full (all; the right option is known of some)."""
+    folder, file = Path(folder), Path(folder) / "questions.json"
+    one_of(split, ("subset", "full"))
+    told = _egoschema_answers(folder / "subset_answers.json", needed=split == "subset")
+    found = []
+    for entry in entries(file):
+        uid = entry.text("q_uid")
+        if split == "subset" and uid not in told:
+            continue
+        right = told.get(uid)
+        options = tuple(entry.text(f"option {k}") for k in range(OPTIONS))
+        if right is not None and not 0 <= right < OPTIONS:
+            raise BadInput(f"the answer of {uid} is {right}; wanted 0 to {OPTIONS - 1}: give the official subset_answers.json")
+        name = entry.file_name("video_id") if "video_id" in entry else inside(uid, f"q_uid of {entry.where}")
+        video = video_file(videos_of(folder), name)
+        found.append(Question(key=uid, video=video, question=entry.text("question"), options=options, right=right))
+    return once(found, file)
+
+
+def _egoschema_answers(file: Path, needed: bool) -> dict[str, int]:
+    if not needed and not file.is_file():
+        return {}
+    told = read_json(file)
+    if not isinstance(told, dict) or not all(isinstance(v, int) and not isinstance(v, bool) for v in told.values()):
+        raise BadInput(f"{file} is no object of numbers of options by q_uid; give the official file")
+    return told
+
+
+def read_nextqa(folder: str | Path, split: str = "val") -> list[Question]:
+    """Read NExT-QA with five options: train, val or test."""
+    found = []
+    for row, where in _nextqa_rows(Path(folder), split):
+        options = tuple(row.text(f"a{k}") for k in range(OPTIONS))
+        right = _number(row, "answer")
+        if not 0 <= right < OPTIONS:
+            raise BadInput(f"answer of {where} is {right}; wanted 0 to {OPTIONS - 1}: give the official file")
+        found.append(_nextqa_question(Path(folder), row, options=options, right=right))
+    return once(found, Path(folder) / f"{split}.csv")
+
+
+def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
+    """Read NExT-OE, whose answers are free: train, val or test; a second answer of some stands in a file of its own."""
+    folder = Path(folder)
+    more = folder / f"add_reference_answer_{split}.json"
+    second = dict(named_entries(more)) if more.is_file() else {}
+    found = []
+    for row, _ in _nextqa_rows(folder, split):
+        answers = [row.text("answer")]
+        own = second.get(row.text("video"))
+        if own is not None and row.text("qid") in own:
+            answers.append(own.text(row.text("qid")))
+        found.append(_nextqa_question(folder, row, answers=tuple(answers)))
+    return once(found, folder / f"{split}.csv")
+
+
+def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[Entry, str]]:
+    file = folder / f"{one_of(split, ('train', 'val', 'test'))}.csv"
+    for number, fields in enumerate(csv.DictReader(io.StringIO(text_of(file))), 2):
+        row = Entry({name: value for name, value in fields.items() if name is not None}, f"line {number} of {file}")
+        yield row, row.where
+
+
+def _nextqa_question(folder: Path, row: Entry, **more: object) -> Question:
+    video = inside(row.text("video"), f"video of {row.where}")
+    kind = "TN" if row.text("type") == "TP" else row.text("type")
+    place = _nextqa_places(folder).get(video, video)
+    return Question(
+        key=f"{video}_{row.text('qid')}",
+        video=video_file(videos_of(folder), inside(place, f"the place of {video}")),
+        question=row.text("question"),
+        kind=kind,
+        **more,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _nextqa_places(folder: Path) -> dict[str, str]:
+    """Where in VidOR each video is, if its folders are as they were there."""
+    file = folder / "map_vid_vidorID.json"
+    key = (str(file), file.stat().st_mtime_ns) if file.is_file() else None
+    if key is None:
+        return {}
+    if key not in _PLACES:
+        found = read_json(file)
+        if not isinstance(found, dict):
+            raise BadInput(f"{file} is no object of places by video; give the official file")
+        deep = any((videos_of(folder) / str(place)).parent.is_dir() and "/" in str(place) for place in found.values())
+        _PLACES.clear()
+        _PLACES[key] = {str(name): str(place) for name, place in found.items()} if deep else {}
+    return _PLACES[key]
+
+
+_PLACES: dict[tuple[str, int], dict[str, str]] = {}
+
+
+def _number(row: Entry, name: str) -> int:
+    try:
+        return int(row.text(name))
+    except ValueError:
+        raise BadInput(
+            f"{name} of {row.where} is {row.text(name)!r}; wanted a number: give the file of several options"
+        ) from None
+
+
+def read_episode_questions(folder: str | Path, split: str = "all") -> list[Question]:
+    """Read the questions of `tapetum scenes episodes`: all of them. `context` is the second until which the video is seen."""
+    folder = Path(folder)
+    one_of(split, ("all",))
+    found = []
+    for number, entry in enumerate(line_entries(folder / "questions.jsonl")):
+        options, right = entry.texts("options"), entry.whole("answer_id")
+        if not 0 <= right < len(options):
+            raise BadInput(f"answer_id of {entry.where} is {right}, of {len(options)} options; make the episodes again")
+        span = entry.fields.get("span_s")
+        until = str(float(span[1])) if isinstance(span, list) and len(span) == 2 else ""
+        found.append(
+            Question(
+                key=number,
+                video=video_file(folder / "videos", entry.file_name("video")),
+                question=entry.text("question"),
+                options=options,
+                right=right,
+                kind=f"{entry.text('area')}/{entry.text('reasoning')}",
+                context=until,
+            )
+        )
+    return once(found, folder / "questions.jsonl")

@@ -1,0 +1,177 @@
+"""Zip files from outside, unpacked so that nothing can come of them but plain files in the folders that are meant.
+
+The directory of a zip is judged whole before a byte is written. Each refusal has a name:
+
+    [escape]      a member's name leads out of the folder: `..`, a leading slash, a drive, a backslash, control characters
+    [link]        a member is a link, a pipe or a device
+    [bomb]        a member, or all of them, would grow beyond the limits; or members share their bytes
+    [locked]      a member is encrypted
+    [twice]       two members would become one file
+    [other-file]  another file with other content is there already
+    [damaged]     it is no zip, it is cut off, or what comes out has another CRC-32 than the directory says
+
+Each file appears whole; one that is there already with the size and CRC-32 of the directory is left alone. So a call that was
+stopped is gone on with by the next one.
+"""
+
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.errors import BadInput
+from tapetum.files import whole_file
+
+_PIECE = 1 << 20
+_TINY = 1 << 20
+"""Bytes up to which a member may shrink as far as it likes."""
+_ENCRYPTED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a zip may become."""
+
+    ratio: float = 100.0
+    """Most bytes that come of one, of a member and of all together."""
+    total: int = 1 << 40
+    """Bytes of all."""
+    members: int = 1 << 18
+    """Files and folders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A file that came of a member."""
+
+    path: Path
+    size: int
+    crc32: int
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    place: Callable[[str], str | None],
+    *,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    limits: Limits | None = None,
+) -> list[Unpacked]:
+    """Write members of a zip below `folder`, and return them.
+
+    Args:
+        place: takes a member's name and gives the path below `folder` under which it is wanted; None where it is not.
+        progress: is called with bytes that are written, and how many there will be.
+
+    Raises:
+        BadInput: see above; and where nothing can be written. What was unpacked before is whole and stays.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            wanted = _judge(archive, content.infolist(), place, limits or Limits())
+            total = sum(member.file_size for member, _ in wanted)
+            done, made = 0, []
+            for member, name in wanted:
+                path = folder / name
+                if not _here(path, member, archive):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write(content, member, path, lambda bytes_, before=done: progress(before + bytes_, total))
+                done += member.file_size
+                progress(done, total)
+                made.append(Unpacked(path=path, size=member.file_size, crc32=member.CRC))
+            return made
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{archive.name} is no whole zip file ({' '.join(str(error).split())}); fetch it again [damaged]"
+        ) from error
+
+
+def _judge(
+    archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: Limits
+) -> list[tuple[zipfile.ZipInfo, str]]:
+    """Return the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
+
+    def refuse(member: zipfile.ZipInfo | None, what: str, name: str) -> None:
+        of = "" if member is None else f"{_shown(member.filename)} in "
+        raise BadInput(f"{of}{archive.name} {what}; nothing of it is unpacked: get it from its publisher [{name}]")
+
+    if len(members) > limits.members:
+        refuse(None, f"has {len(members):,} members, more than {limits.members:,}", "bomb")
+    for member in members:
+        if leads_out(member.orig_filename) or leads_out(member.filename):
+            refuse(member, "has a name that leads out of its folder", "escape")
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            refuse(member, "is a link" if kind == stat.S_IFLNK else "is a pipe or a device", "link")
+        if member.flag_bits & _ENCRYPTED:
+            refuse(member, "is encrypted", "locked")
+        if member.file_size > _TINY and member.file_size > limits.ratio * max(member.compress_size, 1):
+            refuse(member, f"would become {member.file_size:,} bytes of {member.compress_size:,}", "bomb")
+    size, stored, whole = archive.stat().st_size, sum(m.compress_size for m in members), sum(m.file_size for m in members)
+    if stored > size:
+        refuse(None, f"claims {stored:,} bytes of contents and has {size:,}", "bomb")
+    if whole > limits.total or whole > limits.ratio * size + _TINY:
+        refuse(None, f"would become {whole:,} bytes", "bomb")
+    wanted: dict[str, zipfile.ZipInfo] = {}
+    for member in members:
+        name = None if member.is_dir() else place(member.filename)
+        if name is None:
+            continue
+        if leads_out(name):
+            refuse(member, "has a name that leads out of its folder", "escape")
+        if wanted.setdefault(name, member) is not member:
+            refuse(member, f"and another member are both called {name}", "twice")
+    return [(member, name) for name, member in wanted.items()]
+
+
+def leads_out(name: str) -> bool:
+    """Tell whether a member's name could mean a place outside of the folder, on any system.
+
+    >>> [leads_out(name) for name in ("videos/a.mp4", "../a", "a/../../b", "/etc/a", "C:a", "a\\\\b", "a\\x00b")]
+    [False, True, True, True, True, True, True]
+    """
+    parts = name.split("/")
+    odd = "\\" in name or any(unicodedata.category(letter) == "Cc" for letter in name)
+    return not name or odd or name.startswith("/") or ".." in parts or ":" in parts[0]
+
+
+def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
+    """Whether a member is unpacked already."""
+    if not path.is_file():
+        return False
+    if path.stat().st_size == member.file_size and crc32_of(path) == member.CRC:
+        return True
+    raise BadInput(
+        f"{path} is there already, and is another file than {_shown(member.filename)} in {archive.name}; "
+        "remove it, or choose another folder [other-file]"
+    )
+
+
+def crc32_of(path: Path) -> int:
+    """Return the CRC-32 of a file, as zip files have it."""
+    value = 0
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            value = zlib.crc32(piece, value)
+    return value
+
+
+def _write(content: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, progress: Callable[[int], None]) -> None:
+    done = 0
+    with whole_file(path) as temporary, content.open(member) as source, open(temporary, "wb") as out:
+        while piece := source.read(_PIECE):
+            done += len(piece)
+            if done > member.file_size:
+                raise zipfile.BadZipFile(f"{_shown(member.filename)} is longer than it says")
+            out.write(piece)
+            progress(done)
+        if done < member.file_size:
+            raise zipfile.BadZipFile(f"{_shown(member.filename)} ends after {done} of {member.file_size} bytes")
+
+
+def _shown(name: str) -> str:
+    """A name from outside, fit for one line of a message."""
+    return ascii(name)[1:-1][:80]

@@ -1,0 +1,187 @@
+"""Transfer to detection and instance segmentation on COCO (Lin et al., arXiv 1405.0312), from its official folder.
+
+    DIR/annotations/instances_train2017.json and instances_val2017.json
+    DIR/train2017/000000000009.jpg ...   DIR/val2017/...
+
+Learned from: train2017 without crowds and pictures that have nothing else; scored: val2017, as COCO does (faster-coco-eval).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tapetum.data.entries import entries
+from tapetum.data.instances import Instances, read_instances
+from tapetum.data.media import opened_picture, stored
+from tapetum.data.rle import encode_mask
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.errors import BadInput
+from tapetum.train import Moment, Task, fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.detection import DETECTOR_FILE, detector, save_detector
+from tapetum.transfer.fcn import transfer_config
+from tapetum.transfer.recipes import CocoRun
+from tapetum.transfer.starting import starting_encoder
+
+_LEAST = 1.0
+"""Pixels that a box is wide and high, at least, to be learned from."""
+
+
+class CocoTask(Task):
+    """Boxes, classes and masks of things."""
+
+    def __init__(self, pictures: Sequence[Instances], categories: Sequence[tuple[int, str]], run: CocoRun):
+        """`categories`: number in the files and name of each, in the classifier's order. Raises BadInput where nothing is."""
+        self.run, self.categories = run, list(categories)
+        self.number = {name: k for k, (_, name) in enumerate(categories, 1)}
+        self.pictures = [one for one in pictures if any(_learned(thing) for thing in one.things)]
+        if not self.pictures:
+            raise BadInput("no picture has a thing to be learned from; give COCO's folder with instances_train2017.json")
+        self.order = Shuffle(len(self.pictures), run.seed)
+
+    def model(self) -> nn.Module:
+        """Put heads on the encoder."""
+        return detector(starting_encoder(self.run.encoder, self.run.seed), len(self.categories), self.run).train()
+
+    def dataset(self) -> Dataset:
+        """Give pictures and what is in them, some mirrored."""
+        return _Things(self)
+
+    def collate(self, items: Sequence[Any]) -> Any:
+        """Keep pictures of all sizes."""
+        return {"pictures": [picture for picture, _ in items], "targets": [target for _, target in items]}
+
+    def describe(self) -> Mapping[str, Any]:
+        """List the settings."""
+        return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
+
+    def loss(self, model: nn.Module, batch: Any, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Add up the losses of regions, boxes, classes and masks."""
+        parts = model(batch["pictures"], batch["targets"])
+        return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
+
+    def target(self, one: Instances) -> dict[str, Tensor]:
+        """Give what is to be learned of a picture."""
+        kept = [k for k, thing in enumerate(one.things) if _learned(thing)]
+        things = [one.things[k] for k in kept]
+        target = {
+            "boxes": torch.tensor([thing.xyxy for thing in things], dtype=torch.float32).view(-1, 4),
+            "labels": torch.tensor([self.number[thing.label] for thing in things], dtype=torch.int64),
+        }
+        if self.run.masks:
+            target["masks"] = torch.from_numpy(one.masks()[kept].astype(np.uint8))
+        return target
+
+
+def _learned(thing: Any) -> bool:
+    x1, y1, x2, y2 = thing.xyxy
+    return not thing.crowd and min(x2 - x1, y2 - y1) >= _LEAST
+
+
+class _Things(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    def __init__(self, task: CocoTask):
+        self.task = task
+
+    def __getitem__(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        one = self.task.pictures[self.task.order(number)]
+        picture, target = _read(one), self.task.target(one)
+        if sample_generator(self.task.run.seed, number).random() < 0.5:
+            picture, x = picture.flip(-1), target["boxes"]
+            target["boxes"] = torch.stack([picture.shape[-1] - x[:, 2], x[:, 1], picture.shape[-1] - x[:, 0], x[:, 3]], 1)
+            if "masks" in target:
+                target["masks"] = target["masks"].flip(-1)
+        return picture, target
+
+
+def _read(one: Instances) -> Tensor:
+    picture = np.array(opened_picture(stored(one.picture), "RGB"))
+    if picture.shape[:2] != one.size:
+        raise BadInput(
+            f"{one.picture} is {picture.shape[1]}x{picture.shape[0]} and its entry says {one.size[1]}x{one.size[0]}; "
+            "give the pictures that the file is of"
+        )
+    return torch.from_numpy(picture).movedim(-1, 0).float().div_(255)
+
+
+@torch.no_grad()
+def predictions(
+    model: nn.Module,
+    pictures: Sequence[Instances],
+    categories: Sequence[tuple[int, str]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[dict[str, Any]]:
+    """Find things in pictures, one after the other: the entries of COCO's file of results."""
+    device, found = next(model.parameters()).device, []
+    model.eval()
+    for done, one in enumerate(pictures):
+        progress(done, len(pictures))
+        said = {name: value.cpu() for name, value in model([_read(one).to(device)])[0].items()}
+        for k, box in enumerate(said["boxes"].tolist()):
+            x1, y1, x2, y2 = box
+            entry = {
+                "image_id": one.key,
+                "category_id": categories[int(said["labels"][k]) - 1][0],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": float(said["scores"][k]),
+            }
+            if "masks" in said:
+                entry["segmentation"] = encode_mask((said["masks"][k, 0] > 0.5).numpy())
+            found.append(entry)
+    progress(len(pictures), len(pictures))
+    return found
+
+
+def coco_scores(annotations: Path, said: Sequence[Mapping[str, Any]], keys: Sequence[Any], masks: bool) -> dict[str, float]:
+    """Score entries of results on the pictures `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
+
+    Raises BadInput where faster-coco-eval is missing.
+    """
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError:
+        raise BadInput("COCO's scores need faster-coco-eval: pip install 'tapetum[coco]'") from None
+    scores = {}
+    kinds: tuple[tuple[Any, str], ...] = (("bbox", "box"), ("segm", "mask"))
+    for kind, name in kinds[: 2 if masks else 1]:
+        if not said:
+            scores |= dict.fromkeys((f"{name}_ap", f"{name}_ap50", f"{name}_ap75"), 0.0)
+            continue
+        truth = COCO(str(annotations))
+        found = truth.loadRes([dict(entry) for entry in said])
+        judge = COCOeval_faster(truth, found, kind, print_function=lambda *_: None)
+        judge.params.imgIds = list(keys)
+        for step in (judge.evaluate, judge.accumulate, judge.summarize):
+            step()
+        scores |= {f"{name}_{which}": float(judge.stats[k]) for k, which in enumerate(("ap", "ap50", "ap75"))}
+    return scores
+
+
+def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print) -> tuple[Path, Mapping[str, float]] | None:
+    """Fine-tune in the folder `launch.out` and score; the same call goes on after a stop. None if there is more to do.
+
+    Raises BadInput for what the user can mend.
+    """
+    if not run.data:
+        raise BadInput("there is no data; give --data with COCO's folder")
+    folder = Path(run.data)
+    files = {part: folder / "annotations" / f"instances_{part}2017.json" for part in ("train", "val")}
+    categories = [(int(entry.key("id")), entry.text("name")) for entry in entries(files["train"], "categories")]
+    task = CocoTask(read_instances(files["train"], folder / "train2017"), categories, run)
+    scored = read_instances(files["val"], folder / "val2017")[: run.most]
+    say(f"pictures to learn from: {len(task.pictures):,}; to score with: {len(scored):,}; {len(categories)} categories")
+    result = fit(task, transfer_config(run, launch, find_unused_parameters=True), launch.out, began=launch.began)
+    if result.state == "stopped":
+        return None
+    path = launch.out / DETECTOR_FILE
+    if not is_main():
+        return path, {}
+    save_detector(result.model, run, categories, path)
+    said = predictions(result.model, scored, categories)
+    return path, coco_scores(files["val"], said, [one.key for one in scored], run.masks)

@@ -1,0 +1,121 @@
+"""The mask of a first frame carried through a video by features that never learned to (arXiv 2006.14613, section 3.3; DINO).
+
+    first frame, its mask -----.
+    the last frames, as found --+--> for each cell of the present frame the cells most alike, not too far away,
+    the present frame ---------'     vote on what it is, each by exp(cosine / temperature)
+
+What goes on from frame to frame are shares of objects, not decisions. For a picture, shares are enlarged, each object's is
+stretched to 0..1, and the largest one counts.
+
+As DINO's script does it. Differs: affinities are computed a row of cells at a time, so memory stays small.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.transfer.config import PropagationConfig
+from tapetum.transfer.whole import Look
+
+
+class Propagator:
+    """Carries shares of objects from frame to frame."""
+
+    def __init__(self, features: Float[Tensor, "d h w"], shares: Float[Tensor, "c h w"], config: PropagationConfig):
+        """Begin with the first frame and what is known of it. Raises BadInput for maps of two sizes, and what is not finite."""
+        if features.shape[1:] != shares.shape[1:]:
+            raise BadInput(f"features are {tuple(features.shape)} and shares {tuple(shares.shape)}; give maps of one size")
+        self.config = config
+        self.first = _unit(features), shares.float()
+        self.last: deque[tuple[Tensor, Tensor]] = deque(maxlen=config.context)
+
+    @torch.no_grad()
+    def step(self, features: Float[Tensor, "d h w"]) -> Float[Tensor, "c h w"]:
+        """Find the shares of the next frame. Raises BadInput for a map of another size, and what is not finite."""
+        if features.shape != self.first[0].shape:
+            raise BadInput(f"features are {tuple(features.shape)} after {tuple(self.first[0].shape)}; frames have one size")
+        own = _unit(features)
+        kept = [self.first, *self.last]
+        keys, shares = torch.stack([pair[0] for pair in kept]), torch.stack([pair[1] for pair in kept])
+        found = torch.stack([self._row(own, keys, shares, row) for row in range(own.shape[1])], 1)
+        self.last.append((own, found))
+        return found
+
+    def _row(self, own: Tensor, keys: Tensor, shares: Tensor, row: int) -> Float[Tensor, "c w"]:
+        """Find the shares of one row of cells."""
+        width = own.shape[2]
+        radius = min(self.config.radius, width - 1)
+        near = slice(max(row - self.config.radius, 0), row + self.config.radius + 1)
+        keys, shares = keys[:, :, near], shares[:, :, near]
+        columns = torch.arange(width, device=own.device)[:, None] + torch.arange(-radius, radius + 1, device=own.device)
+        beyond, columns = (columns < 0) | (columns >= width), columns.clamp(0, width - 1)  # (w, window)
+        alike = torch.einsum("dq,fdrk->qfrk", own[:, row], keys)
+        alike = alike.gather(3, columns[:, None, None].expand(-1, *alike.shape[1:3], -1))
+        alike = alike.masked_fill(beyond[:, None, None], -torch.inf).flatten(1)
+        best, which = alike.topk(min(self.config.neighbours, alike.shape[1]), 1)
+        weights = (best / self.config.temperature).softmax(1)
+        window = columns.shape[1]
+        cell = which // window * width + columns.gather(1, which % window)  # frame, row and column in one number
+        return (shares.movedim(1, 0).flatten(1)[:, cell] * weights).sum(-1)
+
+
+def carry(
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    first: Int[np.ndarray, "h w"],
+    look: Look,
+    config: PropagationConfig | None = None,
+) -> Iterator[Int[np.ndarray, "h w"]]:
+    """Follow what the first frame's mask shows: give a map of numbers for every frame, the first one as it is.
+
+    Args:
+        frames: of a video, in order.
+        first: number of the object at every pixel of the first frame; 0 is what is none.
+        look: makes a map of features of a frame.
+        config: as DINO has it by default.
+
+    Raises:
+        BadInput: the mask is empty or of another size than the frames.
+    """
+    first = np.asarray(first)
+    numbers = np.unique(first)
+    numbers = np.concatenate([[0], numbers[numbers != 0]])
+    if len(numbers) < 2:
+        raise BadInput("the first mask has no object; give one with a number above 0 where an object is")
+    propagator = None
+    for k, frame in enumerate(frames):
+        if frame.shape[:2] != first.shape:
+            raise BadInput(f"frame {k} is {frame.shape[1]}x{frame.shape[0]} and the mask {first.shape[1]}x{first.shape[0]}")
+        if propagator is None:
+            found = look(frame)
+            propagator = Propagator(found, shares_of(first, numbers.tolist(), found), config or PropagationConfig())
+            yield first
+        else:
+            shares = propagator.step(look(frame))
+            yield numbers[decided(shares, first.shape)].astype(first.dtype)
+
+
+def shares_of(first: Int[np.ndarray, "h w"], numbers: Sequence[int], like: Tensor) -> Float[Tensor, "c h2 w2"]:
+    """Give the share of each number at the cells of a map: 1 at the pixel nearest to its centre, or 0."""
+    rows, columns = (((torch.arange(n) + 0.5) * m / n).long() for n, m in zip(like.shape[1:], first.shape, strict=True))
+    small = torch.from_numpy(first.astype(np.int64))[rows][:, columns]
+    return torch.stack([small == number for number in numbers]).float().to(like.device)
+
+
+def decided(shares: Float[Tensor, "c h w"], size: Sequence[int]) -> Int[np.ndarray, "h2 w2"]:
+    """Decide on one object for each pixel of a picture of `size` (rows, columns): its place among the shares."""
+    large = F.interpolate(shares[None], (int(size[0]), int(size[1])), mode="bilinear", align_corners=False)[0]
+    low, high = (bound(large.flatten(1), 1).values[:, None, None] for bound in (torch.min, torch.max))
+    seen = (high > 0) & (high > low)
+    return torch.where(seen, (large - low) / (high - low).clamp(min=1e-12), large).argmax(0).cpu().numpy()
+
+
+def _unit(features: Tensor) -> Tensor:
+    if not torch.isfinite(features).all():
+        raise BadInput("features hold values that are not finite; mend the pictures or the network")
+    return F.normalize(features.float(), dim=0)

@@ -1,0 +1,119 @@
+"""Transfers to segmentation and detection as whole runs, which are also the options of `tapetum train fcn` and `coco`.
+
+Imports no torch. Numbers are those that papers on pre-training compare by (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv
+2103.10957; Odin, arXiv 2203.08777, section 4), as far as they could be read; `small` is for a core or two.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tapetum.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRun:
+    """What every transfer is told."""
+
+    data: str = ""
+    """Folder of the data set in its official layout."""
+    encoder: str = "efficientnet-lite2"
+    """Whose weights are transferred: a name or file of weights, the folder of a run; or random:resnet-50 and so on, an
+    architecture with random weights (the control)."""
+    steps: int = 30_000
+    """Optimiser steps."""
+    batch_size: int = 16
+    """Pictures of a step, over all processes."""
+    micro_batch: int = 4
+    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    lr: float = 0.01
+    """Learning rate of SGD with momentum 0.9."""
+    weight_decay: float = 1e-4
+    """Of matrices and filters."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises."""
+    drops: tuple[float, ...] = (0.7, 0.9)
+    """Shares of the run after which the rate is a tenth of what it was."""
+    freeze: bool = False
+    """Only the head learns."""
+    most: int | None = None
+    """Score on the first so many pictures only."""
+    bf16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 0
+    """Of order, crops and heads."""
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size, self.micro_batch, 1 if self.most is None else self.most) < 1:
+            raise BadInput(f"steps, batch_size, micro_batch and most of {type(self).__name__} must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FcnRun(TransferRun):
+    """Segmentation with a fully convolutional head; `FCN_RECIPES` has some."""
+
+    layout: Literal["voc", "cityscapes", "camvid", "ade20k"] = "voc"
+    """Data set: VOCdevkit/VOC2012 (trainaug, where SegmentationClassAug is there), Cityscapes, CamVid of SegNet's tutorial,
+    ADE20K."""
+    head: Literal["fcn", "linear", "upernet"] = "fcn"
+    """What stands on the encoder."""
+    crop: int = 513
+    """Side of the crops that are learned from; whole pictures are scored."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop < 32:
+            raise BadInput(f"crop is {self.crop}; crops have 32 pixels or more")
+
+
+FCN_RECIPES: Mapping[str, FcnRun] = {
+    "voc": FcnRun(),
+    "cityscapes": FcnRun(layout="cityscapes", crop=769),
+    "ade20k": FcnRun(layout="ade20k", crop=512, steps=80_000),
+    "camvid": FcnRun(layout="camvid", crop=320, steps=2_000, batch_size=8, micro_batch=8),
+}
+"""By data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoRun(TransferRun):
+    """Detection and instance segmentation with Mask R-CNN and a feature pyramid; `COCO_RECIPES` has some."""
+
+    preset: Literal["1x", "small"] = "1x"
+    """1x: 12 epochs of COCO in batches of 64 (DetCon's detector); small: few steps on small pictures."""
+    masks: bool = True
+    """Find masks too; else boxes alone (Faster R-CNN)."""
+    short_sides: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
+    """Pixels of the shorter side in learning, one drawn for each picture; scores are taken at the last."""
+    long_side: int = 1333
+    """Pixels of the longer side at most."""
+    width: int = 256
+    """Channels of the pyramid."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.short_sides or min(*self.short_sides, self.width) < 1 or self.long_side < max(self.short_sides):
+            raise BadInput(
+                f"short_sides are {self.short_sides}, long_side {self.long_side} and width {self.width}; give pixels above 0, "
+                "of which no short side is above the long one"
+            )
+
+
+COCO_RECIPES: Mapping[str, CocoRun] = {
+    "1x": CocoRun(
+        steps=24_000, batch_size=64, micro_batch=8, lr=0.1, weight_decay=4e-5, warmup_steps=500, drops=(2 / 3, 8 / 9), bf16=True
+    ),
+    "small": CocoRun(
+        preset="small",
+        steps=1_000,
+        batch_size=8,
+        micro_batch=4,
+        lr=0.02,
+        warmup_steps=50,
+        drops=(2 / 3, 8 / 9),
+        short_sides=(160, 192, 224),
+        long_side=384,
+        width=64,
+    ),
+}
+"""By preset."""

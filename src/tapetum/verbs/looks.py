@@ -1,0 +1,28 @@
+"""Which look a user means by a name: a network's, or colours and positions."""
+
+from pathlib import Path
+from typing import Any
+
+from tapetum.errors import BadInput
+
+
+def look_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
+    """Give the `tapetum.odin.looks.Look` of colours, rgb or xy, or of an encoder or a network of Odin by name, file or run.
+
+    Raises BadInput for weights of something else.
+    """
+    from tapetum.odin.looks import PLAIN, looked_at_by
+
+    if model in PLAIN:
+        return PLAIN[model]
+    from tapetum.encoders import Encoder
+    from tapetum.hub.loading import load
+    from tapetum.odin.model import Odin
+    from tapetum.odin.weights import ODIN_FILE
+    from tapetum.train.world import pick_device
+
+    own = Path(model) / ODIN_FILE
+    found = load(own if own.is_file() else model)
+    if not isinstance(found, Encoder | Odin):
+        raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or {', '.join(PLAIN)}")
+    return looked_at_by(found.to(pick_device(device)), short_side, stride)

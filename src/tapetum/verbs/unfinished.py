@@ -1,0 +1,102 @@
+"""What `tapetum embed` has made of long videos so far, on the disk, so that a run that was killed goes on.
+
+    OUT.unfinished         a line a piece (`tapetum.bench.rows`), each there before the next is looked at
+    OUT.unfinished.state   memories of the video that is being watched, now and then
+
+Both go when the table is written. A file that has changed since is looked at anew.
+"""
+
+import base64
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tapetum.bench.rows import Rows
+from tapetum.encoders.embed import Piece
+from tapetum.longvideo.keeping import Stopped, load_state, save_state
+
+if TYPE_CHECKING:
+    from tapetum.longvideo.memory import StreamState
+    from tapetum.longvideo.watching import VideoEmbedder
+
+EVERY = 20.0
+"""Seconds between two times that memories are kept."""
+
+
+class Unfinished:
+    """Pieces and memories of one table in the making. Raises BadInput where it was begun with another model."""
+
+    def __init__(self, out: Path, embedder: "VideoEmbedder", every: float = EVERY):
+        self.path, self.embedder, self.every = out.with_name(f"{out.name}.unfinished"), embedder, every
+        self.state = out.with_name(f"{out.name}.unfinished.state")
+        self.stopped = load_state(self.state, embedder.device)
+        self.rows = Rows(self.path, {"model": embedder.identity, "rate": embedder.rate})
+
+    def __enter__(self) -> "Unfinished":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rows.__exit__()
+
+    def remove(self) -> None:
+        """Take all of it away, once the table is there."""
+        for path in (self.path, self.state):
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+    def pieces(self, file: Path) -> Iterator[Piece]:
+        """Give the pieces of a file: those that are there, then those that are still to be made."""
+        about = file.stat() if file.is_file() else None  # what is none is refused by the embedder
+        stamp = None if about is None else [about.st_size, about.st_mtime_ns]
+        end = self.rows.get(f"{file} end", stamp)
+        keep = _Keep(self, file, stamp)
+        known = keep.pieces if end is None else end["pieces"]
+        for number in range(known):
+            yield _piece(file, self.rows.get(f"{file} {number}", stamp) or {})
+        if end is not None:
+            return
+        for piece in self.embedder.pieces(file, keep):
+            self.rows.add(f"{file} {keep.pieces}", stamp, _row(piece))
+            keep.pieces += 1
+            yield piece
+        self.rows.add(f"{file} end", stamp, {"pieces": keep.pieces})
+
+
+class _Keep:
+    """Keeps where the watching of one file is."""
+
+    def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
+        self.unfinished, self.about, self.last = unfinished, [str(file), stamp], time.monotonic()
+        found = unfinished.stopped
+        self.stopped: Stopped | None = None
+        self.pieces = 0
+        if found is None or found.about[:2] != self.about:
+            return
+        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[2])):
+            self.stopped, self.pieces = found, found.about[2]
+
+    def begin(self) -> Stopped | None:
+        """Give what was kept of this file."""
+        return self.stopped
+
+    def seen(self, frames: int, state: "StreamState") -> None:
+        """Keep it, if it is time."""
+        if time.monotonic() - self.last >= self.unfinished.every:
+            save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
+            self.last = time.monotonic()
+
+
+def _row(piece: Piece) -> dict[str, Any]:
+    [(name, vector)] = piece.inputs.items()
+    text = base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()
+    return {"start": piece.start, "stop": piece.stop, "of": name, "vector": text}
+
+
+def _piece(file: Path, row: dict[str, Any]) -> Piece:
+    vector = torch.from_numpy(np.frombuffer(base64.b64decode(row["vector"]), "<f4").copy())
+    return Piece(str(file), row["start"], row["stop"], {row["of"]: vector})

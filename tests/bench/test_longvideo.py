@@ -1,0 +1,247 @@
+"""Long-video encoders on official files, small ones in their form: protocols, scores and server files, each by hand, too."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from support.question_sets import write
+from tapetum import longvideo
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.towers_config import TextConfig
+from tapetum.errors import BadInput
+from tapetum.longvideo.captioner import Captioner
+from tapetum.longvideo.captioner_config import CaptionerConfig
+from tapetum.longvideo.config import named
+from tapetum.longvideo.watching import View, embed_video, embed_words, see_video
+from tapetum.metrics.captions import caption_scores
+from tapetum.video import open_video, write_video
+
+SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
+SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3}
+TEXT = TextConfig(
+    width=16, depth=1, heads=2, mlp_width=32, vocabulary=258, length=48, causal=False, pooling="mean", activation="gelu"
+)
+BYTES = DecoderConfig(width=32, depth=2, heads=2, key_value_heads=1, head_width=16, mlp_width=48, vocabulary=258)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("towers") / "longvideo.safetensors"
+    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL, text=TEXT, projection=6), path)
+    return path.parent
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("captioner") / "longvideo.safetensors"
+    torch.manual_seed(0)
+    model = Captioner(CaptionerConfig(video=named("mcvit-nano", **SMALL), language=BYTES, latents=3, length=120))
+    for look in model.looks:
+        torch.nn.init.constant_(look.gate, 0.7)
+    longvideo.save(model, path)
+    return path.parent
+
+
+def film(folder: Path, *names: str, seconds: int = 6, level: int | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, name in enumerate(names):
+        shape = (2 * seconds, 16, 16, 3)
+        noise = np.random.default_rng(k).integers(0, 255, shape, np.uint8)
+        write_video(folder / f"{name}.mp4", noise if level is None else np.full(shape, level + k, np.uint8), 2)
+
+
+def egoschema(folder: Path) -> Path:
+    rows = [
+        {"q_uid": uid, "google_drive_id": "x", "question": f"What is {uid}?"}
+        | {f"option {k}": f"C does {k}." for k in range(5)}
+        for uid in ("a", "b", "c")
+    ]
+    film(folder / "videos", "a", "b")
+    return write(folder, {"questions.json": rows, "subset_answers.json": {"a": 3, "c": 1}})
+
+
+@pytest.mark.slow
+def test_egoschema_by_similarity_and_by_likelihood(tmp_path: Path, towers: Path, captioner: Path, run: Run) -> None:
+    place = egoschema(tmp_path)
+    options = tuple(f"C does {k}." for k in range(5))
+    for weights, by in ((towers, "similarity"), (captioner, "likelihood")):
+        with pytest.warns(UserWarning, match="1 of 3 have no video"):
+            found = tapetum.evaluate_longvideo(
+                task="egoschema", data=place, model=weights, split="full", predictions=tmp_path / "out.json"
+            )
+        said = json.loads((tmp_path / "out.json").read_text())
+        for uid in ("a", "b"):
+            answer = tapetum.answer(place / "videos" / f"{uid}.mp4", f"What is {uid}?", options=options, model=weights)
+            assert options[said[uid]] == answer.answer
+            assert answer.by == by == found.by
+        assert found.table["all"]["accuracy"] == float(said["a"] == 3)
+        assert (found.table["questions"], found.table["with_answer"], found.missing) == (2, 1, 1)
+        assert found.table["all"]["chance"] == pytest.approx(0.2)
+        row = found.table["all"]
+        assert row["visual"] == pytest.approx(row["accuracy"] - row["blind"])
+    code, out, _ = run("eval", "longvideo", "--task", "egoschema", "--data", place, "--model", towers, "--no-blind")
+    assert code == 0
+    assert out.startswith("egoschema subset, options by similarity")
+
+
+def test_what_is_kept_is_not_made_again(tmp_path: Path, towers: Path) -> None:
+    place, kept = egoschema(tmp_path), tmp_path / "kept.jsonl"
+    how: dict[str, Any] = {"task": "egoschema", "data": place, "model": towers, "save": kept}
+    with pytest.warns(UserWarning, match="have no video"):
+        first = tapetum.evaluate_longvideo(**how)
+    (place / "videos" / "a.mp4").write_bytes(b"no video any more")
+    with pytest.warns(UserWarning, match="have no video"):
+        assert tapetum.evaluate_longvideo(**how).table == first.table
+    with pytest.raises(BadInput, match="was begun with rate"):
+        tapetum.evaluate_longvideo(**{**how, "rate": 2.0})
+
+
+def test_blind_answers_are_those_of_grey_frames(tmp_path: Path, towers: Path) -> None:
+    from tapetum.bench.longvideo import answer_questions
+    from tapetum.bench.rows import Rows
+    from tapetum.data.video_language.questions import read_egoschema
+
+    asked = read_egoschema(egoschema(tmp_path))[:1]
+    model: Any = tapetum.load(towers / "longvideo.safetensors")
+    found = answer_questions(model, asked, Rows(None, {}), rate=1.0)["a"]
+    words = embed_words(model, [f"What is a? {option}" for option in asked[0].options])
+    with torch.no_grad():
+        grey = model.embed_videos(torch.zeros(1, 6, 16, 16, 3))[0].numpy()
+    np.testing.assert_allclose(found["blind"], words @ grey, atol=1e-5)
+    with open_video(tmp_path / "videos" / "a.mp4") as video:
+        np.testing.assert_allclose(found["scores"], words @ embed_video(model, video), atol=1e-5)
+
+
+def test_retrieval_of_clips_and_of_paragraphs(tmp_path: Path, towers: Path) -> None:
+    steps = [{"segment": [0, 3], "id": 0, "sentence": "cut it"}, {"segment": [3, 6], "id": 1, "sentence": "fry it"}]
+    video = {"duration": 6, "subset": "validation", "recipe_type": "1", "annotations": steps}
+    write(tmp_path, {"youcookii_annotations_trainval.json": {"database": {"a": video}}})
+    told = {name: {"duration": 6, "timestamps": [[0, 3], [3, 6]], "sentences": [f"One {name}.", "Two."]} for name in "ab"}
+    write(tmp_path, {"val_1.json": told})
+    film(tmp_path / "videos", "a", "b")
+    model: Any = tapetum.load(towers / "longvideo.safetensors")
+    for task, views, texts in (
+        ("youcook2", [("a", View(start_s=0, stop_s=3)), ("a", View(start_s=3, stop_s=6))], ["cut it", "fry it"]),
+        ("activitynet", [("a", View()), ("b", View())], ["One a. Two.", "One b. Two."]),
+    ):
+        vectors = []
+        for name, view in views:
+            with open_video(tmp_path / "videos" / f"{name}.mp4") as opened:
+                vectors.append(embed_video(model, opened, view))
+        scores = np.stack(vectors) @ embed_words(model, texts).T
+        found = tapetum.evaluate_longvideo(task=task, data=tmp_path, model=towers).table
+        assert found["text_to_video"]["recall_at_1"] == np.mean(scores.argmax(0) == np.arange(2))
+        assert found["video_to_text"]["recall_at_1"] == np.mean(scores.argmax(1) == np.arange(2))
+        assert found["text_to_video"]["recall_at_5"] == 1
+
+
+@pytest.mark.slow
+def test_texts_of_whole_videos_are_scored(tmp_path: Path, captioner: Path) -> None:
+    told = {name: {"duration": 6, "timestamps": [[0, 3], [3, 6]], "sentences": [f"One {name}.", "Two."]} for name in "ab"}
+    place = write(tmp_path, {"val_1.json": told, "val.csv": "video,question,answer,qid,type\na,what,cat,0,DO\n"})
+    film(tmp_path / "videos", "a", "b")
+    model: Any = tapetum.load(captioner / "longvideo.safetensors")
+    said = {}
+    for name in "ab":
+        with open_video(place / "videos" / f"{name}.mp4") as opened:
+            said[name] = model.write(see_video(model, opened))[0]
+    wanted = caption_scores(said, {name: [f"One {name}. Two."] for name in "ab"})
+    found = tapetum.evaluate_longvideo(task="activitynet", measure="summaries", data=place, model=captioner).table
+    assert (found["rouge_l"], found["cider"]) == (pytest.approx(wanted.rouge_l), pytest.approx(wanted.cider))
+    free = tapetum.evaluate_longvideo(task="nextqa-open", data=place, model=captioner).table
+    assert free["questions"] == 1
+    assert 0 <= free["rouge_l"] <= 1
+
+
+def test_episodes_are_seen_up_to_where_they_may_be(tmp_path: Path, towers: Path) -> None:
+    row = {
+        "video": "a",
+        "question": "What?",
+        "options": ["x", "y"],
+        "answer_id": 1,
+        "area": "memory",
+        "reasoning": "predictive",
+    }
+    lines = [json.dumps({**row, "span_s": [0, until]}) for until in (3.0, 6.0)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
+    film(tmp_path / "videos", "a")
+    found = tapetum.evaluate_longvideo(task="episodes", data=tmp_path, model=towers, save=tmp_path / "kept.jsonl").table
+    assert {"all", "memory", "memory/predictive"} <= found.keys()
+    rows = [json.loads(line)["row"] for line in (tmp_path / "kept.jsonl").read_text().splitlines()[1:]]
+    model: Any = tapetum.load(towers / "longvideo.safetensors")
+    with open_video(tmp_path / "videos" / "a.mp4") as opened:
+        for kept, until in zip(rows, (3.0, 6.0), strict=True):
+            seen = embed_video(model, opened, View(stop_s=until))
+            np.testing.assert_allclose(kept["scores"], embed_words(model, ["What? x", "What? y"]) @ seen, atol=1e-5)
+
+
+def test_the_perception_test_is_cut_where_its_answer_is_shown(tmp_path: Path, towers: Path) -> None:
+    from tapetum.bench.longvideo_tasks import read_perception
+    from tapetum.data.perception import metadata
+
+    about = metadata(
+        video_id="a",
+        split="valid",
+        rate=2,
+        frames=12,
+        size=(16, 16),
+        audio_samples=0,
+        audio_rate=1,
+        cup_game=True,
+        moving=False,
+    )
+    question = {
+        "id": 0,
+        "question": "Where?",
+        "options": ["x", "y", "z"],
+        "answer_id": 2,
+        "area": "memory",
+        "reasoning": "predictive",
+    }
+    write(tmp_path, {"all_valid.json": {"a": {"metadata": about, "mc_question": [question]}}})
+    write(tmp_path, {"cut_frame_mapping_valid.json": {"a": 6}})
+    film(tmp_path / "videos", "a")
+    [one] = read_perception(tmp_path)
+    assert (one.context, one.right, one.kind) == ("3.0", 2, "memory/predictive")
+    assert tapetum.evaluate_longvideo(task="perception-test", data=tmp_path, model=towers).table["questions"] == 1
+
+
+def test_frozen_features_are_probed(tmp_path: Path, towers: Path) -> None:
+    names = [f"d{k}" for k in range(8)]
+    film(tmp_path / "rgb", *names[:4], level=10, seconds=2)
+    film(tmp_path / "rgb", *names[4:], level=220, seconds=2)
+    rows = [{"vid_name": name, "label": int(k > 3), "start_frame": 0, "end_frame": 4} for k, name in enumerate(names)]
+    files = {"Diving48_V2_train.json": rows[:3] + rows[4:7], "Diving48_V2_test.json": [rows[3], rows[7]]}
+    write(tmp_path, {**files, "Diving48_vocab.json": [["Back"], ["Forward"]]})
+    found = tapetum.evaluate_longvideo(task="diving48", data=tmp_path, model=towers).table
+    assert (found["train"], found["test"], found["classes"], found["accuracy"]) == (6, 2, 2, 1.0)
+
+
+def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captioner: Path) -> None:
+    place = egoschema(tmp_path)
+    for changes, said in (
+        ({"task": "egoschemas"}, "there is no task"),
+        ({"measure": "captions"}, "not measured by captions; by options"),
+        ({"data": tmp_path / "no"}, "there is no folder"),
+        ({"limit": 0}, "give 1 or more"),
+        ({"rate": 0.0}, "more than 0"),
+        ({"split": "val"}, "no split 'val'"),
+        ({"by": "likelihood"}, "it answers --by similarity"),
+        ({"task": "msrvtt"}, "cannot read"),
+        ({"task": "msrvtt", "predictions": "x.json"}, "numbers of options"),
+        ({"task": "msrvtt", "model": captioner}, "it answers --by likelihood"),
+        ({"task": "diving48", "split": "test"}, "leave --split out"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            tapetum.evaluate_longvideo(**{"task": "egoschema", "data": place, "model": towers, **changes})
+    for path in (place / "videos").iterdir():
+        path.unlink()
+    with pytest.raises(BadInput, match="none of the videos is there"):
+        tapetum.evaluate_longvideo(task="egoschema", data=place, model=towers)

@@ -1,0 +1,180 @@
+"""Official files about videos, small ones in their form: what is read of them, and what is said of what they are not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.question_sets import write
+from tapetum.data.egoschema import EgoQuestion, write_egoschema
+from tapetum.data.video_language.actions import list_diving48, list_ssv2
+from tapetum.data.video_language.captions import read_activitynet, read_msrvtt, read_vatex, read_youcook2
+from tapetum.data.video_language.questions import read_egoschema, read_episode_questions, read_nextqa, read_nextqa_open
+from tapetum.errors import BadInput
+
+UID = "0074f737-11cb-497d-8d07-77c3a8127391"
+
+
+def ego(uid: str) -> dict[str, str]:
+    return {"q_uid": uid, "google_drive_id": "x", "question": "What is C doing?"} | {
+        f"option {k}": f"C does {k}." for k in range(5)
+    }
+
+
+NEXTQA = """video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4
+4010069381,369,640,480,how do the two man play the instrument,0,6,CH,roll the handle,tap their feet,strum,hit,pat
+6329077812,1835,640,360,what did the lady do before wipping the baby s mouth,4,7,TP,touch,turn away,adjusts,smiling,take napkin
+"""
+NEXTOE = """video,frame_count,width,height,question,answer,qid,type
+4010069381,369,640,480,how do the two man play the instrument,roll the handle,6,CH
+4010069381,369,640,480,is the man happy,yes,7,DB
+"""
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_egoschema(tmp_path: Path) -> None:
+    write(tmp_path, {"questions.json": [ego(UID), ego("b")], "subset_answers.json": {UID: 3}})
+    touch(tmp_path, f"videos/{UID}.mp4")
+    [one] = read_egoschema(tmp_path)
+    assert (one.key, one.right, one.options[3], one.video) == (UID, 3, "C does 3.", tmp_path / "videos" / f"{UID}.mp4")
+    assert [each.right for each in read_egoschema(tmp_path, "full")] == [3, None]
+    (tmp_path / "ours").mkdir()
+    made = [EgoQuestion(uid="e-0", video="e", text="What?", options=tuple("abcde"), answer=2)]
+    write_egoschema(tmp_path / "ours", lambda: made)
+    [own] = read_egoschema(tmp_path / "ours")
+    assert (own.right, own.video and own.video.name) == (2, "e.mp4")
+
+
+def test_nextqa(tmp_path: Path) -> None:
+    places = {"4010069381": "1164/4010069381", "6329077812": "0000/6329077812"}
+    write(tmp_path, {"val.csv": NEXTQA, "map_vid_vidorID.json": places})
+    first, second = read_nextqa(tmp_path)
+    assert (first.key, first.right, first.options[0], first.kind) == ("4010069381_6", 0, "roll the handle", "CH")
+    assert (second.kind, second.options[second.right or 0]) == ("TN", "take napkin")
+    assert first.video == tmp_path / "4010069381.mp4"
+    touch(tmp_path, "videos/1164/4010069381.mp4")
+    (tmp_path / "map_vid_vidorID.json").write_text(json.dumps({**places, "x": "y"}))
+    assert read_nextqa(tmp_path)[0].video == tmp_path / "videos" / "1164" / "4010069381.mp4"
+
+
+def test_nextqa_with_free_answers(tmp_path: Path) -> None:
+    write(tmp_path, {"test.csv": NEXTOE, "add_reference_answer_test.json": {"4010069381": {"6": "turn it"}}})
+    first, second = read_nextqa_open(tmp_path, "test")
+    assert first.answers == ("roll the handle", "turn it")
+    assert (second.answers, second.kind, second.options) == (("yes",), "DB", ())
+    with pytest.raises(BadInput, match="has no a0"):
+        read_nextqa(tmp_path, "test")
+
+
+def test_episode_questions(tmp_path: Path) -> None:
+    row = {"video": "e", "question": "What?", "options": ["a", "b", "c"], "answer_id": 1, "area": "memory"}
+    (tmp_path / "questions.jsonl").write_text(json.dumps({**row, "reasoning": "descriptive", "span_s": [0, 2.5]}))
+    [one] = read_episode_questions(tmp_path)
+    assert (one.kind, one.right, one.context, one.video) == ("memory/descriptive", 1, "2.5", tmp_path / "videos" / "e.mp4")
+
+
+def test_msrvtt(tmp_path: Path) -> None:
+    told = [{"caption": f"text {k}", "video_id": "video1", "sen_id": k} for k in range(2)]
+    told += [{"caption": "other", "video_id": "video7", "sen_id": 2}]
+    videos = [{"video_id": "video1", "split": "test", "category": 9}, {"video_id": "video7", "split": "train", "category": 9}]
+    table = "key,vid_key,video_id,sentence\nret0,msr9770,video9770,a person is connecting something to system\n"
+    write(tmp_path, {"MSRVTT_data.json": {"videos": videos, "sentences": told}, "MSRVTT_JSFUSION_test.csv": table})
+    touch(tmp_path, "videos/video1.webm")
+    [one] = read_msrvtt(tmp_path, "test")
+    assert (one.captions, one.video) == (("text 0", "text 1"), tmp_path / "videos" / "video1.webm")
+    [one] = read_msrvtt(tmp_path)
+    assert (one.key, one.captions) == ("video9770", ("a person is connecting something to system",))
+
+
+def test_vatex(tmp_path: Path) -> None:
+    row = {"videoID": "a_000010_000020", "enCap": ["one", "two"], "chCap": ["x"]}
+    write(tmp_path, {"vatex_validation_v1.0.json": [row], "vatex_public_test_english_v1.1.json": [row | {"videoID": "b"}]})
+    assert read_vatex(tmp_path)[0].captions == ("one", "two")
+    assert read_vatex(tmp_path, "test")[0].key == "b"
+
+
+def test_youcook2(tmp_path: Path) -> None:
+    steps = [{"segment": [2, 9], "id": 0, "sentence": "cut"}, {"segment": [9.5, 12], "id": 1, "sentence": "fry"}]
+    video = {"duration": 20.1, "subset": "validation", "recipe_type": "113", "annotations": steps, "video_url": "x"}
+    write(tmp_path, {"youcookii_annotations_trainval.json": {"database": {"v": video, "w": video | {"subset": "training"}}}})
+    first, second = read_youcook2(tmp_path)
+    assert (first.key, first.captions, first.start_s, first.stop_s) == ("v_0", ("cut",), 2.0, 9.0)
+    assert (second.start_s, second.video) == (9.5, tmp_path / "v.mp4")
+    touch(tmp_path, "raw_videos/validation/113/v.mkv")
+    [whole] = read_youcook2(tmp_path, whole=True)
+    assert (whole.captions, whole.start_s) == (("cut fry",), None)
+    assert whole.video == tmp_path / "raw_videos" / "validation" / "113" / "v.mkv"
+
+
+def test_activitynet(tmp_path: Path) -> None:
+    video = {"duration": 82.73, "timestamps": [[0.83, 19.86], [60.81, 17.37]], "sentences": ["A woman.", " She climbs."]}
+    write(tmp_path, {"val_1.json": {"v_uqiMw7tQ1Cc": video}})
+    [whole] = read_activitynet(tmp_path)
+    assert (whole.key, whole.captions) == ("v_uqiMw7tQ1Cc", ("A woman. She climbs.",))
+    assert [(part.start_s, part.stop_s) for part in read_activitynet(tmp_path, whole=False)] == [(0.83, 19.86), (17.37, 60.81)]
+
+
+def test_diving48(tmp_path: Path) -> None:
+    rows = [{"vid_name": f"d{k}", "label": k, "start_frame": 0, "end_frame": 48} for k in range(2)]
+    words = [["Back", "15som", "05Twis", "FREE"], ["Back", "15som", "15Twis", "FREE"]]
+    write(tmp_path, {"Diving48_V2_train.json": rows, "Diving48_V2_test.json": rows, "Diving48_vocab.json": words})
+    with pytest.raises(BadInput, match="has none of the 2 videos"):
+        list_diving48(tmp_path, "train")
+    touch(tmp_path, "rgb/d1.mp4")
+    found = list_diving48(tmp_path, "val")
+    assert (found.truth is not None and found.truth.tolist(), found.missing) == ([1], 1)
+    assert found.classes[1] == "Back 15som 15Twis FREE"
+
+
+def test_something_something(tmp_path: Path) -> None:
+    rows = [
+        {"id": "78687", "label": "x", "template": "Moving [something] up", "placeholders": ["glass"]},
+        {"id": "5", "label": "y", "template": "[Something] falling", "placeholders": ["a"]},
+    ]
+    labels = {"Moving something up": "1", "Something falling": "0"}
+    write(tmp_path, {"labels/train.json": rows, "something-something-v2-validation.json": rows, "labels/labels.json": labels})
+    touch(tmp_path, "20bn-something-something-v2/78687.webm", "20bn-something-something-v2/5.webm")
+    for split in ("train", "val"):
+        found = list_ssv2(tmp_path, split)  # pyright: ignore[reportArgumentType]
+        assert found.truth is not None
+        assert found.truth.tolist() == [1, 0]
+        assert found.classes == ("Something falling", "Moving something up")
+
+
+@pytest.mark.parametrize(
+    ("read", "files", "said"),
+    [
+        (read_egoschema, {"questions.json": [ego(UID)], "subset_answers.json": {UID: 7}}, "wanted 0 to 4"),
+        (read_egoschema, {"questions.json": [ego(UID)], "subset_answers.json": {UID: "a"}}, "no object of numbers"),
+        (read_egoschema, {"questions.json": [ego("../a")], "subset_answers.json": {"../a": 1}}, "no name of a file"),
+        (read_egoschema, {"questions.json": [{"q_uid": UID}], "subset_answers.json": {UID: 1}}, "has no option 0"),
+        (read_egoschema, {"questions.json": [ego(UID)]}, "cannot read"),
+        (read_nextqa, {"val.csv": NEXTQA.replace("instrument,0,", "instrument,9,")}, "wanted 0 to 4"),
+        (read_nextqa, {"val.csv": NEXTQA.replace("instrument,0,", "instrument,x,")}, "wanted a number"),
+        (read_nextqa, {"val.csv": "video,question\n1,a\n"}, "has no"),
+        (read_episode_questions, {"questions.jsonl": "{}\n"}, "has no options"),
+        (read_msrvtt, {"MSRVTT_JSFUSION_test.csv": "key,vid_key\nret0,x\n"}, "has no video_id"),
+        (read_vatex, {"vatex_validation_v1.0.json": [{"videoID": "a", "enCap": []}]}, "videos without captions"),
+        (read_youcook2, {"youcookii_annotations_trainval.json": []}, "no object under database"),
+        (read_activitynet, {"val_1.json": {"v": {"timestamps": [], "sentences": ["a"]}}}, "other timestamps"),
+        (lambda place: read_activitynet(place, "test"), {}, "no split 'test'"),
+        (
+            lambda place: list_ssv2(place, "train"),
+            {"train.json": [{"id": "1", "template": "b"}], "labels.json": {"a": "0"}},
+            "does not know",
+        ),
+        (lambda place: list_ssv2(place, "train"), {"train.json": [], "labels.json": {"a": "3"}}, "numbers 0, 1, 2"),
+        (lambda place: list_diving48(place, "train"), {"Diving48_vocab.json": {}}, "no list of lists"),
+    ],
+)
+def test_what_is_not_official_is_said(tmp_path: Path, read: Callable[[Path], Any], files: dict[str, Any], said: str) -> None:
+    write(tmp_path, files)
+    with pytest.raises(BadInput, match=said):
+        read(tmp_path)

@@ -1,0 +1,135 @@
+"""Long videos as a clumsy user gives them: the right result, or one line that says what to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from tapetum import longvideo
+from tapetum.errors import BadInput
+from tapetum.video import write_video
+
+SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
+SMALL |= {"frames": 16, "segment_frames": 8, "memories": 3, "memory_cap": 20}
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("clumsy")
+    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL), place / "longvideo.safetensors")
+    noise = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8)
+    write_video(place / "good.mp4", noise, 2)
+    write_video(place / "one.mp4", noise[:1], 2)
+    write_video(place / "short.mp4", noise[:5], 2)
+    Image.fromarray(noise[0]).save(place / "picture.png")
+    (place / "empty.mp4").write_bytes(b"")
+    (place / "text.mp4").write_text("no video")
+    np.save(place / "nan.npy", np.full((4, 16, 16, 3), np.nan, np.float32))
+    np.save(place / "flat.npy", np.zeros((16, 16), np.uint8))
+    (place / "folder").mkdir()
+    return place
+
+
+@pytest.mark.parametrize("name", ["one.mp4", "short.mp4", "picture.png"])
+def test_what_is_short_is_answered(place: Path, name: str) -> None:
+    made = tapetum.answer(place / name, "what?", options=("a", "b"), model=place)
+    assert np.isfinite(made.cosines).all()
+    kept = tapetum.embed((place / name,), model=str(place / "longvideo.safetensors"))
+    assert kept.vectors.shape[0] == 1
+    assert np.isfinite(kept.vectors).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("answer", "empty.mp4", "what?", "--options", "a", "b"), "empty.mp4"),
+        (("answer", "text.mp4", "what?", "--options", "a", "b"), "text.mp4"),
+        (("answer", "no.mp4", "what?", "--options", "a", "b"), "no.mp4"),
+        (("answer", "folder", "what?", "--options", "a", "b"), "folder"),
+        (("answer", "nan.npy", "what?", "--options", "a", "b"), "nan.npy"),
+        (("answer", "flat.npy", "what?", "--options", "a", "b"), "flat.npy"),
+        (("answer", "good.mp4", "what?"), "give two or more"),
+        (("answer", "good.mp4", "what?", "--options", "a"), "give two or more"),
+        (("answer", "good.mp4", "what?", "--options", "a", "a"), "different answers"),
+        (("answer", "good.mp4", "what?", "--options", "a", " "), "is empty"),
+        (("answer", "good.mp4", "what?", "--options", "a", "b", "--rate", "0"), "more than 0"),
+        (("answer", "good.mp4", "what?", "--options", "a", "b", "--rate", "nan"), "more than 0"),
+        (("answer", "good.mp4", "what?", "--options", "a", "b", "--rate", "inf"), "more than 0"),
+        (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "luck"), "similarity"),
+        (("answer", "good.mp4", "what?", "--options", "a", "b", "--by", "likelihood"), "answers --by similarity"),
+        (("answer", "no.mp4", "what?", "--options", "a", "b", "--online"), "no.mp4"),
+        (("answer", "99", "what?", "--options", "a", "b", "--online"), "camera 99"),
+        (("search", "a", "--index", "no.npz"), "no.npz"),
+        (("search", "a", "--index", "good.mp4"), "is no table"),
+        (("embed", "empty.mp4", "--out", "x.npz"), "none of 1 files could be read"),
+        (("embed", "no.mp4", "--out", "x.npz", "--plan"), "no.mp4"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    place: Path, words: tuple[str, ...], said: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    model = "longvideo.safetensors" if words[0] == "embed" else "."
+    code, out, err = run(*words, "--model", model)
+    assert code == 2
+    assert out == ""
+    [line] = [line for line in err.splitlines() if not line.startswith(("tapetum: loading", "tapetum: embedding"))][-1:]
+    assert said in line
+    assert line.startswith("tapetum")
+    assert "unforeseen" not in err
+    assert not [*place.glob("x.npz*")]
+
+
+@pytest.mark.parametrize("name", ["no", "folder", "good.mp4", "plain.safetensors"])
+def test_other_weights_are_refused(place: Path, name: str) -> None:
+    longvideo.save(longvideo.build("mcvit-nano", **SMALL), place / "plain.safetensors")
+    with pytest.raises(BadInput):
+        tapetum.answer(place / "good.mp4", "what?", options=("a", "b"), model=place / name)
+
+
+def test_pixels_that_are_no_numbers_and_lengths_that_do_not_fit_are_refused() -> None:
+    encoder = longvideo.build("mcvit-nano", **SMALL)
+    video = torch.zeros(2, 8, 16, 16, 3)
+    with pytest.raises(BadInput, match="not finite"):
+        encoder(video.fill_(float("nan")))
+    for lengths in ([0, 8], [8, 9], [8], [4.0, 8.0]):
+        with pytest.raises(BadInput, match="give 2 whole numbers of 1 to 8"):
+            encoder(torch.zeros(2, 8, 16, 16, 3), lengths=torch.tensor(lengths))
+
+
+@torch.no_grad()
+def test_videos_of_unequal_lengths_have_the_vectors_that_they_have_alone() -> None:
+    encoder = longvideo.build("mcvit-nano", **{**SMALL, "memory": "streaming"}).double()
+    video = torch.rand(2, 16, 16, 16, 3, dtype=torch.float64) * 2 - 1
+    both = encoder(video, lengths=torch.tensor([16, 10])).pooled
+    for k, length in enumerate((16, 10)):
+        torch.testing.assert_close(both[k], encoder(video[k : k + 1, :length]).pooled[0])
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_thousands_of_segments_pass_in_memory_that_does_not_grow() -> None:
+    tiny: dict[str, Any] = {
+        **SMALL,
+        "width": 8,
+        "depth": 1,
+        "heads": 1,
+        "mlp_width": 8,
+        "tubelet": (2, 16, 16),
+        "segment_frames": 2,
+    }
+    encoder = longvideo.build("mcvit-nano", **{**tiny, "memories": 1})
+    state, sizes = encoder.start(1), set()
+    frames = torch.rand(1, 2, 16, 16, 3) * 2 - 1
+    for k in range(2_000):
+        state, features = encoder.step(state, frames)
+        if k >= 20:
+            sizes.add((state.memories, state.bytes, len(state.origins)))
+    assert sizes == {(20, 20 * 9 * 4, 20)}
+    assert torch.isfinite(features.pooled).all()

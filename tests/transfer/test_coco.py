@@ -1,0 +1,148 @@
+"""Transfers to detection from a small folder in COCO's layout: one call from the encoder to AP, which is pycocotools'."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tapetum.cli.main import main
+from tapetum.data.coco import CocoImage, instance, write_instances
+from tapetum.data.instances import read_instances
+from tapetum.encoders import build
+from tapetum.encoders.factory import save
+from tapetum.errors import BadInput
+from tapetum.transfer.coco import CocoTask, coco_scores, predictions
+from tapetum.transfer.detection import detector, load_detector, save_detector
+from tapetum.transfer.recipes import CocoRun
+
+CATEGORIES = [(1, "disc"), (44, "bar")]
+SMALL = CocoRun(short_sides=(64,), long_side=96, width=8, batch_size=2, micro_batch=2, steps=2)
+
+
+def scene(k: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    rng = np.random.default_rng(k)
+    rows, columns = np.mgrid[:64, :80]
+    disc, bar = (rows - 22) ** 2 + (columns - 20 - 3 * k) ** 2 < 15**2, (abs(rows - 50) < 7) & (abs(columns - 55) < 16)
+    picture = rng.integers(40, 60, (64, 80, 3))
+    picture[disc], picture[bar] = (220, 60, 50), (60, 80, 230)
+    return picture.astype(np.uint8), [disc, bar]
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    (tmp_path / "annotations").mkdir()
+    for part, count in (("train", 3), ("val", 2)):
+        (tmp_path / f"{part}2017").mkdir()
+        images = []
+        for k in range(count):
+            picture, masks = scene(k + (part == "val"))
+            Image.fromarray(picture).save(tmp_path / f"{part}2017/{k:012d}.jpg", quality=95)
+            things = [instance(number, mask) for (number, _), mask in zip(CATEGORIES, masks, strict=True)]
+            if k == 2:
+                things = [{**things[0], "iscrowd": 1}]
+            images.append(CocoImage(id=k, file_name=f"{k:012d}.jpg", height=64, width=80, instances=things))
+        write_instances(tmp_path / f"annotations/instances_{part}2017.json", lambda images=images: images, dict(CATEGORIES))
+    return tmp_path
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    save(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
+    return tmp_path / "encoder.safetensors"
+
+
+@pytest.mark.slow
+def test_one_command_learns_and_scores(coco: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = (
+        f"train coco --preset small --data {coco} --encoder {encoder} --out {tmp_path / 'run'} --steps 2 --batch-size 2 "
+        "--micro-batch 2 --warmup-steps 1 --short-sides 64 --long-side 96 --width 8 --workers 0 --device cpu"
+    )
+    code = main(words.split())
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "pictures to learn from: 2; to score with: 2; 2 categories" in said
+    assert 0 <= float(said.split("mask_ap ")[1].split()[0]) <= 1
+    model, categories = load_detector(tmp_path / "run/detector.safetensors")
+    assert categories == CATEGORIES
+    found = model([torch.from_numpy(scene(0)[0]).movedim(-1, 0).float() / 255])[0]
+    assert found["masks"].shape[1:] == (1, 64, 80)
+
+
+def entries(coco: Path) -> list[dict[str, Any]]:
+    """Results that are near to the truth: boxes and masks moved by a pixel, scores by number, one wrong."""
+    said = json.loads((coco / "annotations/instances_val2017.json").read_text())["annotations"]
+    rng = np.random.default_rng(0)
+    found = []
+    for k, entry in enumerate(said):
+        x, y, w, h = entry["bbox"]
+        box = [x + float(rng.integers(-2, 3)), y, w, h + float(rng.integers(-2, 3))]
+        found.append({"image_id": entry["image_id"], "category_id": entry["category_id"], "bbox": box, "score": 0.9 - 0.1 * k})
+        found[-1]["segmentation"] = entry["segmentation"]
+    return [*found, {**found[0], "category_id": 44, "score": 0.99}]
+
+
+def test_scores_are_those_of_pycocotools(coco: Path) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    file, said = coco / "annotations/instances_val2017.json", entries(coco)
+    ours = coco_scores(file, said, [0, 1], masks=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(file))
+        for kind, name in (("bbox", "box"), ("segm", "mask")):
+            judge = COCOeval(truth, truth.loadRes([dict(entry) for entry in said]), kind)
+            for step in (judge.evaluate, judge.accumulate, judge.summarize):
+                step()
+            theirs = [float(judge.stats[k]) for k in range(3)]
+            assert [ours[f"{name}_{which}"] for which in ("ap", "ap50", "ap75")] == pytest.approx(theirs, abs=1e-6)
+    assert 0.3 < ours["box_ap"] < ours["mask_ap"]
+    assert coco_scores(file, [], [0, 1], masks=False) == {"box_ap": 0.0, "box_ap50": 0.0, "box_ap75": 0.0}
+
+
+def test_what_is_learned_is_the_truth_and_mirrors_with_the_picture(coco: Path) -> None:
+    things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
+    task = CocoTask(things, CATEGORIES, SMALL)
+    assert len(task.pictures) == 2
+    data, sides = task.dataset(), set()
+    for number in range(8):
+        picture, target = data[number]
+        assert target["labels"].tolist() == [1, 2]
+        for box, mask in zip(target["boxes"].tolist(), target["masks"], strict=True):
+            rows, columns = mask.nonzero(as_tuple=True)
+            assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box
+        red = picture[0] > 0.6
+        assert (red == target["masks"][0].bool()).float().mean() > 0.98
+        sides.add(target["boxes"][0, 0].item() > 40)
+    assert sides == {False, True}
+
+
+@pytest.mark.slow
+def test_a_vit_can_be_the_backbone_and_files_come_back(tmp_path: Path) -> None:
+    encoder = build("vit-nano", picture_size=(64, 64), patch=16, width=16, depth=1, heads=2, mlp_width=32, pooling="mean")
+    run = CocoRun(short_sides=(64,), long_side=96, width=8, masks=False)
+    model = detector(encoder, 2, run).eval()
+    save_detector(model, run, CATEGORIES, tmp_path / "detector.safetensors")
+    again, _ = load_detector(tmp_path / "detector.safetensors")
+    x = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))]
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x)[0]["boxes"], again(x)[0]["boxes"])
+
+
+def test_bad_input_is_told(coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no short side is above"):
+        CocoRun(short_sides=(800,), long_side=700)
+    things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
+    with pytest.raises(BadInput, match="no picture has a thing"):
+        CocoTask([one for one in things if one.things[0].crowd], CATEGORIES, SMALL)
+    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(coco / "train2017/000000000000.jpg")
+    with pytest.raises(BadInput, match="10x10 and its entry says 80x64"):
+        [CocoTask(things, CATEGORIES, SMALL).dataset()[k] for k in range(2)]
+    with pytest.raises(BadInput, match="detector of tapetum train coco"):
+        load_detector(tmp_path / "none.safetensors")
+    assert predictions(detector(build("resnet-18", stem_width=2, depths=(1, 1, 1, 1)), 2, SMALL), [], CATEGORIES) == []

@@ -1,0 +1,152 @@
+"""Transfers to segmentation from small folders in the official layouts: one call from the encoder to the mean IoU."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from tapetum.cli.main import main
+from tapetum.encoders import build
+from tapetum.encoders.factory import from_state, save
+from tapetum.errors import BadInput
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.crops import cut_at_own_scale
+from tapetum.transfer.fcn import load_segmenter, parts_of, segment, train_fcn
+from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
+from tapetum.transfer.segmentation import IGNORED, Segmenter, keep_size
+from tapetum.transfer.starting import starting_encoder
+
+
+def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture whose left is bright and class 1, but for a column that does not count."""
+    picture = np.random.default_rng(k).integers(0, 60, (40, 56, 3))
+    truth = np.zeros((40, 56), np.uint8)
+    picture[:, : 20 + k], truth[:, : 20 + k], truth[:, 30] = 200, 1, 255
+    return picture.astype(np.uint8), truth
+
+
+def written(picture: Path, mask: Path, k: int, values: dict[int, int] | None = None) -> None:
+    seen, truth = shown(k)
+    for value, other in (values or {}).items():
+        truth[truth == value] = other
+    for path, content in ((picture, seen), (mask, truth)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(content).save(path)
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    folder = tmp_path / "CamVid"
+    for part, count in (("train", 3), ("val", 2)):
+        lines = []
+        for k in range(count):
+            written(folder / part / f"{k}.png", folder / f"{part}annot" / f"{k}.png", k)
+            lines.append(f"/SegNet/CamVid/{part}/{k}.png /SegNet/CamVid/{part}annot/{k}.png")
+        (folder / f"{part}.txt").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    save(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
+    return tmp_path / "encoder.safetensors"
+
+
+@pytest.mark.slow
+def test_one_command_learns_and_scores(camvid: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    words = f"train fcn --layout camvid --data {camvid} --encoder {encoder} --out {out} --crop 32 --steps 2 --batch-size 2"
+    code = main([*words.split(), "--device", "cpu", "--workers", "0"])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "pictures to learn from: 3; to score with: 2; 11 classes" in said
+    score = float(said.split("mean_iou")[1].split()[0])
+    assert 0 <= score < 1
+    model, classes = load_segmenter(out / "segmenter.safetensors")
+    assert (len(classes), classes[0]) == (11, "sky")
+    assert segment(model, shown(0)[0]).shape == (40, 56)
+
+
+@pytest.mark.slow
+def test_what_is_easy_is_learned_with_a_frozen_encoder(camvid: Path, encoder: Path, tmp_path: Path) -> None:
+    how = {"layout": "camvid", "crop": 32, "steps": 40, "batch_size": 4, "lr": 0.2, "freeze": True, "head": "linear"}
+    run = FcnRun(data=str(camvid), encoder=str(encoder), **how)
+    before = starting_encoder(str(encoder)).state_dict()
+    found = train_fcn(run, Launch(out=tmp_path / "run", device="cpu", workers=0), lambda text: None)
+    assert found is not None
+    assert found[1]["mean_iou"] > 0.5  # chance is 0.25 and less: half of the pixels are each of two classes
+    model, _ = load_segmenter(found[0])
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_official_folders_are_found(tmp_path: Path) -> None:
+    voc = tmp_path / "VOC2012"
+    for name, k in (("2007_000032", 0), ("2007_000039", 1)):
+        written(voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png", k)
+    (voc / "ImageSets/Segmentation").mkdir(parents=True)
+    (voc / "ImageSets/Segmentation/train.txt").write_text("2007_000032\n")
+    (voc / "ImageSets/Segmentation/val.txt").write_text("2007_000039\n")
+    assert [len(part) for part in parts_of(FcnRun(data=str(voc)))] == [1, 1]
+    written(voc / "JPEGImages/2008_000001.jpg", voc / "SegmentationClassAug/2008_000001.png", 2)
+    (voc / "ImageSets/Segmentation/trainaug.txt").write_text("2008_000001\n")
+    learned, _ = parts_of(FcnRun(data=str(voc)))
+    assert (learned.pictures[0].name, len(learned.classes)) == ("2008_000001.jpg", 21)
+    city = tmp_path / "cityscapes"
+    for part in ("train", "val"):
+        name = f"{part}/ulm/ulm_000000_000019"
+        picture, mask = city / f"leftImg8bit/{name}_leftImg8bit.png", city / f"gtFine/{name}_gtFine_labelIds.png"
+        written(picture, mask, 0, {0: 7, 1: 26, 255: 3})
+    _, scored = parts_of(replace(FCN_RECIPES["cityscapes"], data=str(city)))
+    assert np.unique(scored.read(0)[1]).tolist() == [0, 13, IGNORED]
+    with pytest.raises(BadInput, match="there is no data"):
+        parts_of(FcnRun())
+
+
+@pytest.mark.slow
+def test_a_resnet_keeps_its_size_as_torchvisions_does() -> None:
+    torch.manual_seed(0)
+    how = {"num_classes": 2, "replace_stride_with_dilation": [False, False, True]}
+    theirs = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 2], **how).eval()
+    ours = keep_size(from_state(theirs.state_dict(), "torchvision", "resnet50", depths=(1, 1, 1, 2)))
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        found = ours(x).maps[-1]
+        parts = torch.nn.Sequential(*list(theirs.children())[:-2])
+        torch.testing.assert_close(found, parts(x), atol=1e-5, rtol=1e-4)
+    assert (ours.strides, found.shape[2:]) == ((4, 8, 16, 16), (4, 6))
+
+
+def test_fcn_sees_every_pixel() -> None:
+    model = Segmenter(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), 5, "fcn", width=8).train()
+    logits = model(torch.randn(2, 3, 64, 96))
+    assert logits.shape == (2, 5, 64, 96)
+    logits.square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+
+
+def test_crops_keep_shape_and_truth() -> None:
+    picture, truth = shown(0)
+    for number in range(6):
+        x, y = cut_at_own_scale(picture, truth.astype(np.int64), (32, 48), np.random.default_rng(number))
+        assert (x.shape, y.shape) == ((3, 32, 48), (32, 48))
+        known = y != IGNORED
+        bright = x.mean(0) > 120
+        assert (bright[known] == (y[known] == 1)).float().mean() > 0.9
+
+
+def test_bad_input_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="32 pixels or more"):
+        FcnRun(crop=8)
+    with pytest.raises(BadInput, match="1 or more"):
+        FcnRun(steps=0)
+    with pytest.raises(BadInput, match="no-such"):
+        starting_encoder("random:no-such")
+    with pytest.raises(BadInput, match="segmenter of tapetum train fcn"):
+        load_segmenter(tmp_path / "none.safetensors")
+    assert starting_encoder("random:resnet-18").head is None

@@ -1,0 +1,67 @@
+"""Masks carried through videos: what DINO's script finds, and what must hold."""
+
+import numpy as np
+import pytest
+import torch
+from tests.golden.make_propagation_golden import CASES, GOLDEN, features, shares
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.transfer.config import PropagationConfig
+from tapetum.transfer.propagation import Propagator, carry, decided
+
+GOLD = np.load(GOLDEN)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shares_are_those_of_dino(name: str) -> None:
+    how = CASES[name]
+    config = PropagationConfig(radius=how["radius"] or 99, neighbours=how["neighbours"], context=how["context"])
+    maps = torch.from_numpy(features())
+    propagator = Propagator(maps[0], torch.from_numpy(shares()), config)
+    found = torch.stack([propagator.step(each) for each in maps[1:]])
+    np.testing.assert_allclose(found.numpy(), GOLD[name], atol=1e-5)
+    assert found.shape[0] == 4
+
+
+def test_decisions_are_those_of_dino() -> None:
+    last = torch.from_numpy(GOLD["near"][-1])
+    assert np.array_equal(decided(last, last.shape[1:]), GOLD["decided"])
+
+
+def colours(frame: np.ndarray) -> Tensor:
+    return torch.from_numpy(frame[::4, ::4].copy()).movedim(-1, 0).float() - 127
+
+
+def square(x: int) -> np.ndarray:
+    frame = np.full((32, 48, 3), (40, 90, 200), np.uint8)
+    frame[8:24, x : x + 12] = 230, 40, 30
+    return frame
+
+
+def test_a_thing_is_followed_by_its_colour() -> None:
+    first = np.zeros((32, 48), np.uint8)
+    first[8:24, 4:16] = 7
+    found = list(carry([square(4 + 4 * k) for k in range(5)], first, colours))
+    assert [np.unique(ids).tolist() for ids in found] == [[0, 7]] * 5
+    for k, ids in enumerate(found):
+        right = square(4 + 4 * k)[..., 0] > 200
+        assert ((ids == 7) & right).sum() / ((ids == 7) | right).sum() > 0.7
+    assert np.array_equal(found[0], first)
+    still = list(carry([square(4)] * 3, first, colours))
+    assert ((still[2] == 7) == (first == 7)).mean() > 0.95
+
+
+def test_bad_input_says_what_is_wrong() -> None:
+    first = np.zeros((32, 48), np.uint8)
+    with pytest.raises(BadInput, match="no object"):
+        list(carry([square(4)], first, colours))
+    first[0, 0] = 1
+    with pytest.raises(BadInput, match="mask 48x32"):
+        list(carry([square(4)[:16]], first, colours))
+    with pytest.raises(BadInput, match="not finite"):
+        list(carry([square(4)], first, lambda frame: colours(frame) * torch.nan))
+    with pytest.raises(BadInput, match="one size"):
+        Propagator(torch.zeros(2, 3, 3), torch.zeros(2, 3, 4), PropagationConfig())
+    with pytest.raises(BadInput, match="neighbours"):
+        PropagationConfig(neighbours=0)
