@@ -43,7 +43,7 @@ def setting(
     row |= {"miou": value, "flops": int(budget), "flops_spent": int(budget), "cpu_seconds": budget / 5e10, "steps": 3}
     row |= {"forward_flops": forward, "knn": knn.get(method, 0.5), "linear": None, "parameters": 10, "flops_per_step": 5}
     row |= {f"{name}{end}": 1e-6 for name in ("energy_kwh", "co2_kg") for end in ("", "_low", "_high")}
-    return Setting(({**row, "name": f"{size}_{method}", "transfer_cpu_seconds": 1.0},), samples)
+    return Setting(({**row, "name": f"{size}_{method}", "transfer_cpu_seconds": 1.0},), samples[None])
 
 
 def as_published(size: str, method: str, place: int, variant: str) -> float:
@@ -65,7 +65,7 @@ def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
     assert list(claims) == ["F2", *(f"F{k}" for k in range(4, 11))]
     assert {name: claim.verdict for name, claim in claims.items()} == dict.fromkeys(claims, "held")
     assert "supervised minus others" in claims["F4"].found
-    assert "3.0 to 3.0 times" in claims["F9"].found
+    assert "3.0 times" in claims["F9"].found
 
 
 def test_the_contrary_is_falsified() -> None:

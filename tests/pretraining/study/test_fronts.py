@@ -85,6 +85,18 @@ def test_settings_take_seeds_together() -> None:
         _ = a.nothing
 
 
+def test_differences_are_those_of_equal_seeds() -> None:
+    rows, counts = rows_and_counts([("a", 1, 0.5), ("a", 2, 0.7), ("b", 1, 0.4), ("c", 3, 0.4)])
+    found = settings_of(rows, counts, draws=500)
+    a, b, c = found.found
+    value, samples = a.minus(b)
+    assert value == rows[0]["miou"] - rows[2]["miou"]
+    assert samples == pytest.approx(a.by_seed[0] - b.by_seed[0])
+    value, samples = a.minus(c)  # no seed in common: the means
+    assert value == pytest.approx((rows[0]["miou"] + rows[1]["miou"]) / 2 - rows[3]["miou"])
+    assert samples == pytest.approx(a.samples - c.samples)
+
+
 def test_resamples_are_the_same_pictures_for_all() -> None:
     _, counts = rows_and_counts([("a", 1, 0.5)])
     one, other = resampled([counts[0], counts[0]], np.random.default_rng(0), 100)

@@ -208,7 +208,8 @@ def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
     times = [max(kwh.values()) / max(min(kwh.values()), 1e-12) for kwh in trackers]
     words = "; ".join(", ".join(f"{name} {value:.2e} kWh" for name, value in kwh.items()) for kwh in trackers[:3])
     verdict = "held" if min(times) > 2 else "falsified"
-    return Claim("F9", says, verdict, f"{min(times):.1f} to {max(times):.1f} times: {words}")
+    much = f"{min(times):.1f}" if len(times) == 1 else f"{min(times):.1f} to {max(times):.1f}"
+    return Claim("F9", says, verdict, f"{much} times: {words}")
 
 
 def _rankings(plan: Plan, settings: Settings) -> Claim:

@@ -41,8 +41,23 @@ class Setting:
     """Rows that differ by their seed alone."""
 
     rows: tuple[Mapping[str, Any], ...]
-    samples: Float[np.ndarray, " draws"]
-    """Of the mean of their scores."""
+    by_seed: Float[np.ndarray, "rows draws"]
+    """Samples of the score of each row."""
+
+    @property
+    def samples(self) -> Float[np.ndarray, " draws"]:
+        """Of the mean of the rows' scores."""
+        return self.by_seed.mean(0)
+
+    def minus(self, other: "Setting") -> tuple[float, Float[np.ndarray, " draws"]]:
+        """Give the difference to another setting, and samples of it: on the seeds that both have, where there are some.
+
+        The seed also orders and crops the pictures of the transfer, so a lucky one is lucky for all.
+        """
+        seeds = {row["seed"] for row in self.rows} & {row["seed"] for row in other.rows}
+        one, two = ([k for k, row in enumerate(s.rows) if row["seed"] in seeds or not seeds] for s in (self, other))
+        value = np.mean([self.rows[k]["miou"] for k in one]) - np.mean([other.rows[k]["miou"] for k in two])
+        return float(value), self.by_seed[one].mean(0) - other.by_seed[two].mean(0)
 
     def __getattr__(self, name: str) -> Any:
         """Give what all rows share, such as `method`, and the mean of what is measured, such as `cpu_seconds`."""
@@ -115,8 +130,8 @@ def settings_of(
     deviation = pooled_deviation(own)
     found = []
     for which in groups.values():
-        noise = rng.standard_normal(draws) * (deviation or 0.0) / np.sqrt(len(which))
-        found.append(Setting(tuple(rows[k] for k in which), scores[which].mean(0) + noise))
+        noise = rng.standard_normal((len(which), draws)) * (deviation or 0.0)
+        found.append(Setting(tuple(rows[k] for k in which), scores[which] + noise))
     return Settings(tuple(found), deviation, {setting.key: setting for setting in found})
 
 

@@ -91,4 +91,4 @@ def joined(verdicts: Sequence[str]) -> Verdict:
 
 def minus(one: Setting, other: Setting) -> Samples:
     """Give samples of the difference of two settings, in points."""
-    return 100 * (one.samples - other.samples)
+    return 100 * one.minus(other)[1]

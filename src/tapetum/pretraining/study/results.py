@@ -64,12 +64,15 @@ def studied(out: Path) -> Studied:
     return Studied(plan=plan, rows=tuple(rows), settings=settings, claims=claims, wanted=len(plan.points()))
 
 
-def on_front(settings: Settings, column: str = "flops") -> list[tuple[Setting, float, bool]]:
-    """Give the curated settings by cost, each with the share of samples in which it is on the front, and whether it is."""
-    learned = sorted((s for s in settings.curated() if s.method != UNTRAINED), key=lambda s: getattr(s, column))
+def on_front(settings: Settings) -> list[tuple[Setting, float, bool]]:
+    """Give the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
+
+    What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
+    """
+    learned = sorted((s for s in settings.curated() if s.method != UNTRAINED), key=lambda s: s.budget)
     if not learned:
         return []
-    costs = np.array([float(getattr(s, column)) for s in learned])
+    costs = np.array([s.budget for s in learned])
     members = front(costs, np.array([s.miou for s in learned]))
     return list(zip(learned, membership(learned, costs).tolist(), members.tolist(), strict=True))
 
@@ -84,9 +87,10 @@ def crossings(found: Studied) -> Iterator[Overtaking]:
             both = [(one, other) for one, other in pairs if one is not None and other is not None]
             if len(both) < 2:
                 continue
-            flops, sides = np.array([one.budget for one, _ in both]), list(zip(*both, strict=True))
-            at = float(crossing(flops, *(np.array([s.miou for s in side]) for side in sides)))
-            drawn = crossing(flops, *(np.stack([s.samples for s in side], -1) for side in sides))
+            flops = np.array([one.budget for one, _ in both])
+            values, samples = zip(*(large_one.minus(small_one) for small_one, large_one in both), strict=True)
+            ahead = np.stack(samples, -1)
+            at, drawn = (float(crossing(flops, np.zeros(len(flops)), np.array(values))), crossing(flops, 0 * ahead, ahead))
             there = drawn[np.isfinite(drawn)]
             yield Overtaking(
                 family=found.plan.sizes[small].family,
