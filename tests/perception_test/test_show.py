@@ -381,6 +381,7 @@ def test_in_chromium_nothing_is_asked_of_a_network_and_nothing_fails(shown: Brow
     assert shown.errors() == []
 
 
+@pytest.mark.slow
 def test_the_page_is_made_without_torch(folder: Path, tmp_path: Path) -> None:
     code = "import sys, tapetum.cli.show, tapetum.perception_test.views.page; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

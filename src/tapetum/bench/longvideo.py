@@ -56,14 +56,18 @@ def answer_questions(
         assert each.video is not None
         groups.setdefault((each.video, each.context), []).append(each)
     done, found = 0, {}
+    grey: dict[int, Any] = {}  # grey frames are alike, so there is one answer for each number of them
     for (path, until), group in groups.items():
         waiting = [each for each in group if rows.get(str(each.key), None) is None]
         if waiting:
             view = View(rate=rate, stop_s=float(until) if until else None)
             with open_video(path) as video:
                 seen = {"scores": _seen(model, video, view)}
-                if blind:
-                    seen["blind"] = _seen(model, video, View(rate=rate, stop_s=view.stop_s, grey=True))
+                count = len(view.numbers(video))
+                if blind and count not in grey:
+                    grey[count] = _seen(model, video, View(rate=rate, stop_s=view.stop_s, grey=True))
+            if blind:
+                seen["blind"] = grey[count]
             for each in waiting:
                 row = {name: _scores(model, what, each) for name, what in seen.items()}
                 rows.add(str(each.key), None, row)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
-from tapetum.hub.crc32c import crc32c_of
 
 TRIES = 5
 """Times in a row that a connection may fail without bringing a single byte."""
@@ -205,6 +204,8 @@ class _Download:
                 found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
             bad |= found != sums["md5"]
         elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts
+            from tapetum.hub.crc32c import crc32c_of
+
             bad |= crc32c_of(self.part).to_bytes(4, "big") != sums["crc32c"]
         if bad:
             self.part.unlink()

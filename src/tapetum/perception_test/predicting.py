@@ -90,12 +90,10 @@ def predict_videos(
     done = len(wanted) - len(jobs)
     progress(done, len(wanted))
 
+    key = dumps(dict(identities))
+
     def alone(job: Job) -> None:
-        key = dumps(dict(identities))
-        if key not in _made:
-            _made.clear()
-            _made[key] = make()
-        predict_one(job, _made[key])
+        _predict_with(make, key, job)
 
     for _ in over_ray(alone, jobs) if engine == "ray" else over_processes(predict_one, jobs, make, workers):
         done += 1
@@ -116,6 +114,14 @@ def predict_one(job: Job, predictors: Predictors) -> None:
         for task in tasks:
             with whole_file(_part(job.out, task, job.name)) as temporary:
                 temporary.write_text(dumps({"of": job.identities[task], "said": said[task]}), encoding="utf-8")
+
+
+def _predict_with(make: Callable[[], Predictors], key: str, job: Job) -> None:
+    """Predicts in a worker that keeps its predictors for the next job."""
+    if key not in _made:
+        _made.clear()
+        _made[key] = make()
+    predict_one(job, _made[key])
 
 
 def _part(out: Path, task: str, name: str) -> Path:

@@ -32,7 +32,7 @@ from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
 from tapetum.transfer.probing import Pictures, split
-from tapetum.transfer.segmentation import Head, Segmenter, confusions, pixel_loss
+from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
 def encoder_layers(encoder: Encoder) -> Layers:

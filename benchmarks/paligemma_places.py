@@ -1,0 +1,106 @@
+"""How far the places that a PaliGemma writes miss, when all that was before is right; and whether it looks at the thing.
+
+    python benchmarks/paligemma_places.py heldout --model paligemma-nano --limit 100 --out evidence/paligemma-nano/places.json
+
+`all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
+mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
+`looking` is the share of the attention of `tapetum.paligemma.looking`'s heads that is on the thing's tokens.
+"""
+
+import argparse
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tapetum.paligemma import prompts
+from tapetum.paligemma.answers import Answerer
+from tapetum.paligemma.data import Pair, collate
+from tapetum.paligemma.looking import layer_of, looking_loss, looks_of, watched
+from tapetum.paligemma.packed import pack, packed_loss
+from tapetum.paligemma.scene_pairs import SceneSample, boxes_text, shown
+from tapetum.paligemma.scene_pictures import SceneFolder, pixels_of
+
+NAMES = "y1", "x1", "y2", "x2"
+
+
+def samples_of(folder: SceneFolder) -> dict[str, list[SceneSample]]:
+    """Ask each picture for all things, and for those that are the only ones of their kind."""
+    found: dict[str, list[SceneSample]] = {"all": [], "one": []}
+    for index in range(len(folder)):
+        picture = folder.read(index)
+        things = shown(picture)
+        nouns = Counter(thing.noun for thing in things)
+        asked = {
+            "all": [(prompts.DETECT_ALL, things)],
+            "one": [(prompts.detect([t.noun]), [t]) for t in things if nouns[t.noun] == 1],
+        }
+        for kind, texts in asked.items():
+            pairs = tuple(
+                Pair(prefix=prefix, suffix=boxes_text(picture, some), long=True, about=tuple(t.id for t in some))
+                for prefix, some in texts
+                if some
+            )
+            if pairs:
+                found[kind].append(SceneSample(pixels=pixels_of(picture.rgb)[None], pairs=pairs, picture=picture))
+    return found
+
+
+@torch.no_grad()
+def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
+    """Measure one kind."""
+    model, tokens = answerer.model, answerer.tokens
+    first, side = tokens.location_ids[0], model.config.picture_size
+    missed, edges = defaultdict(list), defaultdict(list)
+    looked: list[float] = []
+    for start in range(0, len(samples), 8):
+        some = samples[start : start + 8]
+        batch = collate(some, tokens)
+        pictures = model.embed_pictures(batch.pixels)
+        packed = pack(batch.groups, len(some), "tokens", "blocks")
+        looks = looks_of([s.pairs for s in some], [s.picture.ids for s in some], packed, tokens, model.config.eye.patch, 49)
+        attention = layer_of(model.language)
+        with watched(attention) as given:
+            packed_loss(model, pictures, packed)
+        looked.append(float(looking_loss(attention, **given, looks=looks)[1]))
+        for rows in batch.groups:
+            logits = model.language.logits(model.read(pictures[rows.of], rows.prefix, rows.suffix))
+            likeliest = logits[..., first : first + 1024].argmax(-1)
+            for row in range(len(rows.of)):
+                places = [k for k, token in enumerate(rows.suffix[row].tolist()) if tokens.is_location(token)]
+                for number, k in enumerate(places):
+                    right = int(rows.suffix[row, k]) - first
+                    missed[NAMES[number % 4]].append(abs(int(likeliest[row, k]) - right) / 1023 * side)
+                    edges[NAMES[number % 4]].append(right / 1023 * side)
+    guess = {name: float(np.abs(np.array(e) - np.median(e)).mean()) for name, e in edges.items()}
+    return {
+        "boxes": len(missed["y1"]),
+        "pixels": {name: round(float(np.mean(missed[name])), 2) for name in NAMES},
+        "guess": {name: round(guess[name], 2) for name in NAMES},
+        "looking": round(float(np.mean(looked)), 3),
+    }
+
+
+def main() -> None:
+    """Measure both kinds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("heldout", type=Path)
+    parser.add_argument("--model", default="paligemma-nano")
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    answerer = Answerer.load(options.model)
+    found = {kind: misses(answerer, every) for kind, every in samples_of(SceneFolder(options.heldout, options.limit)).items()}
+    print(json.dumps(found, indent=1))
+    if options.out:
+        options.out.write_text(
+            json.dumps({"command": f"benchmarks/paligemma_places.py heldout --limit {options.limit}"} | found) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
