@@ -79,6 +79,8 @@ def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any)
     page = (out / "objects.html").read_text()
     assert page.count("<img src='data:image/jpeg") == 4
     assert "http" not in page
+    assert "CamVid" in said["measured"]
+    assert said["measured"] in page  # how good it is, where it is looked at
 
 
 def test_what_cannot_be_is_one_line(tmp_path: Path, capsys: Any) -> None:

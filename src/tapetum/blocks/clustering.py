@@ -16,10 +16,9 @@ Metric = Literal["l2", "cosine"]
 
 def nearest(x: Float[Tensor, "b n d"], centres: Float[Tensor, "b k d"], metric: Metric = "l2") -> Int[Tensor, "b n"]:
     """Find each vector's nearest centre; of equally near ones the first."""
-    likeness = x @ centres.mT
-    if metric == "l2":
-        likeness = likeness - centres.square().sum(-1)[:, None] / 2
-    return likeness.argmax(-1)
+    if metric == "cosine":
+        return (x @ centres.mT).argmax(-1)
+    return torch.baddbmm(centres.square().sum(-1)[:, None] / -2, x, centres.mT).argmax(-1)
 
 
 def move_centres(
@@ -30,9 +29,15 @@ def move_centres(
     weights: Float[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
     """Put each centre at the (weighted) mean of its vectors, and give the weight of each."""
-    members = F.one_hot(ids, centres.shape[1]).to(x.dtype)  # (b, n, k)
-    if weights is not None:
-        members = members * weights[..., None].to(x.dtype)
-    sums, counts = members.mT @ x, members.sum(1)
+    clusters = centres.shape[1]
+    own = x.new_ones(ids.shape) if weights is None else weights.to(x.dtype)
+    if x.device.type == "cpu":  # each vector is added once, instead of being multiplied by a column of zeros for every centre
+        rows = (ids + clusters * torch.arange(len(x))[:, None]).flatten()
+        added = x if weights is None else x * own[..., None]
+        sums = x.new_zeros(len(x) * clusters, x.shape[2]).index_add(0, rows, added.flatten(0, 1)).view(centres.shape)
+        counts = x.new_zeros(len(x) * clusters).index_add(0, rows, own.flatten()).view(-1, clusters)
+    else:
+        members = F.one_hot(ids, clusters).to(x.dtype) * own[..., None]  # (b, n, k)
+        sums, counts = members.mT @ x, members.sum(1)
     means = F.normalize(sums, dim=-1) if metric == "cosine" else sums / counts.clamp(min=1e-12)[..., None]
     return torch.where(counts[..., None] > 0, means, centres), counts

@@ -23,7 +23,8 @@ PAGE, INSTANCES = "objects.html", "instances.json"
 """What a folder of results has, beside a drawn picture for each: a page of all, and COCO's file of masks."""
 _SHOWN = 320
 MEASURED = {
-    "colours": "MEASURED_COLOURS",
+    "colours": "on 22 street scenes of CamVid, whose cars, pedestrians and bicyclists are known, its best masks cover these by "
+    "0.26 (positions alone: 0.34), and its first object is never one of them",
 }
 """How good a look is on real pictures whose things are known, where this project measured it; docs/evidence/odin.md."""
 _NOT_MEASURED = "not measured; on pictures whose things are known: tapetum eval objects"
