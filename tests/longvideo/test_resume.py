@@ -15,10 +15,10 @@ import torch
 
 import tapetum
 from tapetum import longvideo
+from tapetum.bench import embedding_rows
 from tapetum.errors import BadInput
 from tapetum.longvideo import watching
 from tapetum.longvideo.keeping import load_state, save_state
-from tapetum.verbs import unfinished
 from tapetum.video import write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
@@ -42,7 +42,7 @@ def table(place: Path, out: str) -> Any:
 def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table(place, "whole.npz")
     assert not [*place.glob("*.unfinished*")]
-    monkeypatch.setattr(unfinished.Unfinished.__init__, "__defaults__", (every,))
+    monkeypatch.setattr(embedding_rows.Unfinished.__init__, "__defaults__", (every,))
     steps, first = [], watching.prepared
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
 
 @pytest.mark.slow
 def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfinished.Unfinished.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(embedding_rows.Unfinished.__init__, "__defaults__", (0.0,))
     steps, first = [0], watching.prepared
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
@@ -120,8 +120,8 @@ def slowly(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     code = f"""
 import time, tapetum
 from tapetum.longvideo import watching
-from tapetum.verbs import unfinished
-unfinished.Unfinished.__init__.__defaults__ = (0.0,)
+from tapetum.bench import embedding_rows
+embedding_rows.Unfinished.__init__.__defaults__ = (0.0,)
 first = watching.prepared
 def slow(model, frames):
     time.sleep(0.3)

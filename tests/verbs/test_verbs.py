@@ -69,7 +69,7 @@ def test_a_command_adds_nothing_to_the_options_but_what_it_prints(verb: str) -> 
     parts = {field.name for field in dataclasses.fields(command(verb))}
     options = next(kind for kind in command(verb).__mro__ if kind.__module__.startswith("tapetum.verbs"))
     own = parts - {field.name for field in dataclasses.fields(options)}
-    assert own <= {"json", "online", "preview", "action"}
+    assert own <= {"json", "online", "plan", "preview", "action"}
 
 
 def test_importing_the_package_or_a_verb_imports_no_torch() -> None:

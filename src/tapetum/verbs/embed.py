@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tapetum.bench.embedding_rows import Unfinished
     from tapetum.encoders.embed import Embedder, Piece
-    from tapetum.verbs.unfinished import Unfinished
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Make vectors of pictures, recordings and videos, for search, clustering and probes.
 
     Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
-    that was killed goes on where it was (`tapetum.verbs.unfinished`). Files that cannot be read are left out, and the
+    that was killed goes on where it was (`tapetum.bench.embedding_rows`). Files that cannot be read are left out, and the
     listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
 
     >>> import tempfile
@@ -188,8 +188,8 @@ def _unfinished(embedder: "Embedder", out: File | None) -> "AbstractContextManag
     """What is kept on the way, of videos that are watched for long."""
     from contextlib import nullcontext
 
+    from tapetum.bench.embedding_rows import Unfinished
     from tapetum.longvideo.watching import VideoEmbedder
-    from tapetum.verbs.unfinished import Unfinished
 
     return Unfinished(Path(out), embedder) if out is not None and isinstance(embedder, VideoEmbedder) else nullcontext()
 
