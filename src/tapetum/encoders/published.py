@@ -39,7 +39,7 @@ PUBLISHED = (
         licence="Apache-2.0",
         file="encoders/bundled/resnet-nano.safetensors",
         loader=_LOADER,
-        sha256="512ca9875855c8e98151dffebc32df0702afae2942a9323e01319d5bbe1de1fe",
+        sha256="fa87ee9cfcc698c6b6bb83f706a6ab3ee4fa1fd8aec8dce0becc51118698b0cb",
         verbs=("embed",),
     ),
     _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224),
