@@ -32,17 +32,20 @@ class Contents:
     """Names of the classes of actions and sounds, by the task and the number."""
 
 
-def gather(name: str, video: Video, files: Sequence[Mapping[str, Any]], labels: Mapping[str, Mapping[int, str]]) -> Contents:
+def gather(
+    name: str, video: Video, files: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[int, str]]
+) -> Contents:
     """Take from the content of files of predictions what they say about a video, whatever their tasks.
 
-    What a server would refuse becomes a finding. Raises BadInput for a file that is of no task.
+    `files` have names; one that predicts nothing says nothing. What a server would refuse becomes a finding. Raises BadInput for
+    a file that is of no task.
     """
     found = Contents(name=name, video=video, labels=labels)
-    for content in files:
+    for file, content in files.items():
         tasks = tasks_of(content)
-        if not tasks:
+        if content and not tasks:
             raise BadInput(
-                "a file of predictions is of no task of the Perception Test; see tapetum submit perception-test --check"
+                f"{file} is of no task of the Perception Test; tapetum submit perception-test --check {file} says more"
             )
         for task in tasks:
             if name in content:
