@@ -213,7 +213,7 @@ def test_tasks_are_known_by_keys_or_by_what_is_in_lists() -> None:
 
 def test_predictions_that_a_server_refuses_are_told_on_the_page() -> None:
     video = annotations_of({LONG: TRUTH})[LONG]
-    found = gather(LONG, video, [{LONG: [{"id": "0", "bounding_boxes": [], "frame_ids": []}]}, {"w": [{"answer_id": 0}]}], {})
+    found = gather(LONG, video, {"predictions.json": {LONG: [{"id": "0", "bounding_boxes": [}, "frame_ids": []}]}, {"w": [{"answer_id": 0}]}], {})
     assert [finding.name for finding in found.findings] == ["id-as-text", "missing-track", "missing-track", "missing-video"]
     assert found.scores["object"]["average_iou"] == 0
 
@@ -222,7 +222,7 @@ def test_segments_of_a_class_lie_in_lanes_and_those_of_high_scores_are_drawn() -
     video = annotations_of({LONG: TRUTH})[LONG]
     said = [{"label": "1", "score": 0.01 * k, "timestamps": [1, 2 + 0.001 * k]} for k in range(50)]
     said += [{"label": str(10 + k), "score": 0.5 + 0.01 * k, "timestamps": [1, 2]} for k in range(9)]
-    found = gather(LONG, video, [{LONG: {"sound_localisation": said}}], {"sound": {1: "Clap", 12: "Hit"}})
+    found = gather(LONG, video, {"predictions.json": {LONG: {"sound_localisation": said}}}, {"sound": {1: "Clap", 12: "Hit"}})
     rows, left = class_rows(found, "sound")
     assert [row.label for row in rows] == ["Clap", "class 18", "class 17", "class 16", "class 15", "class 14", "class 13"]
     assert left == 3
