@@ -213,7 +213,8 @@ def test_tasks_are_known_by_keys_or_by_what_is_in_lists() -> None:
 
 def test_predictions_that_a_server_refuses_are_told_on_the_page() -> None:
     video = annotations_of({LONG: TRUTH})[LONG]
-    found = gather(LONG, video, {"predictions.json": {LONG: [{"id": "0", "bounding_boxes": [}, "frame_ids": []}]}, {"w": [{"answer_id": 0}]}], {})
+    object_file = {LONG: [{"id": "0", "bounding_boxes": [], "frame_ids": []}]}
+    found = gather(LONG, video, {"a.json": object_file, "b.json": {"w": [{"answer_id": 0}]}, "c.json": {}}, {})
     assert [finding.name for finding in found.findings] == ["id-as-text", "missing-track", "missing-track", "missing-video"]
     assert found.scores["object"]["average_iou"] == 0
 
