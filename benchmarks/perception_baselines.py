@@ -1,6 +1,6 @@
 """Runs the Perception Test whole on episodes of the world, with every baseline, and says which claims hold.
 
-    python benchmarks/perception_baselines.py FOLDER [--tracked 6] [--out evidence/perception-test]
+    python benchmarks/perception_baselines.py FOLDER [--tracked 16] [--out evidence/perception-test]
 
 Makes the episodes (`HELD_OUT`, `LEARNED_FROM`), teaches localisers on those to learn from, has every baseline answer the
 held-out ones by `tapetum.evaluate_perception_test`, and writes results.json and tables.md after every step. What follows things
@@ -83,7 +83,7 @@ class Study:
     def take_some(self) -> None:
         """Write the annotations of the first held-out videos."""
         some = dict(list(read_json(self.truth("valid")).items())[: self.tracked])
-        if not self.truth("tracked").exists():
+        if not self.truth("tracked").exists() or read_json(self.truth("tracked")).keys() != some.keys():
             self.truth("tracked").write_text(json.dumps(some))
 
     def make(self) -> None:
@@ -339,7 +339,7 @@ def main() -> None:
     """Make, teach, answer, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tracked", type=int, default=6)
+    parser.add_argument("--tracked", type=int, default=16)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     study = Study(given.folder, given.tracked)
