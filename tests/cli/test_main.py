@@ -89,7 +89,10 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
         ("completion csh", "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see: tapetum completion --help)"),
         ("track --grid", "--grid lacks its value (see: tapetum track --help)"),
         ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),
-        ("eval", "give one of tapvid, tapvid3d, paligemma, longvideo, perception-test (see: tapetum eval --help)"),
+        (
+            "eval",
+            "give one of tapvid, tapvid3d, paligemma, longvideo, perception-test, davis, objects (see: tapetum eval --help)",
+        ),
         ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
         ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),
     ],

@@ -38,10 +38,10 @@ def pipe(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("columns", ["1", "5"])
-@pytest.mark.parametrize("verb", ["track", "show"])
+@pytest.mark.parametrize("verb", ["track", "show tracks"])
 def test_help_in_a_narrow_terminal_ends(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str, verb: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    code, said, _ = run(verb, "--help")
+    code, said, _ = run(*verb.split(), "--help")
     assert code == 0
     assert "--out" in said
 

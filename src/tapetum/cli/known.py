@@ -38,7 +38,7 @@ def commands_of(kind: type) -> dict[str, type]:
 
     >>> from tapetum.cli.eval import Eval
     >>> list(commands_of(Eval))
-    ['tapvid', 'tapvid3d', 'paligemma', 'perception-test']
+    ['tapvid', 'tapvid3d', 'paligemma', 'longvideo', 'perception-test', 'davis', 'objects']
     """
     types = get_type_hints(kind, include_extras=True)
     return {name: below for field in fields(kind) for name, below in _commands(types[field.name])}

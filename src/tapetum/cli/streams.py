@@ -4,7 +4,7 @@ Whoever starts a program may close its streams, give it a full disk or a termina
 characters. Then:
 
     a stream is closed                      stands for /dev/null; else the next file to be opened would be taken for it
-    a character that its encoding lacks     is written as \\u1234; frames of boxes are drawn with + - |
+    a character that its encoding lacks     is written as \\u1234; frames of boxes are drawn with + - |, dots of lists as *
     stderr cannot be written                what is said there is lost, and nothing else
     stdout cannot be written                raises where it is printed, since results go there
 """
@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 _ERRORS = "tapetum.printable"
-_BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|") | dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛╔╗╚╝", "+")
+_BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|") | dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛╔╗╚╝", "+") | {"•": "*"}
 
 
 @contextmanager

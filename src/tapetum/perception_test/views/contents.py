@@ -37,8 +37,8 @@ def gather(
 ) -> Contents:
     """Take from the content of files of predictions what they say about a video, whatever their tasks.
 
-    `files` have names; one that predicts nothing says nothing. What a server would refuse becomes a finding. Raises BadInput for
-    a file that is of no task.
+    `files` have names; one that predicts nothing says nothing. What a server would refuse becomes a finding. Raises BadInput
+    for a file that is of no task.
     """
     found = Contents(name=name, video=video, labels=labels)
     for file, content in files.items():
