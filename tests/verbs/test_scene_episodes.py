@@ -117,9 +117,11 @@ def test_a_question_that_looks_ahead_names_its_last_frame() -> None:
 def test_the_same_again_from_another_process(made: Path, tmp_path: Path) -> None:
     options = {"seed": 3, "size": SIZE, "rate": RATE, "seconds": FRAMES / RATE, "points": 8, "story": "put-and-take"}
     episodes(tmp_path / "out", n=2, workers=2, **options)
-    for path in ("videos/{}.mp4", "audios/{}.wav", "tapvid/{}.pkl", "tapvid3d/{}.npz", "episodes/{}.npz", "truth/{}.json"):
+    for path in ("audios/{}.wav", "tapvid/{}.pkl", "tapvid3d/{}.npz", "episodes/{}.npz", "truth/{}.json"):
         name = path.format(NAME)
         assert (tmp_path / "out" / name).read_bytes() == (made / name).read_bytes(), name
+    again, first = (np.stack(list(open_video(folder / f"videos/{NAME}.mp4"))) for folder in (tmp_path / "out", made))
+    np.testing.assert_array_equal(again, first)  # x264 may end a frame with other bytes, which mean the same
 
 
 def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
