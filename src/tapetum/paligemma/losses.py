@@ -112,11 +112,3 @@ def token_weights(counted: Bool[Tensor, "b s"], mean: Mean) -> Float[Tensor, "b 
     if mean not in POWERS:
         raise BadInput(f"mean is {mean!r}; it is one of {', '.join(POWERS)}")
     return counted / counted.sum(1, keepdim=True).clamp_min(1) ** POWERS[mean]
-
-
-def shares_right(found: Float[Tensor, "b s v"], suffix: Int[Tensor, "b s"]) -> dict[str, float]:
-    """Tell how many tokens, and how many whole answers, are right when the right ones before are given."""
-    counted = suffix != 0
-    right = (found.argmax(-1) == suffix) & counted
-    whole = (right | ~counted).all(1)
-    return {"tokens": float(right.sum() / counted.sum().clamp_min(1)), "answers": float(torch.mean(whole.float()))}

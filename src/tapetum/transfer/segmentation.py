@@ -171,12 +171,3 @@ def confusions(
             counted.add(one.astype(np.int64), right)
             found.append(counted.counts)
     return np.stack(found)
-
-
-def mean_iou(
-    model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b 3 h w"], Int64[Tensor, "b h w"]]], classes: int
-) -> Confusion:
-    """Count the pixels of prepared pictures by true and predicted class; its `mean_iou` is the score, single scale."""
-    counted = Confusion(classes, IGNORED)
-    counted.counts += confusions(model, batches, classes).sum(0)
-    return counted
