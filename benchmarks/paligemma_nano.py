@@ -1,9 +1,10 @@
 """Trains paligemma-nano through its phases, and scores it; goes on where it was.
 
     python benchmarks/paligemma_nano_pictures.py RUN/train --stories 571
+    python benchmarks/paligemma_nano_pictures.py RUN/more --stories 293 --seed 2025
     tapetum scenes pictures RUN/heldout --n 1024 --seed 1 --size 112
     python benchmarks/paligemma_nano.py RUN
-    tapetum eval paligemma --data RUN/heldout --model RUN/9-cooled/model.safetensors --json
+    tapetum eval paligemma --data RUN/heldout --model RUN/11-cooled/model.safetensors --json
 
 The shipped weights were made by these phases, in two sittings, the first with three to five processes on one shared core, and
 some were cut off by the clock: phase 1 had 543 steps of 32 pictures and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,
@@ -26,6 +27,7 @@ COOLED = Mixture(answers=7, regions=1, captions=0.1, detect_all=0.5, detect=0.4,
 PLACES = Mixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=1.5, segment=0.5)
 LOOKS = Mixture(answers=2, regions=2, captions=0.1, detect_all=1, detect=4, segment=0.7)
 LAST = Mixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=2, segment=0.7)
+MORE = Mixture(answers=6, regions=1, captions=0.1, detect_all=1, detect=2, segment=1)
 
 
 def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
@@ -48,6 +50,10 @@ def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:
         "7-places": replace(where, start="4-cooled", eye="6-where", ruler=True, mixture=PLACES, steps=585, seed=21, limit=5952),
         "8-looks": replace(where, looking=0.5, mixture=LOOKS, steps=541, seed=23, limit=6792),
         "9-cooled": replace(where, looking=0.5, mixture=LAST, steps=540, schedule="linear", seed=25, limit=6852),
+        "10-more": replace(where, data=str(run / "more"), looking=0.5, mixture=MORE, steps=900, seed=31, limit=3516),
+        "11-cooled": replace(
+            where, data=str(run / "more"), looking=0.5, mixture=MORE, steps=1300, schedule="linear", seed=33, limit=3516
+        ),
     }
     return {name: replace(stage, steps=max(2, stage.steps // divide)) for name, stage in found.items()}
 

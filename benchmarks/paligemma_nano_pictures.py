@@ -94,6 +94,11 @@ def write_story(out: Path, seed: int, shots: int, size: int, story: int, texture
         write_truth(out, f"{number:06d}", _truth(number, picture))
 
 
+def surfaces() -> Textures:
+    """Give the patterns that every process draws with."""
+    return procedural
+
+
 def main() -> None:
     """Make what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,7 +115,7 @@ def main() -> None:
     missing = [s for s in range(options.stories) if not truth_file(options.out, f"{s * options.shots + last:06d}").exists()]
     work = partial(write_story, options.out.absolute(), options.seed, options.shots, options.size)
     done = options.stories - len(missing)
-    for _ in over_processes(work, missing, lambda: procedural, options.workers):
+    for _ in over_processes(work, missing, surfaces, options.workers):
         done += 1
         if done % 100 == 0:
             print(f"{done} of {options.stories} stories", flush=True)

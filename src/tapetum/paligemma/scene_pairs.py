@@ -45,6 +45,7 @@ TEMPLATES: Mapping[str, float] = {
     "larger": 0.3,
     "nearest": 0.5,
     "read": 0.7,
+    "present": 1.0,
 }
 """How often questions of a template are asked, where a picture has some of each."""
 

@@ -16,6 +16,7 @@ from tapetum.pretraining.study.fronts import (
     interval,
     mean_iou,
     membership,
+    own_deviation,
     pooled_deviation,
     resampled,
     settings_of,
@@ -95,6 +96,30 @@ def test_differences_are_those_of_equal_seeds() -> None:
     value, samples = a.minus(c)  # no seed in common: the means
     assert value == pytest.approx((rows[0]["miou"] + rows[1]["miou"]) / 2 - rows[3]["miou"])
     assert samples == pytest.approx(a.samples - c.samples)
+
+
+def test_what_a_seed_does_to_all_falls_out_of_differences() -> None:
+    methods, seeds = "abcdefgh", (1, 2, 3, 4, 5, 6)
+    rng = np.random.default_rng(3)
+    luck = dict(zip(seeds, 0.1 * rng.standard_normal(6), strict=True))
+    told = [(m, seed, 0.5 + luck[seed] + 0.01 * rng.standard_normal()) for m in methods for seed in seeds]
+    rows, counts = rows_and_counts([(m, seed, 0.5) for m, seed, _ in told])
+    for row, (_, _, value) in zip(rows, told, strict=True):
+        row["miou"] = value
+    found = settings_of(rows, counts, draws=4000)
+    assert found.own_deviation == pytest.approx(0.01, rel=0.3)
+    assert found.seed_deviation == pytest.approx(np.std(list(luck.values()), ddof=1), rel=0.2)
+    a, b = found.found[:2]
+    pictures = (resampled(counts[:6], np.random.default_rng(1), 4000).mean(0)).std()
+    apart = np.hypot(pictures, found.own_deviation / np.sqrt(6))
+    assert a.minus(b)[1].std() == pytest.approx(apart * np.sqrt(2), rel=0.15)
+    assert a.samples.std() == pytest.approx(np.hypot(pictures, found.seed_deviation / np.sqrt(6)), rel=0.15)
+
+
+def test_too_few_rows_leave_all_to_the_row() -> None:
+    rows, _ = rows_and_counts([("a", 1, 0.5), ("a", 2, 0.7), ("b", 1, 0.4)])
+    assert own_deviation(rows) == pytest.approx(abs(rows[0]["miou"] - rows[1]["miou"]) / np.sqrt(2))
+    assert own_deviation(rows[1:]) is None
 
 
 def test_resamples_are_the_same_pictures_for_all() -> None:

@@ -3,8 +3,10 @@
 A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
 
     the pictures it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
-    the seed                       a normal error with the deviation that settings with several seeds have in common,
-                                   by the root of the number of seeds; where no setting has two, it is left out
+    the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
+                                   on that seed (it orders and crops the same pictures for all of them), which falls out of
+                                   differences on equal seeds, and one of each row's own. Their deviations are estimated
+                                   from the settings with several seeds; where no setting has two, they are left out
 
 A setting is on the Pareto front if its score is above that of everything that costs no more.
 """
@@ -100,6 +102,8 @@ class Settings:
     seed_deviation: float | None
     """Of scores between seeds, in common; None where no setting has two."""
     index: Mapping[tuple[str, str, float, str], Setting] = field(default_factory=dict)
+    own_deviation: float | None = None
+    """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
 
     def get(self, size: str, method: str, budget: float, variant: str = "curated") -> Setting | None:
         """Give one, if it was done."""
@@ -126,13 +130,16 @@ def settings_of(
     groups: dict[tuple[str, str, float, str], list[int]] = {}
     for k, row in enumerate(rows):
         groups.setdefault(key_of(row), []).append(k)
-    own = [[rows[k]["miou"] for k in which] for which in groups.values()]
-    deviation = pooled_deviation(own)
+    deviation = pooled_deviation([[rows[k]["miou"] for k in which] for which in groups.values()])
+    own = own_deviation(rows)
+    shared = np.sqrt(max((deviation or 0.0) ** 2 - (own or 0.0) ** 2, 0.0))
+    luck = {key: shared * rng.standard_normal(draws) for key in dict.fromkeys((row["size"], row["seed"]) for row in rows)}
     found = []
     for which in groups.values():
-        noise = rng.standard_normal((len(which), draws)) * (deviation or 0.0)
+        noise = rng.standard_normal((len(which), draws)) * (own or 0.0)
+        noise += np.stack([luck[rows[k]["size"], rows[k]["seed"]] for k in which])
         found.append(Setting(tuple(rows[k] for k in which), scores[which] + noise))
-    return Settings(tuple(found), deviation, {setting.key: setting for setting in found})
+    return Settings(tuple(found), deviation, {setting.key: setting for setting in found}, own)
 
 
 def resampled(
@@ -155,6 +162,32 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
         return None
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
     return float(np.sqrt(squares / sum(len(values) - 1 for values in several)))
+
+
+def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Give the deviation of scores about the sum of a setting's mean and a seed's, the seeds of each size for themselves.
+
+    Where there are too few rows to tell the two apart, it is `pooled_deviation`'s; None where no setting has two seeds.
+
+    >>> rows = [{"size": "s", "method": m, "budget": 1, "variant": "curated", "seed": k, "miou": y}
+    ...         for m, k, y in (("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0), ("b", 2, 6.0))]
+    >>> round(own_deviation(rows), 6)
+    1.0
+    """
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(key_of(row), []).append(row)
+    several = [group for group in groups.values() if len(group) > 1]
+    if not several:
+        return None
+    told = [row for group in several for row in group]
+    columns = [[key_of(row) == key_of(group[0]) for row in told] for group in several]
+    columns += [[key == (row["size"], row["seed"]) for row in told] for key in {(row["size"], row["seed"]) for row in told}]
+    design, scores = np.array(columns, float).T, np.array([row["miou"] for row in told], float)
+    fit, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
+    if len(told) <= rank:
+        return pooled_deviation([[row["miou"] for row in group] for group in several])
+    return float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(told) - rank)))
 
 
 def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> Bool[np.ndarray, "*b n"]:

@@ -197,7 +197,9 @@ def _notes(found: Studied) -> str:
     pixels, deviation = found.plan.pixels, found.settings.seed_deviation
     seeds = "No setting has two seeds, so intervals know of the pictures of the test part alone."
     if deviation is not None:
-        seeds = f"Between seeds mIoU deviates by {100 * deviation:.2f} points; intervals know of that and of the test pictures."
+        own = found.settings.own_deviation or 0.0
+        seeds = f"Between seeds mIoU deviates by {100 * deviation:.2f} points, by {100 * own:.2f} once what a seed does to all "
+        seeds += "points of a size is taken away; intervals know of that and of the test pictures."
     rates = "1 rate" if len(pixels.rates) == 1 else f"{len(pixels.rates)} rates"
     return (
         f"FLOP = 2 x multiply-add, forward and backward, of pre-training alone. Fine-tuning is the same for all: {rates}, "

@@ -107,6 +107,7 @@ def write_results(found: Studied, path: Path) -> Path:
         "points": len(found.rows),
         "wanted": found.wanted,
         "seed_deviation": found.settings.seed_deviation,
+        "own_deviation": found.settings.own_deviation,
         "claims": [vars(claim) for claim in found.claims],
         "front": [
             {**dict(zip(("size", "method", "budget", "variant"), s.key, strict=True)), "miou": s.miou}
