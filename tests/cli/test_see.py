@@ -1,6 +1,7 @@
 """`tapetum ask`, `caption`, `detect` and `segment` from the command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 from support.scripts import GOLDEN, script
+from tapetum import paligemma
+from tapetum.paligemma.config import NAMED
 
 Run = Callable[..., tuple[int, str, str]]
 WORLD = script("tests/golden/make_paligemma_taught_golden.py")
@@ -34,6 +37,21 @@ def test_words_are_printed_and_options_stand_anywhere(run: Run, picture: Path, t
     code, out, _ = run("ask", picture, question, "--json", *MODEL)
     [row] = json.loads(out)["pictures"]
     assert (code, row["answer"], row["boxes"], row["width"]) == (0, "green", [], 56)
+
+
+def test_a_file_that_does_not_say_what_it_is_is_told(run: Run, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = paligemma.load(GOLDEN / "paligemma_taught.safetensors")
+    monkeypatch.setitem(NAMED, "taught", model.config)
+    np.savez(tmp_path / "a.npz", **{name: t.numpy() for name, t in paligemma.to_state(model, "big_vision").items()})
+    shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "a.model")
+    asked = ("ask", picture, "what color is the square ?", "--model", tmp_path / "a.npz")
+    assert run(*asked, "--model-config", "taught")[:2] == (0, "green\n")
+    code, _, err = run(*asked)
+    assert code == 2
+    assert "a.npz does not say that it is a PaliGemma" in err
+    code, _, err = run(*asked, "--model-config", "taugth")
+    assert code == 2
+    assert "did you mean taught?" in err
 
 
 def test_boxes_and_masks_are_printed_and_drawn(run: Run, picture: Path, tmp_path: Path):

@@ -85,26 +85,27 @@ class Answerer:
         cls,
         name_or_path: str | os.PathLike[str],
         *,
+        config: str | None = None,
         masks: str | os.PathLike[str] | None = None,
         device: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "Answerer":
         """Load weights by name, file or folder, with the tokenizer that lies beside them.
 
-        `masks` is the codec of masks: by default the one that comes along, for official weights the official one. Raises
+        `config` names what a file that does not say it is, such as a big_vision .npz (`tapetum.paligemma.config`). `masks` is the codec of masks: by default the one that comes along, for official weights the official one. Raises
         BadInput where any of it is not there, damaged, or of another model.
         """
         path = Path(name_or_path)
         if os.fspath(name_or_path) in known() or not path.exists():
             path = resolve(name_or_path)[0]
         header = header_of(path) if path.is_file() else {}
-        if path.is_file() and weights.HEADER not in header:
+        if path.is_file() and weights.HEADER not in header and config is None:
             raise BadInput(
-                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or load it with its config by"
-                " tapetum.paligemma.load, and save it"
+                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or say which it is, such as"
+                " --model-config paligemma-3b-224"
             )
         tokens = Tokens.beside(path)
-        model = weights.load(name_or_path, device, dtype)
+        model = weights.load(name_or_path, device, dtype, config=config)
         identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
         return cls(model, tokens, None if masks is None else os.fspath(masks))

@@ -21,6 +21,8 @@ class PaliGemmaEvalOptions:
     suffix, whose answers are to be written letter for letter; with --task the folder of its official files."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
+    model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Codec of masks; by default the one that comes along."""
     segment: bool = True
@@ -96,7 +98,7 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     from tapetum.paligemma.data import JsonLines
     from tapetum.paligemma.transfer import ExactChecks
 
-    answerer = Answerer.load(options.model, masks=options.masks, device=options.device)
+    answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=options.device)
     model, tokens = answerer.model, answerer.tokens
     if Path(options.data).is_dir():
         table = evaluate(

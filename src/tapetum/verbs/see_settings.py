@@ -25,6 +25,8 @@ class SeeSettings:
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
+    model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Show so many frames of a video, evenly spread; without it, videos and animated pictures are refused."""
     tokens: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -70,11 +72,13 @@ def load_answerer(settings: SeeSettings) -> "Answerer":
     """Load the model that is asked for; the last one is kept for the next call."""
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([stamp_of(Path(path)) for path in files])
-    return _answerer(settings.model, settings.masks, settings.device, settings.dtype, stamps)
+    return _answerer(settings.model, settings.model_config, settings.masks, settings.device, settings.dtype, stamps)
 
 
 @lru_cache(maxsize=1)
-def _answerer(model: str, masks: str | None, device: str | None, dtype: str, stamps: str) -> "Answerer":
+def _answerer(
+    model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str
+) -> "Answerer":
     """The model; `stamps` are of its files, so that one that changed is loaded anew."""
     from tapetum.hub.registry import known, resolve
 
@@ -84,4 +88,4 @@ def _answerer(model: str, masks: str | None, device: str | None, dtype: str, sta
 
     from tapetum.paligemma.answers import Answerer
 
-    return Answerer.load(model, masks=masks, device=device, dtype=getattr(torch, dtype))
+    return Answerer.load(model, config=config, masks=masks, device=device, dtype=getattr(torch, dtype))
