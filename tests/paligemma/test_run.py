@@ -1,6 +1,7 @@
 """Trainings from end to end, tiny: stages on a folder of scenes, transfers from lines of JSON."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,23 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
     norm = float(rows[0][:first].norm(dim=1).mean())
     torch.testing.assert_close(rows[1][first : first + 1024], place_rows(16, norm), atol=1e-4, rtol=0)
     torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
+    start = tmp_path / "mine.safetensors"
+    shutil.copy(first_stages / "1" / "model.safetensors", start)
+    run = stage1(str(scenes), str(start), vocabulary=330, model="tiny", steps=2, batch_size=2, micro_batch=2)
+    with pytest.raises(BadInput, match=r"there is no tokenizer beside .*mine.safetensors"):
+        train_stage(run, launch(tmp_path / "1"))
+    shutil.copy(first_stages / "1" / "tokenizer.model", tmp_path / "mine.model")
+    finished = train_stage(run, launch(tmp_path / "1"))
+    assert finished is not None
+    assert Tokens.load(tmp_path / "1").model == Tokens.load(first_stages / "1").model
+    words = ["other words for another model, of which there are a great many more than a few, some of them rather long"]
+    Tokens.train(words * 4, 320, tmp_path / "other.model")
+    with pytest.raises(BadInput, match="the tokenizer is another one"):
+        train_stage(replace(run, tokenizer=str(tmp_path / "other.model")), launch(tmp_path / "2"))
 
 
 @pytest.mark.slow

@@ -241,7 +241,11 @@ def _run(arguments: list[str]) -> int:
 
 def _help() -> str:
     width = max(map(len, VERBS))
-    lines = ["usage: tapetum VERB ...", "", "Track points through video, ask about pictures, learn without labels, adapt, and score it all."]
+    lines = [
+        "usage: tapetum VERB ...",
+        "",
+        "Track points through video, ask about pictures, learn without labels, adapt, and score it all.",
+    ]
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}: {meaning}"]
         lines += [f"  {name:{width}}  {entry.summary}" for name, entry in VERBS.items() if entry.group == group]

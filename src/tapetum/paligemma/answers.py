@@ -92,7 +92,8 @@ class Answerer:
     ) -> "Answerer":
         """Load weights by name, file or folder, with the tokenizer that lies beside them.
 
-        `config` names what a file that does not say it is, such as a big_vision .npz (`tapetum.paligemma.config`). `masks` is the codec of masks: by default the one that comes along, for official weights the official one. Raises
+        `config` names what a file that does not say it is, such as a big_vision .npz (`tapetum.paligemma.config`). `masks` is
+        the codec of masks: by default the one that comes along, for official weights the official one. Raises
         BadInput where any of it is not there, damaged, or of another model.
         """
         path = Path(name_or_path)

@@ -8,6 +8,7 @@ from torch import nn
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.loading import header_of
 from tapetum.paligemma import weights
 from tapetum.paligemma.config import PaliGemmaConfig, named
 from tapetum.paligemma.places import PlacesTask
@@ -134,13 +135,16 @@ def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
 
 
 def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
-    """The tokens that are named, those beside the weights, or learned ones."""
-    beside = Path(run.start).parent / TOKENIZER if run.start else None
-    for place in (run.tokenizer and Path(run.tokenizer), beside, out / TOKENIZER):
-        if place and place.exists():
-            return Tokens.load(place)
-    if run.tokenizer:
+    """The tokens that are named, those of the weights, or learned ones. Raises BadInput for tokens of other weights."""
+    header = header_of(Path(run.start)) if run.start else {}
+    if run.tokenizer and not Path(run.tokenizer).exists():
         raise BadInput(f"there is no tokenizer {run.tokenizer}; name a tokenizer.model, or leave it out to have one learned")
+    if run.tokenizer or weights.HEADER in header:
+        tokens = Tokens.load(run.tokenizer) if run.tokenizer else Tokens.beside(run.start)
+        tokens.check(tokens.size, header.get(weights.TOKENIZER))
+        return tokens
+    if (out / TOKENIZER).exists():
+        return Tokens.load(out / TOKENIZER)
     out.mkdir(parents=True, exist_ok=True)
     return Tokens.train(texts_of(folder), run.vocabulary, out / TOKENIZER)
 

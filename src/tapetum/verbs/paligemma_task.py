@@ -55,7 +55,9 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
         from tapetum.paligemma.answers import Answerer
 
         dtype = getattr(torch, options.dtype)
-        answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=options.device, dtype=dtype)
+        answerer = Answerer.load(
+            options.model, config=options.model_config, masks=options.masks, device=options.device, dtype=dtype
+        )
         answers = make_answers(
             answerer,
             task,

@@ -76,9 +76,7 @@ def load_answerer(settings: SeeSettings) -> "Answerer":
 
 
 @lru_cache(maxsize=1)
-def _answerer(
-    model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str
-) -> "Answerer":
+def _answerer(model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str) -> "Answerer":
     """The model; `stamps` are of its files, so that one that changed is loaded anew."""
     from tapetum.hub.registry import known, resolve
 
