@@ -44,8 +44,8 @@ from tapetum.paligemma.tokens import Tokens
 from tapetum.paligemma.transfer import answers_to, train_transfer
 from tapetum.train.launch_config import Launch
 
-SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (40, 120, 367)}
-STEPS = {"easy-vqa": (60, 100, 140), "camvid": (40, 60, 80)}
+SIZES = {"easy-vqa": (50, 200, 1000), "camvid": (120, 367)}
+STEPS = {"easy-vqa": (60, 100, 140), "camvid": (400, 400)}
 RATES = {"pretrained": 5e-4, "scratch": 1e-3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "pretrained": {},

@@ -112,3 +112,13 @@ def test_what_a_live_run_refuses(run: Run, clip: Path, tmp_path: Path, words: li
     code, out, err = run("track", clip, "--online", *words, "--out", tmp_path / "out")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
+    """Classes that no picture shows have no score; a long evaluation must not end in an error for that."""
+    content = {"ap": 0.5, "by_label": {"marble": float("nan"), "ball": 1}, "rows": [(float("inf"), "nan")]}
+    output.print_json(content)
+    output.print_line(content)
+    both = capsys.readouterr().out
+    expected = {"ap": 0.5, "by_label": {"marble": None, "ball": 1}, "rows": [[None, "nan"]]}
+    assert json.loads(both[: both.rindex("\n{")]) == json.loads(both[both.rindex("\n{") :]) == expected

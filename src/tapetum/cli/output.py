@@ -1,6 +1,7 @@
 """What commands share: progress on stderr, notes on stderr, results as JSON on stdout."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -36,13 +37,21 @@ def note(text: str) -> None:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print the result of a verb for other programs, as one JSON object on stdout."""
-    print(json.dumps(content, indent=2, allow_nan=False))
+    """Print the result of a verb for other programs, as one JSON object on stdout; what is no finite number is null."""
+    print(json.dumps(_finite(content), indent=2, allow_nan=False))
 
 
 def print_line(content: dict[str, Any]) -> None:
-    """Print a result for other programs as one line of JSON on stdout, at once."""
-    print(json.dumps(content, allow_nan=False), flush=True)
+    """Print a result for other programs as one line of JSON on stdout, at once; what is no finite number is null."""
+    print(json.dumps(_finite(content), allow_nan=False), flush=True)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 class _Terminal(Listener):
