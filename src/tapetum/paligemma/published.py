@@ -55,7 +55,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="paligemma/bundled/paligemma-nano.safetensors",
         loader=_LOADER,
-        sha256="2423c838c47ae350fbc514c14d2465e90d892ca425155ab5a6d5dcf71a8b2f69",
+        sha256="177a8bca8b0f204304ec07a3b93aadf50d92479b0a185146d61d0c3f4f25af6b",
         verbs=("ask",),
     ),
     Weights(
