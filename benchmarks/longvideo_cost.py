@@ -16,7 +16,8 @@ long ones of blocks of 100 segments. Claim C3 of MC-ViT in these terms:
               the end memories and peak of the process are within 10 % of what they were when the cap was full
     joint     twice the video is more than three times the attention, where streaming pays twice
 
-OUT/results.json has all numbers, OUT/cost.svg the curves (with matplotlib: the extra view).
+OUT/results.json has all numbers, and what is in it is not measured again; OUT/cost.svg has the curves (with matplotlib: the
+extra view).
 """
 
 import argparse
@@ -79,7 +80,7 @@ def one(form: str, frames: int, args: argparse.Namespace) -> Row:
     encoder = VideoEncoder(config_of(form, args)).eval()
     video = torch.rand(1, frames, 64, 64, 3) * 2 - 1
     with torch.inference_mode():
-        encoder(video[:, :16])
+        encoder(torch.zeros(1, 18, 64, 64, 3))  # two segments, so that what is loaded at first use is not counted
         before, best = peak_mib(), float("inf")
         for _ in range(args.repeats):
             began = time.process_time()
@@ -170,8 +171,9 @@ def claim(forms: dict[str, list[Row]], found: dict[str, Any], args: argparse.Nam
         "peak_grown": max(last / first for first, last in found["peak_mib"]) - 1,
         "joint_doubled": _looking("joint", args) / _looking("joint", args, 2),
         "streaming_doubled": _looking("streaming", args) / _looking("streaming", args, 2),
-        "counted_over_planned": max(abs(row["flops"] / row["planned_flops"] - 1) for rows in forms.values() for row in rows)
-        + 1,
+        "counted_off_plan": {
+            form: max(abs(row["flops"] / row["planned_flops"] - 1) for row in rows) for form, rows in forms.items()
+        },
     }
     holds = {
         "growth": parts["growth_over_own_attention"] <= parts["memories_over_tokens"] * (1 + 1e-9),
@@ -219,6 +221,28 @@ def draw(forms: dict[str, list[Row]], found: dict[str, Any], args: argparse.Name
     figure.savefig(path)
 
 
+def points(args: argparse.Namespace) -> dict[str, list[Row]]:
+    """Measure all lengths of all forms."""
+    forms: dict[str, list[Row]] = {form: [] for form in FORMS}
+    for frames in args.frames:
+        for form in FORMS:
+            row = apart(one, form, frames, args)
+            row["planned_flops"] = plan(config_of(form, args), frames).flops
+            forms[form].append(row)
+            print(
+                f"{form:13}{frames:5} frames  {row['cpu_s']:8.3f} CPU s  {row['grown_mib']:8.1f} MiB  "
+                f"{row['flops'] / 1e9:8.2f} GFLOPs, planned {row['planned_flops'] / 1e9:8.2f}",
+                flush=True,
+            )
+    return forms
+
+
+def keep(file: Path, content: dict[str, Any]) -> None:
+    """Write what there is."""
+    with whole_file(file) as temporary:
+        temporary.write_text(json.dumps(content))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -234,24 +258,17 @@ def main() -> None:
     if args.segments < 2 * BLOCK or args.width % 64 or min(args.frames) < 16:
         parser.error(f"give {2 * BLOCK} segments or more, a width that is a multiple of 64, and videos of 16 frames or more")
     torch.set_num_threads(1)
-    forms: dict[str, list[Row]] = {form: [] for form in FORMS}
-    for frames in args.frames:
-        for form in FORMS:
-            row = apart(one, form, frames, args)
-            row["planned_flops"] = plan(config_of(form, args), frames).flops
-            forms[form].append(row)
-            print(
-                f"{form:13}{frames:5} frames  {row['cpu_s']:8.3f} CPU s  {row['grown_mib']:8.1f} MiB  "
-                f"{row['flops'] / 1e9:8.2f} GFLOPs, planned {row['planned_flops'] / 1e9:8.2f}",
-                flush=True,
-            )
-    found = streams(args)
+    settings = {name: value for name, value in vars(args).items() if name != "out"}
+    file = args.out / "results.json"
+    made = json.loads(file.read_text()) if file.exists() else {}
+    made = made if made.get("settings") == settings else {}
+    args.out.mkdir(parents=True, exist_ok=True)
+    forms = made.get("forms") or points(args)
+    keep(file, {"settings": settings, "forms": forms})
+    found = made.get("streams") or streams(args)
     said = claim(forms, found, args)
     print(json.dumps(said, indent=1))
-    args.out.mkdir(parents=True, exist_ok=True)
-    settings = {name: value for name, value in vars(args).items() if name != "out"}
-    with whole_file(args.out / "results.json") as temporary:
-        temporary.write_text(json.dumps({"settings": settings, "forms": forms, "streams": found, "C3": said}, indent=1))
+    keep(file, {"settings": settings, "forms": forms, "streams": found, "C3": said})
     try:
         draw(forms, found, args, args.out / "cost.svg")
     except ImportError:
