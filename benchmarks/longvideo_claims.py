@@ -1,6 +1,6 @@
-"""Claims L1 to L5 of LongViViT at the scale of a laptop, on ordered events (`tapetum.scenes.ordered_events`).
+"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.scenes.ordered_events`), laptop size.
 
-    python benchmarks/longvideo_claims.py OUT [--claims L1 L2 L3 L4 L5] [--seeds 0 1 2] [--steps 400]
+    python benchmarks/longvideo_claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400]
 
     L1  dropping 75 % of the tokens makes what is stored for backward 3 times smaller or more (12 layers of 384, 1,024 tokens)
     L2  joint attention loses at most 3 points of order by it, factorised attention twice as much or more
@@ -9,8 +9,10 @@
     L4  that network as it was is at least 10 points of order below itself after the tuning
     L5  with a quarter of the tokens, dropping at random is better by more than 1 point, in captions found, than tubelets four
         times as long, and than patches twice as wide and high
+    M   of four events, each a segment, what the last segment knows: k-means memories (8 of 64 tokens) are at least 10 points of
+        order better than as many random ones, and 30 better than no memory
 
-Two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to read
+Else two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to read
 first, so captions are scored by linear layers over the pooled vector instead, one for each word of each event: what a caption
 scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first, `order` how
 often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else undecided;
@@ -42,6 +44,8 @@ SLOW = OrderedEventsConfig(events=2, length=16, size=32, thing=(12, 16))
 SHORT, LONG = replace(SLOW, length=8), replace(SLOW, events=8, length=8)
 VIDEO = VideoConfig(width=64, depth=2, heads=2, mlp_width=128, size=(32, 32), tubelet=(4, 8, 8), frames=32)
 DEEP = replace(VIDEO, depth=6, frames=16)
+FOUR = replace(SLOW, events=4)
+SEGMENTS = replace(VIDEO, frames=64, memory="consolidated", memories=8, memory_grad="through")
 RUNS: Mapping[str, tuple[VideoConfig, OrderedEventsConfig]] = {
     "joint": (VIDEO, SLOW),
     "joint-75": (replace(VIDEO, mask_ratio=0.75), SLOW),
@@ -52,6 +56,9 @@ RUNS: Mapping[str, tuple[VideoConfig, OrderedEventsConfig]] = {
     "short": (DEEP, SHORT),
     "tuned-all": (replace(DEEP, frames=64, mask_ratio=0.75), LONG),
     "tuned-last-4": (replace(DEEP, frames=64, mask_ratio=0.75, tune="last-4"), LONG),
+    "kmeans": (SEGMENTS, FOUR),
+    "random": (replace(SEGMENTS, consolidation="random"), FOUR),
+    "streaming": (replace(SEGMENTS, memory="streaming"), FOUR),
 }
 NEEDED: Mapping[str, Sequence[str]] = {
     "L1": (),
@@ -59,6 +66,7 @@ NEEDED: Mapping[str, Sequence[str]] = {
     "L5": ("joint-75", "long-tubelets", "wide-patches"),
     "L3": ("short", "tuned-all", "tuned-last-4"),
     "L4": ("short", "tuned-all"),
+    "M": ("kmeans", "random", "streaming"),
 }
 Scores = dict[str, list[dict[str, float]]]
 
@@ -191,6 +199,9 @@ def verdicts(bench: Bench, rows: dict[str, dict[str, float]]) -> dict[str, str]:
         pairs = [bench.ahead("joint-75", name, "found") for name in ("long-tubelets", "wide-patches")]
         each = [agreed([gain > 1 for gain in pair]) for pair in pairs]
         said["L5"] = each[0] if each[0] == each[1] else "falsified" if "falsified" in each else "undecided: seeds differ"
+    if "M" in args.claims:
+        gains = zip(bench.ahead("kmeans", "random"), bench.ahead("kmeans", "streaming"), strict=False)
+        said["M"] = agreed([a >= 10 and b >= 30 for a, b in gains])
     return said
 
 

@@ -136,13 +136,14 @@ def streams(args: argparse.Namespace) -> dict[str, Any]:
     free = [apart(stream, None, SHORT, args) for _ in range(args.streams)]
     capped = [apart(stream, args.cap, SHORT, args) for _ in range(args.streams)]
     long = [apart(stream, args.cap, args.segments, args) for _ in range(3)]
-    firsts = range(full, args.segments - BLOCK + 1, BLOCK)
+    firsts = sorted({*range(full, args.segments - BLOCK + 1, BLOCK), args.segments - BLOCK})
     blocks = [[median(rows["cpu_s"][k : k + BLOCK]) for k in firsts] for rows in long]
     return {
         "cap": args.cap,
         "full_after": full,
         "segments": args.segments,
         "flops": stream_flops(args),
+        "blocks_from": firsts,
         "free_cpu_s": _over(free),
         "capped_cpu_s": _over(capped),
         "blocks_cpu_s": [median(column) for column in zip(*blocks, strict=True)],
@@ -205,9 +206,9 @@ def draw(forms: dict[str, list[Row]], found: dict[str, Any], args: argparse.Name
         axes[0].plot(frames, [row["flops"] / 1e9 for row in rows], "o", color=colour, label=form)
         axes[1].plot(frames, [row["cpu_s"] for row in rows], "o-", color=colour)
         axes[2].plot(frames, [row["grown_mib"] for row in rows], "o-", color=colour)
-    at = [found["full_after"] + BLOCK * (k + 0.5) for k in range(len(found["blocks_cpu_s"]))]
-    axes[3].plot(at, [1e3 * each for each in found["blocks_cpu_s"]], "o-", color="C3")
-    axes[3].set_ylim(0)
+    seconds = [1e3 * each for each in found["blocks_cpu_s"]]
+    axes[3].plot([first + BLOCK / 2 for first in found["blocks_from"]], seconds, "o-", color="C3")
+    axes[3].set_ylim(0, 1.3 * max(seconds))
     names = (
         "GFLOPs: counted (points), equations (lines)",
         "CPU seconds",

@@ -1,6 +1,7 @@
 """Ordered events as a small task: linear layers over a video's pooled vector say the words of each event.
 
-For `longvideo_claims.py`. A caption scores the sum of the log-probabilities of its words.
+For `longvideo_claims.py`. Where a video has segments, the mean of the last one's tokens is in the place of the pooled vector. A
+caption scores the sum of the log-probabilities of its words.
 """
 
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class Teller(nn.Module):
 
     def forward(self, video: Tensor, samples: tuple[int, ...]) -> Tensor:
         """Give the log-probabilities of words, (b, events, 3, 4)."""
-        pooled = self.encoder(video.float() / 127.5 - 1, samples=samples).pooled
+        features = self.encoder(video.float() / 127.5 - 1, samples=samples)
+        pooled = features.pooled if self.encoder.config.memory == "joint" else features.tokens[:, -1].mean(1)
         return self.head(self.norm(pooled)).unflatten(1, (MOST, 3, 4)).log_softmax(-1)
 
 
