@@ -12,12 +12,12 @@
     M   of four events, each a segment, what the last segment knows: k-means memories (8 of 64 tokens) are at least 10 points of
         order better than as many random ones, and 30 better than no memory
 
-Else two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to read
-first, so captions are scored by linear layers over the pooled vector instead, one for each word of each event: what a caption
-scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first, `order` how
-often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else undecided;
-undecided too where the network to compare with found the order in less than 3 of 4 videos. Runs go on where they were stopped.
-OUT/results.json has all numbers, OUT/claims.svg the scores (with matplotlib: the extra view).
+Else two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to
+read first, so captions are scored by linear layers over the pooled vector instead, one for each word of each event: what a
+caption scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first,
+`order` how often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else
+undecided; undecided too where the network to compare with found the order in less than 3 of 4 videos. Runs go on where they
+were stopped. OUT/results.json has all numbers, OUT/claims.svg the scores (with matplotlib: the extra view).
 """
 
 import argparse
