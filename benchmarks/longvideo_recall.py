@@ -217,7 +217,8 @@ def main(say: Callable[[str], None] = print) -> None:
             if found is None:
                 say("stopped; the same command goes on")
                 return
-            scores.setdefault(form, []).append(found)
+            ledger = json.loads((args.out / f"{form}-{seed}" / "ledger.json").read_text())
+            scores.setdefault(form, []).append({**found, "cpu_s": round(ledger["total"]["cpu_seconds"], 1)})
             settings = {name: value for name, value in vars(args).items() if name != "out"}
             claims = {} if args.smoke else verdicts(scores)
             with whole_file(args.out / "results.json") as temporary:
