@@ -102,9 +102,10 @@ class Bench:
 
     def fitted(self, task: EventsTask, steps: int, rate: float, seed: int, out: Path) -> Teller:
         """Train in a folder, or go on."""
+        args = self.args
         config = TrainConfig(
             steps=steps,
-            batch_size=32,
+            batch_size=args.batch,
             seed=seed,
             lr=rate,
             warmup_steps=steps // 16,
@@ -226,20 +227,22 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--tuning", type=int, default=300, help="steps of tuning to longer videos")
-    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--checks", type=int, default=512, help="videos to score with")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(args)
-    rows = storage() if {"L1", "L3"} & {*args.claims} else {}
+    file = args.out / "results.json"
+    rows = (json.loads(file.read_text()) if file.exists() else {}).get("stored") or storage()
     names = list(dict.fromkeys(name for claim in args.claims for name in NEEDED[claim]))
     for seed in args.seeds:  # a seed of all runs before the next, so that what there is can be compared
         for name in names:
             bench.scores.setdefault(name, []).append(bench.trained(name, seed))
             said = verdicts(bench, rows)
             settings = {key: value for key, value in vars(args).items() if key != "out"}
-            with whole_file(args.out / "results.json") as temporary:
+            with whole_file(file) as temporary:
                 temporary.write_text(json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "claims": said}))
     for name, row in rows.items():
         print(f"{name:20} stored {row['mib']:7.1f} MiB  {row['cpu_s']:6.2f} CPU s")
