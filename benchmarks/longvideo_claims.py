@@ -237,13 +237,18 @@ def main() -> None:
     file = args.out / "results.json"
     rows = (json.loads(file.read_text()) if file.exists() else {}).get("stored") or storage()
     names = list(dict.fromkeys(name for claim in args.claims for name in NEEDED[claim]))
+    spent: dict[str, list[float]] = {}
     for seed in args.seeds:  # a seed of all runs before the next, so that what there is can be compared
         for name in names:
             bench.scores.setdefault(name, []).append(bench.trained(name, seed))
+            ledger = json.loads((args.out / f"{name}-{seed}" / "ledger.json").read_text())
+            spent.setdefault(name, []).append(round(ledger["total"]["cpu_seconds"], 1))
             said = verdicts(bench, rows)
             settings = {key: value for key, value in vars(args).items() if key != "out"}
             with whole_file(file) as temporary:
-                temporary.write_text(json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "claims": said}))
+                temporary.write_text(
+                    json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "cpu_s": spent, "claims": said})
+                )
     for name, row in rows.items():
         print(f"{name:20} stored {row['mib']:7.1f} MiB  {row['cpu_s']:6.2f} CPU s")
     for name, found in bench.scores.items():
