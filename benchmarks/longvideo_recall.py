@@ -1,14 +1,21 @@
 """Key-value recall: which memory finds what was paired long ago? Claims C1, C2 and C4 of MC-ViT at the scale of a laptop.
 
-    python benchmarks/longvideo_recall.py OUT [--forms streaming random ...] [--seeds 0 1 2] [--steps 3000]
+    python benchmarks/longvideo_recall.py OUT [--forms streaming random ...] [--seeds 0 1 2] [--steps 800] [--full]
 
 For each form and seed a small encoder is trained (`tapetum.longvideo.recall`), in OUT/FORM-SEED, and scored on videos that were
-never learned from: of the length trained on, twice and four times that. A call that was stopped goes on; what is finished is
-not done again. OUT/results.json has all scores, the table is printed, with what the claims say of it:
+never learned from: of the length trained on, and twice that. A call that was stopped goes on; what is finished is not done
+again. Small is: one block of 48 channels; five segments of 16 tokens, of which 2 are remembered; one pair in each of the first
+four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of which
+16 are remembered; 28 pairs of 32 keys.
 
-    C1  k-means and coreset find the value at least 10 points more often than random memories of the same number
-    C2  they, and the joint form, at least 30 points more often than streaming, which is at chance
-    C4  of twice the length at least 90 % is kept
+OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.longvideo.plan` counts them); the
+table is printed, with what the claims say of it; OUT/recall.svg shows it (with matplotlib: the extra view):
+
+    C1    k-means and coreset find the value at least 10 points more often than random memories of the same number
+    C2    they, and the joint form, at least 30 points more often than streaming, which is at chance
+    C4    of twice the length at least 90 % is kept
+    cost  k-means at least 10 points above random memories at equal cost (as many more as k-means' rounds would pay for), and
+          at least 30 above streaming (which has not seen the pair, whatever it may cost)
 
 Each is held, falsified, or undecided, where the seeds do not agree or there are fewer than three. C1 is falsified only where
 random memories are within 2 points, and undecided between that and 10.
@@ -23,6 +30,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from tapetum.files import whole_file
+from tapetum.longvideo.config import VideoConfig
+from tapetum.longvideo.plan import plan
 from tapetum.longvideo.recall import SMALL, RecallRun, RecallTask, accuracy
 from tapetum.scenes.recall import RecallConfig
 from tapetum.train import TrainConfig, fit
@@ -35,40 +44,64 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "augmented": {"memory": "augmented"},
     "joint": {"memory": "joint"},
     "late": {"memory": "streaming", "pooling": "late"},
-    "random-4x": {"consolidation": "random", "memories": 64},
+    "random-paid": {"consolidation": "random"},
 }
-"""Settings of the encoder by the name of the form; late is late temporal fusion, random-4x has four times the memories."""
-Scores = dict[str, list[dict[str, float]]]
+"""Settings of the encoder by the name of the form; late is late temporal fusion, random-paid has more memories, see `cost`."""
+WORLD = RecallConfig(segments=5, segment_frames=4, tubelet=1, size=16, patch=8, pairs=1, keys=4)
+VIDEO = VideoConfig(
+    width=48,
+    depth=1,
+    heads=2,
+    mlp_width=96,
+    size=(16, 16),
+    tubelet=(1, 8, 8),
+    segment_frames=4,
+    frames=20,
+    memory="consolidated",
+    memories=2,
+    memory_grad="through",
+)
+BIN = 25
+"""Steps over which a curve is averaged."""
+Scores = dict[str, list[dict[str, Any]]]
 
 
-def run_of(form: str, seed: int, smoke: bool) -> RecallRun:
+def run_of(form: str, seed: int, args: argparse.Namespace) -> RecallRun:
     """The run of a form; for a smoke test a tiny one."""
-    video, world = replace(SMALL, seed=seed, **FORMS[form]), RecallConfig()
-    if smoke:
-        world = RecallConfig(segments=3, segment_frames=4, size=32)
-        few = min(video.memories, 4)
-        video = replace(
-            video, width=16, depth=2, heads=2, mlp_width=32, size=(32, 32), frames=12, segment_frames=4, memories=few
-        )
-    read_out = "all" if form == "late" else "last"
-    return RecallRun(video=video, world=world, seed=seed, read_out=read_out, checks=8 if smoke else 256)
+    base, world, start = (SMALL, RecallConfig(), None) if args.full else (VIDEO, WORLD, VIDEO.width**-0.5)
+    if args.smoke:
+        world = replace(WORLD, segments=3, pairs=2)
+        base = replace(VIDEO, width=16, depth=2, heads=2, mlp_width=32, frames=12)
+    video = replace(base, seed=seed, **FORMS[form])
+    if form == "random-paid":
+        video = replace(video, memories=paid(base, video, world.frames))
+    return RecallRun(
+        video=video, world=world, seed=seed, read_out="all" if form == "late" else "last", checks=args.checks, start=start
+    )
 
 
-def trained(form: str, seed: int, out: Path, args: argparse.Namespace) -> dict[str, float] | None:
+def paid(base: VideoConfig, video: VideoConfig, frames: int) -> int:
+    """So many random memories that they cost no less than k-means' own."""
+    price = plan(replace(base, consolidation="kmeans"), frames).multiply_adds
+    return next(k for k in range(base.memories, 10**6) if plan(replace(video, memories=k), frames).multiply_adds >= price)
+
+
+def trained(form: str, seed: int, out: Path, args: argparse.Namespace) -> dict[str, Any] | None:
     """Train and score, or go on with it; None if it was stopped."""
     done = out / f"{form}-{seed}" / "scores.json"
     if done.exists():
         return json.loads(done.read_text())
-    run = run_of(form, seed, args.smoke)
+    run = run_of(form, seed, args)
     config = TrainConfig(
         steps=args.steps,
-        batch_size=16,
+        batch_size=args.batch,
         accumulation=args.accumulation,
         seed=seed,
         lr=args.rate,
         warmup_steps=args.steps // 20,
         weight_decay=0.01,
-        eval_every=max(1, args.steps // 4),
+        betas=(0.9, 0.98),
+        keep_last=1,
         threads=1,
         device=args.device,
         find_unused_parameters=True,
@@ -79,31 +112,44 @@ def trained(form: str, seed: int, out: Path, args: argparse.Namespace) -> dict[s
         return None
     model: Any = result.model
     model.eval()
-    counts = [run.world.segments * times for times in ((1, 2) if args.smoke else (1, 2, 4))]
-    found = {str(n): accuracy(model, replace(run.world, segments=n), run.checks) for n in counts}
+    found = {
+        str(n): accuracy(model, replace(run.world, segments=n), run.checks) for n in (run.world.segments * k for k in (1, 2))
+    }
+    cost = plan(run.video, run.world.frames)
+    found = {"accuracy": found, "curve": curve(done.parent), "multiply_adds": cost.multiply_adds, "memories": cost.memories}
     with whole_file(done) as temporary:
         temporary.write_text(json.dumps(found))
     return found
 
 
+def curve(out: Path) -> list[float]:
+    """Accuracy in training, averaged."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    right = [row["metrics"]["accuracy"] for row in rows if "accuracy" in row.get("metrics", {})]
+    return [round(mean(right[k : k + BIN]), 4) for k in range(0, len(right) - BIN + 1, BIN)]
+
+
 def verdicts(scores: Scores) -> dict[str, str]:
     """What the scores say of the claims; every claim must hold for each seed by itself, or fail for each."""
-    base = next((list(rows[0]) for rows in scores.values() if rows), None)
-    if base is None:
-        return {}
 
-    def each(form: str) -> list[float]:
-        return [row[base[0]] for row in scores.get(form, [])]
+    def ahead(form: str, other: str, by: float = 0) -> list[float]:
+        return [a - b - by for a, b in zip(_first(scores, form), _first(scores, other), strict=False)]
 
-    def ahead(form: str, other: str) -> list[float]:
-        return [a - b for a, b in zip(each(form), each(other), strict=False)]
-
-    kept = [[row[base[1]] / max(row[base[0]], 1e-9) for row in scores.get(form, [])] for form in ("kmeans", "coreset")]
+    kept = []
+    for form in ("kmeans", "coreset"):
+        pairs = [tuple(row["accuracy"].values()) for row in scores.get(form, [])]
+        kept.append([longer / max(own, 1e-9) for own, longer in pairs])
     return {
         "C1": _judge([ahead("kmeans", "random"), ahead("coreset", "random")], 0.1, 0.02),
         "C2": _judge([ahead(form, "streaming") for form in ("kmeans", "coreset", "joint")], 0.3, 0.3),
         "C4": _judge(kept, 0.9, 0.9),
+        "cost": _judge([ahead("kmeans", "random-paid", 0.1), ahead("kmeans", "streaming", 0.3)], 0.0, 0.0),
     }
+
+
+def _first(scores: Scores, form: str) -> list[float]:
+    """Accuracies of a form, for the length that was learned."""
+    return [next(iter(row["accuracy"].values())) for row in scores.get(form, [])]
 
 
 def _judge(parts: list[list[float]], held: float, falsified: float) -> str:
@@ -120,11 +166,34 @@ def table(scores: Scores) -> str:
     lines = []
     for form, rows in scores.items():
         cells = []
-        for n in rows[0] if rows else ():
-            values = [100 * row[n] for row in rows]
-            cells.append(f"{n} segments {mean(values):5.1f}" + (f" +- {stdev(values):.1f}" if len(values) > 1 else ""))
-        lines.append(f"{form:10} ({len(rows)} seeds)  " + "   ".join(cells))
+        for n in rows[0]["accuracy"] if rows else ():
+            values = [100 * row["accuracy"][n] for row in rows]
+            cells.append(f"{n:>2} segments {mean(values):5.1f}" + (f" +- {stdev(values):4.1f}" if len(values) > 1 else ""))
+        cost = f"{rows[0]['memories']:3} memories {rows[0]['multiply_adds'] / 1e6:6.2f} M multiply-adds" if rows else ""
+        lines.append(f"{form:11} ({len(rows)} seeds)  {cost}   " + "   ".join(cells))
     return "\n".join(lines)
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """Draw curves of training, and scores by seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, (form, rows) in enumerate(scores.items()):
+        columns = [mean(column) for column in zip(*(row["curve"] for row in rows), strict=False)]
+        left.plot([BIN * (i + 1) for i in range(len(columns))], [100 * each for each in columns], f"C{k}", label=form)
+        values = [100 * each for each in _first(scores, form)]
+        right.plot([k] * len(values), values, "o", color=f"C{k}", alpha=0.6)
+        right.hlines(mean(values), k - 0.3, k + 0.3, f"C{k}")
+    for axis in (left, right):
+        axis.axhline(25, color="grey", lw=0.8, ls=":")
+        axis.set_ylabel("right, % (dotted: chance)")
+    left.set(title="in training, mean of the seeds", xlabel="steps")
+    right.set(title="on new videos: seeds, and their mean")
+    right.set_xticks(range(len(scores)), list(scores), rotation=30, ha="right")
+    left.legend(fontsize=8)
+    figure.savefig(path)
 
 
 def main(say: Callable[[str], None] = print) -> None:
@@ -132,10 +201,13 @@ def main(say: Callable[[str], None] = print) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--accumulation", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--checks", type=int, default=512, help="videos to score with")
+    parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--full", action="store_true", help="larger networks and videos, for a core and a day")
     parser.add_argument("--smoke", action="store_true", help="tiny networks and videos, to see that all runs")
     args = parser.parse_args()
     scores: Scores = {}
@@ -145,18 +217,19 @@ def main(say: Callable[[str], None] = print) -> None:
             if found is None:
                 say("stopped; the same command goes on")
                 return
-            scores.setdefault(form, []).append(found)
-            content = {
-                "steps": args.steps,
-                "seeds": args.seeds,
-                "scores": scores,
-                "claims": {} if args.smoke else verdicts(scores),
-            }
+            ledger = json.loads((args.out / f"{form}-{seed}" / "ledger.json").read_text())
+            scores.setdefault(form, []).append({**found, "cpu_s": round(ledger["total"]["cpu_seconds"], 1)})
+            settings = {name: value for name, value in vars(args).items() if name != "out"}
+            claims = {} if args.smoke else verdicts(scores)
             with whole_file(args.out / "results.json") as temporary:
-                temporary.write_text(json.dumps(content, indent=1))
+                temporary.write_text(json.dumps({"settings": settings, "scores": scores, "claims": claims}))
     say(table(scores))
     for claim, verdict in ({} if args.smoke else verdicts(scores)).items():
         say(f"{claim}  {verdict}")
+    try:
+        draw(scores, args.out / "recall.svg")
+    except ImportError:
+        say("no picture: pip install 'tapetum[view]'")
 
 
 if __name__ == "__main__":

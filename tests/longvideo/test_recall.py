@@ -56,3 +56,13 @@ def test_a_step_learns_and_longer_videos_can_be_scored() -> None:
     assert accuracy(model, WORLD, 8, batch=3) == accuracy(model, WORLD, 8, batch=8)
     assert 0 <= accuracy(model, replace(WORLD, segments=5), 4) <= 1
     assert task.describe()["video"]["memories"] == 4
+
+
+def test_the_first_weights_of_blocks_are_as_great_as_said() -> None:
+    torch.manual_seed(0)
+    plain = RecallTask(RUN).model()
+    torch.manual_seed(0)
+    wide = RecallTask(replace(RUN, start=0.3)).model()
+    for (name, small), great in zip(plain.named_parameters(), wide.parameters(), strict=True):
+        factor = 15.0 if "blocks" in name and small.ndim == 2 else 1.0
+        torch.testing.assert_close(great, factor * small)

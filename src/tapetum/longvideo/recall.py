@@ -51,6 +51,8 @@ class RecallRun:
     """Of videos and memories."""
     checks: int = 256
     """Videos to score with."""
+    start: float | None = None
+    """Deviation of the first weights of the blocks' linear layers; None: 0.02, at which narrow networks are slow to begin."""
 
 
 class Reader(nn.Module):
@@ -92,7 +94,13 @@ class RecallTask(Task):
 
     def model(self) -> Reader:
         """Make a new network."""
-        return Reader(self.run).train()
+        reader = Reader(self.run)
+        if self.run.start is not None:
+            with torch.no_grad():
+                for layer in reader.encoder.blocks.modules():
+                    if isinstance(layer, nn.Linear):
+                        layer.weight.mul_(self.run.start / 0.02)  # as `start_linear` drew them
+        return reader.train()
 
     def dataset(self) -> Recalls:
         """Give videos by number."""
@@ -120,7 +128,7 @@ class RecallTask(Task):
 
 
 @torch.no_grad()
-def accuracy(model: Reader, world: RecallConfig, count: int, batch: int = 4) -> float:
+def accuracy(model: Reader, world: RecallConfig, count: int, batch: int = 32) -> float:
     """Say how often the value is right, of `count` videos of a world, which may be longer than those learned from."""
     device, right = next(model.parameters()).device, 0
     for first in range(0, count, batch):

@@ -1,0 +1,266 @@
+"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.scenes.ordered_events`), laptop size.
+
+    python benchmarks/longvideo_claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400]
+
+    L1  dropping 75 % of the tokens makes what is stored for backward 3 times smaller or more (12 layers of 384, 1,024 tokens)
+    L2  joint attention loses at most 3 points of order by it, factorised attention twice as much or more
+    L3  learning in the last four of 12 layers makes what is stored 3 times smaller (2.95 or more), and costs at most 1 point
+        where a network of 16 frames is tuned to 64
+    L4  that network as it was is at least 10 points of order below itself after the tuning
+    L5  with a quarter of the tokens, dropping at random is better by more than 1 point, in captions found, than tubelets four
+        times as long, and than patches twice as wide and high
+    M   of four events, each a segment, what the last segment knows: k-means memories (8 of 64 tokens) are at least 10 points of
+        order better than as many random ones, and 30 better than no memory
+
+Else two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to
+read first, so captions are scored by linear layers over the pooled vector instead, one for each word of each event: what a
+caption scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first,
+`order` how often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else
+undecided; undecided too where the network to compare with found the order in less than 3 of 4 videos. Runs go on where they
+were stopped. OUT/results.json has all numbers, OUT/claims.svg the scores (with matplotlib: the extra view).
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from longvideo_events import EventsTask, Teller, score
+from tapetum.files import whole_file
+from tapetum.longvideo.config import VideoConfig, named
+from tapetum.longvideo.encoder import VideoEncoder
+from tapetum.scenes.ordered_events import OrderedEventsConfig
+from tapetum.train import TrainConfig, fit
+
+SLOW = OrderedEventsConfig(events=2, length=16, size=32, thing=(12, 16))
+SHORT, LONG = replace(SLOW, length=8), replace(SLOW, events=8, length=8)
+VIDEO = VideoConfig(width=64, depth=2, heads=2, mlp_width=128, size=(32, 32), tubelet=(4, 8, 8), frames=32)
+DEEP = replace(VIDEO, depth=6, frames=16)
+FOUR = replace(SLOW, events=4)
+SEGMENTS = replace(VIDEO, frames=64, memory="consolidated", memories=8, memory_grad="through")
+RUNS: Mapping[str, tuple[VideoConfig, OrderedEventsConfig]] = {
+    "joint": (VIDEO, SLOW),
+    "joint-75": (replace(VIDEO, mask_ratio=0.75), SLOW),
+    "factorised": (replace(VIDEO, attention="factorised"), SLOW),
+    "factorised-75": (replace(VIDEO, attention="factorised", mask_ratio=0.75), SLOW),
+    "long-tubelets": (replace(VIDEO, tubelet=(16, 8, 8)), SLOW),
+    "wide-patches": (replace(VIDEO, tubelet=(4, 16, 16)), SLOW),
+    "short": (DEEP, SHORT),
+    "tuned-all": (replace(DEEP, frames=64, mask_ratio=0.75), LONG),
+    "tuned-last-4": (replace(DEEP, frames=64, mask_ratio=0.75, tune="last-4"), LONG),
+    "kmeans": (SEGMENTS, FOUR),
+    "random": (replace(SEGMENTS, consolidation="random"), FOUR),
+    "streaming": (replace(SEGMENTS, memory="streaming"), FOUR),
+}
+NEEDED: Mapping[str, Sequence[str]] = {
+    "L1": (),
+    "L2": ("joint", "joint-75", "factorised", "factorised-75"),
+    "L5": ("joint-75", "long-tubelets", "wide-patches"),
+    "L3": ("short", "tuned-all", "tuned-last-4"),
+    "L4": ("short", "tuned-all"),
+    "M": ("kmeans", "random", "streaming"),
+}
+Scores = dict[str, list[dict[str, float]]]
+
+
+class Bench:
+    """Runs of all seeds, those that are finished kept."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.scores = args, Scores()
+
+    def trained(self, name: str, seed: int) -> dict[str, float]:
+        """Train and score, or read what was."""
+        args, (video, world) = self.args, RUNS[name]
+        out = args.out / f"{name}-{seed}"
+        if (out / "scores.json").exists():
+            return json.loads((out / "scores.json").read_text())
+        start = self.network("short", seed) if name.startswith("tuned") else None
+        steps, rate = (args.tuning, args.rate / 2) if start is not None else (args.steps, args.rate)
+        model = self.fitted(EventsTask(video, world, seed, start), steps, rate, seed, out)
+        found = score(model, world, seed, args.checks)
+        if name == "short":  # the same network on longer videos, its positions stretched
+            longer = EventsTask(RUNS["tuned-all"][0], LONG, seed, model).model().eval()
+            found |= {f"long_{key}": value for key, value in score(longer, LONG, seed, args.checks).items()}
+        with whole_file(out / "scores.json") as temporary:
+            temporary.write_text(json.dumps(found))
+        return found
+
+    def network(self, name: str, seed: int) -> Teller:
+        """The network of a finished run."""
+        video, world = RUNS[name]
+        args = self.args
+        return self.fitted(EventsTask(video, world, seed), args.steps, args.rate, seed, args.out / f"{name}-{seed}")
+
+    def fitted(self, task: EventsTask, steps: int, rate: float, seed: int, out: Path) -> Teller:
+        """Train in a folder, or go on."""
+        args = self.args
+        config = TrainConfig(
+            steps=steps,
+            batch_size=args.batch,
+            seed=seed,
+            lr=rate,
+            warmup_steps=steps // 16,
+            weight_decay=0.01,
+            betas=(0.9, 0.98),
+            threads=1,
+            keep_last=1,
+            tensorboard=False,
+            find_unused_parameters=True,
+        )
+        result = fit(task, config, out)
+        if result.state == "stopped":
+            raise SystemExit("stopped; the same command goes on")
+        assert isinstance(result.model, Teller)
+        return result.model.eval()
+
+    def ahead(self, one: str, other: str, key: str = "order", other_key: str | None = None) -> list[float]:
+        """By how much one run is better than another, by seed, in points."""
+        pairs = zip(self.scores.get(one, []), self.scores.get(other, []), strict=False)
+        return [100 * (a[key] - b[other_key or key]) for a, b in pairs]
+
+    def learned(self, name: str) -> bool:
+        """Whether a network is good enough to compare with."""
+        return all(row["order"] >= 0.75 for row in self.scores.get(name, []))
+
+
+def agreed(values: Sequence[bool]) -> str:
+    """What the seeds say together."""
+    if len(values) < 3:
+        return "undecided: fewer than three seeds"
+    return "held" if all(values) else "undecided: seeds differ" if any(values) else "falsified"
+
+
+def stored(mask: float, tune: str, fused: bool) -> tuple[int, float]:
+    """Bytes of tensors that are kept for backward (not weights), and CPU seconds of forward and backward."""
+    torch.manual_seed(0)
+    config = named("vivit-nano", width=384, depth=12, heads=6, mlp_width=1536, size=(64, 64), frames=128)
+    model = VideoEncoder(replace(config, mask_ratio=mask, tune=tune)).train()
+    video = torch.rand(1, 128, 64, 64, 3) * 2 - 1
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    began = time.process_time()
+    with nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = model(video).pooled.square().mean()
+        loss.backward()
+    seconds = time.process_time() - began
+    return sum(size for place, size in kept.items() if place not in weights), seconds
+
+
+def storage() -> dict[str, dict[str, float]]:
+    """What is stored, by how much is dropped and how much learns."""
+    rows = {}
+    for name, mask, tune in (
+        ("all", 0.0, "all"),
+        ("75", 0.75, "all"),
+        ("last-4", 0.0, "last-4"),
+        ("75-last-4", 0.75, "last-4"),
+    ):
+        for fused in (True, False):
+            size, seconds = stored(mask, tune, fused)
+            rows[f"{name}-{'fused' if fused else 'unfused'}"] = {"mib": size / 2**20, "cpu_s": seconds}
+    return rows
+
+
+def verdicts(bench: Bench, rows: dict[str, dict[str, float]]) -> dict[str, str]:
+    """What all numbers say."""
+    said, args = {}, bench.args
+
+    def times(name: str) -> list[float]:
+        return [rows[f"all-{kind}"]["mib"] / rows[f"{name}-{kind}"]["mib"] for kind in ("fused", "unfused")]
+
+    if "L1" in args.claims:
+        said["L1"] = "held" if min(times("75")) >= 3 else "falsified"
+    if "L2" in args.claims:
+        own, other = bench.ahead("joint", "joint-75"), bench.ahead("factorised", "factorised-75")
+        both = bench.learned("joint") and bench.learned("factorised")
+        parts = [a <= 3 and b > 0 and b >= 2 * a for a, b in zip(own, other, strict=False)]
+        said["L2"] = agreed(parts) if both else "undecided: not learned well enough"
+    if "L3" in args.claims:
+        cheap = min(times("last-4")) >= 2.95
+        parts = [cheap and lost <= 1 for lost in bench.ahead("tuned-all", "tuned-last-4")]
+        said["L3"] = agreed(parts) + ("" if cheap else " (of the storage alone: falsified)")
+    if "L4" in args.claims:
+        said["L4"] = agreed([gain >= 10 for gain in bench.ahead("tuned-all", "short", "order", "long_order")])
+    if "L5" in args.claims:
+        pairs = [bench.ahead("joint-75", name, "found") for name in ("long-tubelets", "wide-patches")]
+        each = [agreed([gain > 1 for gain in pair]) for pair in pairs]
+        said["L5"] = each[0] if each[0] == each[1] else "falsified" if "falsified" in each else "undecided: seeds differ"
+    if "M" in args.claims:
+        gains = zip(bench.ahead("kmeans", "random"), bench.ahead("kmeans", "streaming"), strict=False)
+        said["M"] = agreed([a >= 10 and b >= 30 for a, b in gains])
+    return said
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """Draw the scores of all runs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    for axis, key, chance in zip(figure.subplots(1, 2), ("order", "found"), (50, 100 / 64), strict=True):
+        for k, rows in enumerate(scores.values()):
+            axis.plot([k] * len(rows), [100 * row[key] for row in rows], "o", color=f"C{k % 10}", alpha=0.7)
+        axis.axhline(chance, color="grey", lw=0.8, ls=":")
+        axis.set_title(f"{key}, % (dotted: chance of two events)", fontsize=9)
+        axis.set_xticks(range(len(scores)), list(scores), rotation=40, ha="right", fontsize=8)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--claims", nargs="+", choices=NEEDED, default=list(NEEDED))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--tuning", type=int, default=300, help="steps of tuning to longer videos")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--checks", type=int, default=512, help="videos to score with")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(args)
+    file = args.out / "results.json"
+    rows = (json.loads(file.read_text()) if file.exists() else {}).get("stored") or storage()
+    names = list(dict.fromkeys(name for claim in args.claims for name in NEEDED[claim]))
+    spent: dict[str, list[float]] = {}
+    for seed in args.seeds:  # a seed of all runs before the next, so that what there is can be compared
+        for name in names:
+            bench.scores.setdefault(name, []).append(bench.trained(name, seed))
+            ledger = json.loads((args.out / f"{name}-{seed}" / "ledger.json").read_text())
+            spent.setdefault(name, []).append(round(ledger["total"]["cpu_seconds"], 1))
+            said = verdicts(bench, rows)
+            settings = {key: value for key, value in vars(args).items() if key != "out"}
+            with whole_file(file) as temporary:
+                temporary.write_text(
+                    json.dumps({"settings": settings, "stored": rows, "scores": bench.scores, "cpu_s": spent, "claims": said})
+                )
+    for name, row in rows.items():
+        print(f"{name:20} stored {row['mib']:7.1f} MiB  {row['cpu_s']:6.2f} CPU s")
+    for name, found in bench.scores.items():
+        cells = [(key, [100 * row[key] for row in found]) for key in found[0]]
+        print(f"{name:15}" + "  ".join(f"{key} {mean(v):5.1f} +- {stdev(v) if len(v) > 1 else 0:4.1f}" for key, v in cells))
+    for claim, verdict in verdicts(bench, rows).items():
+        print(f"{claim}  {verdict}")
+    try:
+        draw(bench.scores, args.out / "claims.svg")
+    except ImportError:
+        print("no picture: pip install 'tapetum[view]'")
+
+
+if __name__ == "__main__":
+    main()
