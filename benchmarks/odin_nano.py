@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.encoders.factory import make
+from tapetum.encoders import Encoder
+from tapetum.encoders.factory import load, make
 from tapetum.odin.looks import looked_at_by, metric_of
 from tapetum.odin.metrics import corloc, discovery_scores
 from tapetum.odin.model import Odin
@@ -37,11 +39,28 @@ from tapetum.verbs.looks import look_of
 PROPOSALS = 32
 
 
-def run_of(steps: int, size: int) -> OdinRun:
-    """Give the config: as `small`, with 16 clusters and larger views."""
-    how = RECIPES["small"]
+class Begun(OdinTask):
+    """Odin whose encoder begins with weights that are known."""
+
+    def __init__(self, run: OdinRun, source: Source, name: str):
+        self.begun = load(name)
+        super().__init__(run, Source(source.pictures, about={**source.about, "begun": name}))
+
+    def learner(self, encoder: Encoder) -> nn.Module:
+        """Put the heads on the encoder, which gets the weights."""
+        encoder.load_state_dict(self.begun.state_dict())
+        return super().learner(encoder)
+
+
+def run_of(options: argparse.Namespace) -> OdinRun:
+    """Give the config: as `small` with 16 clusters; of an encoder that is begun with, without pyramid and at a lower rate."""
+    how, o = RECIPES["small"], options
     odin = replace(how.odin, clusters=16, place_weight=0.3, target_decay=0.99, discovery_decay=0.995)
-    return replace(how, data="photos", size=size, steps=steps, batch_size=32, micro_batch=32, rate=8e-3, odin=odin)
+    run = replace(how, data="photos", size=o.size, steps=o.steps, batch_size=o.batch, micro_batch=o.batch, odin=odin)
+    if o.encoder is None:
+        return replace(run, rate=1e-3 * 256 / o.batch)
+    odin = replace(odin, pyramid_width=0)
+    return replace(run, encoder=o.encoder, change=(), rate=3e-4 * 256 / o.batch, odin=odin)
 
 
 def trained(options: argparse.Namespace) -> None:
@@ -50,7 +69,9 @@ def trained(options: argparse.Namespace) -> None:
     source = Source(pictures, about={"data": f"{len(pictures)} pictures"})
     launch = Launch(out=options.out, device="cpu", workers=0, threads=1, minutes=options.minutes)
     kept: list[Any] = []
-    finished = run_task(OdinTask(run_of(options.steps, options.size), source), launch, print, kept.append)
+    run = run_of(options)
+    task = OdinTask(run, source) if options.encoder is None else Begun(run, source, options.encoder)
+    finished = run_task(task, launch, print, kept.append)
     if finished is not None:
         save(kept[0], options.out / ODIN_FILE)
 
@@ -79,6 +100,8 @@ def main() -> None:
     parser.add_argument("--score", type=Path, help="parquet file of CamVid")
     parser.add_argument("--models", nargs="+", default=["untrained", "colours", "rgb", "xy"])
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--encoder", help="an encoder by name whose weights to begin with, such as resnet-nano")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--stored", type=int, default=96, help="shorter side of the pictures as they are kept")
     parser.add_argument("--seen", type=int, default=192, help="shorter side of pictures as the network sees them")
@@ -93,7 +116,7 @@ def main() -> None:
         found = json.loads(file.read_text()) if file.exists() else {}
         for model in options.models:
             if model == "untrained":
-                run = run_of(options.steps, options.size)
+                run = run_of(options)
                 look = looked_at_by(Odin(run.odin, make(run.architecture, run.seed)).eval(), options.seen)
             else:
                 look = look_of(model, options.seen, device="cpu")
