@@ -19,7 +19,7 @@ run on `--photos` is scored on the cars, pedestrians and bicyclists of `--camvid
 network.
 
 Every run is `tapetum train odin`'s loop in a folder of OUT and goes on where it was stopped; OUT/results.json keeps what is
-finished, and is printed at the end. `--minutes` stops after so long.
+finished, and is printed at the end. `--minutes` stops after so long; `--minutes 0.001` only prints.
 """
 
 import argparse
@@ -207,10 +207,12 @@ def followed(look: Look, pictures: np.ndarray, ids: np.ndarray) -> float:
 
 
 def verdict(true: Sequence[bool | None]) -> str:
-    """Say what came of a claim; None stands for a seed whose runs are not finished."""
-    if not true or None in true:
+    """Say what came of a claim in the seeds whose runs are finished; None stands for the others."""
+    known = [each for each in true if each is not None]
+    if not known:
         return "not finished"
-    return "held" if all(true) else "undecided" if any(true) else "falsified"
+    said = "held" if all(known) else "undecided" if any(known) else "falsified"
+    return said if len(known) == len(true) else f"{said}, {len(known)} of {len(true)} seeds"
 
 
 def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
