@@ -209,10 +209,8 @@ def followed(look: Look, pictures: np.ndarray, ids: np.ndarray) -> float:
 def verdict(true: Sequence[bool | None]) -> str:
     """Say what came of a claim in the seeds whose runs are finished; None stands for the others."""
     known = [each for each in true if each is not None]
-    if not known:
-        return "not finished"
-    said = "held" if all(known) else "undecided" if any(known) else "falsified"
-    return said if len(known) == len(true) else f"{said}, {len(known)} of {len(true)} seeds"
+    said = "not finished" if not known else "held" if all(known) else "undecided" if any(known) else "falsified"
+    return said if len(known) in (0, len(true)) else f"{said}, {len(known)} of {len(true)} seeds"
 
 
 def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
