@@ -9,12 +9,14 @@ view, k-means and the warping of masks; no other library has it, so it stands be
 
 k-means: 10 rounds from random vectors, of each picture by itself; scikit-learn's Lloyd as well, with no early end.
 
-CPU seconds of one thread are those of the process: the machine may be busy. The best of the repeats counts.
+CPU seconds of one thread are those of the process: the machine may be busy. Medians over turns, in each of which both
+sides run. OPENBLAS_CORETYPE must not be set, or scikit-learn's products run on other instructions than the machine has.
 """
 
 import argparse
 import copy
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,16 +44,18 @@ SIZE, HIDDEN, WIDTH, GRID = 64, 1024, 256, 4
 MAPS = {"56x56x64, K 16": (8, 3136, 64, 16), "56x56x256, K 16": (4, 3136, 256, 16), "28x28x384, K 20": (8, 784, 384, 20)}
 
 
-def best_of(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """CPU seconds of each, the best of some turns; the first warms up."""
-    best = dict.fromkeys(steps, float("inf"))
-    for turn in range(repeats + 1):
+def in_turns(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:
+    """CPU seconds of each, the median of some turns after one that warms up; and of the ratio of the first two in a turn."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats + 1):
         for name, step in steps.items():
             began = time.process_time()
             step()
-            if turn:
-                best[name] = min(best[name], time.process_time() - began)
-    return best
+            taken[name].append(time.process_time() - began)
+    ours, other = (np.array(values[1:]) for values in list(taken.values())[:2])
+    ratios = ours / other
+    spread = [round(float(x), 3) for x in np.quantile(ratios, (0.25, 0.75))]
+    return {**{k: float(np.median(v[1:])) for k, v in taken.items()}, "ratio": float(np.median(ratios)), "quartiles": spread}
 
 
 def our_step(batch: int, how: OdinConfig) -> Callable[[], None]:
@@ -113,6 +117,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if "OPENBLAS_CORETYPE" in os.environ:
+        parser.error("OPENBLAS_CORETYPE is set; run with env -u OPENBLAS_CORETYPE")
     torch.set_num_threads(1)
     keep_freed_memory()
     torch.manual_seed(0)
@@ -124,19 +130,18 @@ def main() -> None:
         "lightly": lightly_step(options.batch),
         "Odin": our_step(options.batch, replace(plain, source="features", pyramid_width=64, clusters=GRID**2)),
     }
-    seconds = best_of(steps, options.repeats)
+    seconds = in_turns(steps, options.repeats)
     found: dict[str, Any] = {"batch": options.batch, "torch": torch.__version__, "step": seconds, "kmeans": {}}
-    found["step_ratio"] = seconds["ours"] / seconds["lightly"]
     print(
         f"DetCon step, {options.batch} pictures of {SIZE}: ours {seconds['ours']:.3f} s, lightly {seconds['lightly']:.3f} s, "
-        f"ratio {found['step_ratio']:.2f}; Odin, with pyramid and discovery, {seconds['Odin']:.3f} s"
+        f"ratio {seconds['ratio']:.2f}; Odin, with pyramid and discovery, {seconds['Odin']:.3f} s"
     )
     for name, shape in MAPS.items():
-        both = best_of(kmeans_pair(shape), options.repeats)
-        found["kmeans"][name] = {**both, "ratio": both["ours"] / both["scikit-learn"]}
+        both = in_turns(kmeans_pair(shape), options.repeats)
+        found["kmeans"][name] = both
         print(
             f"k-means of {shape[0]} maps {name}: ours {both['ours']:.3f} s, scikit-learn {both['scikit-learn']:.3f} s, "
-            f"ratio {found['kmeans'][name]['ratio']:.2f}"
+            f"ratio {both['ratio']:.2f}"
         )
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

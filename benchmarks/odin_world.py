@@ -15,6 +15,8 @@ from scipy import ndimage
 
 FAMILIES = "grating", "checkers", "dots", "noise"
 _HALF = 90
+_SHARED = np.full(3, 128.0), np.array([90.0, -30.0, -90.0])
+"""Middle of the two colours that scenes may share, and half of what lies between them."""
 _AREAS = 1.93, 1.28, 0.8, 1.44
 """Of a ring, an L, a bar and a cross, in units of their size squared."""
 
@@ -57,14 +59,16 @@ def shape(rng: np.random.Generator, side: int) -> Callable[[np.ndarray, np.ndarr
     return inside
 
 
-def clip(seed: int, number: int, side: int = 64, frames: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make a scene, or a clip of moving objects.
+def clip(
+    seed: int, number: int, side: int = 64, frames: int = 1, shared: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Make a scene, or a clip of moving objects; in two colours of its own, or in those that all scenes share.
 
     Returns pictures (t, h, w, 3) uint8, numbers of objects (t, h, w) with 0 the ground, and families of textures (t, h, w).
     """
     rng = np.random.default_rng((seed, number))
     middle, apart = rng.uniform(100, 155, 3), rng.standard_normal(3)
-    apart *= _HALF / np.abs(apart).max()
+    middle, apart = _SHARED if shared else (middle, apart * _HALF / np.abs(apart).max())
     parts = [(shape(rng, side), texture(rng), rng.uniform(0.1, 0.9, 2) * side, rng.uniform(-1.2, 1.2, 2)) for _ in range(5)]
     parts, (ground, pattern) = parts[: int(rng.integers(2, 5))], texture(rng)
     rows, columns = np.mgrid[:side, :side] + 0.5
@@ -89,8 +93,8 @@ def clip(seed: int, number: int, side: int = 64, frames: int = 1) -> tuple[np.nd
 class Scenes:
     """Pictures of scenes by number, made when they are asked for; `masks` has all their objects."""
 
-    def __init__(self, seed: int, count: int, side: int):
-        made = [clip(seed, k, side) for k in range(count)]
+    def __init__(self, seed: int, count: int, side: int, shared: bool = False):
+        made = [clip(seed, k, side, shared=shared) for k in range(count)]
         self.pictures, self.masks = np.stack([m[0][0] for m in made]), np.stack([m[1][0] for m in made])
         self.families = np.stack([m[2][0] for m in made])
 

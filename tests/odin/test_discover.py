@@ -16,6 +16,7 @@ from tapetum.encoders.factory import save
 from tapetum.errors import BadInput
 from tapetum.odin.looks import colours, looked_at_by
 from tapetum.odin.objects import find_objects
+from tapetum.verbs.discover import MEASURED
 
 
 def picture(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +61,24 @@ def test_an_encoder_looks_instead() -> None:
     assert masks.masks.shape[1:] == (120, 160)
     with pytest.raises(BadInput, match="objects are sought in 8 x 8"):
         find_objects(np.zeros((4, 9, 3), np.uint8), colours)
+
+
+def test_networks_for_small_views_see_enough_of_a_picture() -> None:
+    encoder = tapetum.encoders.build("resnet-nano")
+    assert looked_at_by(encoder)(picture()[0]).shape[1:] == (24, 32)  # 96 pixels of 120, cells of 4
+    assert looked_at_by(encoder, 64)(picture()[0]).shape[1:] == (16, 16)
+
+
+def test_what_is_said_of_a_look_was_measured() -> None:
+    found = json.loads((Path(__file__).parents[2] / "evidence" / "odin" / "streets-test.json").read_text())
+    plain = f"{found['xy']['abo']:.2f}"
+    for name, said in MEASURED.items():
+        own = found[name]
+        assert f"on {own['pictures']} street" in said
+        assert f"cover these by {own['abo']:.2f} (k-means of positions alone: {plain}" in said
+        few, many = (f"{own['discovered'][clusters]['abo']:.2f}" for clusters in ("6", "24"))
+        assert f"shows by {few} (with --clusters 24 by {many})" in said
+        assert f"in {round(own['corloc'] * own['pictures'])} picture" in said
 
 
 def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any) -> None:

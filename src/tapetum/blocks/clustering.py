@@ -15,10 +15,12 @@ Metric = Literal["l2", "cosine"]
 
 
 def nearest(x: Float[Tensor, "b n d"], centres: Float[Tensor, "b k d"], metric: Metric = "l2") -> Int[Tensor, "b n"]:
-    """Find each vector's nearest centre; of equally near ones the first."""
-    if metric == "cosine":
-        return (x @ centres.mT).argmax(-1)
-    return torch.baddbmm(centres.square().sum(-1)[:, None] / -2, x, centres.mT).argmax(-1)
+    """Find each vector's nearest centre; of equally near ones the first. For vectors that are not finite any one."""
+    # a row for each centre: the product and the maximum over few rows are faster than over short columns
+    near = centres @ x.mT if metric == "cosine" else torch.baddbmm(centres.square().sum(-1)[..., None] / -2, centres, x.mT)
+    last = centres.shape[1] - 1
+    numbers = torch.arange(last + 1, device=x.device, dtype=torch.int32)[:, None]
+    return torch.where(near == near.amax(1, keepdim=True), numbers, last).amin(1).long()
 
 
 def move_centres(
@@ -34,8 +36,8 @@ def move_centres(
     if x.device.type == "cpu":  # each vector is added once, instead of being multiplied by a column of zeros for every centre
         rows = (ids + clusters * torch.arange(len(x))[:, None]).flatten()
         added = x if weights is None else x * own[..., None]
-        sums = x.new_zeros(len(x) * clusters, x.shape[2]).index_add(0, rows, added.flatten(0, 1)).view(centres.shape)
-        counts = x.new_zeros(len(x) * clusters).index_add(0, rows, own.flatten()).view(-1, clusters)
+        sums = x.new_zeros(len(x) * clusters, x.shape[2]).index_add_(0, rows, added.flatten(0, 1)).view(centres.shape)
+        counts = x.new_zeros(len(x) * clusters).index_add_(0, rows, own.flatten()).view(-1, clusters)
     else:
         members = F.one_hot(ids, clusters).to(x.dtype) * own[..., None]  # (b, n, k)
         sums, counts = members.mT @ x, members.sum(1)

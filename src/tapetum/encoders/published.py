@@ -40,7 +40,7 @@ PUBLISHED = (
         file="encoders/bundled/resnet-nano.safetensors",
         loader=_LOADER,
         sha256="fa87ee9cfcc698c6b6bb83f706a6ab3ee4fa1fd8aec8dce0becc51118698b0cb",
-        verbs=("embed",),
+        verbs=("embed", "discover"),
     ),
     _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 224),
     _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", 240),

@@ -19,6 +19,8 @@ from tapetum.transfer.whole import Look, level_of, prepare_whole
 
 _SIDE = 56
 """Cells along the longer side of a map of colours."""
+_LEAST = 96
+"""Pixels of the shorter side at least where none are asked for: things are smaller than the whole that a network learned."""
 
 
 def rgb(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
@@ -55,12 +57,12 @@ def looked_at_by(model: Encoder | Odin, short_side: int | None = None, stride: i
 
     Args:
         model: an encoder, or a network with Odin's pyramid.
-        short_side: pixels of the shorter side of pictures that it sees; by default what its preprocessing has.
+        short_side: pixels of the shorter side of pictures that it sees; by default what its preprocessing has, and 96 or more.
         stride: pixels to a cell. By default the finest of a pyramid, and of an encoder its last two maps together, the
             coarser one enlarged.
     """
     encoder = model.encoder if isinstance(model, Odin) else model
-    short = short_side or min(encoder.preprocessing.size)
+    short = short_side or max(min(encoder.preprocessing.size), _LEAST)
 
     @torch.no_grad()
     def look(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
