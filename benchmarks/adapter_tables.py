@@ -1,0 +1,147 @@
+"""Tables of what `adapter_policies.py` measured.
+
+    python benchmarks/adapter_tables.py results.json [results.json ...] [--lr regime=rate ...]
+
+Prints Markdown: a line for each task, camera and trunk with success (Wilson's 95 % interval, episodes of all seeds together)
+and error of the regimes; the same over all tasks, with error as a ratio to frozen's of the same task, camera and seed; what
+trunks keep; room and CPU time. Where a regime was run with several learning rates, --lr says which counts in these; a last
+table has all rates.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from pathlib import Path
+
+from tapetum.adapters.rollouts import Rate
+
+REGIMES = ("frozen", "adapters", "full")
+
+
+def pooled(rows, which="tried"):
+    """Episodes of all rows together."""
+    have = [row[which] for row in rows if row.get(which)]
+    if not have:
+        return None
+    return Rate(done=sum(round(one["success"] * one["n"]) for one in have), tried=sum(one["n"] for one in have))
+
+
+def percent(rate):
+    if rate is None:
+        return ""
+    low, high = rate.interval
+    return f"{100 * rate.rate:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def spread(values, digits=3):
+    """Mean, and deviation where there are several."""
+    if not values:
+        return ""
+    told = f"{statistics.mean(values):.{digits}f}"
+    return told if len(values) < 2 else f"{told} ± {statistics.stdev(values):.{digits}f}"
+
+
+def line(cells):
+    print("| " + " | ".join(cells) + " |")
+
+
+def head(cells):
+    line(cells)
+    line(["---"] * len(cells))
+
+
+def key(row):
+    return row["trunk"], row["task"], row["camera"]
+
+
+def by_task(rows):
+    shifted = any(row.get("shifted") for row in rows)
+    parts = ["success", "held-out error"] + (["success where it looks otherwise"] if shifted else [])
+    head(["trunk", "task, camera", "seeds"] + [f"{regime}: {part}" for part in parts for regime in REGIMES])
+    for trunk, task, camera in dict.fromkeys(map(key, rows)):
+        mine = [row for row in rows if key(row) == (trunk, task, camera)]
+        of = {regime: [row for row in mine if row["regime"] == regime] for regime in REGIMES}
+        cells = [trunk, f"{task}, {camera}", str(len({row["seed"] for row in mine}))]
+        cells += [percent(pooled(of[regime])) for regime in REGIMES]
+        cells += [spread([row["error"] for row in of[regime]]) for regime in REGIMES]
+        cells += [percent(pooled(of[regime], "shifted")) for regime in REGIMES] if shifted else []
+        line(cells)
+
+
+def together(rows):
+    """Over all tasks: only where every regime has been run."""
+    runs = {(*key(row), row["seed"], row["regime"]): row for row in rows}
+    whole = [name[:-1] for name in runs if all((*name[:-1], regime) in runs for regime in REGIMES)]
+    whole = list(dict.fromkeys(whole))
+    head(["trunk", "regime", "runs", "success", "success where it looks otherwise", "error beside frozen's, geometric mean"])
+    for trunk in dict.fromkeys(name[0] for name in whole):
+        names = [name for name in whole if name[0] == trunk]
+        for regime in REGIMES:
+            mine = [runs[(*name, regime)] for name in names]
+            logs = [math.log(runs[(*name, regime)]["error"] / runs[(*name, "frozen")]["error"]) for name in names]
+            ratio, low, high = interval(logs)
+            told = "1" if regime == "frozen" else f"{ratio:.3f}" + (f" ({low:.3f} to {high:.3f})" if len(logs) > 1 else "")
+            line([trunk, regime, str(len(mine)), percent(pooled(mine)), percent(pooled(mine, "shifted")), told])
+
+
+def interval(logs):
+    """Geometric mean with a 95 % interval of Student's t."""
+    from scipy import stats
+
+    mean = statistics.mean(logs)
+    half = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+
+
+def knowledge(rows):
+    head(
+        ["trunk", "regime", "runs", "before", "after, adapters off", "equal bit for bit", "adapters on", "CKA", "cosine drift"]
+    )
+    for trunk in dict.fromkeys(row["trunk"] for row in rows):
+        for regime in REGIMES:
+            mine = [row["kept"] for row in rows if (row["trunk"], row["regime"]) == (trunk, regime) and row["kept"]]
+            if mine:
+                cells = [spread([one[name] for one in mine]) for name in ("before", "after", "adapters_on", "cka", "drift")]
+                equal = f"{sum(one['equal'] for one in mine)} of {len(mine)}"
+                line([trunk, regime, str(len(mine)), *cells[:2], equal, *cells[2:]])
+
+
+def cost(rows):
+    head(["trunk", "regime", "numbers learned, trunk or adapters", "head", "file, MB", "CPU s of training", "steps"])
+    for trunk in dict.fromkeys(row["trunk"] for row in rows):
+        for regime in REGIMES:
+            mine = [row for row in rows if (row["trunk"], row["regime"]) == (trunk, regime)]
+            if mine:
+                learned = mine[0]["learned"]
+                own = sum(count for name, count in learned.items() if name != "head")
+                cells = [f"{own:,}", f"{learned['head']:,}", f"{mine[0]['bytes'] / 1e6:.2f}"]
+                steps = ", ".join(map(str, sorted({row["steps"] for row in mine})))
+                line([trunk, regime, *cells, spread([row["train_cpu_s"] for row in mine], 0), steps])
+
+
+def rates(rows):
+    head(["trunk", "task, camera", "regime", "rate", "runs", "held-out error", "success"])
+    groups = dict.fromkeys((*key(row), row["regime"], row["lr"]) for row in rows if row["regime"] != "frozen")
+    for trunk, task, camera, regime, lr in sorted(groups):
+        mine = [row for row in rows if (*key(row), row["regime"], row["lr"]) == (trunk, task, camera, regime, lr)]
+        cells = [f"{lr:g}", str(len(mine)), spread([row["error"] for row in mine]), percent(pooled(mine))]
+        line([trunk, f"{task}, {camera}", regime, *cells])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--lr", nargs="*", default=["adapters=0.001", "full=0.001"])
+    args = parser.parse_args()
+    every = [row for path in args.results for row in json.loads(path.read_text())]
+    counts = {name: float(value) for name, value in (one.split("=") for one in args.lr)}
+    rows = [row for row in every if row["lr"] == counts.get(row["regime"], row["lr"])]
+    for table in (by_task, together, knowledge, cost):
+        table(rows)
+        print()
+    rates(every)
+
+
+if __name__ == "__main__":
+    main()
