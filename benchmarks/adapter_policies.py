@@ -1,13 +1,13 @@
 """Frozen, adapters, full: what a policy learns from pictures, and what the trunk keeps (acceptance T-E, T-F of the notes).
 
     python benchmarks/adapter_policies.py OUT [--tasks drawer-open ...] [--cameras left] [--trunks efficientnet-lite0]
-        [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 400] [--seeds 0] [--shift] [--looks 0]
+        [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 200] [--seeds 0] [--shift] [--looks 0]
         [--photos photos.parquet | --labelled cifar10]
 
 For every task and camera the expert makes --n demonstrations, and five more of other starts that are held out; for every
 trunk, regime and seed a policy is trained, scored by the squared error of its standardised actions on what was held out, and
-tried in --rollouts episodes of other starts, each as long as the longest demonstration and a quarter. With --shift the same
-where pictures are darker and from beside. --looks changes what the world looks like in training as well.
+tried in --rollouts episodes of other starts, each as long as the longest demonstration and a quarter. With --shift also the
+error where pictures of the same states are darker and from beside. --looks changes what the world looks like in training.
 
 What the trunk still knows, before, after with adapters off, and with adapters on: --photos (columns image and label; a trunk
 with a classifier of ImageNet), or --labelled (a folder with train.parquet and test.parquet), of which a linear classifier is
@@ -107,17 +107,18 @@ def world_of(args, task, camera, shift):
 
 
 def demonstrations(args, task, camera):
-    """Folders of demonstrations to learn from, and of those held out."""
-    learn, held = (args.out / "demos" / f"{task}-{camera}{part}" for part in ("", "-held"))
-    if not held.exists():
-        world = world_of(args, task, camera, args.looks)
-        try:
-            if not learn.exists():
-                make_demos(world, learn, n=args.n)
-            make_demos(world, held, n=HELD_OUT, seed=HELD_OUT_SEED)
-        finally:
-            world.close()
-    return learn, held
+    """Folders of demonstrations to learn from, of those held out, and of those held out that look otherwise."""
+    learn, held, other = (args.out / "demos" / f"{task}-{camera}{part}" for part in ("", "-held", "-shifted"))
+    wanted = [(learn, args.looks, args.n, 0), (held, args.looks, HELD_OUT, HELD_OUT_SEED)]
+    wanted += [(other, 1.0, HELD_OUT, HELD_OUT_SEED)] if args.shift else []
+    for folder, looks, n, seed in wanted:
+        if not folder.exists():
+            world = world_of(args, task, camera, looks)
+            try:
+                make_demos(world, folder, n=n, seed=seed)
+            finally:
+                world.close()
+    return learn, held, other
 
 
 @torch.inference_mode()
@@ -129,8 +130,8 @@ def error(policy, held):
     return float((found - head.action(torch.from_numpy(demos.actions))).square().mean())
 
 
-def tried(args, policy, task, camera, shift, longest):
-    world = world_of(args, task, camera, shift)
+def tried(args, policy, task, camera, longest):
+    world = world_of(args, task, camera, args.looks)
     world.horizon = min(world.horizon, longest * 5 // 4)
     try:
         return {**try_out(world, policy.act, args.rollouts).as_json(), "horizon": world.horizon}
@@ -139,7 +140,7 @@ def tried(args, policy, task, camera, shift, longest):
 
 
 def one(args, task, camera, trunk, regime, seed, knowledge):
-    learn, held = demonstrations(args, task, camera)
+    learn, held, other = demonstrations(args, task, camera)
     lr = {"frozen": 1e-3, "adapters": args.lr, "full": args.full_lr}[regime]
     rate = "" if regime == "frozen" else f"-{lr:g}"
     out = args.out / "runs" / f"{task}-{camera}-{Path(trunk).stem}-{regime}{rate}-{seed}"
@@ -156,11 +157,10 @@ def one(args, task, camera, trunk, regime, seed, knowledge):
     row |= {"learned": dict(finished.parameters), "bytes": sum(p.stat().st_size for p in out.glob("*.safetensors"))}
     row["proven"] = finished.proof is not None and finished.proof.now == finished.proof.before
     policy = load_headed(finished.weights)
-    row["error"] = error(policy, held)
+    row["error"], row["shifted"] = error(policy, held), error(policy, other) if args.shift else None
     if args.rollouts:
         longest = max(np.bincount(read_demos(learn).episode).tolist())
-        row["tried"] = tried(args, policy, task, camera, args.looks, longest)
-        row["shifted"] = tried(args, policy, task, camera, 1.0, longest) if args.shift else None
+        row["tried"] = tried(args, policy, task, camera, longest)
     row["kept"] = knowledge(trunk).kept(policy) if args.photos or args.labelled else None
     row["cpu_s"] = time.process_time() - began
     done.write_text(json.dumps(row, indent=1) + "\n")
@@ -178,7 +178,7 @@ def main():
     parser.add_argument("--regimes", nargs="+", default=["frozen", "adapters", "full"])
     parser.add_argument("--pixels", type=int, default=64)
     parser.add_argument("--n", type=int, default=25)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rollouts", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lr", type=float, default=1e-3, help="of adapters")
@@ -201,8 +201,8 @@ def main():
     for seed, task, camera, trunk, regime in itertools.product(args.seeds, args.tasks, args.cameras, args.trunks, args.regimes):
         row = one(args, task, camera, trunk, regime, seed, knowledge)
         rows.append(row)
-        told = {name: row[name]["success"] for name in ("tried", "shifted") if row.get(name)}
-        print(task, camera, Path(trunk).stem, regime, f"{row['lr']:g}", seed, f"error {row['error']:.3f}", told, end=" ")
+        print(task, camera, Path(trunk).stem, regime, f"{row['lr']:g}", seed, f"error {row['error']:.3f}", end=" ")
+        print(row["shifted"], row.get("tried", {}).get("success"), end=" ")
         print(row["kept"] or "", f"{row['cpu_s']:.0f} CPU-s", flush=True)
     every = [json.loads(path.read_text()) for path in sorted((args.out / "runs").glob("*/row.json"))]
     (args.out / "results.json").write_text(json.dumps(every, indent=1) + "\n")

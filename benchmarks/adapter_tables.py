@@ -19,9 +19,9 @@ from tapetum.adapters.rollouts import Rate
 REGIMES = ("frozen", "adapters", "full")
 
 
-def pooled(rows, which="tried"):
+def pooled(rows):
     """Episodes of all rows together."""
-    have = [row[which] for row in rows if row.get(which)]
+    have = [row["tried"] for row in rows if row.get("tried")]
     if not have:
         return None
     return Rate(done=sum(round(one["success"] * one["n"]) for one in have), tried=sum(one["n"] for one in have))
@@ -38,7 +38,7 @@ def spread(values, digits=3):
     """Mean, and deviation where there are several."""
     if not values:
         return ""
-    told = f"{statistics.mean(values):.{digits}f}"
+    told = f"{statistics.mean(values) + 1e-12:.{digits}f}"
     return told if len(values) < 2 else f"{told} ± {statistics.stdev(values):.{digits}f}"
 
 
@@ -57,7 +57,7 @@ def key(row):
 
 def by_task(rows):
     shifted = any(row.get("shifted") for row in rows)
-    parts = ["success", "held-out error"] + (["success where it looks otherwise"] if shifted else [])
+    parts = ["success", "held-out error"] + (["error where it looks otherwise"] if shifted else [])
     head(["trunk", "task, camera", "seeds"] + [f"{regime}: {part}" for part in parts for regime in REGIMES])
     for trunk, task, camera in dict.fromkeys(map(key, rows)):
         mine = [row for row in rows if key(row) == (trunk, task, camera)]
@@ -65,7 +65,7 @@ def by_task(rows):
         cells = [trunk, f"{task}, {camera}", str(len({row["seed"] for row in mine}))]
         cells += [percent(pooled(of[regime])) for regime in REGIMES]
         cells += [spread([row["error"] for row in of[regime]]) for regime in REGIMES]
-        cells += [percent(pooled(of[regime], "shifted")) for regime in REGIMES] if shifted else []
+        cells += [spread([row["shifted"] for row in of[regime]]) for regime in REGIMES] if shifted else []
         line(cells)
 
 
@@ -74,24 +74,27 @@ def together(rows):
     runs = {(*key(row), row["seed"], row["regime"]): row for row in rows}
     whole = [name[:-1] for name in runs if all((*name[:-1], regime) in runs for regime in REGIMES)]
     whole = list(dict.fromkeys(whole))
-    head(["trunk", "regime", "runs", "success", "success where it looks otherwise", "error beside frozen's, geometric mean"])
+    head(["trunk", "regime", "runs", "success", "error beside frozen's, geometric mean", "the same where it looks otherwise"])
     for trunk in dict.fromkeys(name[0] for name in whole):
         names = [name for name in whole if name[0] == trunk]
         for regime in REGIMES:
             mine = [runs[(*name, regime)] for name in names]
-            logs = [math.log(runs[(*name, regime)]["error"] / runs[(*name, "frozen")]["error"]) for name in names]
-            ratio, low, high = interval(logs)
-            told = "1" if regime == "frozen" else f"{ratio:.3f}" + (f" ({low:.3f} to {high:.3f})" if len(logs) > 1 else "")
-            line([trunk, regime, str(len(mine)), percent(pooled(mine)), percent(pooled(mine, "shifted")), told])
+            beside = [(runs[(*name, regime)], runs[(*name, "frozen")]) for name in names]
+            told = [
+                interval([math.log(one[by] / other[by]) for one, other in beside if one[by]]) for by in ("error", "shifted")
+            ]
+            line([trunk, regime, str(len(mine)), percent(pooled(mine)), *told])
 
 
 def interval(logs):
     """Geometric mean with a 95 % interval of Student's t."""
     from scipy import stats
 
-    mean = statistics.mean(logs)
-    half = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+    if len(logs) < 2:
+        return f"{math.exp(logs[0]):.3f}" if logs else ""
+    mean, deviation = statistics.mean(logs), statistics.stdev(logs)
+    half = stats.t.ppf(0.975, len(logs) - 1) * deviation / math.sqrt(len(logs))
+    return f"{math.exp(mean):.3f} ({math.exp(mean - half):.3f} to {math.exp(mean + half):.3f})"
 
 
 def knowledge(rows):
