@@ -4,7 +4,7 @@
         [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 200] [--seeds 0] [--shift] [--looks 0]
         [--photos photos.parquet | --labelled cifar10]
 
-For every task and camera the expert makes --n demonstrations, and five more of other starts that are held out; for every
+For every task and camera the expert makes --n demonstrations, and a fifth as many of other starts that are held out; for every
 trunk, regime and seed a policy is trained, scored by the squared error of its standardised actions on what was held out, and
 tried in --rollouts episodes of other starts, each as long as the longest demonstration and a quarter. With --shift also the
 error where pictures of the same states are darker and from beside. --looks changes what the world looks like in training.
@@ -37,7 +37,7 @@ from tapetum.data.media import Stored, opened_picture
 from tapetum.encoders.features import prepare
 from tapetum.train.launch_config import Launch
 
-HELD_OUT, HELD_OUT_SEED = 5, 5000
+HELD_OUT_SEED = 5000
 
 
 def table(file, count, seed=0):
@@ -109,8 +109,8 @@ def world_of(args, task, camera, shift):
 def demonstrations(args, task, camera):
     """Folders of demonstrations to learn from, of those held out, and of those held out that look otherwise."""
     learn, held, other = (args.out / "demos" / f"{task}-{camera}{part}" for part in ("", "-held", "-shifted"))
-    wanted = [(learn, args.looks, args.n, 0), (held, args.looks, HELD_OUT, HELD_OUT_SEED)]
-    wanted += [(other, 1.0, HELD_OUT, HELD_OUT_SEED)] if args.shift else []
+    wanted = [(learn, args.looks, args.n, 0), (held, args.looks, max(1, args.n // 5), HELD_OUT_SEED)]
+    wanted += [(other, 1.0, max(1, args.n // 5), HELD_OUT_SEED)] if args.shift else []
     for folder, looks, n, seed in wanted:
         if not folder.exists():
             world = world_of(args, task, camera, looks)
