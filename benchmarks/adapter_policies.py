@@ -143,17 +143,26 @@ def one(args, task, camera, trunk, regime, seed, knowledge):
     learn, held, other = demonstrations(args, task, camera)
     lr = {"frozen": 1e-3, "adapters": args.lr, "full": args.full_lr}[regime]
     rate = "" if regime == "frozen" else f"-{lr:g}"
+    if regime == "adapters" and args.maps != "parallel":
+        rate += f"-{args.maps}"
     out = args.out / "runs" / f"{task}-{camera}-{Path(trunk).stem}-{regime}{rate}-{seed}"
     done = out / "row.json"
     if done.exists():
         return json.loads(done.read_text())
-    run = recipe("clone", str(learn), trunk=trunk, regime=regime, steps=args.steps, seed=seed, rollouts=0, lr=lr)
+    how = {"trunk": trunk, "regime": regime, "steps": args.steps, "seed": seed, "lr": lr, "maps": args.maps}
+    run = recipe("clone", str(learn), rollouts=0, **how)
     began = time.process_time()
     finished = tapetum.adapt(run, Launch(out=out, threads=1))
     if finished is None:
         raise SystemExit(f"stopped in {out}")
     row = {"task": task, "camera": camera, "trunk": Path(trunk).stem, "regime": regime, "seed": seed, "lr": lr}
-    row |= {"steps": args.steps, "demos": args.n, "pixels": args.pixels, "train_cpu_s": time.process_time() - began}
+    row |= {
+        "maps": args.maps,
+        "steps": args.steps,
+        "demos": args.n,
+        "pixels": args.pixels,
+        "train_cpu_s": time.process_time() - began,
+    }
     row |= {"learned": dict(finished.parameters), "bytes": sum(p.stat().st_size for p in out.glob("*.safetensors"))}
     row["proven"] = finished.proof is not None and finished.proof.now == finished.proof.before
     policy = load_headed(finished.weights)
@@ -183,6 +192,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lr", type=float, default=1e-3, help="of adapters")
     parser.add_argument("--full-lr", type=float, default=1e-3, help="of the whole trunk")
+    parser.add_argument("--maps", default="parallel", help="form of adapters on maps: parallel, series, bottleneck")
     parser.add_argument("--looks", type=float, default=0.0, help="how far the world looks unlike itself, 0 to 1")
     parser.add_argument("--shift", action="store_true", help="also try it where pictures look otherwise")
     parser.add_argument("--photos")

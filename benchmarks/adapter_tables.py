@@ -5,7 +5,7 @@
 Prints Markdown: a line for each task, camera and trunk with success (Wilson's 95 % interval, episodes of all seeds together)
 and error of the regimes; the same over all tasks, with error as a ratio to frozen's of the same task, camera and seed; what
 trunks keep; room and CPU time. Where a regime was run with several learning rates, --lr says which counts in these; a last
-table has all rates.
+table has all rates and forms.
 """
 
 import argparse
@@ -36,6 +36,7 @@ def percent(rate):
 
 def spread(values, digits=3):
     """Mean, and deviation where there are several."""
+    values = [value for value in values if value is not None]
     if not values:
         return ""
     told = f"{statistics.mean(values) + 1e-12:.{digits}f}"
@@ -124,12 +125,16 @@ def cost(rows):
 
 
 def rates(rows):
-    head(["trunk", "task, camera", "regime", "rate", "runs", "held-out error", "success"])
-    groups = dict.fromkeys((*key(row), row["regime"], row["lr"]) for row in rows if row["regime"] != "frozen")
-    for trunk, task, camera, regime, lr in sorted(groups):
-        mine = [row for row in rows if (*key(row), row["regime"], row["lr"]) == (trunk, task, camera, regime, lr)]
+    head(["trunk", "task, camera", "regime", "form on maps", "rate", "runs", "held-out error", "success"])
+
+    def group(row):
+        return *key(row), row["regime"], row.get("maps", "parallel"), row["lr"]
+
+    for name in sorted({group(row) for row in rows if row["regime"] != "frozen"}):
+        trunk, task, camera, regime, maps, lr = name
+        mine = [row for row in rows if group(row) == name]
         cells = [f"{lr:g}", str(len(mine)), spread([row["error"] for row in mine]), percent(pooled(mine))]
-        line([trunk, f"{task}, {camera}", regime, *cells])
+        line([trunk, f"{task}, {camera}", regime, maps if regime == "adapters" else "", *cells])
 
 
 def main():
@@ -139,7 +144,8 @@ def main():
     args = parser.parse_args()
     every = [row for path in args.results for row in json.loads(path.read_text())]
     counts = {name: float(value) for name, value in (one.split("=") for one in args.lr)}
-    rows = [row for row in every if row["lr"] == counts.get(row["regime"], row["lr"])]
+    plain = [row for row in every if row.get("maps", "parallel") == "parallel"]
+    rows = [row for row in plain if row["lr"] == counts.get(row["regime"], row["lr"])]
     for table in (by_task, together, knowledge, cost):
         table(rows)
         print()
