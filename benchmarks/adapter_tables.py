@@ -88,11 +88,11 @@ def together(rows):
 
 
 def interval(logs):
-    """Geometric mean with a 95 % interval of Student's t."""
+    """Geometric mean, of three runs and more with a 95 % interval of Student's t."""
     from scipy import stats
 
-    if len(logs) < 2:
-        return f"{math.exp(logs[0]):.3f}" if logs else ""
+    if len(logs) < 3:
+        return f"{math.exp(statistics.mean(logs)):.3f}" if logs else ""
     mean, deviation = statistics.mean(logs), statistics.stdev(logs)
     half = stats.t.ppf(0.975, len(logs) - 1) * deviation / math.sqrt(len(logs))
     return f"{math.exp(mean):.3f} ({math.exp(mean - half):.3f} to {math.exp(mean + half):.3f})"
