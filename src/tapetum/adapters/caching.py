@@ -124,7 +124,10 @@ class Below:
 class Examples(Protocol):
     """What `Recorded` needs of a data set: pictures by number in a shuffled, endless order."""
 
-    seed: int
+    @property
+    def seed(self) -> int:
+        """Say in which order."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -137,7 +140,7 @@ class Recorded(Dataset):
     """Examples whose pictures are replaced by what lies below the lowest adapter, recorded when they are first shown, with
     their neighbours: batches are the same ones in every run."""
 
-    def __init__(self, examples: "Examples", below: Below, shown: int):
+    def __init__(self, examples: Examples, below: Below, shown: int):
         """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
         self.examples, self.below = examples, below
         self._together = _AT_A_TIME if shown >= len(examples) else 1
