@@ -1,14 +1,19 @@
 """Frozen, adapters, full: what a policy learns from pictures, and what the trunk keeps (acceptance T-E, T-F of the notes).
 
     python benchmarks/adapter_policies.py OUT [--tasks drawer-open ...] [--cameras left] [--trunks efficientnet-lite0]
-        [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 2000] [--seeds 1] [--photos photos.parquet]
+        [--regimes frozen adapters full] [--pixels 64] [--n 25] [--steps 200] [--seeds 0] [--shift] [--looks 0]
+        [--photos photos.parquet | --labelled cifar10]
 
-For every task and camera it lets the expert make --n demonstrations; for every trunk, regime and seed it trains a policy,
-tries it in --rollouts episodes at three moments (the mean is what counts), and with --shift in as many whose pictures are
-darker and from beside. With --photos (columns image and label; a trunk with a classifier of ImageNet) it says what the trunk
-still knows of them, before and after with adapters off, and how far its features drifted with adapters on. Everything is kept
-in OUT: what is there is not done again, so the command goes on where it was stopped, and OUT/results.json has a row for each
-run. Frozen has the head of two layers and no adapter; adapters are bottom-middle-top. Simulators need tapetum[robot].
+For every task and camera the expert makes --n demonstrations, and a fifth as many of other starts that are held out; for every
+trunk, regime and seed a policy is trained, scored by the squared error of its standardised actions on what was held out, and
+tried in --rollouts episodes of other starts, each as long as the longest demonstration and a quarter. With --shift also the
+error where pictures of the same states are darker and from beside. --looks changes what the world looks like in training.
+
+What the trunk still knows, before, after with adapters off, and with adapters on: --photos (columns image and label; a trunk
+with a classifier of ImageNet), or --labelled (a folder with train.parquet and test.parquet), of which a linear classifier is
+fitted to the features of the trunk as it was, and kept. And how far features have drifted. Everything is kept in OUT: what is
+there is not done again, so the command goes on where it was stopped, and OUT/results.json has a row for each run. Frozen has
+the head of two layers and no adapter; adapters are bottom-middle-top. Simulators need tapetum[robot].
 """
 
 import argparse
@@ -18,82 +23,155 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 import tapetum
 from tapetum.adapters import load_headed
+from tapetum.adapters.demos import make_demos, read_demos
 from tapetum.adapters.recipes import recipe
 from tapetum.adapters.retention import cosine_drift, linear_cka
 from tapetum.adapters.rollouts import try_out
-from tapetum.adapters.worlds.makers import make_world
+from tapetum.adapters.worlds.makers import TASKS, make_world
+from tapetum.data.media import Stored, opened_picture
+from tapetum.encoders.features import prepare
 from tapetum.train.launch_config import Launch
-from tapetum.verbs import demos
+
+HELD_OUT_SEED = 5000
 
 
-class Photos:
-    """What an encoder says of photographs."""
-
-    def __init__(self, file, count):
-        import pyarrow.parquet as pq
-
-        from encoders_imagenet import classes_called
-        from tapetum.data.media import Stored, opened_picture
-
-        table = pq.read_table(file, columns=["image", "label"])
-        rows = np.random.default_rng(0).permutation(table.num_rows)[:count]
-        stored = table.column("image").take(rows).to_pylist()
-        self.pictures = [np.array(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored]
-        self.labels = [classes_called(label) for label in table.column("label").take(rows).to_pylist()]
-
-    @torch.inference_mode()
-    def look(self, encoder, preprocessing):
-        """Top-1 and pooled vectors."""
-        from tapetum.encoders.features import prepare
-
-        pooled = torch.cat([encoder(prepare(picture[None], preprocessing)).pooled for picture in self.pictures])
-        best = encoder.head(pooled).argmax(1).tolist()
-        return sum(one in label for one, label in zip(best, self.labels, strict=True)) / len(best), pooled
+def table(file, count, seed=0):
+    """Pictures and labels of some rows."""
+    read = pq.read_table(file, columns=["image", "label"])
+    rows = np.random.default_rng(seed).permutation(read.num_rows)[:count]
+    stored = read.column("image").take(rows).to_pylist()
+    return [np.array(opened_picture(Stored("picture", one["bytes"]), "RGB")) for one in stored], read.column("label").take(
+        rows
+    ).to_pylist()
 
 
-def kept(finished, trunk, photos):
-    """What the trunk of a finished run still knows."""
-    original = tapetum.load(trunk)
-    before, features = photos.look(original, original.preprocessing)
-    loaded = load_headed(finished.weights).trunk
-    with loaded.off():
-        after, same = photos.look(loaded, original.preprocessing)
-    on, drifted = photos.look(loaded, original.preprocessing)
-    told = {"before": before, "after": after, "equal": bool(torch.equal(same, features)), "adapters_on": on}
-    return {**told, "cka": linear_cka(features, drifted), "drift": cosine_drift(features, drifted)}
+@torch.inference_mode()
+def vectors(encoder, pictures, how):
+    """Pooled vectors, twenty pictures at a time."""
+    ready = [prepare(picture[None], how) for picture in pictures]
+    return torch.cat([encoder(torch.cat(ready[i : i + 20])).pooled for i in range(0, len(ready), 20)])
 
 
-def shifted(finished, task, camera, pixels, rollouts):
-    """Success where the pictures look otherwise."""
-    world = make_world(task, camera, pixels, **({} if task in ("light", "microwave", "slide-door") else {"shift": 1.0}))
+class Knowledge:
+    """What a trunk knows of pictures that have nothing to do with the task."""
+
+    def __init__(self, trunk, args):
+        self.original = tapetum.load(trunk)
+        self.how = self.original.preprocessing
+        if args.photos:
+            from encoders_imagenet import classes_called
+
+            self.pictures, labels = table(args.photos, args.photo_count)
+            self.labels = [classes_called(label) for label in labels]
+            self.head = self.original.head
+        else:
+            shown, labels = table(Path(args.labelled) / "train.parquet", 5 * args.photo_count)
+            self.pictures, tests = table(Path(args.labelled) / "test.parquet", args.photo_count)
+            self.labels = [{label} for label in tests]
+            self.head = fitted(vectors(self.original, shown, self.how), labels)
+        self.features = vectors(self.original, self.pictures, self.how)
+        self.before = self.score(self.features)
+
+    def score(self, features):
+        """Top-1."""
+        with torch.inference_mode():
+            best = self.head(features).argmax(1).tolist()
+        return sum(one in label for one, label in zip(best, self.labels, strict=True)) / len(best)
+
+    def kept(self, policy):
+        """Compare a finished run's trunk with the one that it was."""
+        with policy.trunk.off():
+            off = vectors(policy.trunk, self.pictures, self.how)
+        on = off if policy.trunk.in_use is None else vectors(policy.trunk, self.pictures, self.how)
+        told = {"before": self.before, "after": self.score(off), "equal": bool(torch.equal(off, self.features))}
+        told |= {"adapters_on": self.score(on), "pictures": len(self.labels)}
+        return {**told, "cka": linear_cka(self.features, on), "drift": cosine_drift(self.features, on)}
+
+
+def fitted(features, labels):
+    """A linear classifier by ridge regression on standardised features."""
+    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    x = torch.cat([(features - mean) / deviation, torch.ones(len(features), 1)], 1).double()
+    y = torch.nn.functional.one_hot(torch.tensor(labels)).double()
+    weights = torch.linalg.solve(x.T @ x + 0.1 * len(x) * torch.eye(x.shape[1]), x.T @ y).float()
+    return lambda some: torch.cat([(some - mean) / deviation, torch.ones(len(some), 1)], 1) @ weights
+
+
+def world_of(args, task, camera, shift):
+    return make_world(task, camera, args.pixels, **({} if TASKS.get(task) == "kitchen" else {"shift": shift}))
+
+
+def demonstrations(args, task, camera):
+    """Folders of demonstrations to learn from, of those held out, and of those held out that look otherwise."""
+    learn, held, other = (args.out / "demos" / f"{task}-{camera}{part}" for part in ("", "-held", "-shifted"))
+    wanted = [(learn, args.looks, args.n, 0), (held, args.looks, max(1, args.n // 5), HELD_OUT_SEED)]
+    wanted += [(other, 1.0, max(1, args.n // 5), HELD_OUT_SEED)] if args.shift else []
+    for folder, looks, n, seed in wanted:
+        if not folder.exists():
+            world = world_of(args, task, camera, looks)
+            try:
+                make_demos(world, folder, n=n, seed=seed)
+            finally:
+                world.close()
+    return learn, held, other
+
+
+@torch.inference_mode()
+def error(policy, held):
+    """Mean squared error of standardised actions on demonstrations."""
+    demos, head = read_demos(held), policy.head
+    pooled = vectors(policy.trunk, list(demos.frames), policy.trunk.preprocessing)
+    found = policy.of_pooled(pooled, torch.from_numpy(demos.own))
+    return float((found - head.action(torch.from_numpy(demos.actions))).square().mean())
+
+
+def tried(args, policy, task, camera, longest):
+    world = world_of(args, task, camera, args.looks)
+    world.horizon = min(world.horizon, longest * 5 // 4)
     try:
-        return try_out(world, load_headed(finished.weights).act, rollouts).as_json()
+        return {**try_out(world, policy.act, args.rollouts).as_json(), "horizon": world.horizon}
     finally:
         world.close()
 
 
-def one(args, task, camera, trunk, regime, seed, photos):
-    data = args.out / "demos" / f"{task}-{camera}"
-    if not data.exists():
-        demos.make(task, n=args.n, out=data, camera=camera, pixels=args.pixels, film=True)
-    out = args.out / "runs" / f"{task}-{camera}-{Path(trunk).stem}-{regime}-{seed}"
+def one(args, task, camera, trunk, regime, seed, knowledge):
+    learn, held, other = demonstrations(args, task, camera)
+    lr = {"frozen": 1e-3, "adapters": args.lr, "full": args.full_lr}[regime]
+    rate = "" if regime == "frozen" else f"-{lr:g}"
+    if regime == "adapters" and args.maps != "parallel":
+        rate += f"-{args.maps}"
+    out = args.out / "runs" / f"{task}-{camera}-{Path(trunk).stem}-{regime}{rate}-{seed}"
     done = out / "row.json"
     if done.exists():
         return json.loads(done.read_text())
-    lr = {"frozen": 1e-3, "adapters": args.lr, "full": args.full_lr}[regime]
-    run = recipe("clone", str(data), trunk=trunk, regime=regime, steps=args.steps, seed=seed, rollouts=args.rollouts, lr=lr)
+    how = {"trunk": trunk, "regime": regime, "steps": args.steps, "seed": seed, "lr": lr, "maps": args.maps}
+    run = recipe("clone", str(learn), rollouts=0, **how)
     began = time.process_time()
     finished = tapetum.adapt(run, Launch(out=out, threads=1))
     if finished is None:
         raise SystemExit(f"stopped in {out}")
-    row = {"task": task, "camera": camera, "trunk": trunk, "regime": regime, "seed": seed, "cpu_s": time.process_time() - began}
-    row |= {"scores": dict(finished.scores), "learned": dict(finished.parameters), "bytes": finished.weights.stat().st_size}
-    row["shift"] = shifted(finished, task, camera, args.pixels, args.rollouts) if args.shift else None
-    row["kept"] = kept(finished, trunk, photos) if photos else None
+    row = {"task": task, "camera": camera, "trunk": Path(trunk).stem, "regime": regime, "seed": seed, "lr": lr}
+    row |= {
+        "maps": args.maps,
+        "steps": args.steps,
+        "demos": args.n,
+        "pixels": args.pixels,
+        "train_cpu_s": time.process_time() - began,
+    }
+    row |= {"learned": dict(finished.parameters), "bytes": sum(p.stat().st_size for p in out.glob("*.safetensors"))}
+    row["proven"] = finished.proof is not None and finished.proof.now == finished.proof.before
+    policy = load_headed(finished.weights)
+    row["error"], row["shifted"] = error(policy, held), error(policy, other) if args.shift else None
+    if args.rollouts:
+        longest = max(np.bincount(read_demos(learn).episode).tolist())
+        row["tried"] = tried(args, policy, task, camera, longest)
+    row["kept"] = knowledge(trunk).kept(policy) if args.photos or args.labelled else None
+    row["cpu_s"] = time.process_time() - began
     done.write_text(json.dumps(row, indent=1) + "\n")
     return row
 
@@ -102,37 +180,42 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument(
-        "--tasks", nargs="+", default=["assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"]
+        "--tasks", nargs="+", default=["drawer-open", "button-press-topdown", "hammer", "assembly", "bin-picking"]
     )
     parser.add_argument("--cameras", nargs="+", default=["left"])
     parser.add_argument("--trunks", nargs="+", default=["efficientnet-lite0"])
     parser.add_argument("--regimes", nargs="+", default=["frozen", "adapters", "full"])
     parser.add_argument("--pixels", type=int, default=64)
     parser.add_argument("--n", type=int, default=25)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rollouts", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rollouts", type=int, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lr", type=float, default=1e-3, help="of adapters")
-    parser.add_argument("--full-lr", type=float, default=1e-4, help="of the whole trunk")
+    parser.add_argument("--full-lr", type=float, default=1e-3, help="of the whole trunk")
+    parser.add_argument("--maps", default="parallel", help="form of adapters on maps: parallel, series, bottleneck")
+    parser.add_argument("--looks", type=float, default=0.0, help="how far the world looks unlike itself, 0 to 1")
     parser.add_argument("--shift", action="store_true", help="also try it where pictures look otherwise")
     parser.add_argument("--photos")
+    parser.add_argument("--labelled")
     parser.add_argument("--photo-count", type=int, default=200)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    photos = Photos(args.photos, args.photo_count) if args.photos else None
+    found = {}
+
+    def knowledge(trunk):
+        if trunk not in found:
+            found[trunk] = Knowledge(trunk, args)
+        return found[trunk]
+
     rows = []
-    for seed, task, camera, trunk, regime in itertools.product(
-        range(args.seeds), args.tasks, args.cameras, args.trunks, args.regimes
-    ):
-        rows.append(one(args, task, camera, trunk, regime, seed, photos))
-        (args.out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
-        last = rows[-1]
-        told = {
-            key: round(last["scores"][key], 3)
-            for key in ("success_mean", "success_max", "success", "any")
-            if key in last["scores"]
-        }
-        print(task, camera, Path(trunk).stem, regime, seed, told, last["kept"] or "", f"{last['cpu_s']:.0f} CPU-s", flush=True)
+    for seed, task, camera, trunk, regime in itertools.product(args.seeds, args.tasks, args.cameras, args.trunks, args.regimes):
+        row = one(args, task, camera, trunk, regime, seed, knowledge)
+        rows.append(row)
+        print(task, camera, Path(trunk).stem, regime, f"{row['lr']:g}", seed, f"error {row['error']:.3f}", end=" ")
+        print(row["shifted"], row.get("tried", {}).get("success"), end=" ")
+        print(row["kept"] or "", f"{row['cpu_s']:.0f} CPU-s", flush=True)
+    every = [json.loads(path.read_text()) for path in sorted((args.out / "runs").glob("*/row.json"))]
+    (args.out / "results.json").write_text(json.dumps(every, indent=1) + "\n")
 
 
 if __name__ == "__main__":

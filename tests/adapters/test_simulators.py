@@ -1,5 +1,6 @@
 """Simulators behind the extra `[robot]`: seeds, cameras, experts; and what is said where one is missing or too new."""
 
+import itertools
 import os
 from importlib import metadata, util
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_a_seed_makes_an_episode() -> None:
     assert np.array_equal(one.frames, again.frames)
     assert np.array_equal(one.actions, again.actions)
     assert not np.array_equal(one.frames[0], other.frames[0])
+    far = [world.reset(seed).frame for seed in (3, 53, 100_003)]  # episodes of a policy are not those of demonstrations
+    assert not any(np.array_equal(*pair) for pair in itertools.combinations(far, 2))
     fresh = make_world("drawer-open", pixels=32)
     assert np.array_equal(roll(fresh, None, 3, stop_after=0).frames, one.frames)
     world.close()

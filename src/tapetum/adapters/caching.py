@@ -8,16 +8,20 @@ what it gets; a blank picture goes through what is left of the beginning. A bott
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from tapetum.adapters.addresses import chain
 from tapetum.adapters.bank import Bank
 from tapetum.adapters.layers import Adapter
 from tapetum.adapters.weaving import renewed
+from tapetum.data.samples import Shuffle
+
+_AT_A_TIME = 32
 
 
 class _Enough(Exception):
@@ -115,3 +119,44 @@ class Below:
                 module = _Resume(woven.get_submodule(name), self._holder) if i == self.first else _PassOn()
                 self._rest.get_submodule(parent)._modules[leaf] = module
         return self._rest
+
+
+class Examples(Protocol):
+    """What `Recorded` needs of a data set: pictures by number in a shuffled, endless order."""
+
+    @property
+    def seed(self) -> int:
+        """Say in which order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Give example k as it is."""
+        ...
+
+
+class Recorded(Dataset):
+    """Examples whose pictures are replaced by what lies below the lowest adapter, recorded when they are first shown, with
+    their neighbours: batches are the same ones in every run."""
+
+    def __init__(self, examples: Examples, below: Below, shown: int):
+        """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
+        self.examples, self.below = examples, below
+        self._together = _AT_A_TIME if shown >= len(examples) else 1
+        self._kept: dict[int, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Give sample `number` of the stream."""
+        k = Shuffle(len(self), self.examples.seed)(number)
+        if k not in self._kept:
+            first = k - k % self._together
+            numbers = range(first, min(first + self._together, len(self)))
+            examples = [self.examples.plain(i) for i in numbers]
+            recorded = self.below.record(torch.stack([example.pop("image") for example in examples]))
+            for i, example, one in zip(numbers, examples, recorded, strict=True):
+                self._kept[i] = {**example, "recorded": one.clone()}
+        return self._kept[k]

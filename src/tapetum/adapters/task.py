@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.adapters.adapted import Adapted
-from tapetum.adapters.caching import Below
+from tapetum.adapters.caching import Below, Recorded
 from tapetum.adapters.demos import Demos
 from tapetum.adapters.heads import PolicyHead, make_head
 from tapetum.adapters.pictures import IGNORED, LabelledPictures, shifted
@@ -136,30 +136,10 @@ class AdaptTask(Task):
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
         """Give what the head says of a batch of pictures, or of what was recorded of them."""
         if "recorded" not in batch:
-            return model(batch["image"], own)
+            return model(batch["image"].contiguous(memory_format=torch.channels_last), own)
         if self._resumed is None or self._resumed.bank is not model.trunk:
             self._resumed = Below(cast(Adapted, model.trunk))
         return model.of_pooled(self._resumed.resume(batch["recorded"], model.trunk.preprocessing.size), own)
-
-
-class Recorded(Dataset):
-    """Examples whose pictures are replaced by what lies below the lowest adapter, recorded when they are first shown."""
-
-    def __init__(self, examples: "LabelledPictures | Frames", below: Below):
-        self.examples, self.below = examples, below
-        self._kept: dict[int, dict[str, Tensor]] = {}
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """Give sample `number` of the stream."""
-        k = Shuffle(len(self), self.examples.seed)(number)
-        if k not in self._kept:
-            example = self.examples.plain(k)
-            recorded = self.below.record(example.pop("image")[None])[0].clone()
-            self._kept[k] = {**example, "recorded": recorded}
-        return self._kept[k]
 
 
 class PictureTask(AdaptTask):
@@ -188,7 +168,7 @@ class PictureTask(AdaptTask):
 
     def dataset(self) -> Dataset:
         """Give pictures with targets."""
-        return self.train if self.below is None else Recorded(self.train, self.below)
+        return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
@@ -283,7 +263,7 @@ class CloneTask(AdaptTask):
 
     def dataset(self) -> Dataset:
         """Give frames with actions."""
-        return self.frames if self.below is None else Recorded(self.frames, self.below)
+        return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment

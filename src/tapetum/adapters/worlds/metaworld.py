@@ -3,11 +3,12 @@
 The cameras of earlier work on these tasks (left_cap2, right_cap2, top_cap2) are in a fork of an old version alone; left,
 right and top here look from about there. Of the package's own cameras four are mounted upside down and are turned round.
 
-An episode of a seed has one of the package's fifty start states (seed modulo 50, in an order drawn once), in which objects lie
-elsewhere. Proprioception is the first four numbers of the state: where the gripper is, and how far open.
+The package draws fifty start states at a time, in which objects lie elsewhere: an episode of seed s has number s modulo 50 of
+those drawn with seed s // 50, so that no two seeds below a million share one. Proprioception is the first four numbers of the
+state: where the gripper is, and how far open.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def tasks() -> tuple[str, ...]:
     from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
 
     return tuple(sorted(name.removesuffix("-v3") for name in ENV_POLICY_MAP))
+
+
+@lru_cache(maxsize=8)
+def _starts(task: str, seed: int) -> Any:
+    return simulator("metaworld").MT1(f"{task}-v3", seed=seed).train_tasks
 
 
 class MetaWorld:
@@ -72,9 +78,7 @@ class MetaWorld:
         if not 1 <= horizon <= 500 or not 0 <= shift <= 1:
             raise BadInput(f"an episode of {horizon} steps with shift {shift}; Meta-World plays 1 to 500, shift is 0 to 1")
         self.name, self.camera, self.horizon = task, camera or "left", horizon
-        drawn = metaworld.MT1(f"{task}-v3", seed=0)
-        self._env: Any = drawn.train_classes[f"{task}-v3"]()
-        self._starts = drawn.train_tasks
+        self._env: Any = metaworld.MT1(f"{task}-v3", seed=0).train_classes[f"{task}-v3"]()
         self._policy: Any = ENV_POLICY_MAP[f"{task}-v3"]()
         own = [self._env.model.camera(i).name for i in range(self._env.model.ncam)]
         if self.camera not in (*CAMERAS, *own):
@@ -89,7 +93,7 @@ class MetaWorld:
 
     def reset(self, seed: int) -> Seen:
         """Begin the episode of a seed."""
-        self._env.set_task(self._starts[seed % STARTS])
+        self._env.set_task(_starts(self.name, seed // STARTS)[seed % STARTS])
         self._state, _ = self._env.reset(seed=seed)
         self._done = False
         return self._seen()
