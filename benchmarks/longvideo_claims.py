@@ -196,6 +196,8 @@ def verdicts(bench: Bench, rows: dict[str, dict[str, float]]) -> dict[str, str]:
         said["L3"] = agreed(parts) + ("" if cheap else " (of the storage alone: falsified)")
     if "L4" in args.claims:
         said["L4"] = agreed([gain >= 10 for gain in bench.ahead("tuned-all", "short", "order", "long_order")])
+    for claim in {"L3", "L4"} & said.keys():
+        said[claim] = said[claim] if bench.learned("short") else "undecided: not learned well enough"
     if "L5" in args.claims:
         pairs = [bench.ahead("joint-75", name, "found") for name in ("long-tubelets", "wide-patches")]
         each = [agreed([gain > 1 for gain in pair]) for pair in pairs]
