@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.forks import Forks
 from tapetum.video import write_video
 
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # how long an example takes says how busy the machine is
 _LOOPBACK = re.compile(r"|localhost|127\.\d+\.\d+\.\d+|::1")
 
 
