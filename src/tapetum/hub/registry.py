@@ -18,6 +18,8 @@ TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder in the folder of a run of `tapetum pretrain`."""
+VIDEO_FILE = "longvideo.safetensors"
+"""Name of the weights in the folder of a run of `tapetum train longvideo`."""
 FOLDER_FILE = "config.json"
 """What a folder of weights from a repository has."""
 OWNERS = (
@@ -134,7 +136,7 @@ def converted(weights: Weights) -> Path:
 
 def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tuple[Path, Weights | None]:
     """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with one of the files
-    that stand for it, `TRACKER_FILE` and `ENCODER_FILE`.
+    that stand for it, `TRACKER_FILE`, `ENCODER_FILE` and `VIDEO_FILE`.
 
     Args:
         verb: of the command line, for which it is wanted; None takes weights for any.
@@ -150,7 +152,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
         )
     if weights is None:
         path = Path(name_or_path)
-        for file in (path, path / TRACKER_FILE, path / ENCODER_FILE):
+        for file in (path, path / TRACKER_FILE, path / ENCODER_FILE, path / VIDEO_FILE):
             if file.is_file():
                 return file, None
         raise BadInput(_unknown(os.fspath(name_or_path), path, verb))
@@ -205,7 +207,8 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
     if path is not None and path.is_dir():
-        return f"{name} is a folder without {TRACKER_FILE} or {ENCODER_FILE}; give a file of weights or a name ({advice})"
+        files = f"{TRACKER_FILE}, {ENCODER_FILE} or {VIDEO_FILE}"
+        return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"
     if path is not None and path.is_symlink():

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+from tapetum.hub.registry import VIDEO_FILE
 from tapetum.longvideo.recipes import VideoTextRun
 from tapetum.longvideo.speaking import LanguageTask, SpeakingTask
 from tapetum.longvideo.task import VideoTextTask
-from tapetum.longvideo.weights import LONGVIDEO_FILE, Model, save
+from tapetum.longvideo.weights import Model, save
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -27,7 +28,7 @@ def train_longvideo(
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    path, model = launch.out / LONGVIDEO_FILE, cast(Model, result.model)
+    path, model = launch.out / VIDEO_FILE, cast(Model, result.model)
     if not is_main():
         return path, {}
     save(model.eval(), path)

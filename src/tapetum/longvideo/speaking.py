@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tapetum.encoders import byte_text
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
+from tapetum.hub.registry import VIDEO_FILE
 from tapetum.longvideo.captioner import Captioner, next_token_loss, padded
 from tapetum.longvideo.captioner_config import BYTE_DECODER, CaptionerConfig
 from tapetum.longvideo.continued import continued
@@ -19,7 +20,7 @@ from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.language import ByteLanguage, make_language
 from tapetum.longvideo.recipes import VideoTextRun
 from tapetum.longvideo.task import NOT_LEARNING, Clips, filled, signed
-from tapetum.longvideo.weights import LONGVIDEO_FILE, load
+from tapetum.longvideo.weights import load
 from tapetum.metrics.captions import caption_scores
 from tapetum.train import Moment, Task
 
@@ -148,7 +149,7 @@ class SpeakingTask(Task):
 def language_of(place: str) -> Any:
     """Load a language model: of a run of the stage language, else of transformers."""
     path = Path(place)
-    if path.suffix != ".safetensors" and not (path / LONGVIDEO_FILE).is_file():
+    if path.suffix != ".safetensors" and not (path / VIDEO_FILE).is_file():
         return make_language(place)
     model = load(place)
     if not isinstance(model, ByteLanguage):

@@ -12,7 +12,7 @@ import torch
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
 from tapetum.hub.headed import check_fit, read_headed, save_headed
-from tapetum.hub.registry import known, resolve
+from tapetum.hub.registry import VIDEO_FILE, known, resolve
 from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.captioner_config import CaptionerConfig
 from tapetum.longvideo.config import VideoConfig
@@ -20,10 +20,6 @@ from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.language import ByteLanguage, make_language
 from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.towers_config import AnyConfig, from_json, to_json
-
-LONGVIDEO_FILE = "longvideo.safetensors"
-"""Name of the network in the folder of a run."""
-
 
 Model = VideoEncoder | VideoText | Captioner | ByteLanguage
 
@@ -40,7 +36,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     that it names is not to be had.
     """
     path = resolve(name_or_path)[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
-    path = path / LONGVIDEO_FILE if path.is_dir() else path
+    path = path / VIDEO_FILE if path.is_dir() else path
     about, tensors = read_headed(path, "longvideo", "video encoder")
     language = None
     try:

@@ -22,7 +22,7 @@ class SearchOptions:
     """What to look for."""
     _: KW_ONLY
     index: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
-    """Table of `tapetum embed VIDEO ... --model RUN/longvideo.safetensors --out FILE`: .parquet or .npz."""
+    """Table of `tapetum embed VIDEO ... --model RUN --out FILE`: .parquet or .npz."""
     model: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
     """The weights that the table was made with."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
