@@ -42,7 +42,7 @@ def table(place: Path, out: str) -> Any:
 def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = table(place, "whole.npz")
     assert not [*place.glob("*.unfinished*")]
-    monkeypatch.setattr(embedding_rows.Unfinished.__init__, "__defaults__", (every,))
+    monkeypatch.setattr(embedding_rows, "EVERY", every)
     steps, first = [], watching.prepared
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_a_table_goes_on_where_it_was_interrupted(place: Path, every: float, mon
 
 @pytest.mark.slow
 def test_what_was_begun_otherwise_is_not_gone_on_with(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_rows.Unfinished.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr(embedding_rows, "EVERY", 0.0)
     steps, first = [0], watching.prepared
 
     def dies(model: Any, frames: np.ndarray) -> torch.Tensor:
@@ -121,7 +121,7 @@ def slowly(place: Path) -> Iterator[subprocess.Popen[bytes]]:
 import time, tapetum
 from tapetum.longvideo import watching
 from tapetum.bench import embedding_rows
-embedding_rows.Unfinished.__init__.__defaults__ = (0.0,)
+embedding_rows.EVERY = 0.0
 first = watching.prepared
 def slow(model, frames):
     time.sleep(0.3)

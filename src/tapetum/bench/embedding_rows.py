@@ -31,8 +31,8 @@ EVERY = 20.0
 class Unfinished:
     """Pieces and memories of one table in the making. Raises BadInput where it was begun with another model."""
 
-    def __init__(self, out: Path, embedder: "VideoEmbedder", every: float = EVERY):
-        self.path, self.embedder, self.every = out.with_name(f"{out.name}.unfinished"), embedder, every
+    def __init__(self, out: Path, embedder: "VideoEmbedder"):
+        self.path, self.embedder = out.with_name(f"{out.name}.unfinished"), embedder
         self.state = out.with_name(f"{out.name}.unfinished.state")
         self.stopped = load_state(self.state, embedder.device)
         self.rows = Rows(self.path, {"model": embedder.identity, "rate": embedder.rate})
@@ -86,7 +86,7 @@ class _Keep:
 
     def seen(self, frames: int, state: "StreamState") -> None:
         """Keep it, if it is time."""
-        if time.monotonic() - self.last >= self.unfinished.every:
+        if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
             self.last = time.monotonic()
 
