@@ -1,5 +1,6 @@
 """From pictures to video: a video that stands still is its picture, and additions change nothing at first."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from tapetum import encoders, longvideo
 from tapetum.encoders.factory import from_state
+from tapetum.encoders.vit import ViT
 from tapetum.errors import BadInput
 
 VIT = {"width": 24, "depth": 5, "heads": 2, "mlp_width": 48, "patch": 8, "picture_size": (16, 16)}
@@ -77,6 +79,34 @@ def test_additions_change_nothing_at_first_and_all_weights_are_there(memory: str
     base = longvideo.inflate(vit, "mcvit-nano", **common)
     for changes in ({"tune": "adapters"}, {"tune": "lora", "lora_rank": 2}, {"tune": "last-4"}):
         equal(longvideo.inflate(vit, "mcvit-nano", **common, **changes)(clip).tokens, base(clip).tokens)
+
+
+def stemmed(**changes: Any) -> Any:
+    """A ViT with a stem of convolutions, whose batch norms have seen something, for pictures in -1..1."""
+    how = replace(encoders.build("vit-base-16").preprocessing, size=(16, 16))
+    sizes = {**VIT, "class_token": False, "pooling": "mean", "stem": "convolutions", "stem_blocks": 1}
+    vit = ViT(replace(encoders.build("vit-base-16").config, **{**sizes, **changes}), how).double().train()
+    with torch.no_grad():
+        for seed in range(3):
+            vit(torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.5)
+    return vit.eval()
+
+
+def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
+    vit = stemmed()
+    video = longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2).train()
+    shown = pictures(2)
+    wanted = vit(prepared(vit, shown)).tokens
+    equal(video.see_pictures(plain(shown)).tokens[:, 0], wanted)
+    still = plain(shown)[:, None].expand(-1, 4, -1, -1, -1)
+    found = video(still).tokens  # in training, and yet of the statistics that came with it
+    equal(found[:, 1], wanted)
+    found.square().mean().backward()
+    assert all(p.grad is not None for p in video.tubelets.video.parameters())
+    assert longvideo.build("vivit-nano", stem="convolutions", stem_blocks=1).config.stem == "convolutions"
+    other = replace(vit.preprocessing, mean=(120.0,) * 3)
+    with pytest.raises(BadInput, match="expects pictures in -1"):
+        longvideo.inflate(ViT(vit.config, other), "vivit-nano")
 
 
 def test_only_what_is_to_learn_learns() -> None:

@@ -32,6 +32,7 @@ SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32),
         {"memory": "consolidated", "consolidation": "random", "memory_cap": 11},
         {"memory": "streaming", "attention": "frame"},
         {"memory": "streaming", "attention": "factorised"},
+        {"memory": "streaming", "stem": "convolutions", "stem_blocks": 1},
     ],
 )
 @pytest.mark.parametrize("frames", [16, 61])

@@ -1,9 +1,11 @@
-"""Pictures to tokens by convolutions.
+"""Pictures to tokens, and videos to tubelets, by convolutions.
 
 Source: Early Convolutions Help Transformers See Better (arXiv 2106.14881): in the place of a linear layer on patches, 3x3
 convolutions of stride 2 with batch norm and ReLU, whose channels double as the picture halves, then a 1x1 convolution.
 
     patch 16, width 256:   picture -> 32 -> 64 [blocks] -> 128 [blocks] -> 256 -> 1x1 -> tokens
+
+A video's frames go through the convolutions one by one; the last, 1x1, layer sees the frames of a tubelet together.
 
 Differs from the paper: residual blocks (arXiv 1512.03385) may stand between the halvings; the paper's stem has as many
 parameters as one block of the transformer, this one as many as its settings make it.
@@ -13,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.blocks.patches import grid_of
+from tapetum.blocks.patches import grid_of, inflate
 
 
 class ResidualConvolutions(nn.Module):
@@ -57,3 +59,31 @@ class ConvolutionalStem(nn.Module):
         grid_of((pictures.shape[2], pictures.shape[3]), (self.patch, self.patch))
         # Channels last: of the layouts, the one that the CPU's bfloat16 convolutions are fast in.
         return self.layers(pictures.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+
+
+class TubeletStem(nn.Module):
+    """The same convolutions on each frame of a video; the last layer makes a tubelet of (frames, rows, columns) a cell."""
+
+    def __init__(self, patch: tuple[int, int, int], width: int, blocks: int = 0):
+        super().__init__()
+        self.patch = patch
+        *layers, last = ConvolutionalStem(patch[1], width, blocks).layers
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Conv3d(width, width, (patch[0], 1, 1), (patch[0], 1, 1))
+        self.inflate(last)
+
+    @torch.no_grad()
+    def inflate(self, last: nn.Module) -> None:
+        """Set the last layer from that of a picture's stem: a video that stands still gives what its picture gave."""
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        assert self.last.bias is not None
+        self.last.weight.copy_(inflate(last.weight, self.patch[0], "average"))
+        self.last.bias.copy_(last.bias)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames rows columns width"]:
+        """Raises BadInput where tubelets do not divide the video."""
+        grid_of((video.shape[2], video.shape[3], video.shape[4]), self.patch)
+        frames = video.movedim(2, 1).flatten(0, 1).to(self.last.weight.dtype)
+        cells = self.layers(frames.contiguous(memory_format=torch.channels_last))
+        return self.last(cells.unflatten(0, (len(video), -1)).movedim(1, 2)).movedim(1, -1)

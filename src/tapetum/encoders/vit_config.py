@@ -12,6 +12,18 @@ from tapetum.encoders.config import HALF, IMAGENET_MEAN, IMAGENET_STD, Architect
 from tapetum.errors import BadInput
 
 
+def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
+    """Raise BadInput for a stem that cannot be: convolutions halve the picture `log2(patch)` times, and double the channels."""
+    halvings = patch.bit_length() - 1
+    if stem == "convolutions" and (2**halvings != patch or patch < 2 or width % 2 ** (halvings - 1)):
+        raise BadInput(
+            f"a stem of convolutions wants patches of 2, 4, 8 or 16, not {patch}, and a width that can be halved"
+            f" {halvings - 1} times, not {width}"
+        )
+    if blocks < 0 or (blocks and stem == "patch"):
+        raise BadInput(f"stem_blocks is {blocks} with stem {stem!r}; it is 0 or more, with convolutions only")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig(EncoderConfig):
     """A vision transformer."""
@@ -75,16 +87,7 @@ class ViTConfig(EncoderConfig):
             raise BadInput(f"patches of {self.patch} do not divide pictures of {self.picture_size}; choose multiples")
         if not self.class_token and (self.pooling == "token" or self.registers):
             raise BadInput("pooling by token, and registers, want a class token; set class_token, or pool by mean or attention")
-        halvings = self.patch.bit_length() - 1
-        if self.stem == "convolutions" and (2**halvings != self.patch or self.patch < 2 or self.width % 2 ** (halvings - 1)):
-            raise BadInput(
-                f"a stem of convolutions wants patches of 2, 4, 8 or 16, not {self.patch}, and a width that can be halved"
-                f" {halvings - 1} times, not {self.width}"
-            )
-        if self.stem_blocks < 0 or (self.stem_blocks and self.stem == "patch"):
-            raise BadInput(
-                f"stem_blocks is {self.stem_blocks} with stem {self.stem!r}; it is 0 or more, with convolutions only"
-            )
+        check_stem(self.stem, self.stem_blocks, self.patch, self.width)
         if self.positions == "sine" and self.width % 4:
             raise BadInput(f"sine positions want a width that is a multiple of 4, not {self.width}")
         choices = {"positions": ("learned", "sine"), "activation": ("gelu", "gelu_tanh", "quick_gelu")}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from tapetum.encoders.vit_config import check_stem
 from tapetum.errors import BadInput
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
@@ -48,6 +49,10 @@ class VideoConfig:
     """Frames, rows and columns of a token; (4, 16, 16) and (2, 32, 32) are the coarse ones of LongViViT's study."""
     kernels: tuple[Kernel, ...] = ()
     """Tubelets of several shapes instead (such as `TUBEVIT`), with fixed sine positions; none: `tubelet` alone."""
+    stem: Literal["patch", "convolutions"] = "patch"
+    """What makes a tubelet a token: a linear layer, or convolutions (arXiv 2106.14881), whose batch norms stay as they are."""
+    stem_blocks: int = 0
+    """Residual blocks between its halvings, as in `encoders.ViTConfig`."""
     frames: int = 16
     """Frames that the table of positions is for. Longer videos have it stretched in time, shorter ones use its beginning."""
     segment_frames: int = 16
@@ -120,6 +125,9 @@ class VideoConfig:
             raise BadInput(
                 f"tubelets of {self.tubelet} do not divide frames of {self.size} or segments of {self.segment_frames}; mend one"
             )
+        check_stem(self.stem, self.stem_blocks, rows, self.width)
+        if self.stem == "convolutions" and (rows != columns or self.kernels):
+            raise BadInput(f"a stem of convolutions wants square tubelets of one shape, not {self.tubelet}")
         if not 0 <= self.mask_ratio < 1:
             raise BadInput(f"mask_ratio is {self.mask_ratio}; give 0 or more, and less than 1")
         if self.memory_cap is not None and self.memory_cap < 1:
@@ -159,6 +167,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "memory_grad": ("stop", "through"),
     "metric": ("l2", "cosine"),
     "activation": ("gelu", "gelu_tanh", "quick_gelu"),
+    "stem": ("patch", "convolutions"),
 }
 
 _LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)

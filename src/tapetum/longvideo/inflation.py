@@ -4,6 +4,7 @@
                 path has them as they are
     positions   those of the grid, for every moment alike
     colours     what the picture network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
+    stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
     left out    class token, registers, pooling and classifier: a video is pooled by the mean
 
 Sources: LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5.
@@ -16,14 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.blocks.patches import PicturePatches, VideoTubelets
 from tapetum.blocks.patches import inflate as over_frames
 from tapetum.blocks.positions import interpolate
+from tapetum.blocks.stem import ConvolutionalStem, TubeletStem
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig
 from tapetum.errors import BadInput
 from tapetum.longvideo.config import VideoConfig, named
 from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.layers import FactorisedBlock
+from tapetum.longvideo.tubelets import Tubelets
 
 
 def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
@@ -61,6 +65,8 @@ def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
         "norm_before": vit.norm_before,
         "qkv_bias": vit.qkv_bias,
         "layer_scale": vit.layer_scale,
+        "stem": vit.stem,
+        "stem_blocks": vit.stem_blocks,
     }
     for field in own.keys() & changes.keys():
         if changes[field] != own[field]:
@@ -76,16 +82,29 @@ def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
 def _patches(encoder: VideoEncoder, vit: ViT) -> None:
     """Set patches and positions."""
     config, tubelets = encoder.config, encoder.tubelets
-    weight, bias = _in_plain_colours(vit)
-    tubelets.pictures.weight.copy_(weight)
-    tubelets.video.weight.copy_(over_frames(weight, config.tubelet[0], "average"))
-    for layer in (tubelets.pictures, tubelets.video):
-        assert layer.bias is not None
-        layer.bias.copy_(bias)
+    if isinstance(vit.patches, ConvolutionalStem):
+        _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
+    else:
+        weight, bias = _in_plain_colours(vit)
+        for layer, own in ((tubelets.pictures, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
+            assert isinstance(layer, PicturePatches | VideoTubelets)
+            assert layer.bias is not None
+            layer.weight.copy_(own)
+            layer.bias.copy_(bias)
     grid, rows = vit.config.grid, vit.positions.shape[0]
     positions = vit.positions[rows - grid[0] * grid[1] :]
     moved = interpolate(positions, grid, config.grid, vit.config.resample).unflatten(0, config.grid)
     tubelets.positions.copy_(moved.expand_as(tubelets.positions))
+
+
+def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> None:
+    """Set the convolutions. They fill up with 0 at a picture's edge, so that other colours cannot become part of them."""
+    if colours != {127.5}:
+        raise BadInput("a stem of convolutions can be inflated only where the image ViT expects pictures in -1..1")
+    assert isinstance(tubelets.video, TubeletStem)
+    tubelets.pictures.load_state_dict(stem.state_dict())
+    tubelets.video.layers.load_state_dict(stem.layers[:-1].state_dict())
+    tubelets.video.inflate(stem.layers[-1])
 
 
 def _in_plain_colours(vit: ViT) -> tuple[Tensor, Tensor]:

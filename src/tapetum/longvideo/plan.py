@@ -79,7 +79,7 @@ def plan(config: VideoConfig, frames: int, training: bool = False) -> Plan:
         held += added
         if config.memory_cap is not None:
             held = min(held, config.memory_cap)
-    patches = whole * width * 3 * config.tubelet[0] * config.tubelet[1] * config.tubelet[2]
+    patches = whole * _tubelet(config)
     kept = 2 if config.cache_projected else 0
     return Plan(
         frames,
@@ -97,13 +97,31 @@ def step_flops(config: VideoConfig, frames: int) -> int:
     """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
     cost = plan(config, frames, training=True)
     last, looking = min(4, config.depth) / config.depth, 2.5 * cost.looking
+    first = (
+        cost.patches if config.stem == "patch" else 2 * cost.patches
+    )  # all convolutions but one want gradients of inputs too
     behind = {
-        "all": 2 * cost.linear + looking + cost.patches,
+        "all": 2 * cost.linear + looking + first,
         "last-4": last * (2 * cost.linear + looking),
-        "adapters": cost.linear + looking + cost.patches,
-        "lora": 2 * cost.linear + looking + cost.patches,  # as products of the changed weights
+        "adapters": cost.linear + looking + first,
+        "lora": 2 * cost.linear + looking + first,  # as products of the changed weights
     }
     return cost.flops + int(2 * behind[config.tune])
+
+
+def _tubelet(config: VideoConfig) -> int:
+    """Count the multiply-adds that make a tubelet a token."""
+    frames, rows, columns = config.tubelet
+    if config.stem == "patch":
+        return config.width * 3 * frames * rows * columns
+    halvings, before, count = rows.bit_length() - 1, 3, 0
+    for level in range(halvings):
+        channels, cells = config.width >> (halvings - 1 - level), (rows >> (level + 1)) ** 2
+        count += 9 * before * channels * cells
+        if 0 < level < halvings - 1:
+            count += config.stem_blocks * 2 * 9 * channels**2 * cells
+        before = channels
+    return frames * (count + config.width**2)
 
 
 def _layer(config: VideoConfig, tokens: int, held: int, ratio: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ Differs from the papers: whether frames beyond the table are stretched by corner
 """
 
 import warnings
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.patches import PicturePatches, VideoTubelets
 from tapetum.blocks.positions import sine_1d
+from tapetum.blocks.stem import ConvolutionalStem, TubeletStem
 from tapetum.longvideo.config import VideoConfig
 from tapetum.longvideo.layers import Places
 
@@ -31,10 +33,22 @@ class Tubelets(nn.Module):
     def __init__(self, config: VideoConfig):
         super().__init__()
         self.config = config
-        self.video = VideoTubelets(config.tubelet, config.width)
-        self.pictures = PicturePatches(config.tubelet[1], config.width)
+        if config.stem == "convolutions":
+            self.video = TubeletStem(config.tubelet, config.width, config.stem_blocks)
+            self.pictures = ConvolutionalStem(config.tubelet[1], config.width, config.stem_blocks)
+        else:
+            self.video = VideoTubelets(config.tubelet, config.width)
+            self.pictures = PicturePatches(config.tubelet[1], config.width)
         self.positions = nn.Parameter(0.02 * torch.randn(config.slots, *config.grid, config.width))
         self.kernels = nn.ModuleList(nn.Conv3d(3, config.width, shape, stride, padding=0) for shape, stride in config.kernels)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, but for batch norms: a clip must not depend on what else is in its batch."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def forward(
         self, frames: Float[Tensor, "b t h w 3"], start: int, slots: int | None, valid: Bool[Tensor, "b t"] | None
