@@ -1,0 +1,74 @@
+"""Make what mcvit-nano begins with: the tower of paligemma-nano over time, a text tower, and pictures with captions to meet on.
+
+    tapetum scenes pictures pictures --n 3500 --size 112 --seed 5           # or those of paligemma_nano.py
+    python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
+    python benchmarks/mcvit_nano.py begin begin.safetensors
+    tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words --size 112 --frames 32 ...
+    python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
+    tapetum train longvideo --stage questions --data episodes --start again.safetensors --out nano --size 112 --frames 32 ...
+    python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
+"""
+
+import argparse
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import torch
+
+import tapetum
+from tapetum import longvideo
+from tapetum.longvideo.towers import VideoText
+from tapetum.longvideo.weights import load
+
+FRAMES = 32
+
+
+def shards(pictures: Path, out: Path) -> None:
+    """Write pictures of `tapetum scenes pictures` and their short captions as one tar file."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(out / "pictures-000000.tar", "w") as tar:
+        for truth in sorted((pictures / "truth").glob("*.json")):
+            told = json.loads(truth.read_text())
+            parts = {"jpg": (pictures / told["file"]).read_bytes(), "txt": told["captions"]["short"].encode()}
+            for ending, content in parts.items():
+                info = tarfile.TarInfo(f"{truth.stem}.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def begin(out: Path) -> None:
+    """Inflate paligemma-nano's tower and put a text tower beside it."""
+    torch.manual_seed(0)
+    video = longvideo.inflate(tapetum.load("paligemma-nano").eye, "mcvit-nano", frames=FRAMES)
+    towers = longvideo.build_towers("mcvit-nano", **{f: getattr(video.config, f) for f in video.config.__dataclass_fields__})
+    towers.video.load_state_dict(video.state_dict())
+    longvideo.save(towers, out)
+
+
+def again(run: Path, out: Path) -> None:
+    """Give videos the stem that pictures have taught."""
+    towers = load(run)
+    assert isinstance(towers, VideoText)
+    tubelets = towers.video.tubelets
+    tubelets.video.layers.load_state_dict(tubelets.pictures.layers[:-1].state_dict())
+    tubelets.video.inflate(tubelets.pictures.layers[-1])
+    longvideo.save(towers, out)
+
+
+def half(run: Path, out: Path) -> None:
+    """Write weights in float16."""
+    longvideo.save(load(run).half(), out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["shards", "begin", "again", "half"])
+    parser.add_argument("paths", type=Path, nargs="+")
+    options = parser.parse_args()
+    {"shards": shards, "begin": begin, "again": again, "half": half}[options.what](*options.paths)
+
+
+if __name__ == "__main__":
+    main()
