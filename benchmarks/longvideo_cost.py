@@ -51,7 +51,7 @@ Row = dict[str, float]
 def config_of(form: str, args: argparse.Namespace) -> VideoConfig:
     """The encoder: frames of 64 x 64, 128 tokens a segment."""
     return named(
-        "mcvit-nano",
+        "vivit-nano",
         width=args.width,
         depth=args.depth,
         heads=args.width // 64,

@@ -1,17 +1,19 @@
 """Make what mcvit-nano begins with: the tower of paligemma-nano over time, a text tower, and pictures with captions to meet on.
 
-    tapetum scenes pictures pictures --n 3500 --size 112 --seed 5           # or those of paligemma_nano.py
-    python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
-    python benchmarks/mcvit_nano.py begin begin.safetensors
-    tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words --size 112 --frames 32 ...
-    python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
-    tapetum train longvideo --stage questions --data episodes --start again.safetensors --out nano --size 112 --frames 32 ...
-    python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
+tapetum scenes pictures pictures --n 3500 --size 112 --seed 5           # or those of paligemma_nano.py
+python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
+python benchmarks/mcvit_nano.py begin begin.safetensors
+tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words --size 112 --frames 32 ...
+python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
+python benchmarks/mcvit_nano.py join episodes part1 part2 ...            # folders of tapetum scenes episodes
+tapetum train longvideo --stage questions --data episodes --start again.safetensors --out nano --size 112 --frames 32 ...
+python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
 """
 
 import argparse
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -57,17 +59,33 @@ def again(run: Path, out: Path) -> None:
     longvideo.save(towers, out)
 
 
+def join(out: Path, *parts: Path) -> None:
+    """Put folders of `tapetum scenes episodes` together: videos under names of their own, questions and captions."""
+    (out / "videos").mkdir(parents=True, exist_ok=True)
+    for kind in ("questions", "captions"):
+        with (out / f"{kind}.jsonl").open("w") as file:
+            for part in parts:
+                for line in (part / f"{kind}.jsonl").read_text().splitlines():
+                    told = json.loads(line)
+                    own = f"{part.name}-{told['video']}"
+                    shutil.copyfile(part / "videos" / f"{told['video']}.mp4", out / "videos" / f"{own}.mp4")
+                    file.write(json.dumps({**told, "video": own}) + "\n")
+
+
 def half(run: Path, out: Path) -> None:
     """Write weights in float16."""
-    longvideo.save(load(run).half(), out)
+    longvideo.save(load(run), out, torch.float16)
+
+
+DEEDS = {"shards": shards, "begin": begin, "again": again, "join": join, "half": half}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["shards", "begin", "again", "half"])
+    parser.add_argument("what", choices=list(DEEDS))
     parser.add_argument("paths", type=Path, nargs="+")
     options = parser.parse_args()
-    {"shards": shards, "begin": begin, "again": again, "half": half}[options.what](*options.paths)
+    DEEDS[options.what](*options.paths)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ T5  It beats k-means of colours, of positions, and of both.
 T6  Masks carried through clips by its features have a J 0.10 above those of the untrained network.
 
 Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim is
-held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`; with `--shared`
-all have the same two colours. On real pictures, a run on `--photos` is scored on the cars, pedestrians and bicyclists of
+held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`, their parts in
+colours of their own (`--colours apart`), or all alike. On real pictures, a run on `--photos` is scored on the cars, pedestrians and bicyclists of
 `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train odin`'s loop in a folder of OUT and
 goes on where it was stopped; OUT/results.json keeps what is finished. `--minutes` stops after so long; 0.001 only prints.
 """
@@ -75,8 +75,8 @@ class Study:
         self.ends = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
         self.file = self.out / "results.json"
         self.found: dict[str, Any] = json.loads(self.file.read_text()) if self.file.exists() else {}
-        self.tests = Scenes(1_000_003, options.tests, options.size, options.shared)
-        self.clips = [clip(2_000_003, k, options.size, 16, options.shared) for k in range(options.clips)]
+        self.tests = Scenes(1_000_003, options.tests, options.size, options.colours)
+        self.clips = [clip(2_000_003, k, options.size, 16, options.colours) for k in range(options.clips)]
 
     def keep(self, name: str, make_scores: Callable[[], dict[str, float] | None]) -> dict[str, float] | None:
         """Give the scores of a name, made now if they are not there."""
@@ -98,7 +98,7 @@ class Study:
             steps=o.steps,
             batch_size=o.batch,
             micro_batch=o.batch,
-            rate=1e-3 * 256 / o.batch,
+            rate=o.rate * 256 / o.batch,
             seed=seed,
             odin=replace(how.odin, **changes),
         )
@@ -143,8 +143,8 @@ class Study:
             name, changes = f"{arm} {seed}", ARMS[arm][0]
             if name in self.found or time.monotonic() > self.ends:
                 continue
-            scenes = scenes or Scenes(seed, o.pictures, o.size, o.shared)
-            source = Source(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size}"})
+            scenes = scenes or Scenes(seed, o.pictures, o.size, o.colours)
+            source = Source(scenes, about={"data": f"scenes {seed} {len(scenes)} {o.size} {o.colours}"})
             masks = scenes.masks if arm == "oracle" else None
             model = self.trained(name, self.run_of(seed, **changes), source, masks)
             if model is not None:
@@ -252,7 +252,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--claims", nargs="+", default=["T1", "T2", "T3", "T4", "T5", "T6"])
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="only these runs of those that the claims want")
-    parser.add_argument("--shared", action="store_true", help="all scenes in the same two colours")
+    parser.add_argument("--colours", choices=["apart", "shared"], default="shared", help="of the parts of scenes")
+    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=24)
@@ -267,7 +268,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(options)
-    study.keep("settings", lambda: {k: v for k, v in vars(options).items() if isinstance(v, int)} | flat(RECIPES["small"].odin))
+    given = {name: value for name, value in vars(options).items() if isinstance(value, (int, float, str))}
+    study.found["settings"] = given | flat(RECIPES["small"].odin)
     study.plain()
     for seed in range(options.seeds):
         study.seed(seed)

@@ -1,29 +1,35 @@
-"""Scenes in which colour and position say nothing of objects, and real pictures with things: what `odin_claims.py` sees.
+"""Scenes of textured things whose position says little of them, and real pictures with things: what `odin_claims.py` sees.
 
-A scene has 2 to 4 objects, rings, Ls, bars and crosses, one before the other, so that no cell of a map of positions has the
-shape of one. Objects and ground are textures (gratings, checkers, dots, noise) of the same two colours, so that only the
-pattern tells them apart.
+A scene has 2 or 3 objects, rings, Ls, bars and crosses, one before the other, so that no cell of a map of positions has the
+shape of one. Objects and ground are textures of different families (gratings, checkers, dots, noise), each in two colours:
+`apart` its own, so that mean colour tells them apart too; `shared` the same two for all parts of all scenes, so that only the
+pattern does.
 """
 
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+Colours = Literal["apart", "shared"]
 FAMILIES = "grating", "checkers", "dots", "noise"
-_HALF = 90
+_HALF = 60
+"""Greatest distance of a colour from the middle of the two, where they are a texture's own."""
 _SHARED = np.full(3, 128.0), np.array([90.0, -30.0, -90.0])
 """Middle of the two colours that scenes may share, and half of what lies between them."""
-_AREAS = 1.93, 1.28, 0.8, 1.44
+_HOLE, _ARM = 0.45, 0.35
+"""Radius of a ring's hole, and half of the width of arms and bars, in units of their size."""
+_AREAS = np.pi * (1 - _HOLE**2), 6.8 * _ARM - 4 * _ARM**2, 4 * _ARM, 8 * _ARM - 4 * _ARM**2
 """Of a ring, an L, a bar and a cross, in units of their size squared."""
 
 
-def texture(rng: np.random.Generator) -> tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Give a family and a pattern: 0 or 1 at rows and columns."""
-    family, period = int(rng.integers(len(FAMILIES))), rng.uniform(3, 5.5)
+def texture(rng: np.random.Generator, family: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Give a pattern of a family: 0 or 1 at rows and columns."""
+    period = rng.uniform(3, 5.5)
     angle, offset = rng.uniform(0, np.pi), rng.uniform(0, 9, 2)
     grain = ndimage.gaussian_filter(rng.standard_normal((128, 128)), period / 5, mode="wrap") > 0
 
@@ -38,63 +44,63 @@ def texture(rng: np.random.Generator) -> tuple[int, Callable[[np.ndarray, np.nda
             return (along % period - period / 2) ** 2 + (across % period - period / 2) ** 2 < (0.4 * period) ** 2
         return grain[np.round(rows).astype(int) % 128, np.round(columns).astype(int) % 128]
 
-    return family, pattern
+    return pattern
 
 
 def shape(rng: np.random.Generator, side: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give a shape: inside or not at rows and columns from its middle; 8 to 25 % of a picture unless cut or hidden."""
+    """Give a shape: inside or not at rows and columns from its middle; 10 to 30 % of a picture unless cut or hidden."""
     kind, angle = int(rng.integers(len(_AREAS))), rng.uniform(0, 2 * np.pi)
-    r = side * np.sqrt(rng.uniform(0.08, 0.25) / _AREAS[kind])
+    r = side * np.sqrt(rng.uniform(0.1, 0.3) / _AREAS[kind])
 
     def inside(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         y, x = (rows * np.cos(angle) + columns * np.sin(angle)) / r, (columns * np.cos(angle) - rows * np.sin(angle)) / r
         if kind == 0:
-            return (x**2 + y**2 < 1) & (x**2 + y**2 > 0.62**2)
+            return (x**2 + y**2 < 1) & (x**2 + y**2 > _HOLE**2)
         if kind == 1:
-            return ((abs(x + 0.6) < 0.2) & (abs(y) < 0.9)) | ((abs(y - 0.7) < 0.2) & (abs(x) < 0.8))
+            return ((abs(x + 0.6) < _ARM) & (abs(y) < 0.9)) | ((abs(y - 0.7) < _ARM) & (abs(x) < 0.8))
         if kind == 2:
-            return (abs(x) < 1) & (abs(y) < 0.2)
-        return ((abs(x) < 0.2) & (abs(y) < 1)) | ((abs(y) < 0.2) & (abs(x) < 1))
+            return (abs(x) < 1) & (abs(y) < _ARM)
+        return ((abs(x) < _ARM) & (abs(y) < 1)) | ((abs(y) < _ARM) & (abs(x) < 1))
 
     return inside
 
 
 def clip(
-    seed: int, number: int, side: int = 64, frames: int = 1, shared: bool = False
+    seed: int, number: int, side: int = 64, frames: int = 1, colours: Colours = "shared"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Make a scene, or a clip of moving objects; in two colours of its own, or in those that all scenes share.
+    """Make a scene, or a clip of moving objects.
 
     Returns pictures (t, h, w, 3) uint8, numbers of objects (t, h, w) with 0 the ground, and families of textures (t, h, w).
     """
     rng = np.random.default_rng((seed, number))
-    middle, apart = rng.uniform(100, 155, 3), rng.standard_normal(3)
-    middle, apart = _SHARED if shared else (middle, apart * _HALF / np.abs(apart).max())
-    parts = [(shape(rng, side), texture(rng), rng.uniform(0.1, 0.9, 2) * side, rng.uniform(-1.2, 1.2, 2)) for _ in range(5)]
-    parts, (ground, pattern) = parts[: int(rng.integers(2, 5))], texture(rng)
+    families = [int(family) for family in rng.permutation(len(FAMILIES))]
+    patterns = [texture(rng, family) for family in families]
+    dyes = [_SHARED if colours == "shared" else (rng.uniform(60, 195, 3), rng.uniform(-_HALF, _HALF, 3)) for _ in families]
+    parts = [(shape(rng, side), rng.uniform(0.1, 0.9, 2) * side, rng.uniform(-1.2, 1.2, 2)) for _ in range(3)]
+    parts = parts[: int(rng.integers(2, 4))]
     rows, columns = np.mgrid[:side, :side] + 0.5
-    pictures, ids, families = [], [], []
+    pictures, ids = [], []
     for t in range(frames):
-        light, own, kind = pattern(rows, columns), np.zeros((side, side), np.int64), np.full((side, side), ground)
-        for k, (inside, (family, drawn), place, speed) in enumerate(parts, 1):
+        own, shown = np.zeros((side, side), np.int64), dyed(patterns[0](rows, columns), dyes[0])
+        for k, (inside, place, speed) in enumerate(parts, 1):
             y, x = rows - place[0] - t * speed[0], columns - place[1] - t * speed[1]
             mask = inside(y, x)
-            light, own, kind = (
-                np.where(mask, drawn(y + 64, x + 64), light),
-                np.where(mask, k, own),
-                np.where(mask, family, kind),
-            )
-        shown = middle + np.where(light, 1.0, -1.0)[..., None] * apart + rng.normal(0, 6, (side, side, 3))
-        pictures.append(np.clip(shown, 0, 255).astype(np.uint8))
+            own[mask], shown[mask] = k, dyed(patterns[k](y + 64, x + 64), dyes[k])[mask]
+        pictures.append(np.clip(shown + rng.normal(0, 6, shown.shape), 0, 255).astype(np.uint8))
         ids.append(own)
-        families.append(kind)
-    return np.stack(pictures), np.stack(ids), np.stack(families)
+    return np.stack(pictures), np.stack(ids), np.array(families)[np.stack(ids)]
+
+
+def dyed(light: np.ndarray, dye: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Give a pattern its two colours."""
+    return dye[0] + np.where(light, 1.0, -1.0)[..., None] * dye[1]
 
 
 class Scenes:
     """Pictures of scenes by number, made when they are asked for; `masks` has all their objects."""
 
-    def __init__(self, seed: int, count: int, side: int, shared: bool = False):
-        made = [clip(seed, k, side, shared=shared) for k in range(count)]
+    def __init__(self, seed: int, count: int, side: int, colours: Colours = "shared"):
+        made = [clip(seed, k, side, colours=colours) for k in range(count)]
         self.pictures, self.masks = np.stack([m[0][0] for m in made]), np.stack([m[1][0] for m in made])
         self.families = np.stack([m[2][0] for m in made])
 

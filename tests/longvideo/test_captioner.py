@@ -23,7 +23,7 @@ from tapetum.longvideo.resampler import CellMeans, Resampler
 from tapetum.longvideo.weights import load, save
 
 VIDEO: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
-VIDEO |= {"frames": 16, "segment_frames": 8, "memories": 3, "memory": "consolidated"}
+VIDEO |= {"stem": "patch", "stem_blocks": 0, "frames": 16, "segment_frames": 8, "memories": 3, "memory": "consolidated"}
 BYTES = DecoderConfig(width=32, depth=2, heads=2, key_value_heads=1, head_width=16, mlp_width=48, vocabulary=258)
 
 

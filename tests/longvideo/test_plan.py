@@ -19,6 +19,7 @@ from tapetum.verbs.plan import plan_training
 from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
+SIZES |= {"stem": "patch", "stem_blocks": 0}
 
 
 @pytest.mark.parametrize(
@@ -70,9 +71,17 @@ def test_the_papers_table_comes_out() -> None:
     )  # there in bfloat16, of 7
 
 
-@pytest.mark.parametrize("tune", ["all", "last-4", "adapters"])
-def test_learning_costs_about_what_is_said(tune: str) -> None:
-    changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, "tune": tune, "adapter_width": 1}
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"tune": "all"},
+        {"tune": "last-4"},
+        {"tune": "adapters"},
+        {"tune": "all", "stem": "convolutions", "stem_blocks": 1},
+    ],
+)
+def test_learning_costs_about_what_is_said(how: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, "adapter_width": 1, **how}
     encoder = longvideo.build("mcvit-nano", **changes).train()
     video = torch.zeros(1, 32, 32, 32, 3)
     said = plan(encoder.config, 32, training=True)

@@ -36,7 +36,7 @@ def narrow(run: VideoTextRun, monkeypatch: pytest.MonkeyPatch) -> VideoTextRun:
     """A run whose network is tiny."""
     from tapetum.longvideo import config
 
-    small = replace(config.NAMED["mcvit-nano"], width=12, depth=5, heads=2, mlp_width=24)
+    small = replace(config.NAMED["mcvit-nano"], width=12, depth=5, heads=2, mlp_width=24, stem="patch", stem_blocks=0)
     monkeypatch.setattr(config, "NAMED", {**config.NAMED, "mcvit-nano": small})
     return run
 

@@ -135,8 +135,8 @@ def test_what_cannot_be_is_said_in_one_line(weights: Path) -> None:
     clip, two = frames(), ("a", "b")
     with pytest.raises(BadInput, match="give two or more different answers"):
         tapetum.answer(clip, "what ?", options=("a",), model=weights)
-    with pytest.raises(BadInput, match="there is no --model"):
-        tapetum.answer(clip, "what ?", options=two)
+    with pytest.raises(BadInput, match="there is no --index; make one"):
+        tapetum.search("a")
     with pytest.raises(BadInput, match="more than 0"):
         tapetum.answer(clip, "what ?", options=two, model=weights, rate=0)
     longvideo.save(towers().video, weights / "plain.safetensors")

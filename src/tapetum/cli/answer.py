@@ -13,7 +13,8 @@ class Answer(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
     By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
-    how likely each answer is. Both are made by tapetum train longvideo; none is bundled yet.
+    how likely each answer is (of weights of tapetum train longvideo). The default model, mcvit-nano, compares, and knows the
+    world of tapetum scenes: simple things on a table, and a hand that moves them.
     """
 
     online: bool = False

@@ -172,10 +172,20 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 _LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)
 _NANO = VideoConfig(width=192, depth=6, heads=3, mlp_width=768, size=(96, 96))
+_BUNDLED = VideoConfig(  # the eye of paligemma-nano, over time
+    width=256,
+    depth=3,
+    heads=4,
+    mlp_width=512,
+    size=(112, 112),
+    stem="convolutions",
+    stem_blocks=2,
+    activation="gelu_tanh",
+)
 
 NAMED: Mapping[str, VideoConfig] = {
     "vivit-nano": _NANO,
-    "mcvit-nano": replace(_NANO, frames=128, memory="consolidated", memories=32),
+    "mcvit-nano": replace(_BUNDLED, frames=32, memory="consolidated", memories=32),
     "longvivit-b": VideoConfig(frames=128),
     "longvivit-l": replace(_LARGE, frames=256),
     "longvivit-1b": replace(_LARGE, frames=256),

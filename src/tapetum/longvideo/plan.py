@@ -97,14 +97,15 @@ def step_flops(config: VideoConfig, frames: int) -> int:
     """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
     cost = plan(config, frames, training=True)
     last, looking = min(4, config.depth) / config.depth, 2.5 * cost.looking
-    first = (
-        cost.patches if config.stem == "patch" else 2 * cost.patches
-    )  # all convolutions but one want gradients of inputs too
+    patches = cost.patches
+    if config.stem == "convolutions":  # all of them but the first also want gradients of what enters them
+        seen = -(-frames // config.tubelet[0]) * config.tubelet[0]
+        patches += cost.patches - seen * config.size[0] * config.size[1] // 4 * 27 * (2 * config.width // config.tubelet[1])
     behind = {
-        "all": 2 * cost.linear + looking + first,
+        "all": 2 * cost.linear + looking + patches,
         "last-4": last * (2 * cost.linear + looking),
-        "adapters": cost.linear + looking + first,
-        "lora": 2 * cost.linear + looking + first,  # as products of the changed weights
+        "adapters": cost.linear + looking + patches,
+        "lora": 2 * cost.linear + looking + patches,  # as products of the changed weights
     }
     return cost.flops + int(2 * behind[config.tune])
 

@@ -28,8 +28,9 @@ class AnswerOptions:
     _: KW_ONLY
     options: tuple[str, ...] = ()
     """The answers to choose from, two or more."""
-    model: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
-    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-nano"
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; by default those that
+    come with the package."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
@@ -42,8 +43,6 @@ class AnswerOptions:
             raise BadInput("one of --options is empty; give answers with words")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
             raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
-        if not str(self.model):
-            raise BadInput("there is no --model; give the folder of a run of tapetum train longvideo")
         if not 0 < self.rate < float("inf"):
             raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
 

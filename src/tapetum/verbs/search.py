@@ -22,8 +22,8 @@ class SearchOptions:
     """What to look for."""
     _: KW_ONLY
     index: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
-    """Table of `tapetum embed VIDEO ... --model RUN --out FILE`: .parquet or .npz."""
-    model: Annotated[File, tyro.conf.arg(metavar="FILE")] = ""
+    """Table of `tapetum embed VIDEO ... --model mcvit-nano --out FILE`: .parquet or .npz."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-nano"
     """The weights that the table was made with."""
     count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Moments to give, at most."""
@@ -34,11 +34,8 @@ class SearchOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if not self.words.strip():
             raise BadInput("there are no WORDS; say what to look for")
-        for name in ("index", "model"):
-            if not str(getattr(self, name)):
-                raise BadInput(
-                    f"there is no --{name}; make one with tapetum embed VIDEO --model FILE --out FILE, and give both"
-                )
+        if not str(self.index):
+            raise BadInput("there is no --index; make one: tapetum embed VIDEO --model mcvit-nano --out index.parquet")
         if self.count < 1:
             raise BadInput(f"--count is {self.count}; it must be 1 or more")
         if self.sheet is not None and Path(self.sheet).suffix.lower() not in (".html", ".htm"):
