@@ -17,7 +17,7 @@ read first, so captions are scored by linear layers over the pooled vector inste
 caption scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first,
 `order` how often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else
 undecided; undecided too where the network to compare with found the order in less than 3 of 4 videos. Runs go on where they
-were stopped. OUT/results.json has all numbers, OUT/claims.svg the scores (with matplotlib: the extra view).
+were stopped. OUT/results.json has all numbers, OUT/claims.png the scores (with matplotlib: the extra view).
 """
 
 import argparse
@@ -259,7 +259,7 @@ def main() -> None:
     for claim, verdict in verdicts(bench, rows).items():
         print(f"{claim}  {verdict}")
     try:
-        draw(bench.scores, args.out / "claims.svg")
+        draw(bench.scores, args.out / "claims.png")
     except ImportError:
         print("no picture: pip install 'tapetum[view]'")
 

@@ -16,7 +16,7 @@ long ones of blocks of 100 segments. Claim C3 of MC-ViT in these terms:
               the end memories and peak of the process are within 10 % of what they were when the cap was full
     joint     twice the video is more than three times the attention, where streaming pays twice
 
-OUT/results.json has all numbers, and what is in it is not measured again; OUT/cost.svg has the curves (with matplotlib: the
+OUT/results.json has all numbers, and what is in it is not measured again; OUT/cost.png has the curves (with matplotlib: the
 extra view).
 """
 
@@ -271,7 +271,7 @@ def main() -> None:
     print(json.dumps(said, indent=1))
     keep(file, {"settings": settings, "forms": forms, "streams": found, "C3": said})
     try:
-        draw(forms, found, args, args.out / "cost.svg")
+        draw(forms, found, args, args.out / "cost.png")
     except ImportError:
         print("no picture: pip install 'tapetum[view]'")
 

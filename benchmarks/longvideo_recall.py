@@ -9,7 +9,7 @@ four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 
 16 are remembered; 28 pairs of 32 keys.
 
 OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.longvideo.plan` counts them); the
-table is printed, with what the claims say of it; OUT/recall.svg shows it (with matplotlib: the extra view):
+table is printed, with what the claims say of it; OUT/recall.png shows it (with matplotlib: the extra view):
 
     C1    k-means and coreset find the value at least 10 points more often than random memories of the same number
     C2    they, and the joint form, at least 30 points more often than streaming, which is at chance
@@ -227,7 +227,7 @@ def main(say: Callable[[str], None] = print) -> None:
     for claim, verdict in ({} if args.smoke else verdicts(scores)).items():
         say(f"{claim}  {verdict}")
     try:
-        draw(scores, args.out / "recall.svg")
+        draw(scores, args.out / "recall.png")
     except ImportError:
         say("no picture: pip install 'tapetum[view]'")
 

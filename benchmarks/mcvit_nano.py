@@ -21,6 +21,7 @@ import torch
 
 import tapetum
 from tapetum import longvideo
+from tapetum.longvideo.continued import continued
 from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.weights import load
 
@@ -73,8 +74,10 @@ def join(out: Path, *parts: Path) -> None:
 
 
 def half(run: Path, out: Path) -> None:
-    """Write weights in float16."""
-    longvideo.save(load(run), out, torch.float16)
+    """Write weights in float16, with the settings of `mcvit-nano` in place of those of training."""
+    towers = load(run)
+    assert isinstance(towers, VideoText)
+    longvideo.save(continued(towers, mask_ratio=0.0, tune="all"), out, torch.float16)
 
 
 DEEDS = {"shards": shards, "begin": begin, "again": again, "join": join, "half": half}

@@ -14,10 +14,11 @@ T5  It beats k-means of colours, of positions, and of both.
 T6  Masks carried through clips by its features have a J 0.10 above those of the untrained network.
 
 Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim is
-held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`, their parts in
-colours of their own (`--colours apart`), or all alike. On real pictures, a run on `--photos` is scored on the cars, pedestrians and bicyclists of
-`--camvid` beside colours, positions and an untrained network. Every run is `tapetum train odin`'s loop in a folder of OUT and
-goes on where it was stopped; OUT/results.json keeps what is finished. `--minutes` stops after so long; 0.001 only prints.
+held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`: their parts have
+colours of their own (`--colours apart`), or all the same two. On real pictures, a run on `--photos` is scored on the cars,
+pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train
+odin`'s loop in a folder of OUT and goes on where it was stopped; OUT/results.json keeps what is finished. `--minutes` stops
+after so long; 0.001 only prints.
 """
 
 import argparse

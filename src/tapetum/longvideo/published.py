@@ -1,9 +1,24 @@
-"""Weights of long-video encoders known by name, and how their files are known. Imports no torch."""
+"""Weights of long-video encoders known by name, and how their files are known. Imports no torch.
+
+The authors of LongViViT and MC-ViT released none.
+"""
 
 from tapetum.hub.registry import Weights
 
-PUBLISHED: tuple[Weights, ...] = ()
-"""What `tapetum weights list` names of these: nothing yet; the authors released none."""
+PUBLISHED: tuple[Weights, ...] = (
+    Weights(
+        name="mcvit-nano",
+        architecture="mcvit-nano",
+        summary="small MC-ViT with a text tower that knows the world of tapetum scenes and nothing else, trained here",
+        paper="the network of arXiv 2402.05861 with a small config",
+        licence="Apache-2.0",
+        file="longvideo/bundled/mcvit-nano.safetensors",
+        loader="tapetum.longvideo.weights:load",
+        sha256="SHA",
+        verbs=("answer", "search", "embed"),
+    ),
+)
+"""What `tapetum weights list` names of these."""
 
 HEADERS = {"longvideo": "tapetum.longvideo.weights:load"}
 """Entry in the header of a safetensors file to what loads it."""
