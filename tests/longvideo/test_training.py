@@ -205,6 +205,29 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
         VideoTextTask(run)
 
 
+def test_pictures_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder_of_episodes(tmp_path / "a")
+    rows = [{"__key__": str(k), "png": clip(k)[0], "txt": f"text {k}"} for k in range(12)]
+    write_shards(rows, tmp_path / "b", "train")
+    alone = narrow(recipe("questions", str(place), **{**TINY, "size": 96}), monkeypatch)
+    run = replace(alone, beside=str(tmp_path / "b"))
+    task = VideoTextTask(run)
+    batch = task.collate([(k, task.told.learn(k, np.random.default_rng(k))) for k in range(3)])
+    assert batch["picture"].shape == (3, 96, 96, 3)
+    assert batch["hard"].shape[0] == 3
+    torch.manual_seed(0)
+    model = task.model()
+    found = task.embed(model, batch, Moment())
+    _, told = task.joint_loss(model, found, Moment())
+    both = VideoTextTask(replace(alone, stage="pictures", data=run.beside))
+    pictures = {name: value for name, value in found.items() if name.startswith("picture")}
+    assert float(told["picture_loss"]) == pytest.approx(float(both.joint_loss(model, pictures, Moment())[0].detach()))
+    names = [task.told.learn(0, np.random.default_rng(k)).picture_text for k in range(40)]
+    assert set(names) == {f"text {k}" for k in range(12) if k % 10 != 9}  # never one that is held out
+    with pytest.raises(BadInput, match="leave --beside out"):
+        replace(run, stage="long")
+
+
 @pytest.mark.slow
 def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tapetum.longvideo import speaking

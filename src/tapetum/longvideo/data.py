@@ -11,7 +11,7 @@ video is shorter than that, as long as it lasts.
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -117,6 +117,7 @@ class FilesTold:
     def __init__(self, run: VideoTextRun):
         self.run = run
         place = Path(run.data)
+        self._beside = FilesTold(replace(run, stage="pictures", data=run.beside, beside="")) if run.beside else None
         self._shards = self._listed = self._kind = None
         if run.stage == "questions" or (place / "captions.jsonl").is_file():
             self._listed = _asked(place) if run.stage == "questions" else _episodes(place)
@@ -164,6 +165,9 @@ class FilesTold:
                     file.write(content["mp4"])
                     file.flush()
                     frames = self._clip(Path(file.name), rng)
+        if self._beside is not None:
+            other = self._beside.learn(int(rng.integers(self._beside.count or 1)), rng)
+            return Told(frames, text, other.picture, other.picture_text, wrong)
         return Told(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
     def _blank(self) -> Frames:

@@ -33,6 +33,8 @@ class VideoTextRun:
     video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
     data: str = ""
     """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up."""
+    beside: str = ""
+    """Of questions: tar shards of pictures and txt that are learned too, so that what words describe is not forgotten."""
     start: str = ""
     """File of weights of the stage before, or the folder of its run; empty: random ones."""
     language: str = ""
@@ -78,6 +80,9 @@ class VideoTextRun:
     def __post_init__(self) -> None:
         if self.batch_size < 2 or self.steps < 1 or self.checks < 1 or not self.rate > 0:
             raise BadInput("a run has batches of 2 clips or more, 1 step, 1 check or more, and a rate above 0")
+
+        if self.beside and self.stage != "questions":
+            raise BadInput(f"pictures beside are of the stage questions, not {self.stage}; leave --beside out")
 
     @property
     def config(self) -> VideoTextConfig:

@@ -66,7 +66,7 @@ class VideoTextTask(JointTask):
         batch: dict[str, Any] = {"number": torch.tensor([number for number, _ in items])}
         told = [each for _, each in items]
         length = self.run.config.text.length
-        if self.run.stage in ("pictures", "short"):
+        if self.run.stage in ("pictures", "short") or self.run.beside:
             texts = [each.picture_text for each in told]
             batch["picture"] = torch.from_numpy(np.stack([each.picture for each in told]))
             batch["picture_text"], batch["picture_name"] = byte_text.tokens(texts, length), byte_text.numbers(texts)
@@ -110,7 +110,11 @@ class VideoTextTask(JointTask):
         hard = {name: embeddings[name] for name in ("hard", "hard_there") if name in embeddings}
         losses = {
             kind: video_text_loss(
-                embeddings[kind], embeddings[f"{kind}_text"][:, None], scale, names=embeddings[f"{kind}_name"][:, None], **hard
+                embeddings[kind],
+                embeddings[f"{kind}_text"][:, None],
+                scale,
+                names=embeddings[f"{kind}_name"][:, None],
+                **(hard if kind == "video" else {}),
             )
             for kind in kinds
         }
