@@ -14,7 +14,7 @@ PUBLISHED: tuple[Weights, ...] = (
         licence="Apache-2.0",
         file="longvideo/bundled/mcvit-nano.safetensors",
         loader="tapetum.longvideo.weights:load",
-        sha256="SHA",
+        sha256="a8043f67e498db4a1a6cfa5b2e6975711f8af92b1fde5f63dbb813ec1e47f169",
         verbs=("answer", "search", "embed"),
     ),
 )
