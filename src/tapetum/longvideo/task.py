@@ -159,8 +159,8 @@ class VideoTextTask(JointTask):
     def _seen(self, model: VideoText, told: Told) -> Tensor:
         device = model.log_scale.device
         if self.run.stage == "pictures":
-            return model.embed_pictures(signed(torch.from_numpy(told.picture[None]).to(device)))
-        return model.embed_videos(signed(torch.from_numpy(told.frames[None]).to(device)))
+            return model.embed_pictures(signed(torch.tensor(told.picture[None]).to(device)))
+        return model.embed_videos(signed(torch.tensor(told.frames[None]).to(device)))
 
     def _galleries(self, model: VideoText, seen: Tensor, made: MadeUp) -> Mapping[str, float]:
         """How often the right one of 64 captions is found, and the right order of the own events."""
