@@ -1,13 +1,15 @@
 """Make what mcvit-nano begins with: the tower of paligemma-nano over time, a text tower, and pictures with captions to meet on.
 
-tapetum scenes pictures pictures --n 3500 --size 112 --seed 5           # or those of paligemma_nano.py
-python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
-python benchmarks/mcvit_nano.py begin begin.safetensors
-tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words --size 112 --frames 32 ...
-python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
-python benchmarks/mcvit_nano.py join episodes part1 part2 ...            # folders of tapetum scenes episodes
-tapetum train longvideo --stage questions --data episodes --start again.safetensors --out nano --size 112 --frames 32 ...
-python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
+    python benchmarks/paligemma_nano_pictures.py pictures ...                # or tapetum scenes pictures
+    python benchmarks/mcvit_nano.py shards pictures shards                   # jpg and txt, the short captions
+    python benchmarks/mcvit_nano.py begin begin.safetensors
+    tapetum train longvideo --stage pictures --data shards --start begin.safetensors --out words ...
+    python benchmarks/mcvit_nano.py again words again.safetensors            # what pictures have taught, to videos too
+    python benchmarks/mcvit_nano.py join episodes part1 part2 ...            # folders of tapetum scenes episodes
+    tapetum train longvideo --stage questions --data episodes --beside shards --start again.safetensors --out nano ...
+    python benchmarks/mcvit_nano.py half nano mcvit-nano.safetensors         # float16
+
+All options of the two trainings stand in docs/models/mcvit-nano.md.
 """
 
 import argparse
@@ -24,8 +26,6 @@ from tapetum import longvideo
 from tapetum.longvideo.continued import continued
 from tapetum.longvideo.towers import VideoText
 from tapetum.longvideo.weights import load
-
-FRAMES = 32
 
 
 def shards(pictures: Path, out: Path) -> None:
@@ -44,9 +44,8 @@ def shards(pictures: Path, out: Path) -> None:
 def begin(out: Path) -> None:
     """Inflate paligemma-nano's tower and put a text tower beside it."""
     torch.manual_seed(0)
-    video = longvideo.inflate(tapetum.load("paligemma-nano").eye, "mcvit-nano", frames=FRAMES)
-    towers = longvideo.build_towers("mcvit-nano", **{f: getattr(video.config, f) for f in video.config.__dataclass_fields__})
-    towers.video.load_state_dict(video.state_dict())
+    towers = longvideo.build_towers("mcvit-nano")
+    towers.video.load_state_dict(longvideo.inflate(tapetum.load("paligemma-nano").eye, "mcvit-nano").state_dict())
     longvideo.save(towers, out)
 
 
