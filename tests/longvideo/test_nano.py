@@ -28,7 +28,6 @@ def test_the_file_is_small_and_of_the_named_sizes() -> None:
 @pytest.mark.slow
 @torch.no_grad()
 def test_captions_find_their_pictures_and_words_their_moments(tmp_path: Path) -> None:
-    pytest.importorskip("mujoco")
     pictures(tmp_path / "p", n=24, seed=7, size=112)
     rows = list(read_lines(tmp_path / "p" / "pictures.jsonl"))
     model = longvideo.load("mcvit-nano")
@@ -41,12 +40,11 @@ def test_captions_find_their_pictures_and_words_their_moments(tmp_path: Path) ->
     read = model.embed_texts(byte_text.tokens(texts, model.config.text.length))
     best = (seen @ read.T).argmax(1).tolist()
     right = sum(texts[k] == texts[own] for own, k in enumerate(best))
-    assert right >= 10  # of 24, where chance has one or two
+    assert right >= 10  # of 24; by chance one or two
 
 
 @pytest.mark.slow
 def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
-    pytest.importorskip("mujoco")
     episodes(tmp_path / "e", n=1, seed=3, size=112, seconds=4.0, rate=4.0, points=2)
     film = next((tmp_path / "e" / "videos").glob("*.mp4"))
     asked, answers = "What is the first thing that the hand takes or pushes?", ("a cup", "a book")
