@@ -128,3 +128,19 @@ def test_sound_is_told_that_the_network_knows_pictures_only(
     sound(tmp_path / "a.wav", 100)
     assert main(["embed", str(tmp_path / "a.wav"), "--model", model, "--out", str(tmp_path / "x.npz")]) == 2
     assert "is a recording, and the network knows only pictures, as hip-nano does" in capsys.readouterr().err
+
+
+def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "a.png", (220, 30, 30))
+    (tmp_path / "notes.TXT").write_text("red")
+    out = tmp_path / "table.npz"
+    for _ in range(2):  # the second time the table lies there too
+        assert main(["embed", str(tmp_path), "--out", str(out)]) == 0
+        told = capsys.readouterr()
+        assert "1 vectors of 256 numbers, of 1 files" in told.out
+    assert "2 files are no pictures, recordings or videos (.npz, .txt), and left out" in told.err
+    assert main(["embed", str(tmp_path / "notes.TXT"), "--out", str(out)]) == 2  # asked for by name
+    assert "notes.TXT is not a video that can be read" in capsys.readouterr().err
+    (tmp_path / "a.png").unlink()
+    assert main(["embed", str(tmp_path), "--out", str(out)]) == 2
+    assert "holds no picture, recording or video" in capsys.readouterr().err

@@ -200,6 +200,9 @@ def test_questions_are_texts_with_wrong_ones_beside_them(tmp_path: Path, monkeyp
     assert told.score(0).text == "what 2 b"
     assert told.score(0).wrong == ("what 2 a", "what 2 c", "what 2 d", "what 2 e")
     (place / "train.csv").unlink()
+    (place / "questions.jsonl").write_text("")
+    with pytest.raises(BadInput, match="holds 0 questions"):
+        VideoTextTask(run)
     (place / "questions.jsonl").unlink()
     with pytest.raises(BadInput, match=r"holds no questions\.jsonl"):
         VideoTextTask(run)

@@ -128,6 +128,8 @@ class FilesTold:
             if self._kind is None or "txt" not in self._shards.fields:
                 raise BadInput(f"{place} has the fields {', '.join(self._shards.fields)}; wanted mp4 or jpg, and txt")
             total = len(self._shards)
+        if total < 2 and run.stage == "questions":
+            raise BadInput(f"{place} holds {total} questions; few or short episodes leave none, so give it more, of 8 seconds")
         if total < 2:
             raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
         of = range(total) if self._listed is None else _numbered([each.path for each in self._listed])

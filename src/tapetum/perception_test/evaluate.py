@@ -26,6 +26,16 @@ TASKS = {
     "joint": score_joint,
 }
 """Task to what scores it."""
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "object": ("objects",),
+    "point": ("points",),
+    "action": ("actions",),
+    "sound": ("sounds",),
+    "mcqa": ("questions",),
+    "grounded": ("grounded",),
+    "joint": ("objects", "points"),
+}
+"""Task to what of a `Video` it is about."""
 READINGS = ("default", "notebook", "tapvid-first")
 """Ways to read the rules where the public notebooks part from them; the last is for points alone."""
 
@@ -39,6 +49,12 @@ def check_task(task: str, reading: str) -> None:
         raise BadInput(f"the task {task} has no reading {reading!r}; it is one of {', '.join(fits)}")
 
 
+def check_annotated(task: str, annotations: Mapping[str, Video]) -> None:
+    """Raise BadInput for annotations that have nothing of a task."""
+    if not any(getattr(video, part) for video in annotations.values() for part in _PARTS[task]):
+        raise BadInput(f"the annotations have nothing of the task {task}; give those of another task or split")
+
+
 def score(
     task: str,
     annotations: Mapping[str, Video],
@@ -48,9 +64,11 @@ def score(
     """Score predictions of a task: a file, its content, or what `read_predictions` gave.
 
     Raises:
-        BadInput: an unknown task or reading, predictions that the server would refuse, annotations without answers.
+        BadInput: an unknown task or reading, predictions that the server would refuse, annotations without answers, or with
+            nothing of the task.
     """
     check_task(task, reading)
+    check_annotated(task, annotations)
     if isinstance(predictions, str | Path):
         predictions = read_json(predictions)
     if not isinstance(predictions, Predictions):

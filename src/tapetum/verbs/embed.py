@@ -25,7 +25,7 @@ class EmbedOptions:
     """What may be asked of `embed`."""
 
     files: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="FILES")]
-    """Pictures, recordings, videos; of a folder all files in it and in the folders below."""
+    """Pictures, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -101,7 +101,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     import numpy as np
 
     embedder = _embedder(options.model)
-    files = [file for path in map(Path, options.files) for file in (_inside(path) if path.is_dir() else [path])]
+    files = _files(options, listener)
     unread: list[Path] = []
     pieces: list[Piece] = []
     vectors: list[np.ndarray] = []
@@ -172,6 +172,30 @@ def _embedder(model: str) -> "Embedder":
 
 _BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 """What systems put into folders of pictures."""
+_OTHERS = {
+    *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
+    *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
+    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db"),
+}
+"""Endings of what people keep beside pictures and videos, and which is neither."""
+
+
+def _files(options: EmbedOptions, listener: Listener) -> list[Path]:
+    """What is asked for; what lies beside it in folders is counted aloud."""
+    files: list[Path] = []
+    for path in map(Path, options.files):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = _inside(path)
+        others = [file for file in inside if file.suffix.lower() in _OTHERS]
+        if others:
+            endings = ", ".join(sorted({file.suffix.lower() for file in others}))
+            listener.note(f"{path}: {len(others)} files are no pictures, recordings or videos ({endings}), and left out")
+        files += [file for file in inside if file.suffix.lower() not in _OTHERS]
+    if not files:
+        raise BadInput(f"{options.files[0]} holds no picture, recording or video; give a folder that does, or files")
+    return files
 
 
 def _inside(folder: Path) -> list[Path]:

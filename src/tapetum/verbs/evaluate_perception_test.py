@@ -129,7 +129,7 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     """
     models = options.check()
     from tapetum.perception_test.annotations import read_annotations, read_json
-    from tapetum.perception_test.evaluate import check_task, score
+    from tapetum.perception_test.evaluate import check_annotated, check_task, score
     from tapetum.perception_test.predictions import read_predictions
 
     if options.report is not None:
@@ -137,6 +137,8 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
     for task in options.task:
         check_task(task, options.reading)
     annotations = read_annotations(options.annotations)
+    for task in options.task:
+        check_annotated(task, annotations)
     files: dict[str, Path] = (
         _predicted(options, models, annotations, listener)
         if models

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
 from tapetum.metrics.localisation import OVERLAPS, localisation_scores
 from tapetum.perception_test.predictions import Found, Predictions
 from tapetum.perception_test.scores.common import Scores
@@ -26,8 +25,6 @@ def score_segments(annotations: Mapping[str, Video], predictions: Predictions, r
     """Score actions or sounds; `table` has a row for each class."""
     listed = {name: _listed(predictions.task, video) for name, video in annotations.items()}
     names = {segment.label_id: segment.label for segments in listed.values() for segment in segments}
-    if not names:
-        raise BadInput(f"the annotations have no segment of the task {predictions.task}; give those of another task or split")
     classes = {label: place for place, label in enumerate(sorted(names))}
     flat: list[tuple[str, Found]] = [(name, each) for name, video in predictions.videos.items() for each in video]
     truths: dict[Hashable, Segments]
