@@ -18,7 +18,7 @@ def paint(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> Path:
 
 
 def test_a_folder_with_a_folder_a_class(tmp_path: Path) -> None:
-    for k, name in enumerate(("cat/a.png", "cat/b.png", "dog/deep/c.png", ".trash/d.png")):
+    for k, name in enumerate(("cat/a.png", "cat/b.png", "dog/deep/c.TIF", ".trash/d.png")):
         paint(tmp_path / name, 10 * k)
     (tmp_path / "cat" / "notes.md").write_text("nothing")
     source = source_at(tmp_path)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+from tapetum.video.pictures import PICTURES
+
 _SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".m4a"}
 _MANY = 2000
 """Names of a folder that are looked at; more would only take longer."""
@@ -60,7 +61,7 @@ def _layout(place: Path) -> str | None:
 def _kinds(files: Iterable[Path]) -> list[str]:
     """What is among files: pictures, recordings."""
     endings = {path.suffix.lower() for path in files if not path.name.startswith(".")}
-    return [kind for kind, known in (("picture", _PICTURES), ("recording", _SOUNDS)) if endings & known]
+    return [kind for kind, known in (("picture", PICTURES | {".gif"}), ("recording", _SOUNDS)) if endings & known]
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@
 
 import csv
 import io
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ import numpy as np
 from tapetum.data.listings import Listing, Split, text_of
 from tapetum.data.media import Stored, stored
 from tapetum.errors import BadInput
+from tapetum.video.pictures import PICTURES
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """Names of the classes of VOC, by number."""
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
@@ -26,7 +27,7 @@ def list_imagenet(place: Path, split: Split) -> Listing:
     """List pictures in one folder a class."""
     folder = place / split
     names = _subfolders(folder, "one folder of pictures a class")
-    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, _PICTURES)]
+    found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, PICTURES)]
     files, labels = _columns(found, folder, "pictures")
     return Listing({"image": files}, np.array(labels), names, "class")
 
@@ -106,7 +107,7 @@ def _subfolders(folder: Path, what: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _files(folder: Path, endings: set[str]) -> list[Path]:
+def _files(folder: Path, endings: Set[str]) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in endings) if folder.is_dir() else []
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
+from tapetum.data.video_language import video_file
 from tapetum.errors import BadInput
 from tapetum.perception_test.types import Metadata
 from tapetum.video import Report, Video, open_video
 from tapetum.video.held import HELD_BYTES
 from tapetum.video.sound import has_sound, read_sound
 from tapetum.video.types import Frame
-
-ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov")
 
 
 def numbers_of(timestamps: Float64[np.ndarray, " n"], frames: int, rate: float) -> Int[np.ndarray, " t"]:
@@ -118,8 +117,8 @@ def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Pat
     for name in names:
         if "/" in name or name.startswith("."):
             raise BadInput(f"a video is called {name!r} in the annotations, which is no name of a file; rename it [escape]")
-        video = next((path for place in places for end in ENDINGS if (path := place / f"{name}{end}").is_file()), None)
+        video = next((path for place in places if (path := video_file(place, name)).is_file()), None)
         if video is None:
-            raise BadInput(f"there is no {name}{ENDINGS[0]} in {folder} or its videos/; get the videos of these annotations")
+            raise BadInput(f"there is no {name}.mp4 in {folder} or its videos/; get the videos of these annotations")
         found[name] = video, next((path for place in sounds if (path := place / f"{name}.wav").is_file()), None)
     return found

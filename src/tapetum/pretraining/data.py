@@ -25,9 +25,9 @@ from tapetum.data.media import Files, opened_picture, stored
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput
+from tapetum.video.pictures import PICTURES
 
 Picture = UInt8[np.ndarray, "h w 3"]
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _HELD_BYTES = 512 << 20
 _TRIES = 100
 
@@ -192,10 +192,10 @@ def _cifar(place: Path, files: Sequence[Path]) -> Source:
 
 def _folder(place: Path, captions: bool) -> Source:
     root = place / "train" if (place / "train").is_dir() else place
-    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in ENDINGS)
+    hidden = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in PICTURES)
     files = [path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     if not files:
-        raise BadInput(f"{root} holds no pictures ({', '.join(sorted(ENDINGS))}); give a folder that does")
+        raise BadInput(f"{root} holds no pictures ({', '.join(sorted(PICTURES))}); give a folder that does")
     folders = [path.relative_to(root).parts[0] if path.parent != root else None for path in files]
     names = tuple(sorted({name for name in folders if name is not None}))
     labels = None

@@ -14,10 +14,9 @@ from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.scenes.types import F32, U8
-from tapetum.video.pictures import picture_rgb
+from tapetum.video.pictures import PICTURES, picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int, channels: int = 1) -> F32:
@@ -56,7 +55,9 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     """
     path = Path(source)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".") and p.is_file())
+        files = sorted(
+            p for p in path.rglob("*") if p.suffix.lower() in PICTURES and not p.name.startswith(".") and p.is_file()
+        )
         entries: list[Any] = [str(f) for f in files]
     elif path.suffix == ".parquet" and path.is_file():
         entries = _parquet_bytes(path)
@@ -68,7 +69,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     if count and not entries:
         raise BadInput(f"{path} holds {count} pictures, of which none is left for the part {part!r}; give 10 or more")
     if not entries:
-        raise BadInput(f"{path} holds no picture ({', '.join(sorted(ENDINGS))}): give a folder or parquet file with some")
+        raise BadInput(f"{path} holds no picture ({', '.join(sorted(PICTURES))}): give a folder or parquet file with some")
 
     def draw(rng: np.random.Generator) -> U8:
         entry = entries[int(rng.integers(len(entries)))]

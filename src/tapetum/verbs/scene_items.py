@@ -164,9 +164,9 @@ def _check_pictures(folder: Path) -> None:
     """Decode the first `CHECKED` pictures of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.scenes.textures import ENDINGS
+    from tapetum.video.pictures import PICTURES
 
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file()) if folder.is_dir() else []
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:
         try:
             with Image.open(path) as picture:
