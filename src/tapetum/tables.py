@@ -163,7 +163,7 @@ def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np
 
 def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
     """Return columns as parquet; raises MissingExtra without pyarrow."""
-    arrow, parquet = _pyarrow("writing parquet")
+    arrow, parquet = pyarrow_for("writing parquet")
     buffer = io.BytesIO()
     parquet.write_table(arrow.table(dict(columns)), buffer)
     return buffer.getvalue()
@@ -171,7 +171,7 @@ def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
 
 def from_parquet(data: bytes) -> dict[str, np.ndarray]:
     """Return the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
-    arrow, parquet = _pyarrow("reading parquet")
+    arrow, parquet = pyarrow_for("reading parquet")
     try:
         table = parquet.read_table(io.BytesIO(data))
     except (arrow.ArrowException, OSError) as error:
@@ -179,7 +179,8 @@ def from_parquet(data: bytes) -> dict[str, np.ndarray]:
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
-def _pyarrow(purpose: str) -> tuple[Any, Any]:
+def pyarrow_for(purpose: str) -> tuple[Any, Any]:
+    """Return pyarrow and pyarrow.parquet; raises MissingExtra, which names the purpose, where they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet

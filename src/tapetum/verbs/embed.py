@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
+from tapetum.verbs.embedding_table import check_table, write_table
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class EmbedOptions:
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.out is not None:
-            _check_table(Path(self.out))
+            check_table(Path(self.out))
         if not self.files:
             raise BadInput("there are no FILES; give pictures, recordings or videos")
         if self.out is not None and not Path(self.out).absolute().parent.is_dir():
@@ -139,20 +140,6 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     return made
 
 
-def write_table(made: Embedded, path: Path) -> None:
-    """Write a row a piece: path, start_s and stop_s (empty for pictures), modalities, embedding; .parquet or .npz.
-
-    With neighbours, also neighbours (numbers of rows, -1 where there are no more) and cosines.
-
-    Raises BadInput for another ending, MissingExtra for parquet without pyarrow.
-    """
-    from tapetum.files import whole_file
-
-    _check_table(path)
-    with whole_file(path) as temporary:
-        (_write_npz if path.suffix == ".npz" else _write_parquet)(made, temporary)
-
-
 def _embedder(model: str) -> "Embedder":
     from tapetum.hip.config import VARIANTS
     from tapetum.hub.loading import load
@@ -191,7 +178,7 @@ def _files(options: EmbedOptions, listener: Listener) -> list[Path]:
         others = [file for file in inside if file.suffix.lower() in _OTHERS]
         if others:
             endings = ", ".join(sorted({file.suffix.lower() for file in others}))
-            listener.note(f"{path}: {len(others)} files are no pictures, recordings or videos ({endings}), and left out")
+            listener.note(f"{path}: left out {len(others)} that are no pictures, recordings or videos ({endings})")
         files += [file for file in inside if file.suffix.lower() not in _OTHERS]
     if not files:
         raise BadInput(f"{options.files[0]} holds no picture, recording or video; give a folder that does, or files")
@@ -249,55 +236,3 @@ def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
 def _without_inputs(piece: "Piece") -> "Piece":
     """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
     return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))
-
-
-def _check_table(path: Path) -> None:
-    if path.suffix not in (".parquet", ".npz"):
-        raise BadInput(f"--out {path}: the ending must be .parquet or .npz")
-    if path.suffix == ".parquet":
-        _pyarrow()
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables", "writing parquet") from error
-    return pyarrow
-
-
-def _write_npz(made: Embedded, file: Path) -> None:
-    import numpy as np
-
-    nothing = float("nan")
-    columns: dict[str, Any] = {
-        "path": np.array(made.paths),
-        "start_s": np.array([nothing if start is None else start for start in made.start_s]),
-        "stop_s": np.array([nothing if stop is None else stop for stop in made.stop_s]),
-        "modalities": np.array([" ".join(names) for names in made.modalities]),
-        "embedding": made.vectors,
-    }
-    if made.neighbours is not None:
-        columns |= {"neighbours": made.neighbours, "cosines": made.cosines}
-    if made.model is not None:
-        columns["model"] = np.array(made.model)
-    with open(file, "wb") as target:
-        np.savez(target, **columns)
-
-
-def _write_parquet(made: Embedded, file: Path) -> None:
-    pa = _pyarrow()
-    from pyarrow import parquet
-
-    columns = {
-        "path": pa.array(made.paths, pa.string()),
-        "start_s": pa.array(made.start_s, pa.float64()),
-        "stop_s": pa.array(made.stop_s, pa.float64()),
-        "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
-        "embedding": pa.array(list(made.vectors), pa.list_(pa.float32())),
-    }
-    if made.neighbours is not None and made.cosines is not None:
-        columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
-        columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
-    about = None if made.model is None else {"tapetum_model": made.model}
-    parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)

@@ -2,16 +2,14 @@
 
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from tapetum.errors import BadInput
 from tapetum.verbs.answer import load_towers
+from tapetum.verbs.embedding_table import read_table
 from tapetum.verbs.verb import File, Listener, verb
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
 
     from tapetum.longvideo.watching import embed_words
 
-    rows = _rows(Path(options.index))
+    rows = read_table(Path(options.index))
     model = load_towers(options.model)
     vectors = rows["embedding"]
     if str(rows["model"]) != model.identity():
@@ -112,31 +110,3 @@ def search(options: SearchOptions, listener: Listener) -> Searched:
 
 def _seconds(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
-
-
-def _rows(path: Path) -> "dict[str, np.ndarray]":
-    """The columns of a table, and which model made it."""
-    import numpy as np
-
-    wanted = "path", "start_s", "stop_s", "embedding", "model"
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in wanted}
-        if path.suffix == ".parquet":
-            from tapetum.tables import from_parquet
-
-            found = from_parquet(path.read_bytes())
-            about = {"embedding": np.stack([*found["embedding"]]), "model": np.array(_made_by(path))}
-            return {name: found[name] for name in wanted[:3]} | about
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
-        ) from error
-    raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
-
-
-def _made_by(path: Path) -> str:
-    from pyarrow import parquet
-
-    return (parquet.read_schema(path).metadata or {})[b"tapetum_model"].decode()
