@@ -136,7 +136,7 @@ def test_embed_takes_an_encoder(run: Run, places: Path) -> None:
     out = places / "vectors.npz"
     code, told, err = run("embed", places / "photos", places / "one.png", "--model", places / "few.safetensors", "--out", out)
     assert code == 0
-    assert "left out 1 that are no pictures, recordings or videos (.txt)" in err
+    assert "what is no picture, recording or video is left out: 1 (.txt)" in err
     assert "3 vectors of 64 numbers, of 3 files" in told
     encoder = tapetum.load(places / "few.safetensors")
     with np.load(out) as stored, torch.no_grad():

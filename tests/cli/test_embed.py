@@ -138,7 +138,7 @@ def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsy
         assert main(["embed", str(tmp_path), "--out", str(out)]) == 0
         told = capsys.readouterr()
         assert "1 vectors of 256 numbers, of 1 files" in told.out
-    assert "left out 2 that are no pictures, recordings or videos (.npz, .txt)" in told.err
+    assert "what is no picture, recording or video is left out: 2 (.npz, .txt)" in told.err
     assert main(["embed", str(tmp_path / "notes.TXT"), "--out", str(out)]) == 2  # asked for by name
     assert "notes.TXT is not a video that can be read" in capsys.readouterr().err
     (tmp_path / "a.png").unlink()

@@ -178,7 +178,7 @@ def _files(options: EmbedOptions, listener: Listener) -> list[Path]:
         others = [file for file in inside if file.suffix.lower() in _OTHERS]
         if others:
             endings = ", ".join(sorted({file.suffix.lower() for file in others}))
-            listener.note(f"{path}: left out {len(others)} that are no pictures, recordings or videos ({endings})")
+            listener.note(f"{path}: what is no picture, recording or video is left out: {len(others)} ({endings})")
         files += [file for file in inside if file.suffix.lower() not in _OTHERS]
     if not files:
         raise BadInput(f"{options.files[0]} holds no picture, recording or video; give a folder that does, or files")
