@@ -8,8 +8,9 @@ import numpy as np
 
 from tapetum.data.listings import Listing, Split, numbered_classes, text_of
 from tapetum.data.media import Stored, opened_picture
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
 from tapetum.files import no_pipe
+from tapetum.tables import pyarrow_for
 
 
 def list_parquet(place: Path, split: Split) -> Listing:
@@ -52,22 +53,18 @@ def list_parquet(place: Path, split: Split) -> Listing:
 
 def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str, ...]]:
     """The rows of one split as a table of pyarrow, and the names of the classes where labels are words."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables", "reading parquet") from error
+    arrow, parquet = pyarrow_for("reading parquet")
     try:
         for file in files:
             no_pipe(file)
-        table = pa.concat_tables([pq.read_table(file) for file in files])
-    except (pa.ArrowException, OSError) as error:
+        table = arrow.concat_tables([parquet.read_table(file) for file in files])
+    except (arrow.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
     words = _words(table, place, split)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
         rows = len(table)
-        table = table.filter(pa.array(held_out if split == "val" else ~held_out))
+        table = table.filter(arrow.array(held_out if split == "val" else ~held_out))
         if not len(table):
             part = "to check on" if split == "val" else "to learn from"
             raise BadInput(f"{place} has {rows} rows, of which every tenth is to check on, and none {part}; give 2 or more")
@@ -94,10 +91,9 @@ def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
     if all(isinstance(label, int) for label in labels):
         return ()
     if place.is_dir():
-        import pyarrow.parquet as pq
-
+        _, parquet = pyarrow_for("reading parquet")
         for file in _parquet_files(place, "val" if split == "train" else "train"):
-            labels |= set(pq.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
+            labels |= set(parquet.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
     return tuple(sorted(map(str, labels)))
 
 

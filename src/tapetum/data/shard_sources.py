@@ -25,8 +25,9 @@ import numpy as np
 from tapetum.data.fields import PICTURES
 from tapetum.data.shards import KEY, Shards, write_shards
 from tapetum.data.tar_index import split_name
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
 from tapetum.files import no_pipe
+from tapetum.tables import pyarrow_for
 
 Layout = Literal["classes", "stems", "parquet"]
 _LABELS = ("label", "labels", "cls")
@@ -65,11 +66,8 @@ class Rows:
 
     def __init__(self, files: Sequence[Path]):
         """Raises BadInput for no files, damaged ones or no rows, MissingExtra without pyarrow."""
-        try:
-            from pyarrow import ArrowException, parquet
-        except ImportError as error:
-            raise MissingExtra("pyarrow", "tables", "reading parquet") from error
-        self._files, self._parquet, self._errors = files, parquet, (ArrowException, OSError)
+        arrow, parquet = pyarrow_for("reading parquet")
+        self._files, self._parquet, self._errors = files, parquet, (arrow.ArrowException, OSError)
         self._count = sum(self._opened(file).metadata.num_rows for file in files)
         if not self._count:
             raise BadInput(f"there are no rows in {files[0]}; give parquet files with some")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
 from tapetum.scenes.types import F32, U8
+from tapetum.tables import pyarrow_for
 from tapetum.video.pictures import PICTURES, picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
@@ -85,12 +86,9 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
 
 
 def _parquet_bytes(path: Path) -> list[bytes]:
+    _, parquet = pyarrow_for("reading textures from parquet")
     try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "tables", "reading textures from parquet") from error
-    try:
-        table = pq.read_table(path)
+        table = parquet.read_table(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is not a readable parquet file ({error}): give one with an image column") from error
     for name in table.column_names:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput
+from tapetum.tables import pyarrow_for
 from tapetum.tapvid3d.geometry import F64, transform
 from tapetum.tapvid3d.makers.common import I64, is_rigid, poses
 
@@ -172,11 +173,7 @@ class Segment:
 
     def _batches(self, component: str, columns: list[str], only: tuple[str, int] | None) -> Iterator[Any]:
         """Some rows at a time, of those where the column `only[0]` is `only[1]`."""
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise MissingExtra("pyarrow", "tables", "reading Waymo Open") from error
+        arrow, parquet = pyarrow_for("reading Waymo Open")
         path = self._path(component)
         wanted = columns if only is None else [*columns, only[0]]
         try:
@@ -186,14 +183,14 @@ class Segment:
                     raise BadInput(f"{path} has no column {missing[0]!r}; wanted a component of Waymo Open's version 2")
                 for batch in file.iter_batches(batch_size=8, columns=wanted):
                     if only is not None:
-                        batch = batch.filter(pyarrow.array(batch.column(only[0]).to_numpy() == only[1]))
+                        batch = batch.filter(arrow.array(batch.column(only[0]).to_numpy() == only[1]))
                     empty = [name for name in columns if batch.column(name).null_count and not name.endswith(_MAY_BE_EMPTY)]
                     if empty:
                         raise BadInput(f"{path} lacks a value in the column {empty[0]!r}; get it again")
                     yield batch
         except FileNotFoundError as error:
             raise BadInput(f"there is no {path}; download the component {component} of this segment") from error
-        except (pyarrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError) as error:
             raise BadInput(f"{path} is damaged ({error}); get it again") from error
 
     def _path(self, component: str) -> Path:
