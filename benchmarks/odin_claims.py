@@ -235,8 +235,9 @@ def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
         ),
         "T5": lambda s: of("odin", "abo", s) > max(of(name, "abo", s) for name in PLAIN),
         "T6": lambda s: of("odin", "j", s) >= of("untrained", "j", s) + 0.10,
-        "real": lambda s: of("real odin", "abo", s) > max(found[f"real {name}"]["abo"] for name in PLAIN),
     }
+    if "real xy" in found:
+        rules["real"] = lambda s: of("real odin", "abo", s) > max(found[f"real {name}"]["abo"] for name in PLAIN)
 
     def tried(rule: Callable[[int], bool], seed: int) -> bool | None:
         try:
