@@ -62,8 +62,10 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "K 32": ({"clusters": 32}, ("T4",)),
     "segments 100": ({"source": "segments", "segment_scale": 100.0, "sampled": 16}, ("T4",)),
     "segments 10": ({"source": "segments", "segment_scale": 10.0, "sampled": 16}, ("T4",)),
+    "places 0.5": ({"place_weight": 0.5}, ()),
+    "places 1": ({"place_weight": 1.0}, ()),
 }
-"""What each run changes, and for which claims it is."""
+"""What each run changes, and for which claims it is; those for none run where `--arms` names them."""
 PROPOSALS = 16
 
 
@@ -140,7 +142,7 @@ class Study:
         untrained = Odin(run.odin, make(run.architecture, seed)).eval()
         self.keep(f"untrained {seed}", lambda: self.scores(looked_at_by(untrained, o.size)))
         scenes = None
-        for arm in (each for each in o.arms or ARMS if set(ARMS[each][1]) & set(o.claims)):
+        for arm in o.arms or [each for each in ARMS if set(ARMS[each][1]) & set(o.claims)]:
             name, changes = f"{arm} {seed}", ARMS[arm][0]
             if name in self.found or time.monotonic() > self.ends:
                 continue
@@ -252,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--claims", nargs="+", default=["T1", "T2", "T3", "T4", "T5", "T6"])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, help="only these runs of those that the claims want")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, help="these runs, whatever the claims want")
     parser.add_argument("--colours", choices=["apart", "shared"], default="shared", help="of the parts of scenes")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seeds", type=int, default=3)

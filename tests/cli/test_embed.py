@@ -133,12 +133,13 @@ def test_sound_is_told_that_the_network_knows_pictures_only(
 def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture(tmp_path / "a.png", (220, 30, 30))
     (tmp_path / "notes.TXT").write_text("red")
+    (tmp_path / "films.npz.unfinished").write_text("of another run")
     out = tmp_path / "table.npz"
     for _ in range(2):  # the second time the table lies there too
         assert main(["embed", str(tmp_path), "--out", str(out)]) == 0
         told = capsys.readouterr()
         assert "1 vectors of 256 numbers, of 1 files" in told.out
-    assert "what is no picture, recording or video is left out: 2 (.npz, .txt)" in told.err
+    assert "what is no picture, recording or video is left out: 3 (.npz, .txt, .unfinished)" in told.err
     assert main(["embed", str(tmp_path / "notes.TXT"), "--out", str(out)]) == 2  # asked for by name
     assert "notes.TXT is not a video that can be read" in capsys.readouterr().err
     (tmp_path / "a.png").unlink()

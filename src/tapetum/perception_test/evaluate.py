@@ -6,7 +6,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.perception_test.annotations import read_json
-from tapetum.perception_test.predictions import Predictions, read_predictions
+from tapetum.perception_test.predictions import Predictions, asked, read_predictions
 from tapetum.perception_test.scores.common import Scores
 from tapetum.perception_test.scores.grounded import score_grounded
 from tapetum.perception_test.scores.joint import score_joint
@@ -26,16 +26,6 @@ TASKS = {
     "joint": score_joint,
 }
 """Task to what scores it."""
-_PARTS: Mapping[str, tuple[str, ...]] = {
-    "object": ("objects",),
-    "point": ("points",),
-    "action": ("actions",),
-    "sound": ("sounds",),
-    "mcqa": ("questions",),
-    "grounded": ("grounded",),
-    "joint": ("objects", "points"),
-}
-"""Task to what of a `Video` it is about."""
 READINGS = ("default", "notebook", "tapvid-first")
 """Ways to read the rules where the public notebooks part from them; the last is for points alone."""
 
@@ -51,7 +41,7 @@ def check_task(task: str, reading: str) -> None:
 
 def check_annotated(task: str, annotations: Mapping[str, Video]) -> None:
     """Raise BadInput for annotations that have nothing of a task."""
-    if not any(getattr(video, part) for video in annotations.values() for part in _PARTS[task]):
+    if not any(asked(task, video) for video in annotations.values()):
         raise BadInput(f"the annotations have nothing of the task {task}; give those of another task or split")
 
 

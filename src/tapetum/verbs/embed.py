@@ -162,7 +162,7 @@ _BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 _OTHERS = {
     *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
     *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
-    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db"),
+    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db", ".unfinished", ".state"),
 }
 """Endings of what people keep beside pictures and videos, and which is neither."""
 
