@@ -9,7 +9,6 @@ import glob
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +51,23 @@ def temporary_file(path: Path) -> Path:
     """Name the file in which `path` is written until it is finished; those that dead processes left are swept away."""
     _sweep(path.parent, f".{path.stem}.", f".tmp{path.suffix}")
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
+def writable(text: str) -> str:
+    """Spell the bytes of a text, such as the name of a file, that are no UTF-8 as \\xNN, so that it can be written anywhere.
+
+    >>> writable(os.fsdecode(b"caf\\xe9.png"))
+    'caf\\\\xe9.png'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves of characters that are no bytes of a name
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file of text as UTF-8; in JSON, names that are none can be read back, elsewhere they are spelled \\uNNNN."""
+    Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def plain_name(path: str | Path) -> str:
@@ -219,18 +235,6 @@ def _lives(process: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
-
-
-def no_pipe(path: str | Path) -> None:
-    """Raise OSError where `path` is a pipe, a socket or a device, which may never end or never begin; else, open it.
-
-    What cannot be found raises what opening it would raise.
-    """
-    mode = os.stat(path).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return
-    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-    raise OSError(errno.EINVAL, f"it is {kind}, not a file")
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import no_pipe, whole_file
+from tapetum.files import whole_file, writable
+from tapetum.reading import no_pipe, read_bytes
 
 Value = TypeVar("Value")
 Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]]
@@ -60,8 +61,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
     path = Path(path)
     read = _format(path, formats, what)[1]
     try:
-        no_pipe(path)
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         reason = error.strerror or error
         raise BadInput(f"cannot read {what} from {path}: {reason}; give a file written by {writer}") from error
@@ -99,7 +99,7 @@ def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
     """Return columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
-    return (",".join(columns) + "\n").encode() + b"".join(csv_rows(columns))
+    return (",".join(columns) + "\n").encode("utf-8", "backslashreplace") + b"".join(csv_rows(columns))
 
 
 def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
@@ -107,7 +107,7 @@ def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
     numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
     for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of join
         rows = zip(*(_texts(values[start : start + 10_000]) for values in numbers), strict=True)
-        yield ("\n".join(map(",".join, rows)) + "\n").encode()
+        yield ("\n".join(map(",".join, rows)) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _texts(values: np.ndarray) -> Iterable[str]:
@@ -165,7 +165,8 @@ def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
     """Return columns as parquet; raises MissingExtra without pyarrow."""
     arrow, parquet = pyarrow_for("writing parquet")
     buffer = io.BytesIO()
-    parquet.write_table(arrow.table(dict(columns)), buffer)
+    names = {name: list(map(writable, values.tolist())) for name, values in columns.items() if values.dtype.kind == "U"}
+    parquet.write_table(arrow.table({**columns, **names}), buffer)
     return buffer.getvalue()
 
 
@@ -177,6 +178,11 @@ def from_parquet(data: bytes) -> dict[str, np.ndarray]:
     except (arrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def parquet_file(path: str | os.PathLike[str], purpose: str) -> Any:
+    """Open a parquet file for the functions of pyarrow.parquet, whatever its name; raises OSError, or MissingExtra."""
+    return pyarrow_for(purpose)[0].OSFile(os.fsencode(no_pipe(path)))
 
 
 def pyarrow_for(purpose: str) -> tuple[Any, Any]:

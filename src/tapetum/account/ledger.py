@@ -19,6 +19,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+from tapetum.reading import read_json
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
 """Fields of a session that the totals add up."""
@@ -142,7 +143,7 @@ def _summed(per_step: Mapping[str, int], way: str) -> int:
 
 def read(path: Path) -> dict[str, Any]:
     """Read the content of a ledger.json."""
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def format_ledger(content: Mapping[str, Any]) -> str:

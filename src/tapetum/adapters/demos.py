@@ -20,7 +20,8 @@ from jaxtyping import Float32, Int64, UInt8
 
 from tapetum.adapters.worlds.world import Episode, World, roll
 from tapetum.errors import BadInput
-from tapetum.files import whole_folder
+from tapetum.files import whole_folder, write_text
+from tapetum.reading import no_pipe, read_json
 
 LIST = "demos.json"
 FORMAT = 1
@@ -107,14 +108,14 @@ def make_demos(
             progress(len(rows), n)
         about = {"format": FORMAT, "task": world.name, "camera": world.camera, "pixels": int(episode.frames.shape[1])}
         about |= {"action_size": world.action_size, "own_size": world.own_size, "horizon": world.horizon, "noise": noise}
-        (folder / LIST).write_text(json.dumps({**about, "episodes": rows}, indent=1) + "\n", "utf-8")
+        write_text(folder / LIST, json.dumps({**about, "episodes": rows}, indent=1) + "\n")
     return played, frames
 
 
 def read_demos(folder: Path) -> Demos:
     """Read demonstrations. Raises BadInput for a folder without, and for files that do not fit each other or hold NaN."""
     try:
-        about = json.loads((folder / LIST).read_text("utf-8"))
+        about = read_json(folder / LIST)
         rows, sizes = about["episodes"], (int(about["action_size"]), int(about["own_size"]))
         files = [str(row["file"]) for row in rows]
         seeds, horizon = tuple(int(row["seed"]) for row in rows), int(about["horizon"])
@@ -142,7 +143,7 @@ def read_demos(folder: Path) -> Demos:
 
 def _episode(path: Path, action_size: int, own_size: int) -> Episode:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(no_pipe(path), allow_pickle=False) as stored:
             frames, own, actions = (stored[key] for key in ("frames", "own", "actions"))
             successes = stored["successes"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -30,6 +30,7 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import no_pipe, parse_json
 
 if TYPE_CHECKING:
     from tapetum.adapters.adapted import Adapted
@@ -126,7 +127,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of an adapter")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get(KEY)
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -137,7 +138,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
     try:
-        return _stored(json.loads(text), tensors, path)
+        return _stored(parse_json(text), tensors, path)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); get the file again") from error
 

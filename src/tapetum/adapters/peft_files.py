@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from tapetum.adapters.config import Site, check_name
 from tapetum.errors import BadInput
-from tapetum.files import whole_folder
+from tapetum.files import whole_folder, write_text
+from tapetum.reading import no_pipe, read_json
 
 if TYPE_CHECKING:
     from tapetum.adapters.adapted import Adapted
@@ -62,7 +63,7 @@ def save_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str | No
     }
     stored = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with whole_folder(Path(folder), (CONFIG, WEIGHTS)) as made:
-        (made / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        write_text(made / CONFIG, json.dumps(config, indent=2) + "\n")
         (made / WEIGHTS).write_bytes(to_bytes(stored, {"format": "pt", _HASH: adapted.trunk_sha256}))
 
 
@@ -95,8 +96,8 @@ def load_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str) -> 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, Tensor], str | None]:
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        with safe_open(folder / WEIGHTS, "pt") as file:
+        config = read_json(folder / CONFIG)
+        with safe_open(no_pipe(folder / WEIGHTS), "pt") as file:
             sha256 = (file.metadata() or {}).get(_HASH)
             tensors = {key.removeprefix(_PREFIX): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, SafetensorError) as error:

@@ -23,6 +23,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.hub.loading import load
 from tapetum.hub.registry import known
+from tapetum.reading import parse_json, read_text
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -124,7 +125,7 @@ def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
 
 
 def _scores(out: Path) -> dict[str, float]:
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    lines = [parse_json(line) for line in read_text(out / "log.jsonl").splitlines()]
     found = [line["eval"] for line in lines if line.get("eval")]
     scores = dict(found[-1]) if found else {}
     if "success" in scores:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from tapetum.data.json_files import read_lines
 from tapetum.errors import BadInput
+from tapetum.files import write_text
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.paligemma import prompts
@@ -303,5 +304,5 @@ def see_all(model: PaliGemma, held: Held, sight: Sight = "true") -> Tensor:
 
 def save(result: dict[str, Any], path: str | Path) -> Path:
     """Write a result as JSON."""
-    Path(path).write_text(json.dumps(result, indent=1, allow_nan=True) + "\n")
+    write_text(Path(path), json.dumps(result, indent=1, allow_nan=True) + "\n")
     return Path(path)

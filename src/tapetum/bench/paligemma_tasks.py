@@ -27,6 +27,7 @@ from tapetum.paligemma.transfer_form import Transfer
 from tapetum.paligemma.transfer_rows import Row
 from tapetum.paligemma.transfer_samples import PLACED, answer_examples, chances_of
 from tapetum.paligemma.transfer_scores import score
+from tapetum.reading import parse_json
 
 Progress = Callable[[int, int], None]
 _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")
@@ -129,10 +130,10 @@ def _entries(path: Path) -> list[Entry]:
     text = text_of(path)
     try:
         if text.lstrip().startswith("["):
-            found = list(enumerate(json.loads(text)))
+            found = list(enumerate(parse_json(text)))
         else:
-            found = [(k, json.loads(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
-    except (ValueError, RecursionError) as error:
+            found = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
+    except ValueError as error:
         raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
     found = [(k, row.get("row", row) if isinstance(row, dict) else row) for k, row in found]
     return [Entry(row, f"answer {k} of {path}") for k, row in found if not (isinstance(row, dict) and "settings" in row)]

@@ -17,6 +17,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_folder
 from tapetum.hub.download import Record, check, download, record_of, sha256_of, write_record
 from tapetum.hub.registry import assets
+from tapetum.reading import no_pipe
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 _PIECE = 1 << 20
@@ -136,7 +137,7 @@ def _pickles(place: Path) -> list[Path]:
 def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:
     """The pickles of a zip file, each with its record; nothing else of it, and no folders."""
     try:
-        with zipfile.ZipFile(archive) as content:
+        with zipfile.ZipFile(no_pipe(archive)) as content:
             members = [member for member in content.infolist() if member.filename.endswith(".pkl")]
             if not members:
                 raise zipfile.BadZipFile("no pickle is in it")

@@ -6,6 +6,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write
+from tapetum.reading import parse_json
 
 
 class Rows:
@@ -21,7 +22,7 @@ class Rows:
         if path is None:
             return
         try:
-            self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+            self._file = open(path, "a+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
@@ -58,7 +59,7 @@ class Rows:
         try:
             text = self._file.read()
             whole = text[: text.rfind("\n") + 1]
-            first, *lines = [json.loads(line) for line in whole.splitlines()] or [{"settings": self._settings}]
+            first, *lines = [parse_json(line) for line in whole.splitlines()] or [{"settings": self._settings}]
             self._rows = {line["key"]: (line["stamp"], line["row"]) for line in lines}
             begun = {name: first["settings"].get(name) for name in self._settings}
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float
 from tapetum.errors import BadInput
 from tapetum.files import whole_file, whole_folder
 from tapetum.hub.unpickle import load_pickle
+from tapetum.reading import no_pipe
 
 FIELDS = "tracks", "occluded", "queries"
 _NEAR = 0.01
@@ -132,7 +133,7 @@ def check_form(path: Path) -> None:
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with np.load(no_pipe(file), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as error:
         raise BadInput(f"{file} is cut off or no npz file of predictions; write it again") from error

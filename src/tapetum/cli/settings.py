@@ -10,7 +10,6 @@ Every run writes such a file into its folder, with all that it was told and all 
 import difflib
 import inspect
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import tyro
 from tapetum import __version__
 from tapetum.cli.known import Option, options_of, plain
 from tapetum.errors import BadInput
+from tapetum.reading import parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
@@ -90,7 +90,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():  # a pipe would be waited for
         raise BadInput(f"--config {file}: there is no such file; give a file of settings, such as the settings.toml of a run")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return parse_toml(read_text(file))
     except OSError as error:
         raise BadInput(f"--config {file} cannot be read ({error.strerror}); give a file of settings") from error
     except ValueError as error:  # of TOML or of UTF-8

@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from tapetum.data.entries import one_of
 from tapetum.data.listings import text_of
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import no_pipe
 
 _SIDE = 32
 
@@ -39,8 +39,7 @@ def _read(folder: Path, files: list[str], names: str, labels: int) -> tuple[np.n
     for name in files:
         file = folder / name
         try:
-            no_pipe(file)
-            data = np.fromfile(file, np.uint8)
+            data = np.fromfile(no_pipe(file), np.uint8)
         except OSError as error:
             raise BadInput(f"cannot read {file}: {error.strerror}; put the binary version of CIFAR there") from error
         if not len(data) or len(data) % length:

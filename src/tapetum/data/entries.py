@@ -1,12 +1,12 @@
 """Entries of JSON files from outside, whose fields are checked when they are read: a message names the file and the entry."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tapetum.data.listings import text_of
 from tapetum.errors import BadInput
+from tapetum.reading import parse_json
 
 
 class Entry:
@@ -71,8 +71,8 @@ class Entry:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises BadInput where it is not there or no JSON."""
     try:
-        return json.loads(text_of(path))
-    except (ValueError, RecursionError) as error:
+        return parse_json(text_of(path))
+    except ValueError as error:
         raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
 
 
@@ -100,8 +100,8 @@ def line_entries(path: Path) -> list[Entry]:
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
             try:
-                found.append(Entry(json.loads(line), f"line {k} of {path}"))
-            except (ValueError, RecursionError) as error:
+                found.append(Entry(parse_json(line), f"line {k} of {path}"))
+            except ValueError as error:
                 raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
     return found
 

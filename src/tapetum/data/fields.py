@@ -27,6 +27,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from tapetum.errors import BadInput
+from tapetum.files import writable
 from tapetum.video.types import refuse_huge
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -153,8 +154,8 @@ def _written(write: Callable[..., Any]) -> Callable[[Any], bytes]:
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "cls": lambda value: b"%d" % value.__index__(),
     "id": lambda value: b"%d" % value.__index__(),
-    "txt": lambda value: value.encode(),
-    "json": lambda value: json.dumps(value, ensure_ascii=False).encode(),
+    "txt": lambda value: writable(value).encode(),
+    "json": lambda value: json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"),
     "npy": _written(lambda file, value: np.save(file, np.asarray(value), allow_pickle=False)),
     "npz": _written(lambda file, value: np.savez(file, allow_pickle=False, **value)),
     "png": _written(lambda file, value: Image.fromarray(value).save(file, "png")),

@@ -7,11 +7,12 @@ from typing import IO, Any
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import open_file, parse_json
 
 
 def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write JSON lines: one object a line. Raises BadInput for what JSON has not, and where the file cannot be written."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(dumps(row) + "\n")
     return Path(path)
@@ -20,15 +21,15 @@ def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of JSON lines. Raises BadInput for a file that is not there, or a line that is none."""
     try:
-        with open(path, encoding="utf-8") as file:
-            yield from map(json.loads, file)
+        with open_file(path, "r") as file:
+            yield from map(parse_json, file)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON lines ({error}); write it again") from error
 
 
 def write_lists(path: str | Path, **parts: Any) -> Path:
     """Write one JSON object whose values are the parts; those that are iterators become lists, written item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write("{")
         for number, (name, part) in enumerate(parts.items()):
             file.write((",\n" if number else "") + dumps(name) + ": ")
@@ -42,14 +43,14 @@ def write_lists(path: str | Path, **parts: Any) -> Path:
 
 def write_items(path: str | Path, items: Iterable[Any]) -> Path:
     """Write one JSON list, item by item."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         _items(file, "[", map(dumps, items), "]\n")
     return Path(path)
 
 
 def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
     """Write one JSON object of the entries, one at a time. Raises BadInput for a name that comes twice."""
-    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         _items(file, "{", (f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), "}\n")
     return Path(path)
 

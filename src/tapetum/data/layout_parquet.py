@@ -9,8 +9,9 @@ import numpy as np
 from tapetum.data.listings import Listing, Split, numbered_classes, text_of
 from tapetum.data.media import Stored, opened_picture
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
-from tapetum.tables import pyarrow_for
+from tapetum.tables import parquet_file, pyarrow_for
+
+_READING = "reading parquet"
 
 
 def list_parquet(place: Path, split: Split) -> Listing:
@@ -53,11 +54,9 @@ def list_parquet(place: Path, split: Split) -> Listing:
 
 def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str, ...]]:
     """The rows of one split as a table of pyarrow, and the names of the classes where labels are words."""
-    arrow, parquet = pyarrow_for("reading parquet")
+    arrow, parquet = pyarrow_for(_READING)
     try:
-        for file in files:
-            no_pipe(file)
-        table = arrow.concat_tables([parquet.read_table(file) for file in files])
+        table = arrow.concat_tables([parquet.read_table(parquet_file(file, _READING)) for file in files])
     except (arrow.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
     words = _words(table, place, split)
@@ -91,9 +90,10 @@ def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
     if all(isinstance(label, int) for label in labels):
         return ()
     if place.is_dir():
-        _, parquet = pyarrow_for("reading parquet")
+        _, parquet = pyarrow_for(_READING)
         for file in _parquet_files(place, "val" if split == "train" else "train"):
-            labels |= set(parquet.read_table(file, columns=["label"]).column("label").to_pylist()) - {None}
+            column = parquet.read_table(parquet_file(file, _READING), columns=["label"]).column("label")
+            labels |= set(column.to_pylist()) - {None}
     return tuple(sorted(map(str, labels)))
 
 

@@ -1,6 +1,5 @@
 """The layout `shards`: tar files as `tapetum data shards` writes them. See `tapetum.data.layouts`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tapetum.data.listings import Listing, Split, numbered_classes, text_of
 from tapetum.data.media import Files, Stored
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput
+from tapetum.reading import parse_json
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def list_shards(place: Path, split: Split) -> Listing:
     column = Shards(folder, fields=["cls"]).column("cls")
     labels = np.array([int(column[int(k)]) for k in rows])
     try:
-        names = tuple(map(str, json.loads(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
+        names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
         raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
     names = names or numbered_classes(int(labels.max()), folder)

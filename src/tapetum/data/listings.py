@@ -9,7 +9,7 @@ import numpy as np
 
 from tapetum.data.media import Files
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import read_text
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
@@ -39,8 +39,7 @@ class Listing:
 def text_of(path: Path) -> str:
     """Read a text. Raises BadInput where that cannot be."""
     try:
-        no_pipe(path)
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import no_pipe
 from tapetum.video import open_video
 from tapetum.video.pictures import picture_rgb
 from tapetum.video.sound import read_sound
@@ -194,9 +194,7 @@ def opened_picture(file: Stored, mode: str | None) -> Image.Image:
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])
     try:
-        if isinstance(file.content, Path):
-            no_pipe(file.content)
-        with Image.open(file.place) as picture:
+        with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as picture:
             picture.load()
             if mode == "RGB" and picture.mode[0] in "IF":
                 return Image.fromarray(picture_rgb(picture, file.name))

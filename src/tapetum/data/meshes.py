@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tapetum.errors import BadInput
+from tapetum.reading import read_bytes
 
 MAX_POINTS = 5_000_000
 """Vertices or faces in a mesh beyond which it is refused."""
@@ -17,7 +18,7 @@ def read_off(content: Path | bytes, name: str) -> tuple[Float32[np.ndarray, "v 3
     ModelNet40 has files in which the numbers follow the word OFF on the same line. Raises BadInput for anything else.
     """
     try:
-        data = content if isinstance(content, bytes) else content.read_bytes()
+        data = content if isinstance(content, bytes) else read_bytes(content)
         words = data.split()
         if words[0][:3] != b"OFF":
             raise ValueError("it does not begin with OFF")

@@ -26,8 +26,8 @@ from tapetum.data.fields import PICTURES
 from tapetum.data.shards import KEY, Shards, write_shards
 from tapetum.data.tar_index import split_name
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
-from tapetum.tables import pyarrow_for
+from tapetum.reading import parse_json, read_bytes
+from tapetum.tables import parquet_file, pyarrow_for
 
 Layout = Literal["classes", "stems", "parquet"]
 _LABELS = ("label", "labels", "cls")
@@ -91,7 +91,7 @@ class Rows:
     def classes(self) -> Sequence[str] | None:
         """Names of the classes, where the files say them as Hugging Face's do."""
         try:
-            said = json.loads((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
+            said = parse_json((self._opened(self._files[0]).schema_arrow.metadata or {})[b"huggingface"])
             features = said["info"]["features"]
             names = next(features[name]["names"] for name in _LABELS if "names" in features.get(name, {}))
         except (KeyError, TypeError, ValueError, StopIteration):
@@ -137,7 +137,7 @@ class Rows:
                 sample[field] = _bytes_of(value, column, number)[0]
         if "json" in sample:
             try:
-                sample["json"] = json.dumps(sample["json"], ensure_ascii=False, default=str).encode()
+                sample["json"] = json.dumps(sample["json"], ensure_ascii=False, default=str).encode("utf-8", "backslashreplace")
             except (TypeError, ValueError) as error:
                 raise BadInput(f"row {number} cannot be stored as json ({error}); take such columns out") from error
         return sample
@@ -152,7 +152,7 @@ class Rows:
 
     def _opened(self, file: Path) -> Any:
         try:
-            return self._parquet.ParquetFile(file)
+            return self._parquet.ParquetFile(parquet_file(file, "reading parquet"))
         except self._errors as error:
             raise BadInput(f"{file} is not a readable parquet file ({' '.join(str(error).split())})") from error
 
@@ -233,8 +233,7 @@ def _by_stems(source: Path, files: Sequence[Path]) -> Files:
 
 def _read(path: Path) -> bytes:
     try:
-        no_pipe(path)
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror}); mend that or take it out") from error
 

@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe, whole_file
+from tapetum.files import whole_file
+from tapetum.reading import open_file, read_bytes
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -100,7 +101,7 @@ def _packed(stamp: np.ndarray, index: TarIndex) -> bytes:
 def _kept(place: Path, stamp: np.ndarray) -> TarIndex | None:
     """The index in a file; None where there is none, it is damaged, or it is of another state of the tar."""
     try:
-        content = place.read_bytes()
+        content = read_bytes(place)
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return None
         file = io.BytesIO(content[32:])
@@ -150,8 +151,7 @@ def _scan(path: Path, size: int) -> TarIndex:
 
 def _members(path: Path, size: int) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and length of every regular file."""
-    no_pipe(path)
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         start = file.read(8)
         packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
         if packing:

@@ -38,6 +38,7 @@ from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
+from tapetum.reading import no_pipe, parse_json
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
@@ -184,7 +185,7 @@ def _published(name: str) -> Encoder:
     if path.suffix == ".safetensors":
         return _from_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
         raise BadInput(f"{path} is not a file of weights alone ({str(error)[:100]}); get it again") from error
     return from_state(state, PORT, find(name).architecture)
@@ -196,7 +197,7 @@ def _from_file(path: Path) -> Encoder:
             f"there is no encoder and no file {path}; give a file of weights or one of {', '.join(known_encoders())}"
         )
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get("encoder")
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -218,6 +219,6 @@ def _from_file(path: Path) -> Encoder:
 
 def _architecture(text: str, path: Path) -> Architecture:
     try:
-        return from_json(json.loads(text))
+        return from_json(parse_json(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error

@@ -23,6 +23,7 @@ from tapetum.hip.config import HipConfig
 from tapetum.hip.data import TARGET, Examples, without_target
 from tapetum.hip.masked import new_hip
 from tapetum.hip.model import Hip
+from tapetum.reading import no_pipe
 from tapetum.train import Moment, Task
 
 STANDARDISED_ON = 64
@@ -86,7 +87,7 @@ class ClassTask(Task):
         """Return the network, with the weights of `start` if there are any, and a new read-out."""
         hip = new_hip(self.config, self.examples, self.checkpointing)
         if self.start is not None:
-            hip.load_state_dict(load_file(self.start))
+            hip.load_state_dict(load_file(no_pipe(self.start)))
         model = Classifier(hip, self.classes, self.elements_of)
         model.norm.measure(self._first_features(model))
         for part in unused(model):

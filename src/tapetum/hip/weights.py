@@ -27,6 +27,7 @@ from tapetum.hip.config import HipConfig, Modality, Preparation
 from tapetum.hip.model import Hip
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.unpickle import load_npy
+from tapetum.reading import no_pipe, parse_json
 
 _ROOT = "perceiver"
 _CROSS = {
@@ -133,7 +134,7 @@ def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]
         raise BadInput(f"there is no file {path}; give a file of weights")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(no_pipe(path), allow_pickle=False) as stored:
                 out: dict[str, dict[str, np.ndarray]] = {}
                 for key in stored.files:
                     module, _, leaf = key.rpartition(":")
@@ -172,7 +173,7 @@ def load(
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get("hip")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -193,7 +194,7 @@ def load(
 
 def _built(text: str, path: Path) -> Hip:
     try:
-        header = json.loads(text)
+        header = parse_json(text)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
         config = HipConfig(**fields)
         modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt32
 
+from tapetum.reading import open_file
+
 _POLYNOMIAL = 0x82F63B78
 _LANES, _LANE = 4096, 512
 _PIECE = _LANES * _LANE
@@ -19,7 +21,7 @@ _PIECE = _LANES * _LANE
 def crc32c_of(path: Path) -> int:
     """Return the CRC-32C of a file."""
     value = 0xFFFFFFFF
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while piece := file.read(_PIECE):
             value = _shifted(value, len(piece)) ^ _raw(piece)
     return value ^ 0xFFFFFFFF

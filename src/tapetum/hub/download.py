@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
+from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.reading import open_file, read_json
 
 TRIES = 5
 """Times in a row that a connection may fail without bringing a single byte."""
@@ -48,7 +49,7 @@ def record_of(path: Path) -> Record | None:
     if not file.exists():
         return None
     try:
-        return Record(**json.loads(file.read_text()))
+        return Record(**read_json(file))
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"the record {file} cannot be read ({error}); remove it and fetch {path.name} again") from error
 
@@ -56,7 +57,7 @@ def record_of(path: Path) -> Record | None:
 def write_record(path: Path, record: Record) -> None:
     """Put `record` beside `path`."""
     with whole_file(_record(path)) as temporary:
-        temporary.write_text(json.dumps(asdict(record), indent=1) + "\n")
+        write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
 
 def check(path: Path) -> None:
@@ -81,7 +82,7 @@ def check_sum(path: Path, sha256: str | None) -> None:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -155,7 +156,7 @@ class _Download:
     def _version(self) -> str | None:
         """What the server called the version of which a part is here, if more of it can be asked for."""
         try:
-            note = json.loads(self.note.read_text())
+            note = read_json(self.note)
             return note["version"] if note["source"] == self.url and self.part.exists() else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -183,7 +184,7 @@ class _Download:
                 strong = answer.headers.get("ETag", "")
                 note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
                 with whole_file(self.note) as temporary:
-                    temporary.write_text(json.dumps(note))
+                    write_text(temporary, json.dumps(note))
             length = answer.headers.get("Content-Length")
             size = None if length is None else have + int(length)
             with open(self.part, "ab" if have else "wb") as file:
@@ -200,7 +201,7 @@ class _Download:
         sums = _announced_sums(headers)
         bad = sha256 is not None and record.sha256 != sha256
         if "md5" in sums:
-            with open(self.part, "rb") as file:
+            with open_file(self.part) as file:
                 found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
             bad |= found != sums["md5"]
         elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import no_pipe, parse_json
 
 
 def save_headed(model: nn.Module, path: str | os.PathLike[str], key: str, about: Any, dtype: torch.dtype | None = None) -> None:
@@ -28,7 +29,7 @@ def save_headed(model: nn.Module, path: str | os.PathLike[str], key: str, about:
 def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:
     """Read what stands under `key` in the header of a file, and the tensors. Raises BadInput where there is no `what` in it."""
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get(key)
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -36,8 +37,8 @@ def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]
     if text is None:
         raise BadInput(f"{path} holds no {what}; give a file that does")
     try:
-        return json.loads(text), tensors
-    except (ValueError, RecursionError) as error:
+        return parse_json(text), tensors
+    except ValueError as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); save it again") from error
 
 

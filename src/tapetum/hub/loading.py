@@ -1,6 +1,5 @@
 """Whatever weights are: a name or a file to the function that loads it. Imports no torch by itself."""
 
-import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from tapetum.devices import find_device
 from tapetum.hub.registry import FOLDER_FILE, OWNERS, resolve
+from tapetum.reading import open_file, parse_json, read_json
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
@@ -37,12 +37,12 @@ def named(dotted: str) -> Any:
 def header_of(path: Path) -> dict[str, str]:
     """Read the text entries in the header of a safetensors file; empty where it has none or is no such file."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_LONGEST_HEADER, path.stat().st_size - 8):
                 return {}
-            header = json.loads(file.read(length))
-    except (OSError, ValueError, RecursionError):
+            header = parse_json(file.read(length))
+    except (OSError, ValueError):
         return {}
     entries = header.get("__metadata__") if isinstance(header, dict) else None
     return entries if isinstance(entries, dict) else {}
@@ -51,8 +51,8 @@ def header_of(path: Path) -> dict[str, str]:
 def _of_folder(path: Path) -> str | None:
     """The loader of a folder whose config.json says what kind of model it is, if a system knows that kind."""
     try:
-        content = json.loads((path / FOLDER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path / FOLDER_FILE)
+    except (OSError, ValueError):
         return None
     kind = content.get("model_type") if isinstance(content, dict) else None
     owners = [getattr(import_module(owner), "FOLDERS", {}) for owner in OWNERS]

@@ -5,7 +5,6 @@ each tensor, the numbers. `safe_open` maps the file into memory, whose pages cou
 numbers go through a small buffer, or directly where nothing is to be converted.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tapetum.errors import BadInput
+from tapetum.reading import open_file, parse_json
 
 KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Kinds of numbers that weights have, by their names in safetensors."""
@@ -33,7 +33,7 @@ class TensorFile:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places: dict[str, tuple[torch.dtype, int]] = {}
         try:
-            with open(path, "rb") as file:
+            with open_file(path) as file:
                 self._read_header(file)
         except OSError as error:
             raise BadInput(f"{path} cannot be read ({error.strerror or error}); give a file of weights") from error
@@ -44,10 +44,10 @@ class TensorFile:
         if not 2 <= length <= min(_LONGEST_HEADER, size - 8):
             raise BadInput(f"{self.path} is not a safetensors file; get it again")
         try:
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
             places = {name: (entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in entries.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BadInput(f"the header of {self.path} cannot be read ({str(error)[:80]}); get it again") from error
         for name, (kind, shape, begin, end) in places.items():
             if kind not in self._kinds:
@@ -68,7 +68,7 @@ class TensorFile:
         """
         kind, place = self._places[name]
         try:
-            with open(self.path, "rb") as file:
+            with open_file(self.path) as file:
                 file.seek(place)
                 read_into(file, kind, target, name, self.path)
         except OSError as error:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
 from tapetum.hub.records import ADMITTED, Plain
+from tapetum.reading import open_file
 
 _FAILURES = (
     pickle.UnpicklingError,
@@ -84,8 +84,7 @@ def loads(data: bytes) -> Any:
 def _mapped(path: Path) -> "mmap.mmap | bytes":
     """The file without reading it yet; a read past its end stays short instead of allocating what was promised."""
     try:
-        no_pipe(path)
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             if not os.fstat(file.fileno()).st_size:
                 raise BadInput(f"{path} is empty; give a pickle or npy file")
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

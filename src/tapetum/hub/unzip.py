@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import no_pipe, open_file
 
 _PIECE = 1 << 20
 _TINY = 1 << 20
@@ -70,7 +71,7 @@ def unpack(
         BadInput: see above; and where nothing can be written. What was unpacked before is whole and stays.
     """
     try:
-        with zipfile.ZipFile(archive) as content:
+        with zipfile.ZipFile(no_pipe(archive)) as content:
             wanted = _judge(archive, content.infolist(), place, limits or Limits())
             total = sum(member.file_size for member, _ in wanted)
             done, made = 0, []
@@ -153,7 +154,7 @@ def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
 def crc32_of(path: Path) -> int:
     """Return the CRC-32 of a file, as zip files have it."""
     value = 0
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while piece := file.read(_PIECE):
             value = zlib.crc32(piece, value)
     return value

@@ -13,6 +13,7 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.longvideo.memory import LayerMemory, StreamState
+from tapetum.reading import no_pipe, parse_json
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> Stopped | None
     if not path.exists():
         return None
     try:
-        with safe_open(path, "pt", device=str(device)) as file:
-            told = json.loads((file.metadata() or {})["stream"])
+        with safe_open(no_pipe(path), "pt", device=str(device)) as file:
+            told = parse_json((file.metadata() or {})["stream"])
             held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         layers = []
         for k in range(told["layers"]):

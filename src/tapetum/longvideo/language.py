@@ -17,6 +17,7 @@ from tapetum.encoders import byte_text
 from tapetum.encoders.decoder import Decoder, DecoderCache
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.reading import no_pipes_in
 
 
 class Language(Protocol):
@@ -115,6 +116,8 @@ class ForeignLanguage(nn.Module):
             raise MissingExtra("transformers", "depth", "a language model by name") from error
         local = {"local_files_only": True} if Path(place).is_dir() else {}
         try:
+            if local:
+                no_pipes_in(place)
             self.model: Any = AutoModelForCausalLM.from_pretrained(
                 place, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **local
             )

@@ -36,6 +36,7 @@ from tapetum.files import whole_file
 from tapetum.hub.registry import known, resolve
 from tapetum.paligemma.locations import MASK_TOKENS
 from tapetum.paligemma.mask_config import SIDE, MaskCodecConfig
+from tapetum.reading import no_pipe, parse_json
 
 DEFAULT = "paligemma-masks"
 """Name of the codec that comes along."""
@@ -220,7 +221,7 @@ def convert(source: Path, target: Path, architecture: str) -> None:
 
 def _from_npz(path: Path) -> MaskCodec:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(no_pipe(path), allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(f"{path} is no npz file of arrays ({str(error)[:100]}); get it again") from error
@@ -229,7 +230,7 @@ def _from_npz(path: Path) -> MaskCodec:
 
 def _from_ours(path: Path) -> MaskCodec:
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -238,7 +239,7 @@ def _from_ours(path: Path) -> MaskCodec:
         raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
     try:
         fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in parse_json(text).items()
         }
         model = MaskCodec(MaskCodecConfig(**fields))
     except (ValueError, TypeError, AttributeError) as error:

@@ -4,7 +4,6 @@ Layouts: a folder with masks/*.png whose pixels are numbers of instances, 0 for 
 instances as COCO has them (Lin et al., arXiv 1405.0312), with run-length texts or polygons; crowds are left out.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tapetum.data.rle import decode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.errors import BadInput
 from tapetum.paligemma.mask_codec import cut_out
+from tapetum.reading import no_pipe, read_json
 from tapetum.types import Masks
 
 LEAST = 24
@@ -88,7 +88,7 @@ def _of_folder(folder: Path) -> Iterator[np.ndarray]:
         )
     for path in folder_of_pictures(folder / "masks"):
         try:
-            ids = np.asarray(Image.open(path))
+            ids = np.asarray(Image.open(no_pipe(path)))
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} is damaged ({str(error)[:100]}); replace it or take it out of the folder") from error
         if ids.ndim != 2:
@@ -101,7 +101,7 @@ def _of_folder(folder: Path) -> Iterator[np.ndarray]:
 
 def _of_coco(path: Path) -> Iterator[np.ndarray]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in content["images"]}
         annotations = list(content["annotations"])
     except OSError as error:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.hub.tensors import read_into
 from tapetum.paligemma.tables.pieces import Piece
+from tapetum.reading import no_pipe
 
 _KINDS = {"<f4": torch.float32, "<f8": torch.float64, "<f2": torch.float16, "|V2": torch.bfloat16, "<V2": torch.bfloat16}
 """numpy has no bfloat16: it writes two bytes of no kind."""
@@ -28,7 +29,7 @@ class NpzFile:
         self._kinds: dict[str, torch.dtype] = {}
         self._open: tuple[str, IO[bytes], int] | None = None
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = zipfile.ZipFile(no_pipe(path))
             for member in self._archive.infolist():
                 if member.filename.endswith(".npy"):
                     name = member.filename.removesuffix(".npy")

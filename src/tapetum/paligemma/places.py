@@ -32,6 +32,7 @@ from tapetum.encoders.vit_config import ViTConfig, squashed
 from tapetum.errors import BadInput
 from tapetum.paligemma.ruler import write_positions
 from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
+from tapetum.reading import no_pipe
 from tapetum.scenes.physics.materials import STUFF
 from tapetum.scenes.physics.props import COLOURS, PROPS
 from tapetum.train import Moment, Task
@@ -161,7 +162,7 @@ class PlacesTask(Task):
         model = PlacesModel(self.config)
         if self.start is not None:
             try:
-                state = load_file(str(self.start))
+                state = load_file(no_pipe(self.start))
                 told = {} if "tell.weight" in state else {f"tell.{k}": v for k, v in model.tell.state_dict().items()}
                 model.load_state_dict({k: v for k, v in state.items() if k.startswith(("eye.", "tell."))} | told)
             except (RuntimeError, OSError) as error:

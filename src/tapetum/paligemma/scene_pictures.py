@@ -6,7 +6,6 @@ A draw may mirror the picture (with `left` and `right` changed in what is said o
 things) and shift it by a few pixels where that pushes nothing over the edge. All is a function of (seed, number).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from jaxtyping import Float, UInt8
 
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, read_json
 
 SHIFT = 8
 """Pixels, at most."""
@@ -86,7 +86,7 @@ class SceneFolder:
         """Read what was written of a picture."""
         path = self.folder / "truth" / f"{self.names[index]}.json"
         try:
-            return json.loads(path.read_text())
+            return read_json(path)
         except (OSError, ValueError) as error:
             raise BadInput(f"{path} cannot be read ({error}); make the pictures again") from error
 
@@ -96,9 +96,9 @@ class SceneFolder:
 
         row = self.truth(index)
         try:
-            with Image.open(self.folder / row["file"]) as picture:
+            with Image.open(no_pipe(self.folder / row["file"])) as picture:
                 rgb = np.asarray(picture.convert("RGB"))
-            with Image.open(self.folder / row["masks"]) as masks:
+            with Image.open(no_pipe(self.folder / row["masks"])) as masks:
                 ids = np.asarray(masks.convert("L"))
         except OSError as error:
             raise BadInput(f"{self.folder / row['file']} or its mask cannot be read ({error}); make it again") from error

@@ -25,6 +25,7 @@ from tapetum.paligemma.packed import Packed, pack, packed_loss
 from tapetum.paligemma.recipes import Learning
 from tapetum.paligemma.ruler import place_rows
 from tapetum.paligemma.tokens import Tokens
+from tapetum.reading import no_pipe
 from tapetum.train import Moment, Task
 from tapetum.train.freezing import freeze
 
@@ -135,9 +136,9 @@ class StartFrom(Start):
         from tapetum.errors import BadInput
 
         own = model.state_dict()
-        state = load_file(str(self.path))
+        state = load_file(no_pipe(self.path))
         if self.eye is not None:
-            state |= {name: value for name, value in load_file(str(self.eye)).items() if name.startswith(("eye.", "tell."))}
+            state |= {name: value for name, value in load_file(no_pipe(self.eye)).items() if name.startswith(("eye.", "tell."))}
         table, side = state.get("eye.positions"), model.config.eye.grid
         if table is not None and table.shape[0] != side[0] * side[1]:
             old = round(table.shape[0] ** 0.5)

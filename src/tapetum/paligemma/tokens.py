@@ -25,7 +25,8 @@ from pathlib import Path
 import sentencepiece
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe, whole_file
+from tapetum.files import whole_file
+from tapetum.reading import read_bytes
 
 LOCATIONS, SEGMENTS = 1024, 128
 """Tokens for places, `<loc0000>` on, and for pieces of masks, `<seg000>` on."""
@@ -93,8 +94,7 @@ class Tokens:
                 raise BadInput(f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there")
             path = found[0]
         try:
-            no_pipe(path)
-            model = path.read_bytes()
+            model = read_bytes(path)
         except OSError as error:
             raise BadInput(f"cannot read the tokenizer {path}: {error.strerror or error}; give a tokenizer.model") from error
         try:

@@ -33,6 +33,7 @@ from tapetum.paligemma.npz import NpzFile
 from tapetum.paligemma.tables import big_vision, huggingface
 from tapetum.paligemma.tables.huggingface_config import read_config
 from tapetum.paligemma.tables.pieces import Piece, send
+from tapetum.reading import parse_json, read_json
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -148,8 +149,8 @@ def _json(path: Path) -> Mapping:
     if not path.is_file():
         raise BadInput(f"there is no {path}; give a folder of Hugging Face with its {CONFIG}, or config=")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({str(error)[:100]}); get it again") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} holds no settings; get it again")
@@ -202,7 +203,7 @@ def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype
     header = header_of(path)
     parts = header.get(EIGHT_BITS, "").split()
     try:
-        config = from_json(json.loads(header[HEADER]))
+        config = from_json(parse_json(header[HEADER]))
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
     if wanted is not None and wanted != config:

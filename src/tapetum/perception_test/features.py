@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 
 WIDTHS: Mapping[str, int] = {"video": 512, "audio": 256}
 STRIDE, WINDOW, RATE = 16, 16, 15.0
@@ -67,11 +68,11 @@ def read_features(path: str | Path, width: int | None = None) -> Float32[np.ndar
 
 def _array(path: Path) -> np.ndarray:
     if path.suffix.lower() != ".npz":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray) or array.nbytes > _MOST:
             raise ValueError("it is no single array, or a huge one")
         return array
-    with zipfile.ZipFile(path) as content:
+    with zipfile.ZipFile(no_pipe(path)) as content:
         members = content.infolist()
         if len(members) != 1 or members[0].file_size > _MOST:
             raise ValueError(f"it has {len(members)} arrays, or a huge one; wanted one")

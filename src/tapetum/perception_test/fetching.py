@@ -20,10 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
+from tapetum.files import cannot_write, whole_file, write_text
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.perception_test.public_files import SOURCE, Public
+from tapetum.reading import read_json
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -101,7 +102,7 @@ def fetch(
         note = out / "fetched" / f"{file.name}.json"
         note.parent.mkdir(exist_ok=True)
         with whole_file(note) as temporary:
-            temporary.write_text(json.dumps({**asdict(record), "files": listed}, indent=0) + "\n")
+            write_text(temporary, json.dumps({**asdict(record), "files": listed}, indent=0) + "\n")
         _remove(packed)
         if not any(packed.parent.iterdir()):
             packed.parent.rmdir()
@@ -145,7 +146,7 @@ def _compare(file: Public, out: Path, packed: Path, record: Record) -> None:
 
 def _note(file: Public, out: Path) -> dict[str, Any]:
     try:
-        found = json.loads((out / "fetched" / f"{file.name}.json").read_text())
+        found = read_json(out / "fetched" / f"{file.name}.json")
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}

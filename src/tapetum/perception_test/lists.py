@@ -9,15 +9,16 @@ That the frame itself is the first one that is not seen is our reading: "the fra
 publisher says (README).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tapetum import reading
 from tapetum.errors import BadInput
 from tapetum.perception_test.public_files import CUTS, ID_LISTS
 from tapetum.perception_test.types import Video
+from tapetum.reading import read_text
 
 _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}
 
@@ -25,9 +26,8 @@ _HEADS = {"", "id", "ids", "video", "videos", "video_id", "video_ids"}
 def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON file that holds an object. Raises BadInput for one that is missing, damaged, or something else."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
+        found = reading.read_json(path)
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON ({error}); give a file of the Perception Test") from error
     if not isinstance(found, dict):
         raise BadInput(f"{path} holds a {type(found).__name__}; wanted an object with a key for each video")
@@ -37,7 +37,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def read_ids(path: str | Path) -> list[str]:
     """Read a list of ids, each once, in their order. Raises BadInput for a file that is none."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as a list of ids ({error}); fetch it again") from error
     cells = [cell.strip().strip("\"'") for line in text.splitlines() for cell in line.split(",")]

@@ -15,11 +15,12 @@ from typing import Any
 
 from tapetum.data.json_files import dumps, write_mapping
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
+from tapetum.files import cannot_write, whole_file, write_text
 from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen
 from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.predictions import KEYS, asked
 from tapetum.perception_test.types import Video
+from tapetum.reading import read_json
 from tapetum.workers import over_processes, over_ray
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
@@ -113,7 +114,7 @@ def predict_one(job: Job, predictors: Predictors) -> None:
         said = predictor.predict(job.video, seen, tasks)
         for task in tasks:
             with whole_file(_part(job.out, task, job.name)) as temporary:
-                temporary.write_text(dumps({"of": job.identities[task], "said": said[task]}), encoding="utf-8")
+                write_text(temporary, dumps({"of": job.identities[task], "said": said[task]}))
 
 
 def _predict_with(make: Callable[[], Predictors], key: str, job: Job) -> None:
@@ -136,7 +137,7 @@ def _stamp(path: Path | None) -> list[int] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -25,6 +25,7 @@ from tapetum.data.media import Files, opened_picture, stored
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, read_text
 from tapetum.video.pictures import PICTURES
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -180,11 +181,11 @@ def _cifar(place: Path, files: Sequence[Path]) -> Source:
             raise BadInput(
                 f"{file} has {file.stat().st_size} bytes, no multiple of {size}, as CIFAR's files have; copy it anew"
             )
-        parts.append(np.fromfile(file, np.uint8).reshape(-1, size))
+        parts.append(np.fromfile(no_pipe(file), np.uint8).reshape(-1, size))
     rows = np.concatenate(parts)
     truth = rows[:, labels - 1].astype(np.int64)
     listed = next((place / name for name in ("batches.meta.txt", "fine_label_names.txt") if (place / name).is_file()), None)
-    names = tuple(listed.read_text().split()) if listed else ()
+    names = tuple(read_text(listed).split()) if listed else ()
     if len(names) <= truth.max():
         names = tuple(str(k) for k in range(int(truth.max()) + 1))
     return Source(RawPictures(rows, labels), truth, names)
@@ -216,7 +217,7 @@ def _beside(files: Sequence[Path]) -> Sequence[str] | None:
             f"{len(lacking)} of {len(files)} pictures have no caption, the first is {lacking[0]}; write one into "
             f"{lacking[0].with_suffix('.txt').name} beside it, or take all of them away"
         )
-    return [path.with_suffix(".txt").read_text(encoding="utf-8", errors="replace").strip() for path in files]
+    return [read_text(path.with_suffix(".txt"), errors="replace").strip() for path in files]
 
 
 class Shown(NamedTuple):

@@ -26,6 +26,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
+from tapetum.reading import no_pipe
 from tapetum.scenes.clip import Clip, check_clip, make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.textures import textures as texture_source
@@ -107,7 +108,7 @@ def _write_pickle(target: Path, parts: dict[str, Path]) -> None:
     with whole_file(target) as temporary, open(temporary, "wb") as file:
         file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_DICT)
         for name, part in parts.items():
-            with np.load(part, allow_pickle=False) as arrays:
+            with np.load(no_pipe(part), allow_pickle=False) as arrays:
                 file.write(_piece(name) + _piece(dict(arrays)) + pickle.SETITEM)
         file.write(pickle.STOP)
 

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.scenes.types import F32, U8
-from tapetum.tables import pyarrow_for
+from tapetum.tables import parquet_file, pyarrow_for
 from tapetum.video.pictures import PICTURES, picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
@@ -76,7 +77,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
         entry = entries[int(rng.integers(len(entries)))]
         name = "a picture" if isinstance(entry, bytes) else entry
         try:
-            with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else entry) as picture:
+            with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else no_pipe(entry)) as picture:
                 picture.draft("RGB", (640, 640))
                 return picture_rgb(picture, str(name)) if picture.mode[0] in "IF" else np.asarray(picture.convert("RGB"))
         except (OSError, Image.DecompressionBombError) as error:
@@ -88,7 +89,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
 def _parquet_bytes(path: Path) -> list[bytes]:
     _, parquet = pyarrow_for("reading textures from parquet")
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(parquet_file(path, "reading textures from parquet"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is not a readable parquet file ({error}): give one with an image column") from error
     for name in table.column_names:

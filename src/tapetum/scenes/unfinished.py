@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import read_json
 
 
 def goes_on(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
@@ -14,7 +15,7 @@ def goes_on(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
     Raises BadInput where it had other settings, or the note cannot be read.
     """
     try:
-        before = json.loads(note.read_text()) if note.exists() else None
+        before = read_json(note) if note.exists() else None
     except (OSError, ValueError) as error:
         raise BadInput(f"{note} cannot be read ({error}); remove {out} or choose another folder") from error
     if before is not None and before != settings:
@@ -30,4 +31,4 @@ def goes_on(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:
 def write_note(note: Path, settings: dict[str, Any]) -> None:
     """Note the settings of a run that begins."""
     with whole_file(note) as temporary:
-        temporary.write_text(json.dumps(settings))
+        write_text(temporary, json.dumps(settings))

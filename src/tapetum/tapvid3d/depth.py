@@ -25,7 +25,7 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import no_pipe
+from tapetum.reading import no_pipe, no_pipes_in
 from tapetum.tapvid3d.format.npz import Npz
 
 NETWORKS = {
@@ -118,8 +118,7 @@ class DepthFiles:
         if item.suffix.lower() == ".npy":
             return _checked(_npy(item), 2, item)
         try:
-            no_pipe(item)
-            with Image.open(item, formats=("PNG",)) as image:
+            with Image.open(no_pipe(item), formats=("PNG",)) as image:
                 if image.mode not in ("I;16", "I;16B", "I"):
                     raise BadInput(f"{item} is a picture of mode {image.mode}; depth is 16-bit grey, in millimetres")
                 return np.asarray(image, np.float32) * MILLIMETRE
@@ -169,6 +168,8 @@ class DepthNetwork:
             raise MissingExtra("transformers", "depth", "a depth network") from error
         here = Path(name).is_dir() or not reachable()
         try:
+            if Path(name).is_dir():
+                no_pipes_in(name)
             self._processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
             self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True, local_files_only=here).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -248,8 +249,7 @@ def sample_depth(
 
 def _npy(path: Path) -> np.ndarray:
     try:
-        no_pipe(path)
-        return np.load(path, allow_pickle=False)
+        return np.load(no_pipe(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise BadInput(f"cannot read depth from {path} ({' '.join(str(error).split())}); make it anew") from error
 

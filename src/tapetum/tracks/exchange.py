@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.tracks import tables
 from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import Entry, read_entries, write_entries
@@ -125,7 +125,7 @@ def write_tracks(
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows(tables.dlc_rows(tracks) if layout == "dlc" else tables.napari_rows(tracks))
     with whole_file(path) as temporary:
-        temporary.write_text(file.getvalue(), encoding="utf-8")
+        write_text(temporary, file.getvalue())
     return path
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapetum.errors import MissingExtra
-from tapetum.files import whole_file
+from tapetum.files import whole_file, writable, write_text
 from tapetum.types import Tracks
 from tapetum.video import Video
 
@@ -101,12 +101,12 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
             ("track_occupancy", there.T.astype(np.uint8), ["frame", "track"]),
         ):
             file.create_dataset(name, data=array, compression="gzip").attrs["dims"] = json.dumps(axes)
-        file.create_dataset("node_names", data=np.array(point_names(tracks), object), dtype=text)
+        file.create_dataset("node_names", data=np.array(list(map(writable, point_names(tracks))), object), dtype=text)
         file.create_dataset("track_names", data=np.array(["tapetum"], object), dtype=text)
         file.create_dataset("edge_names", shape=(0, 2), dtype=text)
         file.create_dataset("edge_inds", shape=(0, 2), dtype=np.int64)
         file.create_dataset("labels_path", data="", dtype=text)
-        file.create_dataset("video_path", data="" if video is None else video.name, dtype=text)
+        file.create_dataset("video_path", data="" if video is None else writable(video.name), dtype=text)
         file.create_dataset("video_ind", data=0)
         file.create_dataset("provenance", data=json.dumps({"made_by": "tapetum"}), dtype=text)
     return path
@@ -153,5 +153,5 @@ def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
 def write_coco(tracks: Tracks, path: Path, video: Video) -> Path:
     """Write `coco` as JSON; the file appears whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(coco(tracks, video.width, video.height)), encoding="utf-8")
+        write_text(temporary, json.dumps(coco(tracks, video.width, video.height)))
     return path

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import read_bytes
 from tapetum.tracks.poses import frame_numbers, point_names
 from tapetum.types import Tracks
 
@@ -45,8 +45,7 @@ def columns(path: Path) -> list[str]:
 def _rows(path: Path) -> Iterator[_Row]:
     """The lines of a csv file that are not empty."""
     try:
-        no_pipe(path)
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except OSError as error:
         raise BadInput(f"cannot read tracks from {path}: {error.strerror or error}; give a file of tracks") from error
     except UnicodeDecodeError as error:

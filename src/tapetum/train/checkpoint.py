@@ -24,6 +24,7 @@ import safetensors.torch
 from torch import Tensor
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, open_file, read_json
 
 FORMAT = "tapetum-checkpoint-1"
 
@@ -81,15 +82,15 @@ def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], s
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Read tensors by file name, and the state, if all checksums hold; BadInput says which file is damaged."""
     verify(folder)
-    tensors = {f.stem: safetensors.torch.load_file(f) for f in sorted(folder.glob("*.safetensors"))}
-    return tensors, json.loads((folder / "state.json").read_text())
+    tensors = {f.stem: safetensors.torch.load_file(no_pipe(f)) for f in sorted(folder.glob("*.safetensors"))}
+    return tensors, read_json(folder / "state.json")
 
 
 def verify(folder: Path) -> None:
     """Raise BadInput unless every file of the manifest is there and has its checksum."""
     wanted = "wanted the checkpoint as it was written; delete the folder to be rid of it"
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = read_json(folder / "manifest.json")
         files = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {wanted}") from error
@@ -141,7 +142,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     safetensors.torch.save_file(content, path)
     path.chmod(path.parent.stat().st_mode & 0o666)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
         wanted = 8 + header + sum(t.numel() * t.element_size() for t in content.values())
         os.fsync(file.fileno())
@@ -165,5 +166,5 @@ def _sync(folder: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

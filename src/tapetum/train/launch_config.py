@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.train.config import TrainConfig, accumulation
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
@@ -39,7 +39,7 @@ class Launch:
         """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
         if self.settings is not None:
             with whole_file(self.out / "settings.toml") as temporary:
-                temporary.write_text(self.settings, encoding="utf-8", errors="replace")
+                write_text(temporary, self.settings)
 
 
 def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int = 1, **settings: Any) -> TrainConfig:

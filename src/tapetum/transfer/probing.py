@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import no_pipe
 from tapetum.train.config import TrainConfig
 from tapetum.train.schedule import learning_rate
 from tapetum.transfer.config import ProbeConfig
@@ -86,7 +87,7 @@ def features_of(
     file = kept / f"features-{_name(encoder, pictures, tokens)}.safetensors" if kept else None
     if file is not None and file.is_file():
         try:
-            return load_file(file)["features"]
+            return load_file(no_pipe(file))["features"]
         except (SafetensorError, KeyError, OSError):
             pass  # it is made anew
     device, found = next(encoder.parameters()).device, []
@@ -113,7 +114,7 @@ def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
     """A name for the features of these pictures by these weights; of many pictures, 64 are looked at."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
-        mixed.update(name.encode())
+        mixed.update(name.encode("utf-8", "surrogatepass"))
         mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
     for k in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)).tolist():
         mixed.update(np.ascontiguousarray(pictures[k]).tobytes())

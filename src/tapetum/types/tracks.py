@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.reading import parse_json
 from tapetum.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
@@ -199,7 +200,7 @@ def _to_json(tracks: Tracks) -> bytes:
 
 
 def _from_json(data: bytes) -> dict[str, Any]:
-    fields = json.loads(data)
+    fields = parse_json(data)
     n, t = fields["shape"]
     return {
         "xy": np.array(fields["xy"], np.float32).reshape(n, t, 2),

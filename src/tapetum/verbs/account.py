@@ -14,6 +14,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import Method
+from tapetum.reading import no_pipe
 from tapetum.verbs.account_inputs import forward_pass, many
 from tapetum.verbs.ledger import FILE
 from tapetum.verbs.verb import Listener, verb
@@ -279,7 +280,7 @@ def _stored_parameters(run: Path) -> dict[str, int]:
     counts = {}
     for name, file in files.items():
         try:
-            with safe_open(file, "pt") as tensors:
+            with safe_open(no_pipe(file), "pt") as tensors:
                 counts[name] = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
         except (SafetensorError, OSError):
             continue

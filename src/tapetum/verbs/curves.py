@@ -1,13 +1,13 @@
 """The numbers of a run's log as one picture (SVG), which any browser shows."""
 
 import html
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import parse_json, read_text
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 170, 46
 _DARK = "#1f4e8c"
@@ -23,7 +23,7 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
     """
     found: dict[str, list[tuple[float, float]]] = {}
     try:
-        records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        records = [parse_json(line) for line in read_text(log).splitlines()]
         for record in records:
             told = {"loss": record["loss"], **record["metrics"], **record.get("eval", {})}
             told |= {"length of the gradient": record["grad_norm"], "learning rate": record["lr"]}
@@ -41,7 +41,7 @@ def write_curves(log: Path, path: Path) -> Path:
     if not curves:
         raise BadInput(f"{log} has no steps yet; train first")
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(_drawing(curves)), encoding="utf-8")
+        write_text(temporary, "\n".join(_drawing(curves)))
     return path
 
 

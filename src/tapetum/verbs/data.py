@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.files import whole_folder
+from tapetum.files import whole_folder, write_text
 from tapetum.verbs.verb import File, Listener, verb
 
 
@@ -92,7 +92,7 @@ def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
         )
         written = sum(path.stat().st_size for path in paths)
         if source.classes is not None:
-            (folder / "classes.json").write_text(json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n", "utf-8")
+            write_text(folder / "classes.json", json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n")
     return ShardsWritten(out=out, samples=len(source), shards=len(paths), bytes=written)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import write_text
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _found(
         images.append(CocoImage(id=number, file_name=str(file), height=height, width=width, instances=found))
     if not images:
         raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
-    (folder / PAGE).write_text("\n".join(_page(cells, options)), encoding="utf-8", errors="replace")
+    write_text(folder / PAGE, "\n".join(_page(cells, options)))
     write_instances(folder / INSTANCES, lambda: images, {1: "object"})
     return images, tuple(failed)
 

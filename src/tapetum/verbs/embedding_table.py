@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,12 +45,12 @@ def read_table(path: Path) -> "dict[str, np.ndarray]":
     wanted = "path", "start_s", "stop_s", "embedding", "model"
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(no_pipe(path), allow_pickle=False) as file:
                 return {name: file[name] for name in wanted}
         if path.suffix == ".parquet":
             from tapetum.tables import from_parquet
 
-            found = from_parquet(path.read_bytes())
+            found = from_parquet(read_bytes(path))
             about = {"embedding": np.stack([*found["embedding"]]), "model": np.array(_made_by(path))}
             return {name: found[name] for name in wanted[:3]} | about
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -60,9 +61,10 @@ def read_table(path: Path) -> "dict[str, np.ndarray]":
 
 
 def _made_by(path: Path) -> str:
-    from tapetum.tables import pyarrow_for
+    from tapetum.tables import parquet_file, pyarrow_for
 
-    return (pyarrow_for("reading parquet")[1].read_schema(path).metadata or {})[b"tapetum_model"].decode()
+    file = parquet_file(path, "reading parquet")
+    return (pyarrow_for("reading parquet")[1].read_schema(file).metadata or {})[b"tapetum_model"].decode()
 
 
 def _write_npz(made: "Embedded", file: Path) -> None:
@@ -85,11 +87,12 @@ def _write_npz(made: "Embedded", file: Path) -> None:
 
 
 def _write_parquet(made: "Embedded", file: Path) -> None:
+    from tapetum.files import writable
     from tapetum.tables import pyarrow_for
 
     pa, parquet = pyarrow_for("writing parquet")
     columns = {
-        "path": pa.array(made.paths, pa.string()),
+        "path": pa.array([writable(path) for path in made.paths], pa.string()),
         "start_s": pa.array(made.start_s, pa.float64()),
         "stop_s": pa.array(made.stop_s, pa.float64()),
         "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
@@ -98,5 +101,5 @@ def _write_parquet(made: "Embedded", file: Path) -> None:
     if made.neighbours is not None and made.cosines is not None:
         columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
         columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
-    about = None if made.model is None else {"tapetum_model": made.model}
+    about = None if made.model is None else {"tapetum_model": writable(made.model)}
     parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)

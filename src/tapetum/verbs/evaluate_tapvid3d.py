@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import write_text
 from tapetum.verbs.verb import File, Listener, verb
 
 
@@ -111,7 +112,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     scores = TapVid3DScores(model=options.model, depth=options.depth, average=averages, table=result)
     if out is not None:
         with whole_file(out) as temporary:
-            temporary.write_text(json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
+            write_text(temporary, json.dumps(scores.as_json(), indent=2, allow_nan=False) + "\n")
     _tell(result, out is not None, listener)
     return scores
 

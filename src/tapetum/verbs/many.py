@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import read_json
 from tapetum.verbs.track import TRACKS, TrackOptions, TrackSettings, track
 from tapetum.verbs.verb import File, Listener, narrowed, verb
 
@@ -121,7 +122,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         for left in (*(out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"), *(out / name).glob(".*.tmp")):
             shutil.rmtree(left, ignore_errors=True)
     with whole_file(out / TABLE) as temporary:
-        temporary.write_text(json.dumps(results, indent=1))
+        write_text(temporary, json.dumps(results, indent=1))
     tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
     if undrawn := tracked.undrawn:
         few = ", ".join(summary["video"] for summary in undrawn[:3])
@@ -186,7 +187,7 @@ def _summary(
     file = folder / SUMMARY
     stamp = stamp_of(Path(source))
     if file.exists():
-        before = json.loads(file.read_text())
+        before = read_json(file)
         if before.get("settings") == settings and before.get("stamp") == stamp and (folder / TRACKS).exists():
             return {key: value for key, value in before.items() if key not in ("settings", "stamp")}
     try:
@@ -198,7 +199,7 @@ def _summary(
     except Exception as error:  # such as no memory for this one
         return {"video": source, "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps({**summary, "settings": settings, "stamp": stamp}, indent=1))
+        write_text(temporary, json.dumps({**summary, "settings": settings, "stamp": stamp}, indent=1))
     return summary
 
 

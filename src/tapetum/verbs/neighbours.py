@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 
 if TYPE_CHECKING:
     from tapetum.verbs.embed import Embedded
@@ -62,7 +62,7 @@ def write_page(made: "Embedded", path: Path, picture_of: Callable[[int], UInt8[n
     shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
     pictures = {k: _thumbnail(made, k) if picture_of is None else small_picture(picture_of(k)) for k in shown}
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(_page(made, rows, pictures)), encoding="utf-8", errors="replace")
+        write_text(temporary, "\n".join(_page(made, rows, pictures)))
     return path
 
 

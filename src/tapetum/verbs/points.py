@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import read_bytes
 
 Point = tuple[float, float, float]
 """frame, x, y in raster pixels of the video."""
@@ -154,13 +154,7 @@ def read_points(path: Path) -> list[Row]:
     Rows of one id are clicks of one point. Raises BadInput where the file cannot be read or holds something else.
     """
     try:
-        if not path.is_relative_to("/dev/fd") and path != Path("/dev/stdin"):  # what a shell makes of <(command) does end
-            no_pipe(path)
-        with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise BadInput(f"{path} is larger than {_MOST_BYTES >> 20} MiB; give fewer points")
-        text = data.decode("utf-8-sig")
+        text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise BadInput(f"cannot read points from {path}: {reason}; give a CSV file with the header t,x,y") from error

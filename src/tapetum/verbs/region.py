@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.verbs.points import Point, grid_points
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def read_mask(path: Path) -> "np.ndarray":
     if not path.is_file():
         raise BadInput(f"--region {path} is neither a file nor a box; give a PNG, or x1,y1,x2,y2")
     try:
-        with Image.open(path) as picture:
+        with Image.open(no_pipe(path)) as picture:
             if picture.mode == "P":
                 return np.asarray(picture) != 0
             clear = np.asarray(picture.convert("RGBA"))[..., 3] if "A" in picture.mode else np.uint8(255)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
+from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.reading import no_pipe, read_json
 from tapetum.verbs.verb import File, Listener
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
         raise cannot_write(out, error) from error
     if not file.exists():
         with whole_file(file) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1) + "\n")
+            write_text(temporary, json.dumps(settings, indent=1) + "\n")
 
 
 def make_items(
@@ -125,7 +126,7 @@ def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     from tapetum.data.json_files import dumps
 
     with whole_file(truth_file(out, name)) as temporary:
-        temporary.write_text(dumps(truth) + "\n")
+        write_text(temporary, dumps(truth) + "\n")
 
 
 def read_truth(out: Path, name: str) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def _check_pictures(folder: Path) -> None:
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:
         try:
-            with Image.open(path) as picture:
+            with Image.open(no_pipe(path)) as picture:
                 picture.draft("RGB", (64, 64))
                 picture.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -190,7 +191,7 @@ def _stamp(source: File | None) -> str | None:
     path = Path(source)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
     told = "\n".join(f"{p.relative_to(path)} {p.stat().st_size}" for p in files)
-    return f"{path.name} {hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    return f"{path.name} {hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def _compare(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -203,6 +204,6 @@ def _compare(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> Non
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({error}); remove it and run the same command again") from error

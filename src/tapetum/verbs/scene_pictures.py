@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.reading import read_bytes
 from tapetum.verbs.scene_items import ItemOptions, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
 from tapetum.verbs.verb import Listener, verb
 
@@ -212,4 +213,4 @@ def _write_shards(out: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def _sample(out: Path, row: dict[str, Any]) -> dict[str, Any]:
     picture, masks = (out / row[name] for name in ("file", "masks"))
-    return {"__key__": picture.stem, "jpg": picture.read_bytes(), "masks.png": masks.read_bytes(), "json": row}
+    return {"__key__": picture.stem, "jpg": read_bytes(picture), "masks.png": read_bytes(masks), "json": row}

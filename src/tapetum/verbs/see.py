@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
+from tapetum.files import cannot_write, whole_file, write_text
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
 from tapetum.verbs.see_settings import Request, SeeSettings
 from tapetum.verbs.seen import Seeing, from_json
@@ -46,7 +46,7 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
     rows = [row for k in range(len(jobs)) for row in done[k]]
     if folder is not None:
         with whole_file(folder / ANSWERS) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1))
+            write_text(temporary, json.dumps(rows, indent=1))
     seen = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not seen:
         raise BadInput(f"none of {len(jobs)} pictures could be read: {rows[0]['trouble']}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import read_json
 from tapetum.verbs.many import stamp_of
 from tapetum.verbs.see_settings import Request, SeeSettings, load_answerer
 from tapetum.verbs.seen import Seen, failed_row
@@ -101,7 +102,7 @@ def saved_rows(job: Job) -> list[dict[str, Any]] | None:
     if job.saved is None or not job.saved.exists() or not (job.drawn and job.drawn.exists()):
         return None
     try:
-        content = json.loads(job.saved.read_text(encoding="utf-8"))
+        content = read_json(job.saved)
     except (OSError, ValueError):
         return None
     return content["rows"] if isinstance(content, dict) and content.get("identity") == job.identity else None
@@ -196,7 +197,7 @@ def _written(job: Job, frames: "np.ndarray", seen: list[Seen]) -> list[dict[str,
     rows = [each.as_json() for each in seen]
     if job.saved is not None:
         with whole_file(job.saved) as temporary:
-            temporary.write_text(json.dumps({"identity": job.identity, "rows": rows}, indent=1))
+            write_text(temporary, json.dumps({"identity": job.identity, "rows": rows}, indent=1))
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.verbs.neighbours import small_picture
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PICTURES = 3
 def write_sheet(words: str, moments: Sequence["Found"], path: Path) -> Path:
     """Write a page with a row a moment; a file that is gone is said to be. Raises BadInput where it cannot be written."""
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(_page(words, moments)), encoding="utf-8", errors="replace")
+        write_text(temporary, "\n".join(_page(words, moments)))
     return path
 
 

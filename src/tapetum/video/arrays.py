@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, open_file
 from tapetum.video.types import Frame, Report, Video, refuse_huge
 
 _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
@@ -98,8 +99,8 @@ def load_array(path: Path) -> np.ndarray:
     """
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
+            return np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)
+        with open_file(path) as file, np.load(file, allow_pickle=False) as loaded:
             names = loaded.files
             known = [name for name in ("video", "frames") if name in names]
             if not known and len(names) != 1:

@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.video.h264 import begins_clean
 from tapetum.video.types import MAX_PIXELS, refuse_huge, usable_rate
 
@@ -72,9 +73,9 @@ class Decoder:
         self.process = os.getpid()
         try:
             self.container: InputContainer = av.open(
-                os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore"
+                no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore"
             )
-        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
             raise BadInput(
                 f"{path} is not a video that can be read ({_reason(error)}); give an mp4, mkv, webm, avi, mov or gif file"
             ) from error

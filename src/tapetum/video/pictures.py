@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
@@ -119,7 +120,7 @@ def natural_key(name: str) -> tuple:
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        return Image.open(no_pipe(path))
     except Image.DecompressionBombError as error:
         raise BadInput(f"{path} is too large: more than {MAX_PIXELS} pixels are refused; make it smaller") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over: TypeError, struct.error, ...

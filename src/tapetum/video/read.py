@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
+from tapetum.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array
 from tapetum.video.files import FileVideo
 from tapetum.video.pictures import PICTURES, PictureVideo, folder_of_pictures
@@ -61,7 +62,7 @@ def _must_be_readable(path: Path) -> None:
             raise BadInput(f"{path} is not a regular file; give the path of a video, a picture, a folder of frames or an array")
         if path.stat().st_size == 0:
             raise BadInput(f"{path} is empty (0 bytes); give a file with a video or a picture in it")
-        with path.open("rb"):
+        with open_file(path):
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.video.decode import SAFE_OPTIONS
 
 
@@ -57,7 +58,7 @@ def read_sound(
 def has_sound(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file has a stream of sound; False for what cannot be opened."""
     try:
-        with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
+        with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             return bool(container.streams.audio)
     except (av.error.FFmpegError, ValueError, OSError):
         return False
@@ -66,7 +67,7 @@ def has_sound(path: str | os.PathLike[str]) -> bool:
 def only_sound(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a recording: it has sound and no moving picture, though perhaps the picture of a cover."""
     try:
-        with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
+        with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             return bool(container.streams.audio) and not moving
     except (av.error.FFmpegError, ValueError, OSError):

@@ -19,7 +19,7 @@ from tapetum.data.asked import Referred, once
 from tapetum.data.entries import Entry, entries, one_of
 from tapetum.data.instances import corners
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
+from tapetum.reading import read_bytes
 
 _BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
 _SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}
@@ -78,8 +78,7 @@ class _Plain(pickle.Unpickler):
 
 def _plain(file: Path) -> list[Any]:
     try:
-        no_pipe(file)
-        found = _Plain(io.BytesIO(file.read_bytes()), encoding="utf-8", errors="replace").load()
+        found = _Plain(io.BytesIO(read_bytes(file)), encoding="utf-8", errors="replace").load()
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}; put the official file there") from error
     except Exception as error:  # damaged pickles raise whatever they stumble over

@@ -106,7 +106,7 @@ class GroundedWords:
         if not len(sure):
             return sure
         if self.chosen == "random":
-            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode()), number, 6])
+            rng = np.random.default_rng([self.seed, zlib.crc32(name.encode("utf-8", "surrogatepass")), number, 6])
             return np.where(np.arange(len(sure)) == rng.integers(len(sure)), np.maximum(sure, 1e-6), 0.0)
         if self.shares is None:
             return sure

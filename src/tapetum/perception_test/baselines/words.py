@@ -69,7 +69,7 @@ class Frequency:
         return int(rng.choice(np.flatnonzero(counts == counts.max())))
 
     def _generator(self, name: str, question: Question) -> np.random.Generator:
-        return np.random.default_rng([self.seed, zlib.crc32(name.encode()), question.id, 5])
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode("utf-8", "surrogatepass")), question.id, 5])
 
 
 class ChosenOptions:

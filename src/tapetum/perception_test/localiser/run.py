@@ -18,6 +18,7 @@ from tapetum.perception_test.localiser.model import Localiser
 from tapetum.perception_test.localiser.task import Example, LocaliserTask
 from tapetum.perception_test.localiser.weights import LOCALISER_FILE, save
 from tapetum.perception_test.types import Video
+from tapetum.reading import no_pipe
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -69,7 +70,7 @@ def _features(source: Source, kept: Path | None, name: str, seen: Seen) -> np.nd
     if path is None:
         return source.of(name, seen)
     if path.exists():
-        return np.load(path, allow_pickle=False)
+        return np.load(no_pipe(path), allow_pickle=False)
     made = source.of(name, seen)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary, open(temporary, "wb") as file:

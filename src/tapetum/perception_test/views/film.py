@@ -12,6 +12,7 @@ import numpy as np
 
 from tapetum.perception_test.footage import footage_sound, open_footage
 from tapetum.perception_test.types import Metadata
+from tapetum.reading import no_pipe, read_bytes
 from tapetum.video import write_video
 from tapetum.video.cut import resized
 from tapetum.video.decode import SAFE_OPTIONS
@@ -36,7 +37,7 @@ def film_uri(
 ) -> str:
     """Give a video with its sound as a data URI. Raises BadInput for one that cannot be read."""
     if _plays(path, recording, most_bytes):
-        return _uri(path.read_bytes(), _TYPES[path.suffix.lower()])
+        return _uri(read_bytes(path), _TYPES[path.suffix.lower()])
     with tempfile.TemporaryDirectory() as folder, open_footage(path, metadata) as video:
         width, height = video.width, video.height
         if height > HEIGHT:
@@ -50,7 +51,7 @@ def film_uri(
         sound = footage_sound(path, recording, metadata, _SOUND_RATE)
         track = SoundTrack(_pieces(sound), _SOUND_RATE) if len(sound) else None
         made = write_video(Path(folder) / "film.mp4", frames(), metadata.rate, sound=track)
-        return _uri(made.read_bytes(), "video/mp4")
+        return _uri(read_bytes(made), "video/mp4")
 
 
 def _plays(path: Path, recording: Path | None, most_bytes: int) -> bool:
@@ -59,7 +60,7 @@ def _plays(path: Path, recording: Path | None, most_bytes: int) -> bool:
     if codecs is None or path.stat().st_size > most_bytes or (recording is not None and not has_sound(path)):
         return False
     try:
-        with av.open(os.path.abspath(path), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
+        with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             coded = container.streams.video[0].codec_context
             return coded.name.split("-")[0] in codecs and coded.pix_fmt in ("yuv420p", "yuvj420p")
     except (av.error.FFmpegError, ValueError, OSError, IndexError):

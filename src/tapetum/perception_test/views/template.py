@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 
 _MARK = re.compile(r"<!--(\w+)-->|/\*(\w+)\*/")
 
@@ -17,7 +17,7 @@ def write_filled(path: Path, template: str, parts: Mapping[str, str]) -> Path:
     """Write a template of this folder with its marks <!--name--> and /*name*/ filled; whole or not at all."""
     text = files("tapetum.perception_test.views").joinpath(template).read_text("utf-8")
     with whole_file(path) as temporary:
-        temporary.write_text(_MARK.sub(lambda mark: parts[mark[1] or mark[2]], text), "utf-8", errors="replace")
+        write_text(temporary, _MARK.sub(lambda mark: parts[mark[1] or mark[2]], text))
     return path
 
 

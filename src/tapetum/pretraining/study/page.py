@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.pretraining.study.charts import COLOURS, Bar, Line, Mark, bars, scatter
 from tapetum.pretraining.study.fronts import Setting, Settings, front, interval
 from tapetum.pretraining.study.plan import UNTRAINED
@@ -40,7 +40,7 @@ th{background:#f5f5f5}th:first-child,td:first-child,.text{text-align:left}
 def write_report(found: Studied, path: Path) -> Path:
     """Write the report."""
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(_page(found)), encoding="utf-8")
+        write_text(temporary, "\n".join(_page(found)))
     return path
 
 

@@ -12,7 +12,6 @@ a checkpoint of a longer run. `untrained` in place of a method is a network with
 """
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, get_type_hints
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.recipes import Preset, PretrainRun, encoder_architecture, recipe
+from tapetum.reading import parse_toml, read_text
 
 UNTRAINED = "untrained"
 """In place of a method: nothing is learned before the transfer."""
@@ -200,8 +200,8 @@ class Told:
     def read(self) -> Plan:
         """Read it. Raises BadInput for what nobody understands."""
         try:
-            told = tomllib.loads(self.plan)
-        except tomllib.TOMLDecodeError as error:
+            told = parse_toml(self.plan)
+        except ValueError as error:
             raise BadInput(f"the plan is no TOML ({error}); see docs/systems/flops-study.md") from error
         given = (("pictures", "data", self.pictures), ("pixels", "data", self.pixels), ("pixels", "layout", self.layout))
         for part, key, value in given:
@@ -226,12 +226,12 @@ def tell_plan(name: str, pictures: str | None = None, pixels: str | None = None,
 def plan_text(name: str) -> str:
     """Give the text of a plan."""
     if name in bundled():
-        return (_PLANS / f"{name}.toml").read_text(encoding="utf-8")
+        return read_text(_PLANS / f"{name}.toml")
     path = Path(name)
     if not path.is_file():
         raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the plan {name} cannot be read ({error}); give a TOML file") from error
 

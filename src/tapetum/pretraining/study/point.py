@@ -4,7 +4,6 @@ A point has a folder. Both trainings in it go on from their checkpoints; `row.js
 go: a killed study loses at most what lies between two of them.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +33,7 @@ from tapetum.pretraining.study.data import pixels, pool
 from tapetum.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
 from tapetum.pretraining.study.shapes import shape_source
 from tapetum.pretraining.study.variants import balanced, varied
+from tapetum.reading import parse_json, read_json, read_text
 from tapetum.train.launch_config import Launch
 from tapetum.train.world import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
@@ -131,7 +131,7 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
 def read_row(path: Path) -> dict[str, Any]:
     """Read the row of a point. Raises BadInput for a damaged one."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = read_json(path)
         return {**row, "miou": float(row["miou"]), "flops": int(row["flops"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is no row of a study ({type(error).__name__}); remove it, and run the study again") from error
@@ -225,7 +225,7 @@ def _costs(folder: Path) -> dict[str, Any]:
 
 
 def _last(log: Path) -> dict[str, Any]:
-    record = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    record = parse_json(read_text(log).splitlines()[-1])
     return {"loss": record["loss"], "spread": record["metrics"].get("spread")}
 
 

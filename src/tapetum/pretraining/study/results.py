@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.study.claims import budgets_of, judged, pairs_of_sizes
 from tapetum.pretraining.study.fronts import Setting, Settings, crossing, front, interval, membership, settings_of
@@ -17,6 +17,7 @@ from tapetum.pretraining.study.plan import UNTRAINED, Plan
 from tapetum.pretraining.study.point import COUNTS
 from tapetum.pretraining.study.questions import Claim
 from tapetum.pretraining.study.sweep import POINTS, told_in, write_table
+from tapetum.reading import no_pipe
 
 RESULTS = "results.json"
 _SEEN = 0.05
@@ -56,7 +57,7 @@ def studied(out: Path) -> Studied:
     for row in rows:
         file = out / POINTS / row["name"] / COUNTS
         try:
-            counts.append(np.load(file)["counts"])
+            counts.append(np.load(no_pipe(file))["counts"])
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(f"{file} cannot be read; remove its folder, and run the study again") from error
     settings = settings_of(rows, counts)
@@ -118,5 +119,5 @@ def write_results(found: Studied, path: Path) -> Path:
         "crossings": [vars(place) for place in crossings(found)],
     }
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(temporary, json.dumps(content, indent=1) + "\n")
     return path

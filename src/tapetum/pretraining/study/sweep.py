@@ -15,9 +15,10 @@ from typing import Any, Literal
 from tapetum.account.config import LedgerConfig
 from tapetum.account.energy import of_flops
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.pretraining.study.plan import Plan, Point, Told
 from tapetum.pretraining.study.point import ROW, Predicted, predicted, read_row, run_point
+from tapetum.reading import read_json
 
 STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
 Engine = Literal["local", "ray"]
@@ -82,7 +83,7 @@ def run_study(
     _check(out, costs.told)
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / STUDY) as temporary:
-        temporary.write_text(json.dumps(asdict(costs.told), indent=1), encoding="utf-8")
+        write_text(temporary, json.dumps(asdict(costs.told), indent=1))
     points, stopped = [cost.point for cost in costs.left][:most], False
     for done, row in enumerate(_rows(plan, points, out / POINTS, engine), 1):
         if row is None:
@@ -98,7 +99,7 @@ def write_table(plan: Plan, out: Path) -> list[dict[str, Any]]:
     files = (out / POINTS / point.name / ROW for point in plan.points())
     rows = [read_row(file) for file in files if file.is_file()]
     with whole_file(out / TABLE) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_text(temporary, "".join(json.dumps(row) + "\n" for row in rows))
     return rows
 
 
@@ -122,7 +123,7 @@ def row_line(row: dict[str, Any]) -> str:
 def told_in(out: Path) -> Told:
     """Read which study a folder is of. Raises BadInput for one that is of none."""
     try:
-        return Told(**json.loads((out / STUDY).read_text(encoding="utf-8")))
+        return Told(**read_json(out / STUDY))
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"{out} is no folder of a study; give the --out of tapetum study run") from error
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.reading import no_pipe, parse_json
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.episode import Action, Camera, Contacts, Episode, Light
 from tapetum.scenes.bodies.shapes import SHAPES
@@ -50,9 +51,9 @@ def load_episode(path: str | Path) -> Episode:
     """Read what `save_episode` wrote; raise BadInput where the file is missing, damaged or something else."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with np.load(no_pipe(path), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
-        told = json.loads(arrays.pop("json").tobytes().decode())
+        told = parse_json(arrays.pop("json").tobytes().decode())
         if told["version"] != VERSION:
             raise BadInput(f"{path} is an episode of version {told['version']}; this tapetum reads {VERSION}: make it again")
         return _checked(_rebuild(told, arrays), path)

@@ -28,7 +28,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import no_pipe, read_json
 from tapetum.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
 from tapetum.video import open_video
 
@@ -103,7 +104,7 @@ def claim(out: Path, config: FootageConfig) -> None:
     for folder in (out / "videos", out / "shards"):
         folder.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(label, indent=1))
+        write_text(temporary, json.dumps(label, indent=1))
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     flush()
     record["left_out"] = dict(left_out)
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(record, indent=1))
+        write_text(temporary, json.dumps(record, indent=1))
     return record
 
 
@@ -185,7 +186,7 @@ class Footage:
         clip = self.clips[k]
         path = self.out / "shards" / clip.shard
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(no_pipe(path), allow_pickle=False) as file:
                 return file[f"clip_{clip.number}"]
         except Exception as error:  # zipfile, numpy and the system each have their own
             raise BadInput(f"cannot read clips from {path} ({error}); delete {self.out} and run again") from error
@@ -238,7 +239,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
     with whole_file(out / "list.json") as temporary:
-        temporary.write_text(json.dumps(keys))
+        write_text(temporary, json.dumps(keys))
     footage = Footage(out)
     if len(footage):
         return footage
@@ -260,7 +261,7 @@ def write_report(footage: Footage, file: Path) -> list[str]:
     """
     lines = report(footage)
     with whole_file(file) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", errors="backslashreplace")
+        write_text(temporary, "\n".join(lines) + "\n")
     trouble = [f"{record['video']}: {record['trouble']}" for record in footage.records if record["trouble"]]
     return [*trouble, f"{lines[-1]} ({file})"]
 
@@ -268,7 +269,7 @@ def write_report(footage: Footage, file: Path) -> list[str]:
 def _read(file: Path) -> Any:
     """What was kept as JSON. Raises BadInput where it is missing or damaged."""
     try:
-        return json.loads(file.read_text())
+        return read_json(file)
     except (OSError, ValueError) as error:
         folder = file.parent.parent if file.parent.name == "videos" else file.parent
         raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error

@@ -8,7 +8,6 @@ Source: BootsTAP (arXiv 2402.00847).
 Settings, and how they differ from the paper, stand in `recipes` and `config`; what is kept where, in `run_folder`.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import torch
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import TRACKER_FILE
+from tapetum.reading import parse_json, read_json, read_text
 from tapetum.tap.bootstrap.config import FootageConfig
 from tapetum.tap.bootstrap.footage import Footage, find_videos, prepare_all
 from tapetum.tap.bootstrap.recipes import BootstrapRun
@@ -155,8 +155,8 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     assert best is not None
     with whole_file(out / TRACKER_FILE) as temporary:
         shutil.copyfile(out / "best.safetensors", temporary)
-    log = [json.loads(line) for line in (out / "run" / "log.jsonl").read_text().splitlines()]
-    before = json.loads((out / "before.json").read_text())
+    log = [parse_json(line) for line in read_text(out / "run" / "log.jsonl").splitlines()]
+    before = read_json(out / "before.json")
     last = next(line["eval"] for line in reversed(log) if "eval" in line)
     footage = Footage(task.footage)
     held = split(footage)[1]

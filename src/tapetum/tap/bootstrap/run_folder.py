@@ -22,8 +22,9 @@ from typing import Any
 from PIL import Image
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.hub.registry import resolve
+from tapetum.reading import read_bytes, read_json
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.bootstrap.recipes import BootstrapRun
 from tapetum.tap.bootstrap.unlabelled_scores import split
@@ -37,7 +38,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
     """Tell all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
     content = asdict(run)
     content |= content.pop("settings")
-    content["model"] = hashlib.sha256(resolve(run.model, "track")[0].read_bytes()).hexdigest()[:16]
+    content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
     content["textures"] = run.textures and Path(run.textures).name
     return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
 
@@ -45,7 +46,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
 def footage_identity(footage: Footage) -> dict[str, Any]:
     """Tell the clips of a folder from those of another."""
     clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
-    digest = hashlib.sha256("\n".join(clips).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
 
 
@@ -55,7 +56,7 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
     Raises BadInput where that has checkpoints already.
     """
     file = out / "run.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = read_json(file) if file.exists() else {}
     before = known.get(part, {})
     if before == content:
         return
@@ -74,7 +75,7 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
 def read_best(out: Path) -> dict[str, Any] | None:
     """Read step and scores of the best weights so far."""
     file = out / "best.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    return read_json(file) if file.exists() else None
 
 
 def write_stills(footage: Footage, out: Path) -> None:
@@ -99,4 +100,4 @@ def write_stills(footage: Footage, out: Path) -> None:
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a file whole or not at all."""
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1))
+        write_text(temporary, json.dumps(content, indent=1))

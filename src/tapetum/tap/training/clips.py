@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.reading import no_pipe, read_json
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.textures import Textures, from_pictures, procedural
 
@@ -112,7 +113,7 @@ def kept(cache: Path | None, k: int, draw: Callable[[int], Tracked]) -> Tracked:
         return draw(k)
     file = cache / f"clip-{k:06d}.npz"
     if file.exists():
-        with np.load(file) as stored:
+        with np.load(no_pipe(file)) as stored:
             return Tracked(stored["video"], stored["xy"], stored["visible"])
     tracked = draw(k)
     with whole_file(file) as temporary:
@@ -124,10 +125,10 @@ def claim(folder: Path, settings: dict) -> None:
     """Make `folder` the cache of clips described by `settings`. Raises BadInput if it holds others."""
     file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
-        found = json.loads(file.read_text())
+        found = read_json(file)
         if found != label:
             raise BadInput(f"{folder} keeps clips of other settings ({found}): choose another cache folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(label, indent=1))
+        write_text(temporary, json.dumps(label, indent=1))

@@ -26,6 +26,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.hub.unpickle import load_npy
+from tapetum.reading import no_pipe
 from tapetum.tap.training.clips import Tracked
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -131,7 +132,7 @@ class Pictures:
 
 def _decode(file: Path) -> np.ndarray:
     try:
-        with Image.open(file) as picture:
+        with Image.open(no_pipe(file)) as picture:
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not a whole picture"

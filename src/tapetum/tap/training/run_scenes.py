@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.tracking import tracker
 from tapetum.tap.training.clips import Clips, Joined, SceneClips, Tracked, open_textures
@@ -52,7 +53,7 @@ class SceneTask(PointTask):
         """Make the network, with the weights of the phase before, or of `TapNano.start`, if there are any."""
         model = Tapir(self.config)
         if self.start is not None:
-            model.load_state_dict(load_file(self.start))
+            model.load_state_dict(load_file(no_pipe(self.start)))
         elif self.run.start is not None:
             model.load_state_dict(tracker.load(self.run.start).model.state_dict())
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tapetum.reading import no_pipe
 from tapetum.tap import weights
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.network.model import Tapir
@@ -112,6 +113,6 @@ def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.d
     """Make a checkpoint's tensors a file of weights, which the first process writes."""
     if is_main():
         model = Tapir(config)
-        model.load_state_dict(load_file(state))
+        model.load_state_dict(load_file(no_pipe(state)))
         weights.save(model, target, dtype=dtype)
     return target

@@ -20,6 +20,7 @@ from torch import Tensor
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.unpickle import load_npy
+from tapetum.reading import no_pipe, parse_json
 from tapetum.tap.config import TapirConfig
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.weights.haiku import from_haiku
@@ -199,7 +200,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
         raise BadInput(f"there is no file {path}; give a file of weights")
     if path.suffix == ".safetensors":
         try:
-            with safe_open(path, "pt") as file:
+            with safe_open(no_pipe(path), "pt") as file:
                 text = (file.metadata() or {}).get("tapir_config")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
@@ -214,7 +215,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
     if path.suffix == ".npy":
         return None, from_official(from_haiku(load_npy(path)))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
         raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
@@ -230,7 +231,7 @@ def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
     """The config in a file's header, which must fit its tensors."""
     try:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
         config = TapirConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({_first_line(error)}); save the model again") from error

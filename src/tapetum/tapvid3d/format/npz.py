@@ -18,8 +18,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import no_pipe
 from tapetum.hub.unpickle import loads
+from tapetum.reading import no_pipe
 
 Kind = Literal[
     "missing", "unreadable", "large", "pickled", "key", "dtype", "shape", "nan", "images", "intrinsics", "poses", "query-frame",
@@ -69,8 +69,7 @@ class Npz:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         try:
-            no_pipe(self.path)
-            self._zip = zipfile.ZipFile(self.path)
+            self._zip = zipfile.ZipFile(no_pipe(self.path))
         except FileNotFoundError as error:
             raise Damage("missing", f"there is no file {self.path}") from error
         except OSError as error:

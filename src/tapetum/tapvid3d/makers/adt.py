@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tapetum.errors import BadInput
+from tapetum.reading import no_pipe
 from tapetum.tapvid3d.format.frames import encode
 from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64, project, transform, unproject
@@ -268,7 +269,7 @@ def _job(scene: Scene, frames: Frames, times: I64, rng: np.random.Generator, tra
     person = None
     if people is not None:
         try:
-            person = np.load(people, mmap_mode="r", allow_pickle=False)
+            person = np.load(no_pipe(people), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadInput(f"cannot read {people} ({error}); wanted probabilities of people (t, h, w) for this clip") from error
     return make_clip(read_moments(scene, frames, times), rng, tracks, person)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file
+from tapetum.reading import open_file
 from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64
 from tapetum.tapvid3d.makers.common import I64, U8, is_rigid, poses, rotations
@@ -133,7 +134,7 @@ def _poses(path: Path, shift: F64, quaternion: F64) -> F64:
 def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[Any, ...]]:
     """The named columns of a csv file, as rows."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open_file(path, "r", newline="") as file:
             rows = csv.reader(file)
             header = next(rows, [])
             missing = [name for name in columns if name not in header]

@@ -208,4 +208,4 @@ def fails(name: str, error: BadInput) -> Job:
 
 def generator(seed: int, name: str) -> np.random.Generator:
     """Return random numbers that depend on the seed and the name of the file only."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))])

@@ -16,7 +16,6 @@ tolerance is 5 cm. That a clip is a whole sequence (150 frames) of one training 
 `ims`, is public.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.reading import read_bytes, read_json
 from tapetum.tapvid3d.format.npz import Npz
 from tapetum.tapvid3d.geometry import F64, transform, unproject
 from tapetum.tapvid3d.makers.common import (
@@ -62,7 +62,7 @@ class Camera:
 def read_cameras(path: Path) -> list[Camera]:
     """Read the cameras of a `train_meta.json`, by the folder of their pictures. Raises `BadInput` where it is damaged."""
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = read_json(path)
         size = int(meta["h"]), int(meta["w"])
         k, w2c = np.array(meta["k"], np.float64), np.array(meta["w2c"], np.float64)
         names = [str(name).split("/")[0] for name in meta["fn"][0]]
@@ -92,7 +92,7 @@ def read_images(sequence: Path, camera: str) -> list[bytes]:
     files = sorted((sequence / "ims" / camera).glob("*.jpg"))
     if not files:
         raise BadInput(f"{sequence / 'ims' / camera} has no .jpg; unpack data.zip of Dynamic 3D Gaussians there")
-    return [file.read_bytes() for file in files]
+    return [read_bytes(file) for file in files]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tapetum.errors import BadInput
-from tapetum.tables import pyarrow_for
+from tapetum.tables import parquet_file, pyarrow_for
 from tapetum.tapvid3d.geometry import F64, transform
 from tapetum.tapvid3d.makers.common import I64, is_rigid, poses
 
@@ -177,7 +177,7 @@ class Segment:
         path = self._path(component)
         wanted = columns if only is None else [*columns, only[0]]
         try:
-            with parquet.ParquetFile(path) as file:
+            with parquet.ParquetFile(parquet_file(path, "reading Waymo Open")) as file:
                 missing = [name for name in wanted if name not in file.schema_arrow.names]
                 if missing:
                     raise BadInput(f"{path} has no column {missing[0]!r}; wanted a component of Waymo Open's version 2")

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
 from tapetum.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, pictures
 from tapetum.types import Tracks3D
 
@@ -69,7 +69,7 @@ def write_html(
     for mark, text in (("/*script*/", here.joinpath("orbit.js").read_text("utf-8")), ("/*data*/", data)):
         page = page.replace(mark, text)
     with whole_file(path) as temporary:
-        temporary.write_text(page, "utf-8")
+        write_text(temporary, page)
     return path
 
 
