@@ -34,7 +34,7 @@ def goes_another_way(call: ast.Call) -> bool:
     """Whether a call reads a file in another way than by the door, or writes text that names may be in in another way."""
     name, text = ast.unparse(call.func), ast.unparse(call)
     first = ast.unparse(call.args[0]) if call.args else ""
-    if name == "open" or (name.endswith(".open") and first.strip("'") in ("r", "rb", "w")):
+    if name == "open" or (name.endswith(".open") and first.strip("'") in ("r", "rb")):
         return not WRITES.search(text) or ("'w'" in text and "errors=" not in text and "'w' if" not in text)
     if name.endswith((".read_text", ".read_bytes")):
         return not any(own in name for own in OURS)

@@ -2,12 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tapetum.errors import BadInput
+from tapetum.hub.connection import Limits
+from tapetum.hub.fetch import fetch_folder
+from tapetum.hub.registry import find
 
 FILES = {"config.json": b'{"model_type": "paligemma"}', "model.safetensors": b"x" * 5000, "README.md": b"no"}
 FILES |= {"tokenizer.model": b"pieces", "pytorch_model.bin": b"no"}
@@ -22,7 +28,7 @@ class Hub(BaseHTTPRequestHandler):
     def _answer(self, body=True):
         path = self.path.split("?")[0]
         code, content, more = 404, b"{}", {}
-        if self.gated:
+        if self.gated is True or (self.gated == "files" and "/resolve/" in path):
             code, more = 403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model is restricted"}
         elif path == f"/api/models/google/{NAME}":
             files = [{"rfilename": name, "size": len(data)} for name, data in FILES.items()]
@@ -80,10 +86,28 @@ def test_all_that_is_wanted_comes_as_a_folder(fetched):
 
 
 @pytest.mark.slow
-def test_a_closed_repository_says_what_to_accept(fetched):
+@pytest.mark.parametrize("what", [True, "files"])
+def test_a_closed_repository_says_what_to_accept(fetched, what):
     run, weights = fetched
-    done = run(gated=True)
+    done = run(gated=what)
     assert done.returncode == 1
     assert "BadInput: google/paligemma-3b-pt-224 is not open to this account; accept the Gemma licence at" in done.stderr
     assert "then: hf auth login" in done.stderr
     assert not (weights / NAME).exists()
+
+
+def test_a_hub_out_of_reach_is_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    for address in ("http://127.0.0.1:9", "https://127.0.0.1:9", "http://[::1", ""):
+        monkeypatch.setenv("HF_ENDPOINT", address or "x")
+        code, _, err = run("weights", "fetch", "paligemma2-3b-mix-224")
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "unforeseen" not in err
+
+
+def test_a_hub_that_never_answers_is_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(BadInput, match=r"cannot be (reached|had) \("):
+            fetch_folder(find(NAME), limits=Limits(answer=0.2))

@@ -269,3 +269,17 @@ def test_every_split_and_task_has_files_and_none_twice() -> None:
         choose("valid", ["point"], ("features",))
     with pytest.raises(BadInput, match="has no task 'points'"):
         choose("valid", ["points"], PARTS)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("source", ["", "http://[::1", "nowhere", "file:///tmp", "http://a\nb"])
+def test_a_source_that_is_no_address_is_one_line(run: Run, tmp_path: Path, source: str) -> None:
+    code, _, err = run("data", "perception-test", "--source", source, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no address to fetch from" in err
+
+
+def test_a_length_that_is_no_number_is_one_line(run: Run, server: FileServer, tmp_path: Path) -> None:
+    server.says = "abc"
+    code, _, err = run("data", "perception-test", "--source", server.base, "--task", "point", "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'abc' bytes come, which is no number" in err

@@ -5,7 +5,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PIECE = 1 << 18
@@ -14,7 +14,9 @@ PIECE = 1 << 18
 class FileServer:
     """Serves `files` by path.
 
-    `faults` come first, one a GET: a status, minus the bytes that are cut off, or 0 for none; `slow`: seconds between pieces.
+    `faults` come first, one a GET: a status, minus the bytes that are cut off, or 0 for none; `slow`: seconds between pieces;
+    `piece`: bytes of each; `says`: what stands for the length; `endless`: the file is sent again and again; `drip`: seconds
+    between two bytes of the headers.
     """
 
     def __init__(self, files: dict[str, bytes]):
@@ -23,7 +25,10 @@ class FileServer:
         self.asked: list[str | None] = []
         self.ranges = True
         self.length = True
-        self.slow = 0.0
+        self.slow, self.piece = 0.0, PIECE
+        self.says: str | None = None
+        self.endless = False
+        self.drip = 0.0
         self.sums: dict[str, list[str]] = {
             path: ["crc32c=AAAAAA==", "md5=" + base64.b64encode(hashlib.md5(content).digest()).decode()]
             for path, content in files.items()
@@ -44,6 +49,9 @@ class FileServer:
         self.base = f"http://127.0.0.1:{self.http.server_port}"
 
     def answer(self, request: BaseHTTPRequestHandler, head: bool = False) -> None:
+        if self.drip:
+            self._drip(request)
+            return
         range_, condition = request.headers.get("Range"), request.headers.get("If-Range")
         fault = None
         if not head:
@@ -64,7 +72,7 @@ class FileServer:
         if begin:
             request.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         if self.length:
-            request.send_header("Content-Length", str(len(content) - begin))
+            request.send_header("Content-Length", self.says or str(len(content) - begin))
         request.send_header("ETag", self.etag)
         for sum_ in self.sums.get(request.path, []):
             request.send_header("x-goog-hash", sum_)
@@ -72,9 +80,19 @@ class FileServer:
         if not head:
             body = content[begin:]
             body = body if fault is None else body[: fault or None]
-            for start in range(0, len(body), PIECE):
-                request.wfile.write(body[start : start + PIECE])
-                time.sleep(self.slow)
+            with suppress(OSError):  # who asked has gone
+                while True:
+                    for start in range(0, len(body), self.piece):
+                        request.wfile.write(body[start : start + self.piece])
+                        time.sleep(self.slow)
+                    if not self.endless:
+                        break
+
+    def _drip(self, request: BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000:
+                request.wfile.write(bytes([byte]))
+                time.sleep(self.drip)
 
 
 @contextmanager

@@ -14,20 +14,18 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.hub.connection import USUAL, Answer, Limits, Unreachable, check_address, check_size, connect
 from tapetum.reading import open_file, read_json
 
-TRIES = 5
-"""Times in a row that a connection may fail without bringing a single byte."""
-_PIECE = 1 << 20
-_PATIENCE = 30.0
-"""Seconds without a byte after which a connection counts as dead."""
+_BETWEEN = 64 << 20
+"""Bytes after which the disk is looked at again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,41 +91,56 @@ def download(
     sha256: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, size: None,
     pause: float = 1.0,
+    limits: Limits = USUAL,
+    headers: Mapping[str, str] | None = None,
 ) -> Record:
     """Bring `url` to `target`, or find it there; go on where an earlier call stopped.
 
     Args:
         sha256: what the file must be, if that is known; else it is recorded, and checked from then on.
-        progress: is called with the bytes that are here and the bytes of the whole, None if the server does not tell.
+        progress: is called with the bytes that are here and the bytes of the whole, None if the server does not tell; about
+            once a second while nothing comes, too.
         pause: seconds before the second try; doubled each time that brings nothing.
+        limits: on time, size and tries.
+        headers: for the server alone, not for one that it sends us to.
 
     Raises:
-        BadInput: the server does not have it or cannot be reached, what came is damaged, or it cannot be written. What has
-            arrived is kept unless it is damaged.
+        BadInput: this is no address, the server does not have it, cannot be reached or is too slow, what came is too large or
+            damaged, or it cannot be written. What has arrived is kept unless it is damaged.
     """
     from huggingface_hub.utils import WeakFileLock
 
+    check_address(url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(target.with_name(target.name + ".lock")):
             if target.exists():
                 check(target)
                 return record_of(target) or Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
-            return _Download(url, target, progress, pause).run(sha256)
+            return _Download(url, target, progress, pause, limits, headers or {}).run(sha256)
     except OSError as error:
         raise cannot_write(target, error) from error
 
 
 class _Download:
-    def __init__(self, url: str, target: Path, progress: Callable[[int, int | None], None], pause: float):
+    def __init__(
+        self,
+        url: str,
+        target: Path,
+        progress: Callable[[int, int | None], None],
+        pause: float,
+        limits: Limits,
+        headers: Mapping[str, str],
+    ):
         self.url, self.target, self.progress, self.pause = url, target, progress, pause
+        self.limits, self.headers = limits, headers
+        self.size: int | None = None
         self.part = target.with_name(target.name + ".part")
         self.note = target.with_name(target.name + ".part.json")
 
     def run(self, sha256: str | None) -> Record:
-        fails = 0
+        fails, most = 0, self._arrived()
         while True:
-            before = self._arrived()
             try:
                 headers, size = self._receive()
                 break
@@ -137,11 +150,13 @@ class _Download:
                         f"{self.url} cannot be had ({error.code} {error.reason}); check the name or try later"
                     ) from error
                 reason = f"{error.code} {error.reason}"
-            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                reason = str(getattr(error, "reason", None) or error) or type(error).__name__
-            fails = 0 if self._arrived() > before else fails + 1
-            if fails >= TRIES:
-                raise BadInput(f"{self.url} cannot be reached ({reason}); {self._arrived()} bytes are kept, run again to go on")
+            except Unreachable as error:
+                reason = str(error)
+            have = self._arrived()
+            fails = 0 if have - most >= max(self.limits.least, (self.size or 0) // 1000) else fails + 1
+            most = max(most, have)  # of all tries: one that begins anew brings nothing until it is beyond the others
+            if fails >= self.limits.tries:
+                raise BadInput(f"{self.url} cannot be reached ({reason}); {have} bytes are kept, run again to go on")
             time.sleep(self.pause * 2**fails)
         record = Record(source=self.url, size=size, sha256=sha256_of(self.part), version=headers.get("ETag"))
         self._judge(headers, record, sha256)
@@ -165,36 +180,46 @@ class _Download:
         """Append what is missing; returns the headers and the size of the whole once all of it is here."""
         version, have = self._version(), self._arrived()
         request = urllib.request.Request(self.url, headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
+        for name, value in self.headers.items():
+            request.add_unredirected_header(name, value)
         if version and have:
             request.add_header("Range", f"bytes={have}-")
             request.add_header("If-Range", version)
         try:
-            answer = urllib.request.urlopen(request, timeout=_PATIENCE)
+            with connect(request, self.limits, lambda: self.progress(self._arrived(), self.size)) as answer:
+                return answer.headers, self._written(answer, have)
         except urllib.error.HTTPError as error:
             if error.code != 416:
                 raise
             self.part.unlink(missing_ok=True)  # nothing of it is left to send: what is here is not a part of that
-            raise ConnectionError("the server has another file now") from error
-        with answer:
-            if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                self.part.unlink(missing_ok=True)
-                raise ConnectionError("the server sent another part than was asked for")
-            if answer.status != 206:
-                have = 0
-                strong = answer.headers.get("ETag", "")
-                note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
-                with whole_file(self.note) as temporary:
-                    write_text(temporary, json.dumps(note))
-            length = answer.headers.get("Content-Length")
-            size = None if length is None else have + int(length)
-            with open(self.part, "ab" if have else "wb") as file:
-                while piece := answer.read1(_PIECE):  # gives what there is when a connection ends, where read would lose it
-                    file.write(piece)
-                    have += len(piece)
-                    self.progress(have, size)
-            if size is not None and have < size:
-                raise ConnectionError(f"the connection ended after {have} of {size} bytes")
-            return answer.headers, have
+            raise Unreachable("the server has another file now") from error
+
+    def _written(self, answer: Answer, have: int) -> int:
+        """Write what comes behind the `have` bytes that are here, or instead of them; returns the size of the whole."""
+        if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            self.part.unlink(missing_ok=True)
+            raise Unreachable("the server sent another part than was asked for")
+        if answer.status != 206:
+            have = 0
+            strong = answer.headers.get("ETag", "")
+            note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
+            with whole_file(self.note) as temporary:
+                write_text(temporary, json.dumps(note))
+        length = answer.length
+        self.size = None if length is None else have + length
+        check_size(self.url, self.size or have, length or 0, self.part.parent, self.limits)
+        looked = have
+        with open(self.part, "ab" if have else "wb") as file:
+            for piece in answer.pieces():
+                have += len(piece)
+                if have > self.limits.most or have - looked >= _BETWEEN:
+                    check_size(self.url, have, len(piece), self.part.parent, self.limits)
+                    looked = have
+                file.write(piece)
+                self.progress(have, self.size)
+        if self.size is not None and have < self.size:
+            raise Unreachable(f"the connection ended after {have} of {self.size} bytes")
+        return have
 
     def _judge(self, headers: http.client.HTTPMessage, record: Record, sha256: str | None) -> None:
         """Raise BadInput, and drop what came, unless it has the sums that are known."""
@@ -225,21 +250,21 @@ def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
     return found
 
 
-def announced_size(url: str) -> int | None:
+def announced_size(url: str, limits: Limits = USUAL) -> int | None:
     """Ask a server for the size of a file in bytes; None where it does not tell or cannot be reached just now.
 
-    Raises BadInput where it says that there is no such file, or that it may not be had.
+    Raises BadInput where this is no address, or the server says that there is no such file, or that it may not be had.
     """
+    check_address(url)
     request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
-            length = answer.headers.get("Content-Length")
-            return int(length) if length and length.isdigit() else None
+        with connect(request, limits) as answer:
+            return answer.length
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 404, 410):
             raise BadInput(f"{url} cannot be had ({error.code} {error.reason}); check the name or try later") from error
         return None
-    except (urllib.error.URLError, http.client.HTTPException, OSError):
+    except Unreachable:
         return None
 
 

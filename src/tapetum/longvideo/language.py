@@ -17,6 +17,7 @@ from tapetum.encoders import byte_text
 from tapetum.encoders.decoder import Decoder, DecoderCache
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.hub.connection import loading_by_name
 from tapetum.reading import no_pipes_in
 
 
@@ -118,10 +119,11 @@ class ForeignLanguage(nn.Module):
         try:
             if local:
                 no_pipes_in(place)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(
-                place, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **local
-            )
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
+            with loading_by_name():
+                self.model: Any = AutoModelForCausalLM.from_pretrained(
+                    place, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **local
+                )
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
         except (OSError, ValueError, ImportError) as error:
             reason = " ".join(str(error).split())[:120]
             raise BadInput(

@@ -21,11 +21,14 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.hub.connection import USUAL, Limits
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.perception_test.public_files import SOURCE, Public
 from tapetum.reading import read_json
 
+_SLACK = 10**9
+"""Bytes by which a file may be larger than twice what the README states."""
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -90,7 +93,14 @@ def fetch(
         return
     packed = out / ".fetching" / file.name
     url = f"{source.rstrip('/')}/{file.below}"
-    record = download(url, packed, progress=lambda done, size: progress(f"fetching {file.name}", done, size), pause=pause)
+    limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
+    record = download(
+        url,
+        packed,
+        progress=lambda done, size: progress(f"fetching {file.name}", done, size),
+        pause=pause,
+        limits=limits,
+    )
     _compare(file, out, packed, record)
     try:
         if file.endings:

@@ -11,9 +11,7 @@ mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 
 an unknown shift does not say where anything is.
 """
 
-import http.client
 import os
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -25,6 +23,8 @@ from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.hub.connection import Limits, Unreachable, connect, loading_by_name
+from tapetum.hub.fetch import hub
 from tapetum.reading import no_pipe, no_pipes_in
 from tapetum.tapvid3d.format.npz import Npz
 
@@ -126,31 +126,17 @@ class DepthFiles:
             raise BadInput(f"cannot read depth from {item} ({' '.join(str(error).split())}); make it anew") from error
 
 
-def hub() -> str:
-    """Give the address that networks come from."""
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-
-
 def reachable(patience: float = PATIENCE) -> bool:
     """Tell whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         return False
-    answered, over = threading.Event(), threading.Event()
-
-    def ask() -> None:
-        try:
-            urllib.request.urlopen(urllib.request.Request(hub(), method="HEAD"), timeout=patience).close()
-        except urllib.error.HTTPError:
-            pass  # an answer
-        except (OSError, http.client.HTTPException, ValueError, RuntimeError):
-            over.set()
-            return
-        answered.set()
-        over.set()
-
-    threading.Thread(target=ask, daemon=True).start()  # the look-up of a name can take longer than any timeout
-    over.wait(patience)
-    return answered.is_set()
+    try:
+        with connect(urllib.request.Request(hub(), method="HEAD"), Limits(answer=patience)):
+            return True
+    except urllib.error.HTTPError:
+        return True  # an answer
+    except (Unreachable, ValueError):  # ValueError: the address is none
+        return False
 
 
 class DepthNetwork:
@@ -170,8 +156,11 @@ class DepthNetwork:
         try:
             if Path(name).is_dir():
                 no_pipes_in(name)
-            self._processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
-            self._model = AutoModelForDepthEstimation.from_pretrained(name, use_safetensors=True, local_files_only=here).eval()
+            with loading_by_name():
+                self._processor = AutoImageProcessor.from_pretrained(name, local_files_only=here)
+                self._model = AutoModelForDepthEstimation.from_pretrained(
+                    name, use_safetensors=True, local_files_only=here
+                ).eval()
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if here and not Path(name).is_dir():
                 raise BadInput(

@@ -102,4 +102,5 @@ def _write_parquet(made: "Embedded", file: Path) -> None:
         columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
         columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
     about = None if made.model is None else {"tapetum_model": writable(made.model)}
-    parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)
+    with open(file, "wb") as target:
+        parquet.write_table(pa.table(columns).replace_schema_metadata(about), target)

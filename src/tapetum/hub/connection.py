@@ -1,0 +1,253 @@
+"""Connections within limits: how long a server may take, and how much it may bring, before nobody waits for it any longer.
+
+    look-up, connection, headers   `Limits.answer` seconds in all, however slowly they drip
+    body                           `Limits.least` bytes in every `Limits.stall` seconds
+    size                           `Limits.most` bytes, and never the last `Limits.reserve` bytes of the disk
+    tries                          `Limits.tries` in a row that bring next to nothing
+
+What waits is a thread of its own, since the look-up of a name heeds no time limit; whoever asked is called about once a second.
+"""
+
+import http.client
+import queue
+import shutil
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from tapetum.errors import BadInput
+
+Value = TypeVar("Value")
+_PIECE = 1 << 20
+_TICK = 1.0
+"""Seconds between two signs of life."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is waited for and taken of a server."""
+
+    answer: float = 30.0
+    """Seconds until it has answered: look-up of its name, connection and all headers."""
+    stall: float = 60.0
+    """Seconds in which `least` bytes of the body must come."""
+    least: int = 1 << 14
+    """Bytes."""
+    most: int = 1 << 41
+    """Bytes of a file."""
+    reserve: int = 512 << 20
+    """Bytes that stay free on the disk."""
+    tries: int = 5
+    """Times in a row that a connection may bring next to nothing: less than `least`, or than a thousandth of the file."""
+
+
+USUAL = Limits()
+"""What is waited for and taken where nobody says otherwise."""
+
+
+class Unreachable(Exception):
+    """A server cannot be reached, broke off, or took longer than it may; the text says which."""
+
+
+class Answer:
+    """What a server answered: its status and headers, and the body piece by piece."""
+
+    def __init__(self, wire: "_Wire", status: int, headers: http.client.HTTPMessage):
+        self.status, self.headers = status, headers
+        self._wire = wire
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that are to come, None where the server does not say. Raises BadInput where what it says is no number."""
+        said = self.headers.get("Content-Length")
+        if said is None:
+            return None
+        if not (said.isascii() and said.isdecimal()):
+            raise BadInput(
+                f"the server says that {said[:40]!r} bytes come, which is no number; check the address, or try later"
+            )
+        return int(said[:30])  # which is more than anybody takes
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body; raises Unreachable where it breaks off or stalls."""
+        limits = self._wire.limits
+        came, until = 0, time.monotonic() + limits.stall
+        while True:
+            try:
+                piece = self._wire.next(until)
+            except TimeoutError:
+                raise Unreachable(f"{came} bytes in {limits.stall:g} seconds") from None
+            if piece is None:
+                return
+            came += len(piece)
+            if came >= limits.least:
+                came, until = 0, time.monotonic() + limits.stall
+            yield piece
+
+
+@contextmanager
+def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Answer]:
+    """Ask a server, and give its answer; the connection is cut on leaving.
+
+    Args:
+        request: what is asked for, at an address that `check_address` let pass.
+        limits: on time.
+        waiting: is called about once a second while nothing comes.
+
+    Raises:
+        HTTPError: the server answers with an error.
+        Unreachable: anything else, from a name that nobody knows to an answer that does not come.
+    """
+    wire = _Wire(request, limits, waiting)
+    try:
+        try:
+            status, headers = wire.next(time.monotonic() + limits.answer)
+        except TimeoutError:
+            raise Unreachable(f"no answer in {limits.answer:g} seconds") from None
+        yield Answer(wire, status, headers)
+    finally:
+        wire.close()
+
+
+def within(seconds: float, work: Callable[[], Value], waiting: Callable[[], None] = lambda: None) -> Value:
+    """Return what `work` returns, or raise what it raises; TimeoutError where that takes longer, and it is left behind."""
+    came: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            came.put((work(), None))
+        except BaseException as error:
+            came.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    value, error = _take(came, time.monotonic() + seconds, waiting)
+    if error is not None:
+        raise error
+    return value
+
+
+@contextmanager
+def loading_by_name() -> Iterator[None]:
+    """Raise ConnectionError for what libraries raise that fetch by themselves, each with classes of its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _NETWORKING:
+            raise
+        raise ConnectionError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+_NETWORKING = "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "huggingface_hub"
+
+
+def check_address(url: str) -> None:
+    """Raise BadInput for what is no address of a file on a server.
+
+    >>> check_address("http://[::1")
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: 'http://[::1' is no address to fetch from; give one such as https://example.org/folder
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not (good and url.isascii() and url.isprintable() and " " not in url):
+        raise BadInput(f"{url[:200]!r} is no address to fetch from; give one such as https://example.org/folder")
+
+
+def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) -> None:
+    """Raise BadInput where a file of `size` bytes, of which some are `missing`, is larger than it may be or than the disk."""
+    if size > limits.most:
+        raise BadInput(
+            f"{url} has {size:,} bytes as the server says; no more than {limits.most:,} are fetched: check the address"
+        )
+    if missing > (free := shutil.disk_usage(folder).free - limits.reserve):
+        raise BadInput(
+            f"{url} brings {missing:,} bytes more, and {folder} has room for {max(0, free):,}; free some or use another disk"
+        )
+
+
+class _Wire:
+    """A connection that a thread of its own reads from."""
+
+    def __init__(self, request: urllib.request.Request, limits: Limits, waiting: Callable[[], None]):
+        self.limits, self._request, self._waiting = limits, request, waiting
+        self._came: queue.Queue[Any] = queue.Queue(4)
+        self._over = threading.Event()
+        self._sockets: list[socket.socket] = []
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def next(self, until: float) -> Any:
+        """Give status and headers, then pieces, then None; raises TimeoutError when it is late, HTTPError, Unreachable."""
+        item = _take(self._came, until, self._waiting)
+        if isinstance(item, urllib.error.HTTPError):
+            raise item
+        if isinstance(item, Exception):
+            raise Unreachable(" ".join(str(getattr(item, "reason", None) or item).split()) or type(item).__name__) from item
+        return item
+
+    def close(self) -> None:
+        """Cut the connection, whatever is going on."""
+        self._over.set()
+        for each in self._sockets:
+            with suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+    def _work(self) -> None:
+        try:
+            with _opener(self._sockets.append).open(self._request, timeout=self.limits.answer) as answer:
+                self._put((answer.status, answer.headers))
+                while not self._over.is_set() and (piece := answer.read1(_PIECE)):  # gives what there is when it breaks off
+                    self._put(piece)
+            self._put(None)
+        except Exception as error:
+            self._put(error)
+
+    def _put(self, item: Any) -> None:
+        while not self._over.is_set():
+            with suppress(queue.Full):
+                self._came.put(item, timeout=_TICK)
+                return
+
+
+def _take(came: Any, until: float, waiting: Callable[[], None]) -> Any:
+    """The next of a queue; raises TimeoutError where nothing is there in time."""
+    while (left := until - time.monotonic()) > 0:
+        try:
+            return came.get(timeout=min(left, _TICK))
+        except queue.Empty:
+            waiting()
+    raise TimeoutError
+
+
+def _opener(opened: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
+    """What opens addresses as usual, and tells of each socket."""
+
+    def telling(kind: type) -> Any:
+        class Telling(kind):
+            def connect(self) -> None:
+                super().connect()
+                opened(self.sock)
+
+        return Telling
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(telling(http.client.HTTPConnection), req)
+
+    class Secure(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(telling(http.client.HTTPSConnection), req, context=self._context)  # type: ignore[attr-defined]
+
+    return urllib.request.build_opener(Plain, Secure)
