@@ -16,6 +16,7 @@ from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from tapetum.errors import BadInput, MissingExtra, TapetumError
+from tapetum.provenance import carried
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +48,7 @@ def over_processes(
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
+        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(carried(work), make, threads)
     )
     others = set(active_children())
     try:
@@ -104,7 +105,7 @@ def over_ray(
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(carried(work))
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
             [task], _ = ray.wait(list(waiting), num_returns=1)

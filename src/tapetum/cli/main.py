@@ -235,7 +235,9 @@ def _run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
     with starting(verb), heeded():
         chosen = parse(arguments)
-    chosen.run()
+        from tapetum.provenance import guarded
+    with guarded(chosen):
+        chosen.run()
     return 0
 
 

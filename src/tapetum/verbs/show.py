@@ -10,6 +10,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import plain_name, same_place
+from tapetum.provenance import check
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
     if same_place(out, source) or same_place(out, given):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
+    check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
         tracks = read_tracks(source, video=video, name=options.name)
