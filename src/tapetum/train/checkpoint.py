@@ -23,7 +23,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, visible
 
 FORMAT = "tapetum-checkpoint-1"
 
@@ -111,7 +111,7 @@ def latest(parent: Path) -> Path | None:
         try:
             verify(folder)
         except BadInput as error:
-            print(f"warning: {error}; looking for an older one", file=sys.stderr)
+            print(visible(f"warning: {error}; looking for an older one"), file=sys.stderr)
             continue
         return folder
     if found:
