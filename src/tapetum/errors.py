@@ -4,6 +4,22 @@ Every message is one line that says what was found, what was wanted and what to 
 The command line prints it without a traceback and exits with code 2.
 """
 
+import re
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""Write control characters, by which text from outside could act on a terminal, as they are written in Python.
+
+    Line ends and tabs stay. Names of files, fields of ledgers, captions, labels and what servers answer go through this before
+    they are printed.
+
+    >>> print(visible("\x1b[2Jcat.png"))
+    \x1b[2Jcat.png
+    """
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class TapetumError(Exception):
     """Root of all errors raised on purpose by tapetum."""

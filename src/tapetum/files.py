@@ -14,16 +14,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tapetum.errors import BadInput
+from tapetum.provenance import check, record
 
 _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
 
     If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
-    folder is missing or may not be written, or a folder stands at `path`.
+    folder is missing or may not be written, a folder stands at `path`, or a file that must not be replaced
+    (`tapetum.provenance`). `own`: it belongs to a cache, where nobody else writes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -34,11 +36,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_folder(path)
+    if not own:
+        check(path)
     temporary = temporary_file(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        if not own:
+            record(path.parent, {path.name: temporary})
         os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -113,22 +119,28 @@ class Results:
         names.
         """
         new = self.folder
-        gone = [name for name in instead_of if not (new / name).exists()]
+        names = sorted(path.name for path in new.iterdir())
+        gone = [name for name in instead_of if name not in names]
         try:
             if not self.out.exists():
+                record(new, {name: new / name for name in names}, future=self.out)
                 os.replace(new, self.out)
             else:
-                self._exchange(new, gone)
+                self._exchange(new, names, gone)
         except OSError as error:
             raise BadInput(f"{cannot_write(self.out, error)}; {self._kept(new)}") from error
+        except BadInput as error:
+            raise BadInput(f"{error}; {self._kept(new)}") from error
         self._temporary = self.out / f".{os.getpid()}.tmp"
 
-    def _exchange(self, new: Path, gone: list[str]) -> None:
+    def _exchange(self, new: Path, names: list[str], gone: list[str]) -> None:
         """Moves files one by one; those that they replace are kept until all are there, and come back where one fails."""
-        names = sorted(path.name for path in new.iterdir())
         for name in names:
             if (self.out / name).is_dir() and not (self.out / name).is_symlink():
                 raise IsADirectoryError(errno.EISDIR, f"a folder stands at {self.out / name}")
+        for name in (*names, *gone):
+            check(self.out / name)
+        record(self.out, {name: new / name for name in names})
         old = self.out / f".old.{os.getpid()}.tmp"
         old.mkdir()
         done: list[str] = []
@@ -173,13 +185,15 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
     """Give what writes files into the folder `out`, with a `commit` for those that are to appear together.
 
     What is not committed on leaving is thrown away. Raises BadInput at once, before any work is done for it, where `out` is no
-    folder or cannot be made, or a folder stands in the place of one of the files `names`.
+    folder or cannot be made, or in the place of one of the files `names` stands a folder, or what must not be replaced
+    (`tapetum.provenance`).
     """
     if os.path.lexists(out) and not out.is_dir():
         what = "a link that leads nowhere" if out.is_symlink() and not out.exists() else "a file"
         raise BadInput(f"{out} is {what}; give --out a folder, or a name that is free")
     for name in names:
         refuse_folder(out / name)
+        check(out / name)
     _sweep(out.parent, f".{out.name}.", ".tmp")
     _sweep(out, ".", ".tmp")
     _sweep(out, ".old.", ".tmp")

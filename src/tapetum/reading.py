@@ -50,8 +50,12 @@ def no_pipes_in(folder: _Name) -> str:
 
 def _refuse(mode: int, name: str) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-        raise OSError(errno.EINVAL, f"it is {kind}, not a file", name)
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, not a file", name)
+
+
+def kind_of(mode: int) -> str:
+    """Name what is no file, of the mode that `os.stat` gives: a pipe, a socket or a device."""
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
 @overload

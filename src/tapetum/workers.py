@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, resource_tracker
 from typing import Any, TypeVar
 
 from tapetum.errors import BadInput, MissingExtra, TapetumError
+from tapetum.provenance import carried
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,6 +25,7 @@ Tool = TypeVar("Tool")
 RETRIES = 20
 """Times that Ray gives an item out again after its worker died."""
 
+_ENDING = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 _here: dict[str, Any] = {}
 """The work of this worker process, and the tool once it is made."""
 
@@ -46,12 +48,17 @@ def over_processes(
             yield number, work(item, tool)  # pyright: ignore[reportArgumentType]
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(
-        min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
-    )
+    with undisturbed():
+        pool = ProcessPoolExecutor(
+            min(workers, len(items)),
+            mp_context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(carried(work), make, threads),
+        )
     others = set(active_children())
     try:
-        waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
+        with undisturbed():
+            waiting = {pool.submit(_do, item): number for number, item in enumerate(items)}
         for task in as_completed(waiting):
             yield waiting[task], task.result()
     except BrokenProcessPool as error:
@@ -78,8 +85,28 @@ def check_workers(workers: int) -> None:
         raise BadInput(f"asked for {workers} workers on a machine of {cores} processors; give {most} or fewer")
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back signals that end a command while processes are started, and from these, which would say what nobody reads.
+
+    This process hears of them at the end of the block; one that was started, when it says so (`signal.pthread_sigmask`).
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()  # of multiprocessing; it is deaf to the other two, which it would let through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(work: Any, make: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; what is to be said, the parent says
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     _here.update(work=work, make=make)
 
@@ -104,7 +131,7 @@ def over_ray(
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(work)
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(carried(work))
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
             [task], _ = ray.wait(list(waiting), num_returns=1)

@@ -74,7 +74,7 @@ def test_egoschema_by_similarity_and_by_likelihood(tmp_path: Path, towers: Path,
     for weights, by in ((towers, "similarity"), (captioner, "likelihood")):
         with pytest.warns(UserWarning, match="1 of 3 have no video"):
             found = tapetum.evaluate_longvideo(
-                task="egoschema", data=place, model=weights, split="full", predictions=tmp_path / "out.json"
+                task="egoschema", data=place, model=weights, split="full", save_predictions=tmp_path / "out.json"
             )
         said = json.loads((tmp_path / "out.json").read_text())
         for uid in ("a", "b"):
@@ -235,7 +235,7 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
         ({"split": "val"}, "no split 'val'"),
         ({"by": "likelihood"}, "it answers --by similarity"),
         ({"task": "msrvtt"}, "cannot read"),
-        ({"task": "msrvtt", "predictions": "x.json"}, "numbers of options"),
+        ({"task": "msrvtt", "save_predictions": "x.json"}, "numbers of options"),
         ({"task": "msrvtt", "model": captioner}, "it answers --by likelihood"),
         ({"task": "diving48", "split": "test"}, "leave --split out"),
     ):

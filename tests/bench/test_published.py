@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.files import listed
 from tapetum.bench import published
 from tapetum.errors import BadInput
 
@@ -96,7 +97,7 @@ def test_a_benchmark_is_fetched_and_scored_by_name(run: Run, store: Path, tmp_pa
     assert (code, err) == (0, "")
     assert out.startswith(f"{tmp_path / 'here' / name} ")
     assert f"{videos} videos" in run(*score)[1]
-    assert {file.suffix for file in (tmp_path / "here" / name).iterdir()} == {".pkl", ".json"}
+    assert {Path(file).suffix for file in listed(tmp_path / "here" / name)} == {".pkl", ".json"}
     assert [file.name for file in (tmp_path / "here").iterdir()] == [name]  # the archive is gone
     for file in store.iterdir():
         file.unlink()

@@ -35,10 +35,10 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("mode", ["first", "strided"])
 def test_saved_predictions_have_the_scores_of_their_tracker(run: Run, data: Path, tmp_path: Path, form: str, mode: str) -> None:
     command = ["eval", "tapvid", "--data", data, "--mode", mode, "--json"]
-    code, out, _ = run(*command, "--model", "static", "--size", 96, "--save-pred", tmp_path / form)
+    code, out, _ = run(*command, "--model", "static", "--size", 96, "--save-predictions", tmp_path / form)
     assert code == 0
     tracked = json.loads(out)
-    code, out, _ = run(*command, "--pred", tmp_path / form)
+    code, out, _ = run(*command, "--predictions", tmp_path / form)
     assert code == 0
     scored = json.loads(out)
     assert 0 < scored["average_jaccard"] < 1
@@ -49,8 +49,8 @@ def test_saved_predictions_have_the_scores_of_their_tracker(run: Run, data: Path
 
 def test_the_numbers_of_a_network_too(run: Run, data: Path, tmp_path: Path) -> None:
     command = ["eval", "tapvid", "--data", data, "--json"]
-    tracked = json.loads(run(*command, "--size", 64, "--save-pred", tmp_path / "p.npz")[1])
-    scored = json.loads(run(*command, "--pred", tmp_path / "p.npz")[1])
+    tracked = json.loads(run(*command, "--size", 64, "--save-predictions", tmp_path / "p.npz")[1])
+    scored = json.loads(run(*command, "--predictions", tmp_path / "p.npz")[1])
     assert tracked["model"] == "tapir-nano"
     assert scored["model"] is None
     assert scored["per_video"] == tracked["per_video"]
@@ -63,9 +63,9 @@ def test_truth_as_prediction_is_perfect(run: Run, data: Path, tmp_path: Path) ->
         seen = ~video["occluded"].all(axis=1)
         videos[name] = {"tracks": video["points"][seen] * 256, "occluded": video["occluded"][seen]}
     write_predictions(tmp_path / "p.pkl", videos)
-    code, out, _ = run("eval", "tapvid", "--data", data, "--pred", tmp_path / "p.pkl", "--json")
+    code, out, _ = run("eval", "tapvid", "--data", data, "--predictions", tmp_path / "p.pkl", "--json")
     assert (code, json.loads(out)["average_jaccard"]) == (0, 1.0)
-    assert "predictions of a file" in run("eval", "tapvid", "--data", data, "--pred", tmp_path / "p.pkl")[1]
+    assert "predictions of a file" in run("eval", "tapvid", "--data", data, "--predictions", tmp_path / "p.pkl")[1]
 
 
 def test_scores_are_told_where_predictions_cannot_be_kept(
@@ -78,7 +78,7 @@ def test_scores_are_told_where_predictions_cannot_be_kept(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    code, out, err = run(*command, "--save-pred", tmp_path / "p.npz")
+    code, out, err = run(*command, "--save-predictions", tmp_path / "p.npz")
     assert (code, out, len(list(tmp_path.iterdir()))) == (2, "", 1)
     assert "the disk is full" in err
     assert f"the scores are average_jaccard {score:.4f}" in err
@@ -128,11 +128,11 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pred", "p.npz", "--model", "static"], "--model is for a tracker"),
-        (["--pred", "p.npz", "--size", "128"], "--size is for a tracker"),
-        (["--pred", "p.npz", "--save-pred", "q.npz"], "--save-pred is for a tracker"),
-        (["--save-pred", "q.csv"], "predictions are a .npz"),
-        (["--save-pred", "none/q.npz"], "there is no folder"),
+        (["--predictions", "p.npz", "--model", "static"], "--model is for a tracker"),
+        (["--predictions", "p.npz", "--size", "128"], "--size is for a tracker"),
+        (["--predictions", "p.npz", "--save-predictions", "q.npz"], "--save-predictions is for a tracker"),
+        (["--save-predictions", "q.csv"], "predictions are a .npz"),
+        (["--save-predictions", "none/q.npz"], "there is no folder"),
     ],
 )
 def test_options_that_do_not_fit(run: Run, data: Path, options: list[str], message: str) -> None:

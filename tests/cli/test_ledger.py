@@ -69,3 +69,23 @@ def test_what_is_no_ledger(run: Run, tmp_path: Path, content: str | None, messag
 def test_no_folder(run: Run, tmp_path: Path) -> None:
     assert "there is no folder" in run("ledger", tmp_path / "none")[2]
     assert run("ledger")[0] == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, float("inf"), -float("inf"), 10**400])
+@pytest.mark.parametrize("place", ["total energy_kwh", "total steps", "total co2_kg_low", "phases_per_step", "codecarbon_kwh"])
+def test_costs_that_no_run_has(run: Run, tmp_path: Path, place: str, value: float) -> None:
+    file = made(tmp_path / "a", 12) / "ledger.json"
+    content = read(file)
+    if place.startswith("total"):
+        content["total"][place.split()[1]] = value
+    elif place == "phases_per_step":
+        content["sessions"][-1][place] = {"student": value}
+    else:
+        content["sessions"][-1][place] = value
+    file.write_text(json.dumps(content))
+    made(tmp_path / "b", 3)
+    for runs in ((tmp_path / "a",), (tmp_path / "a", tmp_path / "b")):
+        code, out, error = run("ledger", *runs)
+        assert (code, out, error.count("\n")) == (2, "", 1)
+        name = {"phases_per_step": "FLOPs of student"}.get(place, place.split()[-1])
+        assert f"{file} says {name}" in error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.files import listed
 from support.networks import save_tapir
 from tapetum.cli import output
 from tapetum.verbs.live import TrackLiveOptions, track_live
@@ -70,7 +71,7 @@ def test_the_summary_of_a_live_run_is_the_last_line(run: Run, clip: Path, tmp_pa
     assert {len(frame["points"]) for frame in frames} == {4}
     assert summary["overlay"] is None
     assert (code, err) == (0, "")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tracks.csv", "tracks.npz"]
+    assert listed(tmp_path / "out") == ["tracks.csv", "tracks.npz"]
 
 
 @pytest.mark.slow

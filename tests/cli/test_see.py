@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.files import listed
 from support.scripts import GOLDEN, script
 from tapetum import paligemma
 from tapetum.paligemma.config import NAMED
@@ -75,7 +76,7 @@ def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL)
     assert code == 0
     assert out.splitlines()[0] == "square: in 4 of 4 frames, found 1 times"
-    assert {path.name for path in Path("clip-boxes").iterdir()} == {"boxes.csv", "boxes.npz", "overlay.mp4"}
+    assert set(listed(Path("clip-boxes"))) == {"boxes.csv", "boxes.npz", "overlay.mp4"}
     assert len(Path("clip-boxes/boxes.csv").read_text().splitlines()) == 5
     code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--json")
     assert json.loads(out)["things"] == [{"label": "square", "frames_shown": 4, "times_found": 1}]

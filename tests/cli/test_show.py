@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tapetum
 from tapetum.tracks.exchange import read_tracks
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -116,3 +117,20 @@ def test_convert_there_and_back(run: Run, clip: Path, tmp_path: Path) -> None:
     assert read_tracks(tmp_path / "d.csv").xy.shape == (2, 4, 2)
     assert run("convert", tmp_path / "d.csv", tmp_path / "e.npz", "--video", clip)[0] == 0
     np.testing.assert_array_equal(Tracks.load(tmp_path / "e.npz").visible, visible[[0, 2]])
+
+
+def test_a_video_or_tracks_given_alone_or_the_wrong_way_round(run: Run, clip: Path, tmp_path: Path) -> None:
+    tracks = tmp_path / "tracks.npz"
+    tapetum.track(clip, model="static", grid=1).tracks.save(tracks)
+    for words, line in (
+        (
+            (clip,),
+            f"{clip} is a video, and tracks are drawn on it: tapetum show TRACKS {clip}; tapetum track {clip} makes them",
+        ),
+        ((tmp_path,), f"{tmp_path} is a video, and tracks are drawn on it: tapetum show TRACKS"),
+        ((tracks,), f"give the video that the tracks come from too: tapetum show {tracks} VIDEO"),
+        ((clip, tracks), f"{clip} is a video: tracks come first, as in: tapetum show {tracks} {clip}"),
+    ):
+        code, out, error = run("show", *words)
+        assert (code, out, error.count("\n")) == (2, "", 1)
+        assert error.startswith(f"tapetum: {line}")

@@ -10,6 +10,7 @@ import pytest
 from av import Packet, VideoFrame
 
 import tapetum
+from support.files import listed
 from tapetum.types import Tracks
 from tapetum.video import open_video
 from tapetum.video.decode import Decoder
@@ -21,7 +22,7 @@ def test_writes_overlay_and_tables_and_says_where(run: Run, clip: Path, tmp_path
     out = tmp_path / "deep" / "results"
     code, stdout, stderr = run("track", clip, "--model", "static", "--out", out)
     assert (code, stderr) == (0, "")
-    assert sorted(file.name for file in out.iterdir()) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
+    assert listed(out) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
     assert [file.name for file in out.parent.iterdir()] == ["results"]
     assert all(str(out / name) in stdout for name in ("overlay.mp4", "tracks.csv", "tracks.npz"))
     overlay, video = open_video(out / "overlay.mp4"), open_video(clip)
@@ -129,4 +130,4 @@ def test_a_second_run_replaces_its_files_and_leaves_others(run: Run, clip: Path,
         assert run("track", clip, "--model", "static", "--out", tmp_path, "--grid", grid)[0] == 0
     assert Tracks.load(tmp_path / "tracks.npz").points == 4
     names = ["mine.txt", "overlay.mp4", "tracks.csv", "tracks.npz"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert listed(tmp_path) == names

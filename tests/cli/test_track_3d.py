@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.files import listed
 from tapetum.types import Tracks3D
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,7 +23,7 @@ def test_static_points_in_space_by_depth_files(run: Run, clip: Path, tmp_path: P
     assert summary["metric"] is True
     assert summary["intrinsics"] == [50, 50, 32, 24]
     names = ["overlay.mp4", "tracks.csv", "tracks.npz", "tracks3d.csv", "tracks3d.html", "tracks3d.npz"]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
+    assert listed(tmp_path / "out") == names
     tracks = Tracks3D.load(summary["tracks3d"])
     np.testing.assert_allclose(tracks.xyz[0], np.tile([(16 - 32) / 50 * 2, (12 - 24) / 50 * 2, 2], (6, 1)), rtol=1e-6)
     np.testing.assert_array_equal(Tracks3D.load(summary["table3d"]).xyz, tracks.xyz)
@@ -43,7 +44,7 @@ def test_where_there_is_no_depth_the_tracks_in_the_picture_are_kept(run: Run, cl
     assert (code, stdout) == (2, "")
     assert "has 5 depth maps for a video of 6 frames" in stderr
     assert "the tracks in the picture are in" in stderr
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
+    assert listed(tmp_path / "out") == ["overlay.mp4", "tracks.csv", "tracks.npz"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.files import listed
 from tapetum.types import Tracks
 from tapetum.verbs import many
 from tapetum.verbs.track import Tracked, TrackOptions, track
@@ -116,7 +117,7 @@ def test_results_among_the_videos_are_not_videos(clip: Path, tmp_path: Path, run
         code, out, _ = run("track", folder, "--model", "static", "--grid", 2, "--out", folder / "tracks")
         assert code == 0
         assert out.startswith("tracked in 2 of 2 videos, 48 places\n")
-    assert sorted(p.name for p in (folder / "tracks").iterdir()) == ["a.mp4", "b.mp4", "videos.json"]
+    assert listed(folder / "tracks") == ["a.mp4", "b.mp4", "videos.json"]
 
 
 def test_pictures_and_videos_in_one_folder_are_refused_but_for_results(clip: Path, tmp_path: Path, run: Run) -> None:
@@ -243,8 +244,8 @@ def test_ray_gives_every_video_once_although_workers_are_killed(tmp_path: Path) 
     assert all("trouble" not in summary for summary in summaries)
     for number in range(8):
         assert Tracks.load(tmp_path / "out" / f"{number}.mp4" / "tracks.npz").xy.shape == (9, 40, 2)
-        assert not list((tmp_path / "out" / f"{number}.mp4").glob(".*"))
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*(f"{n}.mp4" for n in range(8)), "videos.json"])
+        assert not list((tmp_path / "out" / f"{number}.mp4").glob(".*.tmp"))
+    assert listed(tmp_path / "out") == sorted([*(f"{n}.mp4" for n in range(8)), "videos.json"])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tapetum
+from support.files import listed
 from support.networks import save_tapir
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -86,7 +87,7 @@ def test_no_overlay(run: Run, clip: Path, tmp_path: Path) -> None:
     code, stdout, stderr = run("track", clip, "--model", "static", "--no-overlay", "--out", tmp_path)
     assert (code, stderr) == (0, "")
     assert "overlay  " not in stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["tracks.csv", "tracks.npz"]
+    assert listed(tmp_path) == ["tracks.csv", "tracks.npz"]
 
 
 def test_overlays_as_they_are_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:

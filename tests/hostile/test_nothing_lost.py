@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tapetum
+from support.files import listed
 from tapetum.errors import BadInput
 from tapetum.files import results, whole_file, whole_folder
 from tapetum.types import Tracks
@@ -28,17 +29,17 @@ def dead_process() -> int:
     return process.pid
 
 
-def test_tracks_stay_where_the_overlay_cannot_be_drawn(run: Run, tmp_path: Path) -> None:
+def test_tracks_stay_where_the_overlay_cannot_be_drawn(run: Run, clip: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((2, 40, 20000, 3), np.uint8))
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "overlay.mp4").write_text("of older tracks")
+    tapetum.track(clip, model="static", grid=1, out=out)
+    assert "overlay.mp4" in listed(out)
     code, stdout, stderr = run("track", tmp_path / "wide.npy", "--model", "static", "--grid", 2, "--out", out, "--json")
     assert code == 0
     assert stderr.startswith("tapetum: there is no overlay.mp4: ")
     assert stderr.count("\n") == 1
     assert json.loads(stdout)["overlay"] is None
-    assert sorted(path.name for path in out.iterdir()) == ["tracks.csv", "tracks.npz"]
+    assert listed(out) == ["tracks.csv", "tracks.npz"]
     assert Tracks.load(out / "tracks.npz").points == 4
 
 
@@ -134,7 +135,7 @@ def test_a_live_run_goes_on_when_its_disk_fills(clip: Path, tmp_path: Path, monk
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert (done.overlay, done.tracks.frames) == (None, 6)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["tracks.csv", "tracks.npz"]
+    assert listed(tmp_path / "out") == ["tracks.csv", "tracks.npz"]
 
 
 def test_a_live_run_whose_source_fails_keeps_what_it_has(run: Run, clip: Path, tmp_path: Path, monkeypatch) -> None:

@@ -117,7 +117,7 @@ def test_a_tracker_in_the_picture_needs_depth_for_a_benchmark_in_space(run: Run,
     command = "eval", "tapvid3d", "--gt", tmp_path / "clips"
     assert "give --depth adjust" in line(run, *command, "--model", "tapir-nano")
     (tmp_path / "pred").mkdir()
-    assert "none of 1 clips has a prediction" in line(run, *command, "--pred", tmp_path / "pred")
+    assert "none of 1 clips has a prediction" in line(run, *command, "--predictions", tmp_path / "pred")
 
 
 @pytest.mark.parametrize(("shape", "code"), [((24, 32), 0), ((50, 66), 0), ((48, 48), 2), ((64, 48), 2)])

@@ -126,7 +126,7 @@ def test_eval_names_every_bad_prediction_and_scores_the_good_one(run: Run, tmp_p
     for name, changes in (("good", {}), ("nan", {"tracks_XYZ": np.full((T, N, 3), np.nan)})):
         save(tmp_path / "gt" / f"{name}.npz", GOOD)
         save(tmp_path / "pred" / f"{name}.npz", PREDICTION, **changes)
-    code, out, err = run("eval", "tapvid3d", "--gt", tmp_path / "gt", "--pred", tmp_path / "pred", "--json")
+    code, out, err = run("eval", "tapvid3d", "--gt", tmp_path / "gt", "--predictions", tmp_path / "pred", "--json")
     assert code == 0
     assert "was run" not in out + err
     result = json.loads(out)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import tapetum
+from support.files import listed
 from tapetum.cli.main import main
 from tapetum.data.rle import decode_mask
 from tapetum.encoders.factory import save
@@ -88,7 +89,7 @@ def test_a_folder_becomes_a_page_masks_and_drawings(tmp_path: Path, capsys: Any)
         Image.fromarray(picture(k)[0]).save(folder / f"p{k}.png")
     assert main(["discover", str(folder), "--out", str(out), "--clusters", "4", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert sorted(path.name for path in out.iterdir()) == ["00001-p0.jpg", "00002-p1.jpg", "instances.json", "objects.html"]
+    assert listed(out) == ["00001-p0.jpg", "00002-p1.jpg", "instances.json", "objects.html"]
     content = json.loads((out / "instances.json").read_text())
     assert [row["objects"] for row in said["pictures"]] == [
         sum(found["image_id"] == image["id"] for found in content["annotations"]) for image in content["images"]

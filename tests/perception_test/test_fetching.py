@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from support.file_server import FileServer, serving
+from support.files import listed
 from tapetum.errors import BadInput
 from tapetum.perception_test import fetching
 from tapetum.perception_test.public_files import PARTS, SPLITS, TASKS, choose
+from tapetum.provenance import RECORD
 from tapetum.verbs.fetch_perception_test import FetchOptions, fetch_perception_test
 from tapetum.verbs.verb import Listener
 
@@ -60,7 +62,7 @@ def server() -> Iterator[FileServer]:
 
 
 def everything_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
 
 
 def fetch(server: FileServer, out: Path, *tasks: Any, **more: Any) -> Any:
@@ -145,7 +147,7 @@ def test_stopped_by_the_user_nothing_is_lost(server: FileServer, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         fetch_perception_test.run(asked, Stops(f"unpacking {archive}", 50_000))
     assert server.asked[-1] == f"bytes={have}-"
-    assert 1 <= len(list((tmp_path / "videos").iterdir())) < 3
+    assert 1 <= len(listed(tmp_path / "videos")) < 3
     count = len(server.asked)
     fetch_perception_test.run(asked, Listener())
     assert len(server.asked) == count, "what was fetched whole is not fetched again to be unpacked"
@@ -202,7 +204,7 @@ def test_a_transfer_that_is_cut_off_without_a_length_is_found_damaged(server: Fi
     with pytest.raises(BadInput, match=r"\[damaged\]"):
         fetch(server, tmp_path, parts=("videos",))
     fetch(server, tmp_path, parts=("videos",))
-    assert len(list((tmp_path / "videos").iterdir())) == 3
+    assert len(listed(tmp_path / "videos")) == 3
 
 
 def test_dropped_connections_and_servers_that_ignore_ranges(server: FileServer, tmp_path: Path, monkeypatch: Any) -> None:

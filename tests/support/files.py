@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tapetum.files import whole_file
+from tapetum.provenance import RECORD
+
 
 def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,3 +70,14 @@ def black_png(side: int) -> bytes:
 
     size = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", size) + part(b"IDAT", body) + part(b"IEND", b"")
+
+
+def listed(folder: Path) -> list[str]:
+    """Give the names in a folder, sorted, without the list of what tapetum wrote there."""
+    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
+
+
+def write(path: str | Path, _: object = None) -> None:
+    """Write a short text as verbs write their files."""
+    with whole_file(path) as temporary:
+        temporary.write_text("new")

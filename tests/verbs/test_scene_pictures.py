@@ -15,6 +15,7 @@ from tapetum.data.json_files import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput, MissingExtra
+from tapetum.provenance import RECORD
 from tapetum.verbs import scene_items
 from tapetum.verbs.scenes import PicturesOptions, pictures
 from tapetum.verbs.verb import Listener
@@ -34,7 +35,9 @@ class Heard(Listener):
 
 def content(folder: Path) -> dict[str, bytes]:
     return {
-        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".index"
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.suffix != ".index" and p.name != RECORD
     }
 
 
@@ -150,7 +153,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
         signal.signal(signal.SIGXFSZ, before[1])
     assert "\n" not in str(caught.value)
-    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["settings.json"]
+    assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != RECORD] == ["settings.json"]
 
 
 def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tapetum
+from support.files import listed
 from support.scripts import GOLDEN, script
 from tapetum.bench.baselines import Tracker
 from tapetum.errors import BadInput
@@ -100,7 +101,7 @@ def test_words_find_a_thing_and_its_table_and_overlay_are_written(tmp_path: Path
     assert things.boxes.labels == ("square",)
     np.testing.assert_allclose(things.boxes.xyxy[0], [WORLD.box("right")] * 5, atol=0.1)
     assert things.looked == (0,)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"boxes.npz", "boxes.csv", "overlay.mp4"}
+    assert set(listed(tmp_path / "out")) == {"boxes.npz", "boxes.csv", "overlay.mp4"}
     again = BoxTracks.load(tmp_path / "out" / "boxes.npz")
     assert (again.xyxy == things.boxes.xyxy).all()
     drawn = open_video(tmp_path / "out" / "overlay.mp4")

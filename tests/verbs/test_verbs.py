@@ -16,6 +16,7 @@ from PIL import Image
 
 import tapetum
 import tapetum.verbs
+from support.files import listed
 from tapetum.cli.main import VERBS, command
 from tapetum.errors import BadInput
 from tapetum.types import Tracks, Tracks3D
@@ -106,7 +107,7 @@ def test_nothing_is_written_unless_a_folder_is_named(clip: Path, tmp_path: Path,
     assert not list(tmp_path.iterdir())
     done = tapetum.track(str(clip), model="static", out="results")
     assert done.out == Path("results")
-    assert sorted(file.name for file in Path("results").iterdir()) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
+    assert listed(Path("results")) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
 
 
 def test_tracks_in_space_are_in_the_result(clip: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+from tapetum.errors import visible
 from tapetum.reading import read_json
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
@@ -184,7 +185,7 @@ def _sessions(path: Path) -> list[dict[str, Any]]:
     try:
         return list(read(path)["sessions"])
     except (ValueError, KeyError, TypeError):
-        print(f"warning: {path.name} can't be read; it is kept as {path.name}.damaged", file=sys.stderr)
+        print(visible(f"warning: {path.name} can't be read; it is kept as {path.name}.damaged"), file=sys.stderr)
         path.replace(path.with_name(f"{path.name}.damaged"))
         return []
 

@@ -45,7 +45,7 @@ class Predictions:
             self._videos = None
         elif not self.path.is_file():
             raise BadInput(
-                f"there is no file or folder {path}; give predictions as tapetum eval tapvid --save-pred writes them"
+                f"there is no file or folder {path}; give predictions as tapetum eval tapvid --save-predictions writes them"
             )
         elif self.path.suffix == ".pkl":
             self._videos = _of_pickle(self.path)
@@ -150,5 +150,5 @@ def _of_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 def _of_pickle(file: Path) -> dict[str, dict[str, Any]]:
     content = load_pickle(str(file))
     if not isinstance(content, dict) or not all(isinstance(video, dict) for video in content.values()):
-        raise BadInput(f"{file} is no dict of videos; give predictions as tapetum eval tapvid --save-pred writes them")
+        raise BadInput(f"{file} is no dict of videos; give predictions as tapetum eval tapvid --save-predictions writes them")
     return {str(name): video for name, video in content.items()}

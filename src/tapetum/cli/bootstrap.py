@@ -77,7 +77,7 @@ def _content(outcome: "Outcome", out: Path) -> dict:
     return {
         "tracker": str(out),
         "step": outcome.step,
-        "better": outcome.step > 0,
+        "better": outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better",
         "before": outcome.before,
         "after": outcome.after,
         "last": outcome.last,
@@ -86,12 +86,18 @@ def _content(outcome: "Outcome", out: Path) -> dict:
     }
 
 
+def _compared(before: float, after: float) -> str:
+    """Say which of two scores is better, as far as they are printed."""
+    first, then = round(before, 3), round(after, 3)
+    return "better" if then > first else "worse" if then < first else "no different"
+
+
 def _text(outcome: "Outcome", out: Path) -> str:
     before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
     if outcome.step:
-        verdict = f"better: the weights of step {outcome.step} are kept"
+        verdict = f"{_compared(before, after)}: the weights of step {outcome.step} are kept"
     else:
-        verdict = f"no better (at the end {last:.3f}): the weights that it started from are kept"
+        verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
     medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
     first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
     rows = [

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from tapetum.cli.signals import ended_by_signals, heeded, number_of, remember
 from tapetum.cli.starting import starting
-from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams
-from tapetum.errors import BadInput, TapetumError
+from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams, visible_results
+from tapetum.errors import BadInput, TapetumError, visible
 
 
 class Entry(NamedTuple):
@@ -123,8 +123,6 @@ def _guarded(arguments: list[str]) -> int:
             return _complain(_unforeseen(error), error, _MENDABLE)
         mute(sys.stdout)
         return _NO_READER
-    except MemoryError as error:
-        return _complain(_NO_MEMORY, error, _MENDABLE)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         if not place and error.errno in _FULL:
@@ -136,14 +134,13 @@ def _guarded(arguments: list[str]) -> int:
         return _complain(_unforeseen(error), error, _MENDABLE)
 
 
-_NO_MEMORY = "out of memory; try a shorter or smaller video, or fewer points"
-
-
 def _unforeseen(error: BaseException) -> str:
     """What to say of an error that nobody thought of."""
+    from tapetum.cli.no_memory import no_memory
+
+    if (line := no_memory(error)) is not None:
+        return line
     name, text = type(error).__name__, " ".join(str(error).split())
-    if name == "OutOfMemoryError" or "DefaultCPUAllocator" in text:  # torch's
-        return _NO_MEMORY
     *_, last = [None, *traceback.extract_tb(error.__traceback__)]
     where = f" in {last.name}, line {last.lineno} of {os.path.basename(last.filename)}" if last else ""
     text = f": {text[:300]}" if text else ""
@@ -170,9 +167,8 @@ def _unheard(args: Any) -> None:
     if os.environ.get("TAPETUM_DEBUG"):
         traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
     elif isinstance(getattr(args, "thread", None), threading.Thread):
-        print(
-            f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more", file=sys.stderr
-        )
+        line = f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more"
+        print(visible(" ".join(line.split())), file=sys.stderr)
 
 
 def command(verb: str) -> type:
@@ -235,7 +231,9 @@ def _run(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
     with starting(verb), heeded():
         chosen = parse(arguments)
-    chosen.run()
+        from tapetum.provenance import guarded
+    with guarded(chosen), visible_results():
+        chosen.run()
     return 0
 
 
@@ -257,7 +255,7 @@ def _complain(message: str, error: BaseException, code: int) -> int:
     if os.environ.get("TAPETUM_DEBUG"):
         traceback.print_exception(error)
     kept = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-    print(f"tapetum: {' '.join('; '.join([message, *kept]).split())}", file=sys.stderr, flush=True)
+    print(f"tapetum: {visible(' '.join('; '.join([message, *kept]).split()))}", file=sys.stderr, flush=True)
     return code
 
 

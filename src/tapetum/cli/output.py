@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from tapetum.cli.signals import heed
+from tapetum.errors import visible
 from tapetum.verbs.verb import Listener
 
 
@@ -33,7 +34,7 @@ def progress(counts: ProgressColumn | None = None) -> Progress:
 
 def note(text: str) -> None:
     """Print a remark that is not a result."""
-    print(f"tapetum: {text}", file=sys.stderr)
+    print(f"tapetum: {visible(text)}", file=sys.stderr)
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ class _Terminal(Listener):
         heed()
         self._awake()
         if task not in self._tasks:
-            self._tasks[task] = self._bars.add_task(task, total=total)
+            self._tasks[task] = self._bars.add_task(visible(task), total=total)
         self._bars.update(self._tasks[task], completed=done, total=total)
         if done == total:
             self._bars.remove_task(self._tasks.pop(task))
@@ -78,7 +79,7 @@ class _Terminal(Listener):
     def status(self, text: str) -> None:
         heed()
         self._awake()
-        task = self._tasks.get("")
+        task, text = self._tasks.get(""), visible(text)
         if task is None and text:
             self._tasks[""] = self._bars.add_task(text, total=None)
         elif task is not None and text:

@@ -5,9 +5,11 @@ import os
 import sys
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tapetum.errors import BadInput
+from tapetum.provenance import check, record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,9 @@ def preview(to: str | None, cleanup: ExitStack) -> "Viewer | None":
         if to == "-":
             return sys.stdout.buffer
         try:
+            if os.path.isfile(to):  # a pipe or a device is written into
+                check(to)
+            cleanup.callback(lambda: record(Path(to).parent, {Path(to).name: Path(to)}))
             return cleanup.enter_context(open(to, "wb"))
         except OSError as error:
             raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from tapetum.errors import visible
+
 _ERRORS = "tapetum.printable"
 _BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|") | dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛╔╗╚╝", "+") | {"•": "*"}
 
@@ -41,6 +43,18 @@ def sturdy_streams() -> Iterator[None]:
                 stream.reconfigure(errors=kind)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@contextmanager
+def visible_results() -> Iterator[None]:
+    """Make control characters in what is printed on stdout visible: so they do nothing to a terminal (`tapetum.errors`)."""
+    before = sys.stdout
+    sys.stdout = _Visible(before)
+    try:
+        yield
+    finally:
+        if isinstance(sys.stdout, _Visible):
+            sys.stdout = before
+
+
 def reader_has_gone() -> bool:
     """Say whether stdout is a pipe that nobody reads any more."""
     try:
@@ -59,8 +73,8 @@ def mute(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-class _Forgiving:
-    """A text stream whose writing never fails."""
+class _Wrapped:
+    """A text stream that writes in its own way."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -69,15 +83,30 @@ class _Forgiving:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        raise NotImplementedError
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+
+class _Visible(_Wrapped):
+    """A text stream in which control characters are seen."""
+
+    def write(self, text: str) -> int:
+        self._stream.write(visible(text))
+        return len(text)
+
+
+class _Forgiving(_Wrapped):
+    """A text stream whose writing never fails."""
+
+    def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
         except (OSError, ValueError):
             mute(self._stream)
             return len(text)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
 
     def flush(self) -> None:
         try:

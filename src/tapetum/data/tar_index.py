@@ -78,7 +78,7 @@ def index_of(tar: Path) -> TarIndex:
         try:
             if place.parent != tar.parent:
                 place.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(place) as temporary:
+            with whole_file(place, own=True) as temporary:
                 temporary.write_bytes(packed)
             break
         except (BadInput, OSError):

@@ -54,7 +54,7 @@ def record_of(path: Path) -> Record | None:
 
 def write_record(path: Path, record: Record) -> None:
     """Put `record` beside `path`."""
-    with whole_file(_record(path)) as temporary:
+    with whole_file(_record(path), own=True) as temporary:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
 
@@ -203,7 +203,7 @@ class _Download:
             have = 0
             strong = answer.headers.get("ETag", "")
             note = {"source": self.url, "version": None if strong.startswith("W/") else strong or None}
-            with whole_file(self.note) as temporary:
+            with whole_file(self.note, own=True) as temporary:
                 write_text(temporary, json.dumps(note))
         length = answer.length
         self.size = None if length is None else have + length

@@ -111,7 +111,7 @@ def fetch(
             packed.replace(out / file.folder / file.name)
         note = out / "fetched" / f"{file.name}.json"
         note.parent.mkdir(exist_ok=True)
-        with whole_file(note) as temporary:
+        with whole_file(note, own=True) as temporary:
             write_text(temporary, json.dumps({**asdict(record), "files": listed}, indent=0) + "\n")
         _remove(packed)
         if not any(packed.parent.iterdir()):

@@ -113,7 +113,7 @@ def predict_one(job: Job, predictors: Predictors) -> None:
             continue
         said = predictor.predict(job.video, seen, tasks)
         for task in tasks:
-            with whole_file(_part(job.out, task, job.name)) as temporary:
+            with whole_file(_part(job.out, task, job.name), own=True) as temporary:
                 write_text(temporary, dumps({"of": job.identities[task], "said": said[task]}))
 
 

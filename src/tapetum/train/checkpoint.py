@@ -23,7 +23,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, visible
 from tapetum.reading import no_pipe, open_file, read_json
 
 FORMAT = "tapetum-checkpoint-1"
@@ -112,7 +112,7 @@ def latest(parent: Path) -> Path | None:
         try:
             verify(folder)
         except BadInput as error:
-            print(f"warning: {error}; looking for an older one", file=sys.stderr)
+            print(visible(f"warning: {error}; looking for an older one"), file=sys.stderr)
             continue
         return folder
     if found:

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tapetum.errors import BadInput, visible
 from tapetum.train.config import TrainConfig
 
 PLAIN_SECONDS = 10.0
@@ -22,14 +23,19 @@ PLAIN_SECONDS = 10.0
 
 def say(message: str) -> None:
     """Print one line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message), file=sys.stderr, flush=True)
 
 
 class JsonLines:
-    """log.jsonl: one JSON object a line, cut back on resume to what the checkpoint knew."""
+    """log.jsonl: one JSON object a line, cut back on resume to what the checkpoint knew.
+
+    Raises BadInput where another file stands there, which would be cut.
+    """
 
     def __init__(self, path: Path, position: int):
         size = path.stat().st_size if path.exists() else 0
+        if size and not position and not _is_log(path):
+            raise BadInput(f"{path} is there and is no log of a run; move it, or choose another folder")
         if size < position:
             say(f"warning: {path.name} has {size} bytes where the checkpoint knew {position}; its last lines are lost")
         self._file = path.open("ab", buffering=0)
@@ -48,6 +54,12 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_log(path: Path) -> bool:
+    """Whether the file begins with a record, or with a part of one, that a run wrote."""
+    with path.open("rb") as file:
+        return file.readline(1 << 20).startswith(b'{"step": ')
 
 
 def _finite(value: Any) -> Any:

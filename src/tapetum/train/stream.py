@@ -14,11 +14,13 @@ resumed run needs no state of any generator, only its step.
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ from tapetum.errors import BadInput, TapetumError
 from tapetum.train.config import TrainConfig
 from tapetum.train.task import Task
 from tapetum.train.world import World
+from tapetum.workers import undisturbed
 
 
 def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:
@@ -116,7 +119,18 @@ def _context() -> Any:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tapetum.train.forkserver", "tapetum.train.stream"])
+    with undisturbed():  # until it has imported what makes it deaf to signals
+        multiprocessing.forkserver.ensure_running()
     return context
+
+
+def _end_server() -> None:
+    """End the fork server at once, with what it is about to start; the next one that is asked for begins anew."""
+    server: Any = multiprocessing.forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
+    if (process := getattr(server, "_forkserver_pid", None)) is not None:
+        with suppress(OSError):
+            os.kill(process, signal.SIGKILL)
+        server._stop()
 
 
 class Stream:
@@ -137,7 +151,11 @@ class Stream:
         self._began = time.process_time()
         self._worker_seconds: dict[int, float] = {}
         self._others = set(multiprocessing.active_children())
-        self._batches = iter(self._loader)
+        try:
+            self._batches = iter(self._loader)
+        except BaseException:  # a worker that begins without its trainer brings a page of traceback
+            _end_server()
+            raise
         self._ahead: list[Any] = []
 
     @property

@@ -258,7 +258,7 @@ def locked(out: Path) -> Iterator[None]:
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        lock = (out / ".lock").open("a")
     except OSError as error:
         raise BadInput(f"cannot write to {out}: {error.strerror}; choose a folder that can be written") from error
     with lock:

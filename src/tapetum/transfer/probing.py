@@ -105,7 +105,7 @@ def features_of(
     features = torch.cat(found).clone()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as temporary:
+        with whole_file(file, own=True) as temporary:
             save_file({"features": features}, temporary)
     return features
 

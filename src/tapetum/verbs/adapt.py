@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.adapters.recipes import AdaptRun
 from tapetum.errors import BadInput
+from tapetum.provenance import guarding_data
 from tapetum.train.launch_config import Launch
 from tapetum.verbs.verb import File, Listener, verb
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tapetum.adapters.run import Finished
 
 
+@guarding_data
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> "Finished | None":
     """Teach an encoder a task with adapters and a head, in the folder `launch.out`; the same call goes on after a stop.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tapetum.provenance import guarding_data
 from tapetum.tap.bootstrap.recipes import BootstrapRun
 from tapetum.train.launch_config import Launch
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Engine = Literal["local", "ray"]
 
 
+@guarding_data
 def bootstrap(
     folder: str | Path,
     recipe: BootstrapRun,

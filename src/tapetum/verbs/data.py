@@ -50,7 +50,7 @@ class ShardsWritten:
         return {"out": str(self.out), "samples": self.samples, "shards": self.shards, "bytes": self.bytes}
 
 
-@verb(WriteOptions)
+@verb(WriteOptions, apart=("source",))
 def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
     """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
 

@@ -265,7 +265,7 @@ def _cache() -> str:
     file = place / f".doctor.{os.getpid()}"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as temporary:
+        with whole_file(file, own=True) as temporary:
             temporary.write_bytes(b"x" * 4096)
         if file.stat().st_size != 4096:
             raise OSError("what was written is not what was read")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.provenance import check
 from tapetum.verbs.embedding_table import check_table, write_table
 from tapetum.verbs.verb import File, Listener, verb
 
@@ -99,6 +100,9 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     1
     """
     options.check()
+    page = Path(options.out).with_suffix(".neighbours.html") if options.out is not None and options.neighbours else None
+    if page is not None:
+        check(page)
     import numpy as np
 
     embedder = _embedder(options.model)
@@ -133,10 +137,10 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         write_table(made, Path(options.out))
         if unfinished is not None:
             unfinished.remove()
-    if options.out is not None and options.neighbours:
+    if page is not None:
         from tapetum.verbs.neighbours import write_page
 
-        made = replace(made, page=write_page(made, Path(options.out).with_suffix(".neighbours.html")))
+        made = replace(made, page=write_page(made, page))
     return made
 
 

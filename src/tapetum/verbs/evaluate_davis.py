@@ -24,9 +24,9 @@ class DavisOptions:
     """DAVIS's folder, with JPEGImages, Annotations and ImageSets."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|RUN|colours")] = None
     """Whose features follow: an encoder by name or file, the folder of a run of tapetum train odin, or colours, rgb, xy."""
-    pred: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Score these masks instead, in the official layout: NAME/00001.png and so on."""
-    save_pred: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Write the masks that were found, in the official layout."""
     split: Literal["train", "val"] = "val"
     """Which videos."""
@@ -53,10 +53,12 @@ class DavisOptions:
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
-        if (self.model is None) == (self.pred is None):
-            raise BadInput("give --model, whose features follow objects, or --pred with masks to be scored: one of the two")
-        if self.pred is not None and self.save_pred is not None:
-            raise BadInput("--save-pred is for a model, and --pred is there already; give one of the two")
+        if (self.model is None) == (self.predictions is None):
+            raise BadInput(
+                "give --model, whose features follow objects, or --predictions with masks to be scored: one of the two"
+            )
+        if self.predictions is not None and self.save_predictions is not None:
+            raise BadInput("--save-predictions is for a model, and --predictions is there already; give one of the two")
         if min(self.stride, 1 if self.most is None else self.most) < 1:
             raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
 
@@ -117,8 +119,8 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
 
     config = options.propagation()
     videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]
-    if options.pred is not None:
-        folder, settings = Path(options.pred), {}
+    if options.predictions is not None:
+        folder, settings = Path(options.predictions), {}
         found = evaluate(videos, lambda video: read_predictions(folder, video), listener.counting("videos"))
     else:
         settings = {**asdict(config), "stride": options.stride}
@@ -126,8 +128,8 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
 
         def masks_of(video: MaskedVideo) -> Any:
             ids = followed(video, look, config)
-            if options.save_pred is not None:
-                write_predictions(Path(options.save_pred), video, ids)
+            if options.save_predictions is not None:
+                write_predictions(Path(options.save_predictions), video, ids)
             return ids[scored_frames]
 
         found = evaluate(videos, masks_of, listener.counting("videos"))

@@ -41,7 +41,7 @@ class LongVideoEvalOptions:
     """Also score the same model on grey frames, where options are chosen."""
     save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
     """Keep what is made; what is there already is not made again."""
-    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the numbers of the chosen options as the benchmark's own programs take them."""
 
     def check(self) -> None:
@@ -53,8 +53,8 @@ class LongVideoEvalOptions:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
         if self.rate is not None and not self.rate > 0:
             raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
-        if self.predictions is not None and measure != "options":
-            raise BadInput(f"--predictions are numbers of options, which {measure} has not; --save keeps what is made")
+        if self.save_predictions is not None and measure != "options":
+            raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
         if not Path(self.data).is_dir():
             raise BadInput(f"there is no folder {self.data}; give that of the official files of {self.task}")
 
@@ -129,11 +129,11 @@ def _options(model: Any, asked: "list[Question]", rows: "Rows", options: LongVid
     from tapetum.data.json_files import write_mapping
 
     scores = answer_questions(model, asked, rows, blind=options.blind, **how)
-    if options.predictions is not None:
+    if options.save_predictions is not None:
         said = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in asked}
         of_nextqa = options.task == "nextqa"  # its program reads what is right from the same file
         entries = ((str(e.key), {"prediction": said[e.key], "answer": e.right} if of_nextqa else said[e.key]) for e in asked)
-        write_mapping(options.predictions, entries)
+        write_mapping(options.save_predictions, entries)
     return option_scores(asked, scores)
 
 

@@ -21,10 +21,10 @@ class TapVidOptions:
     """Query each point where it is first visible, or on every fifth frame."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all); by default tapir-nano."""
-    pred: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Score these predictions instead of a tracker: .npz, .pkl or a folder of NAME.npz, with tracks and occluded of each video,
-    as --save-pred writes them."""
-    save_pred: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
+    as --save-predictions writes them."""
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE|DIR")] = None
     """Write what the tracker predicted: .npz, .pkl, or a new folder with an npz for each video."""
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
@@ -33,10 +33,10 @@ class TapVidOptions:
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
-        tracker_alone = {"--model": self.model, "--device": self.device, "--save-pred": self.save_pred}
+        tracker_alone = {"--model": self.model, "--device": self.device, "--save-predictions": self.save_predictions}
         given = [name for name, value in tracker_alone.items() if value is not None] + (["--size"] if self.size != 256 else [])
-        if self.pred is not None and given:
-            raise BadInput(f"{given[0]} is for a tracker, and --pred is scored without one; give one of the two")
+        if self.predictions is not None and given:
+            raise BadInput(f"{given[0]} is for a tracker, and --predictions is scored without one; give one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,10 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     from tapetum.tracks.metrics import HEADLINES
 
     data = located(options.data) or options.data
-    if options.save_pred is not None:
-        check_form(Path(options.save_pred))
-    model = None if options.pred is not None else options.model or "tapir-nano"
-    tracker = load_tracker(model, options.device) if model is not None else Predictions(options.pred or "")
+    if options.save_predictions is not None:
+        check_form(Path(options.save_predictions))
+    model = None if options.predictions is not None else options.model or "tapir-nano"
+    tracker = load_tracker(model, options.device) if model is not None else Predictions(options.predictions or "")
     predicted: dict[str, Prediction] = {}
     scored = 0
 
@@ -95,11 +95,11 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
         listener.progress(options.data, scored, None)
 
     listener.progress(options.data, 0, None)
-    keep = None if options.save_pred is None else predicted.__setitem__
+    keep = None if options.save_predictions is None else predicted.__setitem__
     result = evaluate(tracker, data, options.mode, size=options.size, progress=show, keep=keep)
-    if options.save_pred is not None:
+    if options.save_predictions is not None:
         try:
-            write_predictions(options.save_pred, predicted)
+            write_predictions(options.save_predictions, predicted)
         except BadInput as error:
             error.add_note("the scores are " + ", ".join(f"{name} {result[name]:.4f}" for name in HEADLINES))
             raise

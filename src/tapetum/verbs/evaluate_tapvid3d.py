@@ -19,7 +19,7 @@ class TapVid3DOptions:
 
     gt: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Clips: a folder with adt, drivetrack and pstudio in it, or a folder of npz files."""
-    pred: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Predictions under the same names, each an npz with tracks_XYZ (t, n, 3) and visibility (t, n)."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Run a tracker in place of reading predictions: static (no motion at all), or a 2D tracker lifted by --depth."""
@@ -73,8 +73,8 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     >>> 0 <= scores.average["median"]["average_jaccard"] <= 1
     True
     """
-    if (options.pred is None) == (options.model is None):
-        raise BadInput("give --pred DIR (predictions) or --model NAME (a tracker that makes them), one of the two")
+    if (options.predictions is None) == (options.model is None):
+        raise BadInput("give --predictions DIR or --model NAME (a tracker that makes them), one of the two")
     if options.depth is not None and options.model is None:
         raise BadInput("--depth is for the tracker of --model; predictions are scored as they are")
     if options.model not in (None, "static") and options.depth is None:
@@ -92,7 +92,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     listener.progress(str(options.gt), 0, None)
     result = evaluate(
         options.gt,
-        options.pred,
+        options.predictions,
         load=load,
         true_depth=true_depth,
         split=options.split,

@@ -10,6 +10,8 @@ from tapetum.errors import BadInput
 from tapetum.verbs.verb import File, Listener, verb
 
 FILE = "ledger.json"
+_MOST = 1e100
+"""More than any sum of a ledger, in any unit."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,20 @@ def _files(run: Path) -> list[Path]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    from tapetum.account.ledger import SUMMED, read
+    from tapetum.account.ledger import ENDS, SUMMED, read
 
     try:
         content = read(file)
-        sums = [content["total"][name] for name in SUMMED]
+        total, last = content["total"], content["sessions"][-1]
+        sums = {name: total[name] for name in SUMMED} | {name: total[name] for name in ENDS if name in total}
+        sums |= {f"FLOPs of {name}": count for name, count in last.get("phases_per_step", {}).items()}
+        sums |= {f"{name} of the last session": last[name] for name in ("energy_kwh", "codecarbon_kwh") if name in last}
         about = [(s["machine"]["cpu"], s["machine"]["gpus"], s["energy_method"], s["co2_method"]) for s in content["sessions"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run") from error
-    if not about or not all(isinstance(value, int | float) for value in sums):
+    if not about or not all(type(value) in (int, float) for value in sums.values()):
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run")
+    for name, value in sums.items():
+        if not 0 <= value < _MOST:  # not NaN either
+            raise BadInput(f"{file} says {name} {value}, which no run costs: wanted a number from 0 on; the ledger is damaged")
     return content

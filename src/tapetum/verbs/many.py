@@ -19,6 +19,7 @@ import tyro
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import whole_file, write_text
+from tapetum.provenance import check
 from tapetum.reading import read_json
 from tapetum.verbs.track import TRACKS, TrackOptions, TrackSettings, track
 from tapetum.verbs.verb import File, Listener, narrowed, verb
@@ -101,6 +102,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     out = Path(options.out or "tracks")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
+    check(out / TABLE)
     given = narrowed(TrackSettings, options)
     settings = _settings(given)
     on_ray = options.engine == "ray"
@@ -192,6 +194,7 @@ def _summary(
             return {key: value for key, value in before.items() if key not in ("settings", "stamp")}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        check(file)
         file.unlink(missing_ok=True)
         summary = track.run(narrowed(TrackOptions, given, video=source, out=folder), listener).as_json()
     except TapetumError as error:
@@ -205,5 +208,5 @@ def _summary(
 
 def stamp_of(source: Path) -> list[list[Any]]:
     """Give name, size and time of a file, or of those in a folder, by which it is known to be the same."""
-    files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file())
+    files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file() and not p.name.startswith("."))
     return [[file.name, (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]

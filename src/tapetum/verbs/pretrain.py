@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.pretraining.recipes import PretrainRun
+from tapetum.provenance import guarding_data
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class PretrainedEncoder:
         return {**paths, "pictures": self.pictures, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
 
 
+@guarding_data
 def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> PretrainedEncoder | None:
     """Pre-train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
 

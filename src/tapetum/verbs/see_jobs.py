@@ -42,6 +42,12 @@ class Job:
     def path(self) -> str:
         return str(self.source) if isinstance(self.source, str | Path) else self.name
 
+    @property
+    def files(self) -> list[Path]:
+        """The sources that are paths."""
+        sources = self.source if isinstance(self.source, tuple) else (self.source,)
+        return [Path(each) for each in sources if isinstance(each, str | Path)]
+
 
 def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: bool) -> list[Job]:
     """One for each picture or video, with names that differ."""
@@ -90,8 +96,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png, or one that is free")
     kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "engine", "device")}
-    sources = job.source if isinstance(job.source, tuple) else (job.source,)
-    files = [Path(each) for each in (*sources, settings.model, settings.masks or "") if isinstance(each, str | Path)]
+    files = [*job.files, Path(settings.model), Path(settings.masks or "")]
     stamps = [stamp_of(file) for file in files if str(file) != "." and file.exists()]
     identity = json.loads(json.dumps({**kept, **asdict(request), "files": stamps}))
     return replace(job, drawn=out / f"{job.name}.png", saved=out / f"{job.name}.json", identity=identity)

@@ -10,6 +10,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import plain_name, same_place
+from tapetum.provenance import check
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_DRAWN = 10_000
 """Points that are drawn; of more, as many as that evenly."""
+_TRACKS = frozenset((".npz", ".csv", ".json", ".parquet", ".pkl", ".h5", ".hdf5"))
+"""Extensions of files of tracks."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
 
@@ -73,8 +76,8 @@ class ShowOptions(DrawSettings):
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
-    video: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="VIDEO")]
-    """The video that they come from: video file, folder of pictures, or npy/npz array."""
+    video: Annotated[tyro.conf.Positional[File | None], tyro.conf.arg(metavar="VIDEO")] = None
+    """The video that they come from: video file, folder of pictures, or npy/npz array; it must be given."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
@@ -128,10 +131,11 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     from tapetum.video import open_video
 
     options.check_drawing()
-    source, given = Path(options.tracks), Path(options.video)
+    source, given = _both(options)
     out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
     if same_place(out, source) or same_place(out, given):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
+    check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
         tracks = read_tracks(source, video=video, name=options.name)
@@ -139,6 +143,22 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
     return Shown(tracks_file=source, video=given, tracks=tracks, overlay=out)
+
+
+def _both(options: ShowOptions) -> tuple[Path, Path]:
+    """Tracks and their video. Raises BadInput, with what to type, where one is given alone, or the video comes first."""
+    source, given = Path(options.tracks), None if options.video is None else Path(options.video)
+    is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
+    if given is not None and not is_video:
+        return source, given
+    if given is not None and given.suffix.lower() not in _TRACKS:
+        return source, given  # what cannot be read as tracks is said when it is read
+    if given is not None:
+        raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
+    if is_video:
+        made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
+        raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
+    raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
 
 
 def tracked_part(video: "Video", tracks: "Tracks") -> "Video":

@@ -56,7 +56,7 @@ class StudyDone:
         return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
 
 
-@verb(RunOptions)
+@verb(RunOptions, apart=("pictures", "pixels"))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
     """Do the points of a study that are not done. The listener hears what it will cost, and of each point.
 

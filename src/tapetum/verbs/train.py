@@ -11,6 +11,7 @@ from tapetum.odin.recipes import OdinRun
 from tapetum.paligemma.mask_config import MaskCodecRun
 from tapetum.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.perception_test.localiser.config import LocaliserRun
+from tapetum.provenance import guarding_data
 from tapetum.tap.training.recipes import TapKubric, TapNano
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
@@ -43,6 +44,7 @@ class Trained:
     """Scores on examples that were never trained on, where the run makes any at its end."""
 
 
+@guarding_data
 def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Trained | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
 

@@ -2,11 +2,13 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+from tapetum.provenance import guarded
 
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
@@ -59,7 +61,7 @@ class Warner(Listener):
 
     def note(self, text: str) -> None:
         """Warn."""
-        warnings.warn(text, stacklevel=5)
+        warnings.warn(text, stacklevel=6)
 
 
 class Verb(Protocol[P, OptionsIn, ResultOut]):
@@ -74,8 +76,12 @@ class Verb(Protocol[P, OptionsIn, ResultOut]):
         ...
 
 
-def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener], Result]], Verb[P, Options, Result]]:
+def verb(
+    options: Callable[P, Options], apart: Collection[str] = ()
+) -> Callable[[Callable[[Options, Listener], Result]], Verb[P, Options, Result]]:
     """Make a function of options and a listener one that takes the fields of the dataclass `options`.
+
+    While it runs, the files that its options name are guarded, see `tapetum.provenance.guarded`, which takes `apart` too.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -91,13 +97,17 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     """
 
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+        def run(options: Options, listener: Listener, /) -> Result:
+            with guarded(options, apart):
+                return work(options, listener)
+
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return work(options(*args, **kwargs), Warner())
+            return run(options(*args, **kwargs), Warner())
 
         parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
-        function.run = work  # pyright: ignore[reportAttributeAccessIssue]
+        function.run = run  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Result]", function)
 
     return decorate

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
 from tapetum.files import refuse_folder, temporary_file
+from tapetum.provenance import check, record
 from tapetum.video.palette import Palettes
 from tapetum.video.soundtrack import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
@@ -72,11 +73,13 @@ def write_video(
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
     refuse_folder(path)
+    check(path)
     checked = _checked(frames)
     temporary: str | None = None
     try:
         temporary = str(temporary_file(path))
         _encode(temporary, checked, rate, suffix, dither, sound)
+        record(path.parent, {path.name: Path(temporary)})
         _finish(temporary, path)
     except (OSError, av.error.FFmpegError) as error:
         if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

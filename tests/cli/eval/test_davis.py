@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_masks_get_the_official_scores(run: Run, data: Path, tmp_path: Path) -> None:
     said = write_guesses(tmp_path, VIDEOS)
-    code, out, err = run("eval", "davis", "--data", data, "--pred", said, "--json")
+    code, out, err = run("eval", "davis", "--data", data, "--predictions", said, "--json")
     assert (code, err) == (0, "")
     found, gold = json.loads(out), json.loads(GOLDEN.read_text())
     for name in "JF":
@@ -40,12 +40,12 @@ def test_masks_get_the_official_scores(run: Run, data: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_colours_follow_and_what_is_written_scores_the_same(run: Run, data: Path, tmp_path: Path) -> None:
     words = "eval", "davis", "--data", data, "--most", "1", "--radius", "5", "--context", "2"
-    code, out, _ = run(*words, "--model", "colours", "--save-pred", tmp_path / "said")
+    code, out, _ = run(*words, "--model", "colours", "--save-predictions", tmp_path / "said")
     assert code == 0
     assert out.splitlines()[0].split() == ["object", "J", "F"]
     j_and_f = float(out.splitlines()[-1].split()[1])
     assert j_and_f > 0.5
-    again = tapetum.evaluate_davis(data=data, pred=tmp_path / "said", most=1)
+    again = tapetum.evaluate_davis(data=data, predictions=tmp_path / "said", most=1)
     assert again.j_and_f == pytest.approx(j_and_f, abs=1e-3)
     with Image.open(tmp_path / "said/one/00003.png") as picture:
         assert picture.mode == "P"
@@ -69,7 +69,7 @@ def test_bad_input_is_told(data: Path, tmp_path: Path) -> None:
     for given, words in (
         ({}, "one of the two"),
         ({"model": "colours", "neighbours": 0}, "neighbours"),
-        ({"pred": tmp_path / "none"}, r"there is no .*00001\.png"),
+        ({"predictions": tmp_path / "none"}, r"there is no .*00001\.png"),
         ({"model": "colours", "year": 2016}, "2016"),
         ({"model": "no-such-thing"}, "no-such-thing"),
     ):
@@ -77,13 +77,13 @@ def test_bad_input_is_told(data: Path, tmp_path: Path) -> None:
             tapetum.evaluate_davis(data=data, **given)
     write_ids(said / "one/00002.png", np.full((48, 64), 9, np.uint8))
     with pytest.raises(BadInput, match="9"):
-        tapetum.evaluate_davis(data=data, pred=said, most=1)
+        tapetum.evaluate_davis(data=data, predictions=said, most=1)
     write_ids(said / "one/00002.png", np.zeros((20, 64), np.uint8))
     with pytest.raises(BadInput, match="64x20"):
-        tapetum.evaluate_davis(data=data, pred=said, most=1)
+        tapetum.evaluate_davis(data=data, predictions=said, most=1)
     write_guesses(tmp_path / "small", {"one": VIDEOS["one"]})
     for k in range(7):
         write_ids(tmp_path / f"small/one/{k:05d}.png", np.zeros((20, 20), np.uint8))
     write_ids(tmp_path / "small/one/00001.png", np.ones((20, 20), np.uint8))
     with pytest.raises(BadInput, match="shapes"):
-        tapetum.evaluate_davis(data=data, pred=tmp_path / "small", most=1)
+        tapetum.evaluate_davis(data=data, predictions=tmp_path / "small", most=1)

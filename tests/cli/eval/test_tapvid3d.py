@@ -36,7 +36,7 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_predictions_as_json_and_text(run: Run, data: tuple[Path, Path]) -> None:
     gt, pred = data
-    code, out, err = run(*COMMAND, "--gt", gt, "--pred", pred, "--scaling", "median", "none", "--json")
+    code, out, err = run(*COMMAND, "--gt", gt, "--predictions", pred, "--scaling", "median", "none", "--json")
     assert code == 0
     assert err.splitlines()[0].startswith(f"tapetum: adt/1 counts as 0: there is no file {pred}")
     assert err.splitlines()[1:] == ["tapetum: 1 of 3 clips without a prediction that can be scored count as 0"]
@@ -45,7 +45,7 @@ def test_predictions_as_json_and_text(run: Run, data: tuple[Path, Path]) -> None
     assert (result["benchmark"], result["model"], result["clips"]) == ("tapvid3d", None, 3)
     assert result["scalings"] == direct["scalings"]
     assert [row["name"] for row in result["per_clip"]] == ["0", "1", "2"]
-    code, out, _ = run(*COMMAND, "--gt", gt, "--pred", pred)
+    code, out, _ = run(*COMMAND, "--gt", gt, "--predictions", pred)
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
     assert lines["scaling"] == ["median", "3D-AJ", "APD", "OA", "clips", "failed"]
     assert lines["adt"][3:] == ["2", "1"]
@@ -106,12 +106,12 @@ def test_a_killed_command_goes_on(data: tuple[Path, Path], tmp_path: Path) -> No
 def test_options_that_do_not_fit(run: Run, data: tuple[Path, Path], tmp_path: Path) -> None:
     gt, pred = data
     for arguments, message in (
-        ([], "give --pred DIR (predictions) or --model NAME"),
-        (["--pred", pred, "--model", "static"], "one of the two"),
-        (["--pred", pred, "--depth", "true"], "--depth is for the tracker"),
-        (["--pred", tmp_path / "none"], "there is no folder"),
-        (["--pred", pred, "--split", "minival"], "clips of the split minival are missing"),
-        (["--pred", pred, "--out", tmp_path / "none" / "a.json"], "cannot write"),
+        ([], "give --predictions DIR or --model NAME"),
+        (["--predictions", pred, "--model", "static"], "one of the two"),
+        (["--predictions", pred, "--depth", "true"], "--depth is for the tracker"),
+        (["--predictions", tmp_path / "none"], "there is no folder"),
+        (["--predictions", pred, "--split", "minival"], "clips of the split minival are missing"),
+        (["--predictions", pred, "--out", tmp_path / "none" / "a.json"], "cannot write"),
         (["--model", "static", "--depth", "true"], "there is no file"),
         (["--model", "static", "--depth", "zoedepth"], "static cannot make depth by 'zoedepth'"),
     ):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tyro
 
+from support.files import listed
 from support.raw_adt import write_sequence
 from support.raw_pstudio import write_studio
 from support.raw_waymo import write_segment
@@ -75,7 +76,7 @@ def test_what_fails_is_named_and_the_rest_is_made(raw: Path, tmp_path: Path, cap
     with pytest.raises(BadInput, match="1 clips could not be made: juggle_5: "):
         make("pstudio", tmp_path / "raw", "--out", tmp_path / "out", "--tracks", 5)
     assert "made        2\nfailed      juggle_5: " in capsys.readouterr().out
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["juggle_1.npz", "juggle_12.npz"]
+    assert listed(tmp_path / "out") == ["juggle_1.npz", "juggle_12.npz"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,6 @@ def _features(source: Source, kept: Path | None, name: str, seen: Seen) -> np.nd
         return np.load(no_pipe(path), allow_pickle=False)
     made = source.of(name, seen)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
+    with whole_file(path, own=True) as temporary, open(temporary, "wb") as file:
         np.save(file, made)
     return made

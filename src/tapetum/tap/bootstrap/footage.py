@@ -103,7 +103,7 @@ def claim(out: Path, config: FootageConfig) -> None:
         return
     for folder in (out / "videos", out / "shards"):
         folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as temporary:
+    with whole_file(file, own=True) as temporary:
         write_text(temporary, json.dumps(label, indent=1))
 
 
@@ -127,7 +127,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
     def flush() -> None:
         if shard:
             path = out / "shards" / f"{key}-{len(record['clips']) // config.shard:03d}.npz"
-            with whole_file(path) as temporary:
+            with whole_file(path, own=True) as temporary:
                 np.savez(temporary, **{f"clip_{n}": frames for n, (frames, _) in enumerate(shard)})  # pyright: ignore[reportArgumentType]
             for number, (frames, begin) in enumerate(shard):
                 clip = ClipOf(path.name, number, name, begin, step, len(frames))
@@ -154,7 +154,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
                 record["trouble"] = f"{reader.report.damaged} of {reader.report.promised} frames are damaged or missing"
     flush()
     record["left_out"] = dict(left_out)
-    with whole_file(file) as temporary:
+    with whole_file(file, own=True) as temporary:
         write_text(temporary, json.dumps(record, indent=1))
     return record
 
@@ -238,7 +238,7 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
 
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
-    with whole_file(out / "list.json") as temporary:
+    with whole_file(out / "list.json", own=True) as temporary:
         write_text(temporary, json.dumps(keys))
     footage = Footage(out)
     if len(footage):

@@ -87,13 +87,13 @@ def write_stills(footage: Footage, out: Path) -> None:
         clip = footage.clips[number]
         for at in (0, clip.frames // 2, clip.frames - 1):
             wanted[folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
-    for file in set(folder.iterdir()) - wanted.keys():  # of clips that are no more, or half-written
+    for file in set(folder.glob("*-*-[0-9][0-9][0-9].*jpg")) - wanted.keys():  # of clips that are no more, or half-written
         file.unlink()
     for file, (number, at) in wanted.items():
         if not file.exists():
             picture = BytesIO()
             Image.fromarray(footage[number][at]).save(picture, "JPEG", quality=92)
-            with whole_file(file) as temporary:
+            with whole_file(file, own=True) as temporary:
                 temporary.write_bytes(picture.getvalue())  # PIL itself does not tell of a full disk
 
 

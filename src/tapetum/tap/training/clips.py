@@ -116,7 +116,7 @@ def kept(cache: Path | None, k: int, draw: Callable[[int], Tracked]) -> Tracked:
         with np.load(no_pipe(file)) as stored:
             return Tracked(stored["video"], stored["xy"], stored["visible"])
     tracked = draw(k)
-    with whole_file(file) as temporary:
+    with whole_file(file, own=True) as temporary:
         np.savez(temporary, video=tracked.video[:], xy=tracked.xy, visible=tracked.visible)
     return tracked
 
@@ -130,5 +130,5 @@ def claim(folder: Path, settings: dict) -> None:
             raise BadInput(f"{folder} keeps clips of other settings ({found}): choose another cache folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as temporary:
+    with whole_file(file, own=True) as temporary:
         write_text(temporary, json.dumps(label, indent=1))

@@ -1,0 +1,80 @@
+"""Signals while worker processes start: no worker says anything, and none outlives the command."""
+
+import multiprocessing.forkserver
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapetum.train import stream
+
+STARTING = """
+import signal, sys, time
+from tapetum.workers import over_processes
+
+def ended(number, _):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)
+    try:
+        print("begun", flush=True)
+        list(over_processes(time.sleep, [30, 30, 30], float, workers=3))
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+else:
+    time.sleep(0.5)  # a worker that imports for long
+"""
+
+
+def children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_workers_that_start_say_nothing(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
+    (tmp_path / "starting.py").write_text(STARTING)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "starting.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    until = time.monotonic() + 60
+    while len(started := children(process.pid)) < 2 and time.monotonic() < until:
+        time.sleep(0.002)
+    time.sleep(0.05)
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    out, error = process.communicate(timeout=60)
+    assert (out, error) == ("ended\n", "")
+    assert len(started) >= 2
+    while any(Path(f"/proc/{each}/cmdline").exists() for each in started) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not any(Path(f"/proc/{each}/cmdline").exists() for each in started)
+
+
+def test_the_server_of_data_workers_is_deaf_to_signals_from_its_first_moment() -> None:
+    stream._end_server()
+    stream._context()
+    server: Any = multiprocessing.forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        status = Path(f"/proc/{server._forkserver_pid}/status").read_text()
+        [blocked] = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk")]
+        assert all(blocked >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
+    finally:
+        stream._end_server()
+    assert server._forkserver_pid is None
