@@ -1,6 +1,7 @@
 """What probes share: features that are made once, a held-out part, and a sweep that is the same for everyone."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.identity import stamp
 from tapetum.train.config import TrainConfig
 from tapetum.train.schedule import learning_rate
 from tapetum.transfer.config import ProbeConfig
@@ -110,13 +112,13 @@ def features_of(
 
 
 def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
-    """A name for the features of these pictures by these weights; of many pictures, 64 are looked at."""
+    """A name for the features of these pictures by these weights."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode())
         mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    for k in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)).tolist():
-        mixed.update(np.ascontiguousarray(pictures[k]).tobytes())
+    content = getattr(pictures, "content", pictures.__getitem__)  # of files: what is in them, without decoding it
+    mixed.update(json.dumps([stamp(picture=content(k)) for k in range(len(pictures))]).encode())
     return mixed.hexdigest()
 
 

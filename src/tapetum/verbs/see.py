@@ -13,6 +13,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
+from tapetum.identity import Outdated
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
 from tapetum.verbs.see_settings import Request, SeeSettings
 from tapetum.verbs.seen import Seeing, from_json
@@ -33,7 +34,9 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     for place in {job.drawn.parent for job in jobs if job.drawn}:
         _make_folder(place)
-    done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job)) is not None}
+    outdated = Outdated(listener.note)
+    done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job, outdated)) is not None}
+    outdated.say(folder)
     waiting = [k for k in range(len(jobs)) if k not in done]
     listener.progress("pictures", len(done), len(jobs))
     if waiting:

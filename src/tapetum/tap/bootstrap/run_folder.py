@@ -24,6 +24,7 @@ from PIL import Image
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import resolve
+from tapetum.identity import source_label
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.bootstrap.recipes import BootstrapRun
 from tapetum.tap.bootstrap.unlabelled_scores import split
@@ -38,7 +39,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
     content = asdict(run)
     content |= content.pop("settings")
     content["model"] = hashlib.sha256(resolve(run.model, "track")[0].read_bytes()).hexdigest()[:16]
-    content["textures"] = run.textures and Path(run.textures).name
+    content["textures"] = source_label(run.textures)
     return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
 
 
