@@ -46,6 +46,9 @@ class Labelled:
             raise BadInput(
                 f"there are {len(self.features)} features and {len(self.labels)} labels; give one for each, 1 or more"
             )
+        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+            kind = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise BadInput(f"labels are {kind}; give one class a picture as whole numbers, int64 (n,)")
 
     def rows(self, which: Tensor) -> "Labelled":
         """Give some of them."""
