@@ -113,10 +113,10 @@ def identity_of(model: nn.Module) -> str:
 def build_towers(name: str, seed: int = 0, **changes: Any) -> VideoText:
     """Build two towers by the name of the video encoder, with random weights, float32, in evaluation mode.
 
-    `changes` are fields of `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
+    `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
     or does not go together.
     """
-    config = named_towers(name, **changes)
+    config = named_towers(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VideoText(config).eval()
