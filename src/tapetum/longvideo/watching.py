@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from tapetum.encoders.embed import Piece
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.encoder import VideoFeatures
 from tapetum.longvideo.keeping import Kept
@@ -174,6 +174,7 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
     Raises BadInput for answers that are too long to be told from each other.
     """
+    check_several(options, "options")
     room = model.config.text.length - 2
     texts = [f"{question} {option}".strip() for option in options]
     raw = [text.encode(errors="replace") for text in texts]

@@ -65,11 +65,6 @@ class PerceptionTestOptions:
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page with a table and a picture of the scores by area, reasoning and tag, or by what the task has of these."""
 
-    def __post_init__(self) -> None:
-        for name in ("task", "model"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
-
     def check(self) -> dict[str, str]:
         """Give the model of each task, none for predictions that are there. Raises BadInput for what does not fit together."""
         if not self.task or len(set(self.task)) < len(self.task):

@@ -4,9 +4,9 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import fields
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, cast, get_args, get_origin
 
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
@@ -91,16 +91,35 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     """
 
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+        parameters = inspect.signature(options)
+
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return work(options(*args, **kwargs), Warner())
+            given = parameters.bind(*args, **kwargs)
+            for name in several_fields(options) & given.arguments.keys():
+                if isinstance(value := given.arguments[name], str | Path):
+                    given.arguments[name] = (value,)
+            return work(options(*given.args, **given.kwargs), Warner())
 
-        parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
+        function.options = options  # pyright: ignore[reportAttributeAccessIssue]
         function.run = work  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Result]", function)
 
     return decorate
+
+
+@cache
+def several_fields(options: Callable[..., Any]) -> frozenset[str]:
+    """Name the fields of a dataclass of options that take any number of values; one text or path given there is one value."""
+    return frozenset(field.name for field in fields(cast(Any, options)) if _is_several(field.type))
+
+
+def _is_several(hint: Any) -> bool:
+    """Whether a type is `tuple[X, ...]`, annotated or not."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
