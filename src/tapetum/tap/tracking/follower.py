@@ -19,6 +19,7 @@ from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join
 from tapetum.tap.tracking.inputs import check_frame, check_queries
 from tapetum.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
 from tapetum.tap.tracking.reference import Reference
+from tapetum.types.checks import unmasked
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Follower:
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
     ) -> tuple[QueryFeatures, Float[Tensor, "1 n 2"]]:
         """Features of points (x, y) on one frame, and the points."""
-        places = np.asarray(points, dtype=np.float32)
+        places = np.asarray(unmasked(points, "points"), dtype=np.float32)
         if places.ndim != 2 or places.shape[1] != 2:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
         queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
