@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
+from tapetum.devices import full_precision
 from tapetum.errors import BadInput, check_several
 from tapetum.perception_test.baselines.seen import Predictor
 from tapetum.perception_test.types import Video
@@ -59,6 +60,7 @@ class PictureOptions:
             raise BadInput(f"asked to show {frames} frames; give 1 or more")
         self.answerer, self.frames = answerer, frames
 
+    @full_precision()
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
         """Give the mean log-probability of each option."""
         import torch

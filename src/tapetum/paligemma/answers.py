@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.blocks.generate_config import Choice
+from tapetum.devices import full_precision
 from tapetum.errors import BadInput, check_several
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
@@ -135,6 +136,7 @@ class Answerer:
             )
         return ids
 
+    @full_precision()
     def ask(
         self,
         pictures: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tapetum.devices import full_precision
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
@@ -69,6 +70,7 @@ class Probed:
     """From features to logits."""
 
 
+@full_precision()
 def features_of(
     encoder: Encoder,
     pictures: Pictures,

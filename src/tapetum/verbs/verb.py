@@ -8,8 +8,10 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, cast, get_args, get_origin
 
+from tapetum.devices import full_precision
+
 if TYPE_CHECKING:
-    from tapetum.video import Report, Video
+from tapetum.video import Report, Video
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
@@ -91,7 +93,7 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     """
 
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
-        parameters = inspect.signature(options)
+        parameters, run = inspect.signature(options), full_precision()(work)
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
@@ -99,11 +101,11 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
             for name in several_fields(options) & given.arguments.keys():
                 if isinstance(value := given.arguments[name], str | Path):
                     given.arguments[name] = (value,)
-            return work(options(*given.args, **given.kwargs), Warner())
+            return run(options(*given.args, **given.kwargs), Warner())
 
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
         function.options = options  # pyright: ignore[reportAttributeAccessIssue]
-        function.run = work  # pyright: ignore[reportAttributeAccessIssue]
+        function.run = run  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Result]", function)
 
     return decorate

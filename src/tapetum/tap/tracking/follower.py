@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tapetum.blocks.sampling import scale_xy
+from tapetum.devices import full_precision
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
@@ -70,6 +71,7 @@ class Follower:
         """Where the network is and frames are brought to."""
         return next(self.model.parameters()).device
 
+    @full_precision()
     @torch.inference_mode()
     def start(
         self,
@@ -109,6 +111,7 @@ class Follower:
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
         return _numbered(Stream(size, resolutions, found, None, asked, anchors))
 
+    @full_precision()
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
         """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
@@ -131,6 +134,7 @@ class Follower:
         seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
+    @full_precision()
     @torch.inference_mode()
     def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
         """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
@@ -149,6 +153,7 @@ class Follower:
         stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
         return _numbered(stream)
 
+    @full_precision()
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
         """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
