@@ -5,6 +5,9 @@ Imports torch only when it is called.
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
@@ -47,6 +50,20 @@ def find_device(name: Any) -> "torch.device":
     except (RuntimeError, AssertionError, TypeError, ImportError, NotImplementedError):
         pass
     raise BadInput(f"there is no device {str(name)!r} to compute on; this machine has {', '.join(devices_here())}")
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Switch the caller's autocast off in a block, or in a function that this decorates.
+
+    What is promised as a number, such as a track to a tenth of a pixel, does not survive the 8 bits of bfloat16.
+    """
+    torch = sys.modules.get("torch")  # who has not imported it has no autocast
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps", "xpu") if torch else ():
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def check_compiler(device: "torch.device") -> None:

@@ -38,3 +38,15 @@ class MissingExtra(TapetumError):
 
     def __init__(self, package: str, extra: str, purpose: str):
         super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'tapetum[{extra}]'")
+
+
+def check_several(values: object, what: str) -> None:
+    """Raise `BadInput` for one text where several are wanted: it would be taken letter by letter.
+
+    >>> check_several(["a cat", "a dog"], "options")
+    >>> check_several("a cat", "options")
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: options are one text, 'a cat'; give a list of texts
+    """
+    if isinstance(values, str | bytes):
+        raise BadInput(f"{what} are one text, {values[:60]!r}; give a list of texts")

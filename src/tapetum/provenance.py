@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from tapetum.errors import BadInput
-from tapetum.reading import kind_of
+from tapetum.reading import kind_of, open_file, parse_json
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -206,7 +206,7 @@ def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:
 def _fingerprint(path: Path) -> str | None:
     """Size and content, of a large file only its ends; the same wherever it is copied to."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             seen = hashlib.blake2b(file.read(_PART), digest_size=16)
             file.seek(max(size - _PART, min(size, _PART)))
@@ -218,17 +218,15 @@ def _fingerprint(path: Path) -> str | None:
 
 def _record_of(folder: Path) -> set[str]:
     """Fingerprints in the list of a folder; what is no line of ours is left out."""
-    with suppress(OSError):
-        number = os.open(folder / RECORD, os.O_RDONLY | os.O_NONBLOCK)
-        with open(number, "rb") as file:
-            state = os.fstat(number)
-            read, prints = _known.get((state.st_dev, state.st_ino), (0, set[str]()))
-            if state.st_size < read:
-                read, prints = 0, set()
-            file.seek(read)
-            for line in file.read(state.st_size - read).splitlines():
-                with suppress(ValueError, TypeError, KeyError):
-                    prints.add(str(json.loads(line)["print"]))
-            _known[state.st_dev, state.st_ino] = state.st_size, prints
-            return prints
+    with suppress(OSError), open_file(folder / RECORD) as file:
+        state = os.fstat(file.fileno())
+        read, prints = _known.get((state.st_dev, state.st_ino), (0, set[str]()))
+        if state.st_size < read:
+            read, prints = 0, set()
+        file.seek(read)
+        for line in file.read(state.st_size - read).splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                prints.add(str(parse_json(line)["print"]))
+        _known[state.st_dev, state.st_ino] = state.st_size, prints
+        return prints
     return set()

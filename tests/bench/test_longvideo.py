@@ -91,16 +91,61 @@ def test_egoschema_by_similarity_and_by_likelihood(tmp_path: Path, towers: Path,
     assert out.startswith("egoschema subset, options by similarity")
 
 
-def test_what_is_kept_is_not_made_again(tmp_path: Path, towers: Path) -> None:
+def test_what_is_kept_is_not_made_again(tmp_path: Path, towers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, kept = egoschema(tmp_path), tmp_path / "kept.jsonl"
     how: dict[str, Any] = {"task": "egoschema", "data": place, "model": towers, "save": kept}
     with pytest.warns(UserWarning, match="have no video"):
         first = tapetum.evaluate_longvideo(**how)
-    (place / "videos" / "a.mp4").write_bytes(b"no video any more")
+    size = kept.stat().st_size
+    monkeypatch.setattr("tapetum.bench.longvideo.open_video", None)
     with pytest.warns(UserWarning, match="have no video"):
         assert tapetum.evaluate_longvideo(**how).table == first.table
-    with pytest.raises(BadInput, match="was begun with rate"):
-        tapetum.evaluate_longvideo(**{**how, "rate": 2.0})
+    assert kept.stat().st_size == size
+
+
+def episodes(folder: Path, *options: str, level: int = 0) -> Path:
+    """Two questions about one video each, whose first option is right."""
+    film(folder / "videos", "a", "b", level=level or None)
+    rows = [
+        {"video": name, "question": f"What is {name}?", "options": list(options), "answer_id": 0}
+        | {"area": "memory", "reasoning": "predictive", "span_s": [0, 6.0]}
+        for name in "ab"
+    ]
+    return write(folder, {"questions.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_rows_of_other_options_videos_weights_or_settings_are_made_again(tmp_path: Path, towers: Path, run: Run) -> None:
+    kept, own = tmp_path / "kept.jsonl", tmp_path / "own.safetensors"
+    own.write_bytes((towers / "longvideo.safetensors").read_bytes())
+    places = [
+        episodes(tmp_path / "first", "red cup", "a dog"),
+        episodes(tmp_path / "reversed", "a dog", "red cup"),
+        episodes(tmp_path / "grey", "a dog", "red cup", level=90),
+    ]
+    how = ("eval", "longvideo", "--task", "episodes", "--model", own, "--no-blind", "--json")
+    fresh = [json.loads(run(*how, "--data", place)[1]) for place in places]
+    assert fresh[0]["all"]["accuracy"] == 1 - fresh[1]["all"]["accuracy"]
+    reasons = (
+        "",
+        "2 results that were kept there differ in options",
+        "2 results that were kept there differ in video",
+    )
+    for place, wanted, reason in zip(places, fresh, reasons, strict=True):
+        code, out, err = run(*how, "--data", place, "--save", kept)
+        assert (code, json.loads(out)) == (0, wanted)
+        assert (err.count("computed again"), reason in err) == (int(bool(reason)), True)
+    longvideo.save(longvideo.build_towers("mcvit-nano", **SMALL, text=TEXT, projection=6, seed=5), own)
+    again = json.loads(run(*how, "--data", places[0])[1])
+    code, out, err = run(*how, "--data", places[0], "--save", kept)
+    assert (code, json.loads(out)) == (0, again)
+    assert err.count("2 results that were kept there differ in weights; they are computed again") == 1
+    _, _, err = run(*how, "--data", places[0], "--save", kept, "--rate", "2")
+    assert "in rate" in err
+    own.write_bytes((towers / "longvideo.safetensors").read_bytes())  # what was made with other weights is still there
+    size = kept.stat().st_size
+    code, out, err = run(*how, "--data", places[2], "--save", kept)
+    assert (json.loads(out), kept.stat().st_size, "again" in err) == (fresh[2], size, False)
 
 
 def test_blind_answers_are_those_of_grey_frames(tmp_path: Path, towers: Path) -> None:

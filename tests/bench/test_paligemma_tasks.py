@@ -1,10 +1,15 @@
 """Transfer tasks from end to end: a tiny random model answers, answers are kept, read and scored."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import tapetum
 from support.paligemma_folder import tiny_folder
@@ -15,6 +20,18 @@ from tapetum.paligemma.answers import Answerer
 from tapetum.paligemma.mask_codec import MaskCodec
 from tapetum.paligemma.mask_config import SMALL
 from tapetum.paligemma.transfers import TASKS
+from tapetum.verbs.evaluate_paligemma import PaliGemmaEvalOptions
+from tapetum.verbs.verb import Listener
+
+
+class Notes(Listener):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +71,42 @@ def test_what_was_answered_is_not_asked_again(answerer: Answerer, tmp_path: Path
     again = read_answers(file, examples)
     assert again.said == found.said
     assert score_answers(task, examples, again)[0].value == 0.5
-    with pytest.raises(BadInput, match="was begun with longest 3, now 4"):
-        make_answers(answerer, task, examples, save=file, longest=4)
+    said: list[str] = []
+    make_answers(answerer, task, examples[:1], save=file, longest=4, note=said.append)
+    assert said == [f"{file}: 2 results that were kept there differ in longest; they are computed again"]
+    with pytest.raises(BadInput, match="1 of 2 examples have no answer"):  # of the last settings there is one answer, not two
+        score_answers(task, examples, read_answers(file, examples))
+    assert make_answers(answerer, task, examples, save=file, longest=3).said == found.said
+
+
+def test_answers_of_other_weights_pictures_or_precision_are_made_again(weights: Path, tmp_path: Path) -> None:
+    own, place, file = tmp_path / "own", tmp_path / "data", tmp_path / "said.jsonl"
+    shutil.copytree(weights.parent, own)
+    make_set("nlvr2", place)
+    asked: dict[str, Any] = {"task": "nlvr2", "data": place, "model": str(own / weights.name), "tokens": 3, "save": file}
+    heard = Notes()
+
+    def made(**more: Any) -> tuple[dict[str, Any], list[str]]:
+        heard.notes.clear()
+        table = tapetum.evaluate_paligemma.run(PaliGemmaEvalOptions(**{**asked, **more}), heard).table
+        return table, [note for note in heard.notes if "again" in note]
+
+    first, notes = made()
+    assert (notes, made()) == ([], (first, []))
+    picture = next(path for path in sorted(place.rglob("*.png")))
+    Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
+    _, [line] = made()
+    assert "in pictures" in line
+    _, [line] = made(dtype="bfloat16")
+    assert line == f"{file}: 2 results that were kept there differ in dtype; they are computed again"
+    changed = own / weights.name
+    tensors = load_file(changed)
+    with safe_open(changed, "pt") as stored:
+        save_file({name: -tensor for name, tensor in tensors.items()}, changed, stored.metadata())
+    _, [line] = made()
+    assert "in weights" in line
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert sum("row" in line for line in lines) >= 2 + 1 + 2 + 2
 
 
 def first_answer(file: Path) -> str:

@@ -256,11 +256,12 @@ def test_work_goes_on_where_it_was_stopped(oracle: tuple[Path, Callable[[], Orac
     changed = evaluate(gt, load=load, rows=rows)
     assert len(asked.read_text()) == 1
     assert changed["per_clip"][1]["scores"] != whole["per_clip"][1]["scores"]
-    with pytest.raises(BadInput, match=r"was begun with scalings \['median'\], now \['none'\]; give another --out"):
-        evaluate(gt, load=load, rows=rows, scalings=("none",))
+    heard: list[str] = []
+    evaluate(gt, load=load, rows=rows, scalings=("none",), note=heard.append)
+    assert heard == [f"{rows}: 4 results that were kept there differ in scalings; they are computed again"]
     evaluate(gt, load=load, rows=tmp_path / "r.jsonl", settings={"model": "a"})
-    with pytest.raises(BadInput, match="was begun with model a, now b"):
-        evaluate(gt, load=load, rows=tmp_path / "r.jsonl", settings={"model": "b"})
+    evaluate(gt, load=load, rows=tmp_path / "r.jsonl", settings={"model": "b"}, note=heard.append)
+    assert heard[1:] == [f"{tmp_path / 'r.jsonl'}: 4 results that were kept there differ in model; they are computed again"]
     rows.write_text("hello\n")
     with pytest.raises(BadInput, match="does not hold rows of an evaluation"):
         evaluate(gt, load=load, rows=rows)

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from support.files import listed
+from tapetum import identity
 from tapetum.types import Tracks
 from tapetum.verbs import many
 from tapetum.verbs.track import Tracked, TrackOptions, track
@@ -66,8 +67,21 @@ def test_what_is_done_is_not_done_again_unless_options_change(folder: Path, tmp_
     again = [(tmp_path / name / "tracks.npz").stat().st_mtime_ns for name in ("a.mp4", "b.mp4")]
     assert again[0] == times[0]
     assert again[1] > times[1]
-    assert run(*words, "--grid", 3)[0] == 0
+    code, _, err = run(*words, "--grid", 3)
+    assert (code, err.count("2 results that were kept there differ in grid; they are computed again")) == (0, 1)
     assert Tracks.load(tmp_path / "a.mp4" / "tracks.npz").points == 9
+
+
+def test_a_video_of_the_same_name_size_and_time_is_tracked_again(tmp_path: Path, run: Run) -> None:
+    words = ["track", tmp_path / "a.npy", tmp_path / "b.npy", "--model", "static", "--grid", 2, "--no-overlay"]
+    for level in (0, 90):
+        np.save(tmp_path / "a.npy", np.full((3, 40, 48, 3), level, np.uint8))
+        np.save(tmp_path / "b.npy", np.zeros((3, 40, 48, 3), np.uint8))
+        os.utime(tmp_path / "a.npy", ns=(10**18 + level, 10**18))
+        identity._of_file.cache_clear()  # as in a process of its own
+        code, _, err = run(*words, "--out", tmp_path / "out")
+        assert code == 0
+    assert "1 result that was kept there differs in video; it is computed again" in err
 
 
 def test_videos_without_an_overlay_are_told_of_each_time(tmp_path: Path, run: Run) -> None:
@@ -90,7 +104,7 @@ def test_videos_without_an_overlay_are_told_of_each_time(tmp_path: Path, run: Ru
         assert "tracked in 2 of 2 videos" in out
         assert f"1 of 2 videos have tracks but no overlay ({tmp_path / 'wide.npy'})" in err
     assert Tracks.load(tmp_path / "out" / "wide.npy" / "tracks.npz").points == 4
-    assert "no overlay" not in run(*words, "--no-overlay")[2]
+    assert "but no overlay" not in run(*words, "--no-overlay")[2]
 
 
 def test_what_nobody_expected_stops_no_other_video_and_leaves_its_traceback(folder: Path, tmp_path: Path, run: Run) -> None:

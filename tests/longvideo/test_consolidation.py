@@ -1,11 +1,16 @@
 """Memories of tokens: against scikit-learn, loops and counts; what is let go; random choices."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from tapetum import longvideo
 from tapetum.longvideo.consolidation import consolidate, farthest_first
 from tapetum.longvideo.memory import draw_order, spread_rows
+from tapetum.longvideo.recall import Reader, RecallRun
+from tapetum.longvideo.recipes import recipe
 
 
 def tokens(batch: int = 2, count: int = 60, width: int = 5) -> torch.Tensor:
@@ -92,3 +97,24 @@ def test_what_stays_is_spread_over_the_past() -> None:
     assert origins[-1] == 199
     gaps = np.diff(sorted(set(origins)))
     assert gaps[:-1].max() <= 2 * gaps[:-1].min()  # 199 segments over 50 places; the newest is always there
+
+
+@pytest.mark.parametrize(
+    "changes", [{"consolidation": "kmeans"}, {"consolidation": "random"}, {"mask_ratio": 0.5, "mask_always": True}]
+)
+def test_the_seed_of_a_built_encoder_is_that_of_its_draws(changes: dict[str, Any]) -> None:
+    small = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 32, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 16}
+    small |= {"segment_frames": 4, "memories": 3, **changes}
+    one, other = (longvideo.build("mcvit-nano", seed=seed, **small) for seed in (0, 7))
+    assert (one.config.seed, other.config.seed) == (0, 7)
+    other.load_state_dict(one.state_dict())
+    video = torch.rand(1, 16, 32, 32, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        assert not torch.allclose(one(video).pooled, other(video).pooled)
+        assert torch.equal(other(video).pooled, other(video).pooled)
+    assert longvideo.build_towers("mcvit-nano", seed=7).config.video.seed == 7
+
+
+def test_the_seed_of_a_run_is_that_of_its_draws() -> None:
+    assert recipe("consolidated", "ordered-events", seed=3).config.video.seed == 3
+    assert Reader(RecallRun(seed=3)).encoder.config.seed == 3

@@ -122,6 +122,7 @@ def test_one_option_is_likelier_than_another(world: Path) -> None:
 
 def test_a_video_is_decoded_once_for_all_tasks_and_found_again(world: Path, tmp_path: Path) -> None:
     looks: list[tuple[str, ...]] = []
+    heard: list[str] = []
 
     class Looker:
         def predict(self, video: Any, seen: Any, tasks: Any) -> dict[str, Any]:
@@ -132,17 +133,22 @@ def test_a_video_is_decoded_once_for_all_tasks_and_found_again(world: Path, tmp_
     pictures: set[int] = set()
     truth = dict(list(read_annotations(world / "all_train.json").items())[:1])
 
-    def predict(*tasks: str) -> dict[str, Path]:
+    def predict(*tasks: str, model: str = "x") -> dict[str, Path]:
         predictors = [(("object", "point"), Looker()), (("mcqa",), Looker())]
-        return predict_videos(truth, lambda: predictors, dict.fromkeys(tasks, "x"), tmp_path, videos=world)
+        made_by = {task: {"model": model} for task in tasks}
+        return predict_videos(truth, lambda: predictors, made_by, tmp_path, videos=world, note=heard.append)
 
     predict("object", "mcqa")
     assert (looks, len(pictures)) == ([("object",), ("mcqa",)], 1)
     files = predict("object", "point", "mcqa")
     assert looks[2:] == [("point",)]
     assert json.loads(files["mcqa"].read_text()) == {"episode_00000": []}
+    assert heard == []
+    predict("object", "point", model="y")
+    assert looks[3:] == [("object", "point")]
+    assert heard == [f"{tmp_path}: 2 results that were kept there differ in model; they are computed again"]
     with pytest.raises(BadInput, match="ask nothing of the tasks"):
-        predict_videos({}, list, {"object": "x"}, tmp_path)
+        predict_videos({}, list, {"object": {}}, tmp_path)
 
 
 KILLED = """
@@ -159,7 +165,7 @@ class Dying(StaticPlaces):
         return super().predict(video, seen, tasks)
 
 truth = read_annotations(sys.argv[1])
-predict_videos(truth, lambda: [(("object", "point"), Dying())], {"object": 1, "point": 1}, Path(sys.argv[2]))
+predict_videos(truth, lambda: [(("object", "point"), Dying())], {"object": {}, "point": {}}, Path(sys.argv[2]))
 """
 
 

@@ -99,6 +99,11 @@ def test_features_are_made_once(tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == begun
     with torch.no_grad():
         torch.testing.assert_close(made, encoder(encoder.prepare(np.stack(pictures))).pooled)
+    many = [rng.integers(0, 255, (8, 8, 3)).astype(np.uint8) for _ in range(70)]
+    before = features_of(encoder, many, kept=tmp_path)
+    many[1] = 255 - many[1]  # one of many, too
+    assert not torch.equal(features_of(encoder, many, kept=tmp_path)[1], before[1])
+    with torch.no_grad():
         encoder.norm.bias.add_(1.0)
     assert not torch.equal(features_of(encoder, pictures, kept=tmp_path), made)
     assert features_of(encoder, pictures, tokens=True).shape == (

@@ -73,12 +73,20 @@ def test_a_folder_is_asked_about_once(folder: Path, tmp_path: Path):
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("?.json")}
     Image.fromarray(WORLD.picture("blue")).save(folder / "0.png")
     (out / "1.png").unlink()
-    again = tapetum.ask.run(options, Ear())
+    second = Ear()
+    again = tapetum.ask.run(options, second)
+    assert sum("1 result that was kept there differs in images; it is computed again" in note for note in second.notes) == 1
     assert [seen.answer.text for seen in again.seen] == ["blue", "green", "none", "blue"]
     redone = {path.name for path in stamps if path.stat().st_mtime_ns != stamps[path]}
     assert redone == {"0.json", "1.json"}
     rows = json.loads((out / "answers.json").read_text())
     assert [row["answer"] for row in rows if "answer" in row] == ["blue", "green", "none", "blue"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_images_in_memory_are_told_apart_by_their_content(tmp_path: Path):
+    for colour in ("red", "green"):
+        assert tapetum.ask([WORLD.picture(colour)], QUESTION, model=MODEL, out=tmp_path / "out").text == colour
 
 
 def test_detect_and_segment_draw_and_come_back_from_their_files(folder: Path, tmp_path: Path):

@@ -3,12 +3,12 @@
     OUT.unfinished         a line a piece (`tapetum.bench.rows`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
 
-Both go when the table is written. A file that has changed since is looked at anew.
+Both go when the table is written. A file that has changed since, or is watched by other weights, is looked at anew.
 """
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,14 @@ EVERY = 20.0
 
 
 class Unfinished:
-    """Pieces and memories of one table in the making. Raises BadInput where it was begun with another model."""
+    """Pieces and memories of one table in the making. `note` hears of what is there and was made with another model."""
 
-    def __init__(self, out: Path, embedder: "VideoEmbedder"):
+    def __init__(self, out: Path, embedder: "VideoEmbedder", note: Callable[[str], None] = lambda text: None):
         self.path, self.embedder = out.with_name(f"{out.name}.unfinished"), embedder
         self.state = out.with_name(f"{out.name}.unfinished.state")
         self.stopped = load_state(self.state, embedder.device)
-        self.rows = Rows(self.path, {"model": embedder.identity, "rate": embedder.rate})
+        self.settings = {"weights": embedder.identity, "rate": embedder.rate}
+        self.rows = Rows(self.path, self.settings, note)
 
     def __enter__(self) -> "Unfinished":
         return self
@@ -51,8 +52,7 @@ class Unfinished:
 
     def pieces(self, file: Path) -> Iterator[Piece]:
         """Give the pieces of a file: those that are there, then those that are still to be made."""
-        about = file.stat() if file.is_file() else None  # what is none is refused by the embedder
-        stamp = None if about is None else [about.st_size, about.st_mtime_ns]
+        stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
         end = self.rows.get(f"{file} end", stamp)
         keep = _Keep(self, file, stamp)
         known = keep.pieces if end is None else end["pieces"]
@@ -71,14 +71,15 @@ class _Keep:
     """Keeps where the watching of one file is."""
 
     def __init__(self, unfinished: Unfinished, file: Path, stamp: Any):
-        self.unfinished, self.about, self.last = unfinished, [str(file), stamp], time.monotonic()
+        self.unfinished, self.last = unfinished, time.monotonic()
+        self.about = [str(file), stamp, unfinished.settings]
         found = unfinished.stopped
         self.stopped: Stopped | None = None
         self.pieces = 0
-        if found is None or found.about[:2] != self.about:
+        if found is None or found.about[:3] != self.about:
             return
-        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[2])):
-            self.stopped, self.pieces = found, found.about[2]
+        if all(unfinished.rows.get(f"{file} {k}", stamp) is not None for k in range(found.about[3])):
+            self.stopped, self.pieces = found, found.about[3]
 
     def begin(self) -> Stopped | None:
         """Give what was kept of this file."""

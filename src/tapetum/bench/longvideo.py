@@ -58,7 +58,8 @@ def answer_questions(
     done, found = 0, {}
     grey: dict[int, Any] = {}  # grey frames are alike, so there is one answer for each number of them
     for (path, until), group in groups.items():
-        waiting = [each for each in group if rows.get(str(each.key), None) is None]
+        stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
+        waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
             view = View(rate=rate, stop_s=float(until) if until else None)
             with open_video(path) as video:
@@ -70,9 +71,9 @@ def answer_questions(
                 seen["blind"] = grey[count]
             for each in waiting:
                 row = {name: _scores(model, what, each) for name, what in seen.items()}
-                rows.add(str(each.key), None, row)
+                rows.add(str(each.key), stamps[each.key], row)
         for each in group:
-            found[each.key] = rows.get(str(each.key), None)
+            found[each.key] = rows.get(str(each.key), stamps[each.key])
         done += len(group)
         progress(done, len(questions))
     return found
@@ -126,17 +127,22 @@ def view_of(each: CaptionedVideo, measure: Measure, rate: float) -> View:
     return View(rate=rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP)
 
 
+def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
+    return rows.stamp(video=each.video, start=each.start_s, stop=each.stop_s)
+
+
 def retrieve(
     model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, rate: float = 1.0, progress: Progress = _silent
 ) -> Table:
     """Score how well texts find their videos, and videos their texts: each caption is a query, and an item."""
     vectors: list[Sequence[float]] = []
     for done, each in enumerate(clips, 1):
-        row = rows.get(str(each.key), None)
+        about = _clip_stamp(rows, each)
+        row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
                 row = {"vector": embed_video(model, video, view_of(each, "retrieval", rate)).tolist()}
-            rows.add(str(each.key), None, row)
+            rows.add(str(each.key), about, row)
         vectors.append(row["vector"])
         progress(done, len(clips))
     texts = [text for each in clips for text in each.captions]
@@ -162,11 +168,12 @@ def describe(
     """Have texts written of clips or whole videos, and score them: CIDEr, BLEU-4, ROUGE-L."""
     said = {}
     for done, each in enumerate(clips, 1):
-        row = rows.get(str(each.key), None)
+        about = _clip_stamp(rows, each)
+        row = rows.get(str(each.key), about)
         if row is None:
             with open_video(each.video) as video:
                 row = {"text": model.write(see_video(model, video, view_of(each, measure, rate)))[0]}
-            rows.add(str(each.key), None, row)
+            rows.add(str(each.key), about, row)
         said[each.key] = row["text"]
         progress(done, len(clips))
     made = caption_scores(said, {each.key: each.captions for each in clips})
@@ -179,13 +186,14 @@ def answer_freely(
     """Have answers written after their questions, and score them: the same words as one that people gave, and ROUGE-L."""
     said: dict[Any, str] = {}
     for done, each in enumerate(questions, 1):
-        row = rows.get(str(each.key), None)
+        assert each.video is not None
+        about = rows.stamp(video=each.video, question=each.question)
+        row = rows.get(str(each.key), about)
         if row is None:
-            assert each.video is not None
             with open_video(each.video) as video:
                 latents = see_video(model, video, View(rate=rate))
             row = {"text": model.write(latents, f"{each.question} ", max_new_tokens=32)[0]}
-            rows.add(str(each.key), None, row)
+            rows.add(str(each.key), about, row)
         said[each.key] = row["text"]
         progress(done, len(questions))
     exact = [said[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
@@ -230,10 +238,11 @@ def probe(
 def _pooled(model: Watcher, part: Listing, rows: Rows, name: str, rate: float) -> Iterator[list[float]]:
     for k in range(len(part)):
         file = part.files["video"][k]
-        row = rows.get(f"{name} {k}", file.name)
+        about = rows.stamp(video=file.content)
+        row = rows.get(f"{name} {k}", about)
         if row is None:
             with open_video(file.place) as video, torch.inference_mode():  # pyright: ignore[reportArgumentType]
                 *_, (_, _, features) = looks(model, video, View(rate=rate, frames=CLIP))
             row = {"vector": features.pooled[0].float().tolist()}
-            rows.add(f"{name} {k}", file.name, row)
+            rows.add(f"{name} {k}", about, row)
         yield row["vector"]

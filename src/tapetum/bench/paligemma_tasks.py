@@ -54,17 +54,20 @@ def make_answers(
     beams: int | None = None,
     noise_boxes: int = 0,
     progress: Progress = lambda done, total: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Answers:
-    """Have a model answer. What the file `save` has already is not asked again.
+    """Have a model answer. What the file `save` has of the same examples and settings is not asked again.
 
-    `about` says what else the answers depend on, such as the model's name: a file that was begun otherwise is refused. With
+    `about` says what else the answers depend on, such as a fingerprint of the weights; `note` hears how many answers in the
+    file are of something else. With
     `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for pictures that
     cannot be read, and a file that holds something else.
     """
     settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, "noise_boxes": noise_boxes or None}
     settings |= about or {}
-    with Rows(None if save is None else Path(save), settings) as rows:
-        waiting = [example for example in examples if rows.get(_key(example.id), None) is None]
+    with Rows(None if save is None else Path(save), settings, note) as rows:
+        stamps = {e.id: rows.stamp(pictures=e.pictures, video=e.video, prompt=e.prefix) for e in examples}
+        waiting = [example for example in examples if rows.get(_key(example.id), stamps[example.id]) is None]
         done = len(examples) - len(waiting)
 
         def heard(key: Id, reply: Reply) -> None:
@@ -73,13 +76,13 @@ def make_answers(
             row: dict[str, Any] = {"split": key[0], "id": key[1], "answer": reply.text}
             if task.metric in PLACED:
                 row["chances"] = chances_of(answerer, reply, noise_boxes)
-            rows.add(_key(key), None, row)
+            rows.add(_key(key), stamps[key], row)
             progress(done, len(examples))
 
         progress(done, len(examples))
         more: dict[str, Any] = {"longest": longest, "beams": beams, "noise_boxes": noise_boxes}
         answer_examples(answerer, task, waiting, batch=batch, heard=heard, **more)
-        found = {example.id: rows.get(_key(example.id), None) or {} for example in examples}
+        found = {example.id: rows.get(_key(example.id), stamps[example.id]) or {} for example in examples}
     return Answers(
         said={key: row["answer"] for key, row in found.items()},
         chances={key: row["chances"] for key, row in found.items() if "chances" in row},
@@ -135,5 +138,18 @@ def _entries(path: Path) -> list[Entry]:
             found = [(k, parse_json(line)) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     except ValueError as error:
         raise BadInput(f"{path} is neither JSON lines nor a list ({' '.join(str(error).split())[:80]})") from None
-    found = [(k, row.get("row", row) if isinstance(row, dict) else row) for k, row in found]
-    return [Entry(row, f"answer {k} of {path}") for k, row in found if not (isinstance(row, dict) and "settings" in row)]
+    return [Entry(row, f"answer {k} of {path}") for k, row in _last_made(found)]
+
+
+def _last_made(lines: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """Of lines that `Rows` wrote, the answers of the settings of the last one, each as it was made last; others as they are."""
+    made: dict[str, dict[Any, tuple[int, Any]]] = {}
+    current, plain = "", []
+    for k, line in lines:
+        if isinstance(line, dict) and "settings" in line:
+            current = json.dumps(line["settings"], sort_keys=True)
+        elif isinstance(line, dict) and "row" in line:
+            made.setdefault(current, {})[json.dumps(line.get("key", k))] = k, line["row"]
+        else:
+            plain.append((k, line))
+    return plain + list(made.get(current, {}).values())

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from tapetum.errors import BadInput
+from tapetum.devices import full_precision
+from tapetum.errors import BadInput, check_several
 from tapetum.perception_test.baselines.seen import Predictor
 from tapetum.perception_test.types import Video
 from tapetum.types import Boxes
@@ -59,6 +60,7 @@ class PictureOptions:
             raise BadInput(f"asked to show {frames} frames; give 1 or more")
         self.answerer, self.frames = answerer, frames
 
+    @full_precision()
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
         """Give the mean log-probability of each option."""
         import torch
@@ -66,6 +68,7 @@ class PictureOptions:
         from tapetum.paligemma import prompts
         from tapetum.paligemma.pictures import prepare
 
+        check_several(options, "options")
         answerer, model = self.answerer, self.answerer.model
         shown = (
             np.unique(np.linspace(0, len(video) - 1, self.frames).round().astype(int)) if self.frames > 1 else [len(video) - 1]
@@ -89,6 +92,7 @@ class PromptedBoxes:
         """Ask where things are."""
         from tapetum.paligemma import prompts
 
+        check_several(things, "things")
         parts = [list(things[k : k + TOGETHER]) for k in range(0, len(things), TOGETHER)]
         found = []
         for part in parts:

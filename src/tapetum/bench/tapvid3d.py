@@ -88,10 +88,10 @@ class _Job:
     def key(self) -> str:
         return f"{self.source}/{self.path.name}"
 
-    def stamp(self) -> list[Any]:
-        """Return size and time of the files that the row depends on."""
+    def files(self) -> dict[str, Path | None]:
+        """Name the files that the row depends on."""
         depth = depth_path(self.path) if self.true_depth else None
-        return [_stamp(path) for path in (self.path, self.pred, depth)]
+        return {"clip": self.path, "prediction": self.pred, "depth": depth}
 
 
 def evaluate(
@@ -106,6 +106,7 @@ def evaluate(
     rows: Path | None = None,
     settings: dict[str, Any] | None = None,
     progress: Callable[[dict[str, Any], int, int], None] = lambda row, done, every: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Score predictions, or the tracker that `load` makes, on the clips of a folder.
 
@@ -120,6 +121,7 @@ def evaluate(
         rows: file of finished clips; the same call goes on with those that are not in it, among them all that failed.
         settings: what else makes the rows of another call useless, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
+        note: hears how many rows in the file are of other files or settings, and so are made again.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -129,7 +131,7 @@ def evaluate(
         NaN where nothing can be counted.
 
     Raises:
-        BadInput: no clips, missing or damaged truth, an unknown scaling, rows of other settings.
+        BadInput: no clips, missing or damaged truth, an unknown scaling, a file of something else than rows.
         TapetumError: a worker was killed.
     """
     if (pred is None) == (load is None):
@@ -145,19 +147,20 @@ def evaluate(
     _check_there([place.path for place in places], split)
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
-    folders = {"gt": str(Path(gt).absolute()), "pred": target and str(target.absolute()), "true_depth": true_depth}
-    wanted = {"scalings": list(scalings), **folders, "version": tapetum.__version__, **(settings or {})}
+    made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
+    wanted = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
-    with Rows(rows, wanted) as kept:
+    with Rows(rows, wanted, note) as kept:
+        stamps = {job.key: kept.stamp(**job.files()) for job in jobs}
         for job in jobs:
-            row = kept.get(job.key, job.stamp())
+            row = kept.get(job.key, stamps[job.key])
             if row is not None and row["failure"] is None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
         for number, row in over_processes(_row, left, load or _no_tracker, workers):
             job = left[number]
             if row["failure"] is None:  # what made it fail may be mended, and the truth be the same
-                kept.add(job.key, job.stamp(), as_json(row))
+                kept.add(job.key, stamps[job.key], as_json(row))
             finished[job.key] = row
             progress(row, len(finished), len(jobs))
     return {"split": split, **_summary([finished[job.key] for job in jobs], scalings)}
@@ -272,10 +275,3 @@ def _check_there(paths: list[Path], split: Split | None) -> None:
             f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}; fetch "
             "them, or leave --split out to score what is there"
         )
-
-
-def _stamp(path: Path | None) -> list[int] | None:
-    try:
-        return None if path is None else [path.stat().st_size, path.stat().st_mtime_ns]
-    except OSError:
-        return None

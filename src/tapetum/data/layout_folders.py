@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.data.listings import Listing, Split, text_of
+from tapetum.data.listings import Listing, Split, class_labels, text_of
 from tapetum.data.media import Stored, stored
 from tapetum.errors import BadInput
 from tapetum.video.pictures import PICTURES
@@ -87,6 +87,7 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     rows = list(csv.DictReader(io.StringIO(text_of(file))))
     if not rows or not {"label", "youtube_id"} <= rows[0].keys():
         raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
+    class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)
     found = [(stored(at[row["youtube_id"]]), number[row["label"]]) for row in rows if row["youtube_id"] in at]

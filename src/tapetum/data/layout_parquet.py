@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.data.listings import Listing, Split, numbered_classes, text_of
+from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
 from tapetum.data.media import Stored, opened_picture
 from tapetum.errors import BadInput
 from tapetum.tables import parquet_file, pyarrow_for
@@ -39,10 +39,8 @@ def list_parquet(place: Path, split: Split) -> Listing:
     if "label" not in table.column_names:
         return Listing(found, None, (), "nothing")
     labels = table.column("label").to_pylist()
-    if None in labels:
-        raise BadInput(f"{files[0]} has {labels.count(None)} rows without a label; leave these out, or the whole column")
     if words:
-        labels, names = [words.index(str(label)) for label in labels], words
+        labels, names = [words.index(label) for label in labels], words
     else:
         names = _classes_beside(files[0]) or numbered_classes(max(labels), files[0])
     if min(labels) < 0 or max(labels) >= len(names):
@@ -59,6 +57,11 @@ def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str,
         table = arrow.concat_tables([parquet.read_table(parquet_file(file, _READING)) for file in files])
     except (arrow.ArrowException, OSError) as error:
         raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+    if "label" in table.column_names:
+        labels = class_labels(
+            table.column("label").to_pylist(), str(files[0]) if len(files) == 1 else f"{files[0]} and those after it"
+        )
+        table = table.set_column(table.column_names.index("label"), "label", arrow.array(labels))
     words = _words(table, place, split)
     if place.is_file():
         held_out = np.arange(len(table)) % 10 == 0
@@ -86,14 +89,14 @@ def _words(table: Any, place: Path, split: Split) -> tuple[str, ...]:
     """The classes of both parts, where they are words in the column label and not numbers."""
     if "label" not in table.column_names:
         return ()
-    labels = set(table.column("label").to_pylist()) - {None}
+    labels = set(table.column("label").to_pylist())
     if all(isinstance(label, int) for label in labels):
         return ()
     if place.is_dir():
         _, parquet = pyarrow_for(_READING)
         for file in _parquet_files(place, "val" if split == "train" else "train"):
             column = parquet.read_table(parquet_file(file, _READING), columns=["label"]).column("label")
-            labels |= set(column.to_pylist()) - {None}
+            labels |= set(class_labels(column.to_pylist(), str(file)))
     return tuple(sorted(map(str, labels)))
 
 

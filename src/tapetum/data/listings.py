@@ -1,9 +1,10 @@
 """What a listing of a data set is, and what its readers share; `tapetum.data.layouts` says which layouts there are."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,6 +44,40 @@ def text_of(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
+
+
+def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
+    """Check one label a row: whole numbers as int, also where they are stored as floats, or words; never a mixture of these.
+
+    Raises BadInput that names the first row without a label (None, NaN, an empty word) or with one that is no class.
+
+    >>> class_labels([1.0, 0.0], "labels.csv")
+    [1, 0]
+    >>> class_labels([1.0, float("nan")], "labels.csv")
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: labels.csv has no label in row 1 (of 1 such row); leave such rows out, or the whole column
+    """
+    lacking = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
+    if lacking:
+        count = "1 such row" if len(lacking) == 1 else f"{len(lacking)} such rows"
+        raise BadInput(f"{where} has no label in row {lacking[0]} (of {count}); leave such rows out, or the whole column")
+    found = [_class_label(value, row, where) for row, value in enumerate(values)]
+    if len({type(label) for label in found}) > 1:
+        row = next(k for k, label in enumerate(found) if type(label) is not type(found[0]))
+        raise BadInput(
+            f"{where} has the label {found[0]!r} in row 0 and {found[row]!r} in row {row}; give numbers or words alone"
+        )
+    return found  # type: ignore[return-value]
+
+
+def _class_label(value: Any, row: int, where: str) -> int | str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word: write it so")
 
 
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ Source: folders of classes as torchvision's ImageFolder numbers them; parquet as
 """
 
 import json
+import math
 import re
 import tempfile
 from collections import Counter
@@ -109,7 +110,7 @@ class Rows:
             value = first[column.name]
             if types.is_binary(column.type) or types.is_large_binary(column.type) or _is_struct_of_bytes(column.type):
                 endings[column.name] = _ending(*_bytes_of(value, column.name, 0))
-            elif types.is_integer(column.type) and column.name in _LABELS:
+            elif (types.is_integer(column.type) or types.is_floating(column.type)) and column.name in _LABELS:
                 endings[column.name] = "cls"
             elif types.is_string(column.type) or types.is_large_string(column.type):
                 endings[column.name] = "txt"
@@ -130,9 +131,11 @@ class Rows:
             elif field.endswith("txt"):
                 sample[field] = value or ""
             elif field == "cls" or field.endswith(".cls"):
-                if value is None:
+                if value is None or value != value:
                     raise BadInput(f"row {number} has no {column}; take out rows without a class")
-                sample[field] = value
+                if not math.isfinite(value) or value != int(value):
+                    raise BadInput(f"row {number} has the {column} {value}; a class is a whole number: write it so")
+                sample[field] = int(value)
             else:
                 sample[field] = _bytes_of(value, column, number)[0]
         if "json" in sample:

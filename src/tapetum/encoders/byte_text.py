@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from tapetum.errors import check_several
+
 BEGIN, END = 256, 257
 """Tokens after those of the bytes."""
 VOCABULARY = 258
@@ -17,6 +19,7 @@ def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
     >>> tokens(["ab"], 6).tolist()
     [[256, 97, 98, 257, 0, 0]]
     """
+    check_several(texts, "texts")
     out = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(out, texts, strict=True):
         numbers = [BEGIN, *text.encode(errors="replace")[: length - 2], END]
@@ -32,5 +35,6 @@ def numbers(texts: Sequence[str]) -> Int64[Tensor, " b"]:
     """
     from hashlib import blake2b
 
+    check_several(texts, "texts")
     digests = [blake2b(text.encode(errors="replace"), digest_size=8).digest() for text in texts]
     return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests], dtype=torch.int64)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from tapetum.devices import full_precision
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.video import open_video
@@ -82,6 +83,7 @@ class EncoderEmbedder:
         """Prepare a frame as the network takes it."""
         return self.encoder.prepare(frame[None])[0].cpu()
 
+    @full_precision()
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
         """Give a vector for each piece."""
         parameter = next(self.encoder.parameters())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 from tapetum.errors import BadInput
+from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
     from tapetum.encoders.embed import EncoderEmbedder
@@ -92,6 +93,7 @@ def prepare(
 
     Raises BadInput for pictures of another kind or shape.
     """
+    pictures = unmasked(pictures, "pictures")
     if isinstance(pictures, np.ndarray) and not pictures.flags.writeable:
         pictures = pictures.copy()  # torch warns of arrays that it may not write to
     x = torch.as_tensor(pictures)

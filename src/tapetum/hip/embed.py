@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.data.media import window
+from tapetum.devices import full_precision
 from tapetum.encoders.embed import Piece, frames_of
 from tapetum.errors import BadInput
 from tapetum.hip.config import Modality, Preparation
@@ -56,6 +57,7 @@ class HipEmbedder:
         else:
             raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
 
+    @full_precision()
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
         """Make a vector of each piece; all must have the same modalities."""
         inputs = {name: torch.stack([piece.inputs[name] for piece in pieces]) for name in pieces[0].inputs}

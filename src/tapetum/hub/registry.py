@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tapetum.errors import BadInput
 from tapetum.hub.download import check, check_sum
+from tapetum.identity import fingerprint
 
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
@@ -165,6 +166,21 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
             check(path)
             return path, weights
     raise BadInput(missing(weights))
+
+
+def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
+    """Compute a fingerprint of the bytes that a name, a file, a folder or a run stands for (`tapetum.identity`).
+
+    What stands for no file on this machine, such as a rule without weights, gives its name.
+
+    >>> weights_fingerprint("static")
+    'static'
+    """
+    try:
+        return fingerprint(resolve(name_or_path)[0])
+    except BadInput:
+        path = Path(name_or_path)
+        return fingerprint(path) if path.is_dir() else os.fspath(name_or_path)
 
 
 def missing(weights: Weights) -> str:

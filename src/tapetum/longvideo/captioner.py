@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tapetum.blocks.generate import write
 from tapetum.blocks.generate_config import Choice
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.longvideo.captioner_config import CaptionerConfig
 from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.language import ByteLanguage, ForeignLanguage, make_language
@@ -117,6 +117,7 @@ class Captioner(nn.Module):
 
     def tokens(self, texts: Sequence[str]) -> tuple[Int[Tensor, "b n"], Int[Tensor, " b"]]:
         """Write whole texts with their end, padded with zeros; what is too long is cut. Gives their lengths, too."""
+        check_several(texts, "texts")
         rows = [[*self.language.encode(text)[: self.config.length - 1], self.language.ends[0]] for text in texts]
         return padded(rows, self.resampler.latents.device)
 
@@ -138,6 +139,7 @@ class Captioner(nn.Module):
         Where both together are too long, the beginning of the question is left out. Raises BadInput for no options, an empty
         one, and one that is too long by itself.
         """
+        check_several(options, "options")
         before = self.language.encode(question)
         after = [self.language.continued(f" {option}" if question else option) for option in options]
         if not after or not all(after) or not all(option.strip() for option in options):

@@ -269,9 +269,11 @@ class VideoEncoder(nn.Module):
 def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
     """Build a named video encoder with random weights, float32, in evaluation mode.
 
-    `changes` are fields of `VideoConfig`. Raises BadInput for what is unknown or does not go together.
+    `seed` is that of the weights and of all later draws (`VideoConfig.seed`), `changes` are other fields of it.
+
+    Raises BadInput for what is unknown or does not go together.
     """
-    config = named(name, **changes)
+    config = named(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VideoEncoder(config).eval()

@@ -6,7 +6,7 @@ before the linear layer: MC-ViT's late temporal fusion, which may find the pair 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -61,7 +61,7 @@ class Reader(nn.Module):
     def __init__(self, run: RecallRun):
         super().__init__()
         self.run = run
-        self.encoder = VideoEncoder(run.video)
+        self.encoder = VideoEncoder(replace(run.video, seed=run.seed))
         self.norm = nn.LayerNorm(run.video.width * (1 + (run.read_out == "both")))
         self.head = nn.Linear(self.norm.normalized_shape[0], run.world.values)
 

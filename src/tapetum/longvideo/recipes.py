@@ -101,6 +101,7 @@ class VideoTextRun:
             "mask_ratio": self.mask_ratio,
             "tune": self.tune,
             "checkpoint_segments": self.checkpointing,
+            "seed": self.seed,
         }
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tapetum.encoders import byte_text
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.vit import start_linear
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.longvideo.towers_config import BYTES, VideoTextConfig, named_towers
 from tapetum.train.contrastive import learned_scale
@@ -81,6 +81,7 @@ class VideoText(nn.Module):
                 f"this text tower knows {self.config.text.vocabulary} tokens of a tokenizer that is not with it; "
                 "give embed_texts their numbers"
             )
+        check_several(texts, "texts")
         if not texts:
             raise BadInput("there are no texts; give one or more")
         longest = max(len(text.encode(errors="replace")) for text in texts) + 2
@@ -113,10 +114,11 @@ def identity_of(model: nn.Module) -> str:
 def build_towers(name: str, seed: int = 0, **changes: Any) -> VideoText:
     """Build two towers by the name of the video encoder, with random weights, float32, in evaluation mode.
 
-    `changes` are fields of `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
+    `seed` is that of the weights and of the video encoder's later draws, `changes` are other fields of
+    `VideoConfig`, and `text` and `projection` of `VideoTextConfig`. Raises BadInput for what is unknown
     or does not go together.
     """
-    config = named_towers(name, **changes)
+    config = named_towers(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return VideoText(config).eval()

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
+from tapetum.devices import full_precision
 from tapetum.encoders.embed import Piece
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.encoder import VideoFeatures
 from tapetum.longvideo.keeping import Kept
@@ -107,7 +108,9 @@ def looks(
     end = float(times[-1] if to_the_end else times[at[-1]]) + 1 / view.rate
     if config.memory == "joint":
         chosen = [at[k] for k in np.linspace(0, len(at) - 1, min(config.frames, len(at))).round().astype(int)]
-        yield float(times[at[0]]), end, model.video(view.shown(model, video, chosen))
+        with full_precision():
+            features = model.video(view.shown(model, video, chosen))
+        yield float(times[at[0]]), end, features
         return
     state, done = model.video.start(1, len(at) if len(at) <= 2 * config.frames else None), 0
     stopped = None if kept is None else kept.begin()
@@ -115,7 +118,8 @@ def looks(
         state, done = stopped.state, stopped.frames
     for first in range(done, len(at), config.segment_frames):
         numbers = at[first : first + config.segment_frames]
-        state, features = model.video.step(state, view.shown(model, video, numbers))
+        with full_precision():
+            state, features = model.video.step(state, view.shown(model, video, numbers))
         last = first + len(numbers) >= len(at)
         stop = end if last else float(times[at[first + len(numbers)]])
         yield float(times[numbers[0]]), stop, features
@@ -130,6 +134,7 @@ def watch(model: VideoText, video: Video, view: View | None = None, kept: Kept |
         yield passage(model, start, stop, features)
 
 
+@full_precision()
 def passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
     """Make a passage of what was seen in a segment of a stream, or in a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
@@ -141,6 +146,7 @@ def passage(model: VideoText, start: float, stop: float, features: VideoFeatures
     return Passage(start, stop, both[0], both[1])
 
 
+@full_precision()
 @torch.inference_mode()
 def see_video(
     model: Captioner, video: Video, view: View | None = None, tell: Callable[[int], None] = lambda done: None
@@ -162,6 +168,7 @@ def embed_video(model: VideoText, video: Video, view: View | None = None) -> Flo
     return vector
 
 
+@full_precision()
 @torch.inference_mode()
 def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
     """Give vectors of length 1 of texts."""
@@ -174,6 +181,7 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
     Raises BadInput for answers that are too long to be told from each other.
     """
+    check_several(options, "options")
     room = model.config.text.length - 2
     texts = [f"{question} {option}".strip() for option in options]
     raw = [text.encode(errors="replace") for text in texts]
@@ -210,6 +218,7 @@ class VideoEmbedder:
             for each in watch(self.model, video, View(rate=self.rate), kept):
                 yield Piece(str(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
+    @full_precision()
     @torch.inference_mode()
     def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, " e"]:
         """Give the vector of a picture."""

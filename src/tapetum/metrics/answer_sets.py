@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.metrics.answers import any_match, count_of, exact_match, option_letter
 from tapetum.metrics.pairing import paired, text
 
@@ -79,6 +79,7 @@ def rsvqa_scores(
     ("comp", "presence") for the high; all where None. Raises BadInput as `answer_scores`, and where no question is of `kinds`.
     """
     if kinds is not None:
+        check_several(kinds, "kinds")
         truths = {key: truth for key, truth in truths.items() if types.get(key) in kinds}
         if not truths:
             raise BadInput(

@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.vqa_words import ARTICLES, CONTRACTIONS, NUMBERS, PUNCTUATION
 
@@ -42,6 +42,7 @@ def vqa_accuracy(answer: str, references: Sequence[str]) -> float:
     >>> round(vqa_accuracy("two", ["2"] * 3 + ["3"] * 7), 6)
     0.9
     """
+    check_several(references, "the references")
     if len(references) < 2:
         raise BadInput(f"there are {len(references)} references; accuracy that leaves one out needs two or more, VQA has ten")
     answer, references = _one_line(answer), [_one_line(r) for r in references]
@@ -132,7 +133,8 @@ def _one_line(text: str) -> str:
 
 
 def _some(references: Sequence[str]) -> None:
-    if isinstance(references, str) or not len(references):
+    check_several(references, "the references")
+    if not len(references):
         raise BadInput(f"the references are {references!r}; give a list of one text or more")
 
 

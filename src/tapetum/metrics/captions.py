@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.metrics.pairing import paired, text
 from tapetum.metrics.ptb import ptb_words
 
@@ -60,7 +60,8 @@ def caption_scores(
     """
     said, right = {}, {}
     for key, one, several in paired(predictions, references, missing=missing):
-        if isinstance(several, str) or not len(several):
+        check_several(several, f"the references of {key!r}")
+        if not len(several):
             raise BadInput(f"the references of {key!r} are {several!r}; give a list of one text or more")
         said[key] = ptb_words(text(one, key))
         right[key] = [ptb_words(text(reference, key)) for reference in several]
@@ -119,6 +120,7 @@ def rouge_l(said: str, references: Sequence[str]) -> float:
     >>> round(rouge_l("the cat sat", ["a cat sat down", "the dog"]), 4)
     0.5571
     """
+    check_several(references, "the references")
     words = said.split(" ")
     common = [(_longest_common(words, r.split(" ")), len(r.split(" "))) for r in references]
     precision, recall = max(c for c, _ in common) / len(words), max(c / long for c, long in common)

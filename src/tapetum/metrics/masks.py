@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tapetum.errors import BadInput
+from tapetum.types.checks import unmasked
 
 
 def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> Float[np.ndarray, "..."]:
@@ -143,7 +144,7 @@ def _pixels(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _truths(mask: np.ndarray) -> np.ndarray:
-    mask = np.asarray(mask)
+    mask = np.asarray(unmasked(mask, "a mask"))
     if mask.dtype != np.bool_ and not (mask.dtype.kind in "iu" and mask.size and mask.min() >= 0 and mask.max() <= 1):
         raise BadInput(f"a mask is {mask.dtype}; it must be bool, or 0 and 1")
     return mask.astype(bool, copy=False)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.types.checks import unmasked
 
 Key = TypeVar("Key", bound=Hashable)
 Said = TypeVar("Said")
@@ -47,7 +48,7 @@ def text(value: Any, key: Any) -> str:
 def finite_array(value: Any, name: str, ndim: int) -> np.ndarray:
     """Return float64 numbers. Raises BadInput for another number of axes and for NaN or infinity."""
     try:
-        array = np.asarray(value, np.float64)
+        array = np.asarray(unmasked(value, name), np.float64)
     except (TypeError, ValueError) as error:
         raise BadInput(f"{name} is no array of numbers ({error}); give one of {ndim} axes") from None
     if array.ndim != ndim:

@@ -17,7 +17,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.blocks.generate_config import Choice
-from tapetum.errors import BadInput
+from tapetum.devices import full_precision
+from tapetum.errors import BadInput, check_several
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.paligemma import mask_codec, weights
@@ -135,6 +136,7 @@ class Answerer:
             )
         return ids
 
+    @full_precision()
     def ask(
         self,
         pictures: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
@@ -151,6 +153,7 @@ class Answerer:
         places begins with the likeliest one where all places together are likelier than the end; see `first_places`. Raises
         BadInput as `prefix`, and for text the tokenizer refuses.
         """
+        check_several(prompts, "prompts")
         if not pictures or len(pictures) != len(prompts):
             raise BadInput(
                 f"there are {len(pictures)} examples of pictures and {len(prompts)} prompts; give as many, 1 or more"

@@ -7,7 +7,7 @@ configs have two, and a real tab between the options; so has `choose`. BOS and t
 
 from collections.abc import Sequence
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 
 OCR = "ocr"
 """All text in the picture, line by line."""
@@ -72,6 +72,7 @@ def choose(question: str, choices: Sequence[str], language: str = "en") -> str:
     >>> choose("what is it?", ["a cat", "a dog"])
     'answer en  what is it? choose from: a cat \\t a dog'
     """
+    check_several(choices, "choices")
     return f"answer {language}  {question} choose from: " + " \t ".join(choices)
 
 
@@ -81,6 +82,7 @@ def choose_letter(question: str, hint: str, choices: Sequence[str]) -> str:
     >>> choose_letter("Which?", "", ["this", "that"])
     'Question: Which?\\nContext: \\nOptions: (A) this, (B) that\\nAnswer:'
     """
+    check_several(choices, "choices")
     if len(choices) > 26:
         raise BadInput(f"a question has {len(choices)} choices; there are letters for 26: give fewer")
     options = ", ".join(f"({chr(65 + k)}) {choice}" for k, choice in enumerate(choices))

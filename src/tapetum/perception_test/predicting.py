@@ -16,6 +16,7 @@ from typing import Any
 from tapetum.data.json_files import dumps, write_mapping
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.identity import Outdated, differing, stamp
 from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen
 from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.predictions import KEYS, asked
@@ -45,7 +46,7 @@ class Job:
 def predict_videos(
     annotations: Mapping[str, Video],
     make: Callable[[], Predictors],
-    identities: Mapping[str, Any],
+    identities: Mapping[str, Mapping[str, Any]],
     out: Path,
     *,
     videos: Path | None = None,
@@ -53,19 +54,21 @@ def predict_videos(
     workers: int = 1,
     engine: str = "local",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Path]:
     """Predict for all videos of which something is asked; give the file of each task.
 
     Args:
         annotations: of the videos.
         make: loads the predictors, in each process once; it is pickled where there are several.
-        identities: task to what its predictions depend on, as JSON values.
+        identities: task to what its predictions depend on, a stamp (`tapetum.identity`).
         out: folder, made where it is not there; predictions in it that are of the same settings are not made again.
         videos: folder of the videos; None where no predictor looks at any.
         side: pixels of the longer side at which videos are shown to models.
         workers: processes of this machine.
         engine: local, or ray.
         progress: called with the videos that are done and their number.
+        note: hears how many predictions in `out` are of other videos or settings, and so are made again.
 
     Raises:
         BadInput: a video is missing or damaged, or `out` cannot be written.
@@ -80,14 +83,16 @@ def predict_videos(
             (out / "parts" / task).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
-    jobs = []
+    jobs, outdated = [], Outdated(note)
     for name, some in wanted.items():
         path, sound = found.get(name, (None, None))
-        of = {task: json.loads(dumps([identities[task], _stamp(path), _stamp(sound)])) for task in some}
-        missing = tuple(task for task in some if _read(_part(out, task, name)).get("of") != of[task])
+        seen_stamp = stamp(video=path, sound=sound, annotation=annotations[name])
+        of = {task: json.loads(dumps({**identities[task], **seen_stamp})) for task in some}
+        missing = tuple(task for task in some if _outdated(_part(out, task, name), of[task], outdated))
         if missing:
             seen = Seen(annotations[name].metadata, path, sound, side)
             jobs.append(Job(name=name, video=annotations[name], seen=seen, tasks=missing, identities=of, out=out))
+    outdated.say(out)
     done = len(wanted) - len(jobs)
     progress(done, len(wanted))
 
@@ -131,8 +136,13 @@ def _part(out: Path, task: str, name: str) -> Path:
     return out / "parts" / task / f"{name}.json"
 
 
-def _stamp(path: Path | None) -> list[int] | None:
-    return None if path is None else [(stat := path.stat()).st_size, stat.st_mtime_ns]
+def _outdated(part: Path, of: Mapping[str, Any], outdated: Outdated) -> bool:
+    """Whether a part is missing, or of something else, which is counted."""
+    before = _read(part).get("of")
+    changed = differing(before, of)
+    if before is not None and changed:
+        outdated.add(changed)
+    return before is None or bool(changed)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from PIL import Image
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
+from tapetum.identity import source_label
 from tapetum.reading import no_pipe
 from tapetum.scenes.clip import Clip, check_clip, make_clip
 from tapetum.scenes.config import SceneConfig
@@ -67,8 +68,7 @@ def make_dataset(
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
     check_clip(config, points)
     source = texture_source(textures)
-    where = None if textures is None else str(Path(textures).absolute())
-    _begin(out, {"n": n, "seed": seed, "textures": where, "size": size, "frames": frames, "points": points})
+    _begin(out, {"n": n, "seed": seed, "textures": source_label(textures), "size": size, "frames": frames, "points": points})
     names = [f"scene-{k:05d}" for k in range(n)]
     for k, name in enumerate(names):
         if not (waiting / f"{name}.npz").exists():

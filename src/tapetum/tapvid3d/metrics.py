@@ -49,6 +49,7 @@ from jaxtyping import Bool, Float, Integer, Num
 from tapetum.errors import BadInput
 from tapetum.tapvid3d.counts import count_neighbourhoods, count_tracks
 from tapetum.tracks.metrics import THRESHOLDS
+from tapetum.types.checks import unmasked
 
 Scaling = Literal["none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d"]
 """How predictions are rescaled; `median` is the benchmark's headline."""
@@ -205,14 +206,14 @@ def _norms(points: Float[np.ndarray, "*k 3"]) -> Float[np.ndarray, "*k"]:
 
 
 def _flags(name: str, value: Any) -> Bool[np.ndarray, "..."]:
-    array = np.asarray(value)
+    array = np.asarray(unmasked(value, name))
     if array.dtype.kind not in "biuf" or (array.dtype.kind != "b" and not ((array == 0) | (array == 1)).all()):
         raise BadInput(f"{name} holds {array.dtype} that is not all 0 or 1; give True where the point cannot be seen")
     return array.astype(bool)
 
 
 def _numbers(name: str, value: Any, own_type: bool) -> Float[np.ndarray, "..."]:
-    array = np.asarray(value)
+    array = np.asarray(unmasked(value, name))
     if array.dtype.kind not in "iuf":
         raise BadInput(f"{name} holds {array.dtype}; give an array of numbers")
     return array if own_type and array.dtype.kind == "f" else array.astype(np.float64, copy=False)

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from tapetum.errors import BadInput
+from tapetum.types.checks import unmasked
 
 Mode = Literal["first", "strided"]
 """How a benchmark chooses its queries, and with it the frames that count."""
@@ -63,10 +64,11 @@ def tapvid_metrics(
     >>> scores["pts_within_2"], scores["pts_within_4"], scores["average_jaccard"]
     (0.0, 1.0, 0.6)
     """
-    gt_occluded, pred_occluded = np.asarray(gt_occluded, bool), np.asarray(pred_occluded, bool)
-    gt_tracks, pred_tracks = np.asarray(gt_tracks), np.asarray(pred_tracks)
-    _check_shapes(np.asarray(queries), gt_occluded, gt_tracks, pred_occluded, pred_tracks)
-    counted = evaluated_frames(np.asarray(queries)[:, 0], gt_occluded.shape[1], mode)
+    gt_occluded, pred_occluded = (np.asarray(unmasked(x, "occluded"), bool) for x in (gt_occluded, pred_occluded))
+    gt_tracks, pred_tracks = (np.asarray(unmasked(x, "tracks")) for x in (gt_tracks, pred_tracks))
+    queries = np.asarray(unmasked(queries, "queries"))
+    _check_shapes(queries, gt_occluded, gt_tracks, pred_occluded, pred_tracks)
+    counted = evaluated_frames(queries[:, 0], gt_occluded.shape[1], mode)
 
     visible = ~gt_occluded & counted
     pred_visible = ~pred_occluded & counted

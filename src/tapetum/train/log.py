@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.errors import BadInput, visible
+from tapetum.reading import open_file
 from tapetum.train.config import TrainConfig
 
 PLAIN_SECONDS = 10.0
@@ -58,7 +59,7 @@ class JsonLines:
 
 def _is_log(path: Path) -> bool:
     """Whether the file begins with a record, or with a part of one, that a run wrote."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.readline(1 << 20).startswith(b'{"step": ')
 
 

@@ -1,6 +1,7 @@
 """What probes share: features that are made once, a held-out part, and a sweep that is the same for everyone."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tapetum.devices import full_precision
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.identity import stamp
 from tapetum.reading import no_pipe
 from tapetum.train.config import TrainConfig
 from tapetum.train.schedule import learning_rate
@@ -45,6 +48,9 @@ class Labelled:
             raise BadInput(
                 f"there are {len(self.features)} features and {len(self.labels)} labels; give one for each, 1 or more"
             )
+        if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
+            kind = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise BadInput(f"labels are {kind}; give one class a picture as whole numbers, int64 (n,)")
 
     def rows(self, which: Tensor) -> "Labelled":
         """Give some of them."""
@@ -65,6 +71,7 @@ class Probed:
     """From features to logits."""
 
 
+@full_precision()
 def features_of(
     encoder: Encoder,
     pictures: Pictures,
@@ -111,13 +118,13 @@ def features_of(
 
 
 def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
-    """A name for the features of these pictures by these weights; of many pictures, 64 are looked at."""
+    """A name for the features of these pictures by these weights."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode("utf-8", "surrogatepass"))
         mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    for k in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)).tolist():
-        mixed.update(np.ascontiguousarray(pictures[k]).tobytes())
+    content = getattr(pictures, "content", pictures.__getitem__)  # of files: what is in them, without decoding it
+    mixed.update(json.dumps([stamp(picture=content(k)) for k in range(len(pictures))]).encode())
     return mixed.hexdigest()
 
 

@@ -7,6 +7,23 @@ import numpy as np
 from tapetum.errors import BadInput
 
 
+def unmasked(value: Any, name: str) -> Any:
+    """Return a masked array of numpy, of which nothing is masked, as a plain one, and anything else as it is.
+
+    Raises BadInput, which names `name`, where something is masked: numpy itself gives what lies under a mask without a word.
+
+    >>> unmasked(np.ma.MaskedArray([1, 2], mask=[False, True]), "queries")
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: queries is a masked array with 1 of 2 values masked; fill it (array.filled(0)) or leave these out
+    """
+    if not isinstance(value, np.ma.MaskedArray):
+        return value
+    if count := int(np.ma.count_masked(value)):
+        many = f"{count} of {value.size} values"
+        raise BadInput(f"{name} is a masked array with {many} masked; fill it (array.filled(0)) or leave these out")
+    return value.data
+
+
 def finite(
     owner: str, name: str, value: Any, shape: tuple[int | None, ...], dtype: type = np.float32, axes: str = ""
 ) -> np.ndarray:
@@ -18,7 +35,7 @@ def finite(
     'float32'
     """
     try:
-        array = np.asarray(value, dtype=dtype)
+        array = np.asarray(unmasked(value, f"{name} of {owner}"), dtype=dtype)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{name} of {owner} is not an array of numbers: {error}") from error
     if array.ndim != len(shape) or any(want not in (None, size) for size, want in zip(array.shape, shape, strict=True)):
@@ -31,7 +48,7 @@ def finite(
 
 def truths(owner: str, name: str, value: Any) -> np.ndarray:
     """Return `value` as bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
-    array = np.asarray(value)
+    array = np.asarray(unmasked(value, f"{name} of {owner}"))
     if array.dtype != np.bool_ and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
         raise BadInput(f"{name} of {owner} has dtype {array.dtype}; it must be bool (or 0 and 1)")
     return array.astype(np.bool_, copy=False)

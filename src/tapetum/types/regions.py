@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.types.checks import finite, truths
 
 
@@ -113,8 +113,7 @@ class Answer:
 
 def _set(owner: Any, name: str, n: int, labels: Sequence[str], scores: Any, **fields: np.ndarray) -> None:
     """Puts the checked fields, n labels and n scores into a frozen `owner`."""
-    if isinstance(labels, str):
-        raise BadInput(f"labels of {name} is one text, {labels!r}; give a list of {n}")
+    check_several(labels, f"labels of {name}")
     words = tuple(map(str, labels)) if len(labels) or not n else ("",) * n
     if len(words) != n:
         raise BadInput(f"{name} has {len(words)} labels for {n}; give one for each, or none")

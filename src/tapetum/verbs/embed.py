@@ -110,7 +110,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     unread: list[Path] = []
     pieces: list[Piece] = []
     vectors: list[np.ndarray] = []
-    with _unfinished(embedder, options.out) as unfinished:
+    with _unfinished(embedder, options.out, listener) as unfinished:
         each = _pieces(embedder if unfinished is None else unfinished, files, unread, listener)
         for batch in _batches(each, options.batch_size):
             vectors += [embedder.embed(batch)]
@@ -199,14 +199,16 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _unfinished(embedder: "Embedder", out: File | None) -> "AbstractContextManager[Unfinished | None]":
+def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
     """What is kept on the way, of videos that are watched for long."""
     from contextlib import nullcontext
 
     from tapetum.bench.embedding_rows import Unfinished
     from tapetum.longvideo.watching import VideoEmbedder
 
-    return Unfinished(Path(out), embedder) if out is not None and isinstance(embedder, VideoEmbedder) else nullcontext()
+    if out is None or not isinstance(embedder, VideoEmbedder):
+        return nullcontext()
+    return Unfinished(Path(out), embedder, listener.note)
 
 
 def _pieces(embedder: "Embedder | Unfinished", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":

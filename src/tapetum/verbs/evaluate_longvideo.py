@@ -40,7 +40,7 @@ class LongVideoEvalOptions:
     blind: bool = True
     """Also score the same model on grey frames, where options are chosen."""
     save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
-    """Keep what is made; what is there already is not made again."""
+    """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the numbers of the chosen options as the benchmark's own programs take them."""
 
@@ -97,10 +97,10 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     split, folder = options.split or found.split, Path(options.data)
     rate = found.rate if options.rate is None else options.rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": rate, "blind": options.blind}
-    settings["model"] = _identity(model)
+    settings["weights"] = _identity(model)
     how: Any = {"rate": rate, "progress": listener.counting("looking")}
     missing = 0
-    with Rows(None if options.save is None else Path(options.save), settings) as rows:
+    with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
         if measure in ("options", "free"):
             asked, missing = _there(found.read(folder, split), options, listener)
             if measure == "free":

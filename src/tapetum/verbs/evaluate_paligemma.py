@@ -38,7 +38,7 @@ class PaliGemmaEvalOptions:
     """With --task: score these answers instead of a model: JSON lines with id and answer, as --save writes them, or a list as
     servers take it."""
     save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
-    """With --task: keep the answers; what is there already is not asked again."""
+    """With --task: keep the answers; what is there of the same weights, settings and examples is not asked again."""
     batch_size: Annotated[int, tyro.conf.arg(metavar="N")] = 8
     """With --task: examples that are asked at a time."""
     tokens: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

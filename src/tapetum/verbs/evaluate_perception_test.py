@@ -10,7 +10,8 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import refuse_folder
-from tapetum.verbs.many import stamp_of
+from tapetum.hub.registry import weights_fingerprint
+from tapetum.identity import stamp
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -63,11 +64,6 @@ class PerceptionTestOptions:
     last digit; tapvid-first, for points, TAP-Vid's own."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page with a table and a picture of the scores by area, reasoning and tag, or by what the task has of these."""
-
-    def __post_init__(self) -> None:
-        for name in ("task", "model"):
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, (getattr(self, name),))
 
     def check(self) -> dict[str, str]:
         """Give the model of each task, none for predictions that are there. Raises BadInput for what does not fit together."""
@@ -180,13 +176,12 @@ def _predicted(
         device=options.device,
     )
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
-    files = [Path(file) for file in (options.annotations, options.train, features) if file is not None]
-    known["files"] = [stamp_of(file) for file in files]
+    known |= stamp(train=None if options.train is None else Path(options.train), features=features)
     return predict_videos(
         annotations,
         partial(load_predictors, models, how),
         {
-            task: {"model": name, "weights": stamp_of(Path(name)) if Path(name).exists() else None, **known}
+            task: {"model": name, "weights": [weights_fingerprint(part) for part in name.split("+")], **known}
             for task, name in models.items()
         },
         Path(options.out or "perception-test"),
@@ -195,6 +190,7 @@ def _predicted(
         workers=options.workers,
         engine=options.engine,
         progress=lambda done, total: listener.progress("videos", done, total),
+        note=listener.note,
     )
 
 

@@ -85,6 +85,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
     from tapetum.bench.baselines import load_tracker3d
     from tapetum.bench.tapvid3d import evaluate
     from tapetum.files import whole_file
+    from tapetum.hub.registry import weights_fingerprint
 
     true_depth = options.depth == "true"
     load = None if options.model is None else partial(load_tracker3d, options.model, None if true_depth else options.depth)
@@ -99,7 +100,8 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         scalings=options.scaling,
         workers=options.workers,
         rows=None if out is None else out.with_name(f"{out.stem}.clips.jsonl"),
-        settings={"model": options.model, "depth": options.depth},
+        settings={"model": options.model, "weights": weights_fingerprint(options.model or ""), "depth": options.depth},
+        note=listener.note,
         progress=lambda row, done, every: listener.progress(str(options.gt), done, every),
     )
     if len(result["failed"]) == result["clips"]:

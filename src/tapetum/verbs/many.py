@@ -12,6 +12,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,9 +20,11 @@ import tyro
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import whole_file, write_text
+from tapetum.hub.registry import weights_fingerprint
+from tapetum.identity import Outdated, differing, stamp
 from tapetum.provenance import check
 from tapetum.reading import read_json
-from tapetum.verbs.track import TRACKS, TrackOptions, TrackSettings, track
+from tapetum.verbs.track import MODEL, TRACKS, TrackOptions, TrackSettings, track
 from tapetum.verbs.verb import File, Listener, narrowed, verb
 
 SUMMARY, TABLE = "summary.json", "videos.json"
@@ -113,13 +116,17 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     def work(job: tuple[str, str]) -> dict[str, Any]:
         return _summary(given, settings, *job, out, inner)
 
-    results: list[dict[str, Any]] = [{}] * len(named)
-    listener.progress("videos", 0, len(named))
-    for done, (number, summary) in enumerate(_results(work, named, on_ray, options.device)):
-        results[number] = summary
+    outdated = Outdated(listener.note)
+    results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
+    outdated.say(out)
+    waiting = [number for number, summary in enumerate(results) if not summary]
+    listener.progress("videos", len(named) - len(waiting), len(named))
+    jobs = [named[number] for number in waiting]
+    for done, (job, summary) in enumerate(_results(work, jobs, on_ray, options.device), len(named) - len(waiting)):
+        results[waiting[job]] = summary
         listener.progress("videos", done + 1, len(named))
         if "trouble" in summary:
-            listener.note(f"{named[number][0]}: {summary['trouble']}")
+            listener.note(f"{jobs[job][0]}: {summary['trouble']}")
     for name, _ in named:  # what workers left that were killed
         for left in (*(out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"), *(out / name).glob(".*.tmp")):
             shutil.rmtree(left, ignore_errors=True)
@@ -164,10 +171,27 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _settings(given: TrackSettings) -> dict[str, Any]:
-    """What the tracks of a video depend on, as JSON has it: the settings, and the files that they name."""
+    """What the tracks of a video depend on, as JSON has it: the settings, what is in files that they name, and the weights."""
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
-    files = {name: stamp_of(Path(v)) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
-    return json.loads(json.dumps({**fields, "files": files}, default=str))
+    files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
+    return json.loads(json.dumps(stamp(**{**fields, **files}, weights=weights_fingerprint(given.model or MODEL))))
+
+
+def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
+    """What the tracks of one video depend on."""
+    return {**settings, **stamp(video=Path(source))}
+
+
+def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
+    """The summary of a video that was tracked before, with the same settings and the same content; else an empty one."""
+    if not (folder / SUMMARY).exists():
+        return {}
+    before = read_json(folder / SUMMARY)
+    if changed := differing(before.get("stamp"), about()):
+        outdated.add(changed)
+    elif (folder / TRACKS).exists():
+        return {key: value for key, value in before.items() if key != "stamp"}
+    return {}
 
 
 def _results(
@@ -184,14 +208,10 @@ def _results(
 def _summary(
     given: TrackSettings, settings: dict[str, Any], name: str, source: str, out: Path, listener: Listener
 ) -> dict[str, Any]:
-    """The summary of a video, tracked now or before; one with `trouble` if it cannot be."""
+    """The summary of a video that is tracked now; one with `trouble` if it cannot be."""
     folder = out / name
     file = folder / SUMMARY
-    stamp = stamp_of(Path(source))
-    if file.exists():
-        before = read_json(file)
-        if before.get("settings") == settings and before.get("stamp") == stamp and (folder / TRACKS).exists():
-            return {key: value for key, value in before.items() if key not in ("settings", "stamp")}
+    about = _stamp(settings, source)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         check(file)
@@ -202,11 +222,5 @@ def _summary(
     except Exception as error:  # such as no memory for this one
         return {"video": source, "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
     with whole_file(file) as temporary:
-        write_text(temporary, json.dumps({**summary, "settings": settings, "stamp": stamp}, indent=1))
+        write_text(temporary, json.dumps({**summary, "stamp": about}, indent=1))
     return summary
-
-
-def stamp_of(source: Path) -> list[list[Any]]:
-    """Give name, size and time of a file, or of those in a folder, by which it is known to be the same."""
-    files = sorted(p for p in (source.iterdir() if source.is_dir() else [source]) if p.is_file() and not p.name.startswith("."))
-    return [[file.name, (stat := file.stat()).st_size, stat.st_mtime_ns] for file in files]

@@ -52,6 +52,7 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
     else:
         import torch
 
+        from tapetum.hub.registry import weights_fingerprint
         from tapetum.paligemma.answers import Answerer
 
         dtype = getattr(torch, options.dtype)
@@ -63,12 +64,18 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
             task,
             examples,
             save=options.save,
-            about={"model": options.model},
+            about={
+                "weights": weights_fingerprint(options.model),
+                "tokenizer": answerer.tokens.identity,
+                "model_config": options.model_config,
+                "dtype": options.dtype,
+            },
             batch=options.batch_size,
             longest=options.tokens,
             beams=options.beams,
             noise_boxes=options.noise_boxes,
             progress=listener.counting(task.name),
+            note=listener.note,
         )
         unpack = answerer.codec.unpack if task.metric == "referred" else None
     rows = score_answers(task, examples, answers, unpack) if options.predictions or scorable(task, examples) else []

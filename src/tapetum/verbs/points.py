@@ -79,7 +79,9 @@ def ask_points(
     >>> ask_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
     [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
     """
-    single = list(query)
+    from tapetum.types.checks import unmasked
+
+    single = list(unmasked(query, "query"))
     others = [option for option, given in (("--points", points is not None), ("--query", bool(single))) if given]
     for option, given in (("--grid", grid is not None), ("--region", region is not None)):
         if given and others:

@@ -162,6 +162,10 @@ class _Opened:
     def __len__(self) -> int:
         return len(self.which)
 
+    def content(self, k: int) -> Path | bytes:
+        """Give the file of picture k, or its bytes."""
+        return self.files[int(self.which[k])].content
+
     def __getitem__(self, k: int) -> "np.ndarray":
         import numpy as np
 

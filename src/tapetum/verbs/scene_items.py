@@ -8,7 +8,6 @@ Every item is a function of the seed and its number, and the files of all are ma
 they are the same for any number of workers, and after any interruption.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.identity import source_label
 from tapetum.reading import no_pipe, read_json
 from tapetum.verbs.verb import File, Listener
 
@@ -71,7 +71,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     check_size(options.size)
     mujoco()
     _textures(None if options.textures is None else str(options.textures))
-    settings = {"what": what, "version": VERSION, **_given(options), "textures": _stamp(options.textures)}
+    settings = {"what": what, "version": VERSION, **_given(options), "textures": source_label(options.textures)}
     out, file = Path(options.out), Path(options.out) / SETTINGS
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give a folder, or a name that is free")
@@ -182,16 +182,6 @@ def _given(options: ItemOptions) -> dict[str, Any]:
     return {
         name: value for name, value in asdict(options).items() if name not in WITHOUT_EFFECT and not name.startswith("json")
     }
-
-
-def _stamp(source: File | None) -> str | None:
-    """Name the pictures of a source by a few letters: their names and sizes."""
-    if source is None:
-        return None
-    path = Path(source)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.is_file() else []
-    told = "\n".join(f"{p.relative_to(path)} {p.stat().st_size}" for p in files)
-    return f"{path.name} {hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def _compare(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:

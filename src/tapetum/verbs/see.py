@@ -13,6 +13,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.identity import Outdated
 from tapetum.provenance import check, protect
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
 from tapetum.verbs.see_settings import Request, SeeSettings
@@ -34,7 +35,9 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
     folder = next((job.saved.parent for job in jobs if job.saved), None)
     for place in {job.drawn.parent for job in jobs if job.drawn}:
         _make_folder(place)
-    done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job)) is not None}
+    outdated = Outdated(listener.note)
+    done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job, outdated)) is not None}
+    outdated.say(folder)
     waiting = [k for k in range(len(jobs)) if k not in done]
     protect(file for job in jobs for file in job.files)
     for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), folder and folder / ANSWERS):

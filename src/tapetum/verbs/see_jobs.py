@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import whole_file, write_text
+from tapetum.hub.registry import weights_fingerprint
+from tapetum.identity import Outdated, differing, stamp
 from tapetum.reading import read_json
-from tapetum.verbs.many import stamp_of
 from tapetum.verbs.see_settings import Request, SeeSettings, load_answerer
 from tapetum.verbs.seen import Seen, failed_row
 from tapetum.verbs.verb import narrowed
@@ -96,13 +97,14 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png, or one that is free")
     kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "engine", "device")}
-    files = [*job.files, Path(settings.model), Path(settings.masks or "")]
-    stamps = [stamp_of(file) for file in files if str(file) != "." and file.exists()]
-    identity = json.loads(json.dumps({**kept, **asdict(request), "files": stamps}))
+    sources = job.source if isinstance(job.source, tuple) else (job.source,)
+    images = [Path(each) if isinstance(each, str | Path) else each for each in sources]
+    weights = [weights_fingerprint(name) for name in (settings.model, settings.masks) if name]
+    identity = json.loads(json.dumps(stamp(**kept, **asdict(request), weights=weights, images=images)))
     return replace(job, drawn=out / f"{job.name}.png", saved=out / f"{job.name}.json", identity=identity)
 
 
-def saved_rows(job: Job) -> list[dict[str, Any]] | None:
+def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
     """What was said before, if it was of the same source and settings and all of it is there."""
     if job.saved is None or not job.saved.exists() or not (job.drawn and job.drawn.exists()):
         return None
@@ -110,7 +112,12 @@ def saved_rows(job: Job) -> list[dict[str, Any]] | None:
         content = read_json(job.saved)
     except (OSError, ValueError):
         return None
-    return content["rows"] if isinstance(content, dict) and content.get("identity") == job.identity else None
+    if not isinstance(content, dict) or "identity" not in content:
+        return None
+    if changed := differing(content["identity"], job.identity):
+        outdated.add(changed)
+        return None
+    return content["rows"]
 
 
 def ask_here(

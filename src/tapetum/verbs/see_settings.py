@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from tapetum.errors import BadInput
-from tapetum.verbs.many import stamp_of
+from tapetum.identity import fingerprint
 from tapetum.verbs.verb import File
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Request:
 def load_answerer(settings: SeeSettings) -> "Answerer":
     """Load the model that is asked for; the last one is kept for the next call."""
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
-    stamps = json.dumps([stamp_of(Path(path)) for path in files])
+    stamps = json.dumps([fingerprint(path) for path in files])
     return _answerer(settings.model, settings.model_config, settings.masks, settings.device, settings.dtype, stamps)
 
 

@@ -4,10 +4,11 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import fields
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, cast, get_args, get_origin
 
+from tapetum.devices import full_precision
 from tapetum.provenance import guarded
 
 if TYPE_CHECKING:
@@ -97,20 +98,39 @@ def verb(
     """
 
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+        parameters, computed = inspect.signature(options), full_precision()(work)
+
         def run(options: Options, listener: Listener, /) -> Result:
             with guarded(options, apart):
-                return work(options, listener)
+                return computed(options, listener)
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return run(options(*args, **kwargs), Warner())
+            given = parameters.bind(*args, **kwargs)
+            for name in several_fields(options) & given.arguments.keys():
+                if isinstance(value := given.arguments[name], str | Path):
+                    given.arguments[name] = (value,)
+            return run(options(*given.args, **given.kwargs), Warner())
 
-        parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
+        function.options = options  # pyright: ignore[reportAttributeAccessIssue]
         function.run = run  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Result]", function)
 
     return decorate
+
+
+@cache
+def several_fields(options: Callable[..., Any]) -> frozenset[str]:
+    """Name the fields of a dataclass of options that take any number of values; one text or path given there is one value."""
+    return frozenset(field.name for field in fields(cast(Any, options)) if _is_several(field.type))
+
+
+def _is_several(hint: Any) -> bool:
+    """Whether a type is `tuple[X, ...]`, annotated or not."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.reading import no_pipe, open_file
+from tapetum.types.checks import unmasked
 from tapetum.video.types import Frame, Report, Video, refuse_huge
 
 _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
@@ -124,7 +125,7 @@ def _to_numpy(array: Any, name: str) -> np.ndarray:
             array = array.float()
         array = array.numpy()
     if isinstance(array, np.ndarray):
-        return array
+        return unmasked(array, name)
     if array is None or isinstance(array, (int, float, bytes, dict, set)) or not hasattr(array, "__array__"):
         raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
     return np.asarray(array)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, check_several
 from tapetum.video.colours import point_colours
 from tapetum.video.labels import Labels
 from tapetum.video.types import Frame
@@ -64,6 +64,7 @@ def draw_tracks(
         raise BadInput(f"colours of {len(xy)} tracks have shape {np.shape(colours)}; give uint8 (n, 3)")
     if trail < 0 or (radius is not None and not radius > 0):
         raise BadInput(f"trail {trail} and radius {radius} are not possible; give trail >= 0 and radius > 0")
+    check_several(labels, "labels")
     if labels is not None and len(labels) != len(xy):
         raise BadInput(f"{len(labels)} labels were given for {len(xy)} tracks; give one for each")
     return _drawn(frames, xy, visible, colours, {"trail": trail, "radius": radius, "rings": rings, "labels": labels})

@@ -1,13 +1,16 @@
 """A run of the localiser from annotations and videos to a file of weights."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import whole_file, write_text
+from tapetum.hub.registry import weights_fingerprint
+from tapetum.identity import Outdated, differing, stamp
 from tapetum.perception_test.annotations import read_annotations
 from tapetum.perception_test.baselines.seen import Seen
 from tapetum.perception_test.baselines.windows import segments_of
@@ -40,10 +43,14 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
     kept = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
-    examples = [
-        _example(run, classes, video, _features(source, kept, name, Seen(video.metadata, *paths.get(name, (None, None)))))
-        for name, video in annotations.items()
-    ]
+    made_by = stamp(features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, rate=run.rate)
+    outdated, examples = Outdated(say), []
+    for name, video in annotations.items():
+        seen = Seen(video.metadata, *paths.get(name, (None, None)))
+        about = {} if kept is None else {**made_by, **stamp(video=seen.path, sound=seen.sound_path)}
+        examples.append(_example(run, classes, video, _features(source, kept, name, seen, about, outdated)))
+    if kept is not None:
+        outdated.say(kept, done=True)
     if len({example.features.shape[1] for example in examples}) > 1:
         raise BadInput(f"features of {run.features} have several widths; give those of one kind")
     task = LocaliserTask(run, examples, classes)
@@ -65,14 +72,23 @@ def _example(run: LocaliserRun, classes: list[int], video: Video, features: np.n
     return Example(features, spans.clip(0, 1), np.array([places[s.label_id] for s in found], np.int64))
 
 
-def _features(source: Source, kept: Path | None, name: str, seen: Seen) -> np.ndarray:
+def _features(
+    source: Source, kept: Path | None, name: str, seen: Seen, about: dict[str, Any], outdated: Outdated
+) -> np.ndarray:
+    """Features of a video; those that are in `kept`, NAME.npy, if NAME.json says that they are of the same."""
     path = None if kept is None else kept / f"{name}.npy"
     if path is None:
         return source.of(name, seen)
-    if path.exists():
-        return np.load(no_pipe(path), allow_pickle=False)
+    note = path.with_suffix(".json")
+    if path.exists() and note.exists():
+        if not (changed := differing(read_json(note), about)):
+            return np.load(no_pipe(path), allow_pickle=False)
+        outdated.add(changed)
     made = source.of(name, seen)
     path.parent.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)
     with whole_file(path, own=True) as temporary, open(temporary, "wb") as file:
         np.save(file, made)
+    with whole_file(note) as temporary:
+        write_text(temporary, json.dumps(about))
     return made

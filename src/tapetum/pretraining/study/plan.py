@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tapetum.errors import BadInput
+from tapetum.identity import source_label
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.recipes import Preset, PretrainRun, encoder_architecture, recipe
 from tapetum.reading import parse_toml, read_text
@@ -196,6 +197,8 @@ class Told:
     """Data that networks are transferred to, instead of the plan's."""
     layout: str | None = None
     """Their layout, instead of the plan's."""
+    contents: str = ""
+    """Names and sizes of the files of the data, as a hash; empty where they are not known."""
 
     def read(self) -> Plan:
         """Read it. Raises BadInput for what nobody understands."""
@@ -220,7 +223,10 @@ def tell_plan(name: str, pictures: str | None = None, pixels: str | None = None,
 
     Raises BadInput for one that there is not.
     """
-    return Told(plan=plan_text(name), pictures=pictures, pixels=pixels, layout=layout)
+    told = Told(plan=plan_text(name), pictures=pictures, pixels=pixels, layout=layout)
+    plan = told.read()
+    named = [source_label(part.data) for part in (plan.pictures, plan.pixels) if part.data != SHAPES]
+    return replace(told, contents=", ".join(filter(None, named)))
 
 
 def plan_text(name: str) -> str:

@@ -8,7 +8,7 @@ OUT/points.jsonl        the rows of all points that are done, in the order of th
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,8 +131,11 @@ def told_in(out: Path) -> Told:
 def _check(out: Path, told: Told) -> None:
     """Refuse a folder of something else."""
     if (out / STUDY).is_file():
-        if told_in(out) != told:
+        before = told_in(out)
+        if replace(before, contents=told.contents) != told:
             raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
+        if before.contents not in ("", told.contents):
+            raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out} is not empty and no study; give another --out")
 

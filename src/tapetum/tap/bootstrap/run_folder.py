@@ -24,6 +24,7 @@ from PIL import Image
 from tapetum.errors import BadInput
 from tapetum.files import whole_file, write_text
 from tapetum.hub.registry import resolve
+from tapetum.identity import source_label
 from tapetum.reading import read_bytes, read_json
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.bootstrap.recipes import BootstrapRun
@@ -39,7 +40,7 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
     content = asdict(run)
     content |= content.pop("settings")
     content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
-    content["textures"] = run.textures and Path(run.textures).name
+    content["textures"] = source_label(run.textures)
     return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
 
 

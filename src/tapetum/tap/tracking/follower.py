@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tapetum.blocks.sampling import scale_xy
+from tapetum.devices import full_precision
 from tapetum.errors import BadInput
 from tapetum.tap.network.model import Tapir
 from tapetum.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
 from tapetum.tap.tracking.inputs import check_frame, check_queries
 from tapetum.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
 from tapetum.tap.tracking.reference import Reference
+from tapetum.types.checks import unmasked
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Follower:
         """Where the network is and frames are brought to."""
         return next(self.model.parameters()).device
 
+    @full_precision()
     @torch.inference_mode()
     def start(
         self,
@@ -108,6 +111,7 @@ class Follower:
         anchors = self._anchors(frame, asked) if self._polishes(polish) else None
         return _numbered(Stream(size, resolutions, found, None, asked, anchors))
 
+    @full_precision()
     @torch.inference_mode()
     def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
         """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
@@ -130,6 +134,7 @@ class Follower:
         seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
         return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
 
+    @full_precision()
     @torch.inference_mode()
     def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
         """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
@@ -148,6 +153,7 @@ class Follower:
         stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
         return _numbered(stream)
 
+    @full_precision()
     @torch.inference_mode()
     def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
         """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
@@ -183,7 +189,7 @@ class Follower:
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
     ) -> tuple[QueryFeatures, Float[Tensor, "1 n 2"]]:
         """Features of points (x, y) on one frame, and the points."""
-        places = np.asarray(points, dtype=np.float32)
+        places = np.asarray(unmasked(points, "points"), dtype=np.float32)
         if places.ndim != 2 or places.shape[1] != 2:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
         queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.tap.network.types import Size
+from tapetum.types.checks import unmasked
 
 
 def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]:
@@ -17,7 +18,7 @@ def check_queries(queries: Any, frames: int, size: Size) -> Float[Tensor, "n 3"]
     Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the picture of (height, width) `size`.
     """
     try:
-        asked = np.array(queries, dtype=np.float32)
+        asked = np.array(unmasked(queries, "queries"), dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise BadInput(f"queries are not numbers ({error}); give (t, x, y) for each point") from error
     if asked.ndim != 2 or asked.shape[1] != 3 or not len(asked):
@@ -37,7 +38,7 @@ def check_frame(frame: Any, size: Size | None = None) -> UInt8[np.ndarray, "h w 
 
     Raises BadInput for other types and shapes.
     """
-    frame = np.asarray(frame)
+    frame = np.asarray(unmasked(frame, "a frame"))
     if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
     if size is not None and frame.shape[:2] != size:

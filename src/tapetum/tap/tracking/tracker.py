@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tapetum.devices import full_precision
 from tapetum.errors import BadInput
 from tapetum.hub.download import record_of
 from tapetum.hub.registry import resolve
@@ -61,6 +62,7 @@ class Tracker(Follower):
         """Take over weights under our names or the published ones; raises BadInput for any that do not fit."""
         self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
 
+    @full_precision()
     @torch.inference_mode()
     def track(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file, write_text
+from tapetum.identity import source_label
 from tapetum.reading import no_pipe, read_json
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.textures import Textures, from_pictures, procedural
@@ -68,7 +69,7 @@ class SceneClips:
             label = {
                 "seed": seed,
                 "scene": asdict(self.config),
-                "textures": str(textures and Path(textures).name),
+                "textures": str(source_label(textures)),
                 "part": part,
             }
             claim(self.cache, label)

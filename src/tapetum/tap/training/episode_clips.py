@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.errors import BadInput
+from tapetum.identity import source_label
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
 from tapetum.scenes.filming import Truth, film, varied
@@ -56,10 +57,10 @@ class EpisodeClips:
                 "seed": seed,
                 "size": size,
                 "frames": frames,
-                "textures": str(textures and Path(textures).name),
+                "textures": str(source_label(textures)),
                 "part": part,
             }
-            claim(self.cache, label | {"episodes": str(episodes and Path(episodes).name)})
+            claim(self.cache, label | {"episodes": str(source_label(episodes))})
 
     def __len__(self) -> int:
         return self.count

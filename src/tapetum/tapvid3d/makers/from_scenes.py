@@ -19,6 +19,7 @@ import numpy as np
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
+from tapetum.identity import source_label
 from tapetum.scenes import Clip, SceneConfig, make_clip
 from tapetum.scenes.clip import check_clip
 from tapetum.scenes.textures import textures as texture_source
@@ -55,8 +56,15 @@ def write_scenes(
     config = replace(SceneConfig(), size=(size, size), frames=frames, zoom_share=0.0)
     check_clip(config, points)
     source = texture_source(textures)
-    where = None if textures is None else str(Path(textures).absolute())
-    settings = {"n": count, "seed": seed, "size": size, "frames": frames, "points": points, "textures": where, "depth": depth}
+    settings = {
+        "n": count,
+        "seed": seed,
+        "size": size,
+        "frames": frames,
+        "points": points,
+        "textures": source_label(textures),
+        "depth": depth,
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
