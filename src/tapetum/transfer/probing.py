@@ -114,7 +114,7 @@ def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode())
-        mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        mixed.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     for k in np.unique(np.linspace(0, len(pictures) - 1, 64).astype(int)).tolist():
         mixed.update(np.ascontiguousarray(pictures[k]).tobytes())
     return mixed.hexdigest()
