@@ -18,12 +18,10 @@ import torch
 from PIL import Image
 
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
-from tapetum.odin.looks import looked_at_by
 from tapetum.scenes.filming import film
 from tapetum.scenes.physics import make_episode
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
-from tapetum.transfer.starting import RANDOM, starting_encoder
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
 from tapetum.verbs.looks import look_of
@@ -31,13 +29,6 @@ from tapetum.video import open_video
 from tapetum.video.draw_regions import draw_regions
 
 LEAST = 0.003
-
-
-def look_at(model: str, short_side: int, stride: int) -> Look:
-    """Give the look of a model by name."""
-    if model.startswith(RANDOM):
-        return looked_at_by(starting_encoder(model), short_side, stride)
-    return look_of(model, short_side, stride, "cpu")
 
 
 def episode(number: int, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +83,7 @@ def main() -> None:
     made = [episode(k, options) for k in range(options.episodes)]
     found: dict[str, Any] = {}
     for model in options.models:
-        look = look_at(model, options.short_side, options.stride)
+        look = look_of(model, options.short_side, options.stride, "cpu")
         name = Path(model.replace(":", "-")).name
         if options.video:
             Image.fromarray(drawn(look, options, how)).save(options.out / f"{name}.jpg", quality=88)

@@ -1,11 +1,14 @@
 """A small real video, the command line in this process, and no way out to the network."""
 
+import io
 import os
+import pickle
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +75,29 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
         return code, *capfd.readouterr()
 
     return call
+
+
+class _Nowhere(io.RawIOBase):
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+@pytest.fixture(autouse=True)
+def pickled_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever task of the package a test trains, with workers or without: what workers would get can be pickled."""
+    if "torch" not in sys.modules:
+        return  # importing it for tests of the command line alone would cost more than they do
+    from tapetum.train import stream
+
+    begin = stream.Stream.__init__
+
+    def checked(self: Any, task: Any, config: Any, start: int, world: Any) -> None:
+        begin(self, task, config, start, world)
+        if type(task).__module__.startswith("tapetum."):
+            loader = self._loader
+            pickle.Pickler(_Nowhere(), pickle.HIGHEST_PROTOCOL).dump((loader.dataset, loader.collate_fn))
+
+    monkeypatch.setattr(stream.Stream, "__init__", checked)
 
 
 def pytest_collection_finish() -> None:

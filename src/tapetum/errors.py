@@ -29,6 +29,10 @@ class BadInput(TapetumError):
     """A file, array or argument is not what was asked for; the user can mend it."""
 
 
+class Remark(UserWarning):
+    """Something that was taken for granted, or may surprise; the command line prints it as one line, and goes on."""
+
+
 class MissingExtra(TapetumError):
     """An optional dependency is needed.
 

@@ -12,13 +12,13 @@ from PIL import Image
 from tapetum.cli.main import main
 from tapetum.encoders import build
 from tapetum.encoders.factory import from_state, save
+from tapetum.encoders.references import load
 from tapetum.errors import BadInput
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cut_at_own_scale
 from tapetum.transfer.fcn import load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, keep_size
-from tapetum.transfer.starting import starting_encoder
 
 
 def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +75,7 @@ def test_one_command_learns_and_scores(camvid: Path, encoder: Path, tmp_path: Pa
 def test_what_is_easy_is_learned_with_a_frozen_encoder(camvid: Path, encoder: Path, tmp_path: Path) -> None:
     how = {"layout": "camvid", "crop": 32, "steps": 40, "batch_size": 4, "lr": 0.2, "freeze": True, "head": "linear"}
     run = FcnRun(data=str(camvid), encoder=str(encoder), **how)
-    before = starting_encoder(str(encoder)).state_dict()
+    before = load(str(encoder)).state_dict()
     found = train_fcn(run, Launch(out=tmp_path / "run", device="cpu", workers=0), lambda text: None)
     assert found is not None
     assert found[1]["mean_iou"] > 0.5  # chance is 0.25 and less: half of the pixels are each of two classes
@@ -146,7 +146,7 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="1 or more"):
         FcnRun(steps=0)
     with pytest.raises(BadInput, match="no-such"):
-        starting_encoder("random:no-such")
+        load("random:no-such")
     with pytest.raises(BadInput, match="segmenter of tapetum train fcn"):
         load_segmenter(tmp_path / "none.safetensors")
-    assert starting_encoder("random:resnet-18").head is None
+    assert load("random:resnet-18").head is None

@@ -1,10 +1,13 @@
 """Arrays, array files, folders of pictures and still pictures as videos."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tapetum.data.media import Stored, opened_picture, stored
 from tapetum.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.pictures import PictureVideo
@@ -142,6 +145,55 @@ def test_exif_turn(tmp_path, frames, orientation):
     wanted = np.rot90(frames[0], {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
     assert (video.height, video.width) == wanted.shape[:2]
     assert np.abs(video[0].astype(int) - wanted).mean() < 5
+
+
+UPRIGHT = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x),
+}
+"""What makes a stored picture upright, by its EXIF orientation (EXIF 2.32, table of tag 0x0112)."""
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("suffix", ["tiff", "png", "webp"])
+def test_all_orientations_in_formats_without_loss(tmp_path, frames, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    files = [tmp_path / f"{k}.{suffix}" for k in range(3)]
+    for file, frame in zip(files, frames, strict=False):
+        Image.fromarray(frame).save(file, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
+    wanted = np.stack([UPRIGHT[orientation](frame) for frame in frames[:3]])
+    video = open_video(tmp_path)
+    assert (video.height, video.width) == wanted.shape[1:3]
+    np.testing.assert_array_equal(video[:], wanted)
+    np.testing.assert_array_equal(open_video(files[1])[0], wanted[1])
+    np.testing.assert_array_equal(opened_picture(Stored("a", files[2].read_bytes()), "RGB"), wanted[2])
+    np.testing.assert_array_equal(opened_picture(stored(files[2]), None), wanted[2])
+
+
+@pytest.mark.parametrize("kind", ["eXIf", "iTXt"])
+def test_orientation_after_the_pixels_of_a_png(tmp_path, frames, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()[6:]  # without "Exif", two zeros, which only JPEG has
+    if kind == "iTXt":
+        content = b"XML:com.adobe.xmp" + bytes(5) + b'<x tiff:Orientation="6"/>'
+    for k in range(2):
+        Image.fromarray(frames[k]).save(tmp_path / f"{k}.png")
+    plain = (tmp_path / "1.png").read_bytes()
+    chunk = kind.encode() + content
+    end = plain.index(b"IEND") - 4
+    added = (len(content)).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4)
+    (tmp_path / "1.png").write_bytes(plain[:end] + added + plain[end:])
+    np.testing.assert_array_equal(open_video(tmp_path / "1.png")[0], np.rot90(frames[1], -1))
+    with pytest.raises(BadInput, match=r"1.png is 12x20, but 0.png is 20x12"):
+        open_video(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["tiff", "webp", "png"])

@@ -229,12 +229,12 @@ def load_whole(
 def named_trunk(stored: Stored, path: str | os.PathLike[str]) -> nn.Module:
     """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput where it names
     none, or it is not to be had."""
+    from tapetum.encoders.references import located
     from tapetum.hub.loading import load as load_weights
 
     if stored.trunk is None:
         raise BadInput(f"{os.fspath(path)} does not say where its trunk ({stored.trunk_class}) is; give the trunk too")
-    place = Path(path).parent / stored.trunk
-    trunk = load_weights(place if place.is_file() else stored.trunk)
+    trunk = load_weights(located(stored.trunk, Path(path).parent))
     if isinstance(trunk, Encoder) and stored.preprocessing is not None:
         trunk.preprocessing = _preprocessing(stored.preprocessing, path)
     return trunk

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +21,8 @@ from tapetum.adapters.worlds.makers import make_world
 from tapetum.adapters.worlds.world import World
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.references import load, relocated
 from tapetum.errors import BadInput
-from tapetum.hub.loading import load
-from tapetum.hub.registry import known
 from tapetum.reading import parse_json, read_text
 from tapetum.train import fit
 from tapetum.train.launch import is_main
@@ -114,14 +114,13 @@ def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
     Raises BadInput for what is no encoder.
     """
 
-    def make() -> Encoder:
-        encoder = load(run.trunk)
-        if not isinstance(encoder, Encoder):
-            raise BadInput(f"{run.trunk} holds a {type(encoder).__name__}, which is no encoder; give a name or file of one")
-        encoder.preprocessing = square(encoder.preprocessing, run.pixels or pixels)
-        return encoder
+    return partial(_load_trunk, run.trunk, run.pixels or pixels)
 
-    return make
+
+def _load_trunk(reference: str, pixels: int | None) -> Encoder:
+    encoder = load(reference)
+    encoder.preprocessing = square(encoder.preprocessing, pixels)
+    return encoder
 
 
 def _scores(out: Path) -> dict[str, float]:
@@ -157,10 +156,9 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
         save_encoder(model.trunk, out / "encoder.safetensors")
         files.save(Adapted(model.trunk.cpu()), path, trunk="encoder.safetensors", head=head)
         return path
-    name = run.trunk if run.trunk in known() else os.path.relpath(os.path.realpath(run.trunk), os.path.realpath(out))
     trained = json.dumps({key: value for key, value in asdict(run).items() if key in ("task", "data", "steps", "seed")})
     adapter = run.name if run.regime == "adapters" else None
-    files.save(model.trunk, path, adapter, trunk=name, trained_on=trained, head=head)
+    files.save(model.trunk, path, adapter, trunk=relocated(run.trunk, out), trained_on=trained, head=head)
     return path
 
 

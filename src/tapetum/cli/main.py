@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from tapetum.cli.signals import ended_by_signals, heeded, number_of, remember
 from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams, visible_results
-from tapetum.errors import BadInput, TapetumError, visible
+from tapetum.errors import BadInput, Remark, TapetumError, visible
 
 
 class Entry(NamedTuple):
@@ -232,9 +232,21 @@ def _run(arguments: list[str]) -> int:
     with starting(verb), heeded():
         chosen = parse(arguments)
         from tapetum.provenance import guarded
-    with guarded(chosen), visible_results():
+    with guarded(chosen), visible_results(), warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        warnings.showwarning = _shown
         chosen.run()
     return 0
+
+
+def _shown(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print a remark as one line, and any other warning as Python does."""
+    text = (
+        f"tapetum: {message}\n" if issubclass(category, Remark) else warnings.formatwarning(message, category, filename, lineno)
+    )
+    sys.stderr.write(text)
 
 
 def _help() -> str:

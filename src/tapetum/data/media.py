@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tapetum.data.meshes import on_surface, read_off
 from tapetum.errors import BadInput
@@ -190,12 +190,12 @@ class Points:
 
 
 def opened_picture(file: Stored, mode: str | None) -> Image.Image:
-    """Return a picture, converted to `mode` if one is given. Raises BadInput where there is none."""
+    """Return a picture, upright, converted to `mode` if one is given. Raises BadInput where there is none."""
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])
     try:
         with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as picture:
-            picture.load()
+            picture = ImageOps.exif_transpose(picture)
             if mode == "RGB" and picture.mode[0] in "IF":
                 return Image.fromarray(picture_rgb(picture, file.name))
             return picture.convert(mode) if mode else picture.copy()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from tapetum.encoders.config import EncoderConfig, Preprocessing, architecture, names
 
 if TYPE_CHECKING:
-    from tapetum.encoders.factory import build, from_state, load, save, to_state
+    from tapetum.encoders.factory import build, from_state, save, to_state
     from tapetum.encoders.features import Encoder, Features
+    from tapetum.encoders.references import load
 
 __all__ = [
     "Encoder",
@@ -32,7 +33,11 @@ __all__ = [
     "to_state",
 ]
 
-_HOMES = {"factory": ("build", "load", "from_state", "to_state", "save"), "features": ("Encoder", "Features")}
+_HOMES = {
+    "factory": ("build", "from_state", "to_state", "save"),
+    "references": ("load",),
+    "features": ("Encoder", "Features"),
+}
 _LAZY = {name: home for home, names_there in _HOMES.items() for name in names_there}
 
 

@@ -106,6 +106,16 @@ FAMILIES: dict[str, Family] = {
 """Every family by the name that files carry."""
 
 
+SOURCES: dict[str, tuple[str, ...]] = {
+    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
+    "torchvision": ("tapetum.encoders.tables.torchvision",),
+    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
+    "detcon": ("tapetum.encoders.tables.detcon",),
+    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
+}
+"""Libraries whose weights can be used, and the modules with their tables, asked one after the other; see `factory`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A network's family, sizes and preprocessing, without weights."""
@@ -137,9 +147,18 @@ def names() -> tuple[str, ...]:
 def architecture(name: str, **changes: Any) -> Architecture:
     """Give an architecture by name, with some fields of its config changed; `picture_size` also changes the preprocessing.
 
+    The name is one of `names()`, or that of another library: timm:vit_tiny_patch16_224, torchvision:resnet50.
+
     Raises BadInput for an unknown name or field.
     """
     known = _named()
+    source, colon, theirs = name.partition(":")
+    if colon and source in SOURCES:
+        answers = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
+        found = next((answer[0] for answer in answers if answer is not None), None)
+        if found is None:
+            raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
+        return changed(found, changes)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(known)}"

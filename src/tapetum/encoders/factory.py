@@ -1,12 +1,13 @@
-"""Encoders: built with random weights, loaded by name or from a file, brought over from other libraries, saved.
+"""Encoders: built with random weights, loaded from files of ours, brought over from other libraries, saved.
 
 A file of ours is a safetensors file whose header says family, config and preprocessing as JSON under the key "encoder". No code
-in a file is run.
+in a file is run. Whatever else stands for an encoder: `tapetum.encoders.references`.
 
-A source is a module with two functions, in `SOURCES`:
+A source is a module with two functions, in `config.SOURCES`; some have a third:
 
     describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
     rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
+    candidates(state) -> iterator of str                             models that weights without a name may be of
 
 None where the module does not know such a network; then the next one is asked.
 """
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from tapetum.encoders.config import (
     FAMILIES,
+    SOURCES,
     Architecture,
     Preprocessing,
     architecture,
@@ -38,16 +40,8 @@ from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
-from tapetum.reading import no_pipe, parse_json
-
-SOURCES: dict[str, tuple[str, ...]] = {
-    "timm": ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"),
-    "torchvision": ("tapetum.encoders.tables.torchvision",),
-    "huggingface": ("tapetum.encoders.tables.huggingface_resnet", "tapetum.encoders.tables.huggingface"),
-    "detcon": ("tapetum.encoders.tables.detcon",),
-    PORT: ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
-}
-"""Libraries whose weights can be used, and the modules with their tables, asked one after the other."""
+from tapetum.hub.state_dicts import read_state
+from tapetum.reading import parse_json
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -184,11 +178,7 @@ def _published(name: str) -> Encoder:
     path, _ = resolve(name, "embed")
     if path.suffix == ".safetensors":
         return _from_file(path)
-    try:
-        state = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
-        raise BadInput(f"{path} is not a file of weights alone ({str(error)[:100]}); get it again") from error
-    return from_state(state, PORT, find(name).architecture)
+    return from_state(read_state(path), PORT, find(name).architecture)
 
 
 def _from_file(path: Path) -> Encoder:

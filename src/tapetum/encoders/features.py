@@ -45,6 +45,8 @@ class Encoder(nn.Module):
     """Pixels of the picture to a cell of each of the maps."""
     head: nn.Linear | None
     """The classifier, where the config has classes."""
+    class_names: tuple[str, ...] = ()
+    """Names of its classes, where the weights came with some; files do not keep them."""
 
     def __init__(self, config: EncoderConfig, preprocessing: Preprocessing):
         super().__init__()

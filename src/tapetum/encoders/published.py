@@ -8,8 +8,9 @@ models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illu
 from tapetum.hub.registry import Weights
 
 _LOADER = "tapetum.encoders.factory:load"
+_REFERENCES = "tapetum.encoders.references"
 PORT = "efficientnet_lite_pytorch"
-"""Whose names the tensors of these files have; see `tapetum.encoders.factory.SOURCES`."""
+"""Whose names the tensors of these files have; see `tapetum.encoders.config.SOURCES`."""
 
 
 def _lite(number: int, sha256: str, pixels: int) -> Weights:
@@ -50,3 +51,21 @@ PUBLISHED = (
 
 HEADERS = {"encoder": _LOADER}
 """Entry in the header of a safetensors file to what loads it."""
+KINDS = (
+    "vit",
+    "vit_mae",
+    "dinov2",
+    "dinov2_with_registers",
+    "clip",
+    "clip_vision_model",
+    "siglip",
+    "siglip_vision_model",
+    "resnet",
+)
+"""The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
+FOLDERS = dict.fromkeys((*KINDS, "timm"), f"{_REFERENCES}:from_folder")
+"""The model_type in the config.json of a folder to what loads it; timm's folders have none."""
+PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
+"""What stands before the colon of a reference to what loads it."""
+FOREIGN = f"{_REFERENCES}:has_names_of_an_encoder", f"{_REFERENCES}:from_foreign"
+"""Says of the names of tensors in a file without header whether they are of an encoder; and what loads it then."""

@@ -1,4 +1,15 @@
-"""Whatever weights are: a name or a file to the function that loads it. Imports no torch by itself."""
+"""Whatever weights are: a name, a file, a folder or another reference to the function that loads it.
+
+Imports no torch by itself.
+
+A reference is one string (or a path), the same in Python and for every option of the command line:
+
+    NAME                  weights known by name (`tapetum weights list`)
+    FILE, FOLDER          a file of ours; the folder of a run; a folder of Hugging Face, whose config.json says what it is;
+                          a file of another library, recognised by the names of its tensors
+    PREFIX:REST           what an owner has under `PREFIXES`: timm:NAME, timm:NAME=FILE, random:NAME; see
+                          `tapetum.encoders.references`
+"""
 
 import os
 from importlib import import_module
@@ -6,22 +17,42 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.devices import find_device
-from tapetum.hub.registry import FOLDER_FILE, OWNERS, resolve
+from tapetum.errors import BadInput
+from tapetum.hub.registry import ENCODER_FILE, FOLDER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
 from tapetum.reading import open_file, parse_json, read_json
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
 
 
-def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
-    """Load the weights of a known name or in a file; see `tapetum.load`."""
-    loader = _of_folder(Path(name_or_path))
-    if loader is None:
-        path, known = resolve(name_or_path)
-        loader = known.loader if known else _loader(path)
+def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
+    """Load the weights that a reference stands for; see `tapetum.load`."""
+    loader = find_loader(reference)
     if device is not None:
         find_device(device)
-    return named(loader)(name_or_path, device, dtype)
+    return named(loader)(reference, device, dtype)
+
+
+def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, trackers: bool = True) -> str:
+    """Find what loads a reference, as "module:function" that takes it, device and dtype. No weights are read for it, but names
+    of tensors where nothing else says what a file is.
+
+    Args:
+        verb: of the command line, for which known names are wanted; None takes weights for any.
+        trackers: a file whose tensors nobody recognises is taken for a checkpoint of a tracker; else it is refused.
+
+    Raises:
+        BadInput: the name is unknown and no file either, is of weights for another verb, or its file is not on this machine.
+    """
+    path = Path(reference)
+    prefix, colon, _ = os.fspath(reference).partition(":")
+    if colon and not path.exists() and prefix in (prefixes := _joined("PREFIXES")):
+        return prefixes[prefix]
+    loader = _of_folder(path)
+    if loader is not None:
+        return loader
+    path, weights = resolve(reference, verb)
+    return weights.loader if weights else _loader(path, trackers)
 
 
 def named(dotted: str) -> Any:
@@ -48,20 +79,48 @@ def header_of(path: Path) -> dict[str, str]:
     return entries if isinstance(entries, dict) else {}
 
 
+def _joined(attribute: str) -> dict[str, str]:
+    """What all owners have under a name, in one table."""
+    return {key: value for owner in OWNERS for key, value in getattr(import_module(owner), attribute, {}).items()}
+
+
 def _of_folder(path: Path) -> str | None:
-    """The loader of a folder whose config.json says what kind of model it is, if a system knows that kind."""
+    """The loader of a folder whose config.json says what kind of model it is; None for a folder without one."""
+    if not path.is_dir() or any((path / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE)):
+        return None
     try:
         content = read_json(path / FOLDER_FILE)
     except (OSError, ValueError):
         return None
-    kind = content.get("model_type") if isinstance(content, dict) else None
-    owners = [getattr(import_module(owner), "FOLDERS", {}) for owner in OWNERS]
-    return next((folders[kind] for folders in owners if kind in folders), None)
+    if not isinstance(content, dict):
+        return None
+    kind = content.get("model_type", "timm" if "architecture" in content else None)
+    folders = _joined("FOLDERS")
+    if kind is not None and str(kind) not in folders:
+        raise BadInput(
+            f"{path / FOLDER_FILE} says that the model is of type {str(kind)[:40]!r}; tapetum has {', '.join(sorted(folders))}"
+        )
+    return folders.get(str(kind))
 
 
-def _loader(path: Path) -> str:
-    """The loader of the first system that knows an entry of the header, else that of files from elsewhere (header "")."""
-    headers: dict[str, str] = {}
-    for owner in OWNERS:
-        headers |= import_module(owner).HEADERS
-    return next((headers[key] for key in header_of(path) if key in headers), headers[""])
+def _loader(path: Path, trackers: bool) -> str:
+    """The loader of the first system that knows an entry of the header; else that of the owner of the names of the tensors."""
+    headers = _joined("HEADERS")
+    header = header_of(path)
+    for key in header:
+        if key in headers:
+            return headers[key]
+    if path.suffix != ".npy":
+        from tapetum.hub.state_dicts import names_in
+
+        names = names_in(path)
+        for owner in OWNERS:
+            recognises, loader = getattr(import_module(owner), "FOREIGN", (None, ""))
+            if recognises is not None and named(recognises)(names):
+                return loader
+    if not trackers:
+        raise BadInput(
+            f"{path} is no file of tapetum's, and its tensors are of no encoder that is recognised; if they are of a model "
+            f"that timm or torchvision have, say which: timm:NAME={path}, torchvision:NAME={path}"
+        )
+    return headers[""]

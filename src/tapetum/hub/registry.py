@@ -34,7 +34,9 @@ OWNERS = (
     "tapetum.perception_test.published",
 )
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
-and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it."""
+and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it; `PREFIXES`: what stands before
+the colon of a reference to what loads it; `FOREIGN`: what says whether tensors without a header are of this system by their
+names, and what loads them. A loader is a "module:function" that takes reference, device and dtype."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tapetum.blocks.patches import PicturePatches, VideoTubelets
 from tapetum.blocks.positions import sine_1d
 from tapetum.blocks.stem import ConvolutionalStem, TubeletStem
+from tapetum.errors import Remark
 from tapetum.longvideo.config import VideoConfig
 from tapetum.longvideo.layers import Places
 
@@ -94,6 +95,7 @@ class Tubelets(nn.Module):
             warnings.warn(
                 f"the video has {slots} moments where positions are known for {held}: they are stretched {slots / held:.1f} "
                 "times, more than twice, of which nobody knows how well it works; train longer, or show less",
+                Remark,
                 stacklevel=2,
             )
         return stretch(self.positions, slots)[start : start + count]

@@ -78,8 +78,8 @@ class PaliGemmaConfig:
 
 def eye(picture_size: int, **changes: Any) -> ViTConfig:
     """Make the config of PaliGemma's eye, SigLIP So400m/14 without its pooling; `changes` are other fields of a ViTConfig."""
-    plain = as_siglip(sized("so400m", 14, picture_size))
-    return replace(plain, **{"pooling": "mean"} | changes)
+    own = {"patch": 14, "picture_size": (picture_size, picture_size), "pooling": "mean"}
+    return replace(as_siglip(sized("so400m")), **own | changes)
 
 
 def _gemma_2(width: int, depth: int, heads: int, groups: int, head: int, mlp: int, scale: float | None = None) -> DecoderConfig:

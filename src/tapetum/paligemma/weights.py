@@ -8,7 +8,7 @@ A file of ours is a safetensors file whose header says the config as JSON under 
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
+from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
 from tapetum.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.paligemma.filling import empty, filled, unmade
@@ -33,7 +34,7 @@ from tapetum.paligemma.npz import NpzFile
 from tapetum.paligemma.tables import big_vision, huggingface
 from tapetum.paligemma.tables.huggingface_config import read_config
 from tapetum.paligemma.tables.pieces import Piece, send
-from tapetum.reading import parse_json, read_json
+from tapetum.reading import parse_json
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -42,7 +43,7 @@ TOKENIZER = "tokenizer"
 EIGHT_BITS = "eight_bits"
 """Entry in it that says which parts have weights of bytes: language, eye, or both with a space between."""
 _PARTS = "language", "eye"
-INDEX, SINGLE, CONFIG = "model.safetensors.index.json", "model.safetensors", "config.json"
+CONFIG = "config.json"
 
 
 def load(
@@ -141,38 +142,8 @@ def _is_weight(tensor: Tensor) -> bool:
 
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
     if config is None:
-        config = read_config(_json(folder / CONFIG))
+        config = read_config(read_settings(folder / CONFIG))
     return _from_huggingface([TensorFile(path) for path in shards(folder)], config, device, dtype)
-
-
-def _json(path: Path) -> Mapping:
-    if not path.is_file():
-        raise BadInput(f"there is no {path}; give a folder of Hugging Face with its {CONFIG}, or config=")
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({str(error)[:100]}); get it again") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} holds no settings; get it again")
-    return content
-
-
-def shards(folder: Path) -> list[Path]:
-    """List the safetensors files of a folder, by its index where there are several. Raises BadInput where one is not there."""
-    if not (folder / INDEX).is_file():
-        if not (folder / SINGLE).is_file():
-            raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
-        return [folder / SINGLE]
-    places = _json(folder / INDEX).get("weight_map")
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise BadInput(f"{folder / INDEX} has no weight_map; get it again")
-    names = sorted(set(places.values()))
-    for name in names:
-        if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
-            raise BadInput(f"{folder / INDEX} names the file {name[:80]!r}, which is outside its folder; it is not read")
-        if not (folder / name).is_file():
-            raise BadInput(f"{folder} lacks {name}, one of {len(names)} files of its index; get that file too")
-    return [folder / name for name in names]
 
 
 def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tapetum.encoders.config import Architecture, architecture, changed, dotted
+from tapetum.encoders.config import Architecture, architecture, changed
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 
@@ -137,7 +137,7 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     (8, 8)
     """
     changes = dict(_setting(text) for text in change)
-    found = _of_timm(name.removeprefix("timm:")) if name.startswith("timm:") else architecture(name)
+    found = architecture(name)
     if hasattr(found.config, "picture_size"):
         changes = {"picture_size": (size, size), **changes}
     found = changed(found, changes)
@@ -145,15 +145,6 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
         found.preprocessing, size=(size, size), crop_fraction=1.0 if size <= 64 else found.preprocessing.crop_fraction
     )
     return replace(found, preprocessing=how)
-
-
-def _of_timm(name: str) -> Architecture:
-    """What timm's name of a model means, where its weights have names here."""
-    for module in ("tapetum.encoders.tables.timm_convolutional", "tapetum.encoders.tables.timm"):
-        answer = dotted(f"{module}:describe")(name, {})
-        if answer is not None:
-            return answer[0]
-    raise BadInput(f"tapetum has no network like timm's {name!r}; see docs/systems/encoders.md for those it has")
 
 
 def _setting(text: str) -> tuple[str, Any]:

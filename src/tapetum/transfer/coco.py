@@ -21,6 +21,7 @@ from tapetum.data.instances import Instances, read_instances
 from tapetum.data.media import opened_picture, stored
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.encoders.references import load
 from tapetum.errors import BadInput
 from tapetum.train import Moment, Task, fit
 from tapetum.train.launch import is_main
@@ -28,7 +29,6 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.detection import DETECTOR_FILE, detector, save_detector
 from tapetum.transfer.fcn import transfer_config
 from tapetum.transfer.recipes import CocoRun
-from tapetum.transfer.starting import starting_encoder
 
 _LEAST = 1.0
 """Pixels that a box is wide and high, at least, to be learned from."""
@@ -48,7 +48,7 @@ class CocoTask(Task):
 
     def model(self) -> nn.Module:
         """Put heads on the encoder."""
-        return detector(starting_encoder(self.run.encoder, self.run.seed), len(self.categories), self.run).train()
+        return detector(load(self.run.encoder, seed=self.run.seed), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
         """Give pictures and what is in them, some mirrored."""

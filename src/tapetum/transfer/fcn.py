@@ -9,6 +9,7 @@ Differs: nothing is held out and no rate is chosen, so the score of the val part
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from tapetum.data.segmentation.pictures import SegmentedPictures
 from tapetum.encoders.config import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.references import load
 from tapetum.errors import BadInput
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.metrics.masks import Confusion
@@ -35,7 +37,6 @@ from tapetum.transfer.crops import cut_at_own_scale
 from tapetum.transfer.fine_tune import SegmentationTask
 from tapetum.transfer.recipes import FcnRun, TransferRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, pixel_loss
-from tapetum.transfer.starting import starting_encoder
 
 SEGMENTER_FILE = "segmenter.safetensors"
 """Name of the network in the folder of a run."""
@@ -106,7 +107,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
     """
     parts = parts_of(run)
     say(f"pictures to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
-    task = FcnTask(lambda: starting_encoder(run.encoder, run.seed), parts, run)
+    task = FcnTask(partial(load, run.encoder, seed=run.seed), parts, run)
     result = fit(task, transfer_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None

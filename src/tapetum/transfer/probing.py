@@ -122,7 +122,7 @@ def _name(encoder: Encoder, pictures: Pictures, tokens: bool) -> str:
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(pictures)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):
         mixed.update(name.encode("utf-8", "surrogatepass"))
-        mixed.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        mixed.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     content = getattr(pictures, "content", pictures.__getitem__)  # of files: what is in them, without decoding it
     mixed.update(json.dumps([stamp(picture=content(k)) for k in range(len(pictures))]).encode())
     return mixed.hexdigest()

@@ -146,8 +146,7 @@ def _known_name(name: str) -> None:
 
     if Path(name).exists():
         raise BadInput(f"--method counts with the name of an architecture, such as vit-base-16, and {name} is a file")
-    if not name.startswith("timm:"):
-        architecture(name)
+    architecture(name)
 
 
 def _of_encoder(options: AccountOptions) -> Cost | None:
@@ -158,17 +157,20 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     from tapetum.account.flops import count_flops
     from tapetum.account.phases import phase
     from tapetum.encoders.config import names
-    from tapetum.encoders.factory import describe, known_encoders, load, make
-    from tapetum.hub.loading import header_of
-    from tapetum.hub.registry import ENCODER_FILE
+    from tapetum.encoders.factory import describe, make
+    from tapetum.encoders.features import Encoder
+    from tapetum.hub.loading import find_loader, load
+    from tapetum.hub.registry import known
     from tapetum.pretraining.recipes import encoder_architecture
 
-    name, path = options.what, Path(options.what)
-    file = path / ENCODER_FILE if path.is_dir() else path
-    if name in known_encoders() or (file.is_file() and "encoder" in header_of(file)):
-        found = describe(load(name if name in known_encoders() else file))
-    elif name in names() or name.startswith("timm:"):
+    name = options.what.removeprefix("random:")
+    of_library = name.partition(":")[0] in ("timm", "torchvision") and "=" not in name and not Path(name).exists()
+    if name not in known() and (name in names() or of_library):
         found = encoder_architecture(name, options.size or 224)
+    elif find_loader(name).startswith("tapetum.encoders."):
+        loaded = load(name)
+        assert isinstance(loaded, Encoder)
+        found = describe(loaded)
     else:
         return None
     rows, columns = (options.size, options.size) if options.size else found.preprocessing.size

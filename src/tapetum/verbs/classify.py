@@ -126,18 +126,17 @@ def read_picture(file: Path) -> "np.ndarray":
 
 
 def _classifier(model: str) -> "Encoder | Headed":
-    from tapetum.hub.registry import resolve
+    from tapetum.hub.loading import find_loader, load
 
-    path, _ = resolve(model, "classify")  # what can be said without torch is said at once
+    find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
     from tapetum.adapters import Adapted
     from tapetum.encoders import Encoder
-    from tapetum.hub.loading import load
 
     encoder = load(model)
     if isinstance(encoder, Adapted):
-        return _headed(path)
+        return _headed(Path(model))
     if not isinstance(encoder, Encoder) or encoder.head is None:
-        raise BadInput(f"{path} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
+        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
     return encoder
 
 

@@ -146,15 +146,15 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
 def _embedder(model: str) -> "Embedder":
     from tapetum.hip.config import VARIANTS
-    from tapetum.hub.loading import load
-    from tapetum.hub.registry import known, resolve
+    from tapetum.hub.loading import find_loader, load
+    from tapetum.hub.registry import known
 
     if model in VARIANTS and model not in known() and not Path(model).exists():
         raise BadInput(
             f"no weights of {model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
             "hip, and give the file"
         )
-    resolve(model, "embed")
+    find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
     loaded = load(model)
     if not hasattr(loaded, "embedder"):
         raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")

@@ -76,6 +76,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     options.check()
     import torch
 
+    from tapetum.encoders.references import load
     from tapetum.train.world import pick_device
     from tapetum.transfer.knn import knn_accuracy
     from tapetum.transfer.linear import linear_probe
@@ -86,7 +87,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
     neighbours = min(options.neighbours, len(train[1]))
-    encoder = _encoder(options.what).to(pick_device(options.device, 0))
+    encoder = load(options.what).to(pick_device(options.device, 0))
     found = []
     for task, (pictures, labels, _) in (("features to learn from", train), ("features to score", test)):
         kept = Path(options.cache) if options.cache else None
@@ -104,16 +105,6 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
         pictures=(len(known.labels), len(asked.labels)),
         classes=len(train[2]),
     )
-
-
-def _encoder(name: str) -> Any:
-    from tapetum.encoders.features import Encoder
-    from tapetum.hub.loading import load
-
-    loaded = load(name)
-    if not isinstance(loaded, Encoder):
-        raise BadInput(f"{name} holds a {type(loaded).__name__}; give an encoder, such as tapetum pretrain makes")
-    return loaded
 
 
 def _part(place: Path, split: str, most: int | None) -> "tuple[Pictures, np.ndarray, Sequence[str]]":

@@ -103,7 +103,8 @@ class ConvertOptions(ConvertSettings):
     """What may be asked of `convert`."""
 
     source: File = dataclasses.field(kw_only=False)
-    """Published checkpoint, .pt or .npy."""
+    """Published checkpoint of a tracker, .pt or .npy; or an encoder of another library: a folder with config.json, a state dict
+    (own.pth), or timm:NAME=FILE where the file does not say what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,20 +125,48 @@ class WeightsConverted:
 
 @verb(ConvertOptions)
 def convert(options: ConvertOptions, listener: Listener) -> WeightsConverted:
-    """Convert a published checkpoint (.pt, or .npy of JAX), or with `to` an encoder of ours for another library.
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or an encoder of another library to a file of ours; or with `to`
+    an encoder of ours for another library.
 
     Raises BadInput where it is none, cannot be read, or the library has no such network.
     """
     if options.to is not None:
         return _for_library(options, options.to)
+    from tapetum.hub.loading import find_loader
     from tapetum.tap.weights.convert import convert
 
     source = Path(options.source)
-    if not source.is_file():
-        raise BadInput(f"there is no file {source}; give a published checkpoint, .pt or .npy")
+    if find_loader(options.source).startswith("tapetum.encoders."):
+        return _encoder(options)
     target = Path(options.out or source.with_suffix(".safetensors"))
     convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
     return WeightsConverted(source=source, path=target)
+
+
+def _encoder(options: ConvertOptions) -> WeightsConverted:
+    """An encoder of another library as a file of ours."""
+    from tapetum.encoders import load, save
+    from tapetum.files import same_place
+
+    _refuse_settings_of_trackers(options, "and this is an encoder")
+    encoder = load(options.source)
+    source = Path(options.source)
+    if not source.exists():  # PREFIX:NAME, PREFIX:NAME=FILE or a name
+        source = Path(str(source).rpartition("=")[2])
+    own = source.stem if source.is_file() else source.name.rpartition(":")[2]
+    beside = source.with_name(f"{own}.safetensors")
+    target = Path(options.out or beside)
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
+    if target.suffix != ".safetensors":
+        raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    save(encoder, target)
+    return WeightsConverted(source=source, path=target)
+
+
+def _refuse_settings_of_trackers(options: ConvertOptions, but: str) -> None:
+    if options.causal is not None or options.softmax_temperature is not None:
+        raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
 
 
 def _for_library(options: ConvertOptions, library: str) -> WeightsConverted:
@@ -146,8 +175,7 @@ def _for_library(options: ConvertOptions, library: str) -> WeightsConverted:
     from tapetum.encoders.exchange import write_for
     from tapetum.encoders.features import Encoder
 
-    if options.causal is not None or options.softmax_temperature is not None:
-        raise BadInput("--causal and --softmax-temperature are of trackers, and --to is for encoders; leave one of them out")
+    _refuse_settings_of_trackers(options, "and --to is for encoders")
     encoder = tapetum.load(options.source)
     if not isinstance(encoder, Encoder):
         raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tapetum.errors import BadInput
-from tapetum.reading import no_pipe
+from tapetum.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
@@ -19,8 +19,12 @@ from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"))
 """File extensions that are taken as pictures."""
 
-_TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP"))
+_TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
 """Formats whose header may say that the picture is turned."""
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""EXIF's tag, and its values for pictures whose rows are stored as columns."""
+_METADATA = frozenset(("exif", "Raw profile type exif", "XML:com.adobe.xmp"))
+"""Where Pillow looks for it in a PNG."""
 
 
 class PictureVideo(Video):
@@ -134,8 +138,33 @@ def _size(path: Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         refuse_huge(path, width, height)
-        turned = image.format in _TURNED and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (height, width) if turned else (width, height)
+        return (height, width) if _is_sideways(image, path) else (width, height)
+
+
+def _is_sideways(image: Image.Image, path: Path) -> bool:
+    """Say whether `image.size` is the size before the picture is turned upright; as a rule no pixels are decoded."""
+    if image.format not in _TURNED:
+        return False
+    if image.format == "PNG" and not _METADATA.intersection(image.info) and not _metadata_follows(path):
+        return False  # else Pillow decodes all pixels to look for it
+    stored = image.size
+    if image.format == "TIFF":  # whose size some versions of Pillow give as stored, and others upright
+        tags = getattr(image, "tag_v2", {})
+        stored = tags.get(256), tags.get(257)
+    return image.size == stored and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+
+
+def _metadata_follows(path: Path) -> bool:
+    """Say whether a PNG has metadata after its pixels; chunks are skipped, not read."""
+    with open_file(path) as file:
+        file.seek(8)
+        pixels = False
+        while len(head := file.read(8)) == 8:
+            pixels |= head[4:] == b"IDAT"
+            if pixels and head[4:] in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
+    return False
 
 
 def _pages(path: Path) -> int:

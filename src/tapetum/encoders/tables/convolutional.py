@@ -1,10 +1,11 @@
 """Names of the convolutional encoders' modules in other libraries, one function a family and library."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from tapetum.encoders import efficientnet_lite_config, resnet_config, swin_config
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
@@ -24,6 +25,41 @@ def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def classes_in(state: Mapping[str, Tensor], bias: str) -> int:
     """Count the classes by the bias of the classifier; 0 where there is none."""
     return len(state[bias]) if bias in state else 0
+
+
+def blocks_in(state: Mapping[str, Tensor], name: str) -> int:
+    """Count the blocks of a stage: numbers from 0 on that, put into `name`, give a tensor's name."""
+    count = 0
+    while name.format(count) in state:
+        count += 1
+    return count
+
+
+def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the ResNets, as torchvision and timm do, that have as many blocks of the same kind."""
+    depths = tuple(blocks_in(state, f"layer{stage}.{{}}.conv1.weight") for stage in (1, 2, 3, 4))
+    kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
+    for name, found in resnet_config.NAMED.items():
+        if name != "resnet-nano" and (found.config.block, found.config.depths) == (kind, depths):  # pyright: ignore[reportAttributeAccessIssue]
+            yield name.replace("-", "")
+
+
+def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
+    """Name the Swins that have as many blocks, and channels after the stem."""
+    width = state[stem].shape[0] if stem in state else 0
+    for name, found in swin_config.NAMED.items():
+        if (found.config.width, found.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
+            yield name
+
+
+def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
+    """Name the EfficientNet-Lites that have as many convolutions whose names end so: one a block."""
+    count = sum(name.endswith(ending) for name in state)
+    for name, found in efficientnet_lite_config.NAMED.items():
+        with torch.device("meta"):
+            blocks = _blocks(EfficientNetLite(found.config, found.preprocessing)) if count else []  # pyright: ignore[reportArgumentType]
+        if blocks and len(blocks) == count:
+            yield name
 
 
 def norms(pairs: Mapping[str, str]) -> list[Row]:

@@ -1,6 +1,6 @@
 """The EfficientNet-Lites of the package efficientnet_lite_pytorch by its names of models, which are ours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from tapetum.encoders.config import Architecture, changed
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.efficientnet_lite_config import NAMED
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.tables.convolutional import classes_in, port_lite_rows, with_counters
+from tapetum.encoders.tables.convolutional import classes_in, lites_like, port_lite_rows, with_counters
 from tapetum.encoders.tables.rows import Row
 
 
@@ -20,6 +20,11 @@ def describe(
     if not isinstance(architecture, str) or architecture not in NAMED:
         return None
     return changed(NAMED[architecture], {"classes": classes_in(state, "_fc.bias")}), with_counters(state)
+
+
+def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the models of the package that weights may be of, by names and numbers of their tensors."""
+    yield from lites_like(state, "._depthwise_conv.weight")
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:

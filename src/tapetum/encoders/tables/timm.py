@@ -5,8 +5,9 @@ deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_sigli
 Their preprocessing is what timm gives that name and tag; the tag matters for nothing else.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from tapetum.encoders.config import HALF, Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import Row, layers, same
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import (
@@ -54,12 +56,51 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     config = _config(architecture, found["kind"], flavour, sized(found["size"], patch, picture - picture % patch))
     if picture % patch:
         config = replace(config, ragged=True, picture_size=(picture, picture))
+    config = _as_large_as(state, config)
     if "head.weight" in state:
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
     preprocessing = _preprocessing(architecture, found["kind"], flavour, picture, found["tag"] or "")
+    if not config.ragged:
+        preprocessing = replace(preprocessing, size=config.picture_size)
     return Architecture(family="vit", config=config, preprocessing=preprocessing), state
+
+
+def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
+    """The config with the size of images that the weights have positions for: timm makes models of a name for any size."""
+    places = state["pos_embed"].shape[-2] - (config.prefix if config.class_position else 0) if "pos_embed" in state else 0
+    side = math.isqrt(max(places, 0))
+    if not places or side**2 != places or (side, side) == config.grid:
+        return config
+    return replace(config, picture_size=(side * config.patch,) * 2, ragged=False)
+
+
+def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the model of timm that weights may be of, where sizes and kinds of their tensors leave nothing open: not of CLIP,
+    whose activation the tensors do not say."""
+    patches, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
+    hidden = state.get("blocks.0.mlp.fc1.weight")
+    if patches is None or positions is None or hidden is None or patches.ndim != 4 or "norm_pre.weight" in state:
+        return
+    found = len(patches), blocks_in(state, "blocks.{}.attn.qkv.weight"), len(hidden)
+    size = next((name for name, (width, depth, _, mlp) in SIZES.items() if (width, depth, mlp) == found), None)
+    patch, places = patches.shape[-1], positions.shape[-2]
+    side = math.isqrt(places)
+    if size is None:
+        return
+    if "attn_pool.latent" in state:
+        yield f"vit_{size}_patch{patch}_siglip_{side * patch}"
+    elif "blocks.0.ls1.gamma" in state and "reg_token" in state:
+        yield f"vit_{size}_patch{patch}_reg4_dinov2_{side * patch}"
+    elif "blocks.0.ls1.gamma" in state:
+        yield (
+            f"deit3_{size}_patch{patch}_{side * patch}"
+            if side**2 == places
+            else f"vit_{size}_patch{patch}_dinov2_{side * patch}"
+        )
+    elif "cls_token" in state:
+        yield f"vit_{size}_patch{patch}_{side * patch}"
 
 
 def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:

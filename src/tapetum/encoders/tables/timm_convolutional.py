@@ -1,6 +1,6 @@
 """timm's convolutional networks by its names of models, each with the preprocessing of timm's first choice of weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,18 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.swin import Swin
-from tapetum.encoders.tables.convolutional import classes_in, nfnet_rows, resnet_rows, swin_rows, timm_lite_rows, with_counters
+from tapetum.encoders.tables.convolutional import (
+    blocks_in,
+    classes_in,
+    lites_like,
+    nfnet_rows,
+    resnet_rows,
+    resnets_like,
+    swin_rows,
+    swins_like,
+    timm_lite_rows,
+    with_counters,
+)
 from tapetum.encoders.tables.rows import Row
 
 
@@ -59,6 +70,18 @@ def describe(
         return None
     found, bias = MODELS[name]
     return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+
+
+def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the models of timm that weights may be of, by names and numbers of their tensors."""
+    yield from resnets_like(state)
+    depths = tuple(blocks_in(state, f"layers.{i}.blocks.{{}}.attn.qkv.weight") for i in range(4))
+    sizes = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
+    for name in swins_like(state, "patch_embed.proj.weight", depths):
+        yield f"swin_{sizes[name[-1]]}_patch4_window7_224"
+    if "stem.conv4.weight" in state:
+        yield "dm_nfnet_f0" if any(name.endswith("skipinit_gain") for name in state) else "nfnet_f0"
+    yield from (f"tf_{name.replace('-', '_')}" for name in lites_like(state, ".conv_dw.weight"))
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:

@@ -4,7 +4,7 @@ The weights do not say how their pictures were prepared: it is taken to be what 
 to 256, centre of 224, bilinear). Its second weights ("V2") want 232 instead of 256: say so with `preprocessing`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,15 @@ from tapetum.encoders.resnet_config import NAMED
 from tapetum.encoders.swin import Swin
 from tapetum.encoders.swin_config import NAMED as SWINS
 from tapetum.encoders.swin_config import PREPROCESSING
-from tapetum.encoders.tables.convolutional import classes_in, resnet_rows, torchvision_swin_rows, with_counters
+from tapetum.encoders.tables.convolutional import (
+    blocks_in,
+    classes_in,
+    resnet_rows,
+    resnets_like,
+    swins_like,
+    torchvision_swin_rows,
+    with_counters,
+)
 from tapetum.encoders.tables.rows import Row
 
 
@@ -40,6 +48,13 @@ def describe(
         return None
     found, bias = KNOWN[architecture]
     return changed(found, {"classes": classes_in(state, bias)}), with_counters(state)
+
+
+def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the models of torchvision that weights may be of, by names and numbers of their tensors."""
+    yield from resnets_like(state)
+    depths = tuple(blocks_in(state, f"features.{2 * i + 1}.{{}}.attn.qkv.weight") for i in range(4))
+    yield from (f"swin_{name[-1]}" for name in swins_like(state, "features.0.0.weight", depths) if name != "swin-l")
 
 
 def rows(encoder: Encoder, source: str) -> list[Row] | None:

@@ -108,5 +108,6 @@ def _eye(given: Mapping[str, Any]) -> Any:
         heads=c["num_attention_heads"],
         mlp_width=c["intermediate_size"],
         patch=c["patch_size"],
+        ragged=c["image_size"] % c["patch_size"] != 0,
         norm_eps=c["layer_norm_eps"],
     )

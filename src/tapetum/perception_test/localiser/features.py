@@ -98,6 +98,8 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
 
     Raises BadInput for what is neither an encoder nor a folder.
     """
+    from tapetum.encoders.references import load
+
     sources: list[Source] = []
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name == SOUND:
@@ -105,20 +107,10 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
         elif folder is not None or Path(name).is_dir():
             sources.append(FeatureFiles(folder or Path(name)))
         else:
-            sources.append(EncoderFeatures(_encoder(name, device), grid, rate))
+            sources.append(EncoderFeatures(load(name, device), grid, rate))
     if not sources:
         raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
     return sources[0] if len(sources) == 1 else Joined(sources)
-
-
-def _encoder(name: str, device: str | None) -> "Encoder":
-    from tapetum.encoders.features import Encoder
-    from tapetum.hub.loading import load
-
-    found = load(name, device=device)
-    if not isinstance(found, Encoder):
-        raise BadInput(f"{name} is a {type(found).__name__} and no encoder of pictures; give one such as efficientnet-lite0")
-    return found
 
 
 def log_mel(samples: Float[np.ndarray, " n"], rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:

@@ -7,7 +7,7 @@ go: a killed study loses at most what lies between two of them.
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -98,7 +98,7 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
         costs = _costs(folder / _PRETRAIN) | {"collapsed_at": made.collapsed_at, **_last(folder / _PRETRAIN / "log.jsonl")}
     encoder = _encoder(plan, point, encoder_file)
     neighbours, linear = _probed(plan, encoder)
-    task = _PixelTask(lambda: _encoder(plan, point, encoder_file), plan, point.seed)
+    task = _PixelTask(partial(_encoder, plan, point, encoder_file), plan, point.seed)
     tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
     if tuned is None:
         return None

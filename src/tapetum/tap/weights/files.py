@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.state_dicts import read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.reading import no_pipe, parse_json
 from tapetum.tap.config import TapirConfig
@@ -214,13 +215,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
         return (None if text is None else _config(text, tensors, path)), tensors
     if path.suffix == ".npy":
         return None, from_official(from_haiku(load_npy(path)))
-    try:
-        content = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
-        raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise BadInput(f"{path} does not hold a state dict (names and tensors); give a TAPIR checkpoint")
-    return None, ours(content)
+    return None, ours(read_state(path))
 
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,239 @@
+"""References: one string for an encoder, the same wherever the library or a command asks for one.
+
+    efficientnet-lite0         weights known by name (`tapetum weights list`)
+    mine.safetensors, run/     a file that `save` wrote; the folder of a run of tapetum pretrain or train odin
+    dinov2-small/              a folder with config.json of transformers (`save_pretrained`, a repository of the Hub) or of timm
+    own.pth                    a state dict of timm or torchvision, where names and shapes of its tensors leave nothing open
+    timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
+    timm:NAME                  timm's own pretrained weights of that name, which timm fetches (the extra `encoders`)
+    random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
+
+`load` takes any of them, and so does `tapetum.load`. No code in a file is run: safetensors, or pickles of tensors alone.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.encoders.config import SOURCES, Preprocessing, architecture, dotted
+from tapetum.encoders.factory import build, from_state
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.processors import of_processor, of_timm
+from tapetum.encoders.published import PORT, PREFIXES
+from tapetum.errors import BadInput, MissingExtra, Remark
+from tapetum.hub import loading
+from tapetum.hub.registry import FOLDER_FILE, known
+from tapetum.hub.state_dicts import read_folder, read_settings, read_state
+
+RANDOM = "random"
+_RECOGNISED = "torchvision", "timm", PORT
+"""Whose state dicts are recognised; of two libraries that give a network the same names, the first is taken."""
+_PROCESSOR = "preprocessor_config.json"
+_TRANSFORMERS = re.compile(r"(vit\.|dinov2\w*\.)?embeddings\.|vision_model\.|(resnet\.)?embedder\.embedder\.")
+
+
+def load(
+    reference: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+) -> Encoder:
+    """Load the encoder that a reference stands for, in evaluation mode.
+
+    Args:
+        reference: a name, a file, a folder, or PREFIX:REST, as above.
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
+        preprocessing: what the caller will do to its images; it must be what the weights were made with.
+        seed: of random weights.
+
+    Raises:
+        BadInput: there is no such thing, it is no encoder, or its tensors do not fit; or the weights want another
+            preprocessing.
+        MissingExtra: timm is not installed, and its own weights are asked for.
+    """
+    name = os.fspath(reference)
+    if name.startswith(f"{RANDOM}:") and not Path(name).exists():
+        found = _random(name, seed).to(device=device, dtype=dtype)
+    else:
+        loading.find_loader(reference, trackers=False)
+        found = loading.load(reference, device, dtype)
+    if not isinstance(found, Encoder):
+        raise BadInput(f"{name} holds a {type(found).__name__}; give an encoder, such as tapetum pretrain makes")
+    if preprocessing is not None and preprocessing != found.preprocessing:
+        raise BadInput(
+            f"{name} was made with {found.preprocessing}, not with {preprocessing}; prepare images with encoder.prepare"
+        )
+    return found
+
+
+def relocated(reference: str, folder: Path) -> str:
+    """Give a reference as it is to be written into a file in `folder`: with paths relative to it, which `located` resolves."""
+    prefix, file = _split(reference)
+    if file is None:
+        return reference
+    return prefix + os.path.relpath(os.path.realpath(file), os.path.realpath(folder))
+
+
+def located(reference: str, folder: Path) -> str:
+    """Give a reference that stands in a file in `folder` as seen from the working directory."""
+    prefix, file = _split(reference, folder)
+    return reference if file is None else prefix + str(file)
+
+
+def _split(reference: str, folder: Path | None = None) -> tuple[str, Path | None]:
+    """What stands before the path in a reference, and the path, in `folder`; None where there is no such file."""
+    if reference in known():
+        return "", None
+    prefix, equals, rest = reference.partition("=")
+    kind = reference.partition(":")[0]
+    prefixed = bool(equals) and kind in PREFIXES and not Path(reference).exists()
+    before, text = (f"{prefix}=", rest) if prefixed else ("", reference)
+    path = Path(text) if folder is None else folder / text
+    return before, path if path.exists() else None
+
+
+def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
+    """Load what PREFIX:REST stands for, in evaluation mode."""
+    name = os.fspath(reference)
+    if name.startswith(f"{RANDOM}:"):
+        return _random(name, 0).to(device=device, dtype=dtype)
+    source, _, rest = name.partition(":")
+    model, equals, file = rest.partition("=")
+    if equals:
+        try:
+            found = from_state(read_state(Path(file)), source, model)
+        except BadInput as error:
+            raise BadInput(f"{name}: {error}") from error
+    elif source == "timm":
+        found = _fetched_by_timm(model)
+    else:
+        raise BadInput(f"{name} names no file; give {source}:NAME=FILE, or random:{source}:NAME for random weights")
+    return found.to(device=device, dtype=dtype)
+
+
+def _random(name: str, seed: int) -> Encoder:
+    return build(name.removeprefix(f"{RANDOM}:"), seed)
+
+
+def _fetched_by_timm(name: str) -> Encoder:
+    """timm's own weights, from its cache or the network, with the preprocessing that timm gives them."""
+    architecture(f"timm:{name}")  # refuses what tapetum does not have before anything is fetched
+    try:
+        import timm
+    except ImportError:
+        raise MissingExtra("timm", "encoders", "fetching timm's weights") from None
+    try:
+        theirs = timm.create_model(name, pretrained=True)
+    except Exception as error:  # the name, the network, the disk: timm and huggingface_hub raise whatever they meet
+        raise BadInput(
+            f"timm cannot give weights of {name} ({_first_line(error)}); fetch the file on a machine with a network and give "
+            f"timm:{name}=FILE, or random:timm:{name} for random weights"
+        ) from error
+    return from_state(theirs.state_dict(), "timm", name, preprocessing=of_timm(theirs.pretrained_cfg, name))
+
+
+def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
+    """Load a folder of transformers or of timm by its config.json, in evaluation mode.
+
+    Images are prepared as preprocessor_config.json says, or timm's pretrained_cfg; without these as is usual for the model.
+    """
+    folder = Path(reference)
+    return _of_folder(folder, read_folder(folder)).to(device=device, dtype=dtype)
+
+
+def _of_folder(folder: Path, state: Mapping[str, Tensor]) -> Encoder:
+    config = read_settings(folder / FOLDER_FILE)
+    try:
+        if "model_type" not in config:
+            name, cfg = str(config.get("architecture")), config.get("pretrained_cfg", {})
+            tagged = f"{name}.{cfg['tag']}" if cfg.get("tag") else name
+            return from_state(state, "timm", tagged, preprocessing=of_timm(cfg, name) if cfg else None)
+        processor = folder / _PROCESSOR
+        how = of_processor(read_settings(processor)) if processor.is_file() else None
+        encoder = from_state(state, "huggingface", config, preprocessing=how)
+    except BadInput as error:
+        raise BadInput(f"{folder}: {error}") from error
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BadInput(f"the settings in {folder} cannot be read ({_first_line(error)}); get the folder again") from error
+    labels = config.get("id2label") or {}
+    if encoder.config.classes == len(labels) and labels.get("0") != "LABEL_0":  # as where nobody named them
+        encoder.class_names = tuple(str(labels.get(str(k), f"class {k}")) for k in range(len(labels)))
+    return encoder
+
+
+def has_names_of_an_encoder(names: Collection[str]) -> bool:
+    """Say whether tensors of these names are of an encoder of another library: a ViT, ResNet, Swin, NFNet, EfficientNet."""
+    return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(
+        _TRANSFORMERS.match(name) for name in names
+    )
+
+
+_MARKS = (
+    ("patch_embed.proj.weight",),  # timm's ViT and Swin
+    ("layer1.0.conv1.weight",),  # torchvision's and timm's ResNet
+    ("features.1.0.attn.qkv.weight",),  # torchvision's Swin
+    ("conv_stem.weight",),  # timm's EfficientNet
+    ("_conv_stem.weight",),  # the port's
+    ("stem.conv4.weight",),  # timm's NFNet
+)
+_OURS = ("patches.weight", "blocks.0.attention.query.weight"), ("stem.weight", "stem_norm.weight")
+
+
+def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
+    """Load a file of another library by the names and shapes of its tensors, in evaluation mode; warn of what is taken for
+    granted. A file that lies beside its config.json is loaded by that.
+
+    Raises BadInput where they leave open which model it is.
+    """
+    path = Path(reference)
+    state = read_state(path)
+    if (path.parent / FOLDER_FILE).is_file():
+        return _of_folder(path.parent, state).to(device=device, dtype=dtype)
+    if any(all(name in state for name in names) for names in _OURS):
+        raise BadInput(f"{path} has tensors of tapetum but no longer the header that says what they are of; give it as it was")
+    if any(_TRANSFORMERS.match(name) for name in state):
+        raise BadInput(
+            f"{path} has the names of transformers, which do not say all of the network; put its {FOLDER_FILE} beside it, "
+            "and preprocessor_config.json"
+        )
+    refused: BadInput | None = None
+    for source in _RECOGNISED:
+        for module in SOURCES[source]:
+            for name in dotted(f"{module}:candidates")(state):
+                try:
+                    encoder = from_state(state, source, name)
+                except BadInput as error:
+                    refused = refused or BadInput(
+                        f"{path} looks like {source}'s {name}, but {error}; say what it is: {source}:NAME={path}"
+                    )
+                    continue
+                warnings.warn(
+                    f"{path} is taken for {source}'s {name}, whose images are prepared so: {_said(encoder.preprocessing)}; "
+                    f"if it is another, give timm:NAME={path} or torchvision:NAME={path}",
+                    Remark,
+                    stacklevel=2,
+                )
+                return encoder.to(device=device, dtype=dtype)
+    raise refused or BadInput(
+        f"{path} holds a network whose tensors leave open which one it is; give timm:NAME={path} or torchvision:NAME={path}, "
+        "with the library's name of the model"
+    )
+
+
+def _said(how: Preprocessing) -> str:
+    return (
+        f"{how.size[1]}x{how.size[0]}, mean {tuple(round(m) for m in how.mean)}, deviation {tuple(round(s) for s in how.std)}"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

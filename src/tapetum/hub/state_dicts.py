@@ -1,0 +1,118 @@
+"""State dicts of other libraries: names and tensors, from safetensors or from pickles of torch, without running their code."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tapetum.errors import BadInput
+from tapetum.reading import no_pipe, read_json
+
+_WRAPPINGS = "state_dict", "model_state_dict", "model"
+"""Under which training scripts keep the state dict, beside the optimiser's and other things."""
+_PREFIXES = "_orig_mod.", "module.", "_orig_mod."
+"""What torch's compile and DistributedDataParallel put before every name, in either order."""
+INDEX, SINGLE, PICKLED = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read names and tensors of a safetensors file or a pickle of torch, on the CPU.
+
+    A state dict may lie in a dictionary under state_dict, model_state_dict or model; prefixes of DDP and compile are left out.
+    Raises BadInput where the file cannot be read, or holds anything but tensors and plain containers.
+    """
+    if path.suffix == ".safetensors":
+        with _opened(path) as file:
+            return {_plain(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch speaks of the protocol, which is nothing that a user chose
+            state = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
+        raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
+    for key in _WRAPPINGS:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise BadInput(f"{path} does not hold a state dict (names and tensors); give a file that does")
+    return {_plain(str(name)): tensor for name, tensor in state.items()}
+
+
+def names_in(path: Path) -> set[str]:
+    """List the names of the tensors in a file, as `read_state` gives them; of safetensors no tensor is read."""
+    if path.suffix != ".safetensors":
+        return set(read_state(path))
+    with _opened(path) as file:
+        return {_plain(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    try:
+        with safe_open(no_pipe(path), "pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
+
+
+def _plain(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """Read the state dict of a folder of Hugging Face: model.safetensors, its shards, or pytorch_model.bin."""
+    if (folder / PICKLED).is_file() and not any((folder / name).is_file() for name in (INDEX, SINGLE)):
+        return read_state(folder / PICKLED)
+    state: dict[str, Tensor] = {}
+    for path in shards(folder):
+        part = read_state(path)
+        if twice := state.keys() & part.keys():
+            raise BadInput(f"{min(twice)} is in {path} and in another file of {folder}; keep one of them")
+        state |= part
+    return state
+
+
+def shards(folder: Path) -> list[Path]:
+    """List the safetensors files of a folder, by its index where there are several. Raises BadInput where one is not there."""
+    if not (folder / INDEX).is_file():
+        if not (folder / SINGLE).is_file():
+            raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
+        return [folder / SINGLE]
+    places = read_settings(folder / INDEX).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise BadInput(f"{folder / INDEX} has no weight_map; get it again")
+    names = sorted(set(places.values()))
+    for name in names:
+        if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
+            raise BadInput(f"{folder / INDEX} names the file {name[:80]!r}, which is outside its folder; it is not read")
+        if not (folder / name).is_file():
+            raise BadInput(f"{folder} lacks {name}, one of {len(names)} files of its index; get that file too")
+    return [folder / name for name in names]
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a JSON file of settings. Raises BadInput where there is none."""
+    if not path.is_file():
+        raise BadInput(f"there is no {path}; give a folder of Hugging Face with its {path.name}")
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({str(error)[:100]}); get it again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds no settings; get it again")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
