@@ -15,7 +15,7 @@ from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
 from tapetum.verbs.see_settings import Request, SeeSettings
-from tapetum.verbs.seen import Seeing, from_json
+from tapetum.verbs.seen import Seeing, from_json, labels_of
 from tapetum.verbs.verb import Listener
 
 ANSWERS = "answers.json"
@@ -69,6 +69,8 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
             listener.note(f"{place}: {row['trouble']}")
         elif row["malformed"]:
             listener.note(f"{place}: {row['malformed']} boxes or masks in the answer were malformed and left out")
+        elif row["unasked"]:
+            listener.note(f"{place}: the model boxed what was not asked for ({labels_of(row['unasked'])}), which is left out")
         elif not row["ended"]:
             listener.note(f"{place}: the answer was longer than --tokens allows, and is cut")
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 8
 """Examples that the network answers together."""
+ROWS = 2
+"""Number of the format of saved rows: what was saved in another is asked anew."""
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
 """Of a single drawn picture."""
 
@@ -92,7 +94,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
     sources = job.source if isinstance(job.source, tuple) else (job.source,)
     files = [Path(each) for each in (*sources, settings.model, settings.masks or "") if isinstance(each, str | Path)]
     stamps = [stamp_of(file) for file in files if str(file) != "." and file.exists()]
-    identity = json.loads(json.dumps({**kept, **asdict(request), "files": stamps}))
+    identity = json.loads(json.dumps({**kept, **asdict(request), "files": stamps, "rows": ROWS}))
     return replace(job, drawn=out / f"{job.name}.png", saved=out / f"{job.name}.json", identity=identity)
 
 
@@ -135,7 +137,9 @@ def _flush(
     """Asks about what is pending, and empties it."""
     from tapetum.blocks.generate_config import Choice
 
-    words = request.kind == "words"
+    from tapetum.paligemma.labels import things_of
+
+    words, things = request.kind == "words", things_of(request.prompt)
     examples = [
         (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
     ]
@@ -149,7 +153,8 @@ def _flush(
         for (owner, part, number), reply in zip(examples, replies, strict=True):
             if owner == k:
                 height, width = part.shape[1:3]
-                found = None if words else answerer.find(reply, width, height, masks=request.kind == "masks")
+                masks = request.kind == "masks"
+                found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
                 several = len(frames) > 1
                 frame = number if several and not words else None
                 seen.append(Seen.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
