@@ -14,10 +14,13 @@ import numpy as np
 from tapetum.paligemma.locations import Found
 from tapetum.paligemma.prompts import DETECT_ALL, split_things
 
-_ARTICLES = frozenset(("a", "an", "the", "any", "all", "some", "every", "each", "my", "your", "this", "that", "these", "those"))
+_ARTICLES = frozenset(re.findall(r"\w+", "a an the any all some every each my your this that these those"))
 _TAIL = frozenset(
-    ("in", "on", "of", "at", "by", "with", "without", "near", "behind", "under", "below", "above", "over", "inside", "beside")
-    + ("next", "left", "right", "to", "from", "that", "which", "who", "holding", "wearing", "standing", "sitting", "lying")
+    re.findall(
+        r"\w+",
+        "in on of at by with without near behind under below above over inside beside next left right to from that which who "
+        "holding wearing standing sitting lying",
+    )
 )
 """Words with which what follows the noun begins."""
 
@@ -52,8 +55,8 @@ def only_asked(found: Found, things: Sequence[str] | None) -> Found:
         return found
     assert boxes.scores is not None
     assert masks.scores is not None
-    rows = np.flatnonzero(keep)
-    mine = np.flatnonzero(keep[found.of_box]) if len(found.of_box) else np.zeros(0, np.int64)
+    rows = np.flatnonzero(keep).tolist()
+    mine = np.flatnonzero(keep[found.of_box]).tolist()
     return replace(
         found,
         boxes=replace(boxes, xyxy=boxes.xyxy[rows], labels=[boxes.labels[k] for k in rows], scores=boxes.scores[rows]),

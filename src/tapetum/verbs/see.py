@@ -14,7 +14,7 @@ from typing import Any
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
-from tapetum.verbs.see_settings import Request, SeeSettings
+from tapetum.verbs.see_settings import Request, SeeSettings, is_bundled
 from tapetum.verbs.seen import Seeing, from_json, labels_of
 from tapetum.verbs.verb import Listener
 
@@ -78,6 +78,6 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
 def _introduce(model: str, listener: Listener) -> None:
     from tapetum.hub.registry import known
 
-    entry = known().get(model)
-    if entry is not None and entry.bundled and "ask" in entry.verbs:
+    if is_bundled(model):
+        entry = known()[model]
         listener.note(f"{entry.name}: {entry.summary}")

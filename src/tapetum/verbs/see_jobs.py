@@ -136,7 +136,6 @@ def _flush(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Asks about what is pending, and empties it."""
     from tapetum.blocks.generate_config import Choice
-
     from tapetum.paligemma.labels import things_of
 
     words, things = request.kind == "words", things_of(request.prompt)
