@@ -1,5 +1,6 @@
 """What a listing of a data set is, and what its readers share; `tapetum.data.layouts` says which layouts there are."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from tapetum.csv_text import csv_records
 from tapetum.data.media import Files
 from tapetum.errors import BadInput
 from tapetum.files import no_pipe
@@ -44,6 +46,14 @@ def text_of(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
+
+
+def records_of(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a csv file by the names of their columns (`tapetum.csv_text`). Raises BadInput as `text_of`."""
+    try:
+        return csv_records(text_of(path))
+    except csv.Error as error:
+        raise BadInput(f"{path} is not a csv file ({error}); copy it anew") from error
 
 
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:

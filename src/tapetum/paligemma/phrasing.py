@@ -36,8 +36,8 @@ _ARTICLES = frozenset(re.findall(r"\w+", "the a an this that these those my your
 _NO_NAME = frozenset(
     re.findall(
         r"\w+",
-        "is are was does do did has have can could what which where how who why when made written picture seen relative it you i "
-        "not many",
+        "is are was does do did has have can could what which where how who why when made written picture seen relative it "
+        "you i not many",
     )
 )
 """Words that no name of a thing has."""
