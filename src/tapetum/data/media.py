@@ -17,10 +17,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from tapetum.data.meshes import on_surface, read_off
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, TapetumError
 from tapetum.files import no_pipe
 from tapetum.video import open_video
-from tapetum.video.pictures import picture_rgb
+from tapetum.video.pictures import know_heic, picture_rgb
 from tapetum.video.sound import read_sound
 
 
@@ -196,12 +196,13 @@ def opened_picture(file: Stored, mode: str | None) -> Image.Image:
     try:
         if isinstance(file.content, Path):
             no_pipe(file.content)
+            know_heic(file.content)
         with Image.open(file.place) as picture:
             picture.load()
             if mode == "RGB" and picture.mode[0] in "IF":
                 return Image.fromarray(picture_rgb(picture, file.name))
             return picture.convert(mode) if mode else picture.copy()
-    except BadInput:
+    except TapetumError:
         raise
     except FileNotFoundError as error:
         raise BadInput(f"there is no file {file.name}; copy the data anew") from error

@@ -11,7 +11,7 @@ from tapetum.verbs.points import Point, grid_points
 if TYPE_CHECKING:
     import numpy as np
 
-_LOSSY = (".jpg", ".jpeg", ".webp")
+_LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 
 
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
