@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.paligemma import prompts
-from tapetum.paligemma.phrasing import canonical_question
 from tapetum.verbs.see import see
 from tapetum.verbs.see_settings import Request, SeeSettings, is_bundled
 from tapetum.verbs.seen import Seeing
@@ -40,6 +39,8 @@ def ask(options: AskOptions, listener: Listener) -> Seeing:
     """
     prompt = question = options.question
     if not options.raw and question.strip():
+        from tapetum.paligemma.phrasing import canonical_question
+
         plain = options.language == "en" and is_bundled(options.model)
         prompt = prompts.answer(canonical_question(question) if plain else question, options.language)
     return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener, options.together)

@@ -46,8 +46,9 @@ class Job:
 
 def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: bool) -> list[Job]:
     """One for each picture or video, with names that differ."""
-    given = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
-    sources = [part for each in given for part in _inside(each, settings.frames)]
+    from tapetum.video.sources import list_sources
+
+    sources = [part for each in list_sources(pictures, "videos") for part in _inside(each, settings.frames)]
     if not sources:
         raise BadInput("there is no picture; give one, as in: tapetum ask photo.jpg 'what is this?'")
     if together:

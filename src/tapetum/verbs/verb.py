@@ -1,12 +1,29 @@
 """How a verb is made of the dataclass of its options and the function that does the work; see `tapetum.verbs`."""
 
 import inspect
+import numbers
+import os
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
-from functools import wraps
+from dataclasses import fields, is_dataclass
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
@@ -93,7 +110,10 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return work(options(*args, **kwargs), Warner())
+            made = options(*args, **kwargs)
+            if is_dataclass(made):
+                check_types(made)
+            return work(made, Warner())
 
         parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
@@ -101,6 +121,74 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
         return cast("Verb[P, Options, Result]", function)
 
     return decorate
+
+
+def check_types(options: Any) -> None:
+    """Raise BadInput for a value of a dataclass of options that is of no type its field takes.
+
+    Paths pass for text, whole numbers of any kind for int, and one value alone for a tuple of them. What a field of another
+    type takes (`Any`, a function, a config) is not looked at.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Few:
+    ...     count: int
+    >>> check_types(Few("three"))
+    Traceback (most recent call last):
+    tapetum.errors.BadInput: count is the str 'three'; give a whole number
+    """
+    for name, hint in _hints(type(options)).items():
+        value = getattr(options, name)
+        if not _fits(value, hint):
+            shown = f" {value!r}" if isinstance(value, str | int | float) else ""
+            raise BadInput(
+                f"{name} is {'None' if value is None else f'the {type(value).__name__}{shown[:80]}'}; give {_told(hint)}"
+            )
+
+
+@lru_cache(maxsize=256)
+def _hints(kind: type) -> dict[str, Any]:
+    """Types of the fields, those left out whose module names them for type checkers alone."""
+    try:
+        hints = get_type_hints(kind)
+    except NameError:
+        return {}
+    return {field.name: hints[field.name] for field in fields(cast(Any, kind)) if field.name != "_"}
+
+
+_TEXT, _WHOLE, _NUMBER = (str, os.PathLike), numbers.Integral, numbers.Real
+_SIMPLE: dict[Any, tuple[Any, str]] = {
+    str: (_TEXT, "a text or a path"),
+    Path: (_TEXT, "a path"),
+    int: (_WHOLE, "a whole number"),
+    float: (_NUMBER, "a number"),
+    bool: ((bool, _WHOLE), "True or False"),
+    type(None): (type(None), "None"),
+}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, parts = get_origin(hint), get_args(hint)
+    if hint in _SIMPLE:
+        return isinstance(value, _SIMPLE[hint][0])
+    if kind is Literal:
+        return isinstance(value, str | int | float | bool | None) and value in parts
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is tuple and len(parts) == 2 and parts[1] is Ellipsis:
+        return all(_fits(each, parts[0]) for each in value) if isinstance(value, list | tuple) else _fits(value, parts[0])
+    return True
+
+
+def _told(hint: Any) -> str:
+    kind, parts = get_origin(hint), get_args(hint)
+    if hint in _SIMPLE:
+        return _SIMPLE[hint][1]
+    if kind is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if kind in (Union, UnionType):
+        return " or ".join(dict.fromkeys(_told(part) for part in parts if part is not Path or str not in parts))
+    return f"several: each {_told(parts[0])}" if kind is tuple else "another value"
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
