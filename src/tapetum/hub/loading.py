@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.devices import find_device
+from tapetum.errors import BadInput
 from tapetum.hub.registry import FOLDER_FILE, OWNERS, resolve
 
 _LONGEST_HEADER = 100 << 20
@@ -15,6 +16,10 @@ _LONGEST_HEADER = 100 << 20
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a known name or in a file; see `tapetum.load`."""
+    if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
+        given = "an empty text" if isinstance(name_or_path, str) else type(name_or_path).__name__
+        raise BadInput(f"{given} is no name of weights and no file; give one, as in tapetum.load('tapir-nano')")
+    dtype = check_dtype(dtype)
     loader = _of_folder(Path(name_or_path))
     if loader is None:
         path, known = resolve(name_or_path)
@@ -22,6 +27,24 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     if device is not None:
         find_device(device)
     return named(loader)(name_or_path, device, dtype)
+
+
+def check_dtype(dtype: Any) -> Any:
+    """Give the type of weights that is meant, a torch.dtype or its name; None stays. Raises BadInput for what is no float.
+
+    >>> check_dtype("bfloat16"), check_dtype(None)
+    (torch.bfloat16, None)
+    """
+    if dtype is None:
+        return None
+    import torch
+
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+        raise BadInput(
+            f"weights cannot be {str(dtype)[:80]}; give dtype float32, bfloat16, float16 or float64 of torch, or none"
+        )
+    return found
 
 
 def named(dotted: str) -> Any:

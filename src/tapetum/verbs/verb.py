@@ -6,11 +6,12 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from pathlib import Path
 from types import UnionType
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     Literal,
     ParamSpec,
@@ -20,7 +21,6 @@ from typing import (
     cast,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from tapetum.errors import BadInput
@@ -137,23 +137,15 @@ def check_types(options: Any) -> None:
     Traceback (most recent call last):
     tapetum.errors.BadInput: count is the str 'three'; give a whole number
     """
-    for name, hint in _hints(type(options)).items():
-        value = getattr(options, name)
+    for field in fields(options):
+        name, hint, value = field.name, field.type, getattr(options, field.name)
+        if isinstance(value, str) and "\0" in value:
+            raise BadInput(f"{name} has a character in it that no text and no path has (0); leave it out")
         if not _fits(value, hint):
             shown = f" {value!r}" if isinstance(value, str | int | float) else ""
             raise BadInput(
                 f"{name} is {'None' if value is None else f'the {type(value).__name__}{shown[:80]}'}; give {_told(hint)}"
             )
-
-
-@lru_cache(maxsize=256)
-def _hints(kind: type) -> dict[str, Any]:
-    """Types of the fields, those left out whose module names them for type checkers alone."""
-    try:
-        hints = get_type_hints(kind)
-    except NameError:
-        return {}
-    return {field.name: hints[field.name] for field in fields(cast(Any, kind)) if field.name != "_"}
 
 
 _TEXT, _WHOLE, _NUMBER = (str, os.PathLike), numbers.Integral, numbers.Real
@@ -169,7 +161,9 @@ _SIMPLE: dict[Any, tuple[Any, str]] = {
 
 def _fits(value: Any, hint: Any) -> bool:
     kind, parts = get_origin(hint), get_args(hint)
-    if hint in _SIMPLE:
+    if kind is Annotated:
+        return _fits(value, parts[0])
+    if isinstance(hint, type) and hint in _SIMPLE:
         return isinstance(value, _SIMPLE[hint][0])
     if kind is Literal:
         return isinstance(value, str | int | float | bool | None) and value in parts
@@ -182,7 +176,9 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _told(hint: Any) -> str:
     kind, parts = get_origin(hint), get_args(hint)
-    if hint in _SIMPLE:
+    if kind is Annotated:
+        return _told(parts[0])
+    if isinstance(hint, type) and hint in _SIMPLE:
         return _SIMPLE[hint][1]
     if kind is Literal:
         return f"one of {', '.join(map(str, parts))}"
