@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tapetum.csv_text import CsvRows
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.files import whole_file, writable
 from tapetum.reading import no_pipe, read_bytes
@@ -128,7 +129,7 @@ def _quoted(text: str) -> str:
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
     """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
-    rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    rows = CsvRows(data.decode("utf-8-sig"))
     header = next(rows, [])
     body, lines = [], []
     for row in rows:

@@ -13,6 +13,8 @@ from support.scripts import GOLDEN, script
 from tapetum.errors import BadInput
 from tapetum.verbs.ask import AskOptions
 from tapetum.verbs.detect import DetectOptions
+from tapetum.verbs.segment import SegmentOptions
+from tapetum.verbs.things import ThingsOptions
 from tapetum.verbs.verb import Listener
 from tapetum.video import write_video
 
@@ -132,6 +134,26 @@ def test_malformed_answers_are_counted_and_told(folder: Path):
     assert found.seen[0].malformed == 1
     assert not found.seen[0].ended
     assert ear.notes == ["0: 1 boxes or masks in the answer were malformed and left out"]
+
+
+@pytest.mark.parametrize("find", [tapetum.detect, tapetum.segment])
+def test_what_was_not_asked_for_is_left_out_and_told(folder: Path, find):
+    ear = Ear()
+    options = {"detect": DetectOptions, "segment": SegmentOptions}[find.__name__]
+    found = find.run(options((folder / "0.png",), "dog", model=MODEL), ear)
+    [seen] = found.seen
+    assert seen.answer.text.endswith("square")
+    assert (len(seen.boxes), len(seen.masks), seen.unasked) == (0, 0, ("square",))
+    assert ear.notes == ["0: the model boxed what was not asked for (square), which is left out"]
+    assert find(folder / "0.png", "square", model=MODEL).seen[0].boxes.labels == ("square",)
+
+
+def test_a_thing_that_was_not_asked_for_is_not_followed():
+    ear = Ear()
+    options = ThingsOptions(np.stack([WORLD.picture("blue")] * 4), "cat", model=MODEL, tracker="static")
+    things = tapetum.track_things.run(options, ear)
+    assert len(things.boxes) == 0
+    assert any("not asked for (square" in text for text in ear.notes)
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Path):

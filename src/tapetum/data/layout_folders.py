@@ -4,13 +4,13 @@
 """
 
 import csv
-import io
 from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
 
-from tapetum.data.listings import Listing, Split, class_labels, text_of
+from tapetum.csv_text import separator_of
+from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.data.media import Stored, stored
 from tapetum.errors import BadInput
 from tapetum.video.pictures import PICTURES
@@ -54,7 +54,7 @@ def list_voc(place: Path, split: Split) -> Listing:
 
 def list_audioset(place: Path, split: Split) -> Listing:
     """List recordings, or videos, with any number of labels each."""
-    classes = list(csv.DictReader(io.StringIO(text_of(place / "class_labels_indices.csv"))))
+    classes = records_of(place / "class_labels_indices.csv")
     if not classes or not {"mid", "display_name"} <= classes[0].keys():
         raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
     number = {row["mid"]: k for k, row in enumerate(classes)}
@@ -65,8 +65,8 @@ def list_audioset(place: Path, split: Split) -> Listing:
     at = _by_video(place)
     found, missing = [], 0
     for file in present:
-        lines = (line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#"))
-        for row in csv.reader(lines, skipinitialspace=True):
+        lines = [line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#")]
+        for row in csv.reader(lines, skipinitialspace=True, delimiter=separator_of("\n".join(lines[:1]))):
             if len(row) < 4:
                 raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it anew")
             truth = np.zeros(len(classes), np.float32)
@@ -84,7 +84,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
 def list_kinetics(place: Path, split: Split) -> Listing:
     """List videos with one class each."""
     file = place / f"{split}.csv"
-    rows = list(csv.DictReader(io.StringIO(text_of(file))))
+    rows = records_of(file)
     if not rows or not {"label", "youtube_id"} <= rows[0].keys():
         raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
     class_labels([row["label"] for row in rows], str(file))

@@ -1,5 +1,6 @@
 """What a listing of a data set is, and what its readers share; `tapetum.data.layouts` says which layouts there are."""
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapetum.csv_text import csv_records
 from tapetum.data.media import Files
 from tapetum.errors import BadInput
 from tapetum.reading import read_text
@@ -78,6 +80,14 @@ def _class_label(value: Any, row: int, where: str) -> int | str:
     if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
         return int(value)
     raise BadInput(f"{where} has the label {str(value)[:40]} in row {row}; a class is a whole number or a word: write it so")
+
+
+def records_of(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a csv file by the names of their columns (`tapetum.csv_text`). Raises BadInput as `text_of`."""
+    try:
+        return csv_records(text_of(path))
+    except csv.Error as error:
+        raise BadInput(f"{path} is not a csv file ({error}); copy it anew") from error
 
 
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:

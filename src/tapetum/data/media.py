@@ -17,10 +17,10 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
 from tapetum.data.meshes import on_surface, read_off
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, TapetumError
 from tapetum.reading import no_pipe
 from tapetum.video import open_video
-from tapetum.video.pictures import picture_rgb
+from tapetum.video.pictures import know_heic, picture_rgb
 from tapetum.video.sound import read_sound
 
 
@@ -194,12 +194,14 @@ def opened_picture(file: Stored, mode: str | None) -> Image.Image:
     if isinstance(file.content, Path) and mode == "RGB":
         return Image.fromarray(open_video(file.content)[0])
     try:
+        if isinstance(file.content, Path):
+            know_heic(file.content)
         with Image.open(no_pipe(file.content) if isinstance(file.content, Path) else file.place) as picture:
             picture = ImageOps.exif_transpose(picture)
             if mode == "RGB" and picture.mode[0] in "IF":
                 return Image.fromarray(picture_rgb(picture, file.name))
             return picture.convert(mode) if mode else picture.copy()
-    except BadInput:
+    except TapetumError:
         raise
     except FileNotFoundError as error:
         raise BadInput(f"there is no file {file.name}; copy the data anew") from error

@@ -21,7 +21,7 @@ class ConvolutionalEncoder(Encoder):
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared pictures of any size, in the precision of the weights; see `prepare`."""
-        maps = self.see(pictures.to(next(self.parameters()).dtype))
+        maps = self.see(self.checked(pictures).to(next(self.parameters()).dtype))
         last = maps[-1]
         rows, columns = last.shape[-2:]
         return Features(tokens=last.flatten(2).mT, grid=(int(rows), int(columns)), pooled=last.mean((2, 3)), maps=maps)

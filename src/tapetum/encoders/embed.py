@@ -16,9 +16,10 @@ from torch import Tensor
 from tapetum.devices import full_precision
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
-from tapetum.video import open_video
+from tapetum.video import Video, open_video
 from tapetum.video.pictures import PICTURES
 from tapetum.video.sound import only_sound
+from tapetum.video.sources import label_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Piece:
 class Embedder(Protocol):
     """Makes vectors of files."""
 
-    def pieces(self, path: Path) -> Iterator[Piece]:
-        """Give the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
+    def pieces(self, path: Path | Video) -> Iterator[Piece]:
+        """Give the pieces of a file, or of a video in memory, which is a picture if it has one frame.
+
+        Raises BadInput: it cannot be read, or has nothing that the network knows.
+        """
         ...
 
     def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
@@ -49,15 +53,15 @@ class Embedder(Protocol):
         ...
 
 
-def frames_of(path: Path) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
+def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
     """Give start, stop (seconds) and frame of a picture (once, with None), or of the middle of every second of a video.
 
     Raises BadInput if the file cannot be read, or is sound alone.
     """
-    if path.suffix.lower() in PICTURES:
+    if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in PICTURES:
         yield None, None, open_video(path)[0]
         return
-    if only_sound(path):
+    if isinstance(path, Path) and only_sound(path):
         raise BadInput(
             f"{path} is a recording, and the network knows only pictures, as hip-nano does; "
             "for sound give a file that tapetum train hip made of recordings"
@@ -74,10 +78,10 @@ class EncoderEmbedder:
     def __init__(self, encoder: Encoder):
         self.encoder = encoder.eval()
 
-    def pieces(self, path: Path) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video) -> Iterator[Piece]:
         """Give the pieces of a file. Raises BadInput if it cannot be read."""
         for start, stop, frame in frames_of(path):
-            yield Piece(str(path), start, stop, {"image": self.picture(frame)})
+            yield Piece(label_of(path), start, stop, {"image": self.picture(frame)})
 
     def picture(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
         """Prepare a frame as the network takes it."""

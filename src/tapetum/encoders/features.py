@@ -60,6 +60,18 @@ class Encoder(nn.Module):
 
         def __call__(self, pictures: Float[Tensor, "b 3 h w"]) -> Features: ...
 
+    def checked(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return prepared pictures as they are. Raises BadInput for anything that a network cannot look at."""
+        if not isinstance(pictures, Tensor):
+            raise BadInput(f"an encoder was given a {type(pictures).__name__}; {_PREPARED}")
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+            raise BadInput(f"an encoder was given {pictures.dtype} {tuple(pictures.shape)}; {_PREPARED}")
+        here = next(self.parameters()).device
+        if pictures.layout != torch.strided or pictures.device != here:
+            kind = f"a {pictures.layout} tensor on {pictures.device}, and is on {here}".replace("torch.", "")
+            raise BadInput(f"an encoder was given {kind}; {_PREPARED}")
+        return pictures
+
     def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """Give the logits of prepared pictures. Raises BadInput if the encoder has no classifier."""
         if self.head is None:
@@ -88,6 +100,9 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
+_PREPARED = "give floats (pictures, 3, rows, columns) on its device, as its method prepare makes of arrays and tensors"
+
+
 def prepare(
     pictures: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
 ) -> Float[Tensor, "b 3 H W"]:
@@ -98,7 +113,14 @@ def prepare(
     pictures = unmasked(pictures, "pictures")
     if isinstance(pictures, np.ndarray) and not pictures.flags.writeable:
         pictures = pictures.copy()  # torch warns of arrays that it may not write to
-    x = torch.as_tensor(pictures)
+    try:
+        x = torch.as_tensor(pictures)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"pictures are a {type(pictures).__name__} that is no tensor; give uint8 (n, rows, columns, 3)"
+        ) from error
+    if x.layout != torch.strided or (x.is_meta and (device is None or device.type != "meta")):
+        raise BadInput(f"pictures are a {x.layout} tensor on {x.device}; give one with numbers: uint8 (n, rows, columns, 3)")
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3 or 0 in x.shape[1:]:
         raise BadInput(f"pictures are {x.dtype} {tuple(x.shape)}; give uint8 (pictures, rows, columns, 3)")
     x = x.to(device).movedim(-1, 1)

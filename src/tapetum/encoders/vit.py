@@ -83,6 +83,7 @@ class ViT(Encoder):
 
         Raises BadInput if the patches do not divide the pictures.
         """
+        pictures = self.checked(pictures)
         if self.config.ragged:
             rows, columns = (int(side) - int(side) % self.config.patch for side in pictures.shape[2:])
             pictures = pictures[:, :, :rows, :columns]

@@ -23,6 +23,7 @@ from tapetum.hip.model import Hip
 from tapetum.video import Video, open_video
 from tapetum.video.pictures import PICTURES
 from tapetum.video.sound import has_sound, read_sound
+from tapetum.video.sources import label_of
 
 
 class HipEmbedder:
@@ -39,23 +40,23 @@ class HipEmbedder:
             )
         self.model = model.eval()
 
-    def pieces(self, path: Path) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video) -> Iterator[Piece]:
         """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
         knows = self.model.modalities
-        if path.suffix.lower() in PICTURES:
+        if len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in PICTURES:
             if "image" not in knows:
-                raise BadInput(f"{path} is a picture, and the network knows {', '.join(knows)} only")
+                raise BadInput(f"{label_of(path)} is a picture, and the network knows {', '.join(knows)} only")
             yield from self._frames(path)
             return
-        sound = "audio" in knows and has_sound(path)
+        sound = isinstance(path, Path) and "audio" in knows and has_sound(path)
         if "video" in knows:
             yield from self._clips(path, sound)
-        elif sound:
+        elif sound and isinstance(path, Path):
             yield from self._sounds(path)
         elif "image" in knows:
             yield from self._frames(path)
         else:
-            raise BadInput(f"{path} has no sound, and the network knows {', '.join(knows)} only")
+            raise BadInput(f"{label_of(path)} has no sound, and the network knows {', '.join(knows)} only")
 
     @full_precision()
     def embed(self, pieces: Sequence[Piece]) -> Float32[np.ndarray, "n c"]:
@@ -67,9 +68,9 @@ class HipEmbedder:
             vectors = out.latents[self.model.config.processor].mean((1, 2))
         return vectors.float().cpu().numpy()
 
-    def _frames(self, path: Path) -> Iterator[Piece]:
+    def _frames(self, path: Path | Video) -> Iterator[Piece]:
         for start, stop, frame in frames_of(path):
-            yield Piece(str(path), start, stop, {"image": self.picture(frame)})
+            yield Piece(label_of(path), start, stop, {"image": self.picture(frame)})
 
     def _known(self, name: str) -> tuple[Modality, Preparation]:
         return self.model.modalities[name], self.model.preparations[name]
@@ -99,14 +100,14 @@ class HipEmbedder:
         modality, preparation = self._known("audio")
         return _prepared(np.pad(samples, (0, modality.length - len(samples)))[:, None], preparation)
 
-    def _clips(self, path: Path, sound: bool) -> Iterator[Piece]:
+    def _clips(self, path: Path | Video, sound: bool) -> Iterator[Piece]:
         modality, preparation = self._known("video")
         rate, count = preparation.rate or 1.0, modality.shape[0]
         with open_video(path) as video:
             times = video.timestamps - video.timestamps[0]
             lasts, start = float(times[-1]) + 1 / video.rate, 0.0
             heard, hertz = np.zeros(0, np.float32), 0
-            if sound:
+            if sound and isinstance(path, Path):
                 hertz = round(self._known("audio")[1].rate or 0)
                 heard = read_sound(path, hertz)
             while start < lasts:
@@ -115,7 +116,7 @@ class HipEmbedder:
                 if sound:
                     first = round(start * hertz)
                     inputs["audio"] = self._sound(heard[first : first + self._known("audio")[0].length])
-                yield Piece(str(path), start, stop, inputs)
+                yield Piece(label_of(path), start, stop, inputs)
                 start += count / rate
 
     def _clip(self, video: Video, times: np.ndarray, start: float, rate: float, count: int) -> Tensor:

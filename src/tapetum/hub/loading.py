@@ -27,6 +27,10 @@ _LONGEST_HEADER = 100 << 20
 
 def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights that a reference stands for; see `tapetum.load`."""
+    if not isinstance(reference, str | os.PathLike) or not os.fspath(reference):
+        given = "an empty text" if isinstance(reference, str) else type(reference).__name__
+        raise BadInput(f"{given} is no name of weights and no file; give one, as in tapetum.load('tapir-nano')")
+    dtype = check_dtype(dtype)
     loader = find_loader(reference)
     if device is not None:
         find_device(device)
@@ -53,6 +57,24 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
         return loader
     path, weights = resolve(reference, verb)
     return weights.loader if weights else _loader(path, trackers)
+
+
+def check_dtype(dtype: Any) -> Any:
+    """Give the type of weights that is meant, a torch.dtype or its name; None stays. Raises BadInput for what is no float.
+
+    >>> check_dtype("bfloat16"), check_dtype(None)
+    (torch.bfloat16, None)
+    """
+    if dtype is None:
+        return None
+    import torch
+
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+        raise BadInput(
+            f"weights cannot be {str(dtype)[:80]}; give dtype float32, bfloat16, float16 or float64 of torch, or none"
+        )
+    return found
 
 
 def named(dotted: str) -> Any:

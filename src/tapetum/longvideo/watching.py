@@ -24,6 +24,7 @@ from tapetum.longvideo.keeping import Kept
 from tapetum.longvideo.towers import VideoText
 from tapetum.video import Video, open_video
 from tapetum.video.cut import resized
+from tapetum.video.sources import label_of
 
 _ALL = 1000.0
 """So many frames a second are all there are."""
@@ -206,17 +207,17 @@ class VideoEmbedder:
         """Tell where the model is."""
         return self.model.log_scale.device
 
-    def pieces(self, path: Path, kept: Kept | None = None) -> Iterator[Piece]:
+    def pieces(self, path: Path | Video, kept: Kept | None = None) -> Iterator[Piece]:
         """Give the passages of a file, which are watched one after the other; `kept` as in `looks`.
 
         Raises BadInput if it cannot be read.
         """
         with open_video(path) as video:
             if len(video) == 1:
-                yield Piece(str(path), None, None, {"image": self.picture(video[0])})
+                yield Piece(label_of(path), None, None, {"image": self.picture(video[0])})
                 return
             for each in watch(self.model, video, View(rate=self.rate), kept):
-                yield Piece(str(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
+                yield Piece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})
 
     @full_precision()
     @torch.inference_mode()

@@ -22,6 +22,7 @@ from tapetum.errors import BadInput, check_several
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.paligemma import mask_codec, weights
+from tapetum.paligemma.labels import only_asked
 from tapetum.paligemma.locations import Found, Reading, parse
 from tapetum.paligemma.mask_codec import MaskCodec
 from tapetum.paligemma.model import PaliGemma
@@ -189,9 +190,18 @@ class Answerer:
         longest = max(map(len, rows))
         return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
 
-    def find(self, reply: Reply, width: int, height: int, *, masks: bool, reading: Reading = "edges") -> Found:
-        """Read boxes, and with `masks` masks, in an answer, in pixels of a picture of this size."""
+    def find(
+        self,
+        reply: Reply,
+        width: int,
+        height: int,
+        *,
+        masks: bool,
+        reading: Reading = "edges",
+        things: Sequence[str] | None = None,
+    ) -> Found:
+        """Read boxes, and with `masks` masks, in an answer, in pixels of a picture of this size; with `things`, theirs only."""
         pairs = zip(reply.ids, reply.log_probabilities, strict=False)
         places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None
-        return parse(reply.text, width, height, unpack, reading=reading, chances=places)
+        return only_asked(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)

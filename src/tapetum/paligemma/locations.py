@@ -58,6 +58,8 @@ class Found:
     """What is left of the text: words that belong to no box."""
     malformed: int
     """Groups of tokens that followed no grammar and were skipped."""
+    unasked: tuple[str, ...] = ()
+    """Labels of boxes of things that nobody asked for, which were left out (`tapetum.paligemma.labels`)."""
 
 
 def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:

@@ -23,8 +23,10 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.paligemma.squash import squashed
-from tapetum.video.pictures import PictureVideo, picture_rgb
+from tapetum.video import Video
+from tapetum.video.pictures import PictureVideo
 from tapetum.video.read import open_video
+from tapetum.video.sources import in_memory, read_picture
 
 Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
 """A way to make a picture square, as the module's docstring has it."""
@@ -56,7 +58,7 @@ def _scaled(x: Tensor) -> Tensor:
 def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
     """Read one picture, or with `frames` that many of a video, as `spread_frames` chooses.
 
-    `source` is whatever `open_video` opens, an array (h, w, 3), or a picture of Pillow. Raises BadInput where it cannot be
+    `source` is whatever `open_video` opens, or one picture in memory (`video.sources`). Raises BadInput where it cannot be
     read, and for a video or an animated picture without `frames`.
     """
     return read_numbered(source, frames)[0]
@@ -64,10 +66,8 @@ def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "
 
 def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndarray, "n h w 3"], list[int]]:
     """Read as `read_pictures` does, with the number of each frame in its video."""
-    if isinstance(source, Image.Image):
-        return picture_rgb(source, "the picture")[None], [0]
-    if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
-        source = source[None]
+    if in_memory(source) and not isinstance(source, Video) and getattr(source, "ndim", 3) != 4:
+        return read_picture(source)[None], [0]
     video = open_video(source)
     count = len(video)
     if frames is None and count > 1:

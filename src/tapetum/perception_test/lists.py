@@ -9,6 +9,7 @@ That the frame itself is the first one that is not seen is our reading: "the fra
 publisher says (README).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_ids(path: str | Path) -> list[str]:
         text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as a list of ids ({error}); fetch it again") from error
-    cells = [cell.strip().strip("\"'") for line in text.splitlines() for cell in line.split(",")]
+    cells = [cell.strip().strip("\"'") for line in text.splitlines() for cell in re.split("[,;\t]", line)]
     ids = [cell for cell in dict.fromkeys(cells) if cell.lower() not in _HEADS]
     if not ids or any(len(each) > 200 or "\0" in each for each in ids):
         raise BadInput(f"{path} is no list of ids: {'it is empty' if not ids else 'it has other text'}; fetch it again")

@@ -16,7 +16,7 @@ from tapetum.errors import BadInput
 from tapetum.reading import no_pipe
 from tapetum.scenes.types import F32, U8
 from tapetum.tables import parquet_file, pyarrow_for
-from tapetum.video.pictures import PICTURES, picture_rgb
+from tapetum.video.pictures import PICTURES, know_heic, picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]
 
@@ -76,6 +76,7 @@ def from_pictures(source: str | Path, part: str = "all") -> Textures:
     def draw(rng: np.random.Generator) -> U8:
         entry = entries[int(rng.integers(len(entries)))]
         name = "a picture" if isinstance(entry, bytes) else entry
+        know_heic(name)
         try:
             with Image.open(io.BytesIO(entry) if isinstance(entry, bytes) else no_pipe(entry)) as picture:
                 picture.draft("RGB", (640, 640))

@@ -1,7 +1,6 @@
 """Tables of tracks as DeepLabCut writes them and as napari's Tracks layer takes them; see `exchange` for what they mean."""
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tapetum.csv_text import CsvRows
 from tapetum.errors import BadInput
 from tapetum.reading import read_bytes
 from tapetum.tracks.poses import frame_numbers, point_names
@@ -50,7 +50,10 @@ def _rows(path: Path) -> Iterator[_Row]:
         raise BadInput(f"cannot read tracks from {path}: {error.strerror or error}; give a file of tracks") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not text, as a csv file must be; give a table of tracks") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        reader = CsvRows(text)
+    except csv.Error as error:
+        raise BadInput(f"{path} is not a csv file ({error}); give a table of tracks") from error
     try:
         for row in reader:
             if any(cell.strip() for cell in row):

@@ -24,6 +24,9 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
     `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
     done. Raises BadInput for what the user can mend.
     """
+    if not isinstance(run, AdaptRun) or not isinstance(launch, Launch):
+        given = f"{type(run).__name__} and {type(launch).__name__}"
+        raise BadInput(f"adapt was given {given}; give an AdaptRun and a Launch, see docs/guides/adapt.md")
     from tapetum.adapters.run import adapt as train
 
     return train(run, launch, say)

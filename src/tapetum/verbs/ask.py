@@ -7,7 +7,7 @@ import tyro
 
 from tapetum.paligemma import prompts
 from tapetum.verbs.see import see
-from tapetum.verbs.see_settings import Request, SeeSettings
+from tapetum.verbs.see_settings import Request, SeeSettings, is_bundled
 from tapetum.verbs.seen import Seeing
 from tapetum.verbs.verb import Listener, one_text, verb
 
@@ -19,12 +19,13 @@ class AskOptions(SeeSettings):
     pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
     """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
-    """What to ask of each, in the words that the model knows."""
+    """What to ask of each. paligemma-nano is told it in the words that it knows, where they say the same; others in yours."""
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the answer."""
     raw: bool = False
-    """Say the question as it is, without "answer en" before it: for models that were taught other prompts."""
+    """Say the question as it is, without "answer en" before it, and in no other words: for models that were taught other
+    prompts."""
     together: bool = False
     """Ask once about all pictures together, in their order."""
 
@@ -36,6 +37,10 @@ def ask(options: AskOptions, listener: Listener) -> Seeing:
     The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the question
     is empty or too long, or the model is not on this machine.
     """
-    blank = options.raw or not options.question.strip()
-    prompt = options.question if blank else prompts.answer(options.question, options.language)
+    prompt = question = options.question
+    if not options.raw and question.strip():
+        from tapetum.paligemma.phrasing import canonical_question
+
+        plain = options.language == "en" and is_bundled(options.model)
+        prompt = prompts.answer(canonical_question(question) if plain else question, options.language)
     return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener, options.together)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.errors import BadInput
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.verbs.verb import Listener, one_text, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,8 @@ _AT_A_TIME = 16
 class ClassifyOptions:
     """What may be asked of `classify`."""
 
-    pictures: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="PICTURES")]
-    """Pictures; of a folder all pictures in it. In Python also one alone."""
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURES")], ...]]
+    """Pictures; of a folder all pictures in it. In Python also one alone, and arrays, tensors and pictures of Pillow."""
     _: KW_ONLY
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Classes to name for each picture, the likeliest first."""
@@ -40,7 +40,7 @@ class Classes:
     """What is in one picture: its likeliest classes, the likeliest first."""
 
     path: str
-    """The picture."""
+    """The picture; of one in memory its number, as picture-0."""
     names: tuple[str, ...]
     """Names of the classes."""
     numbers: tuple[int, ...]
@@ -76,21 +76,23 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
-    files = picture_files(options.pictures)
+    from tapetum.video.sources import read_picture
+
+    files = picture_sources(options.pictures)
     if options.top < 1:
         raise BadInput(f"--top is {options.top}; it must be 1 or more")
     encoder = _classifier(options.model)
     found: list[Classes] = []
     failed: list[str] = []
     waiting: list[tuple[str, Any]] = []
-    for done, file in enumerate(files, 1):
+    for done, (name, source) in enumerate(files, 1):
         try:
-            waiting.append((str(file), encoder.prepare(read_picture(file)[None])))
+            waiting.append((name, encoder.prepare(read_picture(source, name)[None])))
         except BadInput as error:
             if len(files) == 1:
                 raise
             listener.note(str(error))
-            failed.append(str(file))
+            failed.append(name)
         if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
             found += _look(encoder, waiting, options.top)
             waiting.clear()
@@ -100,29 +102,25 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
     return Classified(pictures=tuple(found), failed=tuple(failed))
 
 
-def picture_files(given: File | Sequence[File], verb: str = "classify") -> list[Path]:
-    """List pictures: files as they are, of a folder all pictures in it. Raises BadInput where there are none."""
-    from tapetum.video.pictures import folder_of_pictures
+def picture_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
+    """List pictures with their names: files and what is in memory as they are, of a folder all pictures in it.
 
-    given = (given,) if isinstance(given, str | Path) else given
-    if not given:
-        raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
-    files: list[Path] = []
-    for path in map(Path, given):
+    Raises BadInput where there are none.
+    """
+    from tapetum.video.pictures import folder_of_pictures
+    from tapetum.video.sources import in_memory, list_sources, name_of
+
+    found: list[Any] = []
+    for source in list_sources(given):
         try:
-            files += folder_of_pictures(path) if path.is_dir() else [path]
+            found += folder_of_pictures(source) if not in_memory(source) and source.is_dir() else [source]
         except BadInput as error:
             raise BadInput(
-                f"the folder {path} holds no pictures (png, jpg, ...); give pictures, or a folder of some"
+                f"the folder {source} holds no pictures (png, jpg, ...); give pictures, or a folder of some"
             ) from error
-    return files
-
-
-def read_picture(file: Path) -> "np.ndarray":
-    """Read a picture, upright, red, green, blue. Raises BadInput for one that is damaged."""
-    from tapetum.video.pictures import PictureVideo
-
-    return PictureVideo([file], name=file.name, rate=1.0)[0]
+    if not found:
+        raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
+    return [(name_of(source, number), source) for number, source in enumerate(found)]
 
 
 def _classifier(model: str) -> "Encoder | Headed":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.csv_text import cells_of
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
     found = []
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     for one in given:
-        parts = one.rsplit(",", 3) if isinstance(one, str) else [str(part) for part in one]
+        parts = _parts(one) if isinstance(one, str) else [str(part) for part in one]
         told = f"--correct {','.join(parts)[:80]}"
         try:
             name, (frame, x, y) = parts[0].strip(), (float(part) for part in parts[1:])
@@ -46,6 +47,13 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
             raise BadInput(f"{told}: {x:g},{y:g} is outside the picture of {video.width}x{video.height} pixels")
         found.append((numbers_of([name], tracks)[0], float(numbers.index(int(frame))), x, y))
     return found
+
+
+def _parts(text: str) -> list[str]:
+    """A name, which may have commas in it, and three numbers."""
+    sign = next((sign for sign in ";\t" if sign in text), ",")
+    name, *numbers = text.rsplit(sign, 3)
+    return [name, *cells_of(sign.join(numbers))]
 
 
 def _told(numbers: Sequence[int]) -> str:

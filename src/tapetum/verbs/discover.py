@@ -12,7 +12,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import write_text
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.verbs.verb import File, Listener, one_text, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,8 @@ _NOT_MEASURED = "not measured; on pictures whose things are known: tapetum eval 
 class DiscoverOptions:
     """What may be asked of `discover`."""
 
-    pictures: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="PICTURES")]
-    """Pictures; of a folder all pictures in it."""
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURES")], ...]]
+    """Pictures; of a folder all pictures in it. In Python also one alone, and arrays, tensors and pictures of Pillow."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder for what is found: objects.html, instances.json (COCO) and drawn pictures."""
@@ -96,10 +96,10 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """
     options.check()
     from tapetum.files import whole_folder
-    from tapetum.verbs.classify import picture_files
+    from tapetum.verbs.classify import picture_sources
     from tapetum.verbs.looks import look_of
 
-    files, look, out = picture_files(options.pictures, "discover"), look_of(options.model), Path(options.out)
+    files, look, out = picture_sources(options.pictures, "discover"), look_of(options.model), Path(options.out)
     with whole_folder(out, (PAGE, INSTANCES)) as folder:
         images, failed = _found(options, files, look, folder, listener)
     return Discovered(
@@ -113,7 +113,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
 
 
 def _found(
-    options: DiscoverOptions, files: Sequence[Path], look: Any, folder: Path, listener: Listener
+    options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...]]":
     """Find the objects of all pictures and write what there is to see into the folder."""
     import numpy as np
@@ -121,30 +121,30 @@ def _found(
 
     from tapetum.data.coco import CocoImage, instance, write_instances
     from tapetum.odin.objects import find_objects
-    from tapetum.verbs.classify import read_picture
+    from tapetum.video.sources import read_picture
 
     images: list[CocoImage] = []
     cells: list[str] = []
     failed: list[str] = []
-    for done, file in enumerate(files, 1):
+    for done, (name, source) in enumerate(files, 1):
         try:
-            picture = read_picture(file)
+            picture = read_picture(source, name)
             masks, _ = find_objects(picture, look, options.clusters, most=options.most, seed=options.seed)
         except BadInput as error:
             if len(files) == 1:
                 raise
             listener.note(str(error))
-            failed.append(str(file))
+            failed.append(name)
             continue
         finally:
             listener.progress("discovering", done, len(files))
         number, drawn = len(images) + 1, _drawn(picture, masks)
-        Image.fromarray(drawn).save(folder / f"{number:05d}-{file.stem}.jpg", quality=90)
-        cells.append(_cell(picture, drawn, file.name, len(masks)))
+        Image.fromarray(drawn).save(folder / f"{number:05d}-{Path(name).stem}.jpg", quality=90)
+        cells.append(_cell(picture, drawn, Path(name).name, len(masks)))
         scored = zip(masks.masks, np.asarray(masks.scores).tolist(), strict=True)
         found = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
         height, width = picture.shape[:2]
-        images.append(CocoImage(id=number, file_name=str(file), height=height, width=width, instances=found))
+        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=found))
     if not images:
         raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
     write_text(folder / PAGE, "\n".join(_page(cells, options)))

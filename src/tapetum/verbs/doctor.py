@@ -21,6 +21,7 @@ EXTRAS = {
     "logs": (("tensorboardX",), "TensorBoard curves of training runs"),
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
+    "heic": (("pillow-heif",), "pictures of phones: .heic and .heif"),
     "depth": (("transformers",), "track --3d --depth by a network"),
     "view": (("rerun-sdk",), "recordings of 3D tracks for rerun"),
     "aria": (("projectaria-tools",), "raw files of Aria glasses for tapvid3d make"),

@@ -4,14 +4,14 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from tapetum.errors import BadInput
 from tapetum.provenance import check
 from tapetum.verbs.embedding_table import check_table, write_table
-from tapetum.verbs.verb import File, Listener, verb
+from tapetum.verbs.verb import File, Listener, one_text, verb
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from tapetum.bench.embedding_rows import Unfinished
     from tapetum.encoders.embed import Embedder, Piece
+    from tapetum.video import Video
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
     """What may be asked of `embed`."""
 
-    files: Annotated[tyro.conf.Positional[tuple[File, ...]], tyro.conf.arg(metavar="FILES")]
-    """Pictures, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives."""
+    files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
+    """Pictures, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
+    Python also one alone, and pictures and videos in memory: arrays, tensors, pictures of Pillow."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -44,7 +46,7 @@ class EmbedOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.out is not None:
             check_table(Path(self.out))
-        if not self.files:
+        if isinstance(self.files, (list, tuple)) and not self.files:
             raise BadInput("there are no FILES; give pictures, recordings or videos")
         if self.out is not None and not Path(self.out).absolute().parent.is_dir():
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
@@ -107,11 +109,11 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
     embedder = _embedder(options.model)
     files = _files(options, listener)
-    unread: list[Path] = []
+    unread: list[Any] = []
     pieces: list[Piece] = []
     vectors: list[np.ndarray] = []
     with _unfinished(embedder, options.out, listener) as unfinished:
-        each = _pieces(embedder if unfinished is None else unfinished, files, unread, listener)
+        each = _pieces(embedder, unfinished, files, unread, listener)
         for batch in _batches(each, options.batch_size):
             vectors += [embedder.embed(batch)]
             pieces += [_without_inputs(piece) for piece in batch]
@@ -171,10 +173,15 @@ _OTHERS = {
 """Endings of what people keep beside pictures and videos, and which is neither."""
 
 
-def _files(options: EmbedOptions, listener: Listener) -> list[Path]:
+def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
     """What is asked for; what lies beside it in folders is counted aloud."""
-    files: list[Path] = []
-    for path in map(Path, options.files):
+    from tapetum.video.sources import in_memory, list_sources, name_of, open_source
+
+    files: list[Path | Video] = []
+    for number, path in enumerate(given := list_sources(options.files, "videos")):
+        if in_memory(path):
+            files.append(open_source(path, name_of(path, number)))
+            continue
         if not path.is_dir():
             files.append(path)
             continue
@@ -185,7 +192,7 @@ def _files(options: EmbedOptions, listener: Listener) -> list[Path]:
             listener.note(f"{path}: what is no picture, recording or video is left out: {len(others)} ({endings})")
         files += [file for file in inside if file.suffix.lower() not in _OTHERS]
     if not files:
-        raise BadInput(f"{options.files[0]} holds no picture, recording or video; give a folder that does, or files")
+        raise BadInput(f"{given[0]} holds no picture, recording or video; give a folder that does, or files")
     return files
 
 
@@ -211,13 +218,18 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
     return Unfinished(Path(out), embedder, listener.note)
 
 
-def _pieces(embedder: "Embedder | Unfinished", files: list[Path], unread: list[Path], listener: Listener) -> "Iterator[Piece]":
+def _pieces(
+    embedder: "Embedder", unfinished: "Unfinished | None", files: "list[Path | Video]", unread: list[Any], listener: Listener
+) -> "Iterator[Piece]":
     """The pieces of files that can be read; the others go into `unread`."""
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
         told = f"seconds of {file.name}"
+        kept = (
+            None if unfinished is None or not isinstance(file, Path) else unfinished
+        )  # what is in memory cannot be known again
         try:
-            for piece in embedder.pieces(file):
+            for piece in embedder.pieces(file) if kept is None else kept.pieces(file):
                 listener.progress(told, int(piece.stop or 0), None)
                 yield piece
         except BadInput as error:

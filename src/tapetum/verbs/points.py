@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tapetum.csv_text import CsvRows, cells_of
 from tapetum.errors import BadInput
 from tapetum.reading import read_bytes
 
@@ -144,7 +145,7 @@ def parse_point(text: str) -> Point:
     (0.0, 120.5, 80.0)
     """
     try:
-        t, x, y = (float(part) for part in text.split(","))
+        t, x, y = (float(part) for part in cells_of(text))
     except ValueError:
         raise BadInput(f"--query {text!r} is not a point; give frame, x and y as in --query 0,120.5,80") from None
     return t, x, y
@@ -153,14 +154,21 @@ def parse_point(text: str) -> Point:
 def read_points(path: Path) -> list[Row]:
     """Read points of a CSV file with the header t,x,y or x,y, where columns `name` and `id` may stand beside these.
 
-    Rows of one id are clicks of one point. Raises BadInput where the file cannot be read or holds something else.
+    Between cells are commas, tabs, or semicolons, with which numbers may have decimal commas. Rows of one id are clicks of one
+    point. Raises BadInput where the file cannot be read or holds something else.
     """
     try:
         text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise BadInput(f"cannot read points from {path}: {reason}; give a CSV file with the header t,x,y") from error
-    rows = csv.reader(text.splitlines())
+    try:
+        return _points_of(path, CsvRows(text))
+    except csv.Error as error:
+        raise BadInput(f"{path} is not a csv file ({error}); give one with the header t,x,y") from error
+
+
+def _points_of(path: Path, rows: CsvRows) -> list[Row]:
     header = [name.strip().lower() for name in next(rows, [])]
     if any(header.count(name) > 1 for name in ("t", "x", "y", "name", "id")) or not {"x", "y"} <= set(header):
         raise BadInput(f"{path} begins with the header {','.join(header)[:80]!r}; it must be t,x,y (or x,y), once each")

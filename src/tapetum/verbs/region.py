@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapetum.csv_text import cells_of
 from tapetum.errors import BadInput
 from tapetum.reading import no_pipe
 from tapetum.verbs.points import Point, grid_points
@@ -11,7 +12,7 @@ from tapetum.verbs.points import Point, grid_points
 if TYPE_CHECKING:
     import numpy as np
 
-_LOSSY = (".jpg", ".jpeg", ".webp")
+_LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 
 
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
@@ -50,7 +51,7 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
 
 def _box(region: Any, width: int, height: int) -> tuple[float, float, float, float] | None:
     """Four numbers, or None where the region is something else."""
-    parts = region.split(",") if isinstance(region, str) else region
+    parts = cells_of(region) if isinstance(region, str) else region
     if isinstance(parts, Path) or not isinstance(parts, Sequence) or len(parts) != 4 or Path(str(region)).exists():
         return None
     try:

@@ -165,10 +165,11 @@ def _check_pictures(folder: Path) -> None:
     """Decode the first `CHECKED` pictures of a folder, so that a damaged one is known of before the work. Raises BadInput."""
     from PIL import Image
 
-    from tapetum.video.pictures import PICTURES
+    from tapetum.video.pictures import PICTURES, know_heic
 
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file()) if folder.is_dir() else []
     for path in found[:CHECKED]:
+        know_heic(path)
         try:
             with Image.open(no_pipe(path)) as picture:
                 picture.draft("RGB", (64, 64))

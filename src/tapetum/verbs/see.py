@@ -16,8 +16,8 @@ from tapetum.files import cannot_write, whole_file, write_text
 from tapetum.identity import Outdated
 from tapetum.provenance import check, protect
 from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
-from tapetum.verbs.see_settings import Request, SeeSettings
-from tapetum.verbs.seen import Seeing, from_json
+from tapetum.verbs.see_settings import Request, SeeSettings, is_bundled
+from tapetum.verbs.seen import Seeing, from_json, labels_of
 from tapetum.verbs.verb import Listener
 
 ANSWERS = "answers.json"
@@ -77,6 +77,8 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
             listener.note(f"{place}: {row['trouble']}")
         elif row["malformed"]:
             listener.note(f"{place}: {row['malformed']} boxes or masks in the answer were malformed and left out")
+        elif row["unasked"]:
+            listener.note(f"{place}: the model boxed what was not asked for ({labels_of(row['unasked'])}), which is left out")
         elif not row["ended"]:
             listener.note(f"{place}: the answer was longer than --tokens allows, and is cut")
 
@@ -84,6 +86,6 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
 def _introduce(model: str, listener: Listener) -> None:
     from tapetum.hub.registry import known
 
-    entry = known().get(model)
-    if entry is not None and entry.bundled and "ask" in entry.verbs:
+    if is_bundled(model):
+        entry = known()[model]
         listener.note(f"{entry.name}: {entry.summary}")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _AT_A_TIME = 8
 """Examples that the network answers together."""
+ROWS = 2
+"""Number of the format of saved rows: what was saved in another is asked anew."""
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
 """Of a single drawn picture."""
 
@@ -52,8 +54,9 @@ class Job:
 
 def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: bool) -> list[Job]:
     """One for each picture or video, with names that differ."""
-    given = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
-    sources = [part for each in given for part in _inside(each, settings.frames)]
+    from tapetum.video.sources import list_sources
+
+    sources = [part for each in list_sources(pictures, "videos") for part in _inside(each, settings.frames)]
     if not sources:
         raise BadInput("there is no picture; give one, as in: tapetum ask photo.jpg 'what is this?'")
     if together:
@@ -100,7 +103,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
     sources = job.source if isinstance(job.source, tuple) else (job.source,)
     images = [Path(each) if isinstance(each, str | Path) else each for each in sources]
     weights = [weights_fingerprint(name) for name in (settings.model, settings.masks) if name]
-    identity = json.loads(json.dumps(stamp(**kept, **asdict(request), weights=weights, images=images)))
+    identity = json.loads(json.dumps(stamp(**kept, **asdict(request), weights=weights, images=images, rows=ROWS)))
     return replace(job, drawn=out / f"{job.name}.png", saved=out / f"{job.name}.json", identity=identity)
 
 
@@ -147,8 +150,9 @@ def _flush(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Asks about what is pending, and empties it."""
     from tapetum.blocks.generate_config import Choice
+    from tapetum.paligemma.labels import things_of
 
-    words = request.kind == "words"
+    words, things = request.kind == "words", things_of(request.prompt)
     examples = [
         (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
     ]
@@ -162,7 +166,8 @@ def _flush(
         for (owner, part, number), reply in zip(examples, replies, strict=True):
             if owner == k:
                 height, width = part.shape[1:3]
-                found = None if words else answerer.find(reply, width, height, masks=request.kind == "masks")
+                masks = request.kind == "masks"
+                found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
                 several = len(frames) > 1
                 frame = number if several and not words else None
                 seen.append(Seen.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))

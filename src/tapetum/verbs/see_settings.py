@@ -68,6 +68,14 @@ class Request:
         return 64 if self.kind == "words" else 256
 
 
+def is_bundled(model: str) -> bool:
+    """Tell whether a model is the small one that comes with the package, which knows scenes and their words alone."""
+    from tapetum.hub.registry import known
+
+    entry = known().get(model)
+    return entry is not None and entry.bundled and "ask" in entry.verbs
+
+
 def load_answerer(settings: SeeSettings) -> "Answerer":
     """Load the model that is asked for; the last one is kept for the next call."""
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]

@@ -1,5 +1,7 @@
 """What a model said of a picture: words, boxes, masks; as JSON and back, and drawn."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,8 @@ class Seen:
     """Of the size of the picture."""
     malformed: int
     """Boxes and masks in the words that followed no grammar and were left out."""
+    unasked: tuple[str, ...] = ()
+    """Labels of boxes in the words that are of things nobody asked for, and were left out."""
     drawn: Path | None = None
     """Where it was drawn."""
 
@@ -68,6 +72,7 @@ class Seen:
             boxes=found.boxes if found else Boxes(xyxy=np.zeros((0, 4))),
             masks=found.masks if found else Masks(masks=np.zeros((0, height, width), bool)),
             malformed=found.malformed if found else 0,
+            unasked=found.unasked if found else (),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +91,7 @@ class Seen:
             "boxes": _rows(self.boxes, {"box": self.boxes.xyxy}),
             "masks": _rows(self.masks, {"segmentation": [encode_mask(mask) for mask in self.masks.masks]}),
             "malformed": self.malformed,
+            "unasked": list(self.unasked),
         }
         if self.frame is not None:
             content["frame"] = self.frame
@@ -129,6 +135,7 @@ def from_json(row: dict[str, Any]) -> Seen:
             scores=np.array([each["score"] for each in masks]),
         ),
         malformed=row["malformed"],
+        unasked=tuple(row["unasked"]),
         drawn=Path(row["drawn"]) if "drawn" in row else None,
     )
 
@@ -136,6 +143,16 @@ def from_json(row: dict[str, Any]) -> Seen:
 def failed_row(path: str, trouble: str) -> dict[str, Any]:
     """Give what stands for a picture that could not be asked about."""
     return {"path": path, "trouble": trouble}
+
+
+def labels_of(unasked: Sequence[str]) -> str:
+    """Count labels in words.
+
+    >>> labels_of(["cup", "ball", "cup"])
+    'cup twice, ball'
+    """
+    times = {1: "", 2: " twice"}
+    return ", ".join(f"{label}{times.get(n, f' {n} times')}" for label, n in Counter(unasked).items())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tapetum.csv_text import cells_of
 from tapetum.errors import BadInput
 from tapetum.verbs.verb import Listener
 
@@ -32,7 +33,7 @@ def parse_intrinsics(text: str) -> tuple[float, ...]:
     (500.0, 500.0, 320.0, 240.0)
     """
     try:
-        numbers = tuple(float(part) for part in text.split(","))
+        numbers = tuple(float(part) for part in cells_of(text))
     except ValueError:
         numbers = ()
     if len(numbers) != 4 or not all(0 < number < float("inf") for number in numbers):

@@ -13,6 +13,7 @@ from tapetum.errors import BadInput
 from tapetum.files import results
 from tapetum.paligemma import prompts
 from tapetum.verbs.see_settings import SeeSettings, load_answerer
+from tapetum.verbs.seen import labels_of
 from tapetum.verbs.verb import Listener, count_frames, verb
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         boxes = as_tracks(follower.run(), video)
         if eye.malformed:
             listener.note(f"{eye.malformed} boxes in the model's answers were malformed and left out")
+        if eye.unasked:
+            listener.note(f"the model boxed what was not asked for ({labels_of(eye.unasked)}), which is left out")
         if written is not None:
             boxes.save(written.folder / BOXES)
             boxes.save(written.folder / TABLE)
@@ -154,6 +157,7 @@ class _Eye:
         self.answerer.prefix(prompt, room=self.tokens)
         self.prompt, self.video, self.options = prompt, video, options
         self.malformed = 0
+        self.unasked: list[str] = []
 
     def look(self, frame: int) -> "Boxes":
         """Give the boxes of the things in a frame."""
@@ -162,8 +166,12 @@ class _Eye:
         [reply] = self.answerer.ask(
             [self.video[[frame]]], [self.prompt], self.tokens, resize=self.options.resize, how=Choice(beams=self.options.beams)
         )
-        found = self.answerer.find(reply, self.video.width, self.video.height, masks=False)
+        from tapetum.paligemma.labels import things_of
+
+        size = self.video.width, self.video.height
+        found = self.answerer.find(reply, *size, masks=False, things=things_of(self.prompt))
         self.malformed += found.malformed
+        self.unasked += found.unasked
         return found.boxes
 
 

@@ -20,7 +20,7 @@ class ArrayVideo(Video):
     clocked = False
 
     def __init__(self, array: Any, *, rate: float, name: str = "array"):
-        array = _to_numpy(array, name)
+        array = to_numpy(array, name)
         if array.dtype == np.bool_ or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
             raise BadInput(f"{name} has numbers of type {array.dtype}; {_WANTED}")
         if array.ndim == 3 and array.shape[-1] in (3, 4):
@@ -117,15 +117,36 @@ def load_array(path: Path) -> np.ndarray:
         raise BadInput(f"{path} cannot be read as an array ({reason}); write it with numpy.save or savez") from error
 
 
-def _to_numpy(array: Any, name: str) -> np.ndarray:
-    """A numpy array from an array, a torch tensor (told by its methods: torch is not imported) or nested lists."""
-    if hasattr(array, "detach") and hasattr(array, "cpu"):
-        array = array.detach().cpu()
-        if "bfloat16" in str(array.dtype):
-            array = array.float()
-        array = array.numpy()
+def to_numpy(array: Any, name: str) -> np.ndarray:
+    """Return what is in memory as an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
+
+    Raises BadInput, which names `name`, for what has no numbers (sparse and meta tensors) and for lists of different shapes.
+    """
     if isinstance(array, np.ndarray):
         return unmasked(array, name)
-    if array is None or isinstance(array, (int, float, bytes, dict, set)) or not hasattr(array, "__array__"):
+    if array is None or isinstance(array, (int, float, str, bytes, dict, set)):
         raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
-    return np.asarray(array)
+    try:
+        if hasattr(array, "detach") and hasattr(array, "cpu"):
+            return _from_torch(array)
+        if isinstance(array, (list, tuple)):
+            return np.stack([to_numpy(each, name) for each in array]) if _of_arrays(array) else np.asarray(array)
+        if hasattr(array, "__array__"):
+            return np.asarray(array)
+    except BadInput:
+        raise
+    except Exception as error:  # whatever somebody's __array__ or a tensor without numbers raises
+        reason = " ".join(str(error).split())[:150]
+        raise BadInput(f"{name} is a {type(array).__name__} without numbers of one shape ({reason}); {_WANTED}") from error
+    raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
+
+
+def _from_torch(tensor: Any) -> np.ndarray:
+    if tensor.device.type == "meta":
+        raise BadInput(f"a tensor on the device meta has no numbers; {_WANTED}")
+    tensor = (tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()).detach().cpu()
+    return (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
+
+
+def _of_arrays(values: Any) -> bool:
+    return len(values) > 0 and all(hasattr(each, "__array__") or hasattr(each, "detach") for each in values)

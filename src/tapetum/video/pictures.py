@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from tapetum.errors import BadInput
+from tapetum.errors import BadInput, MissingExtra
 from tapetum.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"))
+HEIC = frozenset((".heic", ".heif"))
+"""File extensions of pictures for which Pillow needs the package pillow-heif (`tapetum[heic]`)."""
+PICTURES = HEIC | {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
 """File extensions that are taken as pictures."""
 
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
@@ -122,7 +124,19 @@ def natural_key(name: str) -> tuple:
     return tuple(int(part) if place % 2 else part.lower() for place, part in enumerate(parts)), name
 
 
+def know_heic(path: str | Path) -> None:
+    """Let Pillow read `path` if that is a HEIC file. Raises MissingExtra where the package for it is not installed."""
+    if Path(path).suffix.lower() not in HEIC:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise MissingExtra("pillow-heif", "heic", f"reading {path}") from error
+    register_heif_opener()
+
+
 def _opened(path: Path) -> Image.Image:
+    know_heic(path)
     try:
         return Image.open(no_pipe(path))
     except Image.DecompressionBombError as error:

@@ -16,15 +16,13 @@ Krishna et al., arXiv 1705.00754.
 `whole` reads whole videos, whose text is all their sentences in their order: paragraphs of ActivityNet, and summaries.
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.data.asked import Key
 from tapetum.data.entries import Entry, entries, first_of, inside, named_entries, one_of, read_json
-from tapetum.data.listings import text_of
+from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
 from tapetum.errors import BadInput
 
@@ -49,7 +47,7 @@ def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) ->
     texts: dict[str, list[str]] = {}
     if split == "1k-A":
         file = folder / "MSRVTT_JSFUSION_test.csv"
-        for number, row in enumerate(csv.DictReader(io.StringIO(text_of(file))), 2):
+        for number, row in enumerate(records_of(file), 2):
             entry = Entry(row, f"line {number} of {file}")
             texts.setdefault(entry.text("video_id"), []).append(entry.text("sentence"))
     else:

@@ -14,14 +14,12 @@ Unusual, and kept: questions of what comes before (TP) count as what comes after
 NExT-QA is VIDEO_QID, for a qid is of its video alone.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
-from tapetum.data.listings import text_of
+from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
 from tapetum.errors import BadInput
 
@@ -88,8 +86,8 @@ def read_nextqa_open(folder: str | Path, split: str = "val") -> list[Question]:
 
 def _nextqa_rows(folder: Path, split: str) -> Iterator[tuple[Entry, str]]:
     file = folder / f"{one_of(split, ('train', 'val', 'test'))}.csv"
-    for number, fields in enumerate(csv.DictReader(io.StringIO(text_of(file))), 2):
-        row = Entry({name: value for name, value in fields.items() if name is not None}, f"line {number} of {file}")
+    for number, fields in enumerate(records_of(file), 2):
+        row = Entry(fields, f"line {number} of {file}")
         yield row, row.where
 
 

@@ -13,14 +13,12 @@
 Keys are those of the files; where they have none, the place in the file, from 0.
 """
 
-import csv
-import io
 import re
 from pathlib import Path
 
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, line_entries, one_of
-from tapetum.data.listings import text_of
+from tapetum.data.listings import records_of
 from tapetum.errors import BadInput
 
 _OPTION = re.compile(r"\(([a-z])\)\s*(.*?)\s*(?=\([a-z]\)|$)", re.DOTALL)
@@ -44,7 +42,7 @@ def read_mmvp(folder: Path, split: str = "test") -> list[Question]:
     one_of(split, ("test",))
     folder, file = Path(folder), Path(folder) / "Questions.csv"
     found = []
-    for k, row in enumerate(csv.DictReader(io.StringIO(text_of(file)))):
+    for k, row in enumerate(records_of(file)):
         entry = Entry(row, f"row {k} of {file}")
         options = dict(_OPTION.findall(entry.text("Options")))
         letter = entry.text("Correct Answer").strip("() \t")
