@@ -9,6 +9,7 @@ The last line of all is the strided 1x1 convolution that kills torch 2.13, which
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -133,7 +134,10 @@ def replay(one: Convolution, dtype: torch.dtype, last: bool) -> None:
     channels = one.weight[1] * one.groups if one.transposed else one.weight[0]
     bias = torch.randn(channels).to(dtype).requires_grad_() if one.bias else None
     rest = one.stride, one.padding, one.dilation, one.transposed, one.output_padding, one.groups
-    torch.convolution(x, weight, bias, *rest).square().mean().backward()
+    y = torch.convolution(x, weight, bias, *rest)
+    gradient = torch.randn_like(y)  # of its own memory: what reads past an end lives or dies by what lies behind it
+    torch.autograd.grad(y, weight, gradient, retain_graph=True)
+    y.backward(gradient)
 
 
 def fate(one: Convolution, dtype: torch.dtype, last: bool) -> str:
@@ -142,6 +146,7 @@ def fate(one: Convolution, dtype: torch.dtype, last: bool) -> str:
     if not process:
         try:
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            faulthandler.disable()
             signal.alarm(60)
             torch.set_num_threads(1)
             replay(one, dtype, last)
