@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import no_pipe, whole_file
+from tapetum.files import named_path, no_pipe, whole_file
 
 Value = TypeVar("Value")
 Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]]
@@ -45,7 +45,7 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
     `what` names such values in messages, in the plural. Raises BadInput for another extension or where the place cannot be
     written, MissingExtra where a format needs an extra.
     """
-    path = Path(path)
+    path = named_path(path)
     data = _format(path, formats, what)[0](value)
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.writelines([data] if isinstance(data, bytes) else data)
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
 
     Raises BadInput where the file is missing, damaged or of another layout.
     """
-    path = Path(path)
+    path = named_path(path)
     read = _format(path, formats, what)[1]
     try:
         no_pipe(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.devices import find_device
+from tapetum.files import named_path
 from tapetum.hub.registry import FOLDER_FILE, OWNERS, resolve
 
 _LONGEST_HEADER = 100 << 20
@@ -15,7 +16,7 @@ _LONGEST_HEADER = 100 << 20
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a known name or in a file; see `tapetum.load`."""
-    loader = _of_folder(Path(name_or_path))
+    loader = _of_folder(named_path(name_or_path))
     if loader is None:
         path, known = resolve(name_or_path)
         loader = known.loader if known else _loader(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.files import named_path
 from tapetum.verbs.verb import File, Listener, verb
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def picture_files(given: File | Sequence[File], verb: str = "classify") -> list[
     if not given:
         raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
     files: list[Path] = []
-    for path in map(Path, given):
+    for path in map(named_path, given):
         try:
             files += folder_of_pictures(path) if path.is_dir() else [path]
         except BadInput as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_file
+from tapetum.files import named_path, whole_file
 from tapetum.verbs.many import stamp_of
 from tapetum.verbs.see_settings import Request, SeeSettings, load_answerer
 from tapetum.verbs.seen import Seen, failed_row
@@ -64,7 +64,7 @@ def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
     """A folder's pictures, and its videos where frames of those are shown; anything else as it is."""
-    if not isinstance(source, str | Path) or not Path(source).is_dir():
+    if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
     from tapetum.tap.bootstrap.footage import videos_below
     from tapetum.video.pictures import folder_of_pictures

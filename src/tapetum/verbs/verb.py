@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, get_args
+
+from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
@@ -93,7 +95,7 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return work(options(*args, **kwargs), Warner())
+            return work(_without_empty_places(options(*args, **kwargs)), Warner())
 
         parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
@@ -101,6 +103,17 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
         return cast("Verb[P, Options, Result]", function)
 
     return decorate
+
+
+def _without_empty_places(options: Options) -> Options:
+    """Raise BadInput where a field for places, being no mere text, has an empty name, which `Path` takes for "."."""
+    for field in fields(cast(Any, options)):
+        value, kind = getattr(options, field.name), getattr(field.type, "__origin__", field.type)
+        texts = {str, type(None)}.issuperset(get_args(kind) or (kind,))
+        each = value if isinstance(value, tuple | list) else (value,)
+        if not texts and field.default != "" and any(isinstance(one, str) and not one for one in each):
+            raise BadInput(f"{field.name} is an empty name; give that of a file or folder ('.' is the current one)")
+    return options
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
