@@ -34,7 +34,7 @@ def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
     ...     print([p.name for p in Path(folder).iterdir()])
     ['a.txt']
     """
-    path = Path(path)
+    path = named_path(path)
     refuse_folder(path)
     if not own:
         check(path)
@@ -88,6 +88,17 @@ def plain_name(path: str | Path) -> str:
 def same_place(one: str | Path, other: str | Path) -> bool:
     """Say whether two paths lead to one place, whether or not something is there."""
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def named_path(path: str | os.PathLike[str]) -> Path:
+    """Give the path that a name stands for. Raises BadInput for an empty name, which `Path` takes for the current folder.
+
+    >>> named_path("clip.mp4").suffix
+    '.mp4'
+    """
+    if os.fspath(path) == "":
+        raise BadInput("the name of a file or folder is empty; give one ('.' is the current folder)")
+    return Path(path)
 
 
 def refuse_folder(path: Path) -> None:

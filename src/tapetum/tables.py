@@ -17,7 +17,7 @@ import numpy as np
 
 from tapetum.csv_text import CsvRows
 from tapetum.errors import BadInput, MissingExtra
-from tapetum.files import whole_file, writable
+from tapetum.files import named_path, whole_file, writable
 from tapetum.reading import no_pipe, read_bytes
 
 Value = TypeVar("Value")
@@ -47,7 +47,7 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
     `what` names such values in messages, in the plural. Raises BadInput for another extension or where the place cannot be
     written, MissingExtra where a format needs an extra.
     """
-    path = Path(path)
+    path = named_path(path)
     data = _format(path, formats, what)[0](value)
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.writelines([data] if isinstance(data, bytes) else data)
@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer:
 
     Raises BadInput where the file is missing, damaged or of another layout.
     """
-    path = Path(path)
+    path = named_path(path)
     read = _format(path, formats, what)[1]
     try:
         data = read_bytes(path)

@@ -14,7 +14,7 @@ import tapetum
 from support.scripts import GOLDEN
 from tapetum import encoders
 from tapetum.errors import BadInput, TapetumError
-from tapetum.verbs.verb import check_types
+from tapetum.verbs.values import check_values
 
 MODEL = str(GOLDEN / "paligemma_taught.safetensors")
 RGB = np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8)
@@ -201,4 +201,4 @@ def test_values_that_fit_are_taken():
     options = tapetum.verbs.track.TrackOptions(
         np.zeros((2, 8, 8, 3)), grid=np.int64(3), out=Path("a"), model=Path("b"), scale=1, frame=None, query=[(0, 1, 2)]
     )
-    check_types(options)
+    check_values(options)

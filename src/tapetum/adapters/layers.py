@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tapetum.adapters.config import Site
 from tapetum.blocks.mlp import ACTIVATIONS, check_activation
+from tapetum.blocks.pointwise import PointwiseConv2d
 
 
 class Adapter(nn.Module):
@@ -82,7 +83,7 @@ class Pointwise(Adapter):
     def __init__(self, site: Site):
         super().__init__(site)
         inward = site.inward if site.form == "parallel" else site.width
-        self.mix = nn.Conv2d(inward, site.width, 1, site.stride, bias=False)
+        self.mix = PointwiseConv2d(inward, site.width, site.stride, bias=False)
 
     def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Give what is added to `y`; beside a convolution, of the pixels under the middle of its kernel."""

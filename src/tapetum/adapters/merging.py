@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.adapters.config import Site
 from tapetum.adapters.layers import Adapter, LowRank, Pointwise
+from tapetum.blocks.pointwise import PointwiseConv2d
 from tapetum.encoders.convolutional import SameConv2d
 from tapetum.errors import BadInput
 
@@ -24,7 +25,7 @@ def obstacle(trunk: nn.Module, site: Site) -> str | None:
         return None
     if site.rank:
         return "there is an activation between its layers"
-    if type(module) not in (nn.Conv2d, SameConv2d) or not isinstance(module, nn.Conv2d):
+    if type(module) not in (nn.Conv2d, PointwiseConv2d, SameConv2d) or not isinstance(module, nn.Conv2d):
         return f"what it stands at, a {type(module).__name__}, is no plain convolution"
     if site.form == "series":
         return None

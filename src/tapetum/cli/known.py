@@ -5,6 +5,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from itertools import pairwise
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
@@ -45,7 +46,7 @@ def commands_of(kind: type) -> dict[str, type]:
 
 
 def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
-    """Raise BadInput, with the nearest name, for a command or an option of `words` that there is not."""
+    """Raise BadInput for a command or an option of `words` that there is not, with the nearest name, and for an empty word."""
     path = f"tapetum {verb}"
     while below := commands_of(kind):
         if not words or words[0].startswith("-"):
@@ -53,11 +54,17 @@ def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
         if words[0] not in below:
             raise BadInput(f"{path} has no {words[0]!r}; {_nearest(words[0], below)} (see: {path} --help)")
         kind, path, words = below[words[0]], f"{path} {words[0]}", words[1:]
-    known = {"help"}
+    known, may_be_empty = {"help"}, set[str]()
     for option in options_of(kind):
         known |= {*option.names, *(f"no-{name}" for name in option.names if option.switch)}
-    for word in words:
+        may_be_empty |= set(option.names) if option.default == "" else set()
+    for before, word in pairwise(["", *words]):
         name = plain(word)
+        if not word and not (before.startswith("--") and plain(before) in may_be_empty):
+            what = f"{before} is followed by" if before.startswith("--") else "there is"
+            raise BadInput(f"{path}: {what} an empty word, as of a variable that is not set; give a value, or leave it out")
+        if word.startswith("--") and word.endswith("=") and name not in may_be_empty and name in known:
+            raise BadInput(f"{path}: --{name} has an empty value; give one, or leave the option out")
         if word == "--":
             return
         if word.startswith("--") and name not in known and not name.startswith("tyro-"):

@@ -38,7 +38,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import named_path, whole_file
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state
 from tapetum.reading import parse_json
@@ -159,7 +159,7 @@ def load(
             another preprocessing.
     """
     name = os.fspath(name_or_path)
-    path = Path(name)
+    path = named_path(name)
     encoder = _published(name) if name in known_encoders() else _from_file(path / ENCODER_FILE if path.is_dir() else path)
     if preprocessing is not None and preprocessing != encoder.preprocessing:
         raise BadInput(

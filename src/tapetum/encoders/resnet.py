@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.blocks.pointwise import PointwiseConv2d
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
 from tapetum.encoders.resnet_config import ResNetConfig
@@ -34,7 +35,7 @@ class ResidualBlock(nn.Module):
             self.norms.append(nn.BatchNorm2d(outward))
             channels = outward
         project = stride != 1 or inward != channels
-        self.shortcut = nn.Conv2d(inward, channels, 1, stride, bias=False) if project else None
+        self.shortcut = PointwiseConv2d(inward, channels, stride, bias=False) if project else None
         self.shortcut_norm = nn.BatchNorm2d(channels) if project else None
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:

@@ -12,6 +12,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from tapetum.errors import BadInput
+from tapetum.files import named_path
 from tapetum.hub.download import check, check_sum
 from tapetum.identity import fingerprint
 
@@ -154,7 +155,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
             f"{weights.name} is for tapetum {' and '.join(weights.verbs)}, not for {verb}; see: tapetum weights list"
         )
     if weights is None:
-        path = Path(name_or_path)
+        path = named_path(name_or_path)
         for file in (path, path / TRACKER_FILE, path / ENCODER_FILE, path / VIDEO_FILE):
             if file.is_file():
                 return file, None

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tapetum.errors import BadInput
+from tapetum.files import named_path
 from tapetum.perception_test.annotations import BESIDE, read_annotations
 from tapetum.perception_test.footage import Footage, find_videos, footage_sound, open_footage
 from tapetum.perception_test.lists import find_cuts, find_ids, read_ids
@@ -94,7 +95,7 @@ def open_split(
     Raises:
         BadInput: there is no such split here, or its annotations are damaged.
     """
-    root = Path(root)
+    root = named_path(root)
     if task is not None and task not in KEYS:
         raise BadInput(f"the Perception Test has no task {task!r}; it has {', '.join(KEYS)}")
     file = find_annotations(root, split, task)

@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file, write_text
+from tapetum.files import named_path, whole_file, write_text
 from tapetum.tracks import tables
 from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import Entry, read_entries, write_entries
@@ -64,7 +64,7 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
     Raises:
         BadInput: no such file, an unknown layout, or damage; the message names the line.
     """
-    path = Path(path)
+    path = named_path(path)
     suffix = path.suffix.lower()
     if name is not None and suffix != ".pkl":
         raise BadInput(f"{path} holds one set of tracks; the name of a video ({name}) is for TAP-Vid pickles (.pkl)")
@@ -106,7 +106,7 @@ def write_tracks(
     Raises:
         BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
     """
-    path = Path(path)
+    path = named_path(path)
     layout = layout or _BY_SUFFIX.get(path.suffix.lower(), "tapetum")
     if layout == "tapetum":
         return tracks.save(path)

@@ -75,6 +75,10 @@ def keypoints(tracks: Tracks) -> "Iterator[supervision.KeyPoints]":
         yield supervision.KeyPoints(xy=xy, **fields)
 
 
+_NO_VIDEO = "unknown.mp4"
+"""Where no video was given; of an empty name sleap_io makes the images in the current folder."""
+
+
 def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
     """Write an analysis file of SLEAP; the file appears whole or not at all. Raises MissingExtra without h5py."""
     try:
@@ -106,7 +110,7 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
         file.create_dataset("edge_names", shape=(0, 2), dtype=text)
         file.create_dataset("edge_inds", shape=(0, 2), dtype=np.int64)
         file.create_dataset("labels_path", data="", dtype=text)
-        file.create_dataset("video_path", data="" if video is None else writable(video.name), dtype=text)
+        file.create_dataset("video_path", data=_NO_VIDEO if video is None else writable(video.name), dtype=text)
         file.create_dataset("video_ind", data=0)
         file.create_dataset("provenance", data=json.dumps({"made_by": "tapetum"}), dtype=text)
     return path

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Num, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.files import named_path, whole_file
 from tapetum.hub.unpickle import load_pickle
 
 
@@ -85,7 +85,7 @@ def write_entries(path: str | os.PathLike[str], entries: Mapping[str, Entry]) ->
     }
     for name, entry in content.items():
         _entry(name, entry)
-    path = Path(path)
+    path = named_path(path)
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         pickle.dump(content, file, protocol=4)
     return path

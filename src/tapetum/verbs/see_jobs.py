@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import whole_file, write_text
+from tapetum.files import named_path, whole_file, write_text
 from tapetum.hub.registry import weights_fingerprint
 from tapetum.identity import Outdated, differing, stamp
 from tapetum.reading import read_json
@@ -75,7 +75,7 @@ def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
     """A folder's pictures, and its videos where frames of those are shown; anything else as it is."""
-    if not isinstance(source, str | Path) or not Path(source).is_dir():
+    if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
     from tapetum.tap.bootstrap.footage import videos_below
     from tapetum.video.pictures import folder_of_pictures

@@ -1,31 +1,16 @@
 """How a verb is made of the dataclass of its options and the function that does the work; see `tapetum.verbs`."""
 
 import inspect
-import numbers
-import os
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import fields, is_dataclass
-from functools import cache, wraps
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from types import UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-)
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from tapetum.devices import full_precision
-from tapetum.errors import BadInput
 from tapetum.provenance import guarded
+from tapetum.verbs.values import check_values, several_fields
 
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
@@ -127,8 +112,7 @@ def verb(
                 if isinstance(value := given.arguments[name], str | Path):
                     given.arguments[name] = (value,)
             made = options(*given.args, **given.kwargs)
-            if is_dataclass(made):
-                check_types(made)
+            check_values(made)
             return run(made, Warner())
 
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
@@ -137,83 +121,6 @@ def verb(
         return cast("Verb[P, Options, Result]", function)
 
     return decorate
-
-
-@cache
-def several_fields(options: Callable[..., Any]) -> frozenset[str]:
-    """Name the fields of a dataclass of options that take any number of values; one text or path given there is one value."""
-    return frozenset(field.name for field in fields(cast(Any, options)) if _is_several(field.type))
-
-
-def _is_several(hint: Any) -> bool:
-    """Whether a type is `tuple[X, ...]`, annotated or not."""
-    while get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
-    return get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
-
-
-def check_types(options: Any) -> None:
-    """Raise BadInput for a value of a dataclass of options that is of no type its field takes.
-
-    Paths pass for text, whole numbers of any kind for int, and one value alone for a tuple of them. What a field of another
-    type takes (`Any`, a function, a config) is not looked at.
-
-    >>> from dataclasses import dataclass
-    >>> @dataclass
-    ... class Few:
-    ...     count: int
-    >>> check_types(Few("three"))
-    Traceback (most recent call last):
-    tapetum.errors.BadInput: count is the str 'three'; give a whole number
-    """
-    for field in fields(options):
-        name, hint, value = field.name, field.type, getattr(options, field.name)
-        if isinstance(value, str) and "\0" in value:
-            raise BadInput(f"{name} has a character in it that no text and no path has (0); leave it out")
-        if not _fits(value, hint):
-            shown = f" {value!r}" if isinstance(value, str | int | float) else ""
-            raise BadInput(
-                f"{name} is {'None' if value is None else f'the {type(value).__name__}{shown[:80]}'}; give {_told(hint)}"
-            )
-
-
-_TEXT, _WHOLE, _NUMBER = (str, os.PathLike), numbers.Integral, numbers.Real
-_SIMPLE: dict[Any, tuple[Any, str]] = {
-    str: (_TEXT, "a text or a path"),
-    Path: (_TEXT, "a path"),
-    int: (_WHOLE, "a whole number"),
-    float: (_NUMBER, "a number"),
-    bool: ((bool, _WHOLE), "True or False"),
-    type(None): (type(None), "None"),
-}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    kind, parts = get_origin(hint), get_args(hint)
-    if kind is Annotated:
-        return _fits(value, parts[0])
-    if isinstance(hint, type) and hint in _SIMPLE:
-        return isinstance(value, _SIMPLE[hint][0])
-    if kind is Literal:
-        return isinstance(value, str | int | float | bool | None) and value in parts
-    if kind in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if kind is tuple and len(parts) == 2 and parts[1] is Ellipsis:
-        return all(_fits(each, parts[0]) for each in value) if isinstance(value, list | tuple) else _fits(value, parts[0])
-    return True
-
-
-def _told(hint: Any) -> str:
-    kind, parts = get_origin(hint), get_args(hint)
-    if kind is Annotated:
-        return _told(parts[0])
-    if isinstance(hint, type) and hint in _SIMPLE:
-        return _SIMPLE[hint][1]
-    if kind is Literal:
-        return f"one of {', '.join(map(str, parts))}"
-    if kind in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_told(part) for part in parts if part is not Path or str not in parts))
-    return f"several: each {_told(parts[0])}" if kind is tuple else "another value"
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:

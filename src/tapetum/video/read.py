@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
+from tapetum.files import named_path
 from tapetum.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array
 from tapetum.video.files import FileVideo
@@ -40,7 +41,7 @@ def open_video(source: Any, *, rate: float = DEFAULT_RATE) -> Video:
         return ArrayVideo(source, rate=rate)
     if isinstance(source, str) and _URL.match(source) and not os.path.exists(source):
         raise BadInput(f"{source} is an address; only local files are opened: download it first and give its path")
-    path = Path(source)
+    path = named_path(source)
     _must_be_readable(path)
     if path.is_dir():
         return PictureVideo(folder_of_pictures(path), name=os.path.basename(os.path.realpath(path)), rate=rate)

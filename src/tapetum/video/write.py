@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from tapetum.errors import BadInput
-from tapetum.files import refuse_folder, temporary_file
+from tapetum.files import named_path, refuse_folder, temporary_file
 from tapetum.provenance import check, record
 from tapetum.video.palette import Palettes
 from tapetum.video.soundtrack import SoundTrack
@@ -63,7 +63,7 @@ def write_video(
     Raises:
         BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
     """
-    path = Path(path)
+    path = named_path(path)
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
         raise BadInput(f"{path} has the extension {suffix or '(none)'}; a video is written as .mp4, .webm or .gif")

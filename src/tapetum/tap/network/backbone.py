@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.blocks.norm import InstanceNorm
+from tapetum.blocks.pointwise import PointwiseConv2d
 from tapetum.tap.config import TapirConfig
 
 
@@ -32,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.conv_0 = nn.Conv2d(inward, outward, 3, stride, padding=1 if stride == 1 else 0, bias=False)
         self.norm_1 = InstanceNorm(outward)
         self.conv_1 = nn.Conv2d(outward, outward, 3, padding=1, bias=False)
-        self.projection = nn.Conv2d(inward, outward, 1, stride, bias=False) if project else None
+        self.projection = PointwiseConv2d(inward, outward, stride, bias=False) if project else None
 
     def forward(self, x: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c2 h2 w2"]:
         here = not torch.is_grad_enabled()  # with nothing to learn, results are changed in place: half the memory traffic
