@@ -12,8 +12,8 @@ view 2 of the same picture with the same id:
 times among the rows of its picture weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
 partner too; the two directions are added up.
 
-A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing, and nothing is told apart from it:
-DetCon's code draws rows among the masks that are there, so that no other is ever a negative.
+A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing and is no negative: DetCon's code
+draws rows among the masks that are there.
 
 Differs from the paper's equation, not from its public code: negatives are also those of the row's own view. Where no row has a
 partner, the loss is zero and has a gradient (of zeros), so that no process of a run waits for another.

@@ -38,15 +38,11 @@ class Odin(nn.Module):
         maps = self.encoder(pictures).maps
         return maps[-1] if self.pyramid is None else self.pyramid(maps)[0]
 
-    def project(
-        self, rows: Float[Tensor, "b r d"], there: Bool[Tensor, "b r"] | None = None
-    ) -> Float[Tensor, "b r e"]:
+    def project(self, rows: Float[Tensor, "b r d"], there: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
         """Project the vectors of masks. Rows that are not `there` give zeros, and no batch norm sees them."""
         return _through(self.projector, rows, there)
 
-    def predict(
-        self, projections: Float[Tensor, "b r e"], there: Bool[Tensor, "b r"] | None = None
-    ) -> Float[Tensor, "b r e"]:
+    def predict(self, projections: Float[Tensor, "b r e"], there: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
         """Predict the target's projections from one's own, as `project`. Form s has no predictor and gives them as they are."""
         return projections if self.predictor is None else _through(self.predictor, projections, there)
 
@@ -60,7 +56,9 @@ def _through(layers: nn.Module, rows: Tensor, there: Tensor | None) -> Tensor:
         return layers(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
     inside = rows[there]
     if len(inside) < 2 and layers.training:
-        raise BadInput(f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch")
+        raise BadInput(
+            f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch"
+        )
     found = layers(inside)
     return found.new_zeros(*there.shape, found.shape[-1]).index_put((there,), found)
 
