@@ -62,6 +62,19 @@ def test_what_is_not_known_makes_an_interval(tmp_path: Path) -> None:
     assert hours.high == pytest.approx(350)
 
 
+def test_forecast_and_run_pay_for_the_building(tmp_path: Path) -> None:
+    """kWh = hours x watts / 1000 x PUE; kg of CO2 = kWh x g / 1000 (the paper's notes, 4.2), for the ends, too."""
+    settings = LedgerConfig(energy="estimate", watts_per_core=20.0, overhead=1.5, grams_co2_per_kwh=300.0, gflops_per_core=50.0)
+    hours, kwh, co2 = of_flops(9e15, settings)  # 50 hours at 50 GFLOP/s
+    for interval, value in ((hours, 50.0), (kwh, 50 * 20 / 1000 * 1.5), (co2, 50 * 20 / 1000 * 1.5 * 300 / 1000)):
+        assert (interval.value, interval.low, interval.high) == pytest.approx((value,) * 3)
+    total = Ledger(tmp_path / "ledger.json", {}, settings).write(cpu_seconds=50 * 3600.0)["total"]
+    assert (total["energy_kwh"], total["co2_kg"]) == pytest.approx((1.5, 0.45))
+    hours, kwh, co2 = of_flops(70e9 * 3600 * 100, LedgerConfig())
+    assert (kwh.low, kwh.high) == pytest.approx((70 * 4 / 1000, 350 * 20 / 1000 * 1.6))
+    assert (co2.low, co2.high) == pytest.approx((70 * 4 / 1000 * 0.060, 350 * 20 / 1000 * 1.6 * 0.710))
+
+
 def test_a_ledger_from_before_intervals_has_none(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
     content = Ledger(path, {}, LedgerConfig(energy="estimate")).write(cpu_seconds=360_000.0)

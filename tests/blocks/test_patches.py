@@ -60,6 +60,16 @@ def test_inflated_weights_see_a_still_video_as_its_picture():
         torch.testing.assert_close(tubelets(video)[:, 0], layer(picture))
 
 
+def test_inflated_weights_are_in_their_frames():
+    """ViViT's central frame is number frames // 2 (section 3.5: at t / 2); of an average each has weight / frames."""
+    weight = torch.arange(1.0, 7.0).view(1, 1, 2, 3)
+    for frames in (1, 2, 3, 4):
+        central, average = inflate(weight, frames), inflate(weight, frames, "average")
+        for frame in range(frames):
+            assert torch.equal(central[:, :, frame], weight if frame == frames // 2 else torch.zeros_like(weight))
+            assert torch.equal(average[:, :, frame], weight / frames)
+
+
 def test_what_patches_do_not_divide_is_refused():
     with pytest.raises(BadInput, match="patches of 4x4 do not divide 8x10"):
         PicturePatches(4, 5)(torch.rand(1, 3, 8, 10))

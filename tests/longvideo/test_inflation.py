@@ -72,6 +72,17 @@ def test_a_video_that_stands_still_begins_as_its_picture() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("stem", [False, True])
+def test_each_frame_of_a_tubelet_has_its_part_of_the_pictures_weights(stem: bool) -> None:
+    """A linear layer on the mean over frames: of frames that differ, the token is the mean of their pictures' tokens."""
+    vit = stemmed() if stem else image_vit()
+    video, shown = longvideo.inflate(vit, "vivit-nano", tubelet=(3, 8, 8), segment_frames=6), pictures(3)
+    found = video.tubelets.video(plain(shown)[None].movedim(-1, 1))  # (1, 3, 3, 16, 16): one tubelet of three frames
+    each = vit.patches(prepared(vit, shown))
+    equal(found[0, 0], (each[0] + each[1] + each[2]) / 3)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("memory", ["joint", "consolidated"])
 def test_additions_change_nothing_at_first_and_all_weights_are_there(memory: str) -> None:
     vit, clip = image_vit(), torch.rand(1, 12, 16, 16, 3, dtype=torch.float64) * 2 - 1

@@ -75,6 +75,24 @@ def test_values_are_those_of_a_loop(local: bool) -> None:
     assert float(symmetric) == pytest.approx(by_loop(parts[0], parts[1], parts[0], parts[1], ids1, ids2, 0.3, local), rel=1e-10)
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_rows_of_masks_that_are_not_there_are_as_if_left_out(local: bool) -> None:
+    """The same rows with others between them whose ids are -1: the sum is the same, over more rows."""
+    generator = torch.Generator().manual_seed(6)
+    parts = [torch.randn(3, 4, 5, dtype=torch.float64, generator=generator) for _ in range(4)]
+    ids1, ids2 = torch.tensor([[0, 1, 2, 3]] * 3), torch.tensor([[2, 1, 0, 5]] * 3)
+    found = detcon(*parts, ids1, ids2, ids1, ids2, 0.3, local)
+    more = [torch.cat([x[:, :1], 9 * torch.ones_like(x[:, :2]), x[:, 1:]], 1).requires_grad_() for x in parts]
+    none = torch.full((3, 2), -1)
+    first, second = (torch.cat([ids[:, :1], none, ids[:, 1:]], 1) for ids in (ids1, ids2))
+    padded = detcon(*more, first, second, first, second, 0.3, local)
+    assert float(padded.detach()) == pytest.approx(float(found) * 4 / 6, rel=1e-12)
+    padded.backward()
+    assert not more[0].grad[:, 1:3].any()
+    symmetric = detcon_s(more[0], more[1], first, second, 0.3, local).detach()
+    assert float(symmetric) == pytest.approx(float(detcon_s(*parts[:2], ids1, ids2, 0.3, local)) * 4 / 6, rel=1e-12)
+
+
 def test_views_that_share_nothing_have_a_loss_of_zero_that_can_be_learned_from() -> None:
     pred = torch.randn(1, 1, 4, requires_grad=True)
     one, other = torch.tensor([[0]]), torch.tensor([[1]])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tapetum.encoders.convolutional import ConvolutionalEncoder
+from tapetum.errors import BadInput
 from tapetum.odin.recipes import RECIPES, OdinRun
 from tapetum.odin.task import OdinTask
 from tapetum.pretraining.data import Source
@@ -146,3 +147,14 @@ def test_the_loss_falls_on_the_same_pictures() -> None:
         losses.append(float(loss.detach()))
     assert min(losses[-3:]) < 0.8 * losses[0]
     assert all(p.grad is None for teacher in teachers.values() for p in teacher.parameters())
+
+
+def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too_few() -> None:
+    torch.manual_seed(0)
+    model: Any = OdinTask(small(), Source(Squares())).model()
+    rows, there = torch.randn(2, 3, 8), torch.tensor([[True, False, True], [False, True, False]])
+    found = model.project(rows, there)
+    assert not found[~there].any()
+    torch.testing.assert_close(found[there], model.projector(rows[there]))
+    with pytest.raises(BadInput, match="1 masks are in the views of a batch of 2; give a larger batch_size"):
+        model.project(rows, torch.zeros_like(there).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(True)))

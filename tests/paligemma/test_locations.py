@@ -31,6 +31,15 @@ def test_a_box_by_hand():
     assert box_numbers(np.array([[-5, 0, 999, 480]]), 640, 480).tolist() == [[0, 0, 1023, 1023]]
 
 
+def test_halves_go_to_the_even_number():
+    """As `tf.round` and `numpy.round` of the reference and its demo: of 2046 pixels, the odd ones lie at halves of 1023."""
+    for pixel, number in ((1, 0), (3, 2), (5, 2), (7, 4), (509, 254), (511, 256), (1021, 510), (2041, 1020), (2043, 1022)):
+        assert box_numbers(np.array([[0, 0, pixel, pixel]]), 2046, 2046).tolist() == [[0, 0, number, number]]
+    for size, end in ((3, 2), (5, 2), (7, 4), (9, 4)):  # 512 of 1024 of an odd size
+        mask = paste(np.ones((64, 64)), [0, 0, 512, 512], (size, size), "bins")
+        assert (mask.sum(0).max(), mask.sum(1).max()) == (end, end)
+
+
 def test_the_two_readings():
     numbers = np.array([[0, 512, 1023, 1023]])
     assert box_pixels(numbers, 1024, 1023).tolist() == [[np.float32(512 / 1023 * 1024), 0, 1024, 1023]]

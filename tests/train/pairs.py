@@ -145,6 +145,8 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
         return detcon(first, half(regions) + x[:, None], half(regions), half(regions.flip(1)), *ids, *ids, **settings)
 
     learn("detcon", joint[0], lambda x: regional(x) / world_size)
+    swapped = torch.tensor([[1, 0], [1, -1], [-1, 1], [0, 1]]).repeat(2, 1)  # -1: a mask that is not in the view
+    learn("detcon of what is there", joint[0], lambda x: regional(x) / world_size)
     learn("detcon apart", joint[0], lambda x: regional(x, local_negatives=False) / world_size)
     learn(
         "detcon_s",
@@ -170,7 +172,10 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     model = convert_sync_batchnorm(model)
     for _ in range(2):
         learn("norm", pictures.flatten(2), lambda x: (model(x) * half(weights)[:, :1, None]).sum() / 8)
-    for name, buffer in model.named_buffers():
+    uneven = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(4)).double())
+    kept = torch.tensor([True] * 5 + [False, True, False])  # one process has four rows, the other two
+    learn("uneven", joint[2], lambda x: (uneven(x[half(kept)]).sin() * half(weights)[half(kept)]).sum() / 8)
+    for name, buffer in [*model.named_buffers(), *((f"uneven {name}", buffer) for name, buffer in uneven.named_buffers())]:
         found[f"norm {name}"] = buffer[None]
     found["eval"] = model.eval()(half(pictures.flatten(2)))
     found["frozen"] = freeze(model)(half(pictures.flatten(2)))

@@ -12,6 +12,9 @@ view 2 of the same picture with the same id:
 times among the rows of its picture weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
 partner too; the two directions are added up.
 
+A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing and is no negative: DetCon's code
+draws rows among the masks that are there.
+
 Differs from the paper's equation, not from its public code: negatives are also those of the row's own view. Where no row has a
 partner, the loss is zero and has a gradient (of zeros), so that no process of a run waits for another.
 """
@@ -88,18 +91,25 @@ def _one_way(
         to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
     picture = current_world().rank * batch + torch.arange(batch, device=rows.device)
     same_picture = F.one_hot(picture, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
-    partner = same_picture & (ids[:, :, None] == other_ids[:, None])[:, :, None]  # (b, r, all_b, r)
+    alike = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
+    partner = same_picture & alike[:, :, None]  # (b, r, all_b, r)
     itself = same_picture & (ids[:, :, None] == own_ids[:, None])[:, :, None]
     if not local_negatives:
         to_other = to_other.masked_fill(same_picture & ~partner, _NEVER)
         itself = same_picture.expand_as(itself)
-    to_own = to_own.masked_fill(itself, _NEVER)
+    to_own = to_own.masked_fill(itself | ~_there(own_ids), _NEVER)
+    to_other = to_other.masked_fill(~_there(other_ids), _NEVER)
     odds = torch.cat([to_other, to_own], 2).flatten(2).log_softmax(-1)[..., : to_other[0, 0].numel()]
     partners = partner.flatten(2).to(odds.dtype)
     count = partners.sum(-1)
     repeats = (ids[:, :, None] == ids[:, None]).sum(-1)
     found = (partners * odds).sum(-1) / count.clamp(min=1)
     return -(found * (count > 0) / repeats).mean()
+
+
+def _there(ids: Tensor) -> Tensor:
+    """Tell for the rows of all processes (all_b, r) whether their masks are in the view."""
+    return all_gather((ids >= 0).to(torch.uint8)).bool()
 
 
 def _gathered(rows: Tensor) -> Tensor:

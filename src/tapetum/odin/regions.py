@@ -85,7 +85,7 @@ def masked_mean(
 def draw_regions(cells: Float[Tensor, "b k"], count: int, generator: torch.Generator) -> Int[Tensor, "b r"]:
     """Draw `count` regions a picture among those that have cells, with replacement, each as likely (DetCon's sampler).
 
-    A picture without any region draws evenly among all: its rows are zeros and find no partner worth learning.
+    A picture without any region draws evenly among all; what it draws is empty.
     """
     odds = (cells > 0).to(cells.dtype)
     odds = torch.where(odds.sum(1, keepdim=True) > 0, odds, torch.ones_like(odds))

@@ -7,8 +7,10 @@
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
-Differs from the paper where that could not be read: settings of `OdinConfig`; with all masks used (`sampled` 0), those that are
-empty in a view have ids of their own there, so they find no partner but remain negatives, as a vector of zeros would in DetCon.
+A mask that is empty in a view has no row there: it is no negative, and no batch norm sees it, as in DetCon's code, which draws
+among the masks that are there.
+
+Differs from the paper where that could not be read: settings of `OdinConfig`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.odin.losses import detcon, detcon_s
 from tapetum.odin.model import Odin
 from tapetum.odin.recipes import OdinRun
-from tapetum.odin.regions import Crops, draw_regions, masked_mean, spanning, warp
+from tapetum.odin.regions import OUTSIDE, Crops, draw_regions, masked_mean, spanning, warp
 from tapetum.odin.sources import mask_source
 from tapetum.pretraining.data import Shown, Source
 from tapetum.pretraining.heads import by_batch
@@ -98,21 +100,19 @@ class OdinTask(PretrainTask):
         ids, regions = self._masks(batch, moment, model.stride)
         online = [_held(model, view, each, regions) for view, each in zip(batch["views"], ids, strict=False)]
         cells = [found[1] for found in online]
-        names = _names(cells, regions)
-        chosen = None
-        if how.sampled:
-            chosen = [draw_regions(each, how.sampled, moment.generator) for each in cells]
-            names = chosen
-        rows = [_taken(found[0], None if chosen is None else chosen[k]) for k, found in enumerate(online)]
-        projections = [model.project(each) for each in rows]
+        chosen = [draw_regions(each, how.sampled, moment.generator) for each in cells] if how.sampled else [None, None]
+        names = [_names(each, own) for each, own in zip(cells, chosen, strict=True)]
+        there = [each >= 0 for each in names]
+        rows = [_taken(found[0], own) for found, own in zip(online, chosen, strict=True)]
+        projections = [model.project(each, own) for each, own in zip(rows, there, strict=True)]
         if how.form == "s":
             loss = detcon_s(projections[0], projections[1], names[0], names[1], how.temperature, how.local_negatives)
         else:
             target: Any = by_batch(moment.teachers["target"])
             with torch.no_grad(), phase("teacher"):
                 seen = [_held(target, view, each, regions)[0] for view, each in zip(batch["views"], ids, strict=False)]
-                wanted = [target.project(_taken(x, None if chosen is None else chosen[k])) for k, x in enumerate(seen)]
-            said = [model.predict(each) for each in projections]
+                wanted = [target.project(_taken(seen[k], chosen[k]), there[k]) for k in range(2)]
+            said = [model.predict(each, own) for each, own in zip(projections, there, strict=True)]
             loss = detcon(
                 said[0],
                 said[1],
@@ -163,10 +163,10 @@ def _held(model: Any, view: Tensor, ids: Tensor, regions: int) -> tuple[Tensor, 
     return means, cells, found
 
 
-def _names(cells: Sequence[Tensor], regions: int) -> list[Tensor]:
-    """Number the masks of both views alike; those that are empty get numbers that nobody shares."""
-    number = torch.arange(regions, device=cells[0].device).expand_as(cells[0])
-    return [torch.where(each > 0, number, number + (k + 1) * regions) for k, each in enumerate(cells)]
+def _names(cells: Tensor, chosen: Tensor | None) -> Tensor:
+    """Number the masks of a view (those chosen, or all), and those that are empty in it -1 (see `tapetum.odin.losses`)."""
+    number = torch.arange(cells.shape[1], device=cells.device).expand_as(cells) if chosen is None else chosen
+    return torch.where(cells.gather(1, number) > 0, number, OUTSIDE)
 
 
 def _taken(rows: Tensor, chosen: Tensor | None) -> Tensor:

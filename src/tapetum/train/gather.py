@@ -86,16 +86,17 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), rate)
 
 
-def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Find mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values of a channel."""
-    world = current_world()
+def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Find mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values of a channel.
+
+    Processes may have different numbers of values, but each has some.
+    """
     variance, mean = torch.var_mean(values, [0, *range(2, values.dim())], correction=0)
-    means, variances = all_gather(torch.stack([mean, variance])[None]).unbind(1)
-    joint = means.mean(0)
-    count = world.size * values.numel() // values.shape[1]
-    if count == 1:
-        raise BadInput("batch norm got one value a channel in all processes together; wanted 2 or more to train")
-    return joint, (variances + (means - joint).square()).mean(0), count
+    own = torch.full_like(mean, values.numel() // values.shape[1])
+    means, variances, counts = all_gather(torch.stack([mean, variance, own])[None]).unbind(1)
+    share = counts / counts.sum(0)
+    joint = (share * means).sum(0)
+    return joint, (share * (variances + (means - joint).square())).sum(0), counts.sum(0)
 
 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
