@@ -8,14 +8,13 @@ real parser; those in ```console run are run as well.
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from support.docs_pages import DOCS, README, ROOT, Block, blocks, commands, name_of
 from support.scripts import GOLDEN
 from tapetum.cli.main import main, parse
 from tapetum.errors import BadInput
@@ -23,53 +22,9 @@ from tapetum.scenes import make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.video import write_video
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *(p for p in sorted(DOCS.rglob("*.md")) if "reference" not in p.relative_to(DOCS).parts)]
+PAGES = [README, *(p for p in sorted(DOCS.rglob("*.md")) if "reference" not in p.relative_to(DOCS).parts)]
 MOST_NOT_RUN = 2
 """Blocks of python that may stay out of this test: of napari, and of published weights."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block of a page: the words after the fence, the text, and its first line's number."""
-
-    words: tuple[str, ...]
-    text: str
-    line: int
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of a page."""
-    lines = page.read_text(encoding="utf-8").splitlines()
-    start = None
-    for number, line in enumerate(lines):
-        if not line.startswith("```"):
-            continue
-        if start is None:
-            start = number
-        else:
-            words = tuple(lines[start][3:].split()) or ("",)
-            yield Block(words, "\n".join(lines[start + 1 : number]), start + 2)
-            start = None
-    assert start is None, f"{page} has a fence that is not closed"
-
-
-def commands(block: Block) -> Iterator[list[str]]:
-    """Yield the arguments of each call of tapetum in a console block, without pipes, redirections, comments and variables."""
-    for line in block.text.replace("\\\n", " ").splitlines():
-        if line.startswith("$ "):
-            for part in line[2:].split(" | "):
-                words = shlex.split(part.partition(" > ")[0], comments=True)
-                for name in ("tapetum", "tapetum.cli.main"):
-                    if name in words:
-                        yield words[words.index(name) + 1 :]
-                        break
-
-
-def name_of(page: Path) -> str:
-    """Return a page's name in reports."""
-    return str(page.relative_to(ROOT))
 
 
 def runs(block: Block) -> bool:

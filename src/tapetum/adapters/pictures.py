@@ -1,7 +1,5 @@
 """Pictures to learn from and to be scored on: with a class each, or one for every pixel, in the layouts of
 `tapetum.data.layouts`.
-
-Besides these, a folder with a folder of pictures for each class: every fifth picture of a class is held out.
 """
 
 from dataclasses import dataclass, replace
@@ -15,16 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tapetum.data.layouts import Listing, Split, listing
-from tapetum.data.media import opened_picture, stored
+from tapetum.data.media import opened_picture
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.errors import BadInput
-from tapetum.video.pictures import PICTURES
 
 IGNORED = -1
 """Class of pixels of which nothing is known."""
-_HELD_OUT = 5
 
 
 def listed(place: Path, task: str, split: Split) -> Listing:
@@ -34,7 +30,7 @@ def listed(place: Path, task: str, split: Split) -> Listing:
     if task == "segment":
         found = listing("voc" if place.is_dir() and (place / "JPEGImages").is_dir() else "parquet", place, split)
     elif place.is_dir() and not any(place.glob("*.parquet")) and not (place / "train").is_dir():
-        found = _folders(place, split)
+        found = listing("classes", place, split)
     else:
         found = listing("imagenet" if (place / "train").is_dir() else "parquet", place, split)
     wanted = "elements" if task == "segment" else "class"
@@ -42,19 +38,6 @@ def listed(place: Path, task: str, split: Split) -> Listing:
         what = "a mask for each picture" if task == "segment" else "a class for each picture"
         raise BadInput(f"{place} has not {what}; give other data, or another --task")
     return found
-
-
-def _folders(place: Path, split: Split) -> Listing:
-    names = tuple(sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")))
-    found = []
-    for k, name in enumerate(names):
-        files = sorted(p for p in (place / name).iterdir() if p.suffix.lower() in PICTURES)
-        found += [(path, k) for i, path in enumerate(files) if (i % _HELD_OUT == _HELD_OUT - 1) == (split == "val")]
-    if len(names) < 2 or not found:
-        raise BadInput(
-            f"{place} has {len(names)} folders with pictures; give a folder with one of 5 pictures or more for each class"
-        )
-    return Listing({"image": [stored(path) for path, _ in found]}, np.array([k for _, k in found]), names, "class")
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ def _layout(place: Path) -> str | None:
         return "imagenet"
     if any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train")):
         return "modelnet40"
+    if sum("picture" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
+        return "classes"
     return None
 
 

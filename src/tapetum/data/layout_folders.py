@@ -1,4 +1,4 @@
-"""Layouts that are folders of files, and lists of them: ImageNet, ModelNet40, VOC, AudioSet, Kinetics.
+"""Layouts that are folders of files, and lists of them: classes, ImageNet, ModelNet40, VOC, AudioSet, Kinetics.
 
 `tapetum.data.layouts` says what they look like. Each function raises BadInput where a place does not look so.
 """
@@ -20,6 +20,8 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """Names of the classes of VOC, by number."""
+_HELD_OUT = 5
+"""Of a folder of classes without parts, each image of this number is held out."""
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
@@ -30,6 +32,20 @@ def list_imagenet(place: Path, split: Split) -> Listing:
     found = [(stored(path), k) for k, name in enumerate(names) for path in _files(folder / name, PICTURES)]
     files, labels = _columns(found, folder, "pictures")
     return Listing({"image": files}, np.array(labels), names, "class")
+
+
+def list_classes(place: Path, split: Split) -> Listing:
+    """List images in one folder a class, without parts: every fifth image of a class is held out."""
+    names = tuple(sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    images = []
+    for k, name in enumerate(names):
+        files = sorted(p for p in (place / name).iterdir() if p.suffix.lower() in PICTURES)
+        images += [(path, k) for i, path in enumerate(files) if (i % _HELD_OUT == _HELD_OUT - 1) == (split == "val")]
+    if len(names) < 2 or not images:
+        raise BadInput(
+            f"{place} has {len(names)} folders with pictures; give a folder with one of {_HELD_OUT} pictures or more for each class"
+        )
+    return Listing({"image": [stored(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
 
 
 def list_modelnet40(place: Path, split: Split) -> Listing:

@@ -1,6 +1,7 @@
 """Data sets in their official layouts: which files there are, and what is known of each. Any system may read them.
 
     imagenet    DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG: one folder a class (also any other such folders)
+    classes     DIR/CLASS/*.jpg: one folder a class and no parts; every fifth image of a class is held out
     audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
                 recordings named by their video (--1yymn... .wav, or Y--1yymn....flac, or with _START_END) anywhere below DIR
     voc         DIR/JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt (VOCdevkit/VOC2012)
@@ -23,6 +24,7 @@ from tapetum.data.hints import hint
 from tapetum.data.layout_folders import (
     VOC_CLASSES,
     list_audioset,
+    list_classes,
     list_imagenet,
     list_kinetics,
     list_modelnet40,
@@ -37,6 +39,7 @@ __all__ = ["LAYOUTS", "VOC_CLASSES", "Asks", "Listing", "Split", "listing"]
 
 LAYOUTS: Mapping[str, Callable[[Path, Split], Listing]] = {
     "imagenet": list_imagenet,
+    "classes": list_classes,
     "audioset": list_audioset,
     "voc": list_voc,
     "modelnet40": list_modelnet40,

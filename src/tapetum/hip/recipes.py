@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tapetum.hip.config import HipConfig, Masked, Sizes, variant
 
-Layout = Literal["imagenet", "audioset", "voc", "modelnet40", "kinetics", "parquet", "shards"]
+Layout = Literal["imagenet", "classes", "audioset", "voc", "modelnet40", "kinetics", "parquet", "shards"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +74,15 @@ _SMALL = HipRun(
 RECIPES: Mapping[Layout, HipRun] = {
     "parquet": _SMALL,
     "shards": replace(_SMALL, layout="shards"),
+    "classes": replace(_SMALL, layout="classes"),
     "imagenet": HipRun(layout="imagenet", mae_steps=300_000, steps=137_000, smoothing=0.1),
     "audioset": HipRun(layout="audioset", variant="hip-256", mae_steps=100_000, steps=100_000, batch_size=512, micro_batch=4),
     "voc": HipRun(layout="voc", mae_steps=20_000, steps=10_000, batch_size=64, micro_batch=4),
     "modelnet40": HipRun(layout="modelnet40", mae_steps=20_000, steps=10_000, batch_size=256, weight_decay=0.05),
     "kinetics": HipRun(layout="kinetics", variant="hip-256", mae_steps=100_000, steps=60_000, batch_size=512, micro_batch=4),
 }
-"""Runs by layout, whose data is still to be named: data sets of the paper at its size, for accelerators; `parquet` and `shards`
-small, for a laptop."""
+"""Runs by layout, whose data is still to be named: data sets of the paper at its size, for accelerators; `parquet`,
+`shards` and `classes` small, for a laptop."""
 
 
 def recipe(layout: Layout, data: str, **changes: Any) -> HipRun:

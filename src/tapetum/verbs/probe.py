@@ -25,7 +25,7 @@ class ProbeOptions:
     """Folder of a run of tapetum pretrain, a file of an encoder, or the name of one, such as efficientnet-lite2."""
     _: KW_ONLY
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """Labelled pictures with a part to learn from and a part to be scored on: train/CLASS/*.jpg and val/CLASS/*.jpg, CIFAR's
+    """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg; CIFAR's
     binary files, parquet files or tar shards."""
     neighbours: int = 20
     """Neighbours that vote."""
@@ -135,7 +135,8 @@ def _listed(place: Path, split: str) -> Any:
         return listing("parquet", place, split)  # type: ignore[arg-type]
     if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
         return listing("shards", place, split)  # type: ignore[arg-type]
-    return listing("imagenet", place, split)  # type: ignore[arg-type]
+    layout = "imagenet" if (place / "train").is_dir() else "classes"
+    return listing(layout, place, split)  # type: ignore[arg-type]
 
 
 def _chosen(count: int, most: int | None) -> "np.ndarray":

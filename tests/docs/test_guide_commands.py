@@ -1,0 +1,105 @@
+"""Each command of the guides and of the README runs as it is written, with its defaults, on tiny data under the names it uses.
+
+Only how much is made or learned is cut short (`LITTLE`), and small weights stand in for published ones (`STANDS_IN`). A page is a
+story: what one command writes, those after it read. Where a page uses a run before it says how to train one, `run` is there already.
+What cannot run on every machine is listed with its reason.
+"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.docs_pages import DOCS, README, blocks, commands, name_of
+from support.guide_inputs import write_inputs
+from tapetum.cli.known import commands_of, options_of
+from tapetum.cli.main import command, main
+
+PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
+NOT_HERE = {
+    r"^(weights fetch|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub, tests/bench",
+    r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/cli/test_track_live.py",
+    r"--depth depth-anything": "weights that come over the network; tests/tapvid3d",
+    r"--engine ray": "a cluster; tests/verbs",
+    r"drawer-open": "Meta-World, of the extra robot; tests/adapters",
+    r"--device cuda": "a GPU",
+    r"^export ": "a minute each; tests/cli/test_export.py",
+    r"b\.wav": "a network that has learned from sound; tests/verbs/test_embed.py",
+}
+"""Commands that are only parsed, and why; where something of the kind is tested."""
+STANDS_IN = {r"paligemma2-\S+": "my-model.safetensors", r"bootstapir": "tapir-nano"}
+"""Published weights, and what is read in their place."""
+LITTLE = {
+    "steps": "1",
+    "mae-steps": "1",
+    "warmup-steps": "0",
+    "warmup-epochs": "0",
+    "n": "1",
+    "clips": "2",
+    "picture-clips": "1",
+    "rollouts": "1",
+    "evaluations": "1",
+    "batch-size": "2",
+    "micro-batch": "2",
+    "threads": "1",
+}
+"""Options that say how much is made or learned at a time, and what they are here."""
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    """Return a command that makes and learns little: options of `LITTLE` have the values that stand there."""
+    for name, small in STANDS_IN.items():
+        arguments = [re.sub(f"^{name}$", small, word) for word in arguments]
+    kind, words = command(arguments[0]), arguments[1:]
+    while (below := commands_of(kind)) and words and words[0] in below:
+        kind, words = below[words[0]], words[1:]
+    if arguments[0] not in ("train", "pretrain", "bootstrap", "adapt", "scenes"):
+        return arguments
+    known = {option.names[0] for option in options_of(kind)}
+    for name, small in LITTLE.items():
+        if f"--{name}" in arguments:
+            arguments = [*arguments]
+            arguments[arguments.index(f"--{name}") + 1] = small
+        elif name in known:
+            arguments = [*arguments, f"--{name}", small]
+    return arguments
+
+
+def commands_below(page: Path) -> list[list[str]]:
+    """List the commands of a page that no other test runs."""
+    return [words for block in blocks(page) if block.words == ("console",) for words in commands(block)]
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the commands read."""
+    return write_inputs(tmp_path_factory.mktemp("guides") / "inputs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_below(page)], ids=name_of)
+def test_commands_run(
+    page: Path, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(inputs, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    failures = []
+    for words in commands_below(page):
+        line = shlex.join(words)
+        if any(re.search(pattern, " ".join(words)) for pattern in NOT_HERE):
+            continue
+        if words[0] in ("train", "pretrain") and "run" in words[words.index("--out") :]:
+            shutil.rmtree("run", ignore_errors=True)
+        capfd.readouterr()
+        if main(shortened(words)):
+            failures.append(f"tapetum {line}\n  {capfd.readouterr().err.strip()}")
+    assert not failures, "\n".join(failures)
+
+
+def test_reasons_are_needed() -> None:
+    lines = [" ".join(words) for page in PAGES for words in commands_below(page)]
+    for pattern in (*NOT_HERE, *STANDS_IN):
+        assert any(re.search(pattern, line) for line in lines), f"no guide has {pattern} any more"
+
