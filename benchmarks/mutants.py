@@ -30,7 +30,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 
 from mutants_made import KINDS, Mutant, candidates
-from mutants_run import FAULT, Tests, broken, fork, record, run_tests, warm_up
+from mutants_run import FAULT, KILLER, Tests, broken, fork, record, run_tests, warm_up
 
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
@@ -120,9 +120,8 @@ def judge(root: Path, mutant: Mutant, tests: dict[str, Tests]) -> dict[str, obje
                 if code in (5, FAULT):  # nothing was collected, or this script is at fault
                     raise RuntimeError(f"cannot run {batch[:3]} ...: {output[-2000:]}")
                 if code != 0:
-                    failed = [line.split()[1] for line in output.splitlines() if line.startswith(("FAILED", "ERROR "))]
+                    failed = [line.removeprefix(KILLER) for line in output.splitlines() if line.startswith(KILLER)]
                     outcome, by = "killed", "no end" if code is None else failed[0] if failed else f"exit code {code}"
-                    by = by.replace(str(package), "src")
                     break
     return {"outcome": outcome, "by": by, "seconds": round(time.monotonic() - began, 1)}
 

@@ -36,7 +36,19 @@ _NAMES = """
 _PAIRS = [tuple(pair.split("/")) for pair in _NAMES.split()]
 _METHODS = {name for pair in _PAIRS[_PAIRS.index(("sum", "mean")) : _PAIRS.index(("gamma", "beta"))] for name in pair}
 """Attributes that can stand for their partner though the file does not name it."""
-_COMMUTE = {"minimum", "maximum", "min", "max", "gcd", "equal", "allclose", "logical_and", "logical_or"}
+_COMMUTE = {
+    "minimum",
+    "maximum",
+    "min",
+    "max",
+    "gcd",
+    "equal",
+    "allclose",
+    "logical_and",
+    "logical_or",
+    "transpose",
+    "swapaxes",
+}
 _SAME = """
     tuple list set frozenset dict int float bool str iter contiguous to cpu numpy tolist item clone copy repr len type
     super asarray from_numpy as_tensor ascontiguousarray cast range enumerate zip items keys values modules parameters
@@ -142,7 +154,7 @@ class _Finder:
                 elif isinstance(child, ast.withitem):
                     yield from self.expression(child.context_expr, node, scope, names, here)
                 elif isinstance(child, ast.excepthandler | ast.match_case):
-                    for inner in child.body:
+                    for inner in child.body:  # type: ignore[attr-defined]
                         yield from self.statement(inner, scope, names, lines)
         for field in blocks:
             for inner in getattr(node, field):
@@ -265,7 +277,18 @@ def _is_function(node: ast.AST) -> bool:
     root = node.value
     while isinstance(root, ast.Attribute):
         root = root.value
-    return isinstance(root, ast.Name) and root.id in ("torch", "F", "np", "math", "nn", "numpy", "scipy", "special", "ndimage")
+    return isinstance(root, ast.Name) and root.id in (
+        "torch",
+        "F",
+        "np",
+        "math",
+        "nn",
+        "numpy",
+        "scipy",
+        "special",
+        "ndimage",
+        "re",
+    )
 
 
 def _text(node: ast.AST) -> bool:

@@ -34,6 +34,7 @@ LIBRARIES = """
     transformers transformers.models.paligemma.modeling_paligemma transformers.models.siglip.modeling_siglip
     transformers.models.gemma.modeling_gemma
 """
+KILLER = "killed by: "
 FAULT = 70
 """Exit code of a child that died before pytest could say anything."""
 _MEMORY = 12 << 30  # bytes of addresses: some mutants ask for very large arrays
@@ -110,7 +111,7 @@ def fork(work: Callable[[], int], limit: float, output: Path) -> int | None:
             traceback.print_exc()
         finally:
             with contextlib.suppress(ValueError):
-                sys.stdout.flush(), sys.stderr.flush()
+                sys.stdout.flush()
             os._exit(code)
     end = time.monotonic() + limit
     while time.monotonic() < end:
@@ -132,8 +133,18 @@ class _Chosen:
         self.order, self.package = {test: number for number, test in enumerate(tests)}, package
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        number = {item: self.order.get(item.nodeid.replace(str(self.package), "src"), -1) for item in items}
+        number = {item: self.order.get(self.name(item), -1) for item in items}
         items[:] = sorted((item for item in items if number[item] >= 0), key=number.__getitem__)
+
+    def name(self, item: pytest.Item) -> str:
+        """Give the id that a test has in the checkout."""
+        if not item.path.is_relative_to(self.package):
+            return item.nodeid
+        return f"src/{item.path.relative_to(self.package)}::{item.nodeid.split('::', 1)[1]}"
+
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
+        if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+            print(f"\n{KILLER}{self.name(item)}", file=sys.__stdout__)
 
 
 def run_tests(root: Path, package: Path, tests: list[str], temporary: Path) -> int:
