@@ -48,3 +48,4 @@ def test_all_linear_layers_are_replaced_and_use_a_quarter():
     assert isinstance(model[1][1], Int8Linear)
     assert sum(tensor.nbytes for tensor in model.state_dict().values()) < 0.32 * before
     assert model(torch.randn(2, 64)).shape == (2, 64)
+    assert [name for name, part in model.named_parameters() if part.requires_grad] == ["2.weight", "2.bias"]  # the norm's

@@ -79,6 +79,29 @@ def test_drop_path_leaves_out_examples_and_keeps_the_mean():
     assert layer.eval()(x) is x
 
 
+class Always(nn.Module):
+    """Gives the same number everywhere."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, self.value)
+
+
+@pytest.mark.parametrize(("dropped", "within"), [({"drop_path": 0.5}, 1), ({"dropout": 0.5}, 4)])
+def test_a_block_leaves_out_each_of_its_parts_by_itself(dropped, within):
+    torch.manual_seed(0)
+    block = Block(Always(1.0), Always(10.0), nn.Identity, width=8, **dropped)
+    x = torch.zeros(200, 3, 8)
+    changes = block.train()(x)
+    assert changes.unique().tolist() == [0.0, 2.0, 20.0, 22.0]  # neither part, one, the other, both; what stays is doubled
+    assert changes.flatten(1).unique(dim=0).shape[0] > 4 or within == 1
+    assert max(len(example.unique()) for example in changes) == within
+    assert block.eval()(x).unique().tolist() == [11.0]
+
+
 def test_pooling_by_attention_ignores_order():
     torch.manual_seed(0)
     pool, x = AttentionPooling(8, 2, 16), torch.randn(3, 5, 8)

@@ -192,3 +192,14 @@ def test_prepared_pictures_are_brought_to_the_precision_of_the_weights() -> None
         rough = encoder.bfloat16()(pictures).pooled
     assert rough.dtype == torch.bfloat16
     torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)
+
+
+def test_linear_layers_begin_with_normal_weights_that_are_cut_at_two_deviations() -> None:
+    network = encoders.build("vit-nano", width=64, heads=2, mlp_width=256, depth=1)
+    layers = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
+    assert len(layers) >= 6
+    for layer in layers:
+        assert 0.038 < float(layer.weight.detach().abs().max()) <= 0.04
+        # a normal distribution that is cut at two deviations has 0.8796 of its deviation
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02 * 0.8796, rel=0.05)
+        assert not layer.bias.any()

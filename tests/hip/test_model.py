@@ -71,6 +71,9 @@ def test_grouping_loses_nothing(lengths: list[int], groups: int, flat: bool) -> 
     assert grouped.shape == (2, 1 if flat else groups, plan.width, 3)
     assert int(plan.real().sum()) == sum(lengths)
     assert (grouped[:, ~plan.real()] == 0).all()
+    for span in plan.spans:  # which says where each is: from an element of the one group, or in groups of its own
+        whole = grouped[:, 0, span.first :] if flat else grouped[:, span.first :, : span.own].flatten(1, 2)
+        assert torch.equal(whole[:, : span.length], parts[span.name])
     back = plan.ungroup(grouped)
     assert list(back) == list(parts)
     assert all(torch.equal(back[name], parts[name]) for name in parts)
