@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(run: Run, places: Path
         ("empty --model few.safetensors", "the folder empty holds no pictures"),
         ("one.png --top 0", "--top is 0; it must be 1 or more"),
         ("one.png --model efficientnet-lite9", "did you mean efficientnet-lite"),
-        ("one.png --model zzz", "known names are efficientnet-lite0, efficientnet-lite1, efficientnet-lite2"),
+        ("one.png --model zzz", "known are efficientnet-lite0, efficientnet-lite1, efficientnet-lite2"),
         ("one.png --model hip-nano", "hip-nano is for tapetum embed, not for classify"),
         ("one.png --model none.safetensors", "none.safetensors holds no encoder with a classifier"),
         ("one.png --model bad.png", "bad.png is not a file of weights alone"),

@@ -16,6 +16,8 @@ from tapetum.files import named_path
 from tapetum.hub.download import check, check_sum
 from tapetum.identity import fingerprint
 
+_LISTED = 8
+"""Names that a message lists."""
 TRACKER_FILE = "tracker.safetensors"
 """Name of the weights in a folder that stands for a tracker, such as `tapetum bootstrap` makes."""
 ENCODER_FILE = "encoder.safetensors"
@@ -224,7 +226,8 @@ def find(name: str) -> Weights:
 def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     names = names_of(verb)
     near = difflib.get_close_matches(name, names, n=1)
-    advice = f"did you mean {near[0]}?" if near else f"known names are {', '.join(names)}"
+    several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"
+    advice = f"did you mean {near[0]}?" if near else f"known are {several if len(names) > _LISTED else ', '.join(names)}"
     if path is not None and path.is_dir():
         files = f"{TRACKER_FILE}, {ENCODER_FILE} or {VIDEO_FILE}"
         return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"
