@@ -280,6 +280,6 @@ def test_a_source_that_is_no_address_is_one_line(run: Run, tmp_path: Path, sourc
 
 def test_a_length_that_is_no_number_is_one_line(run: Run, server: FileServer, tmp_path: Path) -> None:
     server.says = "abc"
-    code, _, err = run("data", "perception-test", "--source", server.base, "--task", "point", "--out", tmp_path / "out")
+    code, _, err = run("data", "perception-test", "--source", server.base, "--tasks", "point", "--out", tmp_path / "out")
     assert (code, err.count("\n")) == (2, 1)
     assert "'abc' bytes come, which is no number" in err

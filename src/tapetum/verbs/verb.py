@@ -8,6 +8,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
+from tapetum.bounds import check_sizes
+
 if TYPE_CHECKING:
     from tapetum.video import Report, Video
 
@@ -93,7 +95,9 @@ def verb(options: Callable[P, Options]) -> Callable[[Callable[[Options, Listener
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return work(options(*args, **kwargs), Warner())
+            made = options(*args, **kwargs)
+            check_sizes(made)
+            return work(made, Warner())
 
         parameters = inspect.signature(options)
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
