@@ -44,6 +44,10 @@ def with_numbers(value: Any, name: str, wanted: Callable[[str], bool], number: i
     return number if type(value) is int and wanted(name) else value
 
 
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+"""A folder of images."""
+
+
 def layers(name: str) -> bool:
     return BOUNDS.get(name) == 1000
 
@@ -108,15 +112,15 @@ def options() -> Iterator[tuple[str, ...]]:
     yield "scenes", "make", "OUT", "--size", huge, "--n", "1", "--frames", "1"
     yield "scenes", "make", "OUT", "--size", "32", "--n", "1", "--frames", huge
     yield "hip", "plan", "--variant", "hip-16", "--batch", huge
-    yield "embed", "CLIP", "--out", "OUT/e.npz", "--batch-size", huge
+    yield "embed", "CLIP", "--out", "e.npz", "--batch-size", huge
     yield "track", "CLIP", "--model", "static", "--resize", huge
     yield "train", "tap-nano", "--out", "OUT", "--size", huge
-    yield "pretrain", "mae", "CLIP", "--out", "OUT", "--size", huge
-    yield "pretrain", "mae", "CLIP", "--out", "OUT", "--change", f"depth={huge}"
-    yield "pretrain", "simclr", "CLIP", "--out", "OUT", "--projection", huge
-    yield "pretrain", "dino", "CLIP", "--out", "OUT", "--prototypes", huge
-    yield "train", "paligemma", "--out", "OUT", "--vocabulary", huge
-    yield "train", "longvideo", "--out", "OUT", "--frames", huge
+    yield "pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--size", huge
+    yield "pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--change", f"depth={huge}"
+    yield "pretrain", "simclr", "--data", "IMAGES", "--out", "OUT", "--projection", huge
+    yield "pretrain", "dino", "--data", "IMAGES", "--out", "OUT", "--prototypes", huge
+    yield "train", "paligemma", "--data", "IMAGES", "--out", "OUT", "--vocabulary", huge
+    yield "train", "longvideo", "--data", "IMAGES", "--out", "OUT", "--frames", huge
     yield "eval", "davis", "--data", "CLIP", "--short-side", huge
     yield "adapt", "learn", "CLIP", "--task", "classify", "--rank", huge, "--out", "OUT"
     yield "discover", "CLIP", "--clusters", huge, "--out", "OUT"
@@ -125,10 +129,10 @@ def options() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", options(), ids=" ".join)
 def test_absurd_sizes_of_options_are_one_line(run: Run, clip: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    places = {"CLIP": clip, "OUT": tmp_path / "out", "IMAGES": FOLDER}
     begin = time.process_time()
-    code, out, err = run(*(word.replace("CLIP", str(clip)).replace("OUT", str(tmp_path / "out")) for word in words))
+    code, out, err = run(*(places.get(word, word) for word in words))
     assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert "unforeseen" not in err
-    assert "out of memory" not in err
+    assert "it may be" in err or "is no size" in err
     assert time.process_time() - begin < 20
     assert not list(tmp_path.iterdir())
