@@ -12,7 +12,7 @@ import pytest
 
 from support.file_server import FileServer, serving
 from tapetum.errors import BadInput
-from tapetum.hub.connection import Limits, check_address, within
+from tapetum.hub.connection import Limits, Unreachable, check_address, within
 from tapetum.hub.download import announced_size, download
 
 CONTENT = b"0123456789" * 20_000
@@ -40,7 +40,8 @@ def refused(server: FileServer, folder: Path, limits: Limits = SHORT, **options:
 def test_headers_that_drip_are_no_sign_of_life(server: FileServer, tmp_path: Path) -> None:
     server.drip = 0.1
     assert "cannot be reached (no answer in 0.3 seconds); 0 bytes are kept" in refused(server, tmp_path)
-    assert announced_size(server.base + PATH, SHORT) is None
+    with pytest.raises(Unreachable, match=r"no answer in 0\.3 seconds"):
+        announced_size(server.base + PATH, SHORT)
 
 
 def test_a_body_that_drips_is_cut(server: FileServer, tmp_path: Path) -> None:

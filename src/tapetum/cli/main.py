@@ -124,8 +124,6 @@ def _guarded(arguments: list[str]) -> int:
             return _complain(_unforeseen(error), error, _MENDABLE)
         mute(sys.stdout)
         return _NO_READER
-    except RecursionError as error:
-        return _complain("what was given is nested far too deeply, or refers to itself; give a simpler one", error, _MENDABLE)
     except MemoryError as error:
         return _complain(_NO_MEMORY, error, _MENDABLE)
     except OSError as error:

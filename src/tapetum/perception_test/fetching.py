@@ -21,7 +21,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
-from tapetum.hub.connection import USUAL, Limits
+from tapetum.hub.connection import USUAL, Limits, Unreachable
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.perception_test.public_files import SOURCE, Public
@@ -42,15 +42,27 @@ class Wanted:
     here: bool
 
 
-def plan(files: Sequence[Public], out: Path, source: str = SOURCE) -> list[Wanted]:
-    """Say how large files are and which are here already, without fetching anything.
+def plan(
+    files: Sequence[Public],
+    out: Path,
+    source: str = SOURCE,
+    waiting: Callable[[], None] = lambda: None,
+    limits: Limits = USUAL,
+) -> list[Wanted]:
+    """Say how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
 
-    Raises BadInput where the server has one no more.
+    A server that does not answer once is not asked again. Raises BadInput where the server has one no more.
     """
-    found = []
+    found, answers = [], True
     for file in files:
-        here = is_here(file, out)
-        size = _note(file, out).get("size") if here else announced_size(f"{source.rstrip('/')}/{file.below}")
+        here, size = is_here(file, out), None
+        if here:
+            size = _note(file, out).get("size")
+        elif answers:
+            try:
+                size = announced_size(f"{source.rstrip('/')}/{file.below}", limits, waiting)
+            except Unreachable:
+                answers = False
         found.append(Wanted(file=file, size=size or file.stated, here=here))
     return found
 
