@@ -35,7 +35,7 @@ _TICK = 1.0
 class Limits:
     """What is waited for and taken of a server."""
 
-    answer: float = 30.0
+    answer: float = 20.0
     """Seconds until it has answered: look-up of its name, connection and all headers."""
     stall: float = 60.0
     """Seconds in which `least` bytes of the body must come."""

@@ -29,6 +29,8 @@ from tapetum.reading import read_json
 
 _SLACK = 10**9
 """Bytes by which a file may be larger than twice what the README states."""
+_LARGEST_LIST = 100 << 20
+"""Bytes of a list of ids or of frames."""
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -106,6 +108,8 @@ def fetch(
     packed = out / ".fetching" / file.name
     url = f"{source.rstrip('/')}/{file.below}"
     limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
+    if not file.endings:
+        limits = Limits(most=_LARGEST_LIST)
     record = download(
         url,
         packed,
