@@ -169,9 +169,7 @@ def check_address(url: str) -> None:
 def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) -> None:
     """Raise BadInput where a file of `size` bytes, of which some are `missing`, is larger than it may be or than the disk."""
     if size > limits.most:
-        raise BadInput(
-            f"{url} has {size:,} bytes as the server says; no more than {limits.most:,} are fetched: check the address"
-        )
+        raise BadInput(f"{url} has {size:,} bytes or more, and {limits.most:,} are taken at most; check the address")
     if missing > (free := shutil.disk_usage(folder).free - limits.reserve):
         raise BadInput(
             f"{url} brings {missing:,} bytes more, and {folder} has room for {max(0, free):,}; free some or use another disk"
