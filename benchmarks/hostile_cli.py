@@ -2,10 +2,11 @@
 
     python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only N] [--patience 20] [--keep DIR] [--json FILE]
 
-Command N depends on --seed and N alone. A command is a verb with files and values that are odd as often as not, run in
-a process of its own in a folder of its own, and with up to one misfortune: a stream that is closed, full or read by nobody; an
-encoding that knows few characters; a terminal of one column; a signal at a random moment; a limit on the size of files, which
-stands for a full disk (with /dev/full for the streams).
+Command N depends on --seed and N alone, and on what there is to draw from: since odd files and servers (`hostile_bounds.py`)
+came to it, a seed gives other commands than before. A command is a verb with files and values that are odd as often as not,
+run in a process of its own in a folder of its own, and with up to one misfortune: a stream that is closed, full or read by
+nobody; an encoding that knows few characters; a terminal of one column; a signal at a random moment; a limit on the size of
+files, which stands for a full disk (with /dev/full for the streams).
 
     traceback   "Traceback" in what it says
     unforeseen  the guard at the door named an error that nobody thought of
@@ -31,12 +32,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import hostile_bounds
 from tapetum.cli.main import VERBS
 from tapetum.errors import BadInput
 from tapetum.types import Tracks
@@ -88,6 +91,7 @@ def make_files(folder: Path) -> None:
     video = {"video": frames, "points": xy / np.array([64, 48], np.float32), "occluded": ~seen}
     (folder / "set.pkl").write_bytes(pickle.dumps({"one": video}))
     (folder / "bad.pkl").write_bytes(b"\x80\x04K\x01.")
+    hostile_bounds.make_files(folder)
 
 
 @dataclass
@@ -133,6 +137,8 @@ class Dice:
 
 def command(verb: str, dice: Dice) -> list[str]:
     """Draw what follows `tapetum`."""
+    if dice.rng.random() < 0.35 and (drawn := hostile_bounds.command(verb, dice)):
+        return drawn
     d, n = dice, dice.number
     device = {"device": lambda: d.among(["cpu"], ["meta", "fpga", "mps", ""])}
     launch = {"seed": lambda: n("1"), "workers": lambda: n("0"), "threads": lambda: n("1"), **device}
@@ -270,7 +276,7 @@ class Outcome:
     faults: list[str]
 
 
-def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
+def run(number: int, seed: int, patience: float, folder: Path, server: str) -> Outcome:
     """Run command `number` in the new folder `folder` and look at what it left."""
     rng = random.Random(f"{seed} {number}")
     folder.mkdir()
@@ -292,7 +298,8 @@ def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
             (folder / "out" / "overlay.mp4").mkdir()
     before = digests(folder)
     began = time.monotonic()
-    process, opened = start(words, bad, folder)
+    patience = hostile_bounds.patience(words, patience)
+    process, opened = start(words, bad, folder, server)
     faults: list[str] = []
     try:
         if bad.signal is not None:
@@ -323,7 +330,7 @@ def run(number: int, seed: int, patience: float, folder: Path) -> Outcome:
     return Outcome(number, words, bad.name, code, seconds, said, faults)
 
 
-def start(words: list[str], bad: Misfortune, folder: Path) -> tuple[subprocess.Popen, list]:
+def start(words: list[str], bad: Misfortune, folder: Path, server: str) -> tuple[subprocess.Popen, list]:
     """Start a command with its misfortune; the files that are to be closed when it has ended come too."""
     given: dict = {"stdin": subprocess.DEVNULL}
     opened: list = []
@@ -347,8 +354,11 @@ def start(words: list[str], bad: Misfortune, folder: Path) -> tuple[subprocess.P
         for number in closed:
             os.close(number)
 
-    words = [word.replace("\0", "") for word in words]
+    words = [word.replace("\0", "").replace(hostile_bounds.SERVER, server) for word in words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TAPETUM_DEBUG": "", **bad.environment}
+    environment["TAPETUM_WEIGHTS"] = str(folder / "weights")
+    if words[:2] == ["weights", "fetch"]:
+        environment |= {"HF_ENDPOINT": f"{server}/abc", "HF_HUB_OFFLINE": "0"}
     line = [os.fsencode(word) for word in (sys.executable, "-m", "tapetum.cli.main", *words)]
     return subprocess.Popen(line, cwd=folder, env=environment, preexec_fn=prepare, **given), opened
 
@@ -396,8 +406,10 @@ def main() -> None:
     base = given.keep or Path(tempfile.mkdtemp(prefix="hostile-"))
     base.mkdir(parents=True, exist_ok=True)
     outcomes = []
+    servers = ExitStack()
+    server = servers.enter_context(hostile_bounds.serving())
     for number in range(given.count) if given.only is None else [given.only]:
-        outcome = run(number, given.seed, given.patience, base / str(number))
+        outcome = run(number, given.seed, given.patience, base / str(number), server)
         outcomes.append(outcome)
         if outcome.faults or given.only is not None:
             last = (outcome.said.strip().splitlines() or [""])[-1][:300]
@@ -407,6 +419,7 @@ def main() -> None:
             print(f"      tapetum {shown[:300]}\n      {last}", flush=True)
         if given.keep is None:
             shutil.rmtree(base / str(number))
+    servers.close()
     kinds = Counter(fault.partition(":")[0] for outcome in outcomes for fault in set(outcome.faults))
     codes = Counter(str(outcome.code) for outcome in outcomes)
     counts = {kind: kinds[kind] for kind in ("traceback", "unforeseen", "crash", "hang", "loss")}

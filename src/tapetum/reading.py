@@ -102,7 +102,7 @@ def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> 
             return file.read()
         data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(errno.EFBIG, f"it is larger than {most >> 20} MiB", os.fspath(path))
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", os.fspath(path))
     return data
 
 

@@ -37,7 +37,12 @@ def test_a_folder_of_classes_is_told_its_layout(run: Run, tmp_path: Path, monkey
 def test_of_classes_without_parts_every_fifth_image_is_held_out(tmp_path: Path) -> None:
     learned, held = (listing("classes", classes(tmp_path), split) for split in ("train", "val"))
     assert [Path(file.name).name for file in learned.files["image"]][:4] == ["0.jpg", "10.jpg", "12.jpg", "14.jpg"]
-    assert [Path(file.name).name for file in held.files["image"]] == ["16.jpg", "8.jpg", "17.jpg", "9.jpg"]  # the fifth and tenth by name
+    assert [Path(file.name).name for file in held.files["image"]] == [
+        "16.jpg",
+        "8.jpg",
+        "17.jpg",
+        "9.jpg",
+    ]  # the fifth and tenth by name
     assert held.truth is not None
     assert held.truth.tolist() == [0, 0, 1, 1]
 

@@ -102,4 +102,3 @@ def test_reasons_are_needed() -> None:
     lines = [" ".join(words) for page in PAGES for words in commands_below(page)]
     for pattern in (*NOT_HERE, *STANDS_IN):
         assert any(re.search(pattern, line) for line in lines), f"no guide has {pattern} any more"
-

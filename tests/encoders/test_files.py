@@ -84,7 +84,7 @@ def test_broken_and_hostile_files_are_refused(tmp_path):
     assert "cannot be read" in refused(text="[]")
     assert "cannot be read" in refused(said=header | {"family": "os"})
     assert "cannot be read" in refused(said=config(shell="rm"))
-    assert "does not fit" in refused(said=config(width=10**7, heads=1))  # no such memory is asked for
+    assert "width is 10,000,000 in the config" in refused(said=config(width=10**7, heads=1))  # no such memory is asked for
     assert "does not fit" in refused(said=config(depth=2))
     for text in (b"", b"not a file of weights", path.read_bytes()[:-40]):
         (tmp_path / "b.safetensors").write_bytes(text)

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import tapetum
 from tapetum import reading
 
 Run = Callable[..., tuple[int, str, str]]
 
+KEYS = "encoder", "tapir_config", "hip", "paligemma", "longvideo", "adapter", "odin", "localiser", "mask_codec"
+"""Under which configs stand in the headers of files of weights."""
 SOURCE = Path(tapetum.__file__).parent
 OWN = {"reading.py", "provenance.py", "files.py", "memory.py", "account/machine.py", "account/energy.py", "verbs/doctor.py"}
 """The door itself, what lies below it, and readers of /proc and /sys."""
@@ -102,7 +106,7 @@ def test_no_more_is_read_than_may_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345\r\n6\r")
     assert reading.read_text(tmp_path / "file") == (tmp_path / "file").read_text() == "12345\n6\n"
     assert reading.read_bytes(tmp_path / "file", 9) == b"12345\r\n6\r"
-    with pytest.raises(OSError, match="it is larger than 0 MiB"):
+    with pytest.raises(OSError, match="it has more than 8 bytes"):
         reading.read_bytes(tmp_path / "file", 8)
     (tmp_path / "file").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError):
@@ -117,3 +121,39 @@ def test_what_is_nested_too_deeply_is_damaged(parse: Callable[[str], object]) ->
     with pytest.raises(ValueError, match="nested too deeply"):
         parse(DEEP + "]" * 5000)
     assert parse("[[1]]") in ([[1]], {"a": [[1]]})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train tap-nano --config deep.toml --out out",
+        "pretrain mae --config deep.toml --out out",
+        "study run --plan deep.toml --out out",
+        "study report run",
+        "convert deep.json out.npz",
+        "show tracks deep.json CLIP",
+        "ledger run",
+        "account run",
+        "eval perception-test --task point --annotations deep.json --predictions deep.json",
+        "eval paligemma --data deep.jsonl",
+        "submit perception-test --task point --annotations deep.json --predictions deep.json",
+        "track CLIP --model run",
+        "ask CLIP what? --model run",
+        "embed CLIP --model deep.safetensors --out out.npz",
+        "track CLIP --model deep.safetensors",
+        "adapt verify deep.safetensors",
+        "answer CLIP what? --options a b --model deep.safetensors",
+    ],
+)
+def test_what_is_nested_5000_deep_is_one_line(
+    run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep.toml").write_text(f"steps = {DEEP}{']' * 5000}\n")
+    Path("run").mkdir()
+    for name in ("deep.json", "deep.jsonl", "run/ledger.json", "run/config.json", "run/study.json", "run/log.jsonl"):
+        Path(name).write_text('{"a":' * 5000 + "1" + "}" * 5000)
+    save_file({"x": torch.zeros(1)}, "deep.safetensors", dict.fromkeys(KEYS, DEEP))
+    code, out, err = run(*(str(clip) if word == "CLIP" else word for word in line.split()))
+    assert (code, out) == (2, ""), err
+    assert "unforeseen" not in err

@@ -11,6 +11,7 @@ import pytest
 
 from support.file_server import FileServer, serving
 from tapetum.errors import BadInput
+from tapetum.hub.connection import Unreachable
 from tapetum.hub.crc32c import crc32c
 from tapetum.hub.download import announced_size, check, download, record_of, sha256_of
 
@@ -148,7 +149,8 @@ def test_a_server_that_ignores_ranges_sends_all_again(server: FileServer, tmp_pa
 
 def test_sizes_are_asked_for_without_fetching(server: FileServer) -> None:
     assert announced_size(server.base + PATH) == len(CONTENT)
-    assert announced_size("http://127.0.0.1:9/weights.pt") is None
+    with pytest.raises(Unreachable):
+        announced_size("http://127.0.0.1:9/weights.pt")
     server.length = False
     assert announced_size(server.base + PATH) is None
     with pytest.raises(BadInput, match=r"cannot be had \(404"):

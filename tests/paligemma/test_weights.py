@@ -258,7 +258,7 @@ def test_weights_of_another_model(folder, tmp_path):
         load(folder, config=replace(TINY, language=replace(TINY.language, depth=4)))
     with pytest.raises(BadInput, match=r"has no language_model\.model\.layers\.2"):
         load(folder, config=replace(TINY, language=replace(TINY.language, depth=2)))
-    with pytest.raises(BadInput, match="the config asks for 1000000"):
+    with pytest.raises(BadInput, match="depth is 1,000,000 in the config"):
         load(folder, config=replace(TINY, language=replace(TINY.language, depth=10**6)))
 
 

@@ -21,6 +21,7 @@ import pytest
 from support.file_server import FileServer, serving
 from support.files import listed
 from tapetum.errors import BadInput
+from tapetum.hub.connection import Limits
 from tapetum.perception_test import fetching
 from tapetum.perception_test.public_files import PARTS, SPLITS, TASKS, choose
 from tapetum.provenance import RECORD
@@ -282,6 +283,16 @@ def test_a_source_that_is_no_address_is_one_line(run: Run, tmp_path: Path, sourc
 
 def test_a_length_that_is_no_number_is_one_line(run: Run, server: FileServer, tmp_path: Path) -> None:
     server.says = "abc"
-    code, _, err = run("data", "perception-test", "--source", server.base, "--task", "point", "--out", tmp_path / "out")
+    code, _, err = run("data", "perception-test", "--source", server.base, "--tasks", "point", "--out", tmp_path / "out")
     assert (code, err.count("\n")) == (2, 1)
     assert "'abc' bytes come, which is no number" in err
+
+
+def test_a_server_that_drips_is_asked_for_one_size_only(server: FileServer, tmp_path: Path) -> None:
+    server.drip, begin = 0.1, time.monotonic()
+    found = fetching.plan(
+        choose("valid", ("point", "action"), ("annotations",)), tmp_path, server.base, limits=Limits(answer=0.3)
+    )
+    assert len(found) >= 2
+    assert [each.size for each in found] == [each.file.stated for each in found]
+    assert time.monotonic() - begin < 2

@@ -166,5 +166,7 @@ def _benchmarks(folder: Path) -> None:
 def _networks(folder: Path) -> None:
     for ending in ("safetensors", "model"):
         shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
-    words = "pretrain simclr --encoder resnet-nano --size 32 --batch-size 2 --steps 1 --warmup-epochs 0 --workers 0 --device cpu"
+    words = (
+        "pretrain simclr --encoder resnet-nano --size 32 --batch-size 2 --steps 1 --warmup-epochs 0 --workers 0 --device cpu"
+    )
     assert main([*words.split(), "--data", str(folder / "photos"), "--out", str(folder / "run")]) == 0

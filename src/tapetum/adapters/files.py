@@ -26,10 +26,12 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from tapetum.adapters.config import Site, check_name
+from tapetum.adapters.layers import undrawn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.blueprint import blueprint
 from tapetum.reading import no_pipe, parse_json
 
 if TYPE_CHECKING:
@@ -172,6 +174,10 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
     if not force:
         _check(adapted, stored, Path(path))
     name = stored.name if name is None else name
+    for site in stored.sites:
+        with blueprint(site, len(stored.tensors), Path(path)):
+            wanted = undrawn(site).state_dict()
+        _check_fit(wanted, f"{site.address or 'pooled'}.", stored, Path(path))
     adapted.add(name, stored.sites)
     try:
         for site, adapter in adapted.at_sites(name).items():
@@ -199,11 +205,15 @@ def _check(adapted: "Adapted", stored: Stored, path: Path) -> None:
 
 def _fill(adapter: nn.Module, prefix: str, stored: Stored, path: Path) -> None:
     wanted = adapter.state_dict()
+    _check_fit(wanted, prefix, stored, path)
+    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in wanted})
+
+
+def _check_fit(wanted: Mapping[str, Tensor], prefix: str, stored: Stored, path: Path) -> None:
     for leaf, value in wanted.items():
         found = stored.tensors.get(prefix + leaf)
         if found is None or found.shape != value.shape or not found.is_floating_point():
             raise BadInput(f"the tensor {prefix + leaf!r} in {path} is missing or of another shape; get the file again")
-    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in wanted})
 
 
 def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False, example: Any = None) -> "Adapted":

@@ -113,7 +113,7 @@ def make_adapter(site: Site, generator: torch.Generator, near_zero: float | None
     Other weights are uniform up to 1 / sqrt(fan-in), as those of torch's layers, drawn by `generator` alone; biases are 0.
     """
     with torch.random.fork_rng(devices=[]):
-        adapter = _kind(site)(site)
+        adapter = undrawn(site)
     for module in adapter.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             bound = 1 / math.sqrt(module.weight[0].numel())
@@ -126,6 +126,11 @@ def make_adapter(site: Site, generator: torch.Generator, near_zero: float | None
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return adapter
+
+
+def undrawn(site: Site) -> Adapter:
+    """Make the adapter of a site with whatever weights torch gives."""
+    return _kind(site)(site)
 
 
 def _kind(site: Site) -> type[Adapter]:

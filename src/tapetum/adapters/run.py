@@ -23,6 +23,8 @@ from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated
 from tapetum.errors import BadInput
+from tapetum.hub.blueprint import blueprint
+from tapetum.hub.loading import load
 from tapetum.reading import parse_json, read_text
 from tapetum.train import fit
 from tapetum.train.launch import is_main
@@ -171,10 +173,11 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
     if stored.head is None:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
-    head = make_head(stored.head)
-    wanted = head.state_dict()
+    with blueprint(stored.head, len(stored.head_tensors), Path(path)):
+        wanted = make_head(stored.head).state_dict()
     for leaf, value in wanted.items():
         if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
             raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
+    head = make_head(stored.head)
     head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in wanted})
     return Headed(adapted, head, stored.head).eval()

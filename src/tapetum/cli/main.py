@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from tapetum.bounds import check_sizes
 from tapetum.cli.signals import ended_by_signals, heeded, number_of, remember
 from tapetum.cli.starting import starting
 from tapetum.cli.streams import mute, reader_has_gone, sturdy_streams, visible_results
@@ -205,7 +206,9 @@ def parse(arguments: Sequence[str]) -> Any:
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)
     name = f"tapetum {verb}"
-    return in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+    made = in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+    check_sizes(made, dashes=True)
+    return made
 
 
 def settings() -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ import tyro
 from tapetum import __version__
 from tapetum.cli.known import Option, options_of, plain
 from tapetum.errors import BadInput
-from tapetum.reading import parse_toml, read_text
+from tapetum.reading import MOST_SETTINGS, parse_toml, read_text
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
@@ -90,7 +90,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():  # a pipe would be waited for
         raise BadInput(f"--config {file}: there is no such file; give a file of settings, such as the settings.toml of a run")
     try:
-        return parse_toml(read_text(file))
+        return parse_toml(read_text(file, most=MOST_SETTINGS))
     except OSError as error:
         raise BadInput(f"--config {file} cannot be read ({error.strerror}); give a file of settings") from error
     except ValueError as error:  # of TOML or of UTF-8

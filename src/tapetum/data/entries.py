@@ -6,7 +6,10 @@ from typing import Any
 
 from tapetum.data.listings import text_of
 from tapetum.errors import BadInput
-from tapetum.reading import parse_json
+from tapetum.reading import check_length, parse_json
+
+_LONGEST = 1 << 20
+"""Characters of a text in an entry, which may be a packed mask."""
 
 
 class Entry:
@@ -23,7 +26,7 @@ class Entry:
     def text(self, name: str, *or_else: str) -> str:
         """Return a text, under the first of these names that is there."""
         found = next((n for n in (name, *or_else) if n in self), name)
-        return self._of(found, str, "a text")
+        return self._short(found, self._of(found, str, "a text"))
 
     def whole(self, name: str) -> int:
         """Return a whole number."""
@@ -49,11 +52,15 @@ class Entry:
         values = self._of(name, list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(name, "a list of texts")
-        return tuple(values)
+        return tuple(self._short(name, value) for value in values)
 
     def entries(self, name: str) -> list["Entry"]:
         """Return a list of entries."""
         return [Entry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
+
+    def _short(self, name: str, value: str) -> str:
+        check_length(value, f"{name} of {self.where}", _LONGEST)
+        return value
 
     def _of(self, name: str, kind: type, wanted: str) -> Any:
         value = self.fields.get(name)

@@ -7,6 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from tapetum.errors import check_several
+from tapetum.reading import check_length
 
 BEGIN, END = 256, 257
 """Tokens after those of the bytes."""
@@ -14,7 +15,7 @@ VOCABULARY = 258
 
 
 def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
-    """Write texts as begin, bytes, end and zeros; what is too long is cut.
+    """Write texts as begin, bytes, end and zeros; what is too long is cut. Raises BadInput for what nobody wrote as one text.
 
     >>> tokens(["ab"], 6).tolist()
     [[256, 97, 98, 257, 0, 0]]
@@ -22,6 +23,7 @@ def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
     check_several(texts, "texts")
     out = torch.zeros(len(texts), length, dtype=torch.int64)
     for row, text in zip(out, texts, strict=True):
+        check_length(text, "a text for the model")
         numbers = [BEGIN, *text.encode(errors="replace")[: length - 2], END]
         row[: len(numbers)] = torch.tensor(numbers)
     return out

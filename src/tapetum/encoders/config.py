@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.errors import BadInput
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -168,6 +169,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
 
 def changed(found: Architecture, changes: Mapping[str, Any]) -> Architecture:
     """Change fields of the config; `picture_size` also changes the preprocessing. Raises BadInput for an unknown field."""
+    check_sizes(changes, most=LARGEST_SIZE)
     own = {field.name for field in fields(found.config)}
     if unknown := sorted(changes.keys() - own):
         raise BadInput(f"a {found.family} has no setting {unknown[0]!r}; it has {', '.join(sorted(own))}")

@@ -39,6 +39,7 @@ from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import bring, send
 from tapetum.errors import BadInput
 from tapetum.files import named_path, whole_file
+from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state
 from tapetum.reading import parse_json
@@ -101,7 +102,12 @@ def from_state(
         answer = dotted(f"{module}:describe")(architecture, state)
         if answer is not None:
             found, named = answer
-            encoder = make(changed(found, changes))
+            found = changed(found, changes)
+            with blueprint(found.config, len(named), f"these weights of {source}"):
+                size = sum(parameter.numel() for parameter in make(found).parameters())
+            if size > 2 * sum(tensor.numel() for tensor in named.values()) + 2**20:
+                raise BadInput(f"the config asks for {size:,} numbers, more than these weights of {source} have; give theirs")
+            encoder = make(found)
             if preprocessing is not None:
                 encoder.preprocessing = preprocessing
             bring(encoder, named, dotted(f"{module}:rows")(encoder, source), source)
@@ -195,7 +201,7 @@ def _from_file(path: Path) -> Encoder:
     if text is None:
         raise BadInput(f"{path} holds no encoder; give a file that tapetum.encoders.save wrote")
     found = _architecture(text, path)
-    with torch.device("meta"):  # so that a config of absurd size asks for no memory
+    with blueprint(found.config, len(tensors), path):
         wanted = make(found).state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:

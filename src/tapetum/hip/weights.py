@@ -25,6 +25,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hip.config import HipConfig, Modality, Preparation
 from tapetum.hip.model import Hip
+from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.unpickle import load_npy
 from tapetum.reading import no_pipe, parse_json
@@ -180,21 +181,29 @@ def load(
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if text is None:
         raise BadInput(f"{path} holds no HiP network; give a file that tapetum.hip.weights.save wrote")
-    model = _built(text, path)
-    wanted = model.state_dict()
+    with blueprint(_header(text, path), len(tensors), path):
+        wanted = _built(text, path).state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
             raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the model again")
         if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
             raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+    model = _built(text, path)
     loaded: dict[str, Tensor] = {name: tensor.float() for name, tensor in tensors.items()}
     model.load_state_dict(loaded)
     return model.to(device=device, dtype=dtype)
 
 
+def _header(text: str, path: Path) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+
+
 def _built(text: str, path: Path) -> Hip:
     try:
-        header = parse_json(text)
+        header = _header(text, path)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
         config = HipConfig(**fields)
         modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}

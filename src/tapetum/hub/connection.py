@@ -35,7 +35,7 @@ _TICK = 1.0
 class Limits:
     """What is waited for and taken of a server."""
 
-    answer: float = 30.0
+    answer: float = 20.0
     """Seconds until it has answered: look-up of its name, connection and all headers."""
     stall: float = 60.0
     """Seconds in which `least` bytes of the body must come."""
@@ -169,9 +169,7 @@ def check_address(url: str) -> None:
 def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) -> None:
     """Raise BadInput where a file of `size` bytes, of which some are `missing`, is larger than it may be or than the disk."""
     if size > limits.most:
-        raise BadInput(
-            f"{url} has {size:,} bytes as the server says; no more than {limits.most:,} are fetched: check the address"
-        )
+        raise BadInput(f"{url} has {size:,} bytes or more, and {limits.most:,} are taken at most; check the address")
     if missing > (free := shutil.disk_usage(folder).free - limits.reserve):
         raise BadInput(
             f"{url} brings {missing:,} bytes more, and {folder} has room for {max(0, free):,}; free some or use another disk"

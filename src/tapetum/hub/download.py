@@ -250,21 +250,20 @@ def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
     return found
 
 
-def announced_size(url: str, limits: Limits = USUAL) -> int | None:
-    """Ask a server for the size of a file in bytes; None where it does not tell or cannot be reached just now.
+def announced_size(url: str, limits: Limits = USUAL, waiting: Callable[[], None] = lambda: None) -> int | None:
+    """Ask a server for the size of a file in bytes; None where it does not tell; `waiting` is called as by `connect`.
 
-    Raises BadInput where this is no address, or the server says that there is no such file, or that it may not be had.
+    Raises BadInput where this is no address, or the server says that there is no such file, or that it may not be had;
+    Unreachable where it does not answer just now.
     """
     check_address(url)
     request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
     try:
-        with connect(request, limits) as answer:
+        with connect(request, limits, waiting) as answer:
             return answer.length
     except urllib.error.HTTPError as error:
         if error.code in (401, 403, 404, 410):
             raise BadInput(f"{url} cannot be had ({error.code} {error.reason}); check the name or try later") from error
-        return None
-    except Unreachable:
         return None
 
 

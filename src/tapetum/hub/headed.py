@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.blueprint import blueprint
 from tapetum.reading import no_pipe, parse_json
 
 
@@ -56,8 +57,8 @@ def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable
     """
     about, tensors = read_headed(path, key, what)
     try:
-        make = maker(about)
-        with torch.device("meta"):  # so that a config of absurd size asks for no memory
+        with blueprint(about, len(tensors), path):
+            make = maker(about)
             wanted = make().state_dict()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error

@@ -18,7 +18,7 @@ from tapetum.encoders.decoder import Decoder, DecoderCache
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput, MissingExtra
 from tapetum.hub.connection import loading_by_name
-from tapetum.reading import no_pipes_in
+from tapetum.reading import check_length, no_pipes_in
 
 
 class Language(Protocol):
@@ -78,10 +78,11 @@ class ByteLanguage(nn.Module):
 
     def encode(self, text: str) -> list[int]:
         """Write begin and the bytes."""
-        return [byte_text.BEGIN, *text.encode(errors="replace")]
+        return [byte_text.BEGIN, *self.continued(text)]
 
     def continued(self, text: str) -> list[int]:
         """Write the bytes."""
+        check_length(text, "a text for the model")
         return [*text.encode(errors="replace")]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -156,6 +157,7 @@ class ForeignLanguage(nn.Module):
 
     def continued(self, text: str) -> list[int]:
         """Write a text without any added tokens."""
+        check_length(text, "a text for the model")
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from tapetum.longvideo.recipes import VideoTextRun
 from tapetum.longvideo.task import NOT_LEARNING, Clips, filled, signed
 from tapetum.longvideo.weights import load
 from tapetum.metrics.captions import caption_scores
+from tapetum.reading import check_length
 from tapetum.train import Moment, Task
 
 _LENGTH = CaptionerConfig.__dataclass_fields__["length"].default
@@ -158,5 +159,7 @@ def language_of(place: str) -> Any:
 
 
 def _bytes(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    for text in texts:
+        check_length(text, "a text for the model")
     rows = [[byte_text.BEGIN, *text.encode(errors="replace")[: _LENGTH - 2], byte_text.END] for text in texts]
     return padded(rows, torch.device("cpu"))

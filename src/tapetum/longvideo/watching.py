@@ -22,6 +22,7 @@ from tapetum.longvideo.captioner import Captioner
 from tapetum.longvideo.encoder import VideoFeatures
 from tapetum.longvideo.keeping import Kept
 from tapetum.longvideo.towers import VideoText
+from tapetum.reading import check_length
 from tapetum.video import Video, open_video
 from tapetum.video.cut import resized
 from tapetum.video.sources import label_of
@@ -185,6 +186,8 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     check_several(options, "options")
     room = model.config.text.length - 2
     texts = [f"{question} {option}".strip() for option in options]
+    for text in texts:
+        check_length(text, "a question with an option")
     raw = [text.encode(errors="replace") for text in texts]
     if max(map(len, raw)) > room:
         if len({each[-room:] for each in raw}) < len(raw):

@@ -11,6 +11,7 @@ import torch
 
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
+from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
 from tapetum.longvideo.captioner import Captioner
@@ -43,7 +44,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
         config = from_json(about)
         foreign = isinstance(config, CaptionerConfig) and isinstance(config.language, str)
         if not foreign:
-            with torch.device("meta"):  # so that a config of absurd size asks for no memory
+            with blueprint(about, len(tensors), path):
                 wanted = _make(config).state_dict()
     except (ValueError, TypeError, KeyError, AttributeError, BadInput) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save it again") from error

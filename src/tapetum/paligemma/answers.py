@@ -28,6 +28,7 @@ from tapetum.paligemma.mask_codec import MaskCodec
 from tapetum.paligemma.model import PaliGemma
 from tapetum.paligemma.pictures import Resize, prepare
 from tapetum.paligemma.tokens import Tokens
+from tapetum.reading import check_length
 
 CONTEXT = 8192
 """Tokens of pictures, prompt and answer together that Gemma was made for."""
@@ -128,6 +129,7 @@ class Answerer:
         """Give the tokens of a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
+        check_length(prompt, "the prompt")
         ids = self.tokens.encode_prefix(prompt)
         seen = pictures * self.model.config.picture_tokens
         if seen + len(ids) + room > CONTEXT:

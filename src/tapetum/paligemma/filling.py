@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from tapetum.blocks.positions import interpolate
 from tapetum.blocks.quantised import quantise, renew_scales
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.errors import BadInput
 from tapetum.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
 from tapetum.paligemma.model import PaliGemma
@@ -36,7 +37,8 @@ def empty(
 
     Weights of the parts in `eight_bits`, language or eye, are bytes. Raises BadInput where names or shapes are not as wanted.
     """
-    if config.language.depth + config.eye.depth > len(shapes):
+    check_sizes(config, " in the config", LARGEST_SIZE)
+    if config.language.depth + config.eye.depth + config.eye.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
     pieces = [_as_found(piece, shapes.get(piece.theirs, ())) for piece in table(config)]
     check_names(shapes, pieces)

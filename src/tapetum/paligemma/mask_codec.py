@@ -33,6 +33,7 @@ from torch.nn.functional import interpolate
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
+from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, resolve
 from tapetum.paligemma.locations import MASK_TOKENS
 from tapetum.paligemma.mask_config import SIDE, MaskCodecConfig
@@ -170,14 +171,16 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
     except (KeyError, ValueError, IndexError) as error:
         raise BadInput(f"{name} holds no codec of masks ({error} is missing or odd); give vae-oid.npz") from error
     names = official_names(model)
-    _fill(model, {ours: arrays.get(theirs) for ours, theirs in names.items()}, names, name)
+    given = {ours: arrays.get(theirs) for ours, theirs in names.items()}
+    model.load_state_dict(_fitting(model.state_dict(), given, names, name))
     if extra := sorted(arrays.keys() - set(names.values())):
         raise BadInput(f"{name} holds {extra[0]}, which is no part of a codec of masks; give vae-oid.npz")
     return model
 
 
-def _fill(model: MaskCodec, arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> None:
-    wanted, state = model.state_dict(), {}
+def _fitting(wanted: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str) -> dict[str, Tensor]:
+    """The arrays as tensors of the shapes that are `wanted`."""
+    state = {}
     for ours, tensor in wanted.items():
         array = arrays.get(ours)
         if array is None or tuple(array.shape) != tuple(tensor.shape):
@@ -187,7 +190,7 @@ def _fill(model: MaskCodec, arrays: Mapping[str, Any], names: Mapping[str, str],
         if not value.is_floating_point() or not torch.isfinite(value).all():
             raise BadInput(f"{names[ours]} in {name} holds something else than finite numbers; get the file again")
         state[ours] = value.float()
-    model.load_state_dict(state)
+    return state
 
 
 def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> None:
@@ -241,8 +244,12 @@ def _from_ours(path: Path) -> MaskCodec:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in parse_json(text).items()
         }
-        model = MaskCodec(MaskCodecConfig(**fields))
+        config = MaskCodecConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error
-    _fill(model, tensors, {name: name for name in model.state_dict()}, str(path))
+    with blueprint(config, len(tensors), path):
+        wanted = MaskCodec(config).state_dict()
+    state = _fitting(wanted, tensors, {name: name for name in wanted}, str(path))
+    model = MaskCodec(config)
+    model.load_state_dict(state)
     return model

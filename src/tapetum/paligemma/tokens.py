@@ -26,7 +26,7 @@ import sentencepiece
 
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
-from tapetum.reading import read_bytes
+from tapetum.reading import check_length, read_bytes
 
 LOCATIONS, SEGMENTS = 1024, 128
 """Tokens for places, `<loc0000>` on, and for pieces of masks, `<seg000>` on."""
@@ -191,6 +191,7 @@ class Tokens:
 
     def encode(self, text: str) -> list[int]:
         """Give the numbers of a text, nothing before or behind. Raises BadInput for a token of no place, as `<loc1024>`."""
+        check_length(text, "a text for the model")
         if not _whole(text):
             raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
         found: list[int] = []

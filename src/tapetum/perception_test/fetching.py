@@ -21,7 +21,7 @@ from typing import Any
 
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
-from tapetum.hub.connection import USUAL, Limits
+from tapetum.hub.connection import USUAL, Limits, Unreachable
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.perception_test.public_files import SOURCE, Public
@@ -29,6 +29,8 @@ from tapetum.reading import read_json
 
 _SLACK = 10**9
 """Bytes by which a file may be larger than twice what the README states."""
+_LARGEST_LIST = 100 << 20
+"""Bytes of a list of ids or of frames."""
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -42,15 +44,27 @@ class Wanted:
     here: bool
 
 
-def plan(files: Sequence[Public], out: Path, source: str = SOURCE) -> list[Wanted]:
-    """Say how large files are and which are here already, without fetching anything.
+def plan(
+    files: Sequence[Public],
+    out: Path,
+    source: str = SOURCE,
+    waiting: Callable[[], None] = lambda: None,
+    limits: Limits = USUAL,
+) -> list[Wanted]:
+    """Say how large files are and which are here already, without fetching anything; `waiting` is called as by `connect`.
 
-    Raises BadInput where the server has one no more.
+    A server that does not answer once is not asked again. Raises BadInput where the server has one no more.
     """
-    found = []
+    found, answers = [], True
     for file in files:
-        here = is_here(file, out)
-        size = _note(file, out).get("size") if here else announced_size(f"{source.rstrip('/')}/{file.below}")
+        here, size = is_here(file, out), None
+        if here:
+            size = _note(file, out).get("size")
+        elif answers:
+            try:
+                size = announced_size(f"{source.rstrip('/')}/{file.below}", limits, waiting)
+            except Unreachable:
+                answers = False
         found.append(Wanted(file=file, size=size or file.stated, here=here))
     return found
 
@@ -94,6 +108,8 @@ def fetch(
     packed = out / ".fetching" / file.name
     url = f"{source.rstrip('/')}/{file.below}"
     limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
+    if not file.endings:
+        limits = Limits(most=_LARGEST_LIST)
     record = download(
         url,
         packed,

@@ -25,11 +25,13 @@ from tapetum.data.media import Files, opened_picture, stored
 from tapetum.data.samples import Shuffle
 from tapetum.data.shards import Shards
 from tapetum.errors import BadInput
-from tapetum.reading import no_pipe, read_text
+from tapetum.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.video.pictures import PICTURES
 
 Picture = UInt8[np.ndarray, "h w 3"]
 _HELD_BYTES = 512 << 20
+_LONGEST_CAPTION = 4 * LONGEST_TEXT
+"""Bytes of a file of one."""
 _TRIES = 100
 
 
@@ -217,7 +219,7 @@ def _beside(files: Sequence[Path]) -> Sequence[str] | None:
             f"{len(lacking)} of {len(files)} pictures have no caption, the first is {lacking[0]}; write one into "
             f"{lacking[0].with_suffix('.txt').name} beside it, or take all of them away"
         )
-    return [read_text(path.with_suffix(".txt"), errors="replace").strip() for path in files]
+    return [read_text(path.with_suffix(".txt"), errors="replace", most=_LONGEST_CAPTION).strip() for path in files]
 
 
 class Shown(NamedTuple):

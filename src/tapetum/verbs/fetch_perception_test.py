@@ -66,7 +66,7 @@ def fetch_perception_test(options: FetchOptions, listener: Listener) -> FetchedP
     out = Path(options.out)
     chosen = choose(options.split, options.tasks, options.parts)
     listener.progress("asking for sizes", 0, None)
-    wanted = plan(chosen, out, options.source)
+    wanted = plan(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
     listener.progress("asking for sizes", 1, 1)
     result = FetchedPerceptionTest(out=out, files=wanted, fetched=not options.sizes)
     if options.sizes:

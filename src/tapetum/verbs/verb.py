@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
+from tapetum.bounds import check_sizes
 from tapetum.devices import full_precision
 from tapetum.provenance import guarded
 from tapetum.verbs.values import check_values, several_fields
@@ -113,6 +114,7 @@ def verb(
                     given.arguments[name] = (value,)
             made = options(*given.args, **given.kwargs)
             check_values(made)
+            check_sizes(made)
             return run(made, Warner())
 
         function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tapetum.errors import BadInput
+from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.perception_test.localiser.model import Localiser
@@ -46,7 +45,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     try:
         config, classes = LocaliserConfig(**about["config"]), tuple(int(k) for k in about["classes"])
         channels = int(about["channels"])
-        with torch.device("meta"):  # so that a config of absurd size asks for no memory
+        with blueprint({**about, "classes": len(classes)}, len(tensors), path):
             wanted = Localiser(config, channels, len(classes)).state_dict()
         kept = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["rate"])
     except (BadInput, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:

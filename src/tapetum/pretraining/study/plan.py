@@ -21,7 +21,7 @@ from tapetum.errors import BadInput
 from tapetum.identity import source_label
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.recipes import Preset, PretrainRun, encoder_architecture, recipe
-from tapetum.reading import parse_toml, read_text
+from tapetum.reading import MOST_SETTINGS, parse_toml, read_text
 
 UNTRAINED = "untrained"
 """In place of a method: nothing is learned before the transfer."""
@@ -237,7 +237,7 @@ def plan_text(name: str) -> str:
     if not path.is_file():
         raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
     try:
-        return read_text(path)
+        return read_text(path, most=MOST_SETTINGS)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the plan {name} cannot be read ({error}); give a TOML file") from error
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.state_dicts import read_state
@@ -227,6 +228,7 @@ def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
     """The config in a file's header, which must fit its tensors."""
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
+        check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)
         config = TapirConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({_first_line(error)}); save the model again") from error

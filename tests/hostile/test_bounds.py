@@ -1,0 +1,138 @@
+"""Sizes that come from outside are bounded before anything is built of them: options, settings, configs beside weights."""
+
+import json
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tapetum
+from tapetum.bounds import BOUNDS, LARGEST, check_sizes
+from tapetum.errors import BadInput
+from tapetum.hub.blueprint import blueprint
+from tapetum.hub.registry import known, location
+
+Run = Callable[..., tuple[int, str, str]]
+
+FILES = {name: location(entry) for name, entry in known().items() if entry.bundled and entry.file.endswith(".safetensors")}
+"""One file of each system, and the key of its config."""
+
+
+def rewritten(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
+    """A file of weights whose config is another."""
+    data = source.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    for key, text in header["__metadata__"].items():
+        if text.startswith("{"):
+            header["__metadata__"][key] = json.dumps(change(json.loads(text)))
+    new = json.dumps(header).encode()
+    target.write_bytes(struct.pack("<Q", len(new)) + new + data[8 + length :])
+    return target
+
+
+def with_numbers(value: Any, name: str, wanted: Callable[[str], bool], number: int) -> Any:
+    """A config in which numbers of some names are another."""
+    if isinstance(value, dict):
+        return {key: with_numbers(each, key, wanted, number) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_numbers(each, name, wanted, number) for each in value]
+    return number if type(value) is int and wanted(name) else value
+
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+"""A folder of images."""
+
+
+def layers(name: str) -> bool:
+    return BOUNDS.get(name) == 1000
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("wanted", "number"), [(layers, 10**9), (layers, 1000), (lambda _: True, 10**7)], ids=str)
+def test_configs_of_absurd_size_are_refused_before_they_are_built(
+    name: str, wanted: Callable[[str], bool], number: int, tmp_path: Path
+) -> None:
+    path = tmp_path / FILES[name].name
+    changed = []
+
+    def change(config: Any) -> Any:
+        changed.append(new := with_numbers(config, "", wanted, number))
+        return new if new != config else None
+
+    rewritten(FILES[name], path, change)
+    if not any(changed):
+        pytest.skip("it has no such number")
+    begin = time.process_time()
+    with pytest.raises(BadInput):
+        tapetum.load(path)
+    assert time.process_time() - begin < 5
+
+
+def test_building_ends_where_a_file_has_no_more(tmp_path: Path) -> None:
+    begin = time.process_time()
+    with pytest.raises(BadInput, match="asks for more parts than its 3 tensors could fill"), blueprint({}, 3, "a file"):
+        torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(10**9))
+    with pytest.raises(BadInput, match="asks for more parts"), blueprint({}, 3, "a file"):
+        torch.nn.Sequential(*(torch.nn.Identity() for _ in range(10**4)))
+    assert time.process_time() - begin < 2
+    with pytest.raises(BadInput, match="is of no network that can be built"), blueprint({}, 3, "a file"):
+        torch.nn.Linear(2**40, 2**40)
+    with blueprint({"depth": 3}, 3, "a file"):
+        assert torch.nn.Linear(2**18, 2**18).weight.device.type == "meta"
+    assert len(torch.nn.Sequential(*(torch.nn.Identity() for _ in range(10**4)))) == 10**4  # what watched is gone
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"depth": 10**9}, "depth is 1,000,000,000; it may be 1,000 at most"),
+        ({"a": [{"size": (8, 10**5)}]}, "size is 100,000; it may be 16,384 at most"),
+        ({"x": 10**40}, "x is a number of very many digits; it may be"),
+        ({"seed": -(2**70)}, "seed is -1,180,"),
+    ],
+)
+def test_numbers_are_bounded_by_their_names(given: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=said.replace("(", r"\(")):
+        check_sizes(given)
+    check_sizes({"depth": 1000, "seed": LARGEST, "x": LARGEST, "flag": True, "name": "9" * 99})
+
+
+def options() -> Iterator[tuple[str, ...]]:
+    """Commands with an option that sets a size, which is absurd."""
+    huge = "1000000000"
+    yield "account", "resnet-50", "--size", huge
+    yield "account", "vit-base-16", "--batch-size", huge, "--size", "16384"
+    yield "account", "resnet-50", "--method", "simclr", "--size", huge
+    yield "account", "tapir-nano", "--size", huge
+    yield "scenes", "make", "OUT", "--size", huge, "--n", "1", "--frames", "1"
+    yield "scenes", "make", "OUT", "--size", "32", "--n", "1", "--frames", huge
+    yield "hip", "plan", "--variant", "hip-16", "--batch", huge
+    yield "embed", "CLIP", "--out", "e.npz", "--batch-size", huge
+    yield "track", "CLIP", "--model", "static", "--resize", huge
+    yield "train", "tap-nano", "--out", "OUT", "--size", huge
+    yield "pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--size", huge
+    yield "pretrain", "mae", "--data", "IMAGES", "--out", "OUT", "--change", f"depth={huge}"
+    yield "pretrain", "simclr", "--data", "IMAGES", "--out", "OUT", "--projection", huge
+    yield "pretrain", "dino", "--data", "IMAGES", "--out", "OUT", "--prototypes", huge
+    yield "train", "paligemma", "--data", "IMAGES", "--out", "OUT", "--vocabulary", huge
+    yield "train", "longvideo", "--data", "IMAGES", "--out", "OUT", "--frames", huge
+    yield "eval", "davis", "--data", "CLIP", "--short-side", huge
+    yield "adapt", "learn", "CLIP", "--task", "classify", "--rank", huge, "--out", "OUT"
+    yield "discover", "CLIP", "--clusters", huge, "--out", "OUT"
+    yield "classify", "CLIP", "--top", "9" * 40
+
+
+@pytest.mark.parametrize("words", options(), ids=" ".join)
+def test_absurd_sizes_of_options_are_one_line(run: Run, clip: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    places = {"CLIP": clip, "OUT": tmp_path / "out", "IMAGES": FOLDER}
+    begin = time.process_time()
+    code, out, err = run(*(places.get(word, word) for word in words))
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "it may be" in err or "is no size" in err
+    assert time.process_time() - begin < 20
+    assert not list(tmp_path.iterdir())
