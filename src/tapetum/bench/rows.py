@@ -58,6 +58,8 @@ class Rows:
         try:
             text = self._file.read()
             whole = text[: text.rfind("\n") + 1]
+            if not whole and not '{"settings"'.startswith(text[:11]):  # no first line that was cut off
+                raise ValueError(text[:11])
             first, *lines = [json.loads(line) for line in whole.splitlines()] or [{"settings": self._settings}]
             self._rows = {line["key"]: (line["stamp"], line["row"]) for line in lines}
             begun = {name: first["settings"].get(name) for name in self._settings}
