@@ -183,8 +183,8 @@ def _add(scope: _Scope, path: str | Path) -> None:
         scope.inputs[state.st_dev, state.st_ino] = str(path)
 
 
-def _places(given: Any, name: str = "") -> Iterator[tuple[str, str | Path]]:
-    """Names and values of what may be paths."""
+def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, str | Path]]:
+    """Names and values of what may be paths, in so many lists inside each other; deeper ones are pixels."""
     if isinstance(given, str | Path):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):
@@ -193,9 +193,9 @@ def _places(given: Any, name: str = "") -> Iterator[tuple[str, str | Path]]:
     elif isinstance(given, dict):
         for key, value in given.items():
             yield from _places(value, str(key))
-    elif isinstance(given, list | tuple):
+    elif isinstance(given, list | tuple) and lists:
         for value in given:
-            yield from _places(value, name)
+            yield from _places(value, name, lists - 1)
 
 
 def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:
