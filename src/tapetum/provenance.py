@@ -138,7 +138,7 @@ def check(path: str | Path) -> None:
     refuse_input(path)
     if _running and _fingerprint(Path(path)) not in _record_of(Path(path).parent):
         raise BadInput(
-            f"{path} was not written by tapetum, or was changed since, and stays; move it, or choose another place to write to"
+            f"{path} is a file that tapetum did not write, or was changed since; move it, or choose another place to write to"
         )
 
 
@@ -148,7 +148,7 @@ def refuse_input(path: str | Path) -> None:
     for scope in _running if state is not None else ():
         if (name := scope.inputs.get((state.st_dev, state.st_ino))) is not None:  # pyright: ignore[reportOptionalMemberAccess]
             read = "" if name == str(path) else f" as {name}"
-            raise BadInput(f"{path} would be replaced, and this command reads it{read}; choose another place to write to")
+            raise BadInput(f"{path} would be overwritten, and this command reads it{read}; choose another place to write to")
 
 
 def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) -> None:

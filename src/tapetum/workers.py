@@ -131,7 +131,12 @@ def over_ray(
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(carried(work))
+        guarding = carried(work)
+
+        def do(item: Item) -> Result:
+            return guarding(item)
+
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(do)
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
             [task], _ = ray.wait(list(waiting), num_returns=1)

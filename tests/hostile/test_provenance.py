@@ -74,7 +74,7 @@ def test_a_command_replaces_what_it_wrote_but_not_what_was_changed(run: Run, cli
     assert run(*words)[0] == 0
     assert run(*words[:-1], tmp_path / "copied")[0] == 0
     (tmp_path / "out" / "tracks.csv").write_text((tmp_path / "out" / "tracks.csv").read_text() + "# checked by hand\n")
-    assert "tracks.csv was not written by tapetum, or was changed since" in refused(run, tmp_path, *words)
+    assert "tracks.csv is a file that tapetum did not write, or was changed since" in refused(run, tmp_path, *words)
 
 
 @pytest.mark.parametrize("name", ["overlay.mp4", "tracks.npz", "tracks.csv"])
@@ -126,7 +126,7 @@ def test_discovered_objects_replace_no_file_of_the_user(run: Run, tmp_path: Path
 def test_what_appeared_meanwhile_is_kept_and_so_are_the_results(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with guarded({}), pytest.raises(BadInput, match=r"b was not written by tapetum.*results are in .*out-1"):  # noqa: PT012, SIM117
+    with guarded({}), pytest.raises(BadInput, match=r"b is a file that tapetum did not write.*results are in .*out-1"):  # noqa: PT012, SIM117
         with whole_folder(out) as folder:
             for name in "ab":
                 (folder / name).write_text("new")
@@ -171,7 +171,7 @@ def test_workers_guard_the_same_files(tmp_path: Path) -> None:
     mine.write_text("mine")
     with guarded({}):
         list(over_processes(write, [str(free), str(tmp_path / "also")], bool, workers=2))
-        with pytest.raises(BadInput, match="mine was not written by tapetum"):
+        with pytest.raises(BadInput, match="mine is a file that tapetum did not write"):
             list(over_processes(write, [str(free), str(mine)], bool, workers=2))
     assert mine.read_text() == "mine"
 
@@ -213,7 +213,7 @@ def test_folders_of_the_user_stay_where_a_bootstrap_runs(tmp_path: Path) -> None
     remove_scenes(tmp_path)
     assert listed(tmp_path / "scenes") == ["mine.npz"]
     (tmp_path / "best.json").write_text("mine")
-    with guarded({}), pytest.raises(BadInput, match=r"best\.json was not written by tapetum"):
+    with guarded({}), pytest.raises(BadInput, match=r"best\.json is a file that tapetum did not write"):
         claim_run(tmp_path, "run", {"seed": 1})
     (tmp_path / "scenes" / "mine.npz").unlink()
     claim(tmp_path / "scenes", {})

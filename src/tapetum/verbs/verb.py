@@ -97,6 +97,7 @@ def verb(
     """
 
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+        @wraps(work)
         def run(options: Options, listener: Listener, /) -> Result:
             with guarded(options, apart):
                 return work(options, listener)
