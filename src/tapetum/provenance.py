@@ -162,8 +162,10 @@ def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) 
     lines = [json.dumps({"file": name, "print": _fingerprint(file)}) + "\n" for name, file in files.items() if file.is_file()]
     with suppress(OSError):  # then the files cannot be replaced by the next command, which says so
         number = os.open(folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-        with open(number, "a", encoding="ascii") as file:
-            file.write("".join(lines))
+        try:
+            os.write(number, "".join(lines).encode())  # at once: others may write there too
+        finally:
+            os.close(number)
 
 
 def kind_of(mode: int) -> str:
