@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout
+from functools import wraps
 from multiprocessing import active_children, get_context, resource_tracker
 from typing import Any, TypeVar
 
@@ -133,6 +134,7 @@ def over_ray(
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
         guarding = carried(work)
 
+        @wraps(work)  # Ray names its processes after it
         def do(item: Item) -> Result:
             return guarding(item)
 
