@@ -139,7 +139,7 @@ def check(path: str | Path) -> None:
     refuse_input(path)
     if _running and _fingerprint(Path(path)) not in _record_of(Path(path).parent):
         raise BadInput(
-            f"{path} was not written by tapetum, or was changed since, and stays; move it, or choose another place to write to"
+            f"{path} is a file that tapetum did not write, or was changed since; move it, or choose another place to write to"
         )
 
 
@@ -149,7 +149,7 @@ def refuse_input(path: str | Path) -> None:
     for scope in _running if state is not None else ():
         if (name := scope.inputs.get((state.st_dev, state.st_ino))) is not None:  # pyright: ignore[reportOptionalMemberAccess]
             read = "" if name == str(path) else f" as {name}"
-            raise BadInput(f"{path} would be replaced, and this command reads it{read}; choose another place to write to")
+            raise BadInput(f"{path} would be overwritten, and this command reads it{read}; choose another place to write to")
 
 
 def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) -> None:
@@ -163,8 +163,10 @@ def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) 
     lines = [json.dumps({"file": name, "print": _fingerprint(file)}) + "\n" for name, file in files.items() if file.is_file()]
     with suppress(OSError):  # then the files cannot be replaced by the next command, which says so
         number = os.open(folder / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-        with open(number, "a", encoding="ascii") as file:
-            file.write("".join(lines))
+        try:
+            os.write(number, "".join(lines).encode())  # at once: others may write there too
+        finally:
+            os.close(number)
 
 
 def _state(path: str | Path) -> os.stat_result | None:
@@ -179,8 +181,8 @@ def _add(scope: _Scope, path: str | Path) -> None:
         scope.inputs[state.st_dev, state.st_ino] = str(path)
 
 
-def _places(given: Any, name: str = "") -> Iterator[tuple[str, str | Path]]:
-    """Names and values of what may be paths."""
+def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, str | Path]]:
+    """Names and values of what may be paths, in so many lists inside each other; deeper ones are pixels."""
     if isinstance(given, str | Path):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):
@@ -189,9 +191,9 @@ def _places(given: Any, name: str = "") -> Iterator[tuple[str, str | Path]]:
     elif isinstance(given, dict):
         for key, value in given.items():
             yield from _places(value, str(key))
-    elif isinstance(given, list | tuple):
+    elif isinstance(given, list | tuple) and lists:
         for value in given:
-            yield from _places(value, name)
+            yield from _places(value, name, lists - 1)
 
 
 def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:

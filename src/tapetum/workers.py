@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout
+from functools import wraps
 from multiprocessing import active_children, get_context, resource_tracker
 from typing import Any, TypeVar
 
@@ -131,7 +132,13 @@ def over_ray(
     except ImportError as error:
         raise MissingExtra("ray", "cluster", "--engine ray") from error
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(carried(work))
+        guarding = carried(work)
+
+        @wraps(work)  # Ray names its processes after it
+        def do(item: Item) -> Result:
+            return guarding(item)
+
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False)(do)
         waiting = {remote.remote(item): number for number, item in enumerate(items)}
         while waiting:
             [task], _ = ray.wait(list(waiting), num_returns=1)

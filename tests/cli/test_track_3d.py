@@ -1,6 +1,7 @@
 """`tapetum track --3d` with the tracker that needs no weights: files, cameras, views, and options that do not fit."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from support.files import listed
 from tapetum.types import Tracks3D
+from tapetum.verbs.space import FILES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -64,3 +66,11 @@ def test_options_that_do_not_fit_are_refused(run: Run, clip: Path, tmp_path: Pat
     assert match in stderr
     assert stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_docs_name_views_as_they_are_written() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    pages = [page for place in ("guides", "systems") for page in (docs / place).glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"\btracks\w*\.(?:html|rrd)\b", page.read_text("utf-8"))}
+    assert named
+    assert named <= set(FILES.values())

@@ -1,8 +1,8 @@
 """Each command of the guides and of the README runs as it is written, with its defaults, on tiny data under the names it uses.
 
-Only how much is made or learned is cut short (`LITTLE`), and small weights stand in for published ones (`STANDS_IN`). A page is a
-story: what one command writes, those after it read. Where a page uses a run before it says how to train one, `run` is there already.
-What cannot run on every machine is listed with its reason.
+Only how much is made or learned is cut short (`LITTLE`), and small weights stand in for published ones (`STANDS_IN`). A page is
+a story: what one command writes, those after it read. Where a page uses a run before it says how to train one, `run` is there
+already. What cannot run on every machine is listed with its reason.
 """
 
 import re
@@ -19,7 +19,7 @@ from tapetum.cli.main import command, main
 
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
-    r"^(weights fetch|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub, tests/bench",
+    r"^(weights fetch|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub",
     r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/cli/test_track_live.py",
     r"--depth depth-anything": "weights that come over the network; tests/tapvid3d",
     r"--engine ray": "a cluster; tests/verbs",

@@ -2,140 +2,26 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 
 import tapetum
 from support.files import listed, picture, write
-from tapetum.cli.known import commands_of, options_of
-from tapetum.cli.main import VERBS, command
+from support.users_files import refused
+from tapetum.bench.rows import Rows
 from tapetum.errors import BadInput
 from tapetum.files import whole_file, whole_folder
-from tapetum.provenance import OUTPUTS, RECORD, guarded
+from tapetum.provenance import RECORD, guarded
+from tapetum.tap.bootstrap.run_folder import claim_run, remove_scenes
+from tapetum.tap.training.clips import claim
+from tapetum.train.log import JsonLines
+from tapetum.train.world import locked
 from tapetum.workers import over_processes
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = Path(__file__).parents[1] / "golden" / "paligemma_taught.safetensors"
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """All that lies in a folder, but for lists of what tapetum wrote."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != RECORD}
-
-
-def refused(run: Run, folder: Path, *words: object) -> str:
-    """Run a command that must not touch anything in `folder`; give its one line."""
-    before = content(folder)
-    code, out, error = run(*words)
-    assert (code, out, error.count("\n")) == (2, "", 1), error
-    assert content(folder) == before
-    return error
-
-
-def commands() -> Iterator[tuple[str, type]]:
-    def below(path: str, kind: type) -> Iterator[tuple[str, type]]:
-        if not (inner := commands_of(kind)):
-            yield path, kind
-        for name, each in inner.items():
-            yield from below(f"{path} {name}", each)
-
-    for verb in VERBS:
-        yield from below(verb, command(verb))
-
-
-WRITING = {
-    "track": "track FILE --out FILE",
-    "show tracks": "show FILE FILE --out FILE",
-    "show perception-test": "show perception-test v --annotations FILE --out FILE",
-    "convert": "convert FILE FILE",
-    "ask": "ask FILE what? --out FILE",
-    "caption": "caption FILE --out FILE",
-    "detect": "detect FILE cat --out FILE",
-    "segment": "segment FILE cat --out FILE",
-    "search": "search cat --index FILE --sheet FILE",
-    "discover": "discover FILE --out FILE",
-    "embed": "embed FILE --out FILE",
-    "eval tapvid": "eval tapvid --data FILE --save-predictions FILE",
-    "eval tapvid3d": "eval tapvid3d --gt FILE --predictions FILE --out FILE",
-    "eval paligemma": "eval paligemma --task vqav2 --data FILE --save FILE",
-    "eval longvideo": "eval longvideo --task nextqa --data FOLDER --model FILE --save FILE",
-    "eval perception-test": "eval perception-test --task object --annotations FILE --predictions FILE --report FILE",
-    "eval davis": "eval davis --data FOLDER --predictions FILE --save-predictions FILE",
-    "submit": "submit perception-test --task object --annotations FILE --predictions FILE --out FILE",
-    "tapvid3d make": "tapvid3d make drivetrack FILE --out FILE",
-    "tapvid3d scenes": "tapvid3d scenes FILE --n 1 --textures FILE",
-    "probe": "probe random:resnet-18 --data FILE --cache FILE",
-    "study run": "study run --out FILE --pictures FILE",
-    "study report": "study report FILE",
-    "scenes make": "scenes make FILE --n 1 --textures FILE",
-    "scenes pictures": "scenes pictures FILE --n 1 --textures FILE",
-    "scenes episodes": "scenes episodes FILE --n 1 --textures FILE",
-    "data shards": "data shards FILE --out FILE",
-    "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
-    "data perception-test": "data perception-test --out FILE",
-    "weights": "weights convert FILE --out FILE",
-    "export": "export FILE FILE",
-    "bootstrap": "bootstrap FILE --out FILE",
-    "adapt learn": "adapt FILE --task classify --trunk FILE --out FILE",
-}
-"""A command line of each command that writes; FILE is the user's, and is aimed at as input and as result."""
-INPUTS = """
-    annotations beside check checks config correct data depth encoder episodes experiment eye features file files
-    folder gt image index language libraries masks model name people pictures pixels plan points predictions
-    proposals query raw recording reference region runs shards source start textures tokenizer tracker tracks
-    train trunk video videos voc what codec
-"""
-"""Options that may name files to read."""
-TRAINING = [path for path, kind in commands() if any(option.place[0] == "launch" for option in options_of(kind))]
-
-
-def words_of(path: str) -> str:
-    if path in WRITING:
-        return WRITING[path]
-    assert path in TRAINING, f"tapetum {path} writes: say in WRITING how"
-    data = "--textures" if path.endswith("tap-nano") else "--data"
-    return f"{path} {data} FILE --out FILE" + (" --encoder FILE" if path in ("train fcn", "train coco") else "")
-
-
-def writes(path: str, kind: type) -> bool:
-    given = {option.place[-1] for option in options_of(kind)} | set(getattr(kind, "__dataclass_fields__", ()))
-    return bool(given & OUTPUTS)
-
-
-@pytest.mark.parametrize("path", [path for path, kind in commands() if writes(path, kind)])
-def test_no_command_replaces_a_file_that_it_is_given(run: Run, tmp_path: Path, path: str) -> None:
-    file = tmp_path / "of the user.png"
-    file.write_bytes(b"mine")
-    places = {"FILE": file, "FOLDER": tmp_path}
-    line = refused(run, tmp_path, *(places.get(word, word) for word in words_of(path).split()))
-    assert f"{file}" in line
-    assert line.endswith("choose another place to write to\n")
-    assert listed(tmp_path) == [file.name]
-
-
-def test_every_option_that_names_a_file_is_known_to_be_read_or_written() -> None:
-    """An option that writes, and is not in OUTPUTS, would be guarded only when its file is put in place."""
-    for path, kind in commands():
-        types = get_type_hints(kind)
-        for field in fields(kind):
-            if "Path" in str(types[field.name]) and not is_dataclass(types[field.name]):
-                assert field.name in OUTPUTS | set(INPUTS.split()), f"tapetum {path} --{field.name}: is it read or written?"
-    assert not OUTPUTS & set(INPUTS.split())
-
-
-@pytest.mark.parametrize("path", [*TRAINING, "bootstrap", "study run", "data shards"])
-def test_results_of_training_are_no_data_next_time(run: Run, tmp_path: Path, path: str) -> None:
-    data = tmp_path / "data"
-    picture(data / "cat" / "1.png", (9, 9, 9))
-    places = {"FILE": data, "--textures": "--textures"}
-    words = [str(places.get(word, word)) for word in words_of(path).split()]
-    words[words.index("--out") + 1] = data / "run"
-    assert f"--out {data / 'run'} lies in {data}" in refused(run, tmp_path, *words)
-    assert listed(data) == ["cat"]
 
 
 SEEING = {"ask": "which animal?", "caption": None, "detect": "square", "segment": "square"}
@@ -188,7 +74,7 @@ def test_a_command_replaces_what_it_wrote_but_not_what_was_changed(run: Run, cli
     assert run(*words)[0] == 0
     assert run(*words[:-1], tmp_path / "copied")[0] == 0
     (tmp_path / "out" / "tracks.csv").write_text((tmp_path / "out" / "tracks.csv").read_text() + "# checked by hand\n")
-    assert "tracks.csv was not written by tapetum, or was changed since" in refused(run, tmp_path, *words)
+    assert "tracks.csv is a file that tapetum did not write, or was changed since" in refused(run, tmp_path, *words)
 
 
 @pytest.mark.parametrize("name", ["overlay.mp4", "tracks.npz", "tracks.csv"])
@@ -240,7 +126,7 @@ def test_discovered_objects_replace_no_file_of_the_user(run: Run, tmp_path: Path
 def test_what_appeared_meanwhile_is_kept_and_so_are_the_results(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with guarded({}), pytest.raises(BadInput, match=r"b was not written by tapetum.*results are in .*out-1"):  # noqa: PT012, SIM117
+    with guarded({}), pytest.raises(BadInput, match=r"b is a file that tapetum did not write.*results are in .*out-1"):  # noqa: PT012, SIM117
         with whole_folder(out) as folder:
             for name in "ab":
                 (folder / name).write_text("new")
@@ -285,6 +171,51 @@ def test_workers_guard_the_same_files(tmp_path: Path) -> None:
     mine.write_text("mine")
     with guarded({}):
         list(over_processes(write, [str(free), str(tmp_path / "also")], bool, workers=2))
-        with pytest.raises(BadInput, match="mine was not written by tapetum"):
+        with pytest.raises(BadInput, match="mine is a file that tapetum did not write"):
             list(over_processes(write, [str(free), str(mine)], bool, workers=2))
     assert mine.read_text() == "mine"
+
+
+def test_a_log_and_a_lock_of_the_user_stay_in_the_folder_of_a_run(tmp_path: Path) -> None:
+    for text in ("2026-01-01 mine\n", '{"epoch": 1}\n', "cut off"):
+        (tmp_path / "log.jsonl").write_text(text)
+        with pytest.raises(BadInput, match=r"log\.jsonl is there and is no log of a run; move it"):
+            JsonLines(tmp_path / "log.jsonl", 0)
+        assert (tmp_path / "log.jsonl").read_text() == text
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "loss": 2.0}\n')  # of a run that was killed before its first checkpoint
+    JsonLines(tmp_path / "log.jsonl", 0).close()
+    assert not (tmp_path / "log.jsonl").read_bytes()
+    (tmp_path / ".lock").write_text("mine")
+    with locked(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "mine"
+
+
+def test_rows_are_not_kept_in_a_file_of_the_user(tmp_path: Path) -> None:
+    for text in ("mine", "mine\n", "{", '{"settings'):
+        (tmp_path / "rows").write_text(text)
+        if text.startswith("{"):  # the first line, cut off when the process was killed
+            Rows(tmp_path / "rows", {}).__exit__()
+            assert not (tmp_path / "rows").exists()
+            continue
+        with pytest.raises(BadInput, match="does not hold rows"):
+            Rows(tmp_path / "rows", {})
+        assert (tmp_path / "rows").read_text() == text
+
+
+def test_folders_of_the_user_stay_where_a_bootstrap_runs(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    for name in ("mine.npz", "clip-1.npz"):
+        (tmp_path / "scenes" / name).touch()
+    remove_scenes(tmp_path)
+    assert listed(tmp_path / "scenes") == ["clip-1.npz", "mine.npz"]
+    claim(tmp_path / "scenes", {})
+    remove_scenes(tmp_path)
+    assert listed(tmp_path / "scenes") == ["mine.npz"]
+    (tmp_path / "best.json").write_text("mine")
+    with guarded({}), pytest.raises(BadInput, match=r"best\.json is a file that tapetum did not write"):
+        claim_run(tmp_path, "run", {"seed": 1})
+    (tmp_path / "scenes" / "mine.npz").unlink()
+    claim(tmp_path / "scenes", {})
+    remove_scenes(tmp_path)
+    assert not (tmp_path / "scenes").exists()

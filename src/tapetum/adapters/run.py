@@ -24,7 +24,6 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated
 from tapetum.errors import BadInput
 from tapetum.hub.blueprint import blueprint
-from tapetum.hub.loading import load
 from tapetum.reading import parse_json, read_text
 from tapetum.train import fit
 from tapetum.train.launch import is_main

@@ -90,6 +90,8 @@ class Rows:
         try:
             text = self._file.read()
             whole = text[: text.rfind("\n") + 1]
+            if not whole and not '{"settings"'.startswith(text[:11]):  # no first line that was cut off
+                raise ValueError(text[:11])
             for line in whole.splitlines():
                 self._take(parse_json(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

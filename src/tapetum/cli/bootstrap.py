@@ -10,6 +10,7 @@ import tyro
 from tapetum.cli.options import LaunchOptions, options
 from tapetum.cli.output import note, print_json, progress
 from tapetum.cli.settings import WithSettings, settings_of, with_settings
+from tapetum.errors import visible
 from tapetum.tap.bootstrap.config import Ingredient
 from tapetum.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun, without
 from tapetum.train.launch import is_main
@@ -56,7 +57,7 @@ class Bootstrap(WithSettings):
             task = bars.add_task("cutting clips", total=None)
 
             def show(done: int, count: int, name: str) -> None:
-                bars.update(task, completed=done, total=count, description=f"clips of {name}")
+                bars.update(task, completed=done, total=count, description=visible(f"clips of {name}"))
                 if done == count:
                     bars.stop()  # what follows is learning, which has lines of its own
 

@@ -43,7 +43,8 @@ def list_classes(place: Path, split: Split) -> Listing:
         images += [(path, k) for i, path in enumerate(files) if (i % _HELD_OUT == _HELD_OUT - 1) == (split == "val")]
     if len(names) < 2 or not images:
         raise BadInput(
-            f"{place} has {len(names)} folders with pictures; give a folder with one of {_HELD_OUT} pictures or more for each class"
+            f"{place} has {len(names)} folders with pictures; give a folder with one of {_HELD_OUT} pictures or more for each "
+            "class"
         )
     return Listing({"image": [stored(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
 

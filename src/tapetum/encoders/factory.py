@@ -42,7 +42,7 @@ from tapetum.files import named_path, whole_file
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state
-from tapetum.reading import parse_json
+from tapetum.reading import no_pipe, parse_json
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tapetum import provenance
 from tapetum.errors import BadInput
 from tapetum.files import cannot_write, whole_file, write_text
 from tapetum.hub.connection import USUAL, Limits, Unreachable
@@ -105,7 +106,9 @@ def fetch(
     """
     if is_here(file, out):
         return
-    packed = out / ".fetching" / file.name
+    packed, target = out / ".fetching" / file.name, out / file.folder / file.name
+    if not file.endings:
+        provenance.check(target)
     url = f"{source.rstrip('/')}/{file.below}"
     limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
     if not file.endings:
@@ -124,7 +127,8 @@ def fetch(
         else:
             (out / file.folder).mkdir(parents=True, exist_ok=True)
             listed = {f"{file.folder}/{file.name}": record.size}
-            packed.replace(out / file.folder / file.name)
+            provenance.record(target.parent, {target.name: packed})
+            packed.replace(target)
         note = out / "fetched" / f"{file.name}.json"
         note.parent.mkdir(exist_ok=True)
         with whole_file(note, own=True) as temporary:

@@ -21,6 +21,7 @@ from tapetum.perception_test.baselines.seen import SIDE, Predictor, Seen
 from tapetum.perception_test.footage import find_videos
 from tapetum.perception_test.predictions import KEYS, asked
 from tapetum.perception_test.types import Video
+from tapetum.provenance import check
 from tapetum.reading import read_json
 from tapetum.workers import over_processes, over_ray
 
@@ -77,6 +78,8 @@ def predict_videos(
     wanted = {name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if asked(t, video)))}
     if not wanted:
         raise BadInput(f"the annotations ask nothing of the tasks {', '.join(tasks)}; give those of these tasks")
+    for task in tasks:
+        check(out / f"{task}.json")
     found = find_videos(videos, list(wanted)) if videos is not None else {}
     try:
         for task in tasks:

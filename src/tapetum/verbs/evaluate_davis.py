@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.provenance import check
 from tapetum.transfer.config import PropagationConfig
 from tapetum.verbs.verb import File, Listener, verb
 
@@ -123,6 +124,10 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
         folder, settings = Path(options.predictions), {}
         found = evaluate(videos, lambda video: read_predictions(folder, video), listener.counting("videos"))
     else:
+        if options.save_predictions is not None:  # what is in the way is said before hours of work
+            for video in videos:
+                for path in video.masks:
+                    check(Path(options.save_predictions) / video.name / path.name)
         settings = {**asdict(config), "stride": options.stride}
         look = look_of(str(options.model), config.short_side, options.stride, options.device)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from tapetum.errors import BadInput
+from tapetum.provenance import check
 from tapetum.verbs.verb import File, Listener, verb
 
 
@@ -85,6 +86,8 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
     else:
         programs = {out: clip_program(tracker, frames=options.frames, size=(height, width), points=options.points)}
+    for path in programs:
+        check(path)
     for done, (path, program) in enumerate(programs.items()):
         listener.progress("exporting", done, len(programs))
         export(program, path)

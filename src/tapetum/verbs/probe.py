@@ -25,8 +25,8 @@ class ProbeOptions:
     """Folder of a run of tapetum pretrain, a file of an encoder, or the name of one, such as efficientnet-lite2."""
     _: KW_ONLY
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
-    """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg; CIFAR's
-    binary files, parquet files or tar shards."""
+    """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;
+    CIFAR's binary files, parquet files or tar shards."""
     neighbours: int = 20
     """Neighbours that vote."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.errors import BadInput
-from tapetum.files import plain_name, same_place
+from tapetum.files import plain_name
 from tapetum.provenance import check
 from tapetum.verbs.verb import File, Listener, count_frames, verb
 
@@ -133,8 +133,6 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     options.check_drawing()
     source, given = _both(options)
     out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
-    if same_place(out, source) or same_place(out, given):
-        raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
     check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)

@@ -102,6 +102,7 @@ def verb(
     def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
         parameters, computed = inspect.signature(options), full_precision()(work)
 
+        @wraps(work)
         def run(options: Options, listener: Listener, /) -> Result:
             with guarded(options, apart):
                 return computed(options, listener)

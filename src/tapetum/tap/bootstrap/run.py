@@ -27,6 +27,7 @@ from tapetum.tap.bootstrap.run_folder import (
     claim_run,
     footage_identity,
     read_best,
+    remove_scenes,
     run_identity,
     write_json,
     write_stills,
@@ -161,7 +162,7 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     footage = Footage(task.footage)
     held = split(footage)[1]
     cycles = [cycle_summary(model, footage, held, device) for model in (task.run.model, out / TRACKER_FILE)]
-    shutil.rmtree(out / "scenes", ignore_errors=True)
+    remove_scenes(out)
     outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
     write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})
     return outcome

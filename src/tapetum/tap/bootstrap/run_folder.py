@@ -12,8 +12,8 @@ OUT/run.json                    settings and footage of the run: a folder with c
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from tapetum.errors import BadInput
 from tapetum.files import whole_file, write_text
 from tapetum.hub.registry import resolve
 from tapetum.identity import source_label
+from tapetum.provenance import check
 from tapetum.reading import read_bytes, read_json
 from tapetum.tap.bootstrap.footage import Footage
 from tapetum.tap.bootstrap.recipes import BootstrapRun
@@ -68,9 +69,19 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
             "go on with those that it began with, or give --out another folder"
         )
     for name in ("before.json", "best.json", "best.safetensors"):
+        check(out / name)
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / "scenes", ignore_errors=True)
+    remove_scenes(out)
     write_json(file, {**known, part: content})
+
+
+def remove_scenes(out: Path) -> None:
+    """Remove the drawn scenes of a run, and their folder unless something else is in it."""
+    if (out / "scenes" / "clips.json").is_file():
+        for file in (out / "scenes" / "clips.json", *(out / "scenes").glob("*clip-[0-9]*.npz")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / "scenes").rmdir()
 
 
 def read_best(out: Path) -> dict[str, Any] | None:

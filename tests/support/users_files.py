@@ -1,0 +1,22 @@
+"""What a command must leave as it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tapetum.provenance import RECORD
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder, but for lists of what tapetum wrote."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != RECORD}
+
+
+def refused(run: Run, folder: Path, *words: object) -> str:
+    """Run a command that must not touch anything in `folder`; give its one line."""
+    before = content(folder)
+    code, out, error = run(*words)
+    assert (code, out, error.count("\n")) == (2, "", 1), error
+    assert content(folder) == before
+    return error
