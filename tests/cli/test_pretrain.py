@@ -72,7 +72,7 @@ def test_options_are_the_recipes(method) -> None:
         ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: a picture is told from the others of its batch"),
         ("simclr", "views of 64 pixels are larger than the pictures"),
         ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
-        ("mae --encoder resnet-18 --change stem=3x3 --size 16", "mae hides patches of a ViT, and resnet-18 is none"),
+        ("mae --encoder resnet-18 --change stem=3x3 --size 16", "mae needs a ViT, whose patches it hides, and resnet-18 is none"),
         ("supervised --size 16", "supervised needs classes, and these pictures have none"),
         ("clip --size 16", "clip needs captions, and these pictures have neither captions nor classes"),
         ("simclr --encoder resnet-17", "there is no encoder 'resnet-17'; did you mean resnet-18?"),

@@ -90,7 +90,7 @@ def test_broken_and_hostile_files_are_refused(tmp_path):
         (tmp_path / "b.safetensors").write_bytes(text)
         with pytest.raises(BadInput, match="is not a safetensors file"):
             encoders.load(tmp_path / "b.safetensors")
-    with pytest.raises(BadInput, match="no weights named .* and no such file"):
+    with pytest.raises(BadInput, match=r"no weights named .* and no such file"):
         encoders.load(tmp_path / "c.safetensors")
 
 

@@ -40,7 +40,8 @@ class AdaptRun:
     name: str = "default"
     """Of the adapter."""
     pixels: int | None = None
-    """Side of the prepared pictures; by default as the trunk was made for, for clone as the demonstrations are."""
+    """Side to which pictures are resized; by default as the trunk was made for, for clone as the demonstrations are. A ViT wants
+    a multiple of its patches: 126 or 140 for DINOv2's of 14."""
     head: Literal["linear", "mlp"] = "mlp"
     """Of clone: linear, or two layers of 256."""
     own: Literal["none", "concat"] = "none"

@@ -120,7 +120,7 @@ def _loader(path: Path, trackers: bool) -> str:
                 return loader
     if not trackers:
         raise BadInput(
-            f"{path} is no file of tapetum's, and its tensors are of no encoder that is recognised; if they are of a model that "
-            f"timm or torchvision have, say which: timm:NAME={path}, torchvision:NAME={path}"
+            f"{path} is no file of tapetum's, and its tensors are of no encoder that is recognised; if they are of a model "
+            f"that timm or torchvision have, say which: timm:NAME={path}, torchvision:NAME={path}"
         )
     return headers[""]
