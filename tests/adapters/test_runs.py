@@ -230,7 +230,7 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
     [
         ("clone", "pictures", {}, "holds no demonstrations"),
         ("clone", "demos", {"trunk": "resnet"}, "there are no weights named"),
-        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker, which is no encoder"),
+        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker; give an encoder"),
         ("classify", "demos", {}, "has 0 folders with pictures"),
         ("classify", "nowhere", {}, "there is no"),
         ("segment", "pictures", {}, "parquet"),
