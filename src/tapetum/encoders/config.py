@@ -183,7 +183,7 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
     `patch` is another size of patches than the config has.
     """
     config = getattr(config, "picture", config)  # of CLIP and SigLIP, whose text is beside it
-    patch = patch or getattr(config, "patch", 1)
+    patch = int(patch or getattr(config, "patch", 1))
     if side % patch and not getattr(config, "ragged", False):
         near = " or ".join(str(each) for each in (side - side % patch, side - side % patch + patch) if each)
         raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")

@@ -138,7 +138,8 @@ def _fetched_by_timm(name: str) -> Encoder:
             f"timm cannot give weights of {name} ({_first_line(error)}); fetch the file on a machine with a network and give "
             f"timm:{name}=FILE, or random:timm:{name} for random weights"
         ) from error
-    return from_state(theirs.state_dict(), "timm", name, preprocessing=of_timm(theirs.pretrained_cfg, name))
+    cfg: Any = theirs.pretrained_cfg
+    return from_state(theirs.state_dict(), "timm", name, preprocessing=of_timm(cfg, name))
 
 
 def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
@@ -172,7 +173,9 @@ def _of_folder(folder: Path, state: Mapping[str, Tensor]) -> Encoder:
 
 def has_names_of_an_encoder(names: Collection[str]) -> bool:
     """Say whether tensors of these names are of an encoder of another library: a ViT, ResNet, Swin, NFNet, EfficientNet."""
-    return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(_TRANSFORMERS.match(name) for name in names)
+    return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(
+        _TRANSFORMERS.match(name) for name in names
+    )
 
 
 _MARKS = (

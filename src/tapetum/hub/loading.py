@@ -55,6 +55,11 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
     return weights.loader if weights else _loader(path, trackers)
 
 
+def is_weights(folder: Path) -> bool:
+    """Say whether a folder stands for weights: that of a run, or one with a config.json."""
+    return any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE, FOLDER_FILE))
+
+
 def named(dotted: str) -> Any:
     """Import what a "module:name" stands for.
 
