@@ -79,7 +79,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
 
 class _Nowhere(io.RawIOBase):
     def write(self, data: Any) -> int:
-        return len(data)
+        return memoryview(data).nbytes
 
 
 @pytest.fixture(autouse=True)

@@ -85,10 +85,11 @@ def load(
     device: "torch.device | str | None" = None,
     dtype: "torch.dtype | None" = None,
 ) -> Any:
-    """Load whatever the weights are, by name (`tapetum weights list`) or from a file: a tracker, a HiP network, an encoder.
+    """Load whatever the weights are: a tracker, a HiP network, an encoder, by name (`tapetum weights list`) or from a file.
 
     Args:
-        name_or_path: a file may be one of ours, whose header says what it is, or a published checkpoint of TAPIR.
+        name_or_path: a file may be one of ours, whose header says what it is, or a published checkpoint of TAPIR; for an
+            encoder also a folder of transformers or timm, a state dict, timm:NAME and so on: `tapetum.encoders.references`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
 

@@ -21,7 +21,7 @@ from tapetum.adapters.run import adapt, make_task
 from tapetum.adapters.worlds.reach import Reach
 from tapetum.adapters.worlds.world import roll
 from tapetum.cli.main import main
-from tapetum.encoders import build, save
+from tapetum.encoders import build, save, to_state
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.errors import BadInput
@@ -192,6 +192,29 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(place: Path, tmp_p
         adapt(replace(run, seed=1), Launch(out=tmp_path / "parts"))
 
 
+@pytest.mark.parametrize("kind", ["run", "random", pytest.param("state dict", marks=pytest.mark.slow)])
+def test_adapters_of_any_reference_find_their_trunk_again(place: Path, tmp_path: Path, kind: str, run, monkeypatch) -> None:
+    """The folder of a run, timm:NAME=FILE and random:NAME, from another working directory too."""
+    (tmp_path / "pretrained").mkdir()
+    if kind == "run":
+        save(tapetum.load(place / "trunk.safetensors"), tmp_path / "pretrained" / "encoder.safetensors")
+    monkeypatch.chdir(tmp_path)
+    trunk = {"run": "pretrained", "state dict": "timm:resnet18=pretrained/own.pth", "random": "random:vit-nano"}[kind]
+    if kind == "state dict":
+        torch.save(to_state(build("resnet-18"), "timm"), "pretrained/own.pth")
+    words = ("--task", "clone", "--trunk", trunk, "--steps", 1, "--batch-size", 2, "--rollouts", 0)
+    code, _, err = run("adapt", place / "demos", *words, "--out", "out/run")
+    assert code == 0, err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file = tmp_path / "out" / "run" / "adapter.safetensors"
+    code, _, err = run("adapt", "verify", file)
+    assert code == 0, err
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "a.png")
+    code, _, err = run("embed", tmp_path / "a.png", "--model", file, "--out", tmp_path / "a.npz")
+    assert code == 0, err
+
+
 @pytest.mark.slow
 def test_the_command_learns_and_proves(place: Path, tmp_path: Path, capsys) -> None:
     out, made = tmp_path / "run", str(place / "trunk.safetensors")
@@ -230,7 +253,7 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
     [
         ("clone", "pictures", {}, "holds no demonstrations"),
         ("clone", "demos", {"trunk": "resnet"}, "there are no weights named"),
-        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker, which is no encoder"),
+        ("clone", "demos", {"trunk": "tapir-nano"}, "holds a Tracker; give an encoder"),
         ("classify", "demos", {}, "has 0 folders with pictures"),
         ("classify", "nowhere", {}, "there is no"),
         ("segment", "pictures", {}, "parquet"),

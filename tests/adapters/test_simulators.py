@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from importlib import metadata, util
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tapetum.adapters.worlds.makers import TASKS, make_world
 from tapetum.adapters.worlds.rendering import choose_gl, simulator
 from tapetum.adapters.worlds.world import roll
 from tapetum.encoders import build, save
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.errors import BadInput, MissingExtra, Remark, TapetumError
 from tapetum.train.launch_config import Launch
 
 here = util.find_spec("metaworld") is not None
@@ -135,10 +136,30 @@ def test_a_policy_goes_from_demonstrations_to_a_film(tmp_path: Path) -> None:
     assert finished.scores["success"] in (0.0, 1.0)
 
 
-def test_opengl_is_chosen_and_what_the_user_says_is_kept(monkeypatch) -> None:
+def test_what_the_user_says_of_opengl_is_kept(monkeypatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     assert choose_gl() == "glfw"
-    monkeypatch.delenv("MUJOCO_GL")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert choose_gl() in ("osmesa", "egl")
-    assert os.environ.pop("MUJOCO_GL") in ("osmesa", "egl")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's OpenGL is used")
+@pytest.mark.parametrize(("draws", "chosen"), [("egl osmesa", "egl"), ("osmesa", "osmesa"), ("", None)])
+def test_egl_then_osmesa_are_tried(monkeypatch, tmp_path, draws, chosen) -> None:
+    """With a MuJoCo that draws with some only, as on machines that lack the libraries."""
+    (tmp_path / "mujoco.py").write_text(
+        "import os\n"
+        f"if os.environ['MUJOCO_GL'] not in {draws.split()}:\n"
+        "    raise AttributeError('no library of ' + os.environ['MUJOCO_GL'])\n"
+        "class MjModel:\n    from_xml_string = staticmethod(str)\n"
+        "class Renderer:\n    def __init__(self, *_): pass\n    update_scene = render = lambda self, *_: None\n"
+        "MjData = str\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    if chosen is None:
+        with pytest.raises(TapetumError, match=r"egl \(.*no library of egl\) nor with osmesa \(.*osmesa\); install libosmesa6"):
+            choose_gl()
+        assert "MUJOCO_GL" not in os.environ
+        return
+    with pytest.warns(Remark, match=f"MuJoCo draws with {chosen}"):
+        assert choose_gl() == chosen
+    assert os.environ.pop("MUJOCO_GL") == chosen

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tapetum.cli.main import parse
 from tapetum.encoders import build, save
+from tapetum.errors import BadInput
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.recipes import recipe
 
@@ -66,13 +67,32 @@ def test_options_are_the_recipes(method) -> None:
     assert large.method.recipe == recipe(method, "photos", "vit")
 
 
+def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -> None:
+    assert recipe("dino", "photos", "vit").architecture.config.drop_path == 0.1  # pyright: ignore[reportAttributeAccessIssue]
+    assert recipe("dino", "photos", "vit", encoder="resnet-18").architecture.family == "resnet"
+    with pytest.raises(BadInput, match="a resnet has no setting 'patch'"):
+        recipe("dino", "photos", "vit", encoder="resnet-18", change=("patch=4",)).architecture  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: a picture is told from the others of its batch"),
         ("simclr", "views of 64 pixels are larger than the pictures"),
         ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
-        ("mae --encoder resnet-18 --change stem=3x3 --size 16", "mae hides patches of a ViT, and resnet-18 is none"),
+        (
+            "mae --encoder resnet-18 --change stem=3x3 --size 16",
+            "mae needs a ViT, whose patches it hides, and resnet-18 is none",
+        ),
+        (
+            "mae --encoder resnet-18",
+            "mae needs a ViT, whose patches it hides, and resnet-18 is none; take one such as vit-tiny-16",
+        ),
+        ("mae --preset vit --encoder resnet-50", "mae needs a ViT"),
+        (
+            "simclr --encoder dinov2-small --size 16",
+            "patches of 14 pixels do not divide images of 16; images are resized by --size",
+        ),
         ("supervised --size 16", "supervised needs classes, and these pictures have none"),
         ("clip --size 16", "clip needs captions, and these pictures have neither captions nor classes"),
         ("simclr --encoder resnet-17", "there is no encoder 'resnet-17'; did you mean resnet-18?"),

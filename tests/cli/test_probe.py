@@ -50,6 +50,20 @@ def test_a_folder_a_class(run: Run, encoder: Path, tmp_path: Path) -> None:
     assert json.loads(out)["pictures"] == [10, 10]
 
 
+def test_features_of_a_network_with_batch_norm_are_kept(run: Run, tmp_path: Path) -> None:
+    """Its counters are tensors without axes."""
+    pictures(tmp_path / "data" / "train", 3, 0)
+    pictures(tmp_path / "data" / "val", 2, 1)
+    words = ("probe", "random:resnet-nano", "--data", tmp_path / "data", "--cache", tmp_path / "kept", "--json")
+    code, first, err = run(*words)
+    assert code == 0, err
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "kept").iterdir()}
+    assert len(kept) == 2
+    code, again, _ = run(*words)
+    assert again == first
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "kept").iterdir()} == kept
+
+
 def test_files_of_cifar(run: Run, encoder: Path, tmp_path: Path) -> None:
     rng, data = np.random.default_rng(0), tmp_path / "cifar"
     data.mkdir()

@@ -24,7 +24,7 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.processors import of_processor
 from tapetum.encoders.published import KINDS
 from tapetum.encoders.references import located, relocated
-from tapetum.encoders.tables import huggingface
+from tapetum.encoders.tables import huggingface_defaults
 from tapetum.errors import BadInput, Remark
 
 Run = Callable[..., tuple[int, str, str]]
@@ -127,9 +127,9 @@ def test_fields_that_are_left_out_are_as_in_transformers() -> None:
     )
     for kind, name in names.items():
         theirs = getattr(transformers, f"{name}Config")().to_dict()
-        usual = huggingface._DEFAULTS.get(kind, {})
+        usual = huggingface_defaults.DEFAULTS.get(kind, {})
         assert {key: theirs[key] for key in usual} == usual
-    for name, usual in (("CLIPText", huggingface._CLIP_TEXT), ("SiglipText", huggingface._SIGLIP_TEXT)):
+    for name, usual in (("CLIPText", huggingface_defaults.CLIP_TEXT), ("SiglipText", huggingface_defaults.SIGLIP_TEXT)):
         theirs = getattr(transformers, f"{name}Config")().to_dict()
         assert {key: theirs[key] for key in usual} == usual
 
@@ -241,6 +241,7 @@ def test_vectors_by_a_state_dict_from_the_command_line(run: Run, image: Path, tm
     np.testing.assert_allclose(vector(run, image, tmp_path / "mine.safetensors"), wanted, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pickle_of_torchvision(run: Run, image: Path, tmp_path: Path) -> None:
     theirs = shaken(torchvision.models.resnet18(num_classes=3))
     wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in theirs.state_dict().items()}}

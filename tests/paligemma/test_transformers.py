@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from support.paligemma import BOTH, asked, ours, theirs
+from tapetum.paligemma import load
+from tapetum.paligemma.config import eye
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity(logging.ERROR)
@@ -67,4 +69,18 @@ def test_a_window_that_is_reached(window):
     with torch.no_grad():
         found = own.logits(pixels(1), PREFIX, SUFFIX)
     wanted = their_logits(model, pixels(1), PREFIX, SUFFIX)
+    torch.testing.assert_close(found[SUFFIX != 0], wanted[SUFFIX != 0], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "patch"), [(48, 16), (20, 6)])
+def test_a_folder_whose_vision_tower_has_other_patches(tmp_path, side, patch):
+    """As SigLIP-B/16 at 384, whose patches of 14 would not fit; and with pixels left over, as So400m/14 at 384 has."""
+    sight = eye(side, width=16, depth=2, heads=2, mlp_width=24, patch=patch, ragged=side % patch != 0)
+    model = theirs(replace(BOTH["paligemma"], eye=sight))
+    model.save_pretrained(tmp_path)
+    own = load(tmp_path)
+    assert own.config.eye == sight
+    with torch.no_grad():
+        found = own.logits(pixels(1, side), PREFIX, SUFFIX)
+    wanted = their_logits(model, pixels(1, side), PREFIX, SUFFIX)
     torch.testing.assert_close(found[SUFFIX != 0], wanted[SUFFIX != 0], atol=2e-5, rtol=1e-5)

@@ -221,7 +221,7 @@ def test_mae_puts_every_patch_into_its_place(data: Path) -> None:
 
 
 def test_mae_wants_a_vit_and_a_size_of_patches(data: Path) -> None:
-    with pytest.raises(BadInput, match="mae hides patches of a ViT, and resnet-18 is none"):
+    with pytest.raises(BadInput, match="mae needs a ViT, whose patches it hides, and resnet-18 is none"):
         task_for(tiny("mae", data, **RESNET))
     with pytest.raises(BadInput, match="patches of 16"):
         task_for(tiny("mae", data, change=("patch=16",)))

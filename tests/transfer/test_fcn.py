@@ -1,6 +1,8 @@
 """Transfers to segmentation from small folders in the official layouts: one call from the encoder to the mean IoU."""
 
+import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from tapetum.encoders.references import load
 from tapetum.errors import BadInput
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cut_at_own_scale
-from tapetum.transfer.fcn import load_segmenter, parts_of, segment, train_fcn
+from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, keep_size
 
@@ -54,6 +56,37 @@ def camvid(tmp_path: Path) -> Path:
 def encoder(tmp_path: Path) -> Path:
     save(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
     return tmp_path / "encoder.safetensors"
+
+
+def test_what_workers_get_can_be_pickled(camvid: Path) -> None:
+    """And is small: each worker loads of the encoder what it needs."""
+    run = FcnRun(data=str(camvid), encoder="random:resnet-50", layout="camvid", crop=32)
+    task = FcnTask(partial(load, run.encoder, seed=run.seed), parts_of(run), run)
+    collate = pickle.loads(pickle.dumps(task.collate))
+    assert len(pickle.dumps(task)) < 100_000
+    one, other = (make([0, 1]) for make in (task.collate, collate))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_the_command_with_its_default_workers(camvid: Path, encoder: Path, tmp_path: Path) -> None:
+    words = f"train fcn --layout camvid --data {camvid} --encoder {encoder} --out {tmp_path / 'run'} --crop 32 --steps 2"
+    assert main([*words.split(), "--batch-size", "2"]) == 0
+
+
+@pytest.mark.parametrize("name", ["fcn", "adapt"])
+def test_patches_that_do_not_divide_name_the_option_that_resizes(name, camvid: Path, tmp_path: Path, run) -> None:
+    trunk = "random:timm:vit_tiny_patch14_dinov2"
+    if name == "fcn":
+        words = ("train", "fcn", "--layout", "camvid", "--data", camvid, "--encoder", trunk, "--crop", 32, "--workers", 0)
+        said = "patches of 14 pixels do not divide images of 32; images are resized by --crop: give 28 or 42"
+    else:
+        words = ("adapt", tmp_path / "demos", "--task", "clone", "--trunk", trunk, "--steps", 1)
+        said = "patches of 14 pixels do not divide images of 128; images are resized by --pixels: give 126 or 140"
+        assert run("data", "demos", "--task", "reach-disc", "--n", 1, "--pixels", 128, "--out", tmp_path / "demos")[0] == 0
+    code, _, err = run(*words, "--out", tmp_path / "run", "--batch-size", 2)
+    assert code == 2
+    assert said in err
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ class AdaptRun:
     """classify: a folder with a folder of pictures for each class, or train/CLASS and val/CLASS. segment: pictures with masks,
     laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote."""
     trunk: str = "efficientnet-lite0"
-    """Name or file of the encoder, which is not changed."""
+    """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
     regime: Literal["adapters", "frozen", "full"] = "adapters"
     """What learns besides the head: adapters; nothing; or, to compare with, the whole trunk, which then is lost."""
     preset: str = "bottom-middle-top"
@@ -40,7 +40,8 @@ class AdaptRun:
     name: str = "default"
     """Of the adapter."""
     pixels: int | None = None
-    """Side of the prepared pictures; by default as the trunk was made for, for clone as the demonstrations are."""
+    """Side to which pictures are resized; by default as the trunk was made for, for clone as the demonstrations are. A ViT
+    wants a multiple of its patches: 126 or 140 for DINOv2's of 14."""
     head: Literal["linear", "mlp"] = "mlp"
     """Of clone: linear, or two layers of 256."""
     own: Literal["none", "concat"] = "none"

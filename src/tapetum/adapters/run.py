@@ -19,6 +19,7 @@ from tapetum.adapters.rollouts import try_out
 from tapetum.adapters.task import AdaptTask, CloneTask, Frames, Headed, PictureTask
 from tapetum.adapters.worlds.makers import make_world
 from tapetum.adapters.worlds.world import World
+from tapetum.encoders.config import check_side
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated
@@ -121,6 +122,7 @@ def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
 def _load_trunk(reference: str, pixels: int | None) -> Encoder:
     encoder = load(reference)
     encoder.preprocessing = square(encoder.preprocessing, pixels)
+    check_side(encoder.config, encoder.preprocessing.size[0], "--pixels")
     return encoder
 
 

@@ -251,6 +251,10 @@ class CloneTask(AdaptTask):
             "hidden": [256, 256] if run.head == "mlp" else [],
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the world, which lives in this process alone: workers want `collate`."""
+        return {**self.__dict__, "world": None}
+
     def measure(self, model: Headed) -> None:
         """Take features of frames spread over the demonstrations, and all actions."""
         demos = self.frames.demos

@@ -179,6 +179,18 @@ def changed(found: Architecture, changes: Mapping[str, Any]) -> Architecture:
     return replace(found, config=replace(found.config, **changes), preprocessing=preprocessing)
 
 
+def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:
+    """Raise BadInput where the patches of a ViT do not divide images of `side` pixels; it names the `option` that resizes them.
+
+    `patch` is another size of patches than the config has.
+    """
+    config = getattr(config, "picture", config)  # of CLIP and SigLIP, whose text is beside it
+    patch = int(patch or getattr(config, "patch", 1))
+    if side % patch and not getattr(config, "ragged", False):
+        near = " or ".join(str(each) for each in (side - side % patch, side - side % patch + patch) if each)
+        raise BadInput(f"patches of {patch} pixels do not divide images of {side}; images are resized by {option}: give {near}")
+
+
 def as_json(found: Architecture) -> dict[str, Any]:
     """Give what the header of a file of weights says."""
     return {"family": found.family, "config": asdict(found.config), "preprocessing": asdict(found.preprocessing)}

@@ -138,7 +138,8 @@ def _fetched_by_timm(name: str) -> Encoder:
             f"timm cannot give weights of {name} ({_first_line(error)}); fetch the file on a machine with a network and give "
             f"timm:{name}=FILE, or random:timm:{name} for random weights"
         ) from error
-    return from_state(theirs.state_dict(), "timm", name, preprocessing=of_timm(theirs.pretrained_cfg, name))
+    cfg: Any = theirs.pretrained_cfg
+    return from_state(theirs.state_dict(), "timm", name, preprocessing=of_timm(cfg, name))
 
 
 def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:

@@ -77,6 +77,11 @@ def check_dtype(dtype: Any) -> Any:
     return found
 
 
+def is_weights(folder: Path) -> bool:
+    """Say whether a folder stands for weights: that of a run, or one with a config.json."""
+    return any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE, FOLDER_FILE))
+
+
 def named(dotted: str) -> Any:
     """Import what a "module:name" stands for.
 

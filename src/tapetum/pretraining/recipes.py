@@ -9,10 +9,10 @@ BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a
 import ast
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from tapetum.encoders.config import Architecture, architecture, changed
+from tapetum.encoders.config import Architecture, architecture, changed, check_side
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
 
@@ -110,6 +110,20 @@ class PretrainRun(PictureRun):
             raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
 
     @property
+    def architecture(self) -> Architecture:
+        """Give family and sizes of the network, for views of `size`.
+
+        What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
+        what there is not, and an encoder that the method cannot train.
+        """
+        known, change = {field.name for field in fields(architecture(self.encoder).config)}, self.change
+        if self.method == "mae" and not {"patch", "class_token"} <= known:
+            raise BadInput(f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16")
+        if any(run.change == change for run in RECIPES[self.method].values()):
+            change = tuple(text for text in change if text.partition("=")[0] in known)
+        return encoder_architecture(self.encoder, self.size, change)
+
+    @property
     def views(self) -> tuple[int, ...]:
         """Give the side of each view of a picture."""
         count = 2 if self.method in ("simclr", "byol", "dino") else 1
@@ -139,6 +153,7 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     changes = dict(_setting(text) for text in change)
     found = architecture(name)
     if hasattr(found.config, "picture_size"):
+        check_side(found.config, size, "--size", changes.get("patch"))
         changes = {"picture_size": (size, size), **changes}
     found = changed(found, changes)
     how = replace(

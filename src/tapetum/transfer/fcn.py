@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.pictures import SegmentedPictures
-from tapetum.encoders.config import as_json, from_json
+from tapetum.encoders.config import as_json, check_side, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load
@@ -50,6 +50,12 @@ class FcnTask(SegmentationTask):
         super().__init__(encoder, *parts, FineTuneConfig(size=size, seed=run.seed), run.head)
         self.own, self.run = np.arange(len(parts[0])), run
         self.order = Shuffle(len(self.own), run.seed)
+
+    def model(self) -> nn.Module:
+        """Put a head on the encoder."""
+        model = cast(Segmenter, super().model())
+        check_side(model.encoder.config, self.run.crop, "--crop")
+        return model
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings."""

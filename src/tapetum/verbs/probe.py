@@ -22,7 +22,8 @@ class ProbeOptions:
     """What may be asked of `probe`."""
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|MODEL")]
-    """Folder of a run of tapetum pretrain, a file of an encoder, or the name of one, such as efficientnet-lite2."""
+    """Folder of a run of tapetum pretrain, or any other encoder as tapetum embed --model takes it; random:resnet-18, random
+    weights, is the control."""
     _: KW_ONLY
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;

@@ -114,7 +114,7 @@ def test_a_study_without_a_finished_point_has_no_report(tmp_path: Path) -> None:
 
 def test_methods_that_do_not_fit_are_refused_before_anything_runs(tmp_path: Path) -> None:
     grids = '[[grids]]\nsizes = ["r"]\nmethods = ["mae"]\nbudgets = [5e6]\n[sizes.r]\nfamily = "r"\nencoder = "resnet-18"\n'
-    with pytest.raises(BadInput, match="mae hides patches of a ViT, and resnet-18 is none"):
+    with pytest.raises(BadInput, match="mae needs a ViT, whose patches it hides, and resnet-18 is none"):
         predict_study(told(FEW + grids), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tapetum.encoders.config import HALF, Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import Row, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
@@ -37,29 +38,6 @@ _OLD_NAMES = (
     (r"(layer\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
 )
 
-_TRANSFORMER: dict[str, Any] = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-}
-_VIT = _TRANSFORMER | {"image_size": 224, "patch_size": 16}
-_SIGLIP_TEXT = _TRANSFORMER | {"vocab_size": 32_000, "max_position_embeddings": 64, "layer_norm_eps": 1e-6}
-_CLIP_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
-_CLIP_TEXT |= {"vocab_size": 49_408, "max_position_embeddings": 77, "layer_norm_eps": 1e-5, "eos_token_id": 49_407}
-_DINOV2 = {name: value for name, value in _VIT.items() if name != "intermediate_size"} | {"mlp_ratio": 4, "patch_size": 14}
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "vit": _VIT,
-    "vit_mae": _VIT,
-    "dinov2": _DINOV2,
-    "dinov2_with_registers": _DINOV2 | {"num_register_tokens": 4, "patch_size": 16},
-    "clip_vision_model": _VIT | {"patch_size": 32},
-    "siglip_vision_model": _VIT,
-    "clip": {"projection_dim": 512},
-}
-"""What transformers takes fields to be that a config.json leaves out, by model_type; those of CLIP's and SigLIP's parts often
-are."""
-
 _State = Mapping[str, Tensor]
 
 
@@ -70,20 +48,9 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
     read = _READERS.get(str(architecture.get("model_type")))
     try:
         kept = {k: v for k, v in state.items() if not k.endswith("position_ids")}
-        return None if read is None else read(_whole(architecture), kept)
+        return None if read is None else read(whole_config(architecture), kept)
     except KeyError as error:
         raise BadInput(f"the config has no {error}; give model.config.to_dict()") from error
-
-
-def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with what it leaves out."""
-    kind = str(config["model_type"])
-    whole = _DEFAULTS.get(kind, {}) | dict(config)
-    if kind in ("clip", "siglip"):
-        text = _CLIP_TEXT if kind == "clip" else _SIGLIP_TEXT
-        whole["text_config"] = text | dict(config.get("text_config") or {})
-        whole["vision_config"] = _DEFAULTS[f"{kind}_vision_model"] | dict(config.get("vision_config") or {})
-    return whole
 
 
 def _common(c: Mapping[str, Any], activation: str, eps: float) -> ViTConfig:

@@ -99,12 +99,13 @@ def load_source(names: str, grid: int, rate: float, folder: Path | None = None, 
     Raises BadInput for what is neither an encoder nor a folder.
     """
     from tapetum.encoders.references import load
+    from tapetum.hub.loading import is_weights
 
     sources: list[Source] = []
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name == SOUND:
             sources.append(LogMel())
-        elif folder is not None or Path(name).is_dir():
+        elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
             sources.append(FeatureFiles(folder or Path(name)))
         else:
             sources.append(EncoderFeatures(load(name, device), grid, rate))

@@ -84,8 +84,7 @@ class MaeTask(PretrainTask):
 
     def check(self) -> None:
         config = self.run.architecture.config
-        if not isinstance(config, ViTConfig):
-            raise BadInput(f"mae hides patches of a ViT, and {self.run.encoder} is none; take one such as vit-tiny-16")
+        assert isinstance(config, ViTConfig)  # as `PretrainRun.architecture` says
         if self.run.size % config.patch or not 0 < self._seen() < config.grid[0] * config.grid[1]:
             raise BadInput(
                 f"mae hides {self.settings.ratio:.0%} of views of {self.run.size} pixels in patches of {config.patch}; give a "
