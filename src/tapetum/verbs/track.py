@@ -11,7 +11,7 @@ import tyro
 
 from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import Results, results
+from tapetum.files import Results, results, same_place
 from tapetum.verbs.asked import find_task
 from tapetum.verbs.cut import CutSettings
 from tapetum.verbs.show import DrawSettings, View, write_overlay
@@ -27,6 +27,14 @@ MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
+FILES = {
+    **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
+    ".npz": "tracks",
+    ".json": "tracks",
+    ".parquet": "tracks",
+    ".csv": "table",
+}
+"""Endings of a single file that is written instead of a folder, and what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +127,13 @@ class TrackOptions(TrackSettings):
     video: Any = field(kw_only=False)
     """Path of a video file, a folder of pictures or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json or .parquet,
+    or in .mp4, .webm or .gif, is one file: the tracks, or the overlay."""
+
+    @property
+    def file(self) -> Path | None:
+        """The one file that is to be written, if it is one."""
+        return one_file(self.out)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +163,8 @@ class Tracked:
     """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
     view: Path | None
     """Another file to look at the points in space."""
+    file: Path | None = None
+    """The one file that was asked for, in place of a folder."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
@@ -167,6 +183,8 @@ class Tracked:
         }
         if out is not None:
             content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+        if self.file is not None:
+            content |= {"overlay": None, "tracks": None, "table": None, FILES[self.file.suffix.lower()]: str(self.file)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -189,10 +207,17 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     >>> done.tracks.xy.tolist()
     [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
     """
+    return track_into(options, listener, options.file)
+
+
+def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
+    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in."""
     from tapetum.video import open_video
 
     options.check()
-    out = None if options.out is None else Path(options.out)
+    if file is not None:
+        _check_file(file, options)
+    out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
@@ -209,6 +234,8 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
+        if file is not None:
+            _write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
             save(tracks, written.folder)
@@ -241,7 +268,42 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         out=out,
         overlay=overlay,
         view=None if out is None or view is None else out / view,
+        file=file,
     )
+
+
+def one_file(out: File | None) -> Path | None:
+    """Give the path of the single file that `out` names by its ending, None for a folder.
+
+    >>> one_file("points.csv"), one_file("result"), one_file(None)
+    (PosixPath('points.csv'), None, None)
+    """
+    path = None if out is None else Path(out)
+    return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
+
+
+def _check_file(file: Path, options: TrackOptions) -> None:
+    """Raises BadInput, before any work, where one file is not enough, or cannot be written."""
+    if options.three_d:
+        raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
+    if not file.absolute().parent.is_dir():
+        raise BadInput(f"--out {file}: there is no folder {file.parent}; make it first")
+    for name in ("video", "reference", "points", "region"):
+        given = getattr(options, name)
+        if isinstance(given, str | Path) and same_place(given, file):
+            raise BadInput(f"--out {file} is what is read; give another name")
+    if file.suffix.lower() == ".parquet":
+        from tapetum.tables import pyarrow_for
+
+        pyarrow_for("writing parquet")
+
+
+def _write_file(file: Path, video: "Video", tracks: "Tracks", options: TrackOptions, listener: Listener) -> None:
+    """Writes the tracks or the overlay, whole or not at all."""
+    if FILES[file.suffix.lower()] == "overlay":
+        write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
+    else:
+        tracks.save(file)
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
