@@ -17,7 +17,7 @@ from PIL import Image
 
 from tapetum.types import Tracks
 from tapetum.verbs import many
-from tapetum.verbs.track import Tracked, TrackOptions, track
+from tapetum.verbs.track import Tracked, TrackOptions
 from tapetum.verbs.verb import Listener
 from tapetum.video import write_video
 

@@ -26,7 +26,7 @@ SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device"}
+WITHOUT_EFFECT = {"device", "keep_features"}
 """Settings that leave the tracks of a video as they are."""
 
 
@@ -102,7 +102,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
         raise BadInput(f"--out {out} is one file, and {len(named)} videos are tracked, each into its own; give a folder")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
-    given = narrowed(TrackSettings, options)
+    given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
     settings = _settings(given)
     on_ray = options.engine == "ray"
     if on_ray:

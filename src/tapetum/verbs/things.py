@@ -122,7 +122,8 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         video = cleanup.enter_context(open_video(options.video))
         if len(video) < 2:
             raise BadInput(f"{video.name} is one picture; --track follows things through a video, leave it out for a picture")
-        out, file = (None, one) if (one := _one_file(options)) else (options.out and Path(options.out), None)
+        file = _one_file(options)
+        out = None if options.out is None or file is not None else Path(options.out)
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
         eye = _Eye(options, prompt, video)

@@ -1,5 +1,6 @@
 """`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
+    from tapetum.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
@@ -27,6 +29,8 @@ MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
+FEATURES, FEATURES_MIB = "features.bin", 512
+"""What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
 FILES = {
     **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
     ".npz": "tracks",
@@ -76,6 +80,9 @@ class TrackSettings(DrawSettings, CutSettings):
     tapetum[depth])."""
     no_overlay: bool = False
     """Draw nothing, and write no overlay.mp4."""
+    keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
+    """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
+    not look at the video again; 0 keeps nothing. By default 512 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -93,6 +100,8 @@ class TrackSettings(DrawSettings, CutSettings):
         """Raise `BadInput` for options that do not fit together."""
         self.check_drawing()
         self._check_corrections()
+        if self.keep_features is not None and self.keep_features < 0:
+            raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
         if self.three_d:
             return
         for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
@@ -127,8 +136,8 @@ class TrackOptions(TrackSettings):
     video: Any = field(kw_only=False)
     """Path of a video file, a folder of pictures or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json or .parquet,
-    or in .mp4, .webm or .gif, is one file: the tracks, or the overlay."""
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
+    .mp4, .webm or .gif is one file: the tracks, or the overlay."""
 
     @property
     def file(self) -> Path | None:
@@ -222,7 +231,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
-        written = None if out is None else cleanup.enter_context(results(out, names))
+        written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_task(options, video, cleanup, listener)
         video = task.part.video
@@ -230,7 +239,8 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        tracks = task.track(tracker, support, listener.counting("tracking"))
+        features = _features(options, out, written)
+        tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
@@ -240,7 +250,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
             listener.status("saving")
             save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=names)
+            written.commit(instead_of=(*names, *_stale(features, out, written)))
         with _tracks_kept(out):
             if written is not None and not options.no_overlay:
                 overlay = _draw(written, video, tracks, options, listener)
@@ -270,6 +280,28 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         view=None if out is None or view is None else out / view,
         file=file,
     )
+
+
+def _features(options: TrackOptions, out: Path | None, written: "Results | None") -> "FeatureFile | None":
+    """Where features of frames are kept: read beside the tracks that are corrected, or in the folder, and written there."""
+    from tapetum.tap.tracking.feature_file import FeatureFile
+
+    mib = FEATURES_MIB if options.keep_features is None else options.keep_features
+    source = out if options.tracks is None else Path(options.tracks).parent
+    target = None if written is None or not mib else written.folder / FEATURES
+    return None if source is None else FeatureFile(source / FEATURES, target, mib << 20)
+
+
+def _stale(features: "FeatureFile | None", out: Path | None, written: "Results") -> tuple[str, ...]:
+    """Finishes the kept features; gives their name where what lies in the folder is of no use any more."""
+    if features is None or out is None:
+        return ()
+    features.close()
+    if features.target is not None and features.source is not None and features.read and not features.target.exists():
+        if same_place(features.source.parent, out):
+            return ()
+        shutil.copyfile(features.source, written.folder / FEATURES)
+    return (FEATURES,)
 
 
 def one_file(out: File | None) -> Path | None:
