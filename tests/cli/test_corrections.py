@@ -124,39 +124,45 @@ def test_a_correction_looks_at_no_frame_again(
     assert not (plain / "features.bin").exists()
     np.testing.assert_allclose(new.xy, Tracks.load(plain / "tracks.npz").xy, atol=0.05)
     assert new.xy[[0, 2]].tobytes() == old.xy[[0, 2]].tobytes()
-    looked.clear()  # the features went with the corrected tracks, and other points use them too
+    looked.clear()  # the features went with the corrected tracks
     again = ["--tracks", second / "tracks.npz", "--correct", "0,3,12,21"]
     assert run("track", clip, "--model", nano, *again, "--out", second)[0] == 0
-    assert run("track", clip, "--model", nano, "--grid", 2, "--out", second)[0] == 0
+    assert run("track", clip, "--model", nano, *again, "--out", second)[0] == 0
     assert looked == []
+    assert run("track", clip, "--model", nano, "--points", table, "--out", second)[0] == 0
+    assert sum(looked) == whole  # kept features are rounded: what is tracked afresh is the same each time
+    assert (second / "tracks.npz").read_bytes() == (first / "tracks.npz").read_bytes()
 
 
 def test_features_of_other_frames_or_weights_are_never_used(
     run: Run, clip: Path, nano: Path, tmp_path: Path, looked: list[int]
 ) -> None:
-    words = ("--grid", 2, "--out", tmp_path / "out", "--no-overlay")
-    assert run("track", clip, "--model", nano, *words)[0] == 0
-    features, whole = tmp_path / "out" / "features.bin", sum(looked)
+    out = tmp_path / "out"
+    assert run("track", clip, "--model", nano, "--grid", 2, "--out", out, "--no-overlay")[0] == 0
+    whole, kept = sum(looked), (out / "features.bin").read_bytes()
+    words = ("--tracks", out / "tracks.npz", "--correct", "0,3,12,21", "--out", tmp_path / "new", "--no-overlay")
     frames = np.array(open_video(clip)[:])
     frames[2, 5, 5] ^= 255
     np.save(tmp_path / "other.npy", frames)
     other = save_tapir(tmp_path / "other.safetensors", TAPIR_NANO, seed=1)
-    for video, model, count in (
-        (tmp_path / "other.npy", nano, whole // 6),
-        (clip, other, whole),
-        (clip, nano, whole),
-        (clip, nano, 0),
-    ):
+    for video, model, count in ((tmp_path / "other.npy", nano, whole // 6), (clip, other, whole), (clip, nano, 0)):
         looked.clear()
         assert run("track", video, "--model", model, *words)[0] == 0
         assert sum(looked) == count
-    content = bytearray(features.read_bytes())
-    content[-100] ^= 255
-    for damaged, count in ((bytes(content), whole // 6), (b"", whole), (b"{}", whole), (b'{"format": 1}\n' * 9, whole)):
-        features.write_bytes(damaged)
+    changed = bytearray(kept)
+    changed[-100] ^= 255
+    for damaged, count in (
+        (bytes(changed), whole // 6),
+        (kept[:-100], whole // 6),
+        (b"", whole),
+        (b"{}", whole),
+        (b'{"format": 1}\n' * 9, whole),
+        (kept.replace(b'"initial": ', b'"initial": 9', 1), whole),
+    ):
+        (out / "features.bin").write_bytes(damaged)
         looked.clear()
         assert run("track", clip, "--model", nano, *words)[0] == 0
-        assert sum(looked) == count
+        assert sum(looked) == count, damaged[:60]
 
 
 def test_kept_features_are_bounded(run: Run, clip: Path, nano: Path, tmp_path: Path, looked: list[int]) -> None:
@@ -166,7 +172,19 @@ def test_kept_features_are_bounded(run: Run, clip: Path, nano: Path, tmp_path: P
     whole, size = sum(looked), (tmp_path / "out" / "features.bin").stat().st_size
     assert 1 << 19 < size <= 1 << 20
     looked.clear()
-    assert run(*words, "--out", tmp_path / "out")[0] == 0
+    assert (
+        run(
+            *words[:4],
+            *words[6:],
+            "--correct",
+            "0,9,12,21",
+            "--tracks",
+            tmp_path / "out" / "tracks.npz",
+            "--out",
+            tmp_path / "out",
+        )[0]
+        == 0
+    )
     assert 0 < sum(looked) < whole
     assert (tmp_path / "out" / "features.bin").stat().st_size == size
     assert run("track", clip, clip.parent / "b.npy", "--out", tmp_path / "many", "--model", nano)[0] == 2

@@ -1,9 +1,8 @@
 """`tapetum.track`: points through a video, as arrays, as a video to look at, and as a table to work with."""
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +11,7 @@ import tyro
 
 from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import Results, results, same_place
+from tapetum.files import Results, results, same_place, second_name
 from tapetum.verbs.asked import find_task
 from tapetum.verbs.cut import CutSettings
 from tapetum.verbs.show import DrawSettings, View, write_overlay
@@ -29,7 +28,7 @@ MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
-FEATURES, FEATURES_MIB = "features.bin", 512
+FEATURES, FEATURES_MIB = "features.bin", 1024
 """What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
 FILES = {
     **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
@@ -82,7 +81,7 @@ class TrackSettings(DrawSettings, CutSettings):
     """Draw nothing, and write no overlay.mp4."""
     keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
     """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
-    not look at the video again; 0 keeps nothing. By default 512 for one video, 0 for several."""
+    not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -239,7 +238,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        features = _features(options, out, written)
+        features = _features(options, written)
         tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
@@ -250,7 +249,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
             listener.status("saving")
             save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=(*names, *_stale(features, out, written)))
+            written.commit(instead_of=(*names, *_stale(features, written.out)))
         with _tracks_kept(out):
             if written is not None and not options.no_overlay:
                 overlay = _draw(written, video, tracks, options, listener)
@@ -282,25 +281,27 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
     )
 
 
-def _features(options: TrackOptions, out: Path | None, written: "Results | None") -> "FeatureFile | None":
-    """Where features of frames are kept: read beside the tracks that are corrected, or in the folder, and written there."""
+def _features(options: TrackOptions, written: "Results | None") -> "FeatureFile":
+    """Where features of frames are kept: read beside tracks that are corrected, and written into the folder of results.
+
+    Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
+    """
     from tapetum.tap.tracking.feature_file import FeatureFile
 
     mib = FEATURES_MIB if options.keep_features is None else options.keep_features
-    source = out if options.tracks is None else Path(options.tracks).parent
+    source = None if options.tracks is None else Path(options.tracks).parent / FEATURES
     target = None if written is None or not mib else written.folder / FEATURES
-    return None if source is None else FeatureFile(source / FEATURES, target, mib << 20)
+    return FeatureFile(source, target, mib << 20)
 
 
-def _stale(features: "FeatureFile | None", out: Path | None, written: "Results") -> tuple[str, ...]:
+def _stale(features: "FeatureFile", out: Path) -> tuple[str, ...]:
     """Finishes the kept features; gives their name where what lies in the folder is of no use any more."""
-    if features is None or out is None:
-        return ()
     features.close()
     if features.target is not None and features.source is not None and features.read and not features.target.exists():
         if same_place(features.source.parent, out):
             return ()
-        shutil.copyfile(features.source, written.folder / FEATURES)
+        with suppress(OSError):  # they only save time
+            second_name(features.source, features.target)
     return (FEATURES,)
 
 

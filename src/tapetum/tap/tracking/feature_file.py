@@ -15,6 +15,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,16 @@ Look = Callable[[np.ndarray], Features]
 
 
 class FeatureFile:
-    """A file of features: those that are in `source` are read, others are computed and put into `target`, within `room` bytes.
+    """A file of features: those that are in `source` are read, others are computed and put into `target`, within `room` bytes
+    and half of what is free on the disk.
 
     Either may be None. The target begins as a copy of the source if that is of the same network; without anything new there is
     no target. What is wrong with a source only means that it is not used.
     """
 
     def __init__(self, source: Path | None, target: Path | None, room: int):
-        self.source, self.target, self.room = source, target, room
+        free = room if target is None else shutil.disk_usage(target.parent).free // 2
+        self.source, self.target, self.room = source, target, min(room, free)
         self.read = self.computed = 0
         """How many frames' features were read, and how many the network looked at."""
         self._places: dict[bytes, int] = {}
@@ -63,7 +66,10 @@ class FeatureFile:
             if not missing:
                 return self._features(rows, weight.device, weight.dtype)
             new = look(frames[missing] if len(missing) < len(frames) else frames)
-            self._keep(key, [names[k] for k in missing], new)
+            try:
+                self._keep(key, [names[k] for k in missing], new)
+            except OSError:  # the tracks need what room is left on the disk
+                self._give_up()
             if len(missing) == len(frames):
                 return new
             return _filled(self._features(rows, weight.device, weight.dtype), new, missing)
@@ -77,6 +83,16 @@ class FeatureFile:
             self._written = None
         self._records = None
 
+    def _give_up(self) -> None:
+        """Keeps nothing more, and takes away what was written."""
+        target, self.target = self.target, None
+        with suppress(OSError):
+            if self._written is not None:
+                self._written.close()
+        self._written = None
+        if target is not None:
+            target.unlink(missing_ok=True)
+
     def _open(self, key: str) -> None:
         """Reads what the source has, if it is of this network."""
         if self.source is None or not self.source.is_file():
@@ -85,7 +101,7 @@ class FeatureFile:
             with open(self.source, "rb") as file:
                 line = file.readline(_LONGEST_HEADER)
                 header = json.loads(line)
-                if header["format"] != FORMAT or header["network"] != key:
+                if header["format"] != FORMAT or header["network"] != key or header != _summed(header):
                     return
                 size = _record(header).itemsize
                 count = (os.fstat(file.fileno()).st_size - len(line)) // size
@@ -166,7 +182,7 @@ def _digest(frame: np.ndarray) -> bytes:
 
 def _header_of(key: str, features: Features) -> dict[str, Any]:
     number = {id(maps): k for k, maps in enumerate(features.maps)}
-    return {
+    header = {
         "format": FORMAT,
         "network": key,
         "video": list(features.video_size),
@@ -175,6 +191,13 @@ def _header_of(key: str, features: Features) -> dict[str, Any]:
         "initial": number[id(features.initial)],
         "pyramids": [[number[id(maps)] for maps in pyramid] for pyramid in features.pyramids],
     }
+    return _summed(header)
+
+
+def _summed(header: dict[str, Any]) -> dict[str, Any]:
+    """The header with a sum by which it is known to be undamaged."""
+    plain = {name: value for name, value in header.items() if name != "sum"}
+    return {**plain, "sum": zlib.crc32(json.dumps(plain).encode())}
 
 
 def _record(header: dict[str, Any]) -> np.dtype:
