@@ -65,19 +65,20 @@ class Fresh:
 
         from tapetum.verbs.blocks import BLOCK, check_memory, in_blocks
 
-        asked, part, more = self.asked, self.part, {}
+        asked, part = self.asked, self.part
+        more: dict[str, Any] = part.sizes(tracker)
         if asked.ids is not None:
             more["ids"] = asked.ids + [f" support {number}" for number in range(len(support))]
         if self.reference is not None:
             more["reference"] = self.reference
-        if more:
+        if asked.ids is not None or self.reference is not None:
             needs_network(tracker)
         points = asked.points + support
         places = points if self.reference is not None else part.shrunk(points)
         queries = np.array(places, np.float32)
         check_memory(len(queries), len(part.small))
-        if len(queries) > BLOCK and not more and hasattr(tracker, "model"):
-            tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener)
+        if len(queries) > BLOCK and not {"ids", "reference"} & set(more) and hasattr(tracker, "model"):
+            tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener, **more)
         else:
             tracks = tracker.track(part.small, queries, progress=progress, **more, **kept(tracker, features))
         if self.reference is None:
@@ -119,7 +120,7 @@ class Corrected:
         needs_network(tracker)
         points: list[Point] = [(t, x, y) for t, x, y in self.clicks.queries.tolist()]
         places = np.array(self.part.shrunk(points), np.float32)
-        more: dict[str, Any] = {"ids": self.clicks.points.tolist()}
+        more: dict[str, Any] = {"ids": self.clicks.points.tolist(), **self.part.sizes(tracker)}
         found = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
         found = self.part.whole(found, [points[row] for row in self.clicks.firsts().values()])
         return put_in_place(self.tracks, self.clicks, found)
