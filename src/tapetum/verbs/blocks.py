@@ -39,7 +39,8 @@ def in_blocks(
 ) -> "Tracks":
     """Track many points, `block` at a time, with `options` of the tracker.
 
-    The listener hears at first how long it will take, then how far it is. Points do not know of each other, so the result is that of tracking all together.
+    The listener hears at first how long it will take, then how far it is. Points do not know of each other, so the result is
+    that of tracking all together.
     """
     from tapetum.types import Tracks
 
