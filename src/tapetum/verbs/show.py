@@ -10,7 +10,7 @@ import tyro
 
 from tapetum.errors import BadInput
 from tapetum.files import plain_name, same_place
-from tapetum.verbs.verb import File, Listener, count_frames, verb
+from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +73,9 @@ class ShowOptions(DrawSettings):
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
-    video: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="VIDEO")]
-    """The video that they come from: video file, folder of pictures, or npy/npz array."""
+    video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
+    """The video that they come from: video file, folder of pictures, or npy/npz array. In Python, with `out`, also an array
+    (t, h, w, 3)."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
@@ -91,7 +92,7 @@ class Shown:
     tracks_file: Path
     """Where the tracks were read from."""
     video: Path
-    """What they were drawn on."""
+    """What they were drawn on, or the name of an array."""
     tracks: "Tracks"
     """The points."""
     overlay: Path
@@ -128,17 +129,20 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
     from tapetum.video import open_video
 
     options.check_drawing()
-    source, given = Path(options.tracks), Path(options.video)
-    out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
-    if same_place(out, source) or same_place(out, given):
+    source, file = Path(options.tracks), Path(options.video) if isinstance(options.video, str | Path) else None
+    if file is None and options.out is None:
+        raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
+    out = Path(options.out or f"{plain_name(file or '')}-overlay.mp4")
+    if same_place(out, source) or (file is not None and same_place(out, file)):
         raise BadInput(f"{out} would be overwritten by what is drawn on it; give --out another name")
-    with open_video(given) as video:
-        count_frames(video, given, listener)
+    with open_video(options.video) as video:
+        count_frames(video, options.video, listener)
+        name = str(file or video.name)
         tracks = read_tracks(source, video=video, name=options.name)
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return Shown(tracks_file=source, video=given, tracks=tracks, overlay=out)
+    return Shown(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
 
 
 def tracked_part(video: "Video", tracks: "Tracks") -> "Video":
