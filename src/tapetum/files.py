@@ -158,7 +158,7 @@ class Results:
         try:
             for name in (*names, *gone):
                 if os.path.lexists(self.out / name):
-                    _second_name(self.out / name, old / name)
+                    second_name(self.out / name, old / name)
             for name in names:
                 done.append(name)
                 os.replace(new / name, self.out / name)
@@ -167,7 +167,7 @@ class Results:
         except BaseException:
             for name in (*done, *gone):
                 if os.path.lexists(self.out / name) and not os.path.lexists(new / name):
-                    _second_name(self.out / name, new / name)
+                    second_name(self.out / name, new / name)
                 if os.path.lexists(old / name):
                     os.replace(old / name, self.out / name)
                 elif name in done:
@@ -227,8 +227,8 @@ def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
         made.commit()
 
 
-def _second_name(path: Path, other: Path) -> None:
-    """Gives a file another name as well; a copy where the disk knows no such thing."""
+def second_name(path: Path, other: Path) -> None:
+    """Give a file another name as well; a copy where the disk knows no such thing."""
     try:
         os.link(path, other, follow_symlinks=False)
     except OSError:

@@ -128,3 +128,19 @@ def test_commands_are_read_without_numpy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_answers_and_boxes_go_into_one_file(run: Run, picture: Path, tmp_path: Path):
+    out = tmp_path / "a.json"
+    assert run("detect", picture, "square", *MODEL, "--out", out)[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {picture.name, "a.json"}
+    [row] = json.loads(out.read_text())
+    assert [box["label"] for box in row["boxes"]] == ["square"]
+    assert "there is no folder" in run("ask", picture, "what ?", *MODEL, "--out", tmp_path / "none" / "a.json")[2]
+    np.save(tmp_path / "clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    for name, word in (("b.csv", "table"), ("b.npz", "boxes"), ("b.mp4", "overlay")):
+        words = ("detect", tmp_path / "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--out", tmp_path / name)
+        code, stdout, _ = run(*words)
+        assert code == 0
+        assert stdout.splitlines()[-1].split() == [word, str(tmp_path / name)]
+    assert {path.name for path in tmp_path.iterdir()} == {picture.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}

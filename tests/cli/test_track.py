@@ -131,3 +131,43 @@ def test_a_second_run_replaces_its_files_and_leaves_others(run: Run, clip: Path,
     assert Tracks.load(tmp_path / "tracks.npz").points == 4
     names = ["mine.txt", "overlay.mp4", "tracks.csv", "tracks.npz"]
     assert listed(tmp_path) == names
+
+
+@pytest.mark.parametrize("ending", [".csv", ".npz", ".json", ".parquet", ".MP4", ".gif"])
+def test_one_file_is_written_alone(run: Run, clip: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"t{ending}"
+    code, stdout, stderr = run("track", clip, "--model", "static", "--grid", 2, "--out", out)
+    assert (code, stderr) == (0, "")
+    assert listed(tmp_path) == [out.name]
+    assert stdout.splitlines()[-1].split() == [tapetum.verbs.track.FILES[ending.lower()], str(out)]
+    if ending in (".MP4", ".gif"):
+        assert len(open_video(out)) == 6
+    else:
+        assert Tracks.load(out).xy.shape == (4, 6, 2)
+    code, stdout, _ = run("track", clip, "--model", "static", "--grid", 2, "--out", out, "--json")
+    assert str(out) in json.loads(stdout).values()
+
+
+def test_one_file_is_refused_before_the_work_where_it_cannot_be(run: Run, clip: Path, tmp_path: Path) -> None:
+    same = tmp_path / "same.npz"
+    np.savez(same, np.zeros((3, 32, 32, 3), np.uint8))
+    for words, message in (
+        ((clip, "--out", tmp_path / "none" / "t.csv"), "there is no folder"),
+        ((clip, "--out", tmp_path / "t.csv", "--3d"), "--3d writes several"),
+        ((same, "--out", same), "this command reads it"),
+        ((clip, same, "--out", tmp_path / "t.csv"), "is one file, and 2 videos"),
+        ((clip, "--out", tmp_path / "t.csv", "--online"), "writes several"),
+    ):
+        code, _, err = run("track", *words, "--grid", 2)
+        assert code == 2
+        assert message in err
+    assert not (tmp_path / "t.csv").exists()
+    (tmp_path / "t.csv").mkdir()
+    assert run("track", clip, "--model", "static", "--grid", 2, "--out", tmp_path / "t.csv")[0] == 0
+    assert (tmp_path / "t.csv" / "tracks.npz").exists()
+
+
+def test_videos_in_one_folder_have_folders_whatever_their_names_end_in(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
+    assert run("track", clip, tmp_path / "other.mp4", "--model", "static", "--grid", 2, "--out", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "other.mp4" / "tracks.csv").exists()

@@ -19,7 +19,7 @@ from support.files import listed
 from tapetum import identity
 from tapetum.types import Tracks
 from tapetum.verbs import many
-from tapetum.verbs.track import Tracked, TrackOptions, track
+from tapetum.verbs.track import Tracked, TrackOptions
 from tapetum.verbs.verb import Listener
 from tapetum.video import write_video
 
@@ -168,14 +168,14 @@ def test_what_a_video_is_tracked_with_may_change(clip: Path, tmp_path: Path, run
 
 
 def test_no_video_stops_the_others(folder: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = track.run
+    work = many.track_into
 
-    def short_of_memory(options: TrackOptions, listener: Listener) -> Tracked:
+    def short_of_memory(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
         if options.video.endswith("a.mp4"):
             raise MemoryError("no room for 9 GB")
-        return work(options, listener)
+        return work(options, listener, file)
 
-    monkeypatch.setattr(track, "run", short_of_memory)
+    monkeypatch.setattr(many, "track_into", short_of_memory)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".c.mp4.999.tmp").mkdir()  # of another command
     words = ["track", folder / "a.mp4", folder / "b.mp4", "--model", "static", "--grid", 2, "--out", tmp_path / "out"]

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 import tapetum
 from support.files import listed
-from support.networks import save_tapir
+from support.networks import TAPIR_NANO, save_tapir
+from tapetum.tap.network.backbone import Backbone
 from tapetum.types import Tracks
-from tapetum.video import open_video
+from tapetum.video import open_video, write_video
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -81,6 +83,31 @@ def test_smaller_frames_give_places_in_the_video(run: Run, clip: Path, model: Pa
     small = tapetum.load(model).track(ResizedVideo(open_video(clip), 32, 16), queries * np.float32([1, 1 / 2, 1 / 3]))
     np.testing.assert_allclose(tracks.xy, small.xy * [2, 3], rtol=1e-6)
     assert (open_video(tmp_path / "overlay.mp4").width, open_video(tmp_path / "overlay.mp4").height) == (64, 48)
+
+
+@pytest.mark.parametrize(("video", "resize"), [((240, 320), "64"), ((90, 70), "70x64"), ((240, 320), "16x64")])
+@pytest.mark.parametrize("online", [False, True])
+def test_smaller_frames_are_less_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: tuple[int, int], resize: str, online: bool
+) -> None:
+    work: list[int] = []
+    forward = Backbone.forward
+
+    def counted(self: Backbone, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        work.append(pictures.shape[0] * pictures.shape[2] * pictures.shape[3])
+        return forward(self, pictures)
+
+    monkeypatch.setattr(Backbone, "forward", counted)
+    changes = {"causal": True, "second_look": False} if online else {}
+    model = save_tapir(tmp_path / "nano.safetensors", TAPIR_NANO, **changes)
+    write_video(tmp_path / "clip.mp4", np.zeros((3, *video, 3), np.uint8), 10)
+    words = ("track", tmp_path / "clip.mp4", "--model", model, "--grid", 2, "--no-overlay", "--out", tmp_path / "out")
+    counts = []
+    for more in ((), ("--resize", resize)):
+        work.clear()
+        assert run(*words, *more, *["--online"] * online)[0] == 0
+        counts.append(sum(work))
+    assert counts[1] <= 0.45 * counts[0]  # 64x64 is the least at which this network looks; small videos are enlarged to 96x96
 
 
 def test_no_overlay(run: Run, clip: Path, tmp_path: Path) -> None:

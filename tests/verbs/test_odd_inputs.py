@@ -139,7 +139,10 @@ def test_every_other_value_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.
                     function(**{**rest, parameter.name: value})
 
 
-@pytest.mark.parametrize("kind", ["picture", "floats", "tensor", "pillow", "rgba", "gray", "read-only", "bfloat16"])
+@pytest.mark.parametrize(
+    "kind",
+    ["picture", *(pytest.param(k, marks=pytest.mark.slow) for k in ("floats", "tensor", "pillow", "rgba", "gray", "bfloat16"))],
+)
 def test_pictures_in_memory_are_taken_where_files_are(kind: str, tmp_path: Path):
     made = ODD[kind]()
     alone = tapetum.embed(made)
@@ -153,10 +156,15 @@ def test_pictures_in_memory_are_taken_where_files_are(kind: str, tmp_path: Path)
         np.testing.assert_array_equal(alone.vectors, tapetum.embed(tmp_path / "a.png").vectors)
 
 
-def test_videos_in_memory_are_taken_where_files_are():
+def test_videos_in_memory_are_taken_where_files_are(tmp_path: Path):
     frames = np.stack([RGB] * 30)
     for made in (frames, torch.from_numpy(frames), list(frames), tapetum.video.open_video(frames)):
         assert tapetum.track(made, model="static", grid=2).tracks.frames == 30
+    done = tapetum.track(frames, model="static", grid=2, out=tmp_path / "out", no_overlay=True)
+    assert tapetum.show(done.out / "tracks.npz", frames, out=tmp_path / "drawn.gif").overlay.exists()
+    assert tapetum.convert(done.out / "tracks.npz", tmp_path / "coco.json", to="coco", video=frames)
+    with pytest.raises(BadInput, match="give out"):
+        tapetum.show(done.out / "tracks.npz", frames)
     embedded = tapetum.embed([frames, RGB])
     assert embedded.start_s == (0.0, 1.0, None)
     assert embedded.paths == ("picture-0", "picture-0", "picture-1")

@@ -19,7 +19,8 @@ class Detect(FollowSettings, DetectOptions):
     """Find things that words name in pictures, or follow them through a video.
 
     The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
-    With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes.
+    With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
+    to one of these alone, where --out ends in .npz, .csv or .mp4.
     """
 
     track: bool = False
@@ -62,4 +63,4 @@ def _lines(things: Things) -> list[str]:
         f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
         for row in content["things"]
     ] or ["(nothing)"]
-    return [*lines, *(f"{name:8} {content[name]}" for name in ("overlay", "boxes", "table"))]
+    return [*lines, *(f"{name:8} {content[name]}" for name in ("overlay", "boxes", "table") if name in content)]

@@ -13,6 +13,7 @@ from tapetum.verbs.verb import Listener, count_frames
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
     from tapetum.tap.tracking.corrections import Clicks
+    from tapetum.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks
     from tapetum.verbs.track import TrackSettings
     from tapetum.video import Video
@@ -33,7 +34,9 @@ class Task(Protocol):
         """Number of points in the result, without those of `support`."""
         ...
 
-    def track(self, tracker: "Tracker", support: list[Point], progress: Progress) -> "Tracks":
+    def track(
+        self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
+    ) -> "Tracks":
         """Do it, with further points beside, which come last. Raises BadInput as the tracker does."""
         ...
 
@@ -54,27 +57,30 @@ class Fresh:
         """Number of points."""
         return len(self.asked.firsts)
 
-    def track(self, tracker: "Tracker", support: list[Point], progress: Progress) -> "Tracks":
+    def track(
+        self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
+    ) -> "Tracks":
         """Track them. Raises BadInput as the tracker does."""
         import numpy as np
 
         from tapetum.verbs.blocks import BLOCK, check_memory, in_blocks
 
-        asked, part, more = self.asked, self.part, {}
+        asked, part = self.asked, self.part
+        more: dict[str, Any] = part.sizes(tracker)
         if asked.ids is not None:
             more["ids"] = asked.ids + [f" support {number}" for number in range(len(support))]
         if self.reference is not None:
             more["reference"] = self.reference
-        if more:
+        if asked.ids is not None or self.reference is not None:
             needs_network(tracker)
         points = asked.points + support
         places = points if self.reference is not None else part.shrunk(points)
         queries = np.array(places, np.float32)
         check_memory(len(queries), len(part.small))
-        if len(queries) > BLOCK and not more and hasattr(tracker, "model"):
-            tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener)
+        if len(queries) > BLOCK and not {"ids", "reference"} & set(more) and hasattr(tracker, "model"):
+            tracks = in_blocks(tracker, part.small, queries, BLOCK, self.listener, **more)
         else:
-            tracks = tracker.track(part.small, queries, progress=progress, **more)
+            tracks = tracker.track(part.small, queries, progress=progress, **more, **kept(tracker, features))
         if self.reference is None:
             queries = [asked.points[row] for row in asked.firsts] + support
         else:
@@ -103,7 +109,9 @@ class Corrected:
         """Number of points."""
         return self.tracks.points
 
-    def track(self, tracker: "Tracker", support: list[Point], progress: Progress) -> "Tracks":
+    def track(
+        self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
+    ) -> "Tracks":
         """Track the corrected points anew; all others stay as they are. Raises BadInput as the tracker does."""
         import numpy as np
 
@@ -112,10 +120,15 @@ class Corrected:
         needs_network(tracker)
         points: list[Point] = [(t, x, y) for t, x, y in self.clicks.queries.tolist()]
         places = np.array(self.part.shrunk(points), np.float32)
-        more: dict[str, Any] = {"ids": self.clicks.points.tolist()}
-        found = tracker.track(self.part.small, places, progress=progress, **more)
+        more: dict[str, Any] = {"ids": self.clicks.points.tolist(), **self.part.sizes(tracker)}
+        found = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
         found = self.part.whole(found, [points[row] for row in self.clicks.firsts().values()])
         return put_in_place(self.tracks, self.clicks, found)
+
+
+def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
+    """Give what a tracker with a network is told of kept features; others have none."""
+    return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
 
 
 def find_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> Task:

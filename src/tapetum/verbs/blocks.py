@@ -34,10 +34,13 @@ def check_memory(points: int, frames: int) -> None:
     check_room(memory_of(points, frames), f"{points} points through {frames} frames", "give fewer points, or cut the video")
 
 
-def in_blocks(tracker: "Tracker", video: Any, queries: Float[np.ndarray, "n 3"], block: int, listener: Listener) -> "Tracks":
-    """Track many points, `block` at a time; the listener hears at first how long it will take, then how far it is.
+def in_blocks(
+    tracker: "Tracker", video: Any, queries: Float[np.ndarray, "n 3"], block: int, listener: Listener, **options: Any
+) -> "Tracks":
+    """Track many points, `block` at a time, with `options` of the tracker.
 
-    Points do not know of each other, so the result is that of tracking all together.
+    The listener hears at first how long it will take, then how far it is. Points do not know of each other, so the result is
+    that of tracking all together.
     """
     from tapetum.types import Tracks
 
@@ -47,7 +50,7 @@ def in_blocks(tracker: "Tracker", video: Any, queries: Float[np.ndarray, "n 3"],
     confidence, begin = np.empty((count, frames), np.float32), time.perf_counter()
     listener.progress("tracking points", 0, count)
     for first, last in pairwise(edges):
-        part = tracker.track(video, queries[first:last])
+        part = tracker.track(video, queries[first:last], **options)
         xy[first:last], visible[first:last], confidence[first:last] = part.xy, part.visible, part.confidence
         spent = (time.perf_counter() - begin) / last * count
         if not first and spent > _LONG:

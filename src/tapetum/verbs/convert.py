@@ -10,7 +10,7 @@ import tyro
 from tapetum.errors import BadInput
 from tapetum.files import same_place
 from tapetum.verbs.show import tracked_part
-from tapetum.verbs.verb import File, Listener, count_frames, verb
+from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.types import Tracks
@@ -31,7 +31,7 @@ class ConvertOptions:
     ] = None
     """Layout to write; by default tapvid for .pkl, sleap (an analysis file) for .h5, and our own, which loses nothing, for all
     else. coco is a data set of key points, without the pictures."""
-    video: Annotated[File | None, tyro.conf.arg(metavar="VIDEO")] = None
+    video: Annotated[Any, one_text("VIDEO")] = None
     """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames, and coco for their size. When
     reading, it gives the number of frames, which napari does not know, and the size in pixels, in place of the frames in a
     pickle."""

@@ -1,7 +1,7 @@
 """Which part of a video is worked on, and at what size; what is found is told in pixels of the whole picture."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -24,7 +24,8 @@ class CutSettings:
     stride: Annotated[int, tyro.conf.arg(metavar="N")] = 1
     """Track on every N-th frame only."""
     resize: Annotated[str | None, tyro.conf.arg(metavar="N|WxH")] = None
-    """Give the tracker smaller frames: N pixels along the longer side, or W x H. Points stay in pixels of the video."""
+    """Give the tracker smaller frames: N pixels along the longer side, or W x H. Faster where the video is larger than 256x256,
+    the least at which a network looks, and less exact. Points stay in pixels of the video."""
 
     @property
     def cuts(self) -> bool:
@@ -75,6 +76,10 @@ class Cut:
         across, down = self.small.width / self.video.width, self.small.height / self.video.height
         return [(t, min(x * across, self.small.width), min(y * down, self.small.height)) for t, x, y in points]
 
+    def sizes(self, tracker: Any) -> dict[str, Any]:
+        """Give what a tracker is told of the sizes at which it refines tracks, see `sizes_of`."""
+        return sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
+
     def whole(self, tracks: "Tracks", queries: "list[Point]") -> "Tracks":
         """Give the tracks in pixels of the video, with the times of frames, and their numbers where some were left out."""
         import numpy as np
@@ -84,6 +89,20 @@ class Cut:
             tracks = replace(tracks, xy=tracks.xy * scale, queries=np.array(queries, np.float32))
         times = np.round(self.video.timestamps, 9) if self.video.clocked else None  # 0.3 rather than 3 * 0.1
         return replace(tracks, times=times, numbers=np.array(self.numbers) if self._cut else None)
+
+
+def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
+    """Give the sizes at which a network refines tracks in frames that were made smaller (width, height): none above these.
+
+    A small network enlarges small videos, which pays (`refine_at_least`), and would take all that smaller frames save.
+    """
+    config = getattr(getattr(tracker, "model", None), "config", None)
+    if getattr(config, "refine_at_least", None) is None or small[0] * small[1] >= whole[0] * whole[1]:
+        return {}
+    from tapetum.tap.network.model import default_resolutions
+
+    sizes = default_resolutions((small[1], small[0]), config.initial_resolution)  # pyright: ignore[reportOptionalMemberAccess]
+    return {"refinement_resolutions": [size for size in sizes if min(size) >= 8 << config.pyramid_level]}  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def cut(video: "Video", settings: CutSettings) -> Cut:

@@ -226,11 +226,9 @@ def _pieces(
     for done, file in enumerate(files):
         listener.progress("embedding", done, len(files))
         told = f"seconds of {file.name}"
-        kept = (
-            None if unfinished is None or not isinstance(file, Path) else unfinished
-        )  # what is in memory cannot be known again
         try:
-            for piece in embedder.pieces(file) if kept is None else kept.pieces(file):
+            kept = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
+            for piece in embedder.pieces(file) if kept is None else kept.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
                 listener.progress(told, int(piece.stop or 0), None)
                 yield piece
         except BadInput as error:

@@ -15,7 +15,7 @@ from tapetum.verbs.asked import asked_of, needs_network, open_reference
 from tapetum.verbs.live_options import TrackLiveOptions
 from tapetum.verbs.live_run import LiveRun
 from tapetum.verbs.points import Asked
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, one_file, save
 from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
     options.check()
     model, out = options.model or MODEL, None if options.out is None else Path(options.out)
+    if (file := one_file(out)) is not None:
+        raise BadInput(f"--out {file} is one file, and following a source writes several; give a folder")
     start = getattr(tracker := make_tracker(options, MODEL), "start", None)
     network = getattr(tracker, "model", None)
     if start is None or (network is not None and not network.config.causal):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
 from tapetum.verbs.asked import asked_of
+from tapetum.verbs.cut import sizes_of
 from tapetum.verbs.live_frame import LiveFrame
 from tapetum.verbs.live_options import TrackLiveOptions
 from tapetum.verbs.live_painter import LivePainter
@@ -131,10 +132,11 @@ class LiveRun:
         self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
 
     def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+        sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
-            return self.tracker.start(frame, places)
+            return self.tracker.start(frame, places, **sizes)
         picture, asked = self.shown
-        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture)
+        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture, **sizes)
 
     def never(self) -> "list[Point]":
         """Return the points whose frame never came, earliest first."""

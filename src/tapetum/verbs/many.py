@@ -24,14 +24,14 @@ from tapetum.hub.registry import weights_fingerprint
 from tapetum.identity import Outdated, differing, stamp
 from tapetum.provenance import check
 from tapetum.reading import read_json
-from tapetum.verbs.track import MODEL, TRACKS, TrackOptions, TrackSettings, track
+from tapetum.verbs.track import MODEL, TRACKS, TrackOptions, TrackSettings, one_file, track_into
 from tapetum.verbs.verb import File, Listener, narrowed, verb
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device"}
+WITHOUT_EFFECT = {"device", "keep_features"}
 """Settings that leave the tracks of a video as they are."""
 
 
@@ -42,9 +42,9 @@ class TrackManyOptions(TrackSettings):
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
     """Video file, folder of pictures, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
     also the number of a camera, an address such as rtsp://..., or - for standard input."""
-    out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
-    those that are done are not done again."""
+    those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
     engine: Literal["local", "ray"] = "local"
     """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
 
@@ -103,10 +103,12 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     if options.correct:
         raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
     out = Path(options.out or "tracks")
+    if one_file(out) is not None:
+        raise BadInput(f"--out {out} is one file, and {len(named)} videos are tracked, each into its own; give a folder")
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
     check(out / TABLE)
-    given = narrowed(TrackSettings, options)
+    given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
     settings = _settings(given)
     on_ray = options.engine == "ray"
     if on_ray:
@@ -216,7 +218,7 @@ def _summary(
         folder.parent.mkdir(parents=True, exist_ok=True)
         check(file)
         file.unlink(missing_ok=True)
-        summary = track.run(narrowed(TrackOptions, given, video=source, out=folder), listener).as_json()
+        summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None).as_json()
     except TapetumError as error:
         return {"video": source, "trouble": str(error)}
     except Exception as error:  # such as no memory for this one

@@ -2,20 +2,21 @@
 
 DIR/NAME.png      the picture with boxes, masks or words on it; of a video a sheet of the frames that were shown
 DIR/NAME.json     what was said of it; a picture that has one, made with the same settings, is not asked about again
-DIR/answers.json  all of them
+DIR/answers.json  all of them; or FILE.json, and nothing else, where that is asked for
 
 Words are about all frames of a video together; boxes and masks are sought in each frame by itself.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.files import cannot_write, same_place, whole_file, write_text
 from tapetum.identity import Outdated
 from tapetum.provenance import check, protect
-from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, saved_rows
+from tapetum.verbs.see_jobs import Job, ask_here, ask_on_ray, find_jobs, is_answers, saved_rows
 from tapetum.verbs.see_settings import Request, SeeSettings, is_bundled
 from tapetum.verbs.seen import Seeing, from_json, labels_of
 from tapetum.verbs.verb import Listener
@@ -33,6 +34,9 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
     settings.check()
     jobs = find_jobs(settings, pictures, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)
+    answers = None if folder is None else folder / ANSWERS
+    if settings.out is not None and is_answers(Path(settings.out)):
+        answers = _free(Path(settings.out), jobs)
     for place in {job.drawn.parent for job in jobs if job.drawn}:
         _make_folder(place)
     outdated = Outdated(listener.note)
@@ -40,7 +44,7 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
     outdated.say(folder)
     waiting = [k for k in range(len(jobs)) if k not in done]
     protect(file for job in jobs for file in job.files)
-    for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), folder and folder / ANSWERS):
+    for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), answers):
         if place is not None:
             check(place)
     listener.progress("pictures", len(done), len(jobs))
@@ -52,13 +56,22 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
             listener.progress("pictures", len(done), len(jobs))
             _tell(jobs[waiting[k]], rows, listener, alone=len(jobs) == 1)
     rows = [row for k in range(len(jobs)) for row in done[k]]
-    if folder is not None:
-        with whole_file(folder / ANSWERS) as temporary:
+    if answers is not None:
+        with whole_file(answers) as temporary:
             write_text(temporary, json.dumps(rows, indent=1))
     seen = tuple(from_json(row) for row in rows if "trouble" not in row)
     if not seen:
         raise BadInput(f"none of {len(jobs)} pictures could be read: {rows[0]['trouble']}")
     return Seeing(seen=seen, failed=tuple(row for row in rows if "trouble" in row), out=folder)
+
+
+def _free(answers: Path, jobs: Sequence[Job]) -> Path:
+    """The file for all answers. Raises BadInput, before any work, where it has no folder or is one of the pictures."""
+    if not answers.absolute().parent.is_dir():
+        raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
+    if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
+        raise BadInput(f"--out {answers} is what is read; give another name")
+    return answers
 
 
 def _make_folder(place: Path) -> None:

@@ -89,6 +89,11 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
         return videos
 
 
+def is_answers(out: Path) -> bool:
+    """Tell whether `out` is one file for all answers, and no folder."""
+    return out.suffix.lower() == ".json" and not out.is_dir()
+
+
 def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> Job:
     if settings.out is None:
         return job
@@ -97,8 +102,10 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
         if not alone:
             raise BadInput(f"--out {out} is one picture, and there are several; give a folder")
         return replace(job, drawn=out)
+    if is_answers(out):
+        return job
     if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png, or one that is free")
+        raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png or .json, or one that is free")
     kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "engine", "device")}
     sources = job.source if isinstance(job.source, tuple) else (job.source,)
     images = [Path(each) if isinstance(each, str | Path) else each for each in sources]

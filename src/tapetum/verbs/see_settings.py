@@ -37,9 +37,9 @@ class SeeSettings:
     """How pictures become square: bilinear as the published training did, with antialias or plain, or as transformers does."""
     masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Codec of masks; by default the one that comes along, for official weights paligemma-masks-official."""
-    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.png|DIR")] = None
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.png|FILE.json|DIR")] = None
     """Draw what was said: a file for one picture, a folder for several; a folder also gets NAME.json of each, and what is there
-    is not done again."""
+    is not done again. A file .json gets what was said of all, and nothing is drawn."""
     engine: Literal["local", "ray"] = "local"
     """What works on several pictures: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None

@@ -11,7 +11,7 @@ import tyro
 from tapetum.errors import BadInput
 from tapetum.files import plain_name
 from tapetum.provenance import check
-from tapetum.verbs.verb import File, Listener, count_frames, verb
+from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +76,9 @@ class ShowOptions(DrawSettings):
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
     """File of tracks."""
-    video: Annotated[tyro.conf.Positional[File | None], tyro.conf.arg(metavar="VIDEO")] = None
-    """The video that they come from: video file, folder of pictures, or npy/npz array; it must be given."""
+    video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]] = None
+    """The video that they come from: video file, folder of pictures, or npy/npz array; it must be given. In Python, with `out`,
+    also an array (t, h, w, 3)."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
@@ -94,7 +95,7 @@ class Shown:
     tracks_file: Path
     """Where the tracks were read from."""
     video: Path
-    """What they were drawn on."""
+    """What they were drawn on, or the name of an array."""
     tracks: "Tracks"
     """The points."""
     overlay: Path
@@ -132,20 +133,27 @@ def show(options: ShowOptions, listener: Listener) -> Shown:
 
     options.check_drawing()
     source, given = _both(options)
-    out = Path(options.out or f"{plain_name(given)}-overlay.mp4")
+    file = Path(given) if isinstance(given, str | Path) else None
+    if file is None and options.out is None:
+        raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
+    out = Path(options.out or f"{plain_name(file or '')}-overlay.mp4")
     check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
+        name = str(file or video.name)
         tracks = read_tracks(source, video=video, name=options.name)
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return Shown(tracks_file=source, video=given, tracks=tracks, overlay=out)
+    return Shown(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
 
 
-def _both(options: ShowOptions) -> tuple[Path, Path]:
+def _both(options: ShowOptions) -> tuple[Path, Any]:
     """Tracks and their video. Raises BadInput, with what to type, where one is given alone, or the video comes first."""
-    source, given = Path(options.tracks), None if options.video is None else Path(options.video)
+    source, given = Path(options.tracks), options.video
+    if given is not None and not isinstance(given, str | Path):
+        return source, given
+    given = None if given is None else Path(given)
     is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
     if given is not None and not is_video:
         return source, given

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.errors import BadInput
-from tapetum.files import results
+from tapetum.files import results, same_place
 from tapetum.paligemma import prompts
 from tapetum.verbs.see_settings import SeeSettings, load_answerer
 from tapetum.verbs.seen import labels_of
@@ -26,6 +26,8 @@ TRACKER = "tapir-nano"
 """Tracker of those who ask for none."""
 BOXES, TABLE, OVERLAY = "boxes.npz", "boxes.csv", "overlay.mp4"
 """What lies in a folder of results."""
+VIDEOS = (".mp4", ".webm", ".gif")
+"""Endings of an overlay that is written alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,8 @@ class Things:
     """That all of it took."""
     out: Path | None
     """Folder of boxes.npz, boxes.csv and overlay.mp4; None where nothing is written."""
+    file: Path | None = None
+    """The one file that was asked for, in place of a folder: .csv or .npz of boxes, or an overlay."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
@@ -90,6 +94,9 @@ class Things:
         }
         if self.out is not None:
             content |= {name: str(self.out / file) for name, file in (("boxes", BOXES), ("table", TABLE), ("overlay", OVERLAY))}
+        if self.file is not None:
+            suffix = self.file.suffix.lower()
+            content["overlay" if suffix in VIDEOS else "table" if suffix == ".csv" else "boxes"] = str(self.file)
         return content
 
 
@@ -115,7 +122,8 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
         video = cleanup.enter_context(open_video(options.video))
         if len(video) < 2:
             raise BadInput(f"{video.name} is one picture; --track follows things through a video, leave it out for a picture")
-        out = None if options.out is None else Path(options.out)
+        file = _one_file(options)
+        out = None if options.out is None or file is not None else Path(options.out)
         written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
         count_frames(video, options.video, listener)
         eye = _Eye(options, prompt, video)
@@ -127,6 +135,10 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             listener.note(f"{eye.malformed} boxes in the model's answers were malformed and left out")
         if eye.unasked:
             listener.note(f"the model boxed what was not asked for ({labels_of(eye.unasked)}), which is left out")
+        if file is not None and file.suffix.lower() in VIDEOS:
+            _draw(file, video, boxes, listener)
+        elif file is not None:
+            boxes.save(file)
         if written is not None:
             boxes.save(written.folder / BOXES)
             boxes.save(written.folder / TABLE)
@@ -145,7 +157,20 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             malformed=eye.malformed,
             seconds=time.perf_counter() - began,
             out=out,
+            file=file,
         )
+
+
+def _one_file(options: ThingsOptions) -> Path | None:
+    """The single file that is to be written, if it is one. Raises BadInput, before any work, where it cannot be."""
+    path = None if options.out is None else Path(options.out)
+    if path is None or path.is_dir() or path.suffix.lower() not in (".csv", ".npz", *VIDEOS):
+        return None
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"--out {path}: there is no folder {path.parent}; make it first")
+    if isinstance(options.video, str | Path) and same_place(options.video, path):
+        raise BadInput(f"--out {path} is what is read; give another name")
+    return path
 
 
 class _Eye:

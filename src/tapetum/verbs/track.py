@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +11,7 @@ import tyro
 
 from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import Results, results
+from tapetum.files import Results, results, same_place, second_name
 from tapetum.verbs.asked import find_task
 from tapetum.verbs.cut import CutSettings
 from tapetum.verbs.show import DrawSettings, View, write_overlay
@@ -20,6 +20,7 @@ from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
+    from tapetum.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
@@ -27,6 +28,16 @@ MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
+FEATURES, FEATURES_MIB = "features.bin", 1024
+"""What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
+FILES = {
+    **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
+    ".npz": "tracks",
+    ".json": "tracks",
+    ".parquet": "tracks",
+    ".csv": "table",
+}
+"""Endings of a single file that is written instead of a folder, and what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,9 @@ class TrackSettings(DrawSettings, CutSettings):
     tapetum[depth])."""
     no_overlay: bool = False
     """Draw nothing, and write no overlay.mp4."""
+    keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
+    """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
+    not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
     """Where to compute, such as cpu or cuda; by default cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -85,6 +99,8 @@ class TrackSettings(DrawSettings, CutSettings):
         """Raise `BadInput` for options that do not fit together."""
         self.check_drawing()
         self._check_corrections()
+        if self.keep_features is not None and self.keep_features < 0:
+            raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
         if self.three_d:
             return
         for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
@@ -119,7 +135,13 @@ class TrackOptions(TrackSettings):
     video: Any = field(kw_only=False)
     """Path of a video file, a folder of pictures or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     out: File | None = None
-    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
+    .mp4, .webm or .gif is one file: the tracks, or the overlay."""
+
+    @property
+    def file(self) -> Path | None:
+        """The one file that is to be written, if it is one."""
+        return one_file(self.out)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +171,8 @@ class Tracked:
     """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
     view: Path | None
     """Another file to look at the points in space."""
+    file: Path | None = None
+    """The one file that was asked for, in place of a folder."""
 
     def as_json(self) -> dict[str, Any]:
         """Summarise, with the files where there are any."""
@@ -167,6 +191,8 @@ class Tracked:
         }
         if out is not None:
             content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+        if self.file is not None:
+            content |= {"overlay": None, "tracks": None, "table": None, FILES[self.file.suffix.lower()]: str(self.file)}
         if space is not None:
             content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
             if out is not None:
@@ -189,15 +215,22 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
     >>> done.tracks.xy.tolist()
     [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
     """
+    return track_into(options, listener, options.file)
+
+
+def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> Tracked:
+    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in."""
     from tapetum.video import open_video
 
     options.check()
-    out = None if options.out is None else Path(options.out)
+    if file is not None:
+        _check_file(file, options)
+    out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
-        written = None if out is None else cleanup.enter_context(results(out, names))
+        written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
         report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_task(options, video, cleanup, listener)
         video = task.part.video
@@ -205,15 +238,18 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        tracks = task.track(tracker, support, listener.counting("tracking"))
+        features = _features(options, written)
+        tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
+        if file is not None:
+            _write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
             save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=names)
+            written.commit(instead_of=(*names, *_stale(features, written.out)))
         with _tracks_kept(out):
             if written is not None and not options.no_overlay:
                 overlay = _draw(written, video, tracks, options, listener)
@@ -241,7 +277,66 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
         out=out,
         overlay=overlay,
         view=None if out is None or view is None else out / view,
+        file=file,
     )
+
+
+def _features(options: TrackOptions, written: "Results | None") -> "FeatureFile":
+    """Where features of frames are kept: read beside tracks that are corrected, and written into the folder of results.
+
+    Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
+    """
+    from tapetum.tap.tracking.feature_file import FeatureFile
+
+    mib = FEATURES_MIB if options.keep_features is None else options.keep_features
+    source = None if options.tracks is None else Path(options.tracks).parent / FEATURES
+    target = None if written is None or not mib else written.folder / FEATURES
+    return FeatureFile(source, target, mib << 20)
+
+
+def _stale(features: "FeatureFile", out: Path) -> tuple[str, ...]:
+    """Finishes the kept features; gives their name where what lies in the folder is of no use any more."""
+    features.close()
+    if features.target is not None and features.source is not None and features.read and not features.target.exists():
+        if same_place(features.source.parent, out):
+            return ()
+        with suppress(OSError):  # they only save time
+            second_name(features.source, features.target)
+    return (FEATURES,)
+
+
+def one_file(out: File | None) -> Path | None:
+    """Give the path of the single file that `out` names by its ending, None for a folder.
+
+    >>> one_file("points.csv"), one_file("result"), one_file(None)
+    (PosixPath('points.csv'), None, None)
+    """
+    path = None if out is None else Path(out)
+    return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
+
+
+def _check_file(file: Path, options: TrackOptions) -> None:
+    """Raises BadInput, before any work, where one file is not enough, or cannot be written."""
+    if options.three_d:
+        raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
+    if not file.absolute().parent.is_dir():
+        raise BadInput(f"--out {file}: there is no folder {file.parent}; make it first")
+    for name in ("video", "reference", "points", "region"):
+        given = getattr(options, name)
+        if isinstance(given, str | Path) and same_place(given, file):
+            raise BadInput(f"--out {file} is what is read; give another name")
+    if file.suffix.lower() == ".parquet":
+        from tapetum.tables import pyarrow_for
+
+        pyarrow_for("writing parquet")
+
+
+def _write_file(file: Path, video: "Video", tracks: "Tracks", options: TrackOptions, listener: Listener) -> None:
+    """Writes the tracks or the overlay, whole or not at all."""
+    if FILES[file.suffix.lower()] == "overlay":
+        write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
+    else:
+        tracks.save(file)
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":

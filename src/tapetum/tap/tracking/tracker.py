@@ -24,10 +24,11 @@ from tapetum.hub.registry import resolve
 from tapetum.tap import weights
 from tapetum.tap.config import ARCHITECTURES
 from tapetum.tap.network.model import Tapir
-from tapetum.tap.network.types import Size
+from tapetum.tap.network.types import Features, Size
 from tapetum.tap.tracking.clicks import as_ids, number_points
 from tapetum.tap.tracking.clip import Clip
 from tapetum.tap.tracking.corrections import gather_clicks, put_in_place
+from tapetum.tap.tracking.feature_file import FeatureFile
 from tapetum.tap.tracking.follower import Follower, Seen, Stream
 from tapetum.tap.tracking.inputs import check_queries
 from tapetum.tap.tracking.memory import frames_at_a_time, plan_windows
@@ -79,6 +80,7 @@ class Tracker(Follower):
         refinement_resolutions: Sequence[Size] | None = None,
         second_look: bool | None = None,
         polish: bool | None = None,
+        features: FeatureFile | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
         """Track points through a video, before and after the frame on which each was asked for.
@@ -105,6 +107,8 @@ class Tracker(Follower):
                 which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
             polish: align each point's first look with every frame (`polish`); None does what the network's config
                 says, which is yes for the bundled ones and no for the published ones.
+            features: where features of frames are kept between calls (`tap.tracking.feature_file`): those that are in it are
+                not computed again, which is nearly all the time that a few points take.
             progress: is called with the number of frames seen and the number of all frames.
 
         Raises:
@@ -123,9 +127,13 @@ class Tracker(Follower):
             )
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
+
+        def look(frames: np.ndarray) -> Features:
+            return self._features(frames, resolutions)
+
         return Clip(
             model=self.model,
-            look=lambda frames: self._features(frames, resolutions),
+            look=look if features is None else features.remembering(look, self.model, config, resolutions),
             video=video,
             reference=shown,
             asked=asked,
