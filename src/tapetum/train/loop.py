@@ -29,7 +29,7 @@ from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate, weight_decay
 from tapetum.train.sharding import clip_gradients, full_tensors
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
-from tapetum.train.stopping import StopRequest
+from tapetum.train.stopping import StopRequest, remember_signal
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 from tapetum.train.world import World, alone, claimed, join_world
@@ -85,6 +85,7 @@ def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[],
             if run.state.step < config.steps:
                 run.train(request)
         result = run.result()
+        remember_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
     return result
 
@@ -105,6 +106,8 @@ class _Run:
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         self._saved, self._saving = time.monotonic(), 0.0
         self.loss: float | None = None
+        self.signal: int | None = None
+        """Number of the signal that asked this process or another to stop."""
         if config.compile:
             check_compiler(world.device)
             self.state.model.compile()
@@ -138,10 +141,13 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                asked = {"/stop": request.now(), "/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
+                asked = {"/stop": request.now(), "/signal": float(request.number), "/signalled": float(request.number > 0)}
+                asked |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
                 shared = self.world.mean({**asked, **record["metrics"]})
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
                 cpu_seconds = shared.pop("/cpu") * self.world.size
+                number, signalled = shared.pop("/signal"), shared.pop("/signalled")
+                self.signal = round(number / signalled) if signalled else None
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
                 rate = config.batch_size / (time.perf_counter() - began)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeVar, 
 from tapetum.devices import full_precision
 
 if TYPE_CHECKING:
-from tapetum.video import Report, Video
+    from tapetum.video import Report, Video
 
 P = ParamSpec("P")
 Options = TypeVar("Options")
