@@ -61,12 +61,20 @@ class FitResult:
         return self.averages.get("ema")
 
 
-def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[], None] = lambda: None) -> FitResult:
+def fit(
+    task: Task,
+    config: TrainConfig,
+    out: Path | str,
+    *,
+    began: Callable[[], None] = lambda: None,
+    enough: Callable[[float], bool] = lambda cpu_seconds: False,
+) -> FitResult:
     """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
     Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. The process that writes calls `began` before its first step,
-    once it is known that the folder is of this run. Under torchrun all processes call it alike. BadInput when
-    `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
+    once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell it the CPU
+    seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other settings or is
+    in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
     if config.threads is not None:
@@ -83,7 +91,7 @@ def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[],
         run.say_where_it_begins(begun)
         with run.telling_what_is_kept():
             if run.state.step < config.steps:
-                run.train(request)
+                run.train(request, enough)
         result = run.result()
         remember_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
@@ -124,7 +132,7 @@ class _Run:
                 teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
         return teachers
 
-    def train(self, request: StopRequest) -> None:
+    def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; ends with a checkpoint."""
         state, config = self.state, self.config
         with ExitStack() as stack:
@@ -141,7 +149,8 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                asked = {"/stop": request.now(), "/signal": float(request.number), "/signalled": float(request.number > 0)}
+                asked = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
+                asked |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
                 asked |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
                 shared = self.world.mean({**asked, **record["metrics"]})
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
