@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
 SIZES |= {"stem": "patch", "stem_blocks": 0}
+SMALL = ("--model", "vivit-nano", "--size", 32, "--frames", 16)
+SHORT = recipe("short", "ordered-events", model="vivit-nano", size=32, frames=16, batch_size=8, micro_batch=4, steps=100)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +101,21 @@ def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., 
     code, out, _ = run(*words, "--json")
     assert code == 0
     assert json.loads(out)["flops"] == wanted.flops
+    assert json.loads(out)["seconds"] > 0
     code, out, _ = run("embed", tmp_path / "a.mp4", "--model", tmp_path, "--out", tmp_path / "x.npz", "--plan")
     assert code == 0
     assert out.splitlines()[1].split()[:5] == ["a.mp4", "40", "3", "320", "15"]
     assert not (tmp_path / "x.npz").exists()
-    code, out, _ = run("train", "longvideo", "--stage", "long", "--data", "ordered-events", "--out", tmp_path / "r", "--plan")
+    code, out, _ = run(
+        "train", "longvideo", "--stage", "long", "--data", "ordered-events", "--out", tmp_path / "r", *SMALL, "--plan"
+    )
     assert code == 0
     assert [line.split("  ")[0] for line in out.splitlines()[1:]] == ["a clip", "a step of 64", "500 steps"]
     assert not (tmp_path / "r").exists()
+    clip_s, step_s, whole_s = (each.seconds for each in plan_training(SHORT).videos)
+    assert step_s == pytest.approx(8 * clip_s)
+    assert whole_s > 100 * step_s > 0
+    assert plan_training(replace(SHORT, data="nowhere")).lines()[-1].endswith(" ?")
     config = recipe("long", "ordered-events").config.video
     assert plan_training(recipe("long", "ordered-events")).flops == 500 * 64 * step_flops(config, 64)
     with pytest.raises(BadInput, match="1 frame or more"):

@@ -24,9 +24,6 @@ from tapetum.train.loop import fit
 from tapetum.train.stopping import stopped_by
 from tapetum.train.task import Task
 
-_STEPS = 3
-"""Steps that are measured at least, after a first one that is not."""
-
 
 @dataclass(frozen=True)
 class Seconds:
@@ -67,8 +64,8 @@ class Rehearsal:
         return self.start + self.step * steps
 
 
-def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0) -> Rehearsal:
-    """Measure the first steps of a run for about so many seconds, and for one step and three more at least.
+def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3) -> Rehearsal:
+    """Measure the first steps of a run for about so many seconds, and so many `steps` at least, after one that does not count.
 
     Of a step of many micro-batches two are done; under torchrun this process does its share alone. Raises as `fit`.
     """
@@ -79,7 +76,7 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0) -> Rehearsal
 
     def enough(cpu_seconds: float) -> bool:
         marks.append(Seconds(time.perf_counter(), cpu_seconds))
-        return len(marks) > _STEPS and marks[-1].wall - marks[0].wall >= seconds
+        return len(marks) > steps and marks[-1].wall - marks[0].wall >= seconds
 
     began = Seconds.now()
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder, _by_itself(), redirect_stderr(io.StringIO()):
