@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tapetum.longvideo.recipes import VideoTextRun
 
 
-_DEAR, _FEW_CLIPS = 1e11, 2
-"""FLOPs of a step that is measured as it is, and clips of one that would take too long."""
+_DEAR, _FEW_CLIPS, _FEW_CHECKS = 1e11, 2, 8
+"""FLOPs of a step that is measured as it is; clips of one that would take too long, and clips to score with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,8 @@ def plan_training(run: "VideoTextRun") -> Planned:
 
 
 def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | None]:
-    """Seconds that a run takes beside its steps, and that a clip takes in a step."""
+    """Seconds that a run takes beside its steps, its scores among them, and that a clip takes in a step."""
+    import time
     from dataclasses import replace
 
     from tapetum.longvideo.run import longvideo_config, task_of
@@ -139,12 +140,18 @@ def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | N
     from tapetum.train.rehearsal import rehearse
 
     clips = run.batch_size if flops <= _DEAR else min(run.batch_size, _FEW_CLIPS)
-    few = replace(run, batch_size=clips, micro_batch=min(run.micro_batch, clips))
+    few = replace(run, batch_size=clips, micro_batch=min(run.micro_batch, clips), checks=min(run.checks, _FEW_CHECKS))
+    config = longvideo_config(few, Launch(out=Path(), workers=0))
     try:
-        measured = rehearse(task_of(few), longvideo_config(few, Launch(out=Path(), workers=0)), 0.0, steps=1)
+        measured, task = rehearse(task_of(few), config, 0.0, steps=1), task_of(few)
+        model = task.model().eval()
+        began = time.perf_counter()
+        task.evaluate(model, 0)
     except BadInput:  # what is missing is said when the run begins
         return 0.0, None
-    return measured.start.wall, measured.step.wall / clips
+    scored_s = (time.perf_counter() - began) * run.checks / few.checks
+    times = run.steps // config.eval_every + 1  # once more at the end
+    return measured.start.wall + times * scored_s, measured.step.wall / clips
 
 
 def _look_seconds(model: Any, video: Any, view: Any) -> float:
