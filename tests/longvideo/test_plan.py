@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
 SIZES |= {"stem": "patch", "stem_blocks": 0}
+SMALL = ("--model", "vivit-nano", "--size", 32, "--frames", 16)
+SHORT = recipe("short", "ordered-events", model="vivit-nano", size=32, frames=16, batch_size=8, micro_batch=4, steps=100)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +101,27 @@ def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., 
     code, out, _ = run(*words, "--json")
     assert code == 0
     assert json.loads(out)["flops"] == wanted.flops
+    assert json.loads(out)["seconds"] > 0
     code, out, _ = run("embed", tmp_path / "a.mp4", "--model", tmp_path, "--out", tmp_path / "x.npz", "--plan")
     assert code == 0
     assert out.splitlines()[1].split()[:5] == ["a.mp4", "40", "3", "320", "15"]
     assert not (tmp_path / "x.npz").exists()
-    code, out, _ = run("train", "longvideo", "--stage", "long", "--data", "ordered-events", "--out", tmp_path / "r", "--plan")
-    assert code == 0
-    assert [line.split("  ")[0] for line in out.splitlines()[1:]] == ["a clip", "a step of 64", "500 steps"]
-    assert not (tmp_path / "r").exists()
-    config = recipe("long", "ordered-events").config.video
-    assert plan_training(recipe("long", "ordered-events")).flops == 500 * 64 * step_flops(config, 64)
     with pytest.raises(BadInput, match="1 frame or more"):
-        plan(config, 0)
+        plan(named("mcvit-nano"), 0)
     with pytest.raises(BadInput, match="looks at no video"):
         plan_training(recipe("language", "ordered-events"))
+
+
+@pytest.mark.slow
+def test_plans_of_training_do_two_steps(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    words = "train", "longvideo", "--stage", "short", "--data", "ordered-events", "--out", tmp_path / "r", *SMALL
+    code, out, _ = run(*words, "--batch-size", 8, "--steps", 100, "--plan")
+    assert code == 0
+    assert [line.split("  ")[0] for line in out.splitlines()[1:]] == ["a clip", "a step of 8", "100 steps"]
+    assert not (tmp_path / "r").exists()
+    planned = plan_training(SHORT)
+    assert planned.flops == 100 * 8 * step_flops(SHORT.config.video, 16)
+    clip_s, step_s, whole_s = (each.seconds for each in planned.videos)
+    assert step_s == pytest.approx(8 * clip_s)
+    assert whole_s > 100 * step_s > 0
+    assert plan_training(replace(SHORT, data="nowhere")).lines()[-1].endswith(" ?")

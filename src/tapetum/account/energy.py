@@ -165,6 +165,14 @@ def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, In
     return hours, kwh, carbon(kwh, config)
 
 
+def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Interval]:
+    """Estimate kWh and kg of CO2 of so many seconds of cores of a CPU; nothing is measured."""
+    hours = seconds / 3600
+    watt_hours = Interval(hours, hours, hours).times(config.constant("watts_per_core")).times(config.constant("overhead"))
+    kwh = Interval(watt_hours.value / 1e3, watt_hours.low / 1e3, watt_hours.high / 1e3)
+    return kwh, carbon(kwh, config)
+
+
 def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
     """Give kg of CO2 of so much energy."""
     grams = kwh.times(config.constant("grams_co2_per_kwh"))

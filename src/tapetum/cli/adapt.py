@@ -9,7 +9,7 @@ import tyro
 
 from tapetum.adapters.recipes import RECIPES, AdaptRun
 from tapetum.cli.options import LaunchOptions, options
-from tapetum.cli.output import note, print_json, terminal
+from tapetum.cli.output import note, print_json, stopped, terminal
 from tapetum.cli.settings import WithSettings, settings_of, with_settings
 from tapetum.train.launch import is_main
 from tapetum.verbs.adapt import VerifyOptions, adapt, verify
@@ -39,12 +39,12 @@ class Learn(WithSettings):
         """Do it; raises `TapetumError` for all that the user can mend."""
         launch = replace(self.launch, settings=settings_of(self, "adapt"))
         finished = adapt(replace(self.recipe, data=str(self.data)), launch, note if is_main() else lambda text: None)
-        if not is_main():
-            return
         if finished is None:
-            note(f"stopped; the same command goes on from {self.launch.out}")
-            if self.json:
+            if is_main() and self.json:
                 print_json({"weights": None, "out": str(self.launch.out)})
+            stopped(self.launch.out, note if is_main() else None)
+        elif not is_main():
+            return
         elif self.json:
             print_json(_content(finished))
         else:

@@ -21,7 +21,7 @@ class Answer(AnswerOptions):
     """Answer for each passage of a camera, an address, a pipe or a file as it comes, in constant memory, until Ctrl-C: a line a
     passage, or of JSON (type passage)."""
     plan: bool = False
-    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs."""
+    """Only say what it will cost: frames, tokens, memories, bytes, FLOPs, time."""
     json: bool = False
     """Print JSON instead of text."""
 

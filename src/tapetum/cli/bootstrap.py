@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tapetum.cli.options import LaunchOptions, options
-from tapetum.cli.output import note, print_json, progress
+from tapetum.cli.output import note, print_json, progress, stopped
 from tapetum.cli.settings import WithSettings, settings_of, with_settings
 from tapetum.errors import visible
 from tapetum.tap.bootstrap.config import Ingredient
@@ -62,12 +62,12 @@ class Bootstrap(WithSettings):
                     bars.stop()  # what follows is learning, which has lines of its own
 
             outcome = bootstrap(self.folder, recipe, launch, engine=self.engine, say=note, progress=show)
-        if not is_main():
-            return
         if outcome is None:
-            note(f"stopped; the same command goes on from {out}")
-            if self.json:
+            if is_main() and self.json:
                 print_json({"tracker": None, "out": str(out)})
+            stopped(out, note if is_main() else None)
+        elif not is_main():
+            return
         elif self.json:
             print_json(_content(outcome, out))
         else:

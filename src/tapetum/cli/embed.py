@@ -23,7 +23,7 @@ class Embed(EmbedOptions):
 
     out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
     plan: bool = False
-    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs."""
+    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs, time."""
 
     def run(self) -> None:
         """Do it; raises `TapetumError` for all that the user can mend."""

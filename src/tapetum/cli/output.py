@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +20,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tapetum.cli.signals import heed
+from tapetum.cli.signals import Ended, heed
 from tapetum.errors import visible
+from tapetum.train.stopping import stopped_by
 from tapetum.verbs.verb import Listener
+
+
+def stopped(out: Any, say: Callable[[str], None] | None = print) -> None:
+    """Say that a run was stopped and from where the same command goes on; without `say`, nothing.
+
+    Raises `Ended` where a signal stopped it, so that no other command follows in `a && b`.
+    """
+    where = f"the same command goes on from {out}"
+    if (number := stopped_by()) is None:
+        if say is not None:
+            say(f"stopped; {where}")
+        return
+    ended = Ended(number)
+    ended.add_note(where)
+    raise ended
 
 
 def progress(counts: ProgressColumn | None = None) -> Progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import tyro
 
 from tapetum.cli.options import LaunchOptions, options
-from tapetum.cli.output import print_json
+from tapetum.cli.output import print_json, stopped
 from tapetum.cli.settings import WithSettings, settings_of, with_settings
 from tapetum.errors import BadInput
 from tapetum.pretraining.config import METHODS, Method
@@ -116,15 +116,18 @@ class Pretrain:
         out = command.launch.out
         launch = replace(command.launch, settings=settings_of(command, command.recipe.method, "pretrain"))
         made = pretrain(command.recipe, launch, print if main and not command.json else lambda text: None)
+        if made is None:
+            if main and command.json:
+                print_json({"encoder": None, "out": str(out)})
+            stopped(out, print if main and not command.json else None)
+            return
         if not main:
             return
-        if made is None:
-            print(f"stopped; the same command goes on from {out}")
-        elif command.json:
+        if command.json:
             print_json(made.as_json())
         else:
             print(_text(made, str(out)))
-        if made is not None and made.collapsed_at is not None:
+        if made.collapsed_at is not None:
             raise BadInput(f"the features collapsed at step {made.collapsed_at + 1}; try a lower --rate, in another folder")
 
 

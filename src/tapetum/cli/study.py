@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from tapetum.cli.allocator import keep_freed_memory
-from tapetum.cli.output import print_json, terminal
+from tapetum.cli.output import print_json, stopped, terminal
 from tapetum.verbs.study import ReportOptions, RunOptions, report, run
 
 
@@ -27,10 +27,14 @@ class Run(RunOptions):
             done = run.run(self, listener)
         if self.json:
             print_json(done.as_json())
+            if done.stopped:
+                stopped(done.out, None)
             return
         print(f"{done.done} of {done.wanted} points" + (f"; the same command goes on in {done.out}" if done.stopped else ""))
         if done.table is not None:
             print(f"table   {done.table}\nreport  tapetum study report {done.out}")
+        if done.stopped:
+            stopped(done.out, None)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from tapetum.account.flops import count_flops
 from tapetum.encoders.factory import save
 from tapetum.errors import BadInput
 from tapetum.hub.registry import ENCODER_FILE
@@ -16,12 +13,10 @@ from tapetum.pretraining.data import check_sizes, source_at
 from tapetum.pretraining.methods import task_of
 from tapetum.pretraining.recipes import PretrainRun
 from tapetum.pretraining.task import PretrainTask
-from tapetum.train import Moment, TrainConfig, fit
+from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
-from tapetum.train.batch import to_device
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.state import new_model
-from tapetum.train.world import pick_device
+from tapetum.train.rehearsal import rehearse
 
 _WARMUP_AT_MOST = 10
 """A warm-up is a tenth of the run at most."""
@@ -29,7 +24,7 @@ _WARMUP_AT_MOST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a run will cost, from one micro-batch on this machine."""
+    """What a run will cost: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
 
     steps: int
     """Of the run."""
@@ -41,6 +36,12 @@ class Prediction:
     """Seconds that the making of a step's views takes."""
     workers: int
     """Processes that make views; 0: the one that trains."""
+    start_s: float = 0.0
+    """Seconds that the beginning and the end of a run take, beside its steps."""
+    cpu_start_s: float = 0.0
+    """CPU seconds of these."""
+    cpu_step_s: float = 0.0
+    """CPU seconds of a step with its views, of all threads and processes."""
 
     @property
     def flops(self) -> int:
@@ -50,9 +51,13 @@ class Prediction:
     @property
     def seconds(self) -> float:
         """Of the whole run."""
-        if not self.workers:
-            return self.steps * (self.step_s + self.views_s)
-        return self.steps * max(self.step_s, self.views_s / self.workers)
+        step = max(self.step_s, self.views_s / self.workers) if self.workers else self.step_s + self.views_s
+        return self.start_s + self.steps * step
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the whole run, as its ledger counts them."""
+        return self.cpu_start_s + self.steps * self.cpu_step_s
 
     def lines(self) -> list[str]:
         """Say it."""
@@ -153,37 +158,26 @@ def run_task(
     return Pretrained(encoder=path, pictures=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
 
 
-def predict(task: PretrainTask, config: TrainConfig) -> Prediction:
-    """Count and time one micro-batch as this process would compute it, once to warm up and once more."""
+def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
+    """Do the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
+    measured = rehearse(task, config, seconds)
     world = processes.world_size()
-    size, times = config.micro_batch(world), config.accumulation * world
-    device = pick_device(config.device, processes.local_rank())
-    model: Any = new_model(task, config, device)
-    teachers = {average.name: new_model(task, config, device).requires_grad_(False).eval() for average in task.averages}
-    moment = Moment(steps=config.steps, teachers=teachers)
-    showings = task.dataset()
+    showings, size = task.dataset(), config.micro_batch(world)
+    began = time.perf_counter()
     task.collate([showings[number] for number in range(size)])
-    began = time.perf_counter()
-    batch = task.collate([showings[number] for number in range(size)])
-    views_s = time.perf_counter() - began
-    batch = to_device(batch, device)
-
-    def loss() -> torch.Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.bf16):
-            return task.loss(model, batch, moment)[0]
-
-    flops = count_flops(loss).total
-    began = time.perf_counter()
-    loss().backward()
-    step_s = time.perf_counter() - began
+    views_s = (time.perf_counter() - began) * config.accumulation
     task.damaged.clear()
     task.collapsed_at = None
+    wall = measured.step.wall / world
     return Prediction(
         steps=config.steps,
-        flops_per_step=flops * times,
-        step_s=step_s * config.accumulation,
-        views_s=views_s * config.accumulation,
+        flops_per_step=measured.flops_per_step,
+        step_s=wall if config.workers else max(wall - views_s, wall / 10),
+        views_s=views_s,
         workers=config.workers,
+        start_s=measured.start.wall,
+        cpu_start_s=measured.start.cpu,
+        cpu_step_s=measured.step.cpu,
     )
 
 

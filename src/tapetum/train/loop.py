@@ -29,7 +29,7 @@ from tapetum.train.report import Report
 from tapetum.train.schedule import learning_rate, weight_decay
 from tapetum.train.sharding import clip_gradients, full_tensors
 from tapetum.train.state import evaluation_mode, identity, new_model, new_state, restore, save, tensors_of
-from tapetum.train.stopping import StopRequest
+from tapetum.train.stopping import StopRequest, remember_signal
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 from tapetum.train.world import World, alone, claimed, join_world
@@ -61,12 +61,20 @@ class FitResult:
         return self.averages.get("ema")
 
 
-def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[], None] = lambda: None) -> FitResult:
+def fit(
+    task: Task,
+    config: TrainConfig,
+    out: Path | str,
+    *,
+    began: Callable[[], None] = lambda: None,
+    enough: Callable[[float], bool] = lambda cpu_seconds: False,
+) -> FitResult:
     """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
 
     Writes checkpoints/, log.jsonl, tensorboard/ and ledger.json. The process that writes calls `began` before its first step,
-    once it is known that the folder is of this run. Under torchrun all processes call it alike. BadInput when
-    `out` belongs to a run with other settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
+    once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell it the CPU
+    seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other settings or is
+    in use, or the disk is full; TapetumError when gradients stay non-finite.
     """
     out = Path(out)
     if config.threads is not None:
@@ -83,8 +91,9 @@ def fit(task: Task, config: TrainConfig, out: Path | str, *, began: Callable[[],
         run.say_where_it_begins(begun)
         with run.telling_what_is_kept():
             if run.state.step < config.steps:
-                run.train(request)
+                run.train(request, enough)
         result = run.result()
+        remember_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
     return result
 
@@ -105,6 +114,8 @@ class _Run:
         self.log_position = restore(self.state, self.newest, self.identity) if self.newest else 0
         self._saved, self._saving = time.monotonic(), 0.0
         self.loss: float | None = None
+        self.signal: int | None = None
+        """Number of the signal that asked this process or another to stop."""
         if config.compile:
             check_compiler(world.device)
             self.state.model.compile()
@@ -121,7 +132,7 @@ class _Run:
                 teachers[name].load_state_dict(self.state.averages[name].average, assign=True)
         return teachers
 
-    def train(self, request: StopRequest) -> None:
+    def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; ends with a checkpoint."""
         state, config = self.state, self.config
         with ExitStack() as stack:
@@ -138,10 +149,14 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                asked = {"/stop": request.now(), "/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
+                asked = {"/stop": max(request.now(), float(enough(stream.cpu_seconds)))}
+                asked |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
+                asked |= {"/save": float(self._checkpoint_due), "/cpu": stream.cpu_seconds}
                 shared = self.world.mean({**asked, **record["metrics"]})
                 stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
                 cpu_seconds = shared.pop("/cpu") * self.world.size
+                number, signalled = shared.pop("/signal"), shared.pop("/signalled")
+                self.signal = round(number / signalled) if signalled else None
                 state.seconds += time.perf_counter() - began
                 self.loss = shared.pop("loss")
                 rate = config.batch_size / (time.perf_counter() - began)

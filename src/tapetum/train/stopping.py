@@ -9,6 +9,18 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+_last: list[int | None] = [None]
+
+
+def stopped_by() -> int | None:
+    """Give the number of the signal that stopped the last run of this process; None where time was up, or it was finished."""
+    return _last[0]
+
+
+def remember_signal(number: int | None) -> None:
+    """Keep what `stopped_by` gives."""
+    _last[0] = number
+
 
 class StopRequest:
     """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
@@ -20,12 +32,13 @@ class StopRequest:
 
     def __init__(self, max_minutes: float | None):
         self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self._signalled = False
+        self.number = 0
+        """Of the signal that asked; 0 where none came."""
         self._before: dict[int, Any] = {}
 
     def now(self) -> float:
         """Say 1 if there is a request, else 0."""
-        return float(self._signalled or time.monotonic() >= self._until)
+        return float(bool(self.number) or time.monotonic() >= self._until)
 
     def listen(self) -> None:
         """Take signals for requests from here on."""
@@ -39,7 +52,7 @@ class StopRequest:
         return self
 
     def _notice(self, number: int, _frame: FrameType | None) -> None:
-        self._signalled = True
+        self.number = number
         self._restore()
         with suppress(OSError, ValueError):  # the terminal may be what has gone
             print(f"{signal.Signals(number).name}: saving after this step; once more to stop at once", file=sys.stderr)

@@ -235,10 +235,11 @@ class SegmentationTask(FineTuneTask):
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
 
-    def count(self, model: nn.Module, part: Literal["held", "test"]) -> Int64[np.ndarray, "n k k"]:
-        """Count the pixels of each whole picture, brought to the task's size, by true (row) and predicted class."""
+    def count(self, model: nn.Module, part: Literal["held", "test"], most: int | None = None) -> Int64[np.ndarray, "n k k"]:
+        """Count the pixels of each whole picture, or of the first `most`, brought to the task's size, by true (row) and
+        predicted class."""
         data = self.train_part if part == "held" else self.test_part
-        which = self.held.tolist() if part == "held" else list(range(len(data)))
+        which = (self.held.tolist() if part == "held" else list(range(len(data))))[:most]
         device = next(model.parameters()).device
 
         def batches() -> Any:
@@ -264,6 +265,20 @@ class FineTuned:
     """With the weights of that run."""
 
 
+def fine_tune_config(config: FineTuneConfig, rate: float, **settings: Any) -> TrainConfig:
+    """Make the loop's config of fine-tuning at one rate; `settings` are further fields of it."""
+    return TrainConfig(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        lr=rate,
+        layer_decay=config.layer_decay,
+        weight_decay=config.weight_decay,
+        warmup_steps=min(round(config.warmup * config.steps), config.steps - 1),
+        seed=config.seed,
+        **settings,
+    )
+
+
 def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | None:
     """Fine-tune once at every rate, each in a folder of its own in `out`, and score the best on the test part.
 
@@ -272,17 +287,7 @@ def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | Non
     """
     config, found = task.config, []
     for rate in config.rates:
-        plan = TrainConfig(
-            steps=config.steps,
-            batch_size=config.batch_size,
-            lr=rate,
-            layer_decay=config.layer_decay,
-            weight_decay=config.weight_decay,
-            warmup_steps=min(round(config.warmup * config.steps), config.steps - 1),
-            seed=config.seed,
-            **settings,
-        )
-        result = fit(task, plan, out / f"rate-{rate:g}")
+        result = fit(task, fine_tune_config(config, rate, **settings), out / f"rate-{rate:g}")
         if result.state == "stopped":
             return None
         found.append((task.score(result.model, "held"), rate, result.model))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from tapetum.cli.output import stopped
 from tapetum.cli.settings import settings_of, with_settings
 from tapetum.cli.train.hip import HipCommand
 from tapetum.cli.train.localiser import LocaliserCommand
@@ -53,10 +54,10 @@ class Train:
         [name] = [name for name, kind in RECIPES.items() if kind is type(command)]
         launch = replace(command.launch, settings=settings_of(command, name))
         trained = train(command.recipe, launch, print if main else lambda text: None)
-        if not main:
-            return
         if trained is None:
-            print(f"stopped; the same command goes on from {command.launch.out}")
+            stopped(command.launch.out, print if main else None)
+            return
+        if not main:
             return
         for name, value in trained.scores.items():
             print(f"{name}  {value:.4f}")

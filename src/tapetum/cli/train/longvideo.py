@@ -24,7 +24,7 @@ class LongVideoTraining(WithSettings):
     recipe: Annotated[VideoTextRun, options(RECIPES, by="stage", required=("data",), markers=_FLAGS)]
     launch: LaunchOptions
     plan: bool = False
-    """Only say what it will cost: tokens, memories, bytes, FLOPs of a clip, a step and the run."""
+    """Only say what it will cost: tokens, memories, bytes, FLOPs and time of a clip, a step and the run."""
 
     def planned(self) -> list[str] | None:
         """Give what is to be printed instead of training, if that was asked for."""

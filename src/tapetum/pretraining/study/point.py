@@ -96,9 +96,9 @@ def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
             return None
         encoder_file = made.encoder
         costs = _costs(folder / _PRETRAIN) | {"collapsed_at": made.collapsed_at, **_last(folder / _PRETRAIN / "log.jsonl")}
-    encoder = _encoder(plan, point, encoder_file)
-    neighbours, linear = _probed(plan, encoder)
-    task = _PixelTask(partial(_encoder, plan, point, encoder_file), plan, point.seed)
+    encoder = encoder_of(plan, point, encoder_file)
+    neighbours, linear = probed(plan, encoder)
+    task = PixelTask(partial(encoder_of, plan, point, encoder_file), plan, point.seed)
     tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
     if tuned is None:
         return None
@@ -137,7 +137,7 @@ def read_row(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is no row of a study ({type(error).__name__}); remove it, and run the study again") from error
 
 
-class _PixelTask(SegmentationTask):
+class PixelTask(SegmentationTask):
     """Fine-tuning that remembers what it counted on the test part, picture by picture."""
 
     counts: Int64[np.ndarray, "n k k"]
@@ -156,15 +156,17 @@ class _PixelTask(SegmentationTask):
         )
         super().__init__(encoder, pixels(how, "train"), pixels(how, "test"), config, how.head)  # type: ignore[arg-type]
 
-    def count(self, model: torch.nn.Module, part: Literal["held", "test"]) -> Int64[np.ndarray, "n k k"]:
+    def count(
+        self, model: torch.nn.Module, part: Literal["held", "test"], most: int | None = None
+    ) -> Int64[np.ndarray, "n k k"]:
         """Count, and remember."""
-        found = super().count(model, part)
+        found = super().count(model, part, most)
         if part == "test":
             self.counts = found
         return found
 
 
-def _encoder(plan: Plan, point: Point, file: Path | None) -> Encoder:
+def encoder_of(plan: Plan, point: Point, file: Path | None) -> Encoder:
     """The encoder that was learned; or one of random weights, of the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
@@ -174,7 +176,7 @@ def _architecture(plan: Plan, size: str) -> Architecture:
     return encoder_architecture(how.encoder, plan.pictures.size, how.change)
 
 
-def _probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
+def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
     """Neighbours and a linear probe on labelled pictures; None where there are no labels."""
     how, source = plan.probes, pool(plan.pictures)
     if source.labels is None:

@@ -74,7 +74,11 @@ class ShapePictures:
         return f"shape {k}"
 
 
-@lru_cache(maxsize=4096)
+KEPT = 4096
+"""Pictures that are kept in memory once they are drawn."""
+
+
+@lru_cache(maxsize=KEPT)
 def _picture(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
     return drawn(np.random.default_rng([_PICTURES, PARTS.index(part), k]), (size, size), [k % len(SHAPES)])[0]
 

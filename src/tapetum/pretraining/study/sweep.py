@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
-from tapetum.account.energy import of_flops
+from tapetum.account.energy import of_cpu_seconds
 from tapetum.errors import BadInput
 from tapetum.files import whole_file, write_text
+from tapetum.pretraining.run import duration
 from tapetum.pretraining.study.plan import Plan, Point, Told
 from tapetum.pretraining.study.point import ROW, Predicted, predicted, read_row, run_point
+from tapetum.pretraining.study.timing import Times, time_points
 from tapetum.reading import read_json
 
 STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
@@ -34,6 +36,8 @@ class Costs:
     points: tuple[Predicted, ...]
     left: tuple[Predicted, ...]
     """Those that are not done."""
+    times: Times
+    """What these will take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,8 @@ class Swept:
 
 
 def predict_study(told: Told, out: Path, say: Callable[[str], None] = lambda text: None) -> Costs:
-    """Say what a study in the folder `out` will cost; nothing is written.
+    """Say what a study in the folder `out` will cost, after a little of its work was done to see how long it takes; nothing is
+    written there.
 
     Raises BadInput for a folder of another study, and what plan and data refuse.
     """
@@ -60,7 +65,7 @@ def predict_study(told: Told, out: Path, say: Callable[[str], None] = lambda tex
     _check(out, told)
     points = tuple(predicted(plan, point) for point in plan.points())
     left = tuple(cost for cost in points if not (out / POINTS / cost.point.name / ROW).is_file())
-    costs = Costs(told=told, plan=plan, out=out, points=points, left=left)
+    costs = Costs(told=told, plan=plan, out=out, points=points, left=left, times=time_points(plan, left))
     for line in cost_lines(costs):
         say(line)
     return costs
@@ -106,11 +111,13 @@ def write_table(plan: Plan, out: Path) -> list[dict[str, Any]]:
 def cost_lines(costs: Costs) -> list[str]:
     """Say what a study will cost, and how much of it is left."""
     learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
-    hours, kwh, co2 = of_flops(learning + transfer, LedgerConfig(energy="estimate"))
+    time = costs.times.all
+    kwh, co2 = of_cpu_seconds(time.cpu, LedgerConfig(energy="estimate"))
     return [
         f"{len(costs.points)} points, {len(costs.points) - len(costs.left)} of them done; left are {learning:.2e} FLOP of "
         f"pre-training and {transfer:.2e} of transfer (2 a multiply-add)",
-        f"about {hours.text('core-hours')}, {kwh.text('kWh')}, {co2.text('kg of CO2')}; estimated, not measured",
+        f"about {duration(time.wall)} here, one point after the other, and {time.cpu / 3600:.3g} core-hours: a little of all "
+        f"was done; {kwh.text('kWh')}, {co2.text('kg of CO2')}, estimated",
     ]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tapetum.reading import no_pipe, open_file, parse_json
 from tapetum.tap.network.types import Features, Size
 
 FORMAT = 1
@@ -98,19 +99,19 @@ class FeatureFile:
         if self.source is None or not self.source.is_file():
             return
         try:
-            with open(self.source, "rb") as file:
+            with open_file(self.source) as file:
                 line = file.readline(_LONGEST_HEADER)
-                header = json.loads(line)
+                header = parse_json(line)
                 if header["format"] != FORMAT or header["network"] != key or header != _summed(header):
                     return
                 size = _record(header).itemsize
                 count = (os.fstat(file.fileno()).st_size - len(line)) // size
             if count < 1:
                 return
-            self._records = np.memmap(self.source, _record(header), "r", offset=len(line), shape=(count,))
+            self._records = np.memmap(no_pipe(self.source), _record(header), "r", offset=len(line), shape=(count,))
             self._places = {name.tobytes(): place for place, name in enumerate(self._records["name"])}
             self._header = header
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError):
             self._places, self._records, self._header = {}, None, None
 
     def _row(self, name: bytes) -> np.ndarray | None:

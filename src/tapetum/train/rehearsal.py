@@ -1,0 +1,103 @@
+"""What a run will take on this machine, measured: its first steps done for real, in a folder that goes again.
+
+    seconds of a run = start + steps x step
+
+`start` is all that is done once: workers that start, the counting of FLOPs, the slow first step, the checkpoint at the end.
+`step` has loading, loss, gradients, optimiser, averages and log in it. FLOPs don't say that: tiny networks spend their time
+between operations.
+"""
+
+import io
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tapetum.account.ledger import read as read_ledger
+from tapetum.train.config import TrainConfig
+from tapetum.train.launch import world_size
+from tapetum.train.loop import fit
+from tapetum.train.stopping import stopped_by
+from tapetum.train.task import Task
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Time of some work."""
+
+    wall: float
+    cpu: float
+    """Of all threads and processes."""
+
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(self.wall + other.wall, self.cpu + other.cpu)
+
+    def __mul__(self, factor: float) -> "Seconds":
+        return Seconds(self.wall * factor, self.cpu * factor)
+
+    @staticmethod
+    def now() -> "Seconds":
+        """Read the clocks of this process."""
+        return Seconds(time.perf_counter(), time.process_time())
+
+    def until(self, later: "Seconds") -> "Seconds":
+        """Give the time between two readings."""
+        return Seconds(max(later.wall - self.wall, 0.0), max(later.cpu - self.cpu, 0.0))
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What was measured."""
+
+    start: Seconds
+    """Of all that a run does once."""
+    step: Seconds
+    flops_per_step: int
+    """Of all processes, as the loop counts them; 2 a multiply-add."""
+
+    def of(self, steps: int) -> Seconds:
+        """Give the time of a run of so many steps."""
+        return self.start + self.step * steps
+
+
+def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3) -> Rehearsal:
+    """Measure the first steps of a run for about so many seconds, and so many `steps` at least, after one that does not count.
+
+    Of a step of many micro-batches two are done; under torchrun this process does its share alone. Raises as `fit`.
+    """
+    micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
+    few = min(times, 2)
+    config = replace(config, batch_size=micro * few, accumulation=few, max_minutes=None, parallel="ddp")
+    marks: list[Seconds] = []
+
+    def enough(cpu_seconds: float) -> bool:
+        marks.append(Seconds(time.perf_counter(), cpu_seconds))
+        return len(marks) > steps and marks[-1].wall - marks[0].wall >= seconds
+
+    began = Seconds.now()
+    with tempfile.TemporaryDirectory(prefix="tapetum-") as folder, _by_itself(), redirect_stderr(io.StringIO()):
+        out = Path(folder) / "run"
+        fit(task, config, out, enough=enough)
+        session = read_ledger(out / "ledger.json")["sessions"][-1]
+    if (number := stopped_by()) is not None:
+        signal.raise_signal(number)
+    whole, measured = began.until(Seconds.now()), marks[0].until(marks[-1])
+    step = measured * (1 / max(len(marks) - 1, 1)) if len(marks) > 1 else Seconds(0.0, 0.0)
+    once = Seconds(max(whole.wall - measured.wall - step.wall, 0.0), max(whole.cpu - measured.cpu - step.cpu, 0.0))
+    flops = sum(session["flops_per_step"].values())
+    return Rehearsal(start=once, step=step * (times / few), flops_per_step=round(flops * times / few))
+
+
+@contextmanager
+def _by_itself() -> Iterator[None]:
+    """Hide the other processes of torchrun, which wait meanwhile."""
+    rank = os.environ.pop("RANK", None)
+    try:
+        yield
+    finally:
+        if rank is not None:
+            os.environ["RANK"] = rank
