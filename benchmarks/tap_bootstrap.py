@@ -12,9 +12,9 @@ Prints two rows for every run, of the network alone and (unless --alone) with it
 seeds, and by how much each run that leaves something out changes from that with `nothing` left out, video by video, with its
 interval (`plus_minus.py`); results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on
 all of these, so there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility
-that suits it best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are
-position accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which
-tells of steady points only.
+that suits it best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two
+are position accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`),
+which tells of steady points only.
 """
 
 import argparse
