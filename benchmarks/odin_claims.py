@@ -7,7 +7,7 @@
 T1  Best overlap rises in training by 0.10 or more over the untrained network.
 T2  Masks that are discovered are as good as those of a grid and of Felzenszwalb, and within 0.03 of the true ones: best
     overlap, and mean IoU of a linear layer that names the texture of each cell of the frozen map.
-T3  It needs a discovery network that follows: more than with one that stays as it was at the start.
+T3  It needs a discovery network that follows: more than with one that stays as it was at the start, by each score.
 T4  It minds K little: over 4, 8, 16, 32 clusters best overlaps differ by 0.05 at most, and less than those of Felzenszwalb's
     over scales of 10, 100, 1000.
 T5  It beats k-means of colours, of positions, and of both.
@@ -33,6 +33,7 @@ import numpy as np
 import torch
 
 from odin_world import FAMILIES, Kept, Scenes, clip, rows_of, street_things
+from plus_minus import verdict
 from tapetum.encoders.factory import make
 from tapetum.metrics.masks import Confusion, mask_iou
 from tapetum.odin.config import OdinConfig
@@ -67,6 +68,8 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 """What each run changes, and for which claims it is; those for none run where `--arms` names them."""
 PROPOSALS = 16
+SCORES = "abo", "object_recovery", "j", "mean_iou"
+"""By which T3 is judged: each by itself."""
 
 
 class Study:
@@ -208,13 +211,6 @@ def followed(look: Look, pictures: np.ndarray, ids: np.ndarray) -> float:
     return float(np.mean([mask_iou(said[1:] == n, ids[1:] == n).mean() for n in numbers])) if numbers else 1.0
 
 
-def verdict(true: Sequence[bool | None]) -> str:
-    """Say what came of a claim in the seeds whose runs are finished; None stands for the others."""
-    known = [each for each in true if each is not None]
-    said = "not finished" if not known else "held" if all(known) else "undecided" if any(known) else "falsified"
-    return said if len(known) in (0, len(true)) else f"{said}, {len(known)} of {len(true)} seeds"
-
-
 def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
     """Say of each claim whether it held."""
 
@@ -231,7 +227,7 @@ def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
             of("odin", score, s) >= max(of("grid", score, s), of("segments 1000", score, s), of("oracle", score, s) - 0.03)
             for score in ("abo", "mean_iou")
         ),
-        "T3": lambda s: of("odin", "abo", s) > of("frozen", "abo", s),
+        **{f"T3 by {score}": lambda s, score=score: of("odin", score, s) > of("frozen", score, s) for score in SCORES},
         "T4": lambda s: (
             spread(("odin", "K 4", "K 16", "K 32"), s) <= min(0.05, spread(("segments 10", "segments 100", "segments 1000"), s))
         ),

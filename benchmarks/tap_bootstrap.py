@@ -9,12 +9,12 @@ on the clips of --held, which must not be among the videos. Of the textures ever
 is left out. Each run goes on where it was stopped; what is finished is only scored.
 
 Prints two rows for every run, of the network alone and (unless --alone) with its tracks polished, mean and deviation over the
-seeds, and by how much each run that leaves something out changes from that with `nothing` left out, video by video, with the
-standard error; results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on all of these,
-so there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility that suits it
-best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two are position
-accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`), which tells of
-steady points only.
+seeds, and by how much each run that leaves something out changes from that with `nothing` left out, video by video, with its
+interval (`plus_minus.py`); results.json in --out keeps all. A tracker that only calls more points visible scores otherwise on
+all of these, so there are two columns that this does not move: `best` is the average Jaccard with the threshold of visibility
+that suits it best, and `as many` the mean cycle error of its surest points, as many as the start calls visible. The last two
+are position accuracy and average Jaccard on the real clips, where Lucas-Kanade follows a point there and back (`followed`),
+which tells of steady points only.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import tapetum
+from plus_minus import as_many, difference, with_deviation, with_interval
 from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
@@ -122,19 +123,6 @@ def followed_scores(tracker, videos):
     return {"followed_position": float(position), "followed_jaccard": float(jaccard)}
 
 
-def as_many(start, s):
-    """Mean cycle error and share within 4 pixels of the surest points, as many as the start calls visible."""
-    count = sum(confidence > THRESHOLD for confidence, _ in start["errors"])
-    errors = np.array([error for _, error in sorted(s["errors"], reverse=True)[:count]])
-    return errors.mean(), (errors < 4).mean()
-
-
-def difference(whole, s):
-    """What average Jaccard changes by from `whole` to `s`: mean over the videos, and its standard error."""
-    change = np.subtract(s["jaccards"], whole["jaccards"])
-    return change.mean(), change.std(ddof=1) / len(change) ** 0.5
-
-
 def tail(left_out, apart):
     told = {"nothing": "", "+cycle": " with cycle"}.get(left_out, f" without {left_out}")
     return told + " apart" * apart
@@ -145,7 +133,7 @@ def row(name, s, start):
         f"{name:<36}{s['average_jaccard']:>8.3f}{s['best_average_jaccard']:>8.3f}{s['average_pts_within_thresh']:>8.3f}"
         f"{s['occlusion_accuracy']:>8.3f}{s['cycle_median_px']:>9.2f}{s['cycle_mean_px']:>8.2f}{s['cycle_judged']:>8.2f}"
         f"{s['cycle_back_within_4px']:>9.3f}"
-        + "{:>11.2f}{:>7.3f}".format(*as_many(start, s))
+        + "{:>11.2f}{:>7.3f}".format(*as_many(start, s, THRESHOLD))
         + f"{s['followed_position']:>9.3f}{s['followed_jaccard']:>7.3f}",
         flush=True,
     )
@@ -193,17 +181,14 @@ def run(args):
         for ending in (told,) if args.alone else (told, told + " polished"):
             rows = [results[f"seed {seed}{ending}"] for seed in args.seeds]
             found = np.array([[r[k] for k in NUMBERS] for r in rows])
-            print(
-                f"{'mean' + ending:<36}"
-                + "".join(f"{m:>8.3f} ± {d:.3f}" for m, d in zip(found.mean(0), found.std(0), strict=True))
-            )
+            print(f"{'mean' + ending:<36}" + "".join(f"  {with_deviation(values, 3)}" for values in found.T.tolist()))
     for seed in args.seeds:
         whole = results.get(f"seed {seed}{tail('nothing', args.apart)}", {})
         for left_out in args.without:
             name = f"seed {seed}{tail(left_out, args.apart)}"
             if "jaccards" in whole and "jaccards" in results[name] and left_out != "nothing":
-                change, error = difference(whole, results[name])
-                print(f"{name:<36}{change:>+8.4f} ± {error:.4f} of average Jaccard, over the same videos")
+                change = with_interval(difference(whole, results[name]), 4)
+                print(f"{name:<36}{change} of average Jaccard, over the same videos")
 
 
 if __name__ == "__main__":

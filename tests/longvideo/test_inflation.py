@@ -82,6 +82,18 @@ def test_each_frame_of_a_tubelet_has_its_part_of_the_pictures_weights(stem: bool
     equal(found[0, 0], (each[0] + each[1] + each[2]) / 3)
 
 
+def test_time_begins_with_the_weights_of_space_of_its_layer() -> None:
+    """LongViViT, section 3.2; nothing of it shows while the gate is 0."""
+    vit = image_vit()
+    video = longvideo.inflate(vit, "vivit-nano", memory="streaming", attention="factorised")
+    for ours, theirs in zip(video.blocks, vit.blocks, strict=True):
+        for own, image in ((ours.time, theirs.attention), (ours.time_norm, theirs.attention_norm)):
+            assert own is not ours.space.attention
+            wanted = image.state_dict()
+            assert all(torch.equal(value, wanted[name]) for name, value in own.state_dict().items())
+        assert float(ours.gate.detach()) == 0
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("memory", ["joint", "consolidated"])
 def test_additions_change_nothing_at_first_and_all_weights_are_there(memory: str) -> None:

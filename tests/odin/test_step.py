@@ -147,11 +147,14 @@ def plain_step(
     box, flipped = batch["boxes"].double().tolist(), batch["flipped"].tolist()
     shown = [[in_view(ids[b], box[2][b], box[v][b], flipped[v][b]) for b in range(BATCH)] for v in range(2)]
     means = [mask_means(seen_by(online, view), shown[v]) for v, view in enumerate((view1, view2))]
-    predictions = [perceptron(online.predictor, perceptron(online.projector, each)) for each in means]
-    with torch.no_grad():
-        targets = [
-            perceptron(target.projector, mask_means(seen_by(target, view), shown[v])) for v, view in enumerate((view1, view2))
-        ]
+    projections = [perceptron(online.projector, each) for each in means]
+    if target is None:  # form s: the online network is its own target, and learns on both sides
+        predictions = targets = projections
+    else:
+        predictions = [perceptron(online.predictor, each) for each in projections]
+        with torch.no_grad():
+            seen = [mask_means(seen_by(target, view), shown[v]) for v, view in enumerate((view1, view2))]
+            targets = [perceptron(target.projector, each) for each in seen]
     loss = one_way(predictions[0], targets[1], targets[0], local) + one_way(predictions[1], targets[0], targets[1], local)
     return loss, means
 
@@ -166,12 +169,13 @@ def other_network(task: OdinTask, seed: int) -> Any:
     return network
 
 
-@pytest.mark.parametrize("local", [True, False])
-def test_loss_and_gradients_are_those_of_the_loops(local: bool) -> None:
-    task, batch = task_and_batch(local_negatives=local)
+@pytest.mark.parametrize(("form", "local"), [("b", True), ("b", False), ("s", True), ("s", False)])
+def test_loss_and_gradients_are_those_of_the_loops(form: str, local: bool) -> None:
+    task, batch = task_and_batch(form=form, local_negatives=local)
     batch["views"] = [view.double() for view in batch["views"]]
     online, target, discovery = (other_network(task, seed) for seed in range(3))
     plain = [copy.deepcopy(network) for network in (online, target, discovery)]
+    plain[1] = plain[1] if form == "b" else None
     teachers = {name: net.requires_grad_(False).eval() for name, net in (("target", target), ("discovery", discovery))}
     loss, _ = task.loss(online, batch, Moment(teachers=teachers))
     loss.backward()

@@ -68,6 +68,13 @@ def test_a_file_of_ours_and_the_official_one_are_read(small: MaskCodec, tmp_path
     assert (tmp_path / "half.safetensors").stat().st_size < 1_000_000
 
 
+def test_halves_of_a_box_go_to_the_even_pixel():
+    """As `numpy.round` of the reference has it."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    assert (cut_out(mask, (2.5, 1.5, 3.5, 4.5)) == 1).all()  # pixels 2 to 4 both ways
+
+
 def test_a_mask_is_cut_out_along_its_box():
     mask = np.zeros((40, 60), bool)
     mask[10:26, 20:52] = True

@@ -27,7 +27,7 @@ class OdinConfig:
     local_negatives: bool = True
     """Other masks of the same picture count as negatives."""
     sampled: int = 0
-    """Masks drawn for each view, with replacement; 0: all of them, each once."""
+    """Masks drawn for each view, with replacement, of those that it shows; 0: all that it shows, each once."""
 
     source: Source = "features"
     """Where masks come from."""

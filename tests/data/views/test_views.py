@@ -160,6 +160,28 @@ def test_a_view_depends_on_seed_and_number_alone() -> None:
     assert not torch.equal(Views(dino(32, 16, 2), seed=4)(made[2:3], [7])[0], alone[0])
 
 
+def test_views_are_those_of_the_papers_tables() -> None:
+    """BYOL, table 6; SimCLR, appendix A; DINO's public code; MAE, table 8; CLIP as in OpenCLIP. What is not named is 0."""
+    byols = {"jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "grey": 0.2}
+    simclrs = {"jitter": 0.8, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "grey": 0.2, "blur": 0.5}
+    large, small = {"area": (0.4, 1.0)}, {"area": (0.05, 0.4), "size": 96}
+    tables = {
+        byol: (byols | {"blur": 1.0}, byols | {"blur": 0.1, "solarise": 0.2}),
+        simclr: (simclrs, simclrs),
+        dino: (
+            byols | large | {"blur": 1.0},
+            byols | large | {"blur": 0.1, "solarise": 0.2},
+            *[byols | small | {"blur": 0.5}] * 8,
+        ),
+        mae: ({"area": (0.2, 1.0)},),
+        supervised: ({},),
+        clip: ({"area": (0.9, 1.0), "mirror": 0.0},),
+    }
+    for method, wanted in tables.items():
+        views = method(224, 96) if method is dino else method(224)
+        assert tuple(views) == tuple(View(**{"size": 224, **settings}) for settings in wanted), method
+
+
 def test_views_of_the_methods() -> None:
     assert [len(views) for views in (simclr(32), byol(224), dino(224, 96), mae(224), supervised(224), clip(224))] == [
         2,

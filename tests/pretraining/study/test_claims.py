@@ -9,7 +9,7 @@ import pytest
 
 from tapetum.pretraining.config import METHODS
 from tapetum.pretraining.study.arithmetic import overheads, ratios
-from tapetum.pretraining.study.claims import judged, measured
+from tapetum.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured
 from tapetum.pretraining.study.fronts import Setting, Settings
 from tapetum.pretraining.study.page import write_report
 from tapetum.pretraining.study.plan import Told
@@ -66,6 +66,18 @@ def test_a_study_like_the_papers_holds_what_the_paper_says() -> None:
     assert {name: claim.verdict for name, claim in claims.items()} == dict.fromkeys(claims, "held")
     assert "supervised minus others" in claims["F4"].found
     assert "3.0 times" in claims["F9"].found
+
+
+def test_our_own_estimate_is_no_independent_tracker() -> None:
+    """It is 10 W a core by a guess; that another tracker differs from a guess says nothing of trackers."""
+    ours = {OWN_ESTIMATE: 1e-6, "codecarbon": 1e-4}
+    for trackers, words in (([], "none"), ([ours], "codecarbon 1.00e-04 kWh")):
+        found = _trackers(trackers)
+        assert (found.name, found.verdict) == ("F9", "undecided")
+        assert words in found.found
+    assert _trackers([ours | {"carbontracker": 2e-5}]).verdict == "held"
+    assert "5.0 times" in _trackers([ours, ours | {"carbontracker": 2e-5}]).found
+    assert _trackers([ours | {"carbontracker": 8e-5}]).verdict == "falsified"
 
 
 def test_the_contrary_is_falsified() -> None:

@@ -29,6 +29,7 @@ from tapetum.pretraining.account import account_step
 from tapetum.pretraining.methods import task_of
 from tapetum.pretraining.recipes import encoder_architecture
 from tapetum.pretraining.run import run_task
+from tapetum.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.pretraining.study.data import pixels, pool
 from tapetum.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
 from tapetum.pretraining.study.shapes import shape_source
@@ -221,8 +222,8 @@ def _costs(folder: Path) -> dict[str, Any]:
     total, last = content["total"], content["sessions"][-1]
     known = {name: total.get(name, 0.0) for name in _NOTHING if name != "flops_spent"}
     known["flops_spent"] = total["flops_forward"] + total["flops_backward"]
-    if "codecarbon_kwh" in last:
-        known["trackers"] = {"CPU seconds x watts": last["energy_kwh"], "codecarbon": last["codecarbon_kwh"]}
+    if "codecarbon_kwh" in last and not last.get("energy_measured"):  # with counters there is nothing to compare
+        known["trackers"] = {OWN_ESTIMATE: last["energy_kwh"], "codecarbon": last["codecarbon_kwh"]}
     return known
 
 

@@ -1,0 +1,117 @@
+"""What stands behind a mean in the pages of evidence: "± sample deviation over seeds", or "[low, high]" over what was scored.
+
+    python benchmarks/plus_minus.py    # the cells of HiP's and the bootstrap's tables, anew from what their runs left
+
+After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
+mean by the bootstrap: 4,000 draws of the scored videos or pictures with replacement, their 2.5th and 97.5th percentile.
+Benchmarks print both by the functions here; `tests/benchmarks/test_plus_minus.py` compares these cells with the pages.
+"""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EVIDENCE = Path(__file__).parents[1] / "evidence"
+SEEDS = 1, 2, 3
+DRAWS = 4000
+
+
+def with_deviation(values: Sequence[float], digits: int) -> str:
+    """Write the mean of some seeds and their sample standard deviation; of one seed alone its value."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Find the 95 % interval of the mean of what was scored, by the bootstrap."""
+    x = np.asarray(values)
+    means = x[np.random.default_rng(0).integers(0, len(x), (DRAWS, len(x)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def with_interval(values: Sequence[float], digits: int) -> str:
+    """Write the mean change and its 95 % interval, with signs."""
+    low, high = interval(values)
+    return f"{np.mean(values):+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def verdict(true: Sequence[bool | None]) -> str:
+    """Say what came of a claim in the seeds whose runs are finished; None stands for the others."""
+    known = [each for each in true if each is not None]
+    said = "not finished" if not known else "held" if all(known) else "undecided" if any(known) else "falsified"
+    return said if len(known) in (0, len(true)) else f"{said}, {len(known)} of {len(true)} seeds"
+
+
+def hip_cells() -> Iterator[str]:
+    """Give the cells of `docs/evidence/hip.md` that hold a deviation, as pieces of its rows."""
+    studies = json.loads((EVIDENCE / "hip-claims" / "results.json").read_text())
+    for name in ("digits", "cifar10"):
+        runs = studies[name]
+
+        def percent(arm: str, runs: Mapping[str, Any] = runs) -> str:
+            return with_deviation([100 * _run(runs, arm, seed)["accuracy"] for seed in SEEDS], 1)
+
+        for kind, told in (("learned", "learned"), ("fourier", "Fourier"), ("random", "frozen random")):
+            yield f"| {told} | {percent(f'{kind}-none')} | {percent(f'{kind}-mae')} |"
+        for arm in ("learned", "learned-permuted"):
+            keys = "cosine_horizontal_at_start", "cosine_vertical_at_start", "cosine_horizontal", "cosine_vertical"
+            cells = (with_deviation([_run(runs, f"mae-{arm}", seed)[key] for seed in SEEDS], 2) for key in keys)
+            yield f"| {arm} | {' | '.join(cells)} |"
+        orders = {"in order, MAE": "learned-mae", "permuted, MAE": "permuted-mae", "permuted, no MAE": "permuted-none"}
+        for told, arm in orders.items():
+            yield percent(arm) if name == "digits" else f"| {told} | {percent(arm)} |"
+    for told, arm in (("hip-nano", "c1-hip"), ("io-nano, flat", "c1-flat")):
+        yield f"| {told} | {with_deviation([100 * _run(studies['cifar10'], arm, seed)['accuracy'] for seed in SEEDS], 1)} |"
+
+
+def _run(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
+    """Give a run by its arm and seed, at the rate that was chosen with the first; a study's last run has no other name."""
+    name = f"{arm}-{seed}"
+    return runs[name] if name in runs else runs[f"{name}@{runs[f'{arm}-1']['lr']:g}"]
+
+
+def difference(whole: Mapping[str, Any], run: Mapping[str, Any]) -> np.ndarray:
+    """Find what average Jaccard changes by from one run of `tap_bootstrap.py` to another, in each of the videos."""
+    return np.subtract(run["jaccards"], whole["jaccards"])
+
+
+def as_many(start: Mapping[str, Any], run: Mapping[str, Any], threshold: float = 0.5) -> tuple[float, float]:
+    """Find mean cycle error and share within 4 pixels of a run's surest points, as many as the start calls visible."""
+    count = sum(confidence > threshold for confidence, _ in start["errors"])
+    errors = np.array([error for _, error in sorted(run["errors"], reverse=True)[:count]])
+    return float(errors.mean()), float((errors < 4).mean())
+
+
+def bootstrap_cells() -> Iterator[str]:
+    """Give the cells of `docs/evidence/bootstrap.md` that hold a deviation or an interval, as pieces of its text."""
+    runs = json.loads((EVIDENCE / "bootstrap" / "results.json").read_text())
+    for polished in ("", " polished"):
+        for arm, told in ((" without footage", "without footage"), ("", "with footage")):
+            of = [runs[f"seed {seed}{arm}{polished}"] for seed in SEEDS]
+
+            def cell(key: str, digits: int = 3, of: Sequence[Any] = of) -> str:
+                return with_deviation([run[key] for run in of], digits)
+
+            keys = "average_jaccard", "best_average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
+            cells = [cell(key) for key in keys]
+            cells.append(f"{cell('cycle_mean_px', 2)} px, {cell('cycle_back_within_4px')}")
+            surest = [as_many(runs["start" + polished], run)[0] for run in of]
+            cells.append(f"{with_deviation(surest, 2)} px")
+            yield f"| {told}, mean of 3{',' * bool(polished)}{polished} | {' | '.join(cells)} |"
+    runs = json.loads((EVIDENCE / "bootstrap-ablations" / "results.json").read_text())
+    for name, run in runs.items():
+        if name.startswith("seed 1 "):
+            change = with_interval(difference(runs["seed 1"], run), 4)
+            yield f"| {name.removeprefix('seed 1 ')} | {run['average_jaccard']:.4f} | {change} |"
+    changes = [difference(runs[f"seed {seed}"], runs[f"seed {seed} without confident"]) for seed in SEEDS]
+    yield from (with_interval(change, 4) for change in (*changes[1:], np.mean(changes, 0)))
+
+
+if __name__ == "__main__":
+    for found in (hip_cells, bootstrap_cells):
+        print(*found(), sep="\n")
