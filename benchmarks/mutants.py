@@ -145,13 +145,13 @@ def equivalents(file: Path = EQUIVALENT) -> dict[tuple[str, str, str, str], str]
 
 def report(rows: list[dict], same: dict[tuple[str, str, str, str], str], seed: int) -> dict[str, object]:
     """Count outcomes, with those that are said to be equivalent."""
+    found, counts = [], Counter[str]()
     for row in rows:
-        why = same.get((row["file"], row["function"], row["before"], row["after"]))
-        if why and row["outcome"] != "killed":
-            row["outcome"], row["by"] = "equivalent", why
-    counts = Counter(str(row["outcome"]) for row in rows)
+        why = same.get((row["file"], row["function"], row["before"], row["after"])) if row["outcome"] != "killed" else None
+        found.append({**{key: value for key, value in row.items() if key != "why"}, **({"why": why} if why else {})})
+        counts["equivalent" if why else row["outcome"]] += 1
     share = (counts["killed"] + counts["equivalent"]) / max(len(rows), 1)
-    return {"seed": seed, "count": len(rows), "share": round(share, 4), **dict(sorted(counts.items())), "rows": rows}
+    return {"seed": seed, "count": len(rows), "share": round(share, 4), **dict(sorted(counts.items())), "rows": found}
 
 
 def write(file: Path, result: dict[str, object]) -> None:
@@ -208,7 +208,7 @@ def main() -> None:
                 write(given.out, result)
     result = report(sorted(rows, key=lambda row: row["number"]), equivalents(), given.seed)
     for row in result["rows"]:  # type: ignore[attr-defined]
-        if row["outcome"] in ("survived", "not executed"):
+        if row["outcome"] != "killed" and "why" not in row:
             print("\n{number} {outcome}: {file}:{line} in {function}, {kind}\n  - {before}\n  + {after}".format(**row))
     print(json.dumps({key: value for key, value in result.items() if key != "rows"}))
 
