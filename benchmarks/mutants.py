@@ -50,7 +50,7 @@ MODULES = """
     paligemma/halves paligemma/locations paligemma/losses paligemma/mask paligemma/mask_codec paligemma/model paligemma/noise
     paligemma/squash paligemma/transfer_place_scores paligemma/transfer_scores
     perception_test/scores/* perception_test/localiser/decode perception_test/localiser/model perception_test/localiser/task
-    pretraining/heads pretraining/losses pretraining/methods/* pretraining/study/arithmetic pretraining/task
+    pretraining/heads pretraining/losses pretraining/methods/* pretraining/task
     tap/bootstrap/labels tap/bootstrap/task tap/network/* tap/tracking/polish tap/training/losses tap/training/task
     tapvid3d/baselines tapvid3d/geometry tapvid3d/lift tapvid3d/metrics tapvid3d/reconstruction/rotations
     tapvid3d/reconstruction/twoview
@@ -79,19 +79,24 @@ def room(file: str) -> str:
     return Path(file).parts[2 if file.startswith("src/") else 1]
 
 
+def executing(mutant: Mutant, tests: Tests) -> set[str]:
+    """Give the tests of a file that execute the broken line; of what runs when the module is imported, all that execute any."""
+    lines = tests.lines.get(mutant.file, {})
+    at = [lines[line] for line in mutant.lines if line in lines] if mutant.lines else [*lines.values()]
+    ids = {test for line in at for test in line} - (set() if mutant.lines else {"*"})
+    return set(tests.seconds) if "*" in ids else ids
+
+
 def batches(mutant: Mutant, tests: dict[str, Tests]) -> Iterator[list[str]]:
     """Give the tests that may notice, those first that are the nearest."""
     near, others, beside = list[tuple[int, str, list[str]]](), dict[str, float](), list[str]()
     for file, each in tests.items():
-        lines = each.lines.get(mutant.file, {})
-        at = [lines[line] for line in mutant.lines if line in lines] or ([] if mutant.lines else [*lines.values()])
-        ids = {test for line in at for test in line} - (set() if mutant.lines else {"*"})
-        ids = set(each.seconds) if "*" in ids else ids
-        if ids and room(file) == room(mutant.file):
+        ids = executing(mutant, each)
+        if room(file) != room(mutant.file):
+            others.update({test: each.seconds[test] for test in ids})
+        elif ids or mutant.file in each.lines:  # of which some may start processes, whose lines are not recorded
             near.append((len(ids), file, sorted(ids, key=each.seconds.__getitem__)))
             beside += [test for test in each.seconds if test not in ids]
-        else:
-            others.update({test: each.seconds[test] for test in ids})
     near.sort(reverse=True)
     yield [test for _, _, ids in near[:1] for test in ids]
     yield [test for _, _, ids in near[1:] for test in ids] + beside
@@ -106,13 +111,13 @@ def batches(mutant: Mutant, tests: dict[str, Tests]) -> Iterator[list[str]]:
 
 def judge(root: Path, mutant: Mutant, tests: dict[str, Tests]) -> dict[str, object]:
     """Run the tests of a mutant; gives the outcome, and what noticed."""
-    began, outcome, by = time.monotonic(), "not executed", ""
+    began, by = time.monotonic(), ""
+    outcome = "survived" if any(executing(mutant, each) for each in tests.values()) else "not executed"
     seconds = {test: value for each in tests.values() for test, value in each.seconds.items()}
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         text = mutant.apply((root / mutant.file).read_bytes())
         with broken(root / "src", str(Path(mutant.file).relative_to("src")), text, Path(name) / "package") as package:
             for number, batch in enumerate(filter(None, batches(mutant, tests))):
-                outcome = "survived"
                 said, limit = Path(name) / f"{number}.txt", 60 + 10 * sum(seconds[test] for test in batch)
                 temporary = Path(name) / f"tests-{number}"
                 code = fork(lambda batch=batch, temporary=temporary: run_tests(root, package, batch, temporary), limit, said)
@@ -140,13 +145,13 @@ def equivalents(file: Path = EQUIVALENT) -> dict[tuple[str, str, str, str], str]
 
 def report(rows: list[dict], same: dict[tuple[str, str, str, str], str], seed: int) -> dict[str, object]:
     """Count outcomes, with those that are said to be equivalent."""
+    found, counts = [], Counter[str]()
     for row in rows:
-        why = same.get((row["file"], row["function"], row["before"], row["after"]))
-        if why and row["outcome"] != "killed":
-            row["outcome"], row["by"] = "equivalent", why
-    counts = Counter(str(row["outcome"]) for row in rows)
+        why = same.get((row["file"], row["function"], row["before"], row["after"])) if row["outcome"] != "killed" else None
+        found.append({**{key: value for key, value in row.items() if key != "why"}, **({"why": why} if why else {})})
+        counts["equivalent" if why else row["outcome"]] += 1
     share = (counts["killed"] + counts["equivalent"]) / max(len(rows), 1)
-    return {"seed": seed, "count": len(rows), "share": round(share, 4), **dict(sorted(counts.items())), "rows": rows}
+    return {"seed": seed, "count": len(rows), "share": round(share, 4), **dict(sorted(counts.items())), "rows": found}
 
 
 def write(file: Path, result: dict[str, object]) -> None:
@@ -203,7 +208,7 @@ def main() -> None:
                 write(given.out, result)
     result = report(sorted(rows, key=lambda row: row["number"]), equivalents(), given.seed)
     for row in result["rows"]:  # type: ignore[attr-defined]
-        if row["outcome"] in ("survived", "not executed"):
+        if row["outcome"] != "killed" and "why" not in row:
             print("\n{number} {outcome}: {file}:{line} in {function}, {kind}\n  - {before}\n  + {after}".format(**row))
     print(json.dumps({key: value for key, value in result.items() if key != "rows"}))
 

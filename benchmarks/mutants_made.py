@@ -349,4 +349,4 @@ def _not_mathematics(node: ast.stmt) -> bool:
         )
     if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING":
         return True
-    return isinstance(node, ast.If) and all(isinstance(each, ast.Raise) for each in node.body)
+    return isinstance(node, ast.If) and isinstance(node.body[-1], ast.Raise)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.blocks.stem import ConvolutionalStem
+from tapetum.blocks.stem import ConvolutionalStem, TubeletStem
 from tapetum.encoders import build
 from tapetum.errors import BadInput
 
@@ -32,6 +32,26 @@ def test_residual_blocks_stand_between_the_halvings_and_begin_as_nothing() -> No
         ours.load_state_dict(theirs.state_dict())
     x = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(deep.eval()(x), plain.eval()(x))
+
+
+@torch.no_grad()
+def test_a_still_video_gives_what_its_picture_gave_and_a_moving_one_the_mean() -> None:
+    torch.manual_seed(0)
+    single, video = ConvolutionalStem(8, 32, 1).eval(), TubeletStem((2, 8, 8), 32, 1).eval()
+    nn.init.normal_(single.layers[-1].bias)
+    video.layers.load_state_dict(single.layers[:-1].state_dict())
+    video.inflate(single.layers[-1])
+    frames = torch.randn(2, 3, 4, 16, 24)
+    each = torch.stack([single(frames[:, :, t]) for t in range(4)], 1)  # (b, t, rows, columns, width)
+    torch.testing.assert_close(video(frames), (each[:, ::2] + each[:, 1::2]) / 2, atol=1e-5, rtol=1e-4)
+    with pytest.raises(BadInput, match="do not divide"):
+        video(torch.zeros(1, 3, 3, 16, 24))
+
+
+def test_a_videos_stem_has_no_blocks_unless_asked() -> None:
+    kinds = [[type(m).__name__ for m in TubeletStem((2, 16, 16), 32, *blocks).layers] for blocks in ((), (0,), (2,))]
+    assert kinds[0] == kinds[1]
+    assert [kind.count("ResidualConvolutions") for kind in kinds] == [0, 0, 4]
 
 
 def test_a_vit_may_have_such_a_stem() -> None:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tapetum.blocks.attention import Attention
-from tapetum.blocks.mlp import GatedMlp, Mlp
+from tapetum.blocks.mlp import FusedGatedMlp, GatedMlp, Mlp
 from tapetum.blocks.pooling import AttentionPooling
 from tapetum.blocks.transformer import Block, DropPath, RmsNorm
 from tapetum.errors import BadInput
@@ -29,6 +29,17 @@ def test_mlps_are_what_is_written(activation, written, learning):
     with torch.set_grad_enabled(learning):
         torch.testing.assert_close(plain(X), plain.out(written(plain.hidden(X))))
         torch.testing.assert_close(gated(X), gated.out(written(gated.gate(X)) * gated.up(X)))
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_a_gate_and_what_it_gates_may_be_one_layer(learning):
+    fused, apart = FusedGatedMlp(4, 7), GatedMlp(4, 7, "gelu_tanh", bias=False)
+    with torch.no_grad():
+        apart.gate.weight.copy_(fused.gate_up.weight[:7])
+        apart.up.weight.copy_(fused.gate_up.weight[7:])
+        apart.out.weight.copy_(fused.out.weight)
+    with torch.set_grad_enabled(learning):
+        torch.testing.assert_close(fused(X), apart(X))
 
 
 def test_an_unknown_activation_is_refused():

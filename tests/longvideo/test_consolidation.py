@@ -51,6 +51,17 @@ def test_coreset_takes_the_farthest_from_all_before() -> None:
     assert farthest_first(same, 10, torch.tensor([4]))[0].sort().values.tolist() == list(range(10))  # none twice
 
 
+@pytest.mark.parametrize("how", ["random", "coreset", "kmeans"])
+def test_as_many_memories_as_tokens_are_the_tokens_in_their_order(how: str) -> None:
+    x, order, weights = tokens(), draw_order(0, (0, 1), 0, 0, 60), torch.rand(2, 60).double()
+    for count in (60, 61):
+        found, stands_for = consolidate(x, count, how, order, weights=weights)
+        assert torch.equal(found, x)
+        assert torch.equal(stands_for, weights)
+    found, stands_for = consolidate(x, 0, how, order)
+    assert (found.shape, stands_for.shape) == ((2, 0, 5), (2, 0))
+
+
 def test_random_takes_each_token_once_and_all_alike() -> None:
     x = torch.arange(8.0).expand(4000, 8)[..., None]
     order = draw_order(0, tuple(range(4000)), 0, 0, 8)

@@ -97,6 +97,7 @@ def test_sets_by_kind() -> None:
         {"aug": 1.0, "human": 0.5},
         {"aug": 1, "human": 2},
     )
+    assert [*found.by_kind] == [*found.counts] == ["aug", "human"]  # in the order of the alphabet, not of the questions
     assert found.mean_of_kinds == 0.75
     said, right = {1: "yes", 2: "No", 3: "4", 4: "rural"}, {1: ["yes"], 2: ["yes"], 3: ["4"], 4: ["rural"]}
     types = {1: "presence", 2: "presence", 3: "count", 4: "rural_urban"}

@@ -8,7 +8,7 @@ import pytest
 from support.scripts import GOLDEN, script
 from tapetum.errors import BadInput
 from tapetum.metrics.boxes import box_accuracy, box_iou, mean_overlap, paired_box_iou
-from tapetum.metrics.davis import boundary_f, davis_scores, outline, over_frames
+from tapetum.metrics.davis import DavisScores, OverFrames, boundary_f, davis_scores, joined, outline, over_frames
 from tapetum.metrics.masks import Confusion, cumulative_iou, mask_iou, mask_iou_matrix, mean_iou
 
 RNG = np.random.default_rng(0)
@@ -32,6 +32,26 @@ def test_boxes_by_hand() -> None:
     assert box_iou(np.zeros((0, 4)), [[0, 0, 1, 1]]).shape == (0, 1)
     assert mean_overlap([0.5, 1.0]) == 0.75
     assert box_accuracy([0.5, 0.75, 0.2], (0.5,)) == {0.5: pytest.approx(2 / 3)}
+
+
+def test_objects_of_all_videos_weigh_the_same() -> None:
+    def scores(start: float, names: str) -> DavisScores:
+        objects = {
+            name: tuple(
+                OverFrames(mean=start + k + part, recall=2 * (start + k) + part, decay=start - k - part) for part in (0, 0.5)
+            )
+            for k, name in enumerate(names)
+        }
+        return DavisScores(
+            j=OverFrames(mean=-1, recall=-1, decay=-1), f=OverFrames(mean=-1, recall=-1, decay=-1), objects=objects
+        )
+
+    found = joined([scores(0, "abc"), scores(8, "d")])  # objects begin at 0, 1, 2 and 8: of mean 11 / 4
+    assert found.j == OverFrames(mean=11 / 4, recall=22 / 4, decay=5 / 4)
+    assert found.f == OverFrames(mean=13 / 4, recall=24 / 4, decay=3 / 4)
+    assert [*found.objects] == ["a", "b", "c", "d"]
+    with pytest.raises(BadInput, match="no scores"):
+        joined([])
 
 
 def test_mean_and_cumulative_iou() -> None:

@@ -86,6 +86,9 @@ def test_bad_files_say_what_is_wrong(small: dict[str, Any], tmp_path: Path) -> N
     hostile = written(tmp_path / "hostile.npy", {"params": Path("x")})
     with pytest.raises(BadInput, match="only numpy arrays"):
         read(hostile)
+    with pytest.raises(BadInput, match=r"size.npy: initial_conv/w is \(2, 3, 7, 7\) where"):
+        convert(tmp_path / "size.npy", tmp_path / "ours.safetensors", "resnet-18")
+    assert not (tmp_path / "ours.safetensors").exists()
 
 
 def test_other_libraries_do_not_have_this_padding() -> None:

@@ -15,7 +15,7 @@ from tapetum.cli.main import main
 from tapetum.data.rle import decode_mask
 from tapetum.encoders.factory import save
 from tapetum.errors import BadInput
-from tapetum.odin.looks import colours, looked_at_by
+from tapetum.odin.looks import colours, looked_at_by, places, rgb
 from tapetum.odin.objects import find_objects
 from tapetum.verbs.discover import MEASURED
 
@@ -52,6 +52,39 @@ def test_things_that_stand_out_are_found_and_the_ground_is_not() -> None:
     assert np.array_equal(again.masks, masks.masks)
     one, _ = find_objects(np.full((64, 64, 3), 90, np.uint8), colours, clusters=4)
     assert one.masks.shape[1:] == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "score"),
+    [
+        ((3, 7), (3, 7), 1.0),
+        ((0, 4), (3, 7), 2 / 3),
+        ((6, 10), (3, 7), 2 / 3),
+        ((3, 7), (0, 4), 2 / 3),
+        ((3, 7), (6, 10), 2 / 3),
+    ],
+)
+def test_a_thing_that_the_picture_cuts_off_is_less_of_one(
+    rows: tuple[int, int], columns: tuple[int, int], score: float
+) -> None:
+    there = torch.zeros(10, 10)
+    there[slice(*rows), slice(*columns)] = 1
+    # 12 cells are at the outline of 4 x 4 cells; where 4 of them are the picture's edge, a third of it is not known
+    masks, _ = find_objects(np.zeros((10, 10, 3), np.uint8), rgb, clusters=2, found=torch.stack([there, 1 - there]))
+    assert masks.scores is not None
+    assert masks.scores.tolist() == pytest.approx([score])
+    assert (masks.masks[0] == there.numpy()).all()
+
+
+def test_positions_are_those_of_cells_whatever_is_shown() -> None:
+    shown = picture()[0][:, :64]
+    _, height, width = rgb(shown).shape
+    found = places(shown)
+    assert found.shape == (2, height, width)
+    longest = max(height, width)
+    assert all(
+        found[:, r, c].tolist() == pytest.approx([r / longest, c / longest]) for r in range(height) for c in range(width)
+    )
 
 
 def test_an_encoder_looks_instead() -> None:

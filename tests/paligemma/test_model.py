@@ -127,6 +127,7 @@ def test_scores_of_several_answers_are_those_of_each(model):
         told = model.logits(pixels(), PREFIX, answers[:, k]).log_softmax(-1)
         wanted = told.gather(2, answers[:, k, :, None])[..., 0] * (answers[:, k] != 0)
         torch.testing.assert_close(found[:, k], wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.score(pixels(), PREFIX, answers[..., :1]), found[..., :1])
 
 
 def test_beams_and_draws_over_the_model():

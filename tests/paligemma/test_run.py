@@ -291,6 +291,12 @@ def test_boxes_of_noise_lie_in_the_picture() -> None:
     assert made[:, [0, 2]].max() <= 100.2
     near = np.abs(made - [10, 10, 20, 30]).max(1) < 20
     assert 150 < near.sum() < 400
+    assert made[:, 2].max() > 95
+    assert 55 < made[:, 3].max() <= 60.2
+    cat = Boxes(xyxy=np.array([[10, 10, 20, 30.0]]), labels=["cat"])
+    wide = parse(detection_pair(cat, 400, 50, 60, np.random.default_rng(2)).suffix, 400, 50).boxes
+    assert 350 < wide.xyxy[:, 2].max() <= 400
+    assert 1 < np.median(wide.xyxy[1:, 3]) < 49
 
 
 def test_lists_of_a_file_are_filled_up(tmp_path: Path) -> None:

@@ -151,6 +151,9 @@ def test_detection_goes_by_the_chances_of_places(tmp_path: Path) -> None:
     assert bad["AP cup"].value == pytest.approx(51 / 101 / 2)
     assert good["AP cat"].value == pytest.approx(1)
     assert good["malformed boxes a picture"].value == 0.5
+    for most in (1, 10, 100):  # of each class: one of two cups, the cat
+        assert good[f"recall, {most} boxes"].value == pytest.approx((1 / 2 + 1) / 2)
+    assert bad["recall, 1 boxes"].value == pytest.approx((0 + 1) / 2)  # the one cup that it is surest of is wrong
 
 
 def test_spotting_tables_music(tmp_path: Path) -> None:

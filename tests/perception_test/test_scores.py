@@ -12,6 +12,8 @@ from tapetum.errors import BadInput
 from tapetum.perception_test.annotations import annotations_of
 from tapetum.perception_test.evaluate import score
 from tapetum.perception_test.scores.objects import vot_overlap
+from tapetum.perception_test.scores.points import start_of
+from tapetum.perception_test.types import PointTrack
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "perception_test.json").read_text())
 META = {"resolution": [100, 100], "frame_rate": 10.0, "num_frames": 100}
@@ -134,6 +136,11 @@ def test_points_are_those_of_the_notes() -> None:
     found = score("point", read, lacking)
     assert 0 < found.numbers["average_jaccard"] < 0.245
     assert (found.counts["missing_track"], found.counts["missing_video"]) == (1, 1)
+
+
+def test_a_points_query_is_its_first_place() -> None:
+    xy = np.array([[0.25, 0.5], [0.75, 0.125], [1.0, 0.0]])
+    assert start_of(PointTrack(id=3, label="p", parents=(), frames=np.array([4, 6, 7]), xy=xy)) == (4, 0.25, 0.5)
 
 
 def test_points_of_both_ways_of_default_are_equal_on_random_cases() -> None:

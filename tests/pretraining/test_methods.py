@@ -44,6 +44,11 @@ def begun(method: Method, data: Path, **changes: object) -> tuple[Any, nn.Module
     return task, model, teachers, task.collate([showings[number] for number in range(task.run.batch_size)])
 
 
+def test_a_batch_tells_the_numbers_of_its_samples(data: Path) -> None:
+    task, _, _, batch = begun("simclr", data, **RESNET)
+    assert torch.equal(batch["number"], torch.arange(task.run.batch_size))
+
+
 @EVERY
 def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, network: dict, data: Path) -> None:
     task, model, teachers, batch = begun(method, data, **network)

@@ -175,6 +175,7 @@ def test_schedules_go_where_they_say() -> None:
     for config in (linear, constant, root):
         assert [learning_rate(k, config) for k in (0, 10)] == pytest.approx([2.0 / 11, 2.0])
     assert [learning_rate(k, linear) for k in (55, 100)] == pytest.approx([1.25, 0.5])
+    assert [learning_rate(k, each) for k in (101, 150) for each in (linear, base)] == [0.5] * 4  # beyond the end as at it
     assert [learning_rate(k, constant) for k in (11, 100)] == [2.0, 2.0]
     assert [learning_rate(k, root) for k in (43, 98)] == pytest.approx([1.0, 2.0 / 3])  # 44 and 99 steps: 4 and 9 times 11
     cooled = replace(root, cooldown_steps=10)

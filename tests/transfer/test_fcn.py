@@ -1,5 +1,6 @@
 """Transfers to segmentation from small folders in the official layouts: one call from the encoder to the mean IoU."""
 
+import copy
 import pickle
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
-from tapetum.transfer.segmentation import IGNORED, Segmenter, keep_size
+from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, confusions, keep_size
 
 
 def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +153,68 @@ def test_a_resnet_keeps_its_size_as_torchvisions_does() -> None:
         parts = torch.nn.Sequential(*list(theirs.children())[:-2])
         torch.testing.assert_close(found, parts(x), atol=1e-5, rtol=1e-4)
     assert (ours.strides, found.shape[2:]) == ((4, 8, 16, 16), (4, 6))
+
+
+def test_at_every_other_cell_the_larger_map_is_the_map_before() -> None:
+    torch.manual_seed(0)
+    before = build("resnet-50", stem_width=4, depths=(1, 1, 1, 3)).eval()
+    after = keep_size(copy.deepcopy(before))
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        small, large = before(x).maps[-1], after(x).maps[-1]
+    # the first block sees each cell, the others see every other one: those of even number know nothing of the odd ones
+    assert (small.shape[2:], large.shape[2:]) == ((2, 3), (4, 6))
+    torch.testing.assert_close(large[..., ::2, ::2], small, atol=1e-5, rtol=1e-4)
+
+
+def test_a_picture_of_any_size_is_filled_with_grey_and_cut_again() -> None:
+    torch.manual_seed(0)
+    model = Segmenter(build("resnet-18", stem_width=4, depths=(1, 1, 1, 1)), 3, "linear").eval()
+    torch.nn.init.normal_(model.head.classes.weight)
+    how = model.encoder.preprocessing
+    picture = np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    filled = np.zeros((64, 96, 3), np.float32)
+    filled[:40, :90] = (picture - np.array(how.mean)) / np.array(how.std)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(filled).permute(2, 0, 1)[None])[0]
+    found = segment(model, picture)
+    assert (found == logits.argmax(0)[:40, :90].numpy()).all()
+    assert len(np.unique(found)) == 3
+
+
+def test_a_task_learns_from_the_pixels_that_count(camvid: Path, encoder: Path) -> None:
+    run = FcnRun(data=str(camvid), layout="camvid", encoder=str(encoder), crop=32)
+    task = FcnTask(lambda: build("resnet-18"), parts_of(run), run)
+    logits, truth = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    truth[:, 1] = IGNORED
+    loss, _ = task.loss(lambda picture: logits * picture, {"picture": torch.tensor(2.0), "truth": truth}, None)
+    counted = [
+        -float((2 * logits[b, :, y, x]).log_softmax(0)[truth[b, y, x]])
+        for b, y, x in np.ndindex(2, 4, 5)
+        if truth[b, y, x] != IGNORED
+    ]
+    assert float(loss) == pytest.approx(sum(counted) / 30, rel=1e-5)
+
+
+def test_pixels_are_counted_as_in_evaluation() -> None:
+    class Judge(torch.nn.Module):
+        """Says class 1 in training, class 0 else."""
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(pictures), 2, 2, 2)
+            logits[:, int(self.training)] = 1
+            return logits
+
+    truth = torch.tensor([[[0, 1], [1, IGNORED]], [[0, 0], [0, 1]]])
+    counts = confusions(Judge().train(), [(torch.zeros(2, 3, 2, 2), truth)], 2)
+    assert counts.tolist() == [[[1, 0], [2, 0]], [[3, 0], [1, 0]]]
+
+
+@pytest.mark.parametrize("kind", [LinearSegmenter, Fcn])
+def test_classes_begin_nearly_alike(kind: type) -> None:
+    layer = kind((256,), 40).classes
+    assert float(layer.weight.detach().std()) == pytest.approx(0.01, rel=0.05)
+    assert not layer.bias.any()
 
 
 def test_fcn_sees_every_pixel() -> None:

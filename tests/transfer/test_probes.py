@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tapetum.encoders import build
 from tapetum.errors import BadInput
-from tapetum.transfer.attentive import attentive_probe
+from tapetum.transfer.attentive import AttentiveHead, attentive_probe
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 from tapetum.transfer.knn import knn_accuracy, knn_votes
 from tapetum.transfer.linear import linear_probe, logistic_regression
@@ -86,6 +86,14 @@ def test_attention_finds_the_token_that_tells() -> None:
     assert attentive_probe(train, test, 2, config).accuracy > 0.9
     with pytest.raises(BadInput, match="give tokens"):
         attentive_probe(clouds(9, 0), clouds(9, 1), 3)
+
+
+@pytest.mark.parametrize(("width", "asked", "heads"), [(128, None, 2), (64, None, 1), (96, None, 1), (96, 3, 3)])
+def test_attention_has_heads_of_64_channels_or_one(width: int, asked: int | None, heads: int) -> None:
+    head = AttentiveHead(width, 5, asked)
+    assert head.pool.attention.heads == heads
+    assert isinstance(head.pool.attention.heads, int)
+    assert head(torch.randn(2, 7, width)).shape == (2, 5)
 
 
 def test_features_are_made_once(tmp_path: Path) -> None:

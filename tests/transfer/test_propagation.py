@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tapetum.errors import BadInput
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import Propagator, carry, decided
+from tapetum.transfer.propagation import Propagator, carry, decided, shares_of
 
 GOLD = np.load(GOLDEN)
 
@@ -27,6 +27,17 @@ def test_shares_are_those_of_dino(name: str) -> None:
 def test_decisions_are_those_of_dino() -> None:
     last = torch.from_numpy(GOLD["near"][-1])
     assert np.array_equal(decided(last, last.shape[1:]), GOLD["decided"])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64])
+def test_a_cell_has_the_number_of_the_pixel_at_its_centre(kind: type) -> None:
+    first = np.random.default_rng(0).integers(0, 4, (11, 8)).astype(kind)[::-1]  # rows run backwards in memory
+    found = shares_of(first, (0, 2, 3), torch.zeros(5, 4, 3))
+    for k, number in enumerate((0, 2, 3)):
+        for row in range(4):
+            for column in range(3):
+                at = first[int((row + 0.5) * 11 / 4), int((column + 0.5) * 8 / 3)]
+                assert found[k, row, column] == float(at == number)
 
 
 def colours(frame: np.ndarray) -> Tensor:

@@ -80,6 +80,40 @@ def test_an_example_alone_is_a_row_of_a_batch_and_all_weights_learn() -> None:
     assert not [name for name in lazy if not name.endswith("key.bias")]  # a bias of keys changes nothing in a softmax
 
 
+def test_the_loss_is_that_of_each_moment_by_a_moving_count() -> None:
+    torch.manual_seed(1)
+    model = Localiser(replace(TINY, dropout=0.0), 6, 3).eval()
+    x = torch.randn(2, 32, 6)
+    wanted, far = assign(moments(TINY), torch.tensor([[2.0, 9.0], [1.0, 30.0]]), torch.tensor([0, 2]), 3, 1.5)
+    wanted, far = torch.stack([wanted, torch.zeros_like(wanted)]), torch.stack([far, torch.zeros_like(far)])
+    with torch.no_grad():
+        logits, distances = model(x)
+        parts = {"classes": 0.0, "ends": 0.0, "finding": 0}
+        for b, p in np.ndindex(*logits.shape[:2]):
+            for logit, right in zip(logits[b, p].tolist(), wanted[b, p].tolist(), strict=True):
+                chance = 1 / (1 + np.exp(-logit))  # ActionFormer's sigmoid_focal_loss: alpha 0.25, gamma 2
+                parts["classes"] -= (
+                    0.25 * (1 - chance) ** 2 * np.log(chance) if right else 0.75 * chance**2 * np.log(1 - chance)
+                )
+            if wanted[b, p].any():
+                (a1, b1), (a2, b2) = ((-float(ends[0]), float(ends[1])) for ends in (distances[b, p], far[b, p]))
+                overlap = (min(b1, b2) - max(a1, a2)) / ((b1 - a1) + (b2 - a2) - (min(b1, b2) - max(a1, a2)))
+                parts["ends"] += 1 - overlap + (((a1 + b1) - (a2 + b2)) / 2 / (max(b1, b2) - min(a1, a2))) ** 2
+                parts["finding"] += 1
+        assert parts["finding"] > 2
+        count = 100.0  # before anything is learned
+        for learning in (False, True, True):
+            if learning:
+                count = 0.9 * count + 0.1 * parts["finding"]
+            loss, said = model.train(learning).loss(x, wanted, far)
+            assert float(said["classes"]) == pytest.approx(parts["classes"] / count, rel=1e-4)
+            assert float(said["ends"]) == pytest.approx(parts["ends"] / count, rel=1e-4)
+            assert int(said["finding"]) == parts["finding"]
+            assert float(loss) == pytest.approx((parts["classes"] + parts["ends"]) / count, rel=1e-4)
+        model.loss(x, torch.zeros_like(wanted), torch.zeros_like(far))
+        assert float(model.normaliser) == pytest.approx(0.9 * count + 0.1)  # where nothing is to be found, as if one were
+
+
 def examples(count: int) -> list[Example]:
     rng = np.random.default_rng(0)
     found = []
@@ -102,6 +136,33 @@ def test_a_cut_video_keeps_the_segments_that_are_in_it() -> None:
     assert shown[-1] - shown[0] < 39
     assert sample["wanted"].sum() > 0
     torch.testing.assert_close(task[3]["features"], shown)
+
+
+def test_of_a_cut_video_segments_are_cut_too_and_stay_if_half_of_them_does() -> None:
+    spans = np.array([[0.0, 0.3], [0.1, 0.5], [0.35, 0.9], [0.55, 1.0], [0.9, 1.0]])
+    rows = np.arange(400, dtype=np.float32)[:, None]
+    run = LocaliserRun(network=replace(TINY, length=64), crop=1.0)
+    kept, lost = 0, 0
+    for label, span in enumerate(spans):
+        task = LocaliserTask(run, [Example(rows, span[None], np.array([label]))], [*range(len(spans))])
+        for number in range(8):
+            sample = task[number]
+            shown = sample["features"][:, 0]  # resampled: the first and last are half a step from the ends
+            step = float(shown[-1] - shown[0]) / 63
+            first, last = (float(shown[0]) + 0.5 - step / 2) / 400, (float(shown[-1]) + 0.5 + step / 2) / 400
+            start, end = max(span[0], first), min(span[1], last)
+            if end - start > 0.52 * (span[1] - span[0]):
+                kept += 1
+                moment = sample["wanted"][:, label].argmax()
+                assert sample["wanted"][moment, label] == 1
+                ends = task.at[moment, 0] + task.at[moment, 3] * sample["far"][moment] * torch.tensor([-1, 1])
+                expected = [(at - first) / (last - first) * 64 for at in (start, end)]
+                assert ends.tolist() == pytest.approx(expected, abs=0.2)
+            elif end - start < 0.48 * (span[1] - span[0]):
+                lost += 1
+                assert not sample["wanted"].any()
+    assert kept > 8
+    assert lost > 8
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     student = Knows(xy, hidden, batch.maps)
     loss, logs = task.footage_loss(student, batch, teacher)
     assert loss < 1e-4
-    assert logs["tracks_kept"] == logs["frames_kept"] == 1
+    assert logs["tracks_kept"] == logs["frames_kept"] == logs["teacher_sees"] == logs["within_2px"] == 1
     # the student was asked for places on the teacher's tracks, as they are in its own picture
     t = student.asked[0, :, 0].long()
     torch.testing.assert_close(student.asked[0, :, 1:], warp_tracks(batch.maps, xy)[0, range(6), t], atol=1e-3, rtol=0)
@@ -87,6 +87,9 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     far = Knows(xy, hidden, batch.maps, off=1.25)  # five pixels of 256: the cycle fails everywhere
     assert task.footage_loss(far, batch, teacher)[0] == 0
     free = Alone(64, Ingredients(points=6, proximity=False), matching_weight=0.0)
+    partly = xy.clone()
+    partly[0, :3] += 3  # pixels along each axis: three of six points are not within 2
+    assert float(free.footage_loss(Knows(partly, hidden, batch.maps), batch, teacher)[1]["within_2px"]) == pytest.approx(0.5)
     assert free.footage_loss(far, batch, teacher)[0] > 0.5
 
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from support.networks import tracker
 from tapetum.tap.config import CAUSAL_NANO, NANO
 from tapetum.tap.tracking import polish
-from tapetum.tap.tracking.polish import Anchors, grey, polished
+from tapetum.tap.tracking.polish import Anchors, _slopes, grey, polished
 from tapetum.tap.tracking.tracker import Tracker
 from tapetum.tap.training.warping import warp_frames
 
@@ -190,3 +190,12 @@ def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
         if t == 3:
             stream = tracker.keep(stream, [0, 2])
     assert np.isfinite(whole.xy).all()
+
+
+def test_slopes_are_central_differences_and_none_at_the_border() -> None:
+    picture = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    across, down = _slopes(picture)
+    for y in range(5):
+        for x in range(7):
+            assert across[y, x] == ((picture[y, x + 1] - picture[y, x - 1]) / 2 if 0 < x < 6 else 0)
+            assert down[y, x] == ((picture[y + 1, x] - picture[y - 1, x]) / 2 if 0 < y < 4 else 0)
