@@ -16,6 +16,7 @@ from multiprocessing import active_children, get_context
 from typing import Any, TypeVar
 
 from tapetum.errors import BadInput, MissingExtra, TapetumError
+from tapetum.threads import threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,7 +46,7 @@ def over_processes(
         for number, item in enumerate(items):
             yield number, work(item, tool)  # pyright: ignore[reportArgumentType]
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads_each(workers)
     pool = ProcessPoolExecutor(
         min(workers, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work, make, threads)
     )
@@ -80,7 +81,7 @@ def check_workers(workers: int) -> None:
 
 def _begin(work: Any, make: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; what is to be said, the parent says
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     _here.update(work=work, make=make)
 
 
