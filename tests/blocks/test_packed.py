@@ -29,8 +29,10 @@ def test_products_are_those_of_the_weights(kind, rows):
     model, x = module(kind), torch.randn(rows, 64, generator=torch.Generator().manual_seed(1)).to(kind)
     wanted = product(model, x)
     assert not has_copies(model)
-    assert pack(model)
-    assert has_copies(model)
+    there = kind in packed._KINDS
+    assert pack(model) == has_copies(model) == there
+    if not there:  # a processor without such products goes on without copies
+        return
     assert packed.found(model[0].weight) is None  # outside of using_packed
     torch.testing.assert_close(product(model, x), wanted, atol=1e-5 if kind == torch.float32 else 0.02, rtol=0.02)
     with torch.no_grad(), using_packed():
