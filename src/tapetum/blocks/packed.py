@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from tapetum.blocks import kernels
 from tapetum.memory import free_bytes
 
 _REORDER = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if torch.backends.mkldnn.is_available() else None
@@ -79,7 +80,8 @@ def pack(module: nn.Module) -> bool:
 
 def _suits(weight: Tensor) -> bool:
     plain = weight.device.type == "cpu" and weight.dtype in _KINDS and weight.is_contiguous()
-    return plain and not weight.is_inference() and weight.numel() > 0
+    used = weight.dtype != torch.float32 or kernels.LINEAR == "onednn"
+    return plain and used and not weight.is_inference() and weight.numel() > 0
 
 
 def _sample(weight: Tensor) -> Tensor:
