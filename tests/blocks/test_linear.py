@@ -76,6 +76,9 @@ def test_only_what_learns_has_a_gradient_and_flops_are_the_same() -> None:
 def test_small_layers_hooks_autocast_and_other_precisions_are_torchs() -> None:
     layer, x = layer_and_rows()
     assert not learned(layer, x[:1, :4])
+    wide = nn.Linear(2048, 2048)  # a single row of much, which is all copying of the weight
+    assert not learned(wide, torch.randn(1, 2048))
+    assert learned(wide, torch.randn(32, 2048))
     assert not learned(layer.double(), x.double())
     layer = layer.float()
     with torch.autocast("cpu", torch.bfloat16):

@@ -79,15 +79,15 @@ _LEAST = 1 << 22
 """Multiply-adds of a layer that learns for which oneDNN is worth its way; smaller ones are torch's."""
 
 
+_ROWS = 32
+"""Rows for which it is; for fewer, bringing the weight into order for the gradients takes longer than the products."""
+
+
 def _learns_fast(x: Tensor, layer: nn.Linear) -> bool:
     plain = _ONEDNN is not None and type(x) is Tensor and type(layer.weight) is nn.Parameter and x.device.type == "cpu"
-    if (
-        not plain
-        or kernels.LINEAR != "onednn"
-        or x.dtype != torch.float32
-        or x.ndim < 2
-        or x.numel() * layer.out_features < _LEAST
-    ):
+    if not plain or kernels.LINEAR != "onednn" or x.dtype != torch.float32 or x.ndim < 2:
+        return False
+    if x.numel() * layer.out_features < _LEAST or x.numel() < _ROWS * layer.in_features:
         return False
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:  # for which the layer must be called
         return False
