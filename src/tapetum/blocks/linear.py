@@ -37,6 +37,8 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
         if _learns_fast(x, layer):
             x = _Learned.apply(x, layer.weight, layer.bias)  # type: ignore[assignment]
             return F.gelu(x, approximate="tanh") if gelu else x
+        if not torch.compiler.is_compiling():  # rows in another order torch would round by whether the weight learns
+            x = x.contiguous()
     x = layer(x)
     return F.gelu(x, approximate="tanh") if gelu else x
 
