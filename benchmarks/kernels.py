@@ -71,10 +71,17 @@ class Recorder(TorchDispatchMode):
         """Keep it, and do it."""
         if func is torch.ops.aten.convolution.default:
             x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
-            parts = map(tuple, (stride, padding, dilation))
             self.convolutions.add(
                 Convolution(
-                    tuple(x.shape), tuple(weight.shape), bias is not None, *parts, transposed, tuple(output_padding), groups
+                    input=tuple(x.shape),
+                    weight=tuple(weight.shape),
+                    bias=bias is not None,
+                    stride=tuple(stride),
+                    padding=tuple(padding),
+                    dilation=tuple(dilation),
+                    transposed=transposed,
+                    output_padding=tuple(output_padding),
+                    groups=groups,
                 )
             )
         return func(*args, **(kwargs or {}))

@@ -4,16 +4,49 @@ Imports torch only when it is called.
 """
 
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor, as far as it decides which kernels are fast, or right."""
+
+    vendor: str
+    """As it calls itself: AuthenticAMD, GenuineIntel; elsewhere the architecture."""
+    features: tuple[str, ...]
+    """Of `FEATURES` those that it has."""
+
+
+FEATURES = "avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"
+"""Instructions for vectors and matrices that torch's kernels ask for, by their names in Linux."""
+
+
+@cache
+def processor() -> Processor:
+    """Look at this machine's processor."""
+    entries: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            entries.setdefault(name.strip(), value.strip())
+    except OSError:  # not Linux
+        pass
+    vendor = entries.get("vendor_id") or ("GenuineIntel" if "Intel" in platform.processor() else platform.machine())
+    flags = set(entries.get("flags", "").split())
+    return Processor(vendor, tuple(feature for feature in FEATURES if feature in flags))
 
 
 def devices_here() -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from tapetum.errors import BadInput, MissingExtra, TapetumError
 from tapetum.provenance import carried
+from tapetum.threads import threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +49,7 @@ def over_processes(
         for number, item in enumerate(items):
             yield number, work(item, tool)  # pyright: ignore[reportArgumentType]
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads_each(workers)
     with undisturbed():
         pool = ProcessPoolExecutor(
             min(workers, len(items)),
@@ -108,7 +109,7 @@ def _begin(work: Any, make: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; what is to be said, the parent says
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     _here.update(work=work, make=make)
 
 

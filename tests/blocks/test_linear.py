@@ -6,10 +6,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
+from tapetum.blocks import kernels
 from tapetum.blocks import linear as module
+from tapetum.blocks.kernels import choose_kernel
 from tapetum.blocks.linear import linear
+from tapetum.blocks.packed import pack
+from tapetum.errors import BadInput
 
 pytestmark = pytest.mark.skipif(module._ONEDNN is None, reason="this torch has no oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any processor."""
+    monkeypatch.setattr(kernels, "LINEAR", "onednn")
 
 
 def layer_and_rows(bias: bool = True) -> tuple[nn.Linear, Tensor]:
@@ -66,6 +76,9 @@ def test_only_what_learns_has_a_gradient_and_flops_are_the_same() -> None:
 def test_small_layers_hooks_autocast_and_other_precisions_are_torchs() -> None:
     layer, x = layer_and_rows()
     assert not learned(layer, x[:1, :4])
+    wide = nn.Linear(2048, 2048)  # a single row of much, which is all copying of the weight
+    assert not learned(wide, torch.randn(1, 2048))
+    assert learned(wide, torch.randn(32, 2048))
     assert not learned(layer.double(), x.double())
     layer = layer.float()
     with torch.autocast("cpu", torch.bfloat16):
@@ -74,3 +87,28 @@ def test_small_layers_hooks_autocast_and_other_precisions_are_torchs() -> None:
     layer.register_forward_hook(lambda *_: heard.append(1))
     assert not learned(layer, x)
     assert heard == [1]
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_where_torchs_products_are_faster_they_are_taken(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = layer_and_rows()
+    with torch.set_grad_enabled(learns):
+        ours = linear(x, layer, gelu=True)
+        assert learned(layer, x)
+        monkeypatch.setattr(kernels, "LINEAR", "torch")
+        assert not learned(layer, x)
+        torch.testing.assert_close(linear(x, layer, gelu=True), ours, rtol=1e-4, atol=1e-6)
+        assert not pack(layer)
+    if torch.bfloat16 in module._FAST:
+        with torch.no_grad():
+            assert learned(layer.bfloat16(), x.bfloat16())  # torch's own are oneDNN's there, too
+
+
+def test_the_kernel_is_the_vendors_unless_the_environment_says_another() -> None:
+    assert choose_kernel("AuthenticAMD") == choose_kernel("arm64") == "onednn"
+    assert choose_kernel("GenuineIntel") == "torch"
+    for kernel in ("onednn", "torch"):
+        assert choose_kernel("GenuineIntel", kernel) == choose_kernel("AuthenticAMD", kernel) == kernel
+    with pytest.raises(BadInput, match="TAPETUM_LINEAR is 'fast'; it may be onednn or torch"):
+        choose_kernel("AuthenticAMD", "fast")
+    assert kernels.processor().vendor

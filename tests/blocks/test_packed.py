@@ -6,11 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.blocks import packed
+from tapetum.blocks import kernels, packed
 from tapetum.blocks.linear import linear, times
 from tapetum.blocks.packed import has_copies, is_packed, pack, using_packed
 
-pytestmark = pytest.mark.skipif(not pack(nn.Linear(8, 8)), reason="this torch has no oneDNN, or there is no room")
+pytestmark = pytest.mark.skipif(packed._REORDER is None, reason="this torch has no oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch):
+    """On any processor."""
+    monkeypatch.setattr(kernels, "LINEAR", "onednn")
 
 
 def module(kind=torch.float32):
@@ -29,8 +35,10 @@ def test_products_are_those_of_the_weights(kind, rows):
     model, x = module(kind), torch.randn(rows, 64, generator=torch.Generator().manual_seed(1)).to(kind)
     wanted = product(model, x)
     assert not has_copies(model)
-    assert pack(model)
-    assert has_copies(model)
+    there = kind in packed._KINDS
+    assert pack(model) == has_copies(model) == there
+    if not there:  # a processor without such products goes on without copies
+        return
     assert packed.found(model[0].weight) is None  # outside of using_packed
     torch.testing.assert_close(product(model, x), wanted, atol=1e-5 if kind == torch.float32 else 0.02, rtol=0.02)
     with torch.no_grad(), using_packed():

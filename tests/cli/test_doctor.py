@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tapetum.blocks import kernels
 from tapetum.verbs import doctor as module
 from tapetum.verbs.doctor import EXTRAS, doctor
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TAPETUM_WEIGHTS", raising=False)
+    monkeypatch.setattr(module, "_STRIDED", "")  # a process that imports torch takes seconds
     return tmp_path / "cache"
 
 
@@ -32,6 +34,7 @@ def test_a_healthy_machine(run: Run, own_cache: Path) -> None:
     names = [trial["name"] for trial in told["trials"]]
     assert names[0] == "matrix product on cpu"
     assert names[-3:] == ["video written and read", "cache written", "bundled tracker"]
+    assert told["processor"]["linear"] in ("onednn", "torch")
     assert not own_cache.exists()  # nothing is left of the trial
 
 
@@ -44,6 +47,27 @@ def test_what_does_not_work_is_told_and_is_no_error(run: Run, own_cache: Path, m
     assert "FAILED  bundled tracker: ZeroDivisionError" in out
     assert "CANNOT BE WRITTEN" in out
     assert "4 things to mend:" in out
+
+
+@pytest.mark.parametrize(
+    ("code", "works", "detail"),
+    [
+        ("", True, "torch's own lives"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", True, "torch's own dies of SIGSEGV here"),
+        ("raise RuntimeError('no memory')", False, "RuntimeError: no memory"),
+    ],
+)
+def test_a_process_is_told_to_die_or_live(code: str, works: bool, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STRIDED", code)
+    tried = module._tried("strided", module._strided)
+    assert tried.works == works
+    assert detail in tried.detail
+
+
+def test_the_kernel_of_linear_layers_is_told_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "LINEAR", "torch")
+    assert module._linear().startswith("torch's float32 products, ")
+    assert kernels.LINEAR == "torch"
 
 
 def test_quick_tries_nothing() -> None:

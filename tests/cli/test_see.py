@@ -94,7 +94,7 @@ def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, pic
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("ask", "a.png", ""), "the prompt is empty"),
+        (("ask", "a.png", ""), "there is an empty word"),
         (("ask", "none.png", "what?"), "there is no file none.png"),
         (("caption",), "there is no picture"),
         (("detect", "a.png", " ;"), "no thing was named"),

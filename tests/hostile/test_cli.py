@@ -129,7 +129,7 @@ def test_one_frame_and_one_pixel_are_videos(run: Run, tmp_path: Path, shape: tup
         ("1e30,1,1", "is not in the video"),
         ("1,2", "is not a point"),
         ("a,b,c", "is not a point"),
-        ("", "is not a point"),
+        ("", "--query is followed by an empty word"),
     ],
 )
 def test_bad_queries(run: Run, tmp_path: Path, clip: Path, query: str, message: str) -> None:

@@ -1,9 +1,10 @@
 """Linear layers at the speed of the processor.
 
 On a CPU torch (2.13) multiplies float32 matrices with MKL, which drives AMD processors at less than half of what they can do;
-oneDNN, which torch uses for convolutions, reaches the limit on both kinds, and can apply a GELU before the result leaves the
-cache. So where nothing is to be learned `linear` goes through oneDNN: 2.3 times faster on an AMD EPYC, three times with GELU.
-Large float32 layers that learn do too, with gradients of their own: 1.6 to 1.8 times faster.
+oneDNN, which torch uses for convolutions, reaches the limit there, and can apply a GELU before the result leaves the cache. So
+where nothing is to be learned `linear` goes through oneDNN: 2.3 times faster on an AMD EPYC, three times with GELU. Large
+float32 layers that learn do too, with gradients of their own: 1.6 to 1.8 times faster. On Intel processors float32 layers are
+torch's own, see `tapetum.blocks.kernels`.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.blocks import packed
+from tapetum.blocks import kernels, packed
 
 _ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 _FAST = {torch.float32} | ({torch.bfloat16} if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported() else set())
@@ -36,6 +37,8 @@ def linear(x: Float[Tensor, "... i"], layer: nn.Module, gelu: bool = False) -> F
         if _learns_fast(x, layer):
             x = _Learned.apply(x, layer.weight, layer.bias)  # type: ignore[assignment]
             return F.gelu(x, approximate="tanh") if gelu else x
+        if not torch.compiler.is_compiling():  # rows in another order torch would round by whether the weight learns
+            x = x.contiguous()
     x = layer(x)
     return F.gelu(x, approximate="tanh") if gelu else x
 
@@ -78,9 +81,15 @@ _LEAST = 1 << 22
 """Multiply-adds of a layer that learns for which oneDNN is worth its way; smaller ones are torch's."""
 
 
+_ROWS = 32
+"""Rows for which it is; for fewer, bringing the weight into order for the gradients takes longer than the products."""
+
+
 def _learns_fast(x: Tensor, layer: nn.Linear) -> bool:
     plain = _ONEDNN is not None and type(x) is Tensor and type(layer.weight) is nn.Parameter and x.device.type == "cpu"
-    if not plain or x.dtype != torch.float32 or x.ndim < 2 or x.numel() * layer.out_features < _LEAST:
+    if not plain or kernels.LINEAR != "onednn" or x.dtype != torch.float32 or x.ndim < 2:
+        return False
+    if x.numel() * layer.out_features < _LEAST or x.numel() < _ROWS * layer.in_features:
         return False
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:  # for which the layer must be called
         return False
@@ -95,4 +104,5 @@ def in_precision(x: Tensor, weight: Tensor) -> Tensor:
 
 def _suits(x: Tensor) -> bool:
     plain = _ONEDNN is not None and x.device.type == "cpu" and x.dtype in _FAST and x.numel() > 0
+    plain = plain and (x.dtype != torch.float32 or kernels.LINEAR == "onednn")
     return plain and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from tapetum.blocks import kernels
 from tapetum.memory import free_bytes
 
 _REORDER = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if torch.backends.mkldnn.is_available() else None
+_KINDS = (torch.float32, torch.bfloat16) if _REORDER and torch.ops.mkldnn._is_mkldnn_bf16_supported() else (torch.float32,)
+"""Precisions for which this processor has such products; elsewhere oneDNN refuses with an error."""
 _ROWS = 4
 """Tokens for which the order is chosen; it does for one and for many, too."""
 _SAMPLE = 512
@@ -76,8 +79,9 @@ def pack(module: nn.Module) -> bool:
 
 
 def _suits(weight: Tensor) -> bool:
-    plain = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16) and weight.is_contiguous()
-    return plain and not weight.is_inference() and weight.numel() > 0
+    plain = weight.device.type == "cpu" and weight.dtype in _KINDS and weight.is_contiguous()
+    used = weight.dtype != torch.float32 or kernels.LINEAR == "onednn"
+    return plain and used and not weight.is_inference() and weight.numel() > 0
 
 
 def _sample(weight: Tensor) -> Tensor:

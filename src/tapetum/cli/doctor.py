@@ -30,7 +30,9 @@ def _text(health: Health) -> str:
     host = health.machine
     memory = "" if host["memory_gib"] is None else f", {host['memory_gib']:g} GiB"
     lines = ["versions  " + ", ".join(f"{name} {version}" for name, version in health.versions.items())]
-    lines += [f"machine   {host['system']}, {host['cpu']}, {host['cores']} cores{memory}", "", "devices"]
+    lines += [f"machine   {host['system']}, {host['cpu']}, {host['cores']} cores{memory}"]
+    kinds = ", ".join(health.processor["features"]) or "no instructions for vectors that kernels ask for"
+    lines += [f"processor {health.processor['vendor']}: {kinds}; linear layers by {health.processor['linear']}", "", "devices"]
     for device in health.devices:
         room = "" if device.memory_gib is None else f", {device.memory_gib:g} GiB"
         lines.append(f"  {device.name:8}  {device.model}{room}")

@@ -47,13 +47,11 @@ def commands_of(kind: type) -> dict[str, type]:
 
 def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
     """Raise BadInput for a command or an option of `words` that there is not, with the nearest name, and for an empty word."""
-    path = f"tapetum {verb}"
-    while below := commands_of(kind):
+    kind, path, words = resolve_command(kind, words, f"tapetum {verb}")
+    if below := commands_of(kind):
         if not words or words[0].startswith("-"):
             return  # of help, or nothing: not for us to say
-        if words[0] not in below:
-            raise BadInput(f"{path} has no {words[0]!r}; {_nearest(words[0], below)} (see: {path} --help)")
-        kind, path, words = below[words[0]], f"{path} {words[0]}", words[1:]
+        raise BadInput(f"{path} has no {words[0]!r}; {_nearest(words[0], below)} (see: {path} --help)")
     known, may_be_empty = {"help"}, set[str]()
     for option in options_of(kind):
         known |= {*option.names, *(f"no-{name}" for name in option.names if option.switch)}
@@ -70,6 +68,13 @@ def check_words(verb: str, kind: type, words: Sequence[str]) -> None:
         if word.startswith("--") and name not in known and not name.startswith("tyro-"):
             near = _nearest(name, sorted(known - {"help"}), "--")
             raise BadInput(f"{path} has no option --{name}; {near} (see: {path} --help)")
+
+
+def resolve_command(kind: type, words: Sequence[str], path: str = "") -> tuple[type, str, Sequence[str]]:
+    """Follow the commands below a command that `words` begin with; give the last, the path that leads to it, and the rest."""
+    while words and words[0] in (below := commands_of(kind)):
+        kind, path, words = below[words[0]], f"{path} {words[0]}", words[1:]
+    return kind, path, words
 
 
 def names_last(kind: type, words: Sequence[str]) -> list[str]:

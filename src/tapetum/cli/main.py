@@ -187,6 +187,11 @@ def parse(arguments: Sequence[str]) -> Any:
     >>> parse(["show", "tracks.npz", "clip.mp4"]).action.view
     'tracks'
     """
+    return _read(arguments)[0]
+
+
+def _read(arguments: Sequence[str]) -> tuple[Any, int | None, bool]:
+    """The command, the threads that it is to compute with, and whether it may do with fewer cores than there are."""
     verb, *rest = arguments
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
@@ -198,17 +203,24 @@ def parse(arguments: Sequence[str]) -> Any:
         os.environ["COLUMNS"] = str(_NARROWEST)
     from tapetum.cli.known import check_words
     from tapetum.cli.refusals import in_one_line
+    from tapetum.cli.threads import HELP, has_threads, take_threads
 
     kind = command(verb)
     if hasattr(kind, "spelled"):
         rest = kind.spelled(rest)
+    shares = has_threads(verb, kind, rest)
+    rest, threads = take_threads(verb, kind, rest)
     check_words(verb, kind, rest)
     if hasattr(kind, "prepared"):
         rest = kind.prepared(rest)
     name = f"tapetum {verb}"
-    made = in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+    try:
+        made = in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+    except SystemExit:  # after help
+        print(HELP if shares else "", end="")
+        raise
     check_sizes(made, dashes=True)
-    return made
+    return made, threads, shares
 
 
 def settings() -> tuple[Any, ...]:
@@ -232,10 +244,14 @@ def _run(arguments: list[str]) -> int:
         print(_help(), file=sys.stderr)
         return _MENDABLE
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
+    from tapetum.cli.threads import computing
+    from tapetum.threads import Load
+
+    load = Load()
     with starting(verb), heeded():
-        chosen = parse(arguments)
+        chosen, threads, shares = _read(arguments)
         from tapetum.provenance import guarded
-    with guarded(chosen), visible_results(), warnings.catch_warnings():
+    with computing(threads, load if shares else None), guarded(chosen), visible_results(), warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
         warnings.showwarning = _shown
         chosen.run()

@@ -23,7 +23,7 @@ class Launch:
     workers: int | None = None
     """Processes that make the data, for every process that trains; by default one, or as the recipe has it."""
     threads: int | None = None
-    """Threads of torch; by default as torch chooses."""
+    """Threads of torch; by default one for each core that the process may use."""
     device: str = "auto"
     """Where to learn: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
     parallel: Literal["ddp", "fsdp"] = "ddp"

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,6 +40,18 @@ EXTRAS = {
 }
 """Extras by name: the packages of each, and what it gives."""
 _MATMUL = 512
+_LAYER = 512, 768, 3072
+"""Rows, and widths before and after, of the layer that kernels are compared by."""
+_MUCH = 1.15
+_CHILD_S = 60
+_STRIDED = """
+import torch
+
+x = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+y = torch.nn.functional.conv2d(x, torch.randn(32, 3, 1, 1, requires_grad=True), None, 2)
+y.backward(torch.randn_like(y))
+"""
+"""Of torch 2.13 a segmentation fault, see `tapetum.blocks.pointwise`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +121,8 @@ class Health:
 
     versions: dict[str, str]
     machine: dict[str, Any]
+    processor: dict[str, Any]
+    """Its vendor, its instructions for vectors and matrices, and whose float32 products linear layers are made of."""
     devices: tuple[Device, ...]
     folders: tuple[Folder, ...]
     extras: tuple[Extra, ...]
@@ -132,6 +149,8 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     (True, 'cpu')
     """
     from tapetum.account.machine import machine, package_versions
+    from tapetum.blocks import kernels
+    from tapetum.devices import processor
 
     devices = _devices()
     folders = _folders()
@@ -145,6 +164,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
     return Health(
         versions=package_versions(),
         machine=machine([device.model for device in devices if device.name.startswith("cuda")]),
+        processor={**asdict(processor()), "linear": kernels.LINEAR},
         devices=tuple(devices),
         folders=tuple(folders),
         extras=tuple(Extra(name=name, gives=gives, packages=_versions(names)) for name, (names, gives) in EXTRAS.items()),
@@ -214,6 +234,8 @@ def _tried(name: str, work: Callable[[], str]) -> Trial:
 def _trials(devices: list[Device]) -> dict[str, Callable[[], str]]:
     trials = {f"matrix product on {device.name}": (lambda name=device.name: _multiply(name)) for device in devices}
     trials |= {
+        "linear layers": _linear,
+        "strided 1x1 convolution": _strided,
         "video written and read": _video,
         "cache written": _cache,
         "bundled tracker": _track,
@@ -238,6 +260,44 @@ def _multiply(name: str) -> str:
 
 def _finish(product: "torch.Tensor") -> None:
     product[0, 0].item()  # waits for the device
+
+
+def _linear() -> str:
+    """How fast the kernel is that linear layers are made of, beside the other."""
+    import torch
+
+    from tapetum.blocks import kernels
+    from tapetum.blocks.linear import linear
+
+    rows, inward, outward = _LAYER
+    layer, x = torch.nn.Linear(inward, outward), torch.randn(rows, inward)
+    chosen = kernels.LINEAR
+    speeds: dict[kernels.Kernel, float] = {}
+    try:
+        for kernel in ("onednn", "torch"):
+            kernels.LINEAR = kernel
+            with torch.no_grad():
+                times = []
+                for _ in range(5):
+                    begun = time.perf_counter()
+                    linear(x, layer)
+                    times.append(time.perf_counter() - begun)
+            speeds[kernel] = 2e-9 * rows * inward * outward / min(times)
+    finally:
+        kernels.LINEAR = chosen
+    other: kernels.Kernel = "torch" if chosen == "onednn" else "onednn"
+    advice = f"; {kernels.VARIABLE}={other} may be faster here" if speeds[other] > _MUCH * speeds[chosen] else ""
+    return f"{chosen}'s float32 products, {speeds[chosen]:.0f} GFLOP/s; {other}'s {speeds[other]:.0f}{advice}"
+
+
+def _strided() -> str:
+    """Whether torch's own kills a process on this machine."""
+    done = subprocess.run([sys.executable, "-c", _STRIDED], capture_output=True, text=True, timeout=_CHILD_S)
+    if done.returncode < 0:
+        return f"torch's own dies of {signal.Signals(-done.returncode).name} here; no network of tapetum asks for it"
+    if done.returncode:
+        raise ChildProcessError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "a process failed")
+    return "torch's own lives"
 
 
 def _video() -> str:

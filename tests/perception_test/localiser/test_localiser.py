@@ -36,8 +36,9 @@ def test_labels_and_losses_are_those_of_actionformer(seed: int) -> None:
         finding = wanted.sum(1) > 0  # theirs has distances, which nobody looks at, of moments that find nothing
         np.testing.assert_allclose(far[finding].numpy(), golden[f"far{seed}"][finding.numpy()], atol=1e-6)
         one, other, logits, classes = MADE.offsets(seed)
-        np.testing.assert_allclose(distance_iou(one, other).numpy(), golden[f"ends{seed}"], atol=1e-6)
-        np.testing.assert_allclose(focal(logits, classes).numpy(), golden[f"classes{seed}"], atol=1e-6)
+        # exponentials and logarithms are approximated otherwise for other vector instructions: 4e-6 is seen
+        np.testing.assert_allclose(distance_iou(one, other).numpy(), golden[f"ends{seed}"], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(focal(logits, classes).numpy(), golden[f"classes{seed}"], rtol=2e-5, atol=1e-6)
 
 
 def test_moments_lie_in_the_middle_of_their_steps() -> None:
