@@ -93,8 +93,8 @@ def full_precision() -> Iterator[None]:
     """
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
-        for kind in ("cpu", "cuda", "mps", "xpu") if torch else ():
-            if torch.is_autocast_enabled(kind):
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch is not None and torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 

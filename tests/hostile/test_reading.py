@@ -20,7 +20,17 @@ Run = Callable[..., tuple[int, str, str]]
 KEYS = "encoder", "tapir_config", "hip", "paligemma", "longvideo", "adapter", "odin", "localiser", "mask_codec"
 """Under which configs stand in the headers of files of weights."""
 SOURCE = Path(tapetum.__file__).parent
-OWN = {"reading.py", "provenance.py", "files.py", "memory.py", "account/machine.py", "account/energy.py", "verbs/doctor.py"}
+OWN = {
+    "reading.py",
+    "provenance.py",
+    "files.py",
+    "memory.py",
+    "devices.py",
+    "threads.py",
+    "account/machine.py",
+    "account/energy.py",
+    "verbs/doctor.py",
+}
 """The door itself, what lies below it, and readers of /proc and /sys."""
 BY_NAME = {"np.load", "np.fromfile", "np.loadtxt", "np.memmap", "safe_open", "load_file", "safetensors.torch.load_file"}
 BY_NAME |= {"torch.load", "zipfile.ZipFile", "Image.open", "av.open", "parquet.read_table", "parquet.read_schema"}
