@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from tapetum.bounds import check_sizes
 from tapetum.encoders.config import (
     FAMILIES,
     Architecture,
@@ -104,6 +105,8 @@ def from_state(
         BadInput: the source or architecture is unknown; or a tensor, which is named, is missing, unknown, of another shape or
             not finite.
     """
+    if isinstance(architecture, Mapping):
+        check_sizes(architecture, " in the config")
     for module in _tables(source):
         answer = dotted(f"{module}:describe")(architecture, state)
         if answer is not None:
