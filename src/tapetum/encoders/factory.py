@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.bounds import check_sizes
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.encoders.config import (
     FAMILIES,
     Architecture,
@@ -228,6 +228,8 @@ def _from_file(path: Path) -> Encoder:
 
 def _architecture(text: str, path: Path) -> Architecture:
     try:
-        return from_json(parse_json(text))
+        header = parse_json(text)
+        check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
+        return from_json(header)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
