@@ -15,14 +15,16 @@ LARGEST = 2**63 - 1
 LARGEST_SIZE = 2**24
 """What any number in the config of a network may be, but a seed."""
 _LAYERS = "depth depths layers self_layers blocks_per_group extra_convs stem stem_blocks mixer_blocks residuals levels"
+_LAYERS += " num_hidden_layers"
 _SIDES = "size picture_size pixels picture resize long_side short_side short_sides local_size crop patch initial_resolution"
-_SIDES += " refine_at_least refine_with_gradient tubelet image"
+_SIDES += " refine_at_least refine_with_gradient tubelet image image_size patch_size"
 _WIDTHS = "width mlp_width head_width stem_width group_width final_width adapter_width pyramid_width hidden_width mixer_width"
 _WIDTHS += " projection_width code_width channels hidden projection embedding bottleneck middle rank lora_rank stem_channels"
 _WIDTHS += " heads self_heads cross_heads key_value_heads groups latents codes registers fourier_bands matching_channels"
+_WIDTHS += " hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim projection_dim"
 _COUNTS = "frames batch batch_size micro_batch vocabulary classes prototypes clusters points neighbours memories proposals"
 _COUNTS += " top grid context radius beams best_of local_views masks max_new_tokens event_frames length trail"
-_COUNTS += " window segment_frames"
+_COUNTS += " window segment_frames vocab_size"
 BOUNDS: dict[str, int] = {
     **dict.fromkeys(_LAYERS.split(), 1000),
     **dict.fromkeys(_SIDES.split(), 2**14),

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import tapetum
+from tapetum import adapters, encoders
+from tapetum.adapters import attach
 from tapetum.bounds import BOUNDS, LARGEST, check_sizes
 from tapetum.errors import BadInput
 from tapetum.hub.blueprint import blueprint
@@ -136,3 +139,47 @@ def test_absurd_sizes_of_options_are_one_line(run: Run, clip: Path, tmp_path: Pa
     assert "it may be" in err or "is no size" in err
     assert time.process_time() - begin < 20
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"rank": 10**9}, {"rank": 2**17, "width": 2**17}], ids=str)
+def test_adapters_of_absurd_size(change: dict[str, int], tmp_path: Path) -> None:
+    trunk = encoders.build("vit-nano", width=32, depth=1, heads=2, mlp_width=64)
+    attach(trunk, "bottom").save(tmp_path / "a.safetensors")
+
+    def changed(header: Any) -> Any:
+        return {**header, "sites": [{**site, **change} for site in header["sites"]]}
+
+    rewritten(tmp_path / "a.safetensors", tmp_path / "b.safetensors", changed)
+    begin = time.process_time()
+    with pytest.raises(BadInput):
+        adapters.load(tmp_path / "b.safetensors", trunk)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1,000,000,000"),
+        ({"num_hidden_layers": 1000}, "asks for more parts than its 3 tensors"),
+        ({"hidden_size": 2**17, "num_attention_heads": 1}, "the config asks for [0-9,]+ numbers, more than"),
+    ],
+)
+def test_configs_of_hugging_face(change: dict[str, int], said: str) -> None:
+    config = {"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    config |= {"image_size": 32, "patch_size": 16, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True} | change
+    begin = time.process_time()
+    with pytest.raises(BadInput, match=said):
+        encoders.from_state({name: torch.zeros(2) for name in "abc"}, "huggingface", config)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(("part", "name"), [("text_config", "num_hidden_layers"), ("vision_config", "num_hidden_layers")])
+def test_folders_of_paligemma(run: Run, clip: Path, tmp_path: Path, part: str, name: str) -> None:
+    config = {"model_type": "paligemma", "text_config": {}, "vision_config": {}}
+    config[part] = {name: 10**9}  # pyright: ignore[reportArgumentType]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    begin = time.process_time()
+    with pytest.raises(BadInput):
+        tapetum.load(tmp_path)
+    assert time.process_time() - begin < 5

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.encoders.config import (
     FAMILIES,
     SOURCES,
@@ -98,6 +99,8 @@ def from_state(
         BadInput: the source or architecture is unknown; or a tensor, which is named, is missing, unknown, of another shape or
             not finite.
     """
+    if isinstance(architecture, Mapping):
+        check_sizes(architecture, " in the config")
     for module in _tables(source):
         answer = dotted(f"{module}:describe")(architecture, state)
         if answer is not None:
@@ -215,6 +218,8 @@ def _from_file(path: Path) -> Encoder:
 
 def _architecture(text: str, path: Path) -> Architecture:
     try:
-        return from_json(parse_json(text))
+        header = parse_json(text)
+        check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
+        return from_json(header)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error

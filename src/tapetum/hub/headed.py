@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.blueprint import blueprint
@@ -38,9 +39,11 @@ def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]
     if text is None:
         raise BadInput(f"{path} holds no {what}; give a file that does")
     try:
-        return parse_json(text), tensors
+        about = parse_json(text)
     except ValueError as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); save it again") from error
+    check_sizes(about, f" in the config of {path}", LARGEST_SIZE)
+    return about, tensors
 
 
 def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable[[], nn.Module]]) -> nn.Module:

@@ -31,6 +31,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.blueprint import blueprint
@@ -241,9 +242,9 @@ def _from_ours(path: Path) -> MaskCodec:
     if text is None:
         raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
     try:
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in parse_json(text).items()
-        }
+        said = parse_json(text)
+        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
         config = MaskCodecConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error

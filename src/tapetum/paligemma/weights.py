@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tapetum.blocks.positions import Resample, interpolate
 from tapetum.blocks.quantised import is_quantised
+from tapetum.bounds import LARGEST_SIZE, check_sizes
 from tapetum.devices import find_device
 from tapetum.encoders.vit_config import squashed
 from tapetum.errors import BadInput
@@ -174,7 +175,9 @@ def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype
     header = header_of(path)
     parts = header.get(EIGHT_BITS, "").split()
     try:
-        config = from_json(parse_json(header[HEADER]))
+        said = parse_json(header[HEADER])
+        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
+        config = from_json(said)
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
     if wanted is not None and wanted != config:

@@ -6,6 +6,7 @@ Fields that are left out are what transformers takes them to be.
 from collections.abc import Mapping
 from typing import Any
 
+from tapetum.bounds import check_sizes
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.errors import BadInput
 from tapetum.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, eye
@@ -29,6 +30,7 @@ def read_config(content: Mapping[str, Any]) -> PaliGemmaConfig:
         raise BadInput(f"the config.json is of a {str(content.get('model_type'))[:40]!r}; give a folder of a paligemma")
     if content.get("tie_word_embeddings", True) is not True:
         raise BadInput("the config.json has tie_word_embeddings off; the last layer of a PaliGemma is its table of tokens")
+    check_sizes(content, " in the config.json")
     try:
         language = _language(content.get("text_config") or {})
         rows = language.vocabulary
