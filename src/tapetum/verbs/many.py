@@ -19,7 +19,8 @@ import tyro
 
 from tapetum.errors import BadInput, TapetumError
 from tapetum.files import whole_file
-from tapetum.verbs.track import TRACKS, TrackOptions, TrackSettings, one_file, track_into
+from tapetum.verbs.track import TRACKS, TrackOptions, TrackSettings, track_into
+from tapetum.verbs.track_files import one_file
 from tapetum.verbs.verb import File, Listener, narrowed, verb
 
 SUMMARY, TABLE = "summary.json", "videos.json"
