@@ -12,6 +12,7 @@ from av import Packet, VideoFrame
 import tapetum
 from support.files import listed
 from tapetum.types import Tracks
+from tapetum.verbs.track_files import FILES
 from tapetum.video import open_video
 from tapetum.video.decode import Decoder
 
@@ -139,7 +140,7 @@ def test_one_file_is_written_alone(run: Run, clip: Path, tmp_path: Path, ending:
     code, stdout, stderr = run("track", clip, "--model", "static", "--grid", 2, "--out", out)
     assert (code, stderr) == (0, "")
     assert listed(tmp_path) == [out.name]
-    assert stdout.splitlines()[-1].split() == [tapetum.verbs.track.FILES[ending.lower()], str(out)]
+    assert stdout.splitlines()[-1].split() == [FILES[ending.lower()], str(out)]
     if ending in (".MP4", ".gif"):
         assert len(open_video(out)) == 6
     else:

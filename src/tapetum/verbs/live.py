@@ -15,7 +15,8 @@ from tapetum.verbs.asked import asked_of, needs_network, open_reference
 from tapetum.verbs.live_options import TrackLiveOptions
 from tapetum.verbs.live_run import LiveRun
 from tapetum.verbs.points import Asked
-from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, one_file, save
+from tapetum.verbs.track import OVERLAY, TABLE, TRACKS, make_tracker, no_overlay, save
+from tapetum.verbs.track_files import one_file
 from tapetum.verbs.verb import Listener, verb
 
 if TYPE_CHECKING:

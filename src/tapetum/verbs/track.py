@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,16 +11,16 @@ import tyro
 
 from tapetum.devices import check_compiler
 from tapetum.errors import BadInput, TapetumError
-from tapetum.files import Results, results, same_place, second_name
+from tapetum.files import Results, results
 from tapetum.verbs.asked import find_task
 from tapetum.verbs.cut import CutSettings
 from tapetum.verbs.show import DrawSettings, View, write_overlay
 from tapetum.verbs.space import SPACE, Lifting, View3D, write_space
+from tapetum.verbs.track_files import FEATURES, FILES, check_file, finish_features, one_file, open_features, write_file
 from tapetum.verbs.verb import File, Listener, count_frames, one_text, verb
 
 if TYPE_CHECKING:
     from tapetum.bench.baselines import Tracker
-    from tapetum.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
@@ -28,16 +28,6 @@ MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
-FEATURES, FEATURES_MIB = "features.bin", 1024
-"""What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
-FILES = {
-    **dict.fromkeys((".mp4", ".webm", ".gif"), "overlay"),
-    ".npz": "tracks",
-    ".json": "tracks",
-    ".parquet": "tracks",
-    ".csv": "table",
-}
-"""Endings of a single file that is written instead of a folder, and what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +214,7 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
 
     options.check()
     if file is not None:
-        _check_file(file, options)
+        check_file(file, options)
     out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
@@ -238,18 +228,18 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         tracker = make_tracker(options, MODEL)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
-        features = _features(options, written)
+        features = open_features(options, written)
         tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         seconds = time.perf_counter() - start
         if file is not None:
-            _write_file(file, video, tracks, options, listener)
+            write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
             save(tracks, written.folder)
             listener.status("")
-            written.commit(instead_of=(*names, *_stale(features, written.out)))
+            written.commit(instead_of=(*names, *finish_features(features, written.out)))
         with _tracks_kept(out):
             if written is not None and not options.no_overlay:
                 overlay = _draw(written, video, tracks, options, listener)
@@ -279,64 +269,6 @@ def track_into(options: TrackOptions, listener: Listener, file: Path | None) -> 
         view=None if out is None or view is None else out / view,
         file=file,
     )
-
-
-def _features(options: TrackOptions, written: "Results | None") -> "FeatureFile":
-    """Where features of frames are kept: read beside tracks that are corrected, and written into the folder of results.
-
-    Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
-    """
-    from tapetum.tap.tracking.feature_file import FeatureFile
-
-    mib = FEATURES_MIB if options.keep_features is None else options.keep_features
-    source = None if options.tracks is None else Path(options.tracks).parent / FEATURES
-    target = None if written is None or not mib else written.folder / FEATURES
-    return FeatureFile(source, target, mib << 20)
-
-
-def _stale(features: "FeatureFile", out: Path) -> tuple[str, ...]:
-    """Finishes the kept features; gives their name where what lies in the folder is of no use any more."""
-    features.close()
-    if features.target is not None and features.source is not None and features.read and not features.target.exists():
-        if same_place(features.source.parent, out):
-            return ()
-        with suppress(OSError):  # they only save time
-            second_name(features.source, features.target)
-    return (FEATURES,)
-
-
-def one_file(out: File | None) -> Path | None:
-    """Give the path of the single file that `out` names by its ending, None for a folder.
-
-    >>> one_file("points.csv"), one_file("result"), one_file(None)
-    (PosixPath('points.csv'), None, None)
-    """
-    path = None if out is None else Path(out)
-    return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
-
-
-def _check_file(file: Path, options: TrackOptions) -> None:
-    """Raises BadInput, before any work, where one file is not enough, or cannot be written."""
-    if options.three_d:
-        raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
-    if not file.absolute().parent.is_dir():
-        raise BadInput(f"--out {file}: there is no folder {file.parent}; make it first")
-    for name in ("video", "reference", "points", "region"):
-        given = getattr(options, name)
-        if isinstance(given, str | Path) and same_place(given, file):
-            raise BadInput(f"--out {file} is what is read; give another name")
-    if file.suffix.lower() == ".parquet":
-        from tapetum.tables import pyarrow_for
-
-        pyarrow_for("writing parquet")
-
-
-def _write_file(file: Path, video: "Video", tracks: "Tracks", options: TrackOptions, listener: Listener) -> None:
-    """Writes the tracks or the overlay, whole or not at all."""
-    if FILES[file.suffix.lower()] == "overlay":
-        write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
-    else:
-        tracks.save(file)
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
