@@ -36,7 +36,7 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.tables.rows import bring, send
+from tapetum.encoders.tables.rows import send, under_our_names
 from tapetum.errors import BadInput
 from tapetum.files import whole_file
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
@@ -100,13 +100,27 @@ def from_state(
         answer = dotted(f"{module}:describe")(architecture, state)
         if answer is not None:
             found, named = answer
-            encoder = make(changed(found, changes))
+            found = changed(found, changes)
+            if (blocks := _blocks(found.config)) > len(named):
+                raise BadInput(f"the config asks for {blocks} blocks, and there are {len(named)} tensors in all")
+            with torch.device("meta"):  # so that a config of absurd size asks for no memory
+                sketch = make(found)
+            weights = under_our_names(sketch.state_dict(), named, dotted(f"{module}:rows")(sketch, source), source)
+            encoder = make(found)
+            encoder.load_state_dict(weights)
             if preprocessing is not None:
                 encoder.preprocessing = preprocessing
-            bring(encoder, named, dotted(f"{module}:rows")(encoder, source), source)
             return encoder
     shown = architecture if isinstance(architecture, str) else architecture.get("model_type")
     raise BadInput(f"tapetum has no table of names for {shown!r} of {source}; see docs/systems/encoders.md for those it has")
+
+
+def _blocks(config: Any) -> int:
+    """Count the blocks that a config asks for, in both towers where there are two."""
+    parts = [getattr(config, name, None) for name in ("picture", "text")]
+    return sum(_blocks(part) for part in parts if part is not None) + sum(
+        getattr(config, "depths", (getattr(config, "depth", 0),))
+    )
 
 
 def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
