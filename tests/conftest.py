@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,17 @@ class _Nowhere(io.RawIOBase):
         return memoryview(data).nbytes
 
 
+class _Checking(pickle.Pickler):
+    """Pickles to nowhere; functions and local classes of a test are let pass, those of the package are not."""
+
+    def __init__(self) -> None:
+        super().__init__(_Nowhere(), pickle.HIGHEST_PROTOCOL)
+
+    def reducer_override(self, obj: Any) -> Any:
+        own = isinstance(obj, FunctionType | type) and not (obj.__module__ or "").startswith("tapetum.")
+        return (str, ()) if own and "<l" in obj.__qualname__ else NotImplemented  # <lambda>, <locals>
+
+
 @pytest.fixture(autouse=True)
 def pickled_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever task of the package a test trains, with workers or without: what workers would get can be pickled."""
@@ -95,7 +107,7 @@ def pickled_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         begin(self, task, config, start, world)
         if type(task).__module__.startswith("tapetum."):
             loader = self._loader
-            pickle.Pickler(_Nowhere(), pickle.HIGHEST_PROTOCOL).dump((loader.dataset, loader.collate_fn))
+            _Checking().dump((loader.dataset, loader.collate_fn))
 
     monkeypatch.setattr(stream.Stream, "__init__", checked)
 

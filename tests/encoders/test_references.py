@@ -172,6 +172,16 @@ def test_processors_that_cannot_be_done_are_refused(tmp_path: Path) -> None:
     assert encoders.load(folder).preprocessing.interpolation == "bilinear"
 
 
+@pytest.mark.parametrize("changes", [{"num_hidden_layers": 10**9}, {"hidden_size": 3 * 10**9}, {"image_size": 6 * 10**8}])
+def test_a_config_of_absurd_size_asks_for_no_memory(tmp_path: Path, changes: dict[str, int]) -> None:
+    transformers.ViTModel(transformers.ViTConfig(**PICTURE)).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | changes))
+    with pytest.raises(BadInput) as caught:
+        encoders.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_of_something_else(run: Run, image: Path, tmp_path: Path) -> None:
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')

@@ -211,7 +211,7 @@ def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None
         (lambda clip: tapetum.evaluate_tapvid(data="nothing.pkl", model="static"), "nothing.pkl"),
         (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
         (lambda clip: tapetum.verbs.weights.show("tapri"), "did you mean tapir"),
-        (lambda clip: tapetum.verbs.weights.convert("nothing.pt"), "there is no file nothing.pt"),
+        (lambda clip: tapetum.verbs.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
         (lambda clip: tapetum.verbs.hip.plan(), "there is no modality"),
         (lambda clip: tapetum.verbs.data.show(("nothing.tar",)), "nothing.tar"),
         (lambda clip: tapetum.verbs.tapvid3d.check("nowhere"), "nowhere"),

@@ -21,9 +21,10 @@ class Weights(ConvertSettings):
     """
 
     action: tyro.conf.Positional[Literal["list", "show", "fetch", "convert"]]
-    """list all of them, show or fetch one, or convert a published checkpoint (.pt, or .npy of JAX), or an encoder of ours."""
+    """list all of them, show or fetch one, or convert a checkpoint of a tracker (.pt, or .npy of JAX), or an encoder from or
+    for another library."""
     name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME|FILE")] = None
-    """Which one to show or fetch, or the file to convert."""
+    """Which one to show or fetch, or the file to convert; for an encoder also a folder, or timm:NAME=FILE."""
     json: bool = False
     """Print JSON instead of text."""
 

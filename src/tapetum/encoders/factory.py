@@ -37,7 +37,7 @@ from tapetum.encoders.config import (
 )
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.tables.rows import bring, send
+from tapetum.encoders.tables.rows import send, under_our_names
 from tapetum.errors import BadInput
 from tapetum.files import named_path, whole_file
 from tapetum.hub.blueprint import blueprint
@@ -107,13 +107,12 @@ def from_state(
             found, named = answer
             found = changed(found, changes)
             with blueprint(found.config, len(named), f"these weights of {source}"):
-                size = sum(parameter.numel() for parameter in make(found).parameters())
-            if size > 2 * sum(tensor.numel() for tensor in named.values()) + 2**20:
-                raise BadInput(f"the config asks for {size:,} numbers, more than these weights of {source} have; give theirs")
+                sketch = make(found)
+            weights = under_our_names(sketch.state_dict(), named, dotted(f"{module}:rows")(sketch, source), source)
             encoder = make(found)
+            encoder.load_state_dict(weights)
             if preprocessing is not None:
                 encoder.preprocessing = preprocessing
-            bring(encoder, named, dotted(f"{module}:rows")(encoder, source), source)
             return encoder
     shown = architecture if isinstance(architecture, str) else architecture.get("model_type")
     raise BadInput(f"tapetum has no table of names for {shown!r} of {source}; see docs/systems/encoders.md for those it has")

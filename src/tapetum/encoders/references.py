@@ -163,7 +163,7 @@ def _of_folder(folder: Path, state: Mapping[str, Tensor]) -> Encoder:
         encoder = from_state(state, "huggingface", config, preprocessing=how)
     except BadInput as error:
         raise BadInput(f"{folder}: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # torch's, for sizes that overflow
         raise BadInput(f"the settings in {folder} cannot be read ({_first_line(error)}); get the folder again") from error
     labels = config.get("id2label") or {}
     if encoder.config.classes == len(labels) and labels.get("0") != "LABEL_0":  # as where nobody named them

@@ -229,7 +229,7 @@ def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
     several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"
     advice = f"did you mean {near[0]}?" if near else f"known are {several if len(names) > _LISTED else ', '.join(names)}"
     if path is not None and path.is_dir():
-        files = f"{TRACKER_FILE}, {ENCODER_FILE} or {VIDEO_FILE}"
+        files = f"{TRACKER_FILE}, {ENCODER_FILE}, {VIDEO_FILE} or {FOLDER_FILE}"
         return f"{name} is a folder without {files}; give a file of weights or a name ({advice})"
     if path is not None and path.exists():
         return f"{name} is a pipe or a device, not a file of weights; give a file, or a name ({advice})"

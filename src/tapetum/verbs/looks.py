@@ -16,13 +16,15 @@ def look_of(model: str, short_side: int | None = None, stride: int | None = None
     if model in PLAIN:
         return PLAIN[model]
     from tapetum.encoders import Encoder
-    from tapetum.hub.loading import load
+    from tapetum.hub.loading import find_loader, load
     from tapetum.odin.model import Odin
     from tapetum.odin.weights import ODIN_FILE
     from tapetum.train.world import pick_device
 
     own = Path(model) / ODIN_FILE
-    found = load(own if own.is_file() else model)
+    reference = own if own.is_file() else model
+    find_loader(reference, trackers=False)
+    found = load(reference)
     if not isinstance(found, Encoder | Odin):
         raise BadInput(f"{model} is no encoder of pictures; give one by name or file, or {', '.join(PLAIN)}")
     return looked_at_by(found.to(pick_device(device)), short_side, stride)

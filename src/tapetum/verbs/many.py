@@ -24,7 +24,7 @@ from tapetum.hub.registry import weights_fingerprint
 from tapetum.identity import Outdated, differing, stamp
 from tapetum.provenance import check
 from tapetum.reading import read_json
-from tapetum.verbs.track import MODEL, TRACKS, TrackOptions, TrackSettings, one_file, track_into
+from tapetum.verbs.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
 from tapetum.verbs.track_files import one_file
 from tapetum.verbs.verb import File, Listener, narrowed, verb
 

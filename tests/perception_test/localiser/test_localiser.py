@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from support.scripts import GOLDEN, script
+from tapetum import encoders
 from tapetum.errors import BadInput
 from tapetum.hub.loading import load as load_any
 from tapetum.perception_test.baselines.seen import SOUND_RATE, Seen
@@ -222,6 +223,11 @@ def test_kinds_of_features_are_put_side_by_side(tmp_path: Path) -> None:
     source = features.load_source(f"{tmp_path},{tmp_path}", 0, 4.0)
     np.testing.assert_array_equal(source.of("v", Seen(META)), np.tile(np.arange(8.0).reshape(4, 2), 2))
     np.testing.assert_allclose(resampled(np.array([[0.0], [2.0]]), 4)[:, 0].numpy(), [0, 0.5, 1.5, 2])
+
+
+def test_a_folder_of_weights_is_an_encoder_and_not_features(tmp_path: Path) -> None:
+    encoders.save(encoders.build("vit-nano"), tmp_path / "encoder.safetensors")
+    assert isinstance(features.load_source(str(tmp_path), 0, 4.0), features.EncoderFeatures)
 
 
 def test_bad_input(tmp_path: Path) -> None:

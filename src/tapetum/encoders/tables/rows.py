@@ -43,11 +43,19 @@ def layers(pairs: Mapping[str, str], bias: bool = True) -> list[Row]:
 
 
 def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[Row], source: str) -> None:
-    """Put the weights of another library into `model`; every tensor of theirs and of ours is used exactly once.
+    """Put the weights of another library into `model`; see `under_our_names`."""
+    model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
-    Raises BadInput, naming the tensor, for one that is missing, unknown, of another shape, or not finite.
+
+def under_our_names(
+    wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[Row], source: str
+) -> dict[str, Tensor]:
+    """Give the weights of another library the names of `wanted`, whose tensors may be without numbers (of the meta device).
+
+    Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
+    unknown, of another shape, or not finite.
     """
-    wanted, left, loaded = model.state_dict(), dict(state), {}
+    left, loaded = dict(state), {}
     for row in rows:
         if row.theirs not in left:
             if row.optional and not row.ours:
@@ -74,7 +82,7 @@ def bring(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[Row], so
         raise BadInput(f"this network has no {min(left)}; are the weights of another architecture of {source}?")
     if missing := wanted.keys() - loaded.keys():
         raise ValueError(f"no row gives {min(missing)}")
-    model.load_state_dict(loaded)
+    return loaded
 
 
 def joined_shape(shapes: list[tuple[int, ...]], lead: int) -> tuple[int, ...]:
