@@ -99,7 +99,8 @@ def write_stills(footage: Footage, out: Path) -> None:
         clip = footage.clips[number]
         for at in (0, clip.frames // 2, clip.frames - 1):
             wanted[folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
-    for file in set(folder.glob("*-*-[0-9][0-9][0-9].*jpg")) - wanted.keys():  # of clips that are no more, or half-written
+    ours = {*folder.glob("*-*-[0-9][0-9][0-9].jpg"), *folder.glob(".*.tmp.jpg")}
+    for file in ours - wanted.keys():  # of clips that are no more, or half-written
         file.unlink()
     for file, (number, at) in wanted.items():
         if not file.exists():
