@@ -56,7 +56,7 @@ def layers(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("wanted", "number"), [(layers, 10**9), (layers, 1000), (lambda _: True, 10**7)], ids=str)
+@pytest.mark.parametrize(("wanted", "number"), [(layers, 10**9), (layers, 1000), (lambda _: True, 10**7)], ids=["9", "3", "all"])
 def test_configs_of_absurd_size_are_refused_before_they_are_built(
     name: str, wanted: Callable[[str], bool], number: int, tmp_path: Path
 ) -> None:
@@ -130,7 +130,7 @@ def options() -> Iterator[tuple[str, ...]]:
     yield "classify", "CLIP", "--top", "9" * 40
 
 
-@pytest.mark.parametrize("words", options(), ids=" ".join)
+@pytest.mark.parametrize("words", list(options()), ids=" ".join)
 def test_absurd_sizes_of_options_are_one_line(run: Run, clip: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     places = {"CLIP": clip, "OUT": tmp_path / "out", "IMAGES": FOLDER}
     begin = time.process_time()
@@ -161,7 +161,7 @@ def test_adapters_of_absurd_size(change: dict[str, int], tmp_path: Path) -> None
     [
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1,000,000,000"),
         ({"num_hidden_layers": 1000}, "asks for more parts than its 3 tensors"),
-        ({"hidden_size": 2**17, "num_attention_heads": 1}, "the config asks for [0-9,]+ numbers, more than"),
+        ({"hidden_size": 2**17, "num_attention_heads": 1}, "the weights lack embeddings.cls_token"),
     ],
 )
 def test_configs_of_hugging_face(change: dict[str, int], said: str) -> None:

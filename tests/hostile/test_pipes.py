@@ -72,7 +72,7 @@ NAMES = "config.json", "tokenizer.model", "model.safetensors", "tracker.safetens
 NAMES += "ledger.json", "a.png", "a.json", "a.npz", "train.csv", "settings.toml", "0.tar", "adapter_config.json"
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", list(commands()))
 def test_pipes_are_refused(run: Run, clip: Path, tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DIR").mkdir()

@@ -21,7 +21,7 @@ from tapetum.perception_test.localiser.model import Localiser
 from tapetum.perception_test.localiser.task import Example, LocaliserTask
 from tapetum.perception_test.localiser.weights import LOCALISER_FILE, save
 from tapetum.perception_test.types import Video
-from tapetum.reading import no_pipe
+from tapetum.reading import no_pipe, read_json
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
