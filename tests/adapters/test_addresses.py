@@ -265,7 +265,7 @@ def test_settings_that_cannot_be(changes, message) -> None:
 
 
 def test_other_examples_and_names_are_refused() -> None:
-    with pytest.raises(BadInput, match="does not take the example"):
+    with pytest.raises(BadInput, match=r"give floats \(pictures, 3, rows, columns\)"):
         attach(trunk("vit"), example=torch.zeros(1, 4, 32, 32))
     adapted = attach(trunk("vit"))
     for bad, message in (("default", "already"), ("a.b", "use letters"), ("", "use letters")):

@@ -147,7 +147,8 @@ def test_features_of_other_frames_or_weights_are_never_used(
     other = save_tapir(tmp_path / "other.safetensors", TAPIR_NANO, seed=1)
     for video, model, count in ((tmp_path / "other.npy", nano, whole // 6), (clip, other, whole), (clip, nano, 0)):
         looked.clear()
-        assert run("track", video, "--model", model, *words)[0] == 0
+        code, _, err = run("track", video, "--model", model, *words)
+        assert code == 0, err
         assert sum(looked) == count
     changed = bytearray(kept)
     changed[-100] ^= 255
@@ -159,6 +160,7 @@ def test_features_of_other_frames_or_weights_are_never_used(
         (b'{"format": 1}\n' * 9, whole),
         (kept.replace(b'"initial": ', b'"initial": 9', 1), whole),
     ):
+        (out / "features.bin").unlink()  # which has a second name in new/
         (out / "features.bin").write_bytes(damaged)
         looked.clear()
         assert run("track", clip, "--model", nano, *words)[0] == 0

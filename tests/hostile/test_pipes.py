@@ -60,7 +60,7 @@ def commands() -> Iterator[str]:
     yield "eval perception-test --task point --annotations DIR --predictions PIPE.json"
     yield "show perception-test VIDEO --annotations PIPE.json --videos DIR --out OUT.html"
     yield "submit perception-test --task point --annotations PIPE.json --predictions PIPE.json --out OUT"
-    yield "eval tapvid3d --gt DIR --pred PIPE"
+    yield "eval tapvid3d --gt DIR --predictions PIPE"
     yield "track CLIP --model static --3d --intrinsics PIPE"
     yield "track CLIP --model static --tracks PIPE.npz --correct 0,1,1"
     yield "bootstrap PIPE.mp4 --out OUT"

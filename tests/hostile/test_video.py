@@ -35,7 +35,7 @@ def _refused(source: object, words: str) -> None:
 
 def test_nothing_there(tmp_path):
     _refused(tmp_path / "none.mp4", "there is no file")
-    _refused("", "no pictures|there is no file")
+    _refused("", "the name of a file or folder is empty")
     _refused("a\0b.mp4", "cannot read|there is no file")
     _refused("x" * 5000, "cannot read|there is no file")
 

@@ -41,12 +41,12 @@ def see(settings: SeeSettings, pictures: Any, request: Request, listener: Listen
         _make_folder(place)
     outdated = Outdated(listener.note)
     done = {k: saved for k, job in enumerate(jobs) if (saved := saved_rows(job, outdated)) is not None}
-    outdated.say(folder)
     waiting = [k for k in range(len(jobs)) if k not in done]
     protect(file for job in jobs for file in job.files)
     for place in (*(place for k in waiting for place in (jobs[k].drawn, jobs[k].saved)), answers):
         if place is not None:
             check(place)
+    outdated.say(folder)
     listener.progress("pictures", len(done), len(jobs))
     if waiting:
         _introduce(settings.model, listener)

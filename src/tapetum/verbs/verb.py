@@ -64,7 +64,7 @@ class Warner(Listener):
 
     def note(self, text: str) -> None:
         """Warn."""
-        warnings.warn(text, stacklevel=6)
+        warnings.warn(text, stacklevel=7)
 
 
 class Verb(Protocol[P, OptionsIn, ResultOut]):
