@@ -143,4 +143,4 @@ def test_answers_and_boxes_go_into_one_file(run: Run, picture: Path, tmp_path: P
         code, stdout, _ = run(*words)
         assert code == 0
         assert stdout.splitlines()[-1].split() == [word, str(tmp_path / name)]
-    assert {path.name for path in tmp_path.iterdir()} == {picture.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}
+    assert set(listed(tmp_path)) == {picture.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}
