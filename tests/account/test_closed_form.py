@@ -40,6 +40,19 @@ def test_layers_cost_what_the_other_engine_counts(name: str, needed: bool, learn
     assert (said.forward, said.backward, said.recomputed) == (counted.forward, counted.backward, counted.recomputed)
 
 
+@pytest.mark.parametrize(("first", "second"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_product_that_is_told_of_goes_back_to_what_needs_it(first: bool, second: bool) -> None:
+    a, b = torch.empty(3, 4, 5, device="meta", requires_grad=first), torch.empty(5, 7, device="meta", requires_grad=second)
+
+    def product() -> torch.Tensor:
+        tell(a, b)
+        return a @ b
+
+    said = closed_form(product)
+    assert said.forward == 2 * 3 * 4 * 5 * 7
+    assert said.backward == (first + second) * said.forward
+
+
 def test_lstm_by_hand() -> None:
     with torch.device("meta"):
         said = closed_form(nn.LSTM(3, 5, batch_first=True), torch.empty(2, 7, 3))

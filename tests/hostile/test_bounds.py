@@ -56,7 +56,9 @@ def layers(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("wanted", "number"), [(layers, 10**9), (layers, 1000), (lambda _: True, 10**7)], ids=["9", "3", "all"])
+@pytest.mark.parametrize(
+    ("wanted", "number"), [(layers, 10**9), (layers, 1000), (lambda _: True, 10**7)], ids=["9", "3", "all"]
+)
 def test_configs_of_absurd_size_are_refused_before_they_are_built(
     name: str, wanted: Callable[[str], bool], number: int, tmp_path: Path
 ) -> None:

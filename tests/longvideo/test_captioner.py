@@ -41,6 +41,12 @@ def clip(frames: int = 20, videos: int = 1) -> torch.Tensor:
     return torch.rand(videos, frames, 16, 16, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
+def test_it_goes_to_another_precision_as_a_whole() -> None:
+    model = captioner()
+    assert model.double() is model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+
+
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny causal model of transformers with a tokenizer, in a folder."""

@@ -13,10 +13,14 @@ import tapetum
 from support.files import listed
 from tapetum.cli.main import main
 from tapetum.data.rle import decode_mask
+from tapetum.encoders import build
 from tapetum.encoders.factory import save
 from tapetum.errors import BadInput
+from tapetum.odin.config import OdinConfig
 from tapetum.odin.looks import colours, looked_at_by, places, rgb
+from tapetum.odin.model import Odin
 from tapetum.odin.objects import find_objects
+from tapetum.transfer.whole import prepare_whole
 from tapetum.verbs.discover import MEASURED
 
 
@@ -89,12 +93,26 @@ def test_positions_are_those_of_cells_whatever_is_shown() -> None:
 
 def test_an_encoder_looks_instead() -> None:
     torch.manual_seed(0)
-    encoder = tapetum.encoders.build("resnet-18", stem_width=8)
+    encoder = build("resnet-18", stem_width=8)
     masks, clusters = find_objects(picture()[0], looked_at_by(encoder), clusters=3)
     assert clusters.max() <= 2
     assert masks.masks.shape[1:] == (120, 160)
     with pytest.raises(BadInput, match="objects are sought in 8 x 8"):
         find_objects(np.zeros((4, 9, 3), np.uint8), colours)
+
+
+def test_of_a_pyramid_the_finest_level_is_looked_at_unless_a_stride_is_asked_for() -> None:
+    torch.manual_seed(0)
+    config = OdinConfig(pyramid_width=16, hidden_width=32, projection_width=8, clusters=4)
+    model = Odin(config, tapetum.encoders.build("resnet-18", stem_width=4)).eval()
+    shown = picture()[0]
+    assert model.pyramid is not None
+    with torch.no_grad():
+        levels = model.pyramid(model.encoder(prepare_whole(model.encoder, shown, 64)).maps)
+    assert len({level.shape for level in levels}) == len(levels)
+    torch.testing.assert_close(looked_at_by(model, 64)(shown), levels[0][0])
+    for stride, level in zip(model.encoder.strides, levels, strict=False):
+        torch.testing.assert_close(looked_at_by(model, 64, stride)(shown), level[0])
 
 
 def test_networks_for_small_views_see_enough_of_a_picture() -> None:

@@ -77,7 +77,9 @@ def test_text_comes_back_as_boxes_and_masks():
     cut = parse(text, 100, 100, half_planes, reading="evaluator")
     assert cut.masks.boxes.xyxy[0].tolist() == [9, 20, 34, 90]  # 102 / 1023 of 100 is 9.97
     assert (cut.boxes.xyxy == found.boxes.xyxy).all()
-    assert len(parse(text, 100, 100).masks) == 0
+    plain = parse(text, 100, 100)
+    assert len(plain.masks) == 0
+    assert plain.boxes.scores.tolist() == [1.0, 1.0]  # of text alone nothing is known
 
 
 def test_paste_as_the_evaluator_of_the_reference():

@@ -97,6 +97,8 @@ def test_one_is_as_a_row_of_several_and_shapes_are_checked(small: MaskCodec):
     with pytest.raises(BadInput, match="codes are from 0 to 128; this codec has 128"):
         small.unpack(np.array([[0] * 15 + [128]]))
     assert small.unpack(np.zeros((0, 16), int)).shape == (0, 64, 64)
+    assert small.unpack([*range(16)]).shape == (1, 64, 64)
+    np.testing.assert_array_equal(small.unpack([*range(16)]), small.unpack(np.arange(16, dtype=np.uint8)[None]))
 
 
 def test_gradients_reach_every_parameter(small: MaskCodec):

@@ -260,6 +260,10 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
     [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("step 7: collapse, the features of all pictures are the same")
     assert task.collapsed_at == 6
+    for pictures, collapsed in ((1, None), (2, 9)):  # one picture alone is like itself
+        task.collapsed_at = None
+        task._tell((), 0.0, pictures, Moment(step=9))
+        assert task.collapsed_at == collapsed
     assert float(spread(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
 
 

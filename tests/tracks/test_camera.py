@@ -68,6 +68,12 @@ def test_points_without_a_homography() -> None:
     assert fit_homography(line, line) is None
     assert robust_homography(line[:5], line[:5], 1.0, np.random.default_rng(0)) is None
     assert robust_homography(line, line, 1.0, np.random.default_rng(0)) is None
+    eight = np.random.default_rng(1).uniform(0, 100, (8, 2))
+    found = robust_homography(eight, eight + 3, 1.0, np.random.default_rng(0))
+    assert found is not None
+    assert found[1].all()
+    np.testing.assert_allclose(found[0] / found[0][2, 2], [[1, 0, 3], [0, 1, 3], [0, 0, 1]], atol=1e-6)
+    assert robust_homography(eight[:7], eight[:7] + 3, 1.0, np.random.default_rng(0)) is None
 
 
 def test_background_is_told_from_what_moves_and_the_camera_is_taken_out() -> None:

@@ -215,6 +215,17 @@ def test_a_periodic_average_is_a_copy_of_a_while_ago() -> None:
     assert found == [0, 0, 3, 3, 3, 6, 6]
 
 
+def test_a_copy_of_a_while_ago_has_the_counters_of_then() -> None:
+    model = nn.BatchNorm1d(2)
+    average = MovingAverage(model, Average(name="a", schedule="periodic", every=3), steps=9)
+    found = []
+    for _ in range(7):
+        model(torch.randn(4, 2))
+        average.update(model)
+        found.append(int(average.average["num_batches_tracked"]))
+    assert found == [0, 0, 3, 3, 3, 6, 6]
+
+
 def test_several_averages_teach_and_one_is_scored(tmp_path: Path) -> None:
     class Taught(Fits):
         teachers = ("slow", "copy")

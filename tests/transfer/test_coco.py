@@ -122,6 +122,19 @@ def test_what_is_learned_is_the_truth_and_mirrors_with_the_picture(coco: Path) -
     assert sides == {False, True}
 
 
+def test_heads_are_those_of_the_paper() -> None:
+    encoder = build("resnet-18", stem_width=4, depths=(1, 1, 1, 1))
+    model = detector(encoder, 2, CocoRun(short_sides=(64,), long_side=96, width=8))
+    anchors, rois = model.rpn.anchor_generator, model.roi_heads
+    assert anchors.sizes == ((32,), (64,), (128,), (256,), (512,))  # FPN (arXiv 1612.03144), section 4.1
+    assert anchors.aspect_ratios == ((0.5, 1.0, 2.0),) * 5
+    assert (rois.box_roi_pool.output_size, rois.mask_roi_pool.output_size) == ((7, 7), (14, 14))
+    assert rois.box_roi_pool.featmap_names == rois.mask_roi_pool.featmap_names == ["0", "1", "2", "3"]
+    assert rois.box_predictor.cls_score.out_features == 3  # and the ground
+    assert list(model.transform.image_mean) == pytest.approx([value / 255 for value in encoder.preprocessing.mean])
+    assert list(model.transform.image_std) == pytest.approx([value / 255 for value in encoder.preprocessing.std])
+
+
 @pytest.mark.slow
 def test_a_vit_can_be_the_backbone_and_files_come_back(tmp_path: Path) -> None:
     encoder = build("vit-nano", picture_size=(64, 64), patch=16, width=16, depth=1, heads=2, mlp_width=32, pooling="mean")

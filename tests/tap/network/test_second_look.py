@@ -97,6 +97,8 @@ def test_a_second_look_learns_from_what_was_seen_and_not_from_where():
     assert moved[:, 1:].abs().sum() > 0
     with pytest.raises(RuntimeError, match="not have been used"):
         torch.autograd.grad(found.initial.sum(), tracks)
+    with pytest.raises(RuntimeError, match="not have been used"):
+        torch.autograd.grad(found.initial.sum(), sure)
 
 
 def test_chunks_of_points_change_nothing():

@@ -1,0 +1,38 @@
+"""Which samples a process takes, from which step on."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from tapetum.train.config import TrainConfig
+from tapetum.train.stream import Stream
+from tapetum.train.task import Task
+from tapetum.train.world import World
+
+
+class Numbers(Task, Dataset):
+    """Samples that are their numbers."""
+
+    def dataset(self) -> "Numbers":
+        return self
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+    def collate(self, items: Any) -> list[int]:
+        return [*items]
+
+
+@pytest.mark.parametrize(("rank", "size"), [(0, 1), (1, 2), (3, 4)])
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_process_takes_its_part_of_each_micro_batch_from_a_step_on(rank: int, size: int, start: int) -> None:
+    config = TrainConfig(steps=4, batch_size=16, accumulation=2, workers=0)
+    whole = torch.arange(4 * 16).view(4, 2, size, 16 // 2 // size)  # step, micro-batch, process, sample
+    stream = Stream(Numbers(), config, start, World(rank=rank, size=size, device=torch.device("cpu")))
+    with stream:
+        first = stream.peek()
+        found = [stream.next() for _ in range(2 * (4 - start))]
+    assert first == found[0]
+    assert found == whole[start:, :, rank].flatten(0, 1).tolist()
