@@ -103,21 +103,16 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified:
 
 
 def picture_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
-    """List pictures with their names: files and what is in memory as they are, of a folder all pictures in it.
+    """List pictures with their names: files and what is in memory as they are, of a folder all pictures in it and below.
 
     Raises BadInput where there are none.
     """
-    from tapetum.video.pictures import folder_of_pictures
+    from tapetum.video.pictures import pictures_below
     from tapetum.video.sources import in_memory, list_sources, name_of
 
     found: list[Any] = []
     for source in list_sources(given):
-        try:
-            found += folder_of_pictures(source) if not in_memory(source) and source.is_dir() else [source]
-        except BadInput as error:
-            raise BadInput(
-                f"the folder {source} holds no pictures (png, jpg, ...); give pictures, or a folder of some"
-            ) from error
+        found += pictures_below(source) if not in_memory(source) and source.is_dir() else [source]
     if not found:
         raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
     return [(name_of(source, number), source) for number, source in enumerate(found)]

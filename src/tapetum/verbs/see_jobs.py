@@ -66,7 +66,7 @@ def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: 
         path = Path(source) if isinstance(source, str | Path) else None
         name = path.stem if path else f"picture-{number}"
         if path and name in jobs:
-            name = path.name
+            name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
         if name in jobs:
             raise BadInput(f"two pictures are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)
@@ -74,15 +74,15 @@ def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: 
 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
-    """A folder's pictures, and its videos where frames of those are shown; anything else as it is."""
+    """The pictures in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path) or not named_path(source).is_dir():
         return [source]
     from tapetum.tap.bootstrap.footage import videos_below
-    from tapetum.video.pictures import folder_of_pictures
+    from tapetum.video.pictures import pictures_below
 
     videos = videos_below(Path(source)) if frames else []
     try:
-        return [*folder_of_pictures(Path(source)), *videos]
+        return [*pictures_below(Path(source)), *videos]
     except BadInput:
         if not videos:
             raise

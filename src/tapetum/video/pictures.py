@@ -114,6 +114,23 @@ def folder_of_pictures(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=natural_key)]
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are passed over.
+
+    Raises `BadInput` where there are none.
+    """
+    images: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+        names = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in PICTURES]
+        images += [path for name in sorted(names, key=natural_key) if (path := Path(place, name)).is_file()]
+    if not images:
+        raise BadInput(
+            f"the folder {folder} holds no pictures (png, jpg, ...), nor do those below; give pictures, or a folder of some"
+        )
+    return images
+
+
 def natural_key(name: str) -> tuple:
     """Return a key that sorts numbers in names by value.
 
