@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.train import Moment, Task, TrainConfig
-from tapetum.train.rehearsal import Rehearsal, Seconds, rehearse
+from tapetum.train import Moment, Task, TrainConfig, rehearsal
+from tapetum.train.rehearsal import rehearse
 
 CONFIG = TrainConfig(steps=500, batch_size=4, lr=0.1, warmup_steps=5, eval_every=100, ema_decay=0.9, tensorboard=False)
 BUSY = 0.01
@@ -65,10 +65,16 @@ def test_of_many_micro_batches_two_are_done() -> None:
     assert found.flops_per_step == 10 * 2 * 2 * 4 * 3 * 5
 
 
-def test_a_run_of_one_step_is_all_start() -> None:
-    found = rehearse(Busy(), replace(CONFIG, steps=1, warmup_steps=0, eval_every=0), seconds=1.0)
-    assert found == Rehearsal(start=found.start, step=Seconds(0.0, 0.0), flops_per_step=found.flops_per_step)
-    assert found.start.cpu >= 2 * BUSY
+def test_a_run_of_one_step_is_measured_as_if_it_went_on() -> None:
+    found = rehearse(Busy(), replace(CONFIG, steps=1, warmup_steps=0, eval_every=0), seconds=0.0)
+    assert 0.9 * BUSY < found.step.cpu < found.of(1).cpu
+
+
+def test_of_long_steps_few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_LONG", 2 * BUSY)
+    task = Busy()
+    rehearse(task, CONFIG, seconds=0.0, steps=100)
+    assert len(task.micro_batches) < 50
 
 
 def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,9 @@ from tapetum.train.loop import fit
 from tapetum.train.stopping import stopped_by
 from tapetum.train.task import Task
 
+_LONG = 10.0
+"""Seconds of measured steps after which their number no longer matters."""
+
 
 @dataclass(frozen=True)
 class Seconds:
@@ -67,16 +70,19 @@ class Rehearsal:
 def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3) -> Rehearsal:
     """Measure the first steps of a run for about so many seconds, and so many `steps` at least, after one that does not count.
 
-    Of a step of many micro-batches two are done; under torchrun this process does its share alone. Raises as `fit`.
+    Where steps are long, fewer are enough. Of a step of many micro-batches two are done;
+    under torchrun this process does its share alone. A run that is shorter is measured as if it went on. Raises as `fit`.
     """
     micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
     few = min(times, 2)
     config = replace(config, batch_size=micro * few, accumulation=few, max_minutes=None, parallel="ddp")
+    config = replace(config, steps=max(config.steps, steps + 2))
     marks: list[Seconds] = []
 
     def enough(cpu_seconds: float) -> bool:
         marks.append(Seconds(time.perf_counter(), cpu_seconds))
-        return len(marks) > steps and marks[-1].wall - marks[0].wall >= seconds
+        passed = marks[-1].wall - marks[0].wall
+        return passed >= (seconds if len(marks) > steps else _LONG)
 
     began = Seconds.now()
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder, _by_itself(), redirect_stderr(io.StringIO()):
