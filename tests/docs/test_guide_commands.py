@@ -53,6 +53,7 @@ def shortened(arguments: list[str]) -> list[str]:
     for name, small in STANDS_IN.items():
         arguments = [re.sub(f"^{name}$", small, word) for word in arguments]
     kind, words = command(arguments[0]), arguments[1:]
+    words = kind.spelled(words) if hasattr(kind, "spelled") else words
     while (below := commands_of(kind)) and words and words[0] in below:
         kind, words = below[words[0]], words[1:]
     if arguments[0] not in ("train", "pretrain", "bootstrap", "adapt", "scenes"):

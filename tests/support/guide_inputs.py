@@ -73,10 +73,10 @@ def _images(folder: Path) -> None:
 
 def _classes(folder: Path) -> None:
     """Images by class: as folders, as parquet, and as CIFAR's binary files."""
-    for name in ("photos", "photos-by-class", "labelled"):
+    for name in ("photos", "photos-by-class", "labelled", "pictures"):
         for label, kind in enumerate(CLASSES):
             (folder / name / kind).mkdir(parents=True)
-            for number in range(6):
+            for number in range(5):
                 Image.fromarray(_image(100 * label + number)).save(folder / name / kind / f"{number}.jpg")
     rows = [(path.read_bytes(), label) for label, kind in enumerate(CLASSES) for path in (folder / "photos" / kind).iterdir()]
     table = pa.table({"image": [image for image, _ in rows], "label": [label for _, label in rows]})
