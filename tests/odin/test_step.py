@@ -142,7 +142,7 @@ def plain_step(
     with torch.no_grad():
         cells = seen_by(discovery, spanning).flatten(2).mT  # (b, n, d)
         units = cells / cells.norm(dim=-1, keepdim=True)
-        seeds = _random_seeds(units, CLUSTERS, torch.Generator().manual_seed(int(batch["number"][0])))
+        seeds = _random_seeds(units, CLUSTERS, torch.Generator().manual_seed((1 << 32) + int(batch["number"][0])))
         ids = [clusters_of(cells[b].numpy(), seeds[b].numpy()) for b in range(BATCH)]
     box, flipped = batch["boxes"].double().tolist(), batch["flipped"].tolist()
     shown = [[in_view(ids[b], box[2][b], box[v][b], flipped[v][b]) for b in range(BATCH)] for v in range(2)]

@@ -61,6 +61,15 @@ def test_views_and_the_spanning_one_are_cut_where_their_boxes_say() -> None:
     assert torch.equal(again["views"][0], batch["views"][0][:2])  # whatever else is in the batch
 
 
+def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
+    run = small(source="pixels", clusters=5)
+    same, other = (OdinTask(replace(run, seed=seed), Source(Squares())) for seed in (1, 2))
+    batch = batch_of(same, 4)
+    first, again, drawn = (task._masks(batch, Moment(), 4)[0][0] for task in (same, same, other))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, drawn)
+
+
 def test_ids_of_views_are_where_the_pixels_are() -> None:
     """The truth as masks: a view's colour inside of id 1 is that of the square, wherever it was cut and flipped."""
     masks = np.zeros((24, 80, 90), np.int64)

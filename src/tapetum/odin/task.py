@@ -134,7 +134,8 @@ class OdinTask(PretrainTask):
         how = self.run.settings()
         discovery: Any = by_batch(moment.teachers["discovery"]) if "discovery" in moment.teachers else None
         source = mask_source(how, discovery)
-        generator = torch.Generator(batch["views"][2].device).manual_seed(int(batch["number"][0]))
+        drawn = (self.run.seed % 2**31 << 32) + int(batch["number"][0])  # a function of the run's seed and the first sample
+        generator = torch.Generator(batch["views"][2].device).manual_seed(drawn)
         with phase("discovery"):
             found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
