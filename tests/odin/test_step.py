@@ -22,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tapetum.data.samples import sample_generator
 from tapetum.odin.clustering import _random_seeds
 from tapetum.odin.recipes import RECIPES, OdinRun
 from tapetum.odin.task import OdinTask
@@ -60,6 +61,10 @@ def task_and_batch(**changes: Any) -> tuple[OdinTask, dict[str, Any]]:
     task = OdinTask(run_of(**changes), Source(Patterns()))
     showings = task.dataset()
     return task, task.collate([showings[k] for k in range(BATCH)])
+
+
+def first_draw(batch: dict[str, Any]) -> int:
+    return int(sample_generator(run_of().seed, int(batch["number"][0])).integers(2**32))
 
 
 def seen_by(network: Any, view: Tensor) -> Tensor:
@@ -142,7 +147,7 @@ def plain_step(
     with torch.no_grad():
         cells = seen_by(discovery, spanning).flatten(2).mT  # (b, n, d)
         units = cells / cells.norm(dim=-1, keepdim=True)
-        seeds = _random_seeds(units, CLUSTERS, torch.Generator().manual_seed((1 << 32) + int(batch["number"][0])))
+        seeds = _random_seeds(units, CLUSTERS, torch.Generator().manual_seed(first_draw(batch)))
         ids = [clusters_of(cells[b].numpy(), seeds[b].numpy()) for b in range(BATCH)]
     box, flipped = batch["boxes"].double().tolist(), batch["flipped"].tolist()
     shown = [[in_view(ids[b], box[2][b], box[v][b], flipped[v][b]) for b in range(BATCH)] for v in range(2)]

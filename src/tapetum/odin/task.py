@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.account.phases import phase
+from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.colour import blur_radius, recolour
 from tapetum.data.views.draw import Drawn, draw
@@ -134,8 +135,8 @@ class OdinTask(PretrainTask):
         how = self.run.settings()
         discovery: Any = by_batch(moment.teachers["discovery"]) if "discovery" in moment.teachers else None
         source = mask_source(how, discovery)
-        drawn = (self.run.seed % 2**31 << 32) + int(batch["number"][0])  # a function of the run's seed and the first sample
-        generator = torch.Generator(batch["views"][2].device).manual_seed(drawn)
+        drawn = sample_generator(self.run.seed, int(batch["number"][0])).integers(2**32)
+        generator = torch.Generator(batch["views"][2].device).manual_seed(int(drawn))
         with phase("discovery"):
             found = source(batch["views"][2], batch.get("given"), generator)
         *cuts, whole = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
