@@ -40,6 +40,8 @@ DATA = "data", "folder", "beside", "checks", "check", "textures", "episodes", "v
 """Inputs of training that may be folders of data."""
 _GOES_ON = frozenset(("save", "cache", "preview"))
 """Outputs that are checked by what writes them: they are added to, or may be a pipe."""
+_NAMES_ITS_FILES = "annotations", "ImageSets", "leftImg8bit", "train.txt"
+"""What lies in a folder of COCO, VOC, Cityscapes or CamVid: lists of its files, so that nothing else in it is data."""
 _PART = 1 << 19
 """Bytes at each end of a file that its fingerprint covers."""
 _UNFINISHED = re.compile(r"\.(.*\.)?\d+\.tmp(\.[^.]*)?")
@@ -199,7 +201,8 @@ def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, s
 def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:
     place = Path(os.path.realpath(out))
     for folder in data:
-        if os.path.isdir(folder) and place.is_relative_to(os.path.realpath(folder)):
+        named = any(os.path.exists(os.path.join(folder, mark)) for mark in _NAMES_ITS_FILES)
+        if os.path.isdir(folder) and not named and place.is_relative_to(os.path.realpath(folder)):
             raise BadInput(
                 f"--out {out} lies in {folder}, and what is written there would be data next time; choose another --out"
             )

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +47,24 @@ def words_of(command: str, photos: Path, out: Path) -> list[object]:
     return ["pretrain", "simclr", "--data", photos, "--out", out, *small, *CALM, *change]
 
 
-def signals(number: int, log: Callable[[], bool]) -> threading.Thread:
-    """Send a signal to this process once there is something in the log."""
+@contextmanager
+def signalled(number: int, log: Callable[[], bool]) -> Iterator[None]:
+    """Send a signal to this process once there is something in the log, if the block has not ended before."""
+    ended = threading.Event()
 
     def wait() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not log():
-            time.sleep(0.001)
-        os.kill(os.getpid(), number)
+        while not (ready := log()) and not ended.wait(0.001):
+            pass
+        if ready and not ended.is_set():
+            os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.slow
@@ -66,9 +73,8 @@ def signals(number: int, log: Callable[[], bool]) -> threading.Thread:
 )
 def test_a_stopped_command_has_the_shells_exit_code(command: str, number: int, photos: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
-    thread = signals(number, lambda: any(file.stat().st_size for file in out.rglob("log.jsonl")))
-    code, _, err = run(*words_of(command, photos, out))
-    thread.join()
+    with signalled(number, lambda: any(file.stat().st_size for file in out.rglob("log.jsonl"))):
+        code, _, err = run(*words_of(command, photos, out))
     assert code == CODES[number], err
     assert err.splitlines()[-1] == f"tapetum: interrupted; the same command goes on from {out}"
     assert list(out.rglob("checkpoints/step*"))

@@ -274,7 +274,7 @@ def test_official_models_and_raw_prompts_get_the_words_of_the_user():
 def test_the_model_answers_a_free_question_as_the_known_one(tmp_path: Path):
     folder = tmp_path / "scenes"
     scenes.pictures(folder, n=3, seed=5, size=224)
-    pictures = sorted((folder / "pictures").iterdir())
+    pictures = sorted((folder / "pictures").glob("*.jpg"))
     for template, table in PHRASINGS.items():
         known, others = next(iter(table.items()))
         answers = [seen.answer for seen in tapetum.ask(pictures, known).seen]

@@ -64,8 +64,8 @@ def test_one_command_learns_and_scores(coco: Path, encoder: Path, tmp_path: Path
         "--micro-batch 2 --warmup-steps 1 --short-sides 64 --long-side 96 --width 8 --workers 0 --device cpu"
     )
     code = main(words.split())
-    said = capsys.readouterr().out
-    assert code == 0, said
+    said, err = capsys.readouterr()
+    assert code == 0, err
     assert "pictures to learn from: 2; to score with: 2; 2 categories" in said
     assert 0 <= float(said.split("mask_ap ")[1].split()[0]) <= 1
     model, categories = load_detector(tmp_path / "run/detector.safetensors")

@@ -134,7 +134,7 @@ def test_a_file_is_converted_with_the_settings_asked_for(tmp_path, model, run):
     assert (tmp_path / "mine.safetensors").read_bytes() == before
     code, out, err = run("weights", "convert", tmp_path / "nothing.pt")
     assert (code, out) == (2, "")
-    assert "there is no file" in err
+    assert "and no such file" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -11,6 +11,7 @@ method is taken to be as fast in FLOPs as the one that was measured on the neare
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def _around(plan: Plan, point: Point) -> Seconds:
     probed(few, encoder)
     pictures = few.probes.known + few.probes.asked
     found += began.until(Seconds.now()) * ((how.known + how.asked) / pictures)
-    task = PixelTask(lambda: encoder_of(plan, point, None), plan, point.seed)
+    task = PixelTask(partial(encoder_of, plan, point, None), plan, point.seed)
     config = fine_tune_config(task.config, task.config.rates[0], tensorboard=False)
     found += rehearse(task, config, _OF_EACH).of(config.steps) * len(task.config.rates)
     model, count = task.model(), min(_SCORED, len(task.test_part))
