@@ -26,6 +26,8 @@ NOT_HERE = {
     r"drawer-open": "Meta-World, of the extra robot; tests/adapters",
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/cli/test_export.py",
+    r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
+    r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/cli/eval, tests/paligemma",
     r"b\.wav": "a network that has learned from sound; tests/verbs/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""
@@ -40,12 +42,16 @@ LITTLE = {
     "clips": "2",
     "picture-clips": "1",
     "rollouts": "1",
+    "checks": "2",
+    "crop": "64",
+    "short-sides": "64",
+    "long-side": "96",
     "evaluations": "1",
     "batch-size": "2",
     "micro-batch": "2",
     "threads": "1",
 }
-"""Options that say how much is made or learned at a time, and what they are here."""
+"""Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
 
 
 def shortened(arguments: list[str]) -> list[str]:
@@ -58,8 +64,10 @@ def shortened(arguments: list[str]) -> list[str]:
         kind, words = below[words[0]], words[1:]
     if arguments[0] not in ("train", "pretrain", "bootstrap", "adapt", "scenes"):
         return arguments
-    known = {option.names[0] for option in options_of(kind)}
+    known = {option.names[0]: option.default for option in options_of(kind)}
     for name, small in LITTLE.items():
+        if known.get(name) == "" or (name == "checks" and "--checks" in arguments):
+            continue  # a file, where others have a number
         if f"--{name}" in arguments:
             arguments = [*arguments]
             arguments[arguments.index(f"--{name}") + 1] = small
@@ -69,7 +77,7 @@ def shortened(arguments: list[str]) -> list[str]:
 
 
 def commands_below(page: Path) -> list[list[str]]:
-    """List the commands of a page that no other test runs."""
+    """List the commands of a page that `test_docs_code.py` does not run."""
     return [words for block in blocks(page) if block.words == ("console",) for words in commands(block)]
 
 

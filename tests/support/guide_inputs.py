@@ -54,11 +54,11 @@ def _videos(folder: Path) -> None:
     (folder / "kinetics" / "0000_of_0010.pkl").write_bytes(pickle.dumps([truth]))
 
 
-def _image(seed: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
+def _image(seed: int, size: tuple[int, int] = (160, 160)) -> np.ndarray:
     """Draw a bright square on noise."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 90, (*size, 3), np.uint8)
-    y, x = rng.integers(8, 24, 2)
+    y, x = rng.integers(8, size[0] - 32, 2)
     image[y : y + 24, x : x + 24] = rng.integers(120, 256, 3)
     return image
 
@@ -115,7 +115,7 @@ def _segmentation(folder: Path) -> None:
     def pair(image: Path, mask: Path, k: int, value: int) -> None:
         ids = np.zeros((64, 64), np.uint8)
         ids[16:48, 16:48] = value
-        for path, content in ((image, _image(k)), (mask, ids)):
+        for path, content in ((image, _image(k, (64, 64))), (mask, ids)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(content).save(path)
 
