@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_is_refused_in_one_line(folder: Path, tmp_path: Pat
         ((picture, QUESTION), {"model": "paligema-nano"}, "there are no weights named"),
         ((folder, QUESTION), {"out": tmp_path / "one.png"}, "is one picture, and there are several"),
         ((picture, QUESTION), {"out": picture.parent / "0.png" / "x"}, "cannot|folder"),
-        (([picture, tmp_path / "deep" / "0.png", tmp_path / "deep" / "0.png"], QUESTION), {}, "two pictures are called 0.png"),
+        (([picture, *[tmp_path / "deep" / "0.png"] * 3], QUESTION), {}, "two pictures are called deep-0.png"),
     ]
     for words, more, message in cases:
         with pytest.raises(BadInput, match=message) as caught:
