@@ -28,6 +28,7 @@ NOT_HERE = {
     r"^export ": "a minute each; tests/cli/test_export.py",
     r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/cli/eval",
+    r"mine\.pt": "a checkpoint in the published layout; tests/tap/weights/test_convert.py",
     r"b\.wav": "a network that has learned from sound; tests/verbs/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""

@@ -79,8 +79,9 @@ def _classes(folder: Path) -> None:
             (folder / name / kind).mkdir(parents=True)
             for number in range(5):
                 Image.fromarray(_image(100 * label + number)).save(folder / name / kind / f"{number}.jpg")
-    rows = [(path.read_bytes(), label) for label, kind in enumerate(CLASSES) for path in (folder / "photos" / kind).iterdir()]
-    table = pa.table({"image": [image for image, _ in rows], "label": [label for _, label in rows]})
+    photos = [(path, label) for label, kind in enumerate(CLASSES) for path in 2 * sorted((folder / "photos" / kind).iterdir())]
+    rows = [(path.read_bytes(), label) for path, label in photos]  # every tenth is held out: one of each class
+    table = pa.table({"image": [{"bytes": image, "path": None} for image, _ in rows], "label": [label for _, label in rows]})
     pq.write_table(table, folder / "photos.parquet")
     cifar = folder / "cifar-10-batches-bin"
     cifar.mkdir()
@@ -134,10 +135,10 @@ def _segmentation(folder: Path) -> None:
             texts = [(voc / "ImageSets" / sets / f"{part}.txt").read_text() for part in ("train", "val")]
             (voc / "ImageSets" / sets / "trainval.txt").write_text("".join(texts))
     for part in ("train", "val"):
-        city, name = folder / "cityscapes", f"aachen/aachen_00000{part == 'val':d}_000019"
-        pair(city / f"leftImg8bit/{part}/{name}_leftImg8bit.png", city / f"gtFine/{part}/{name}_gtFine_labelIds.png", 1, 7)
-        camvid = folder / "CamVid"
+        city, camvid = folder / "cityscapes", folder / "CamVid"
         for k in range(2):
+            name = f"aachen/aachen_{k:06d}_000019"
+            pair(city / f"leftImg8bit/{part}/{name}_leftImg8bit.png", city / f"gtFine/{part}/{name}_gtFine_labelIds.png", k, 7)
             pair(camvid / part / f"{k}.png", camvid / f"{part}annot" / f"{k}.png", k, 2)
         lines = [f"/SegNet/CamVid/{part}/{k}.png /SegNet/CamVid/{part}annot/{k}.png" for k in range(2)]
         (camvid / f"{part}.txt").write_text("\n".join(lines))
