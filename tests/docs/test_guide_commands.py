@@ -29,7 +29,7 @@ NOT_HERE = {
     r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/cli/eval",
     r"mine\.pt": "a checkpoint in the published layout; tests/tap/weights/test_convert.py",
-    r"b\.wav": "a network that has learned from sound; tests/verbs/test_embed.py",
+    r"b\.wav": "a network that has learned from sound; tests/cli/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""
 STANDS_IN = {r"paligemma2-\S+": "my-model.safetensors", r"bootstapir": "tapir-nano"}
@@ -112,3 +112,6 @@ def test_reasons_are_needed() -> None:
     lines = [" ".join(words) for page in PAGES for words in commands_below(page)]
     for pattern in (*NOT_HERE, *STANDS_IN):
         assert any(re.search(pattern, line) for line in lines), f"no guide has {pattern} any more"
+    for reason in NOT_HERE.values():
+        for place in re.findall(r"tests/[\w./-]+", reason):
+            assert (README.parent / place).exists(), f"{place}, where such commands are tested, is not there"
