@@ -21,7 +21,7 @@ import numpy as np
 import timm
 import torch
 
-from tapetum.adapters import attach
+from tapetum.systems.adapters import attach
 
 
 def least(work, rounds):

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tapetum.adapters import load_headed
-from tapetum.adapters.worlds.makers import make_world
-from tapetum.adapters.worlds.world import roll
+from tapetum.systems.adapters import load_headed
+from tapetum.systems.adapters.worlds.makers import make_world
+from tapetum.systems.adapters.worlds.world import roll
 
 
 def row(episode, columns):

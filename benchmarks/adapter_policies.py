@@ -27,14 +27,14 @@ import pyarrow.parquet as pq
 import torch
 
 import tapetum
-from tapetum.adapters import load_headed
-from tapetum.adapters.demos import make_demos, read_demos
-from tapetum.adapters.recipes import recipe
-from tapetum.adapters.retention import cosine_drift, linear_cka
-from tapetum.adapters.rollouts import try_out
-from tapetum.adapters.worlds.makers import TASKS, make_world
 from tapetum.data.media import Stored, opened_picture
 from tapetum.encoders.features import prepare
+from tapetum.systems.adapters import load_headed
+from tapetum.systems.adapters.demos import make_demos, read_demos
+from tapetum.systems.adapters.recipes import recipe
+from tapetum.systems.adapters.retention import cosine_drift, linear_cka
+from tapetum.systems.adapters.rollouts import try_out
+from tapetum.systems.adapters.worlds.makers import TASKS, make_world
 from tapetum.train.launch_config import Launch
 
 HELD_OUT_SEED = 5000

@@ -14,7 +14,7 @@ import math
 import statistics
 from pathlib import Path
 
-from tapetum.adapters.rollouts import Rate
+from tapetum.systems.adapters.rollouts import Rate
 
 REGIMES = ("frozen", "adapters", "full")
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tapetum.app.scenes import episodes, pictures
 from tapetum.data.json_files import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.scenes.bodies.files import load_episode
 from tapetum.scenes.filming import FilmConfig, Truth
 from tapetum.scenes.filming import film as film_episode
 from tapetum.scenes.words.graph import small
-from tapetum.verbs.scenes import episodes, pictures
 from tapetum.video import write_video
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

@@ -28,11 +28,11 @@ import torch
 
 from plus_minus import verdict, with_deviation
 from tapetum.account.flops import count_flops
-from tapetum.hip.classes import ClassTask
-from tapetum.hip.config import FLAT_NANO, NANO, HipConfig, Masked
-from tapetum.hip.data import Examples, Field
-from tapetum.hip.masked import MaskedTask
-from tapetum.hip.pictures import neighbour_cosines
+from tapetum.systems.hip.classes import ClassTask
+from tapetum.systems.hip.config import FLAT_NANO, NANO, HipConfig, Masked
+from tapetum.systems.hip.data import Examples, Field
+from tapetum.systems.hip.masked import MaskedTask
+from tapetum.systems.hip.pictures import neighbour_cosines
 from tapetum.train import TrainConfig, fit
 
 KINDS = "learned", "fourier", "random"

@@ -22,9 +22,9 @@ from sklearn.preprocessing import StandardScaler
 import tapetum
 from tapetum.data.media import Stored, opened_picture
 from tapetum.encoders.embed import Piece
-from tapetum.hip.config import NANO, Modality, Preparation
-from tapetum.hip.datasets import MEAN, STD
-from tapetum.hip.model import Hip
+from tapetum.systems.hip.config import NANO, Modality, Preparation
+from tapetum.systems.hip.datasets import MEAN, STD
+from tapetum.systems.hip.model import Hip
 
 UNLABELLED = 11
 """Of CamVid's masks."""

@@ -9,7 +9,7 @@ decoder and given inputs that are embedded already, which flatters it. All have 
 
 Every row runs in a process of its own, one after the other: CPU seconds are the least of the rounds after one to warm up,
 memory is the peak of the process less what it had before the model was made. FLOPs are counted by the ledger, and for HiP
-foreseen by `tapetum.hip.plan` (the same to the last digit, or the row says so).
+foreseen by `tapetum.systems.hip.plan` (the same to the last digit, or the row says so).
 """
 
 import argparse
@@ -35,9 +35,9 @@ def elements(size):
 def hip(name, size):
     import torch
 
-    from tapetum.hip.config import Modality, variant
-    from tapetum.hip.model import Hip
-    from tapetum.hip.plan import plan
+    from tapetum.systems.hip.config import Modality, variant
+    from tapetum.systems.hip.model import Hip
+    from tapetum.systems.hip.plan import plan
 
     modalities = {k: Modality(*shape) for k, shape in shapes(size).items()}
     model = Hip(variant(name), modalities).eval()

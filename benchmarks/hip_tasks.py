@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.hip.classes import Classifier, ClassTask
-from tapetum.hip.config import NANO, Masked, Sizes
-from tapetum.hip.data import Examples
-from tapetum.hip.datasets import data_set
-from tapetum.hip.recipes import recipe
-from tapetum.hip.run import train_hip
+from tapetum.systems.hip.classes import Classifier, ClassTask
+from tapetum.systems.hip.config import NANO, Masked, Sizes
+from tapetum.systems.hip.data import Examples
+from tapetum.systems.hip.datasets import data_set
+from tapetum.systems.hip.recipes import recipe
+from tapetum.systems.hip.run import train_hip
 from tapetum.train import fit
 from tapetum.train.launch_config import Launch, train_config
 

@@ -40,8 +40,8 @@ import numpy as np
 from PIL import Image
 
 import hostile_bounds
-from tapetum.cli.main import VERBS
-from tapetum.errors import BadInput
+from tapetum.app.shell.main import VERBS
+from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 from tapetum.video import write_video
 
@@ -359,7 +359,7 @@ def start(words: list[str], bad: Misfortune, folder: Path, server: str) -> tuple
     environment["TAPETUM_WEIGHTS"] = str(folder / "weights")
     if words[:2] == ["weights", "fetch"]:
         environment |= {"HF_ENDPOINT": f"{server}/abc", "HF_HUB_OFFLINE": "0"}
-    line = [os.fsencode(word) for word in (sys.executable, "-m", "tapetum.cli.main", *words)]
+    line = [os.fsencode(word) for word in (sys.executable, "-m", "tapetum.app.shell.main", *words)]
     return subprocess.Popen(line, cwd=folder, env=environment, preexec_fn=prepare, **given), opened
 
 

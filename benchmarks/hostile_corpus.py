@@ -28,7 +28,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 
 FRAMES, WIDTH, HEIGHT = 20, 64, 48

@@ -21,7 +21,7 @@ def seconds(tree: Path, words: tuple[str, ...]) -> float:
     """Time `tapetum WORDS` of a checkout."""
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "tapetum.cli.main", *words],
+        [sys.executable, "-m", "tapetum.app.shell.main", *words],
         env={**os.environ, "PYTHONPATH": str(tree / "src")},
         stdout=subprocess.DEVNULL,
         check=True,

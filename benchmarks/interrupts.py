@@ -40,7 +40,7 @@ def begin(clip: Path, folder: Path, model: str, grid: int, cold: bool) -> subpro
     words = ["track", str(clip), "--model", model, "--grid", str(grid), "--out", str(folder / "results" / "out")]
     (folder / "results").mkdir(parents=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "tapetum.cli.main", *words],
+        [sys.executable, "-m", "tapetum.app.shell.main", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

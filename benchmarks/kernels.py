@@ -5,7 +5,7 @@
 The convolutions of a system are recorded while its network looks at an empty input of the size it was made for, on the device
 "meta", which computes nothing. Each is then done with float32 and bfloat16, in plain and in channels-last order, with
 gradients of the input and of the weight. What ends in a signal, or in an error, is printed; the exit code is 1 where any did.
-The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.blocks.pointwise` goes around.
+The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.layers.pointwise` goes around.
 """
 
 import argparse
@@ -21,20 +21,20 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tapetum.adapters import AdapterConfig, attach
+from tapetum.app.account_inputs import forward_pass
 from tapetum.encoders import build
-from tapetum.longvideo import build as build_video
-from tapetum.odin.config import OdinConfig
-from tapetum.odin.model import Odin
-from tapetum.paligemma.mask_codec import MaskCodec
-from tapetum.paligemma.mask_config import MaskCodecConfig
-from tapetum.perception_test.localiser.config import LocaliserConfig
-from tapetum.perception_test.localiser.model import Localiser
-from tapetum.tap.config import ARCHITECTURES
-from tapetum.tap.network.backbone import Backbone
-from tapetum.tap.network.model import Tapir
+from tapetum.systems.adapters import AdapterConfig, attach
+from tapetum.systems.longvideo import build as build_video
+from tapetum.systems.odin.config import OdinConfig
+from tapetum.systems.odin.model import Odin
+from tapetum.systems.paligemma.mask_codec import MaskCodec
+from tapetum.systems.paligemma.mask_config import MaskCodecConfig
+from tapetum.systems.perception_test.localiser.config import LocaliserConfig
+from tapetum.systems.perception_test.localiser.model import Localiser
+from tapetum.systems.tap.config import ARCHITECTURES
+from tapetum.systems.tap.network.backbone import Backbone
+from tapetum.systems.tap.network.model import Tapir
 from tapetum.transfer.segmentation import Segmenter
-from tapetum.verbs.account_inputs import forward_pass
 
 
 class Convolution(NamedTuple):

@@ -34,10 +34,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from longvideo_events import EventsTask, Teller, score
-from tapetum.files import whole_file
-from tapetum.longvideo.config import VideoConfig, named
-from tapetum.longvideo.encoder import VideoEncoder
+from tapetum.core.files import whole_file
 from tapetum.scenes.ordered_events import OrderedEventsConfig
+from tapetum.systems.longvideo.config import VideoConfig, named
+from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.train import TrainConfig, fit
 
 SLOW = OrderedEventsConfig(events=2, length=16, size=32, thing=(12, 16))

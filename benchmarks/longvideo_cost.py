@@ -4,8 +4,8 @@
 
 Every point is a process of its own (a fork, which has loaded torch), so that peaks are its own; the order goes round the forms,
 since machines are shared. Time is CPU time of one thread, the least of several calls; memory is by how much the peak of the
-process grows in a call; FLOPs are counted while it runs. What `tapetum.longvideo.plan` says, the equations of MC-ViT's section
-3, is drawn as lines over the counted points.
+process grows in a call; FLOPs are counted while it runs. What `tapetum.systems.longvideo.plan` says, the equations of MC-ViT's
+section 3, is drawn as lines over the counted points.
 
 Streams are of a smaller network. Short ones without a cap say what an added segment costs more than the one before; short
 ones with a cap, and three long ones, whether anything grows once the cap is full. Seconds are medians over streams, and in the
@@ -35,10 +35,10 @@ from typing import Any
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.files import whole_file
-from tapetum.longvideo.config import VideoConfig, named
-from tapetum.longvideo.encoder import VideoEncoder
-from tapetum.longvideo.plan import plan
+from tapetum.core.files import whole_file
+from tapetum.systems.longvideo.config import VideoConfig, named
+from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.plan import plan
 
 FORMS = "joint", "streaming", "augmented", "consolidated"
 BLOCK = 100

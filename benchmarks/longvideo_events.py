@@ -13,10 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tapetum.longvideo.config import VideoConfig
-from tapetum.longvideo.continued import continued
-from tapetum.longvideo.data import held_out_number
-from tapetum.longvideo.encoder import VideoEncoder
 from tapetum.scenes.ordered_events import (
     COLOURS,
     MOTIONS,
@@ -25,6 +21,10 @@ from tapetum.scenes.ordered_events import (
     gallery,
     make_ordered_events,
 )
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.continued import continued
+from tapetum.systems.longvideo.data import held_out_number
+from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.train import Moment, Task
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from tapetum.cli.main import main as tapetum
-from tapetum.longvideo import weights
-from tapetum.longvideo.captioner import Captioner
-from tapetum.longvideo.captioner_config import CaptionerConfig
-from tapetum.longvideo.config import named
-from tapetum.longvideo.language import ForeignLanguage
+from tapetum.app.shell.main import main as tapetum
 from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
+from tapetum.systems.longvideo import weights
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.captioner_config import CaptionerConfig
+from tapetum.systems.longvideo.config import named
+from tapetum.systems.longvideo.language import ForeignLanguage
 from tapetum.video import write_video
 
 WORDS = "The capital of France is Paris, and the sun rises in the"

@@ -2,14 +2,14 @@
 
     python benchmarks/longvideo_recall.py OUT [--forms streaming random ...] [--seeds 0 1 2] [--steps 800] [--full]
 
-For each form and seed a small encoder is trained (`tapetum.longvideo.recall`), in OUT/FORM-SEED, and scored on videos that were
-never learned from: of the length trained on, and twice that. A call that was stopped goes on; what is finished is not done
-again. Small is: one block of 48 channels; five segments of 16 tokens, of which 2 are remembered; one pair in each of the first
-four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of which
-16 are remembered; 28 pairs of 32 keys.
+For each form and seed a small encoder is trained (`tapetum.systems.longvideo.recall`), in OUT/FORM-SEED, and scored on videos
+that were never learned from: of the length trained on, and twice that. A call that was stopped goes on; what is finished is not
+done again. Small is: one block of 48 channels; five segments of 16 tokens, of which 2 are remembered; one pair in each of the
+first four, of 4 keys and 4 values (chance is a quarter). --full is four blocks of 96 channels; eight segments of 128 tokens, of
+which 16 are remembered; 28 pairs of 32 keys.
 
-OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.longvideo.plan` counts them); the
-table is printed, with what the claims say of it; OUT/recall.png shows it (with matplotlib: the extra view):
+OUT/results.json has all scores, curves and costs (multiply-adds of one video, as `tapetum.systems.longvideo.plan` counts them);
+the table is printed, with what the claims say of it; OUT/recall.png shows it (with matplotlib: the extra view):
 
     C1    k-means and coreset find the value at least 10 points more often than random memories of the same number
     C2    they, and the joint form, at least 30 points more often than streaming, which is at chance
@@ -29,11 +29,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from tapetum.files import whole_file
-from tapetum.longvideo.config import VideoConfig
-from tapetum.longvideo.plan import plan
-from tapetum.longvideo.recall import SMALL, RecallRun, RecallTask, accuracy
+from tapetum.core.files import whole_file
 from tapetum.scenes.recall import RecallConfig
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.plan import plan
+from tapetum.systems.longvideo.recall import SMALL, RecallRun, RecallTask, accuracy
 from tapetum.train import TrainConfig, fit
 
 FORMS: Mapping[str, Mapping[str, Any]] = {

@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 import tapetum
-from tapetum import longvideo
-from tapetum.longvideo.continued import continued
-from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.weights import load
+from tapetum.systems import longvideo
+from tapetum.systems.longvideo.continued import continued
+from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.weights import load
 
 
 def shards(pictures: Path, out: Path) -> None:

@@ -36,24 +36,33 @@ ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
     account/closed_form account/energy account/phases
-    adapters/adapted adapters/heads adapters/layers adapters/merging adapters/retention adapters/weaving
-    blocks/*
+    systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
+    systems/adapters/retention systems/adapters/weaving
+    layers/*
     data/views/* data/rle data/polygons
     encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/fpn encoders/nfnet
     encoders/resnet encoders/swin encoders/text encoders/towers encoders/vit
-    hip/classes hip/grouping hip/layers hip/masked hip/masking hip/model hip/positions
-    longvideo/captioner longvideo/consolidation longvideo/encoder longvideo/inflation longvideo/keeping longvideo/layers
-    longvideo/losses longvideo/memory longvideo/memvit longvideo/pooling longvideo/resampler longvideo/towers longvideo/tubelets
+    systems/hip/classes systems/hip/grouping systems/hip/layers systems/hip/masked systems/hip/masking systems/hip/model
+    systems/hip/positions
+    systems/longvideo/captioner systems/longvideo/consolidation systems/longvideo/encoder systems/longvideo/inflation
+    systems/longvideo/keeping systems/longvideo/layers
+    systems/longvideo/losses systems/longvideo/memory systems/longvideo/memvit systems/longvideo/pooling
+    systems/longvideo/resampler systems/longvideo/towers systems/longvideo/tubelets
     metrics/*
-    odin/clustering odin/detcon odin/looks odin/losses odin/metrics odin/model odin/objects odin/proposals
-    odin/regions odin/task
-    paligemma/halves paligemma/locations paligemma/losses paligemma/mask paligemma/mask_codec paligemma/model paligemma/noise
-    paligemma/squash paligemma/transfer_place_scores paligemma/transfer_scores
-    perception_test/scores/* perception_test/localiser/decode perception_test/localiser/model perception_test/localiser/task
-    pretraining/heads pretraining/losses pretraining/methods/* pretraining/task
-    tap/bootstrap/labels tap/bootstrap/task tap/network/* tap/tracking/polish tap/training/losses tap/training/task
-    tapvid3d/baselines tapvid3d/geometry tapvid3d/lift tapvid3d/metrics tapvid3d/reconstruction/rotations
-    tapvid3d/reconstruction/twoview
+    systems/odin/clustering systems/odin/detcon systems/odin/looks systems/odin/losses systems/odin/metrics
+    systems/odin/model systems/odin/objects systems/odin/proposals
+    systems/odin/regions systems/odin/task
+    systems/paligemma/halves systems/paligemma/locations systems/paligemma/losses systems/paligemma/mask
+    systems/paligemma/mask_codec systems/paligemma/model systems/paligemma/noise
+    systems/paligemma/squash systems/paligemma/transfer_place_scores systems/paligemma/transfer_scores
+    systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
+    systems/perception_test/localiser/task
+    systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
+    systems/tap/bootstrap/labels systems/tap/bootstrap/task systems/tap/network/* systems/tap/tracking/polish
+    systems/tap/training/losses systems/tap/training/task
+    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/lift systems/tapvid3d/metrics
+    systems/tapvid3d/reconstruction/rotations
+    systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
     train/averages train/contrastive train/gather train/gradient_cache train/lars train/objective train/optim train/schedule
     train/stream
@@ -75,8 +84,9 @@ def choose(mutants: list[Mutant], seed: int, count: int) -> list[Mutant]:
 
 
 def room(file: str) -> str:
-    """Give the room of a test file, or of a file of the package."""
-    return Path(file).parts[2 if file.startswith("src/") else 1]
+    """Give the room of a test file, or of a file of the package: a system, or another package."""
+    parts = Path(file).parts[2 if file.startswith("src/") else 1 :]
+    return parts[1] if parts[0] == "systems" else parts[0]
 
 
 def executing(mutant: Mutant, tests: Tests) -> set[str]:

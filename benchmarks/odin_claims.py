@@ -36,17 +36,17 @@ from odin_world import FAMILIES, Kept, Scenes, clip, rows_of, street_things
 from plus_minus import verdict
 from tapetum.encoders.factory import make
 from tapetum.metrics.masks import Confusion, mask_iou
-from tapetum.odin.config import OdinConfig
-from tapetum.odin.looks import PLAIN, looked_at_by, metric_of
-from tapetum.odin.metrics import discovery_scores
-from tapetum.odin.model import Odin
-from tapetum.odin.proposals import best_in_cells, proposals
-from tapetum.odin.recipes import RECIPES, OdinRun
-from tapetum.odin.run import ODIN_FILE
-from tapetum.odin.task import OdinTask
-from tapetum.odin.weights import load, save
-from tapetum.pretraining.data import Source
-from tapetum.pretraining.run import run_task
+from tapetum.systems.odin.config import OdinConfig
+from tapetum.systems.odin.looks import PLAIN, looked_at_by, metric_of
+from tapetum.systems.odin.metrics import discovery_scores
+from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.proposals import best_in_cells, proposals
+from tapetum.systems.odin.recipes import RECIPES, OdinRun
+from tapetum.systems.odin.run import ODIN_FILE
+from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.odin.weights import load, save
+from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry

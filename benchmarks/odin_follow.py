@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tapetum.app.looks import look_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.scenes.filming import film
 from tapetum.scenes.physics import make_episode
@@ -24,7 +25,6 @@ from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
-from tapetum.verbs.looks import look_of
 from tapetum.video import open_video
 from tapetum.video.draw_regions import draw_regions
 

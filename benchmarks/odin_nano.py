@@ -21,24 +21,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
+from tapetum.app.looks import look_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
-from tapetum.odin.looks import looked_at_by, metric_of, rgb
-from tapetum.odin.metrics import best_overlaps, corloc, discovery_scores
-from tapetum.odin.model import Odin
-from tapetum.odin.objects import enlarge, find_objects
-from tapetum.odin.proposals import best_in_cells, proposals
-from tapetum.odin.recipes import RECIPES, OdinRun
-from tapetum.odin.run import ODIN_FILE
-from tapetum.odin.sources import with_places
-from tapetum.odin.task import OdinTask
-from tapetum.odin.weights import save
-from tapetum.pretraining.data import Source
-from tapetum.pretraining.run import run_task
+from tapetum.systems.odin.looks import looked_at_by, metric_of, rgb
+from tapetum.systems.odin.metrics import best_overlaps, corloc, discovery_scores
+from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.objects import enlarge, find_objects
+from tapetum.systems.odin.proposals import best_in_cells, proposals
+from tapetum.systems.odin.recipes import RECIPES, OdinRun
+from tapetum.systems.odin.run import ODIN_FILE
+from tapetum.systems.odin.sources import with_places
+from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.odin.weights import save
+from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
-from tapetum.verbs.looks import look_of
 
 PROPOSALS = 32
 

@@ -32,13 +32,13 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from pretraining_speed import stepping
-from tapetum.cli.allocator import keep_freed_memory
-from tapetum.odin.clustering import kmeans
-from tapetum.odin.config import OdinConfig
-from tapetum.odin.model import perceptron
-from tapetum.odin.recipes import recipe
-from tapetum.odin.task import OdinTask
-from tapetum.pretraining.data import RawPictures, Shown, Source
+from tapetum.app.shell.allocator import keep_freed_memory
+from tapetum.systems.odin.clustering import kmeans
+from tapetum.systems.odin.config import OdinConfig
+from tapetum.systems.odin.model import perceptron
+from tapetum.systems.odin.recipes import recipe
+from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.pretraining.data import RawPictures, Shown, Source
 
 SIZE, HIDDEN, WIDTH, GRID = 64, 1024, 256, 4
 MAPS = {"56x56x64, K 16": (8, 3136, 64, 16), "56x56x256, K 16": (4, 3136, 256, 16), "28x28x384, K 20": (8, 784, 384, 20)}

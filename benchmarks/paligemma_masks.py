@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from tapetum.metrics.masks import mask_iou
-from tapetum.paligemma import mask_codec
-from tapetum.paligemma.locations import box_numbers, paste
-from tapetum.paligemma.mask_codec import MaskCodec, cut_out
-from tapetum.paligemma.mask_data import LEAST
+from tapetum.systems.paligemma import mask_codec
+from tapetum.systems.paligemma.locations import box_numbers, paste
+from tapetum.systems.paligemma.mask_codec import MaskCodec, cut_out
+from tapetum.systems.paligemma.mask_data import LEAST
 from tapetum.types import Masks
 from tapetum.video.pictures import folder_of_pictures
 

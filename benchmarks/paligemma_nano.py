@@ -9,16 +9,16 @@
 The shipped weights were made by these phases, in two sittings, the first with three to five processes on one shared core, and
 some were cut off by the clock: phase 1 had 543 steps of 32 pictures and 556 of 48, phase 2 had 356 steps of 18 and 426 of 15,
 phase 3 had 805 and 62 of 15. Phases 2 to 4 told things from top to bottom, and all told places without `spread`. After them the
-model did not know on which side things are; why, and what mended it, `tapetum.paligemma.ruler` and `.looking` say, which phases
-5 to 9 are about. The model card has the table. `--divide` shortens all phases, to try the script.
+model did not know on which side things are; why, and what mended it, `tapetum.systems.paligemma.ruler` and `.looking` say,
+which phases 5 to 9 are about. The model card has the table. `--divide` shortens all phases, to try the script.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tapetum.paligemma.recipes import Learning, Mixture, PaliGemmaStage, stage0, stage1
-from tapetum.paligemma.run import TOKENIZER, train_stage
+from tapetum.systems.paligemma.recipes import Learning, Mixture, PaliGemmaStage, stage0, stage1
+from tapetum.systems.paligemma.run import TOKENIZER, train_stage
 from tapetum.train.launch_config import Launch
 
 FIRST = Mixture(answers=5, regions=1, captions=0.2, detect_all=0.6, detect=0.6)

@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.app.scene_items import truth_file, write_truth
+from tapetum.app.scene_pictures import _truth, _write_picture
+from tapetum.core.workers import over_processes
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.filming import Truth, film, varied
@@ -29,9 +32,6 @@ from tapetum.scenes.physics.views import draw_camera, draw_light
 from tapetum.scenes.picture import LONGEST_S, Picture, first_that_starts
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.words import picture_candidates, picture_captions, scene_graph
-from tapetum.verbs.scene_items import truth_file, write_truth
-from tapetum.verbs.scene_pictures import _truth, _write_picture
-from tapetum.workers import over_processes
 
 RATE = 24.0
 

@@ -4,7 +4,7 @@
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
-`looking` is the share of the attention of `tapetum.paligemma.looking`'s heads that is on the thing's tokens.
+`looking` is the share of the attention of `tapetum.systems.paligemma.looking`'s heads that is on the thing's tokens.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tapetum.paligemma import prompts
-from tapetum.paligemma.answers import Answerer
-from tapetum.paligemma.data import Pair, collate
-from tapetum.paligemma.looking import layer_of, looking_loss, looks_of, watched
-from tapetum.paligemma.packed import pack, packed_loss
-from tapetum.paligemma.scene_pairs import SceneSample, boxes_text, shown
-from tapetum.paligemma.scene_pictures import SceneFolder, pixels_of
+from tapetum.systems.paligemma import prompts
+from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.data import Pair, collate
+from tapetum.systems.paligemma.looking import layer_of, looking_loss, looks_of, watched
+from tapetum.systems.paligemma.packed import pack, packed_loss
+from tapetum.systems.paligemma.scene_pairs import SceneSample, boxes_text, shown
+from tapetum.systems.paligemma.scene_pictures import SceneFolder, pixels_of
 
 NAMES = "y1", "x1", "y2", "x2"
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import torch
 
-from tapetum.paligemma import PaliGemma, build, to_state
-from tapetum.paligemma.tables import huggingface
+from tapetum.systems.paligemma import PaliGemma, build, to_state
+from tapetum.systems.paligemma.tables import huggingface
 
 TOKENS = 33
 WHO = "ours", "plain", "int8", "theirs"
@@ -145,7 +145,7 @@ def int8_loss(kind: torch.dtype) -> dict[str, float]:
 
 
 LOADERS = {
-    "ours": "from tapetum.paligemma.weights import load; from tapetum.paligemma.model import PaliGemma\n"
+    "ours": "from tapetum.systems.paligemma.weights import load; from tapetum.systems.paligemma.model import PaliGemma\n"
     "go = lambda: load(folder, dtype=kind)",
     "theirs": "from transformers import PaliGemmaForConditionalGeneration as P\n"
     "go = lambda: P.from_pretrained(folder, dtype=kind)",

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.paligemma import mask_codec, prompts
-from tapetum.paligemma.locations import box_text, mask_text
+from tapetum.systems.paligemma import mask_codec, prompts
+from tapetum.systems.paligemma.locations import box_text, mask_text
 
 FOUND = ("car", "pedestrian", "bicyclist")
 LEAST = 100

@@ -22,25 +22,25 @@ from typing import Any
 import numpy as np
 
 import tapetum
+from tapetum.app.evaluate_perception_test import PerceptionTestScores
 from tapetum.bench.baselines import load_tracker
 from tapetum.bench.perception_test import PromptedBoxes
 from tapetum.metrics.localisation import localisation_scores
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.paligemma.answers import Answerer
-from tapetum.perception_test.annotations import read_annotations, read_json
-from tapetum.perception_test.baselines.grounded import GroundedWords
-from tapetum.perception_test.baselines.seen import Seen
-from tapetum.perception_test.baselines.windows import segments_of
-from tapetum.perception_test.evaluate import score
-from tapetum.perception_test.localiser.config import LocaliserConfig, LocaliserRun
-from tapetum.perception_test.predicting import predict_videos
-from tapetum.perception_test.predictions import read_predictions
-from tapetum.perception_test.scores.common import Scores
-from tapetum.perception_test.types import Video
+from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.perception_test.annotations import read_annotations, read_json
+from tapetum.systems.perception_test.baselines.grounded import GroundedWords
+from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.windows import segments_of
+from tapetum.systems.perception_test.evaluate import score
+from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
+from tapetum.systems.perception_test.predicting import predict_videos
+from tapetum.systems.perception_test.predictions import read_predictions
+from tapetum.systems.perception_test.scores.common import Scores
+from tapetum.systems.perception_test.types import Video
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.train.launch_config import Launch
 from tapetum.types import Segments
-from tapetum.verbs.evaluate_perception_test import PerceptionTestScores
 
 HELD_OUT = {"n": 56, "seed": 71, "size": 128, "seconds": 6.0, "rate": 12.0, "points": 16}
 LEARNED_FROM = (
@@ -88,7 +88,7 @@ class Study:
 
     def make(self) -> None:
         """Make the episodes, unless they are there; what is learned from is put into one folder."""
-        episodes = tapetum.verbs.scenes.episodes
+        episodes = tapetum.app.scenes.episodes
         if not self.truth("valid").exists():
             self.timed("episodes held out", lambda: episodes(self.folder / "valid", split="valid", **HELD_OUT))
         truth: dict[str, Any] = {}
@@ -178,7 +178,7 @@ class Study:
             micro_batch=8,
         )
         out = self.folder / f"localiser-{task}"
-        self.timed(f"localiser {task}", lambda: tapetum.verbs.train.train(run, Launch(out=out, threads=1, device="cpu"), print))
+        self.timed(f"localiser {task}", lambda: tapetum.app.train.train(run, Launch(out=out, threads=1, device="cpu"), print))
         return out
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.perception_test.annotations import annotations_of
-from tapetum.perception_test.evaluate import score
-from tapetum.perception_test.predictions import read_predictions
+from tapetum.systems.perception_test.annotations import annotations_of
+from tapetum.systems.perception_test.evaluate import score
+from tapetum.systems.perception_test.predictions import read_predictions
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "make_perception_test_golden.py"
 WANTED = {"map": 50.0, "hota": 5.0}

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.longvideo import build_towers, save
-from tapetum.longvideo.recipes import recipe as longvideo_recipe
-from tapetum.longvideo.run import train_longvideo
-from tapetum.pretraining.recipes import recipe
-from tapetum.pretraining.run import loop_config, predict, pretrain, task_for
-from tapetum.pretraining.study.plan import tell_plan
-from tapetum.pretraining.study.sweep import predict_study, run_study
+from tapetum.app.answer import load_watcher
+from tapetum.app.plan import plan_training, plan_watching
+from tapetum.systems.longvideo import build_towers, save
+from tapetum.systems.longvideo.recipes import recipe as longvideo_recipe
+from tapetum.systems.longvideo.run import train_longvideo
+from tapetum.systems.pretraining.recipes import recipe
+from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
+from tapetum.systems.pretraining.study.plan import tell_plan
+from tapetum.systems.pretraining.study.sweep import predict_study, run_study
 from tapetum.train.launch_config import Launch
 from tapetum.train.rehearsal import Seconds
-from tapetum.verbs.answer import load_watcher
-from tapetum.verbs.plan import plan_training, plan_watching
 from tapetum.video import open_video, write_video
 
 FACTOR = 1.5
@@ -89,7 +89,7 @@ def watching(folder: Path) -> tuple[Timed, Callable[[], None]]:
     planned = plan_watching([path], folder / "longvideo.safetensors")
 
     def look() -> None:
-        from tapetum.longvideo.watching import watch
+        from tapetum.systems.longvideo.watching import watch
 
         with open_video(path) as video:
             list(watch(model, video))

@@ -30,12 +30,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
-from tapetum.cli.allocator import keep_freed_memory
+from tapetum.app.shell.allocator import keep_freed_memory
 from tapetum.data.views import Views
-from tapetum.pretraining.config import Byol, Dino, Mae, Method, SimClr
-from tapetum.pretraining.data import RawPictures, Shown, Source
-from tapetum.pretraining.methods import task_of
-from tapetum.pretraining.recipes import recipe
+from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
+from tapetum.systems.pretraining.data import RawPictures, Shown, Source
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.recipes import recipe
 from tapetum.train import Moment
 from tapetum.train.averages import MovingAverage
 

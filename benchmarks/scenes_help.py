@@ -24,12 +24,12 @@ import torch
 import tapetum
 from tap_real import load
 from tapetum.bench.tapvid import evaluate
-from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
-from tapetum.tap.config import NANO
-from tapetum.tap.training.clips import SceneClips
-from tapetum.tap.training.episode_clips import EpisodeClips
-from tapetum.tap.training.recipes import TAP_NANO, TapNano
-from tapetum.tap.training.run_scenes import train_tap_nano, world_clips
+from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.config import NANO
+from tapetum.systems.tap.training.clips import SceneClips
+from tapetum.systems.tap.training.episode_clips import EpisodeClips
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
+from tapetum.systems.tap.training.run_scenes import train_tap_nano, world_clips
 from tapetum.tracks.tapvid import Entry, write_entries
 from tapetum.train.launch_config import Launch
 

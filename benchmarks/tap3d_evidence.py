@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.tapvid3d import evaluate
-from tapetum.tapvid3d.makers.from_scenes import write_scenes
+from tapetum.systems.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.tracks.metrics import HEADLINES
 
 SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"

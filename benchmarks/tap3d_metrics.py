@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from tapetum.tapvid3d.metrics import Scaling, tapvid3d_metrics
+from tapetum.systems.tapvid3d.metrics import Scaling, tapvid3d_metrics
 
 
 def clip(frames: int, tracks: int, blob: bool) -> dict[str, Any]:

@@ -29,11 +29,11 @@ from plus_minus import as_many, difference, with_deviation, with_interval
 from tap_cutouts import lucas_kanade
 from tap_real import load
 from tapetum.bench.tapvid import read_clips, sample_queries
-from tapetum.tap.bootstrap.config import WITHOUT, Ingredients
-from tapetum.tap.bootstrap.recipes import BootstrapRun, without
-from tapetum.tap.bootstrap.run import bootstrap
-from tapetum.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
-from tapetum.tap.training.task import CONFIDENCES
+from tapetum.systems.tap.bootstrap.config import WITHOUT, Ingredients
+from tapetum.systems.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.systems.tap.bootstrap.run import bootstrap
+from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.training.task import CONFIDENCES
 from tapetum.tracks.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
 from tapetum.train.launch_config import Launch
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import tapetum
-from tapetum.tap.tracking.clicks import blend
+from tapetum.systems.tap.tracking.clicks import blend
 from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
 
 

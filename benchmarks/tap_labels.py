@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.tap.bootstrap.config import Ingredients
-from tapetum.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
-from tapetum.tap.bootstrap.showings import FootageSample
-from tapetum.tap.network.model import Tapir
-from tapetum.tap.network.second_look import looks
-from tapetum.tap.network.types import Estimate
-from tapetum.tap.training.picture_clips import PictureClips
-from tapetum.tap.training.warping import jpeg, moving_window, warp_frames
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.systems.tap.bootstrap.showings import FootageSample
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.second_look import looks
+from tapetum.systems.tap.network.types import Estimate
+from tapetum.systems.tap.training.picture_clips import PictureClips
+from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
 
 SIZE = 256
 CASES = [(c, within, polish) for polish in (False, True) for within in (4.0, 16.0, None) for c in (0.0, 0.7, 0.9)]

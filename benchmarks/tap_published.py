@@ -11,7 +11,7 @@ videos is kept. `tests/benchmarks/test_tap_published.py` holds it against golden
 import torch
 import torch.nn.functional as F
 
-from tapetum.tap.network.model import Tapir, default_resolutions
+from tapetum.systems.tap.network.model import Tapir, default_resolutions
 
 CHUNK = 10
 """Frames that go through the picture network at a time."""

@@ -14,7 +14,7 @@ import sys
 _WORK = """
 import sys, time
 import numpy as np
-from tapetum.tap.tracking.tracker import load
+from tapetum.systems.tap.tracking.tracker import load
 
 tracker, seconds = load("tapir-nano"), float(sys.argv[1])
 video = np.random.default_rng(0).integers(0, 255, (12, 128, 128, 3), dtype=np.uint8)

@@ -25,7 +25,7 @@ import numpy as np
 CHILD = """
 import json, resource, sys, time
 began = time.perf_counter()
-from tapetum.cli.main import main
+from tapetum.app.shell.main import main
 from tapetum.video import files
 from tapetum.video.decode import Decoder
 

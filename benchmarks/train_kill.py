@@ -31,11 +31,11 @@ def make_data(folder):
     import torch
 
     from tapetum.scenes import SceneConfig, make_clip
-    from tapetum.tap import weights
-    from tapetum.tap.config import NANO
-    from tapetum.tap.network.model import Tapir
-    from tapetum.tap.training.clips import Tracked
-    from tapetum.tap.training.kubric import write_sequence
+    from tapetum.systems.tap import weights
+    from tapetum.systems.tap.config import NANO
+    from tapetum.systems.tap.network.model import Tapir
+    from tapetum.systems.tap.training.clips import Tracked
+    from tapetum.systems.tap.training.kubric import write_sequence
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)
@@ -81,7 +81,7 @@ def be_rank(out, stage, victim, arguments):
 
     if rank == "0" and stage:
         sys.addaudithook(kill)
-    from tapetum.cli.main import main
+    from tapetum.app.shell.main import main
 
     code = main(arguments)
     (out / f"code-{rank}").write_text(str(code))

@@ -27,14 +27,13 @@ def floors() -> list[list[str]]:
 def arrows(rooms: list[str]) -> list[tuple[str, str]]:
     """Find which room imports which, without the arrows that a longer way already implies."""
     graph = grimp.build_graph("tapetum")
-    room = {module: module.split(".")[1] for module in graph.modules if "." in module}
+    room = {module: next((r for r in rooms if f"{module}.".startswith(f"tapetum.{r}.")), None) for module in graph.modules}
     pairs = {
         (room[importer], room[imported])
         for importer in room
         for imported in graph.find_modules_directly_imported_by(importer)
-        if imported in room and room[importer] != room[imported]
+        if room[importer] and room.get(imported) and room[importer] != room[imported]
     }
-    pairs = {(a, b) for a, b in pairs if a in rooms and b in rooms}
     reaches = set(pairs)
     for middle, a, b in product(rooms, repeat=3):  # Floyd and Warshall: the way through `middle`
         if (a, middle) in reaches and (middle, b) in reaches:

@@ -46,7 +46,7 @@ def _modules() -> list[tuple[str, bool]]:
 
 
 def _write_reference() -> None:
-    """Write a page for each room (tapetum.tap, ...) with all modules in it, and one of what lies beside the rooms."""
+    """Write a page for each room (tapetum.systems.tap, ...) with all modules in it, and one of what lies beside the rooms."""
     shutil.rmtree(REFERENCE, ignore_errors=True)
     REFERENCE.mkdir()
     pages: dict[str, list[str]] = {}

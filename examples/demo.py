@@ -48,7 +48,7 @@ def synthetic_video() -> Path:
 
 def main() -> int:
     """Fetch, track, report."""
-    from tapetum.cli.main import main as tapetum
+    from tapetum.app.shell.main import main as tapetum
 
     OUT.mkdir(exist_ok=True)
     video = real_video() or synthetic_video()

@@ -68,7 +68,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run a command line; gives exit code, stdout and stderr."""
-    from tapetum.cli.main import main
+    from tapetum.app.shell.main import main
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()

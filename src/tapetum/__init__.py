@@ -9,75 +9,41 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from tapetum.core.lazy import lazy_attributes
+
 if TYPE_CHECKING:
     import torch
 
-    from tapetum.verbs.adapt import adapt as adapt
-    from tapetum.verbs.answer import answer as answer
-    from tapetum.verbs.ask import ask as ask
-    from tapetum.verbs.caption import caption as caption
-    from tapetum.verbs.classify import classify as classify
-    from tapetum.verbs.convert import convert as convert
-    from tapetum.verbs.detect import detect as detect
-    from tapetum.verbs.discover import discover as discover
-    from tapetum.verbs.embed import embed as embed
-    from tapetum.verbs.evaluate_davis import evaluate_davis as evaluate_davis
-    from tapetum.verbs.evaluate_longvideo import evaluate_longvideo as evaluate_longvideo
-    from tapetum.verbs.evaluate_objects import evaluate_objects as evaluate_objects
-    from tapetum.verbs.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
-    from tapetum.verbs.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
-    from tapetum.verbs.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
-    from tapetum.verbs.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
-    from tapetum.verbs.export import export as export
-    from tapetum.verbs.fetch_perception_test import fetch_perception_test as fetch_perception_test
-    from tapetum.verbs.live import track_live as track_live
-    from tapetum.verbs.many import track_many as track_many
-    from tapetum.verbs.search import search as search
-    from tapetum.verbs.segment import segment as segment
-    from tapetum.verbs.show import show as show
-    from tapetum.verbs.show_perception_test import show_perception_test as show_perception_test
-    from tapetum.verbs.submit_perception_test import submit_perception_test as submit_perception_test
-    from tapetum.verbs.things import track_things as track_things
-    from tapetum.verbs.track import track as track
+    from tapetum.app.adapt import adapt as adapt
+    from tapetum.app.answer import answer as answer
+    from tapetum.app.ask import ask as ask
+    from tapetum.app.caption import caption as caption
+    from tapetum.app.classify import classify as classify
+    from tapetum.app.convert import convert as convert
+    from tapetum.app.detect import detect as detect
+    from tapetum.app.discover import discover as discover
+    from tapetum.app.embed import embed as embed
+    from tapetum.app.evaluate_davis import evaluate_davis as evaluate_davis
+    from tapetum.app.evaluate_longvideo import evaluate_longvideo as evaluate_longvideo
+    from tapetum.app.evaluate_objects import evaluate_objects as evaluate_objects
+    from tapetum.app.evaluate_paligemma import evaluate_paligemma as evaluate_paligemma
+    from tapetum.app.evaluate_perception_test import evaluate_perception_test as evaluate_perception_test
+    from tapetum.app.evaluate_tapvid import evaluate_tapvid as evaluate_tapvid
+    from tapetum.app.evaluate_tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.app.export import export as export
+    from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
+    from tapetum.app.live import track_live as track_live
+    from tapetum.app.many import track_many as track_many
+    from tapetum.app.search import search as search
+    from tapetum.app.segment import segment as segment
+    from tapetum.app.show import show as show
+    from tapetum.app.show_perception_test import show_perception_test as show_perception_test
+    from tapetum.app.submit_perception_test import submit_perception_test as submit_perception_test
+    from tapetum.app.things import track_things as track_things
+    from tapetum.app.track import track as track
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
-
-_ROOMS = (
-    *("account", "adapters", "bench", "blocks", "data", "encoders", "errors", "hip", "hub", "longvideo", "metrics", "odin"),
-    *("paligemma", "perception_test", "pretraining", "scenes", "tap", "tapvid3d", "tracks", "train", "transfer", "types"),
-    *("verbs", "video"),
-)
-_FUNCTIONS = {
-    "answer": "answer",
-    "ask": "ask",
-    "caption": "caption",
-    "adapt": "adapt",
-    "classify": "classify",
-    "convert": "convert",
-    "detect": "detect",
-    "discover": "discover",
-    "embed": "embed",
-    "evaluate_longvideo": "evaluate_longvideo",
-    "evaluate_davis": "evaluate_davis",
-    "evaluate_objects": "evaluate_objects",
-    "evaluate_paligemma": "evaluate_paligemma",
-    "evaluate_perception_test": "evaluate_perception_test",
-    "evaluate_tapvid": "evaluate_tapvid",
-    "evaluate_tapvid3d": "evaluate_tapvid3d",
-    "export": "export",
-    "fetch_perception_test": "fetch_perception_test",
-    "search": "search",
-    "segment": "segment",
-    "show": "show",
-    "show_perception_test": "show_perception_test",
-    "submit_perception_test": "submit_perception_test",
-    "track": "track",
-    "track_live": "live",
-    "track_many": "many",
-    "track_things": "things",
-}
-"""Verbs that are functions of the package, each with its module in `tapetum.verbs`."""
 
 
 def load(
@@ -99,9 +65,35 @@ def load(
     return import_module("tapetum.hub.loading").load(name_or_path, device, dtype)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"tapetum.{name}")
-    if name in _FUNCTIONS:
-        return getattr(import_module(f"tapetum.verbs.{_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'tapetum' has no attribute {name!r}")
+_SYSTEMS = ("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapvid3d")
+_PACKAGES = (
+    *(
+        "account",
+        "app",
+        "bench",
+        "core",
+        "data",
+        "encoders",
+        "hub",
+        "layers",
+        "metrics",
+        "scenes",
+        "systems",
+        "tracks",
+        "train",
+    ),
+    *("transfer", "types", "video"),
+)
+_OTHER_HOMES = {"track_live": "live", "track_many": "many", "track_things": "things"}
+_VERBS = (
+    *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "evaluate_davis"),
+    *("evaluate_longvideo", "evaluate_objects", "evaluate_paligemma", "evaluate_perception_test", "evaluate_tapvid"),
+    *("evaluate_tapvid3d", "export", "fetch_perception_test", "search", "segment", "show", "show_perception_test"),
+    *("submit_perception_test", "track", *_OTHER_HOMES),
+)
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {f"app.{_OTHER_HOMES.get(verb, verb)}": (verb,) for verb in _VERBS},
+    {**{name: name for name in _PACKAGES}, **{name: f"systems.{name}" for name in _SYSTEMS}, "errors": "core.errors"},
+)

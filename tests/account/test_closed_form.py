@@ -10,10 +10,10 @@ from torch import nn
 from tapetum.account.closed_form import Product, closed_form
 from tapetum.account.flops import count_flops
 from tapetum.account.phases import tell
-from tapetum.blocks.attention import Attention
+from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.errors import BadInput
+from tapetum.layers.attention import Attention
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(3, 5), (2, 4, 3)),

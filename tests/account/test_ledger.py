@@ -16,7 +16,7 @@ from tapetum.account.constants import Interval
 from tapetum.account.energy import Estimate, GpuEstimate, Rapl, of_flops, pick_meters, read_meters
 from tapetum.account.ledger import ENDS, Gpu, Ledger, format_ledger, read
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput, MissingExtra
 
 
 def test_sessions_add_up(tmp_path: Path) -> None:

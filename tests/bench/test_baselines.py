@@ -3,7 +3,7 @@
 import pytest
 
 from tapetum.bench.baselines import load_tracker3d
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 def test_trackers_by_name() -> None:

@@ -11,15 +11,15 @@ import torch
 
 import tapetum
 from support.question_sets import write
-from tapetum import longvideo
+from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
-from tapetum.errors import BadInput
-from tapetum.longvideo.captioner import Captioner
-from tapetum.longvideo.captioner_config import CaptionerConfig
-from tapetum.longvideo.config import named
-from tapetum.longvideo.watching import View, embed_video, embed_words, see_video
 from tapetum.metrics.captions import caption_scores
+from tapetum.systems import longvideo
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.captioner_config import CaptionerConfig
+from tapetum.systems.longvideo.config import named
+from tapetum.systems.longvideo.watching import View, embed_video, embed_words, see_video
 from tapetum.video import open_video, write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}

@@ -8,11 +8,11 @@ import torch
 
 from support.scene_folder import write_scene_folder
 from tapetum.bench.paligemma import Held, by_template, evaluate, questions_right, scored_boxes, see_all, written
+from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.errors import BadInput
-from tapetum.paligemma.config import PaliGemmaConfig, eye
-from tapetum.paligemma.model import PaliGemma, build
-from tapetum.paligemma.tokens import Tokens
+from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.model import PaliGemma, build
+from tapetum.systems.paligemma.tokens import Tokens
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.paligemma_folder import tiny_folder
 from support.question_sets import OFFICIAL, make_set
+from tapetum.app.evaluate_paligemma import PaliGemmaEvalOptions
+from tapetum.app.verb import Listener
 from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
-from tapetum.errors import BadInput
-from tapetum.paligemma.answers import Answerer
-from tapetum.paligemma.mask_codec import MaskCodec
-from tapetum.paligemma.mask_config import SMALL
-from tapetum.paligemma.transfers import TASKS
-from tapetum.verbs.evaluate_paligemma import PaliGemmaEvalOptions
-from tapetum.verbs.verb import Listener
+from tapetum.core.errors import BadInput
+from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.mask_codec import MaskCodec
+from tapetum.systems.paligemma.mask_config import SMALL
+from tapetum.systems.paligemma.transfers import TASKS
 
 
 class Notes(Listener):

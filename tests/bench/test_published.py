@@ -17,7 +17,7 @@ import pytest
 
 from support.files import listed
 from tapetum.bench import published
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tapetum.bench.baselines import Static
 from tapetum.bench.tapvid import as_json, evaluate, read_clips, sample_queries
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 
 T = 7

@@ -17,9 +17,9 @@ from support.tapvid3d_clips import H, N, T, W, example, objects, prediction, sav
 from tapetum.bench.baselines import load_tracker3d
 from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid3d import METRICS, evaluate
-from tapetum.errors import BadInput
-from tapetum.tapvid3d.baselines import Points3D, Static
-from tapetum.tapvid3d.splits import minival
+from tapetum.core.errors import BadInput
+from tapetum.systems.tapvid3d.baselines import Points3D, Static
+from tapetum.systems.tapvid3d.splits import minival
 
 PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")

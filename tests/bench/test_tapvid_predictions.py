@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tapetum.bench.tapvid_predictions import Predictions, write_predictions
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]
 

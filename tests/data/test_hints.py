@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.files import picture, sound, stripes
+from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
-from tapetum.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tapetum.core.errors import BadInput
 from tapetum.data.layouts import listing
 from tapetum.data.listings import class_labels
 from tapetum.data.shard_sources import Rows
-from tapetum.errors import BadInput
-from tapetum.pretraining.data import source_at
+from tapetum.systems.pretraining.data import source_at
 from tapetum.transfer.probing import Labelled
 
 arrow = pytest.importorskip("pyarrow")

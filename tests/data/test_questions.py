@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question
 from tapetum.data.instances import read_instances
 from tapetum.data.polygons import segmentation_mask
@@ -22,7 +23,6 @@ from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
 from tapetum.data.vision_language.science import read_scienceqa
 from tapetum.data.vision_language.videos import missing, read_msrvtt_qa
 from tapetum.data.vision_language.vqa import read_okvqa, read_vqav2
-from tapetum.errors import BadInput
 
 
 def write(folder: Path, files: dict[str, Any]) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tapetum.core.errors import BadInput
 from tapetum.data.cifar import read_cifar10, read_cifar100
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.ade20k import read_ade20k
@@ -14,7 +15,6 @@ from tapetum.data.segmentation.cityscapes import read_cityscapes
 from tapetum.data.segmentation.davis import read_davis, scored_frames
 from tapetum.data.segmentation.pictures import IGNORE
 from tapetum.data.segmentation.voc import read_voc, read_voc_boxes
-from tapetum.errors import BadInput
 
 
 def picture(path: Path, size: tuple[int, int] = (3, 4)) -> None:

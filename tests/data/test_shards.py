@@ -25,11 +25,11 @@ from PIL import Image
 
 from support.forks import Fork, Forks
 from support.networks import HIP
+from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
-from tapetum.errors import BadInput
-from tapetum.hip.classes import ClassTask
-from tapetum.hip.data import Examples, Field
+from tapetum.systems.hip.classes import ClassTask
+from tapetum.systems.hip.data import Examples, Field
 from tapetum.train import TrainConfig, fit
 
 

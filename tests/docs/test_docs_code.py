@@ -16,8 +16,8 @@ from PIL import Image
 
 from support.docs_pages import DOCS, README, ROOT, Block, blocks, commands, name_of
 from support.scripts import GOLDEN
-from tapetum.cli.main import main, parse
-from tapetum.errors import BadInput
+from tapetum.app.shell.main import main, parse
+from tapetum.core.errors import BadInput
 from tapetum.scenes import make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.video import write_video

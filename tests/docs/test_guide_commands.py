@@ -14,22 +14,22 @@ import pytest
 
 from support.docs_pages import DOCS, README, blocks, commands, name_of
 from support.guide_inputs import write_inputs
-from tapetum.cli.known import commands_of, options_of
-from tapetum.cli.main import command, main
+from tapetum.app.shell.known import commands_of, options_of
+from tapetum.app.shell.main import command, main
 
 PAGES = [README, *sorted((DOCS / "guides").glob("*.md"))]
 NOT_HERE = {
     r"^(weights fetch|data tapvid-davis|data perception-test|eval tapvid --data davis)": "comes over the network; tests/hub",
-    r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/cli/test_track_live.py",
-    r"--depth depth-anything": "weights that come over the network; tests/tapvid3d",
-    r"--engine ray": "a cluster; tests/verbs",
-    r"drawer-open": "Meta-World, of the extra robot; tests/adapters",
+    r"^(track|answer) (0|-|rtsp:\S*) ": "a camera, a stream or a pipe; tests/app/shell/test_track_live.py",
+    r"--depth depth-anything": "weights that come over the network; tests/systems/tapvid3d",
+    r"--engine ray": "a cluster; tests/app",
+    r"drawer-open": "Meta-World, of the extra robot; tests/systems/adapters",
     r"--device cuda": "a GPU",
-    r"^export ": "a minute each; tests/cli/test_export.py",
+    r"^export ": "a minute each; tests/app/shell/test_export.py",
     r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
-    r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/cli/eval",
-    r"mine\.pt": "a checkpoint in the published layout; tests/tap/weights/test_convert.py",
-    r"b\.wav": "a network that has learned from sound; tests/cli/test_embed.py",
+    r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/app/shell/eval",
+    r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/weights/test_convert.py",
+    r"b\.wav": "a network that has learned from sound; tests/app/shell/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""
 STANDS_IN = {r"paligemma2-\S+": "my-model.safetensors", r"bootstapir": "tapir-nano"}

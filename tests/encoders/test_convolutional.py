@@ -14,13 +14,13 @@ from transformers import ResNetConfig as TheirResNetConfig
 from transformers import ResNetForImageClassification, ResNetModel
 
 import tapetum
+from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import SameConv2d, pad_same
 from tapetum.encoders.factory import from_state, to_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.encoders.tables.convolutional import pyramid_rows
 from tapetum.encoders.tables.rows import bring, send
-from tapetum.errors import BadInput
 
 SMALL_NFNET = {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96)}
 

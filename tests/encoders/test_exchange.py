@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders import build, load, save
 from tapetum.encoders.exchange import write_for
-from tapetum.errors import BadInput
 
 RESNET = {"depths": (1, 1, 1, 1)}
 VIT = {"depth": 2, "patch": 8, "picture_size": (32, 32)}

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tapetum import encoders
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import IMAGENET_MEAN, Preprocessing
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import prepare
-from tapetum.errors import BadInput
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 24}
 

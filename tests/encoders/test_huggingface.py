@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from tapetum import encoders
+from tapetum.core.errors import BadInput
 from tapetum.encoders.towers import Towers
-from tapetum.errors import BadInput
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity(logging.ERROR)

@@ -11,13 +11,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.embed import EncoderEmbedder
 from tapetum.encoders.factory import load, save, to_state
 from tapetum.encoders.imagenet import class_names, synsets
 from tapetum.encoders.published import PUBLISHED
-from tapetum.errors import BadInput
 from tapetum.hub.registry import find, location
 from tapetum.video import write_video
 

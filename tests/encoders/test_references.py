@@ -20,12 +20,12 @@ from torch import nn
 
 import tapetum
 from tapetum import encoders
+from tapetum.core.errors import BadInput, Remark
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.processors import of_processor
 from tapetum.encoders.published import KINDS
 from tapetum.encoders.references import located, relocated
 from tapetum.encoders.tables import huggingface_defaults
-from tapetum.errors import BadInput, Remark
 
 Run = Callable[..., tuple[int, str, str]]
 transformers.logging.set_verbosity_error()

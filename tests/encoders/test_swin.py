@@ -7,9 +7,9 @@ import torchvision
 from torch import Tensor
 
 import tapetum
+from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import from_state, load, save, to_state
 from tapetum.encoders.swin import join_windows, split_windows
-from tapetum.errors import BadInput
 
 TINY = {"width": 12, "depths": (2, 1, 2, 1), "heads": (1, 2, 3, 4), "window": 4}
 

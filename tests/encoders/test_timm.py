@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tapetum import encoders
+from tapetum.core.errors import BadInput
 from tapetum.encoders.tables.timm import describe
-from tapetum.errors import BadInput
 
 timm = pytest.importorskip("timm")
 

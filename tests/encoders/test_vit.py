@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tapetum import encoders
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import FAMILIES, architecture
 from tapetum.encoders.factory import make
 from tapetum.encoders.towers import Towers
-from tapetum.errors import BadInput
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VITS = [name for name in encoders.names() if architecture(name).family == "vit"]

@@ -1,4 +1,4 @@
-"""Runs the official evaluation of DAVIS 2017 on a small folder, for `tests/cli/eval/test_davis.py`.
+"""Runs the official evaluation of DAVIS 2017 on a small folder, for `tests/app/shell/eval/test_davis.py`.
 
     python tests/golden/make_davis_golden.py CHECKOUT        # with tests on PYTHONPATH
 

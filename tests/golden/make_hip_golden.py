@@ -1,4 +1,4 @@
-"""Runs the public code of HiP on random weights, for `tests/hip/test_reference.py`.
+"""Runs the public code of HiP on random weights, for `tests/systems/hip/test_reference.py`.
 
     python make_hip_golden.py PATH                # tests/golden/hip.npz: tiny networks
     python make_hip_golden.py PATH --variants OUT # OUT/NAME.npz: released variants, to be compared by hand (0.4 GB each)

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.paligemma import mask_codec, prompts, weights
-from tapetum.paligemma.answers import Answerer
-from tapetum.paligemma.config import PaliGemmaConfig, eye
-from tapetum.paligemma.locations import suffix
-from tapetum.paligemma.model import PaliGemma
-from tapetum.paligemma.pictures import prepare
-from tapetum.paligemma.tokens import Tokens
+from tapetum.systems.paligemma import mask_codec, prompts, weights
+from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.locations import suffix
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.pictures import prepare
+from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
 SIZE, STEPS = 56, 800

@@ -120,9 +120,9 @@ def run_reference(case: Case) -> dict[str, np.ndarray]:
 
 def our_model(case: Case):
     """Ours with the recipe's weights, for the tests that hold ours against these outputs."""
-    from tapetum.tap import weights
-    from tapetum.tap.config import TapirConfig
-    from tapetum.tap.network.model import Tapir
+    from tapetum.systems.tap import weights
+    from tapetum.systems.tap.config import TapirConfig
+    from tapetum.systems.tap.network.model import Tapir
 
     config = TapirConfig(
         pyramid_level=case.pyramid_level,

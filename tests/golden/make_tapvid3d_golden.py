@@ -91,7 +91,7 @@ def is_clean(q: dict[str, Any], scaling: str) -> bool:
 
 
 def compare(public: Callable[..., dict[str, np.ndarray]], count: int) -> None:
-    from tapetum.tapvid3d.metrics import tapvid3d_metrics
+    from tapetum.systems.tapvid3d.metrics import tapvid3d_metrics
 
     asked, clean, nans, worst = 0, 0, 0, 0.0
     for seed in range(1000, 1000 + count):

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 import tapetum
-from tapetum import adapters, encoders
-from tapetum.adapters import attach
-from tapetum.bounds import BOUNDS, LARGEST, check_sizes
-from tapetum.errors import BadInput
+from tapetum import encoders
+from tapetum.core.bounds import BOUNDS, LARGEST, check_sizes
+from tapetum.core.errors import BadInput
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, location
+from tapetum.systems import adapters
+from tapetum.systems.adapters import attach
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -202,7 +202,7 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, limit: int) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for out in (tmp_path / "new", tmp_path / "old"):
         result = subprocess.run(
-            [sys.executable, "-m", "tapetum.cli.main", "track", str(clip), "--model", "static", "--out", str(out)],
+            [sys.executable, "-m", "tapetum.app.shell.main", "track", str(clip), "--model", "static", "--out", str(out)],
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
             capture_output=True,
             text=True,
@@ -227,7 +227,7 @@ def test_bad_benchmark_files(run: Run, tmp_path: Path, content: bytes) -> None:
 def test_an_interrupt_leaves_nothing(tmp_path: Path, clip: Path) -> None:
     arguments = ["track", str(clip), "--model", "static", "--grid", "1000", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tapetum.cli.main", *arguments],
+        [sys.executable, "-m", "tapetum.app.shell.main", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -272,7 +272,7 @@ class _Ending:
 
 
 @pytest.mark.parametrize("meanwhile", [_swallow, _turn_into_another, _Ending])
-@pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.verbs.track.save", "tapetum.cli.known.check_words"])
+@pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.app.track.save", "tapetum.app.shell.known.check_words"])
 def test_an_interrupt_that_a_library_swallows_is_heeded(
     run: Run, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, place: str, meanwhile: Callable[[], object]
 ) -> None:
@@ -296,7 +296,7 @@ def test_a_second_interrupt_clears_away_too(run: Run, tmp_path: Path, clip: Path
         _swallow()
         _press()
 
-    monkeypatch.setattr("tapetum.verbs.track.save", impatient)
+    monkeypatch.setattr("tapetum.app.track.save", impatient)
     code, out, err = run("track", clip, "--model", "static", "--out", tmp_path / "out")
     assert (code, out, err) == (130, "", "tapetum: interrupted\n")
     assert not list(tmp_path.iterdir())

@@ -16,19 +16,19 @@ import torch
 
 import tapetum
 from support.networks import save_tapir
+from tapetum.app.shell.no_memory import no_memory
 from tapetum.bench.baselines import Static
-from tapetum.cli.no_memory import no_memory
+from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig
-from tapetum.errors import BadInput
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.types import Tracks
 
 Run = Callable[..., tuple[int, str, str]]
 
-COMMAND = (sys.executable, "-m", "tapetum.cli.main")
+COMMAND = (sys.executable, "-m", "tapetum.app.shell.main")
 PLAIN = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
@@ -58,7 +58,7 @@ def test_an_unforeseen_error_says_what_was_kept(run: Run, clip: Path, tmp_path: 
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("odd")
 
-    monkeypatch.setattr("tapetum.verbs.space.Lifting.lift", fails)
+    monkeypatch.setattr("tapetum.app.space.Lifting.lift", fails)
     code, _, err = run("track", clip, "--model", "static", "--3d", "--out", tmp_path / "out")
     assert code == 2
     assert err.endswith(f"; the tracks are in {tmp_path / 'out'}\n")

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from support.networks import TAPIR, tracker
-from tapetum import tables
+from tapetum.app import blocks
+from tapetum.app.verb import Listener
+from tapetum.core import tables
+from tapetum.core.errors import BadInput
+from tapetum.core.workers import over_processes
 from tapetum.data.layouts import listing
-from tapetum.errors import BadInput
 from tapetum.hub.unpickle import load_pickle
 from tapetum.scenes.textures import textures
-from tapetum.tapvid3d.depth import DepthNetwork, reachable
+from tapetum.systems.tapvid3d.depth import DepthNetwork, reachable
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
-from tapetum.verbs import blocks
-from tapetum.verbs.verb import Listener
-from tapetum.workers import over_processes
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -9,9 +9,9 @@ import pytest
 
 from support.files import listed, picture
 from support.users_files import refused
-from tapetum.cli.known import commands_of, options_of
-from tapetum.cli.main import VERBS, command
-from tapetum.provenance import OUTPUTS
+from tapetum.app.shell.known import commands_of, options_of
+from tapetum.app.shell.main import VERBS, command
+from tapetum.core.provenance import OUTPUTS
 
 Run = Callable[..., tuple[int, str, str]]
 

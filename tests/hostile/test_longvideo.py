@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import tapetum
-from tapetum import longvideo
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
+from tapetum.systems import longvideo
 from tapetum.video import write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}

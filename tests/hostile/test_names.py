@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum import tables
+from tapetum.core import tables
+from tapetum.core.files import writable, write_text
 from tapetum.data.json_files import read_lines, write_lines
-from tapetum.files import writable, write_text
 
 Run = Callable[..., tuple[int, str, str]]
 

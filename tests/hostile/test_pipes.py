@@ -100,7 +100,7 @@ def _waits(*_: object) -> None:
 @pytest.mark.slow
 def test_sigterm_ends_a_command_that_waits_for_what_may_be_waited_for(clip: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
-    words = (sys.executable, "-m", "tapetum.cli.main", "track", clip, "--model", "static", "--points", f"/dev/fd/{read}")
+    words = (sys.executable, "-m", "tapetum.app.shell.main", "track", clip, "--model", "static", "--points", f"/dev/fd/{read}")
     process = subprocess.Popen(words, pass_fds=[read], stderr=subprocess.PIPE, text=True)
     time.sleep(3)
     assert process.poll() is None

@@ -15,7 +15,7 @@ import av.error
 import pytest
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import LiveVideo, open_video
 
 Run = Callable[..., tuple[int, str, str]]

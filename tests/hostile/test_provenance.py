@@ -11,14 +11,14 @@ import tapetum
 from support.files import listed, picture, write
 from support.users_files import refused
 from tapetum.bench.rows import Rows
-from tapetum.errors import BadInput
-from tapetum.files import whole_file, whole_folder
-from tapetum.provenance import RECORD, guarded
-from tapetum.tap.bootstrap.run_folder import claim_run, remove_scenes
-from tapetum.tap.training.clips import claim
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, whole_folder
+from tapetum.core.provenance import RECORD, guarded
+from tapetum.core.workers import over_processes
+from tapetum.systems.tap.bootstrap.run_folder import claim_run, remove_scenes
+from tapetum.systems.tap.training.clips import claim
 from tapetum.train.log import JsonLines
 from tapetum.train.world import locked
-from tapetum.workers import over_processes
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = Path(__file__).parents[1] / "golden" / "paligemma_taught.safetensors"

@@ -1,4 +1,4 @@
-"""What is read from outside goes through one door, `tapetum.reading`, which waits for nothing and reads nothing without end."""
+"""What is read from outside goes through one door, `core.reading`, which waits for nothing and reads nothing without end."""
 
 import ast
 import os
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 import tapetum
-from tapetum import reading
+from tapetum.core import reading
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -21,15 +21,15 @@ KEYS = "encoder", "tapir_config", "hip", "paligemma", "longvideo", "adapter", "o
 """Under which configs stand in the headers of files of weights."""
 SOURCE = Path(tapetum.__file__).parent
 OWN = {
-    "reading.py",
-    "provenance.py",
-    "files.py",
-    "memory.py",
-    "devices.py",
-    "threads.py",
+    "core/reading.py",
+    "core/provenance.py",
+    "core/files.py",
+    "core/memory.py",
+    "core/devices.py",
+    "core/threads.py",
     "account/machine.py",
     "account/energy.py",
-    "verbs/doctor.py",
+    "app/doctor.py",
 }
 """The door itself, what lies below it, and readers of /proc and /sys."""
 BY_NAME = {"np.load", "np.fromfile", "np.loadtxt", "np.memmap", "safe_open", "load_file", "safetensors.torch.load_file"}

@@ -104,7 +104,7 @@ READ = """
 import json, sys
 sys.path.append(sys.argv[1])
 from hostile_corpus import peak_megabytes
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 for name, path in json.load(sys.stdin).items():
     before = peak_megabytes()

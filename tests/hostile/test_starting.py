@@ -15,7 +15,7 @@ from tapetum.train import stream
 
 STARTING = """
 import signal, sys, time
-from tapetum.workers import over_processes
+from tapetum.core.workers import over_processes
 
 def ended(number, _):
     raise KeyboardInterrupt

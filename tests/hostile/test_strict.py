@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import tapetum
 from support.networks import save_tapir
+from tapetum.core.errors import BadInput
 from tapetum.data.media import Stored, opened_picture, stored
-from tapetum.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve
@@ -83,8 +83,8 @@ def test_changed_bundled_weights_are_refused(
 ) -> None:
     root = tmp_path / "package"
     (root / "hub").mkdir(parents=True)
-    (root / "tap" / "bundled").mkdir(parents=True)
-    target = root / "tap" / "bundled" / "tapir-nano.safetensors"
+    (root / "systems" / "tap" / "bundled").mkdir(parents=True)
+    target = root / "systems" / "tap" / "bundled" / "tapir-nano.safetensors"
     data = bytearray(location(known()["tapir-nano"]).read_bytes())
     if how == "two bytes":
         data[-1000] ^= 1
@@ -113,7 +113,7 @@ def test_weights_of_another_network_under_a_known_name_are_refused(tmp_path: Pat
 
 
 def test_a_tracker_in_the_picture_needs_depth_for_a_benchmark_in_space(run: Run, tmp_path: Path) -> None:
-    tapetum.verbs.tapvid3d.scenes(tmp_path / "clips", n=1, size=32, frames=2, points=4)
+    tapetum.app.tapvid3d.scenes(tmp_path / "clips", n=1, size=32, frames=2, points=4)
     command = "eval", "tapvid3d", "--gt", tmp_path / "clips"
     assert "give --depth adjust" in line(run, *command, "--model", "tapir-nano")
     (tmp_path / "pred").mkdir()

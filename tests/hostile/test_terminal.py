@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tapetum.account.ledger import Ledger
-from tapetum.cli.output import terminal
-from tapetum.cli.streams import visible_results
-from tapetum.errors import visible
+from tapetum.app.shell.output import terminal
+from tapetum.app.shell.streams import visible_results
+from tapetum.core.errors import visible
 
 Run = Callable[..., tuple[int, str, str]]
 EVIL = "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\r\u202e"

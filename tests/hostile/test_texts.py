@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import LONGEST_TEXT, check_length
 from tapetum.data.entries import Entry
 from tapetum.encoders import byte_text
-from tapetum.errors import BadInput
-from tapetum.longvideo.language import ByteLanguage
-from tapetum.paligemma.tokens import Tokens
-from tapetum.reading import LONGEST_TEXT, check_length
+from tapetum.systems.longvideo.language import ByteLanguage
+from tapetum.systems.paligemma.tokens import Tokens
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.exchange import read_tracks, write_tracks
 from tapetum.types import Tracks
 
@@ -219,7 +219,7 @@ def test_a_disk_that_fills(tmp_path: Path, clip: Path, arguments: list[str]) -> 
     still().save(tmp_path / "a.npz")
     (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
     result = subprocess.run(
-        [sys.executable, "-m", "tapetum.cli.main", *arguments],
+        [sys.executable, "-m", "tapetum.app.shell.main", *arguments],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50)),
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 
 

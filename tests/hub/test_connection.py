@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.file_server import FileServer, serving
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits, Unreachable, check_address, within
 from tapetum.hub.download import announced_size, download
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.file_server import FileServer, serving
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Unreachable
 from tapetum.hub.crc32c import crc32c
 from tapetum.hub.download import announced_size, check, download, record_of, sha256_of

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub.connection import Limits
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find

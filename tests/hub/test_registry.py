@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub.fetch import fetch
 from tapetum.hub.loading import header_of, load, named
 from tapetum.hub.registry import OWNERS, Weights, find, folder, known, location, resolve
@@ -65,7 +65,7 @@ def test_the_folder_of_weights_is_in_the_cache_of_hugging_face(tmp_path: Path, m
 
 
 def test_the_bundled_file_belongs_inside_the_package() -> None:
-    assert location(known()["tapir-nano"]).parts[-4:] == ("tapetum", "tap", "bundled", "tapir-nano.safetensors")
+    assert location(known()["tapir-nano"]).parts[-5:] == ("tapetum", "systems", "tap", "bundled", "tapir-nano.safetensors")
 
 
 def test_weights_for_another_verb_are_refused() -> None:
@@ -144,8 +144,8 @@ def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
     import torch
 
     import tapetum
-    from tapetum.hip.model import Hip
-    from tapetum.tap.tracking.tracker import Tracker
+    from tapetum.systems.hip.model import Hip
+    from tapetum.systems.tap.tracking.tracker import Tracker
 
     assert isinstance(tapetum.load("tapir-nano", "cpu", torch.float16), Tracker)
     hip = tapetum.load("hip-nano", dtype=torch.bfloat16)

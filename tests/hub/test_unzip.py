@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub.unzip import Limits, unpack
 
 

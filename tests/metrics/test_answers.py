@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.answer_sets import answer_scores, count_scores, mmvp_scores, pope_scores, rsvqa_scores, science_scores
 from tapetum.metrics.answers import (
     anls,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.captions import caption_scores, rouge_l
 from tapetum.metrics.ptb import ptb_words
 

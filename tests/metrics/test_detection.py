@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.types import Boxes
 

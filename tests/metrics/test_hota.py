@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.scripts import GOLDEN, script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.hota import box_frames, box_hota, hota
 
 CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())["hota"]

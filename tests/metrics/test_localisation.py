@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.scripts import GOLDEN
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.localisation import all_point_ap, localisation_scores, temporal_iou
 from tapetum.types import Segments
 

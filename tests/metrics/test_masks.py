@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.scripts import GOLDEN, script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import box_accuracy, box_iou, mean_overlap, paired_box_iou
 from tapetum.metrics.davis import DavisScores, OverFrames, boundary_f, davis_scores, joined, outline, over_frames
 from tapetum.metrics.masks import Confusion, cumulative_iou, mask_iou, mask_iou_matrix, mean_iou

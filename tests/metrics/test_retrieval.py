@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.retrieval import average_precisions, ranks_of_right, retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 

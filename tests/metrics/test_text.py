@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.teds import teds
 from tapetum.metrics.text import error_rate, spotting_f1

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig, make_dataset
 from tapetum.scenes.dataset import finished
 from tapetum.scenes.sensor import expose, jpeg, mpeg4
 from tapetum.scenes.textures import from_pictures, procedural, textures
-from tapetum.tapvid3d.makers.from_scenes import write_scenes
+from tapetum.systems.tapvid3d.makers.from_scenes import write_scenes
 from tapetum.video import open_video
 
 ALONE = """

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes import ordered_events
 from tapetum.scenes.ordered_events import (
     COLOURS,

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.recall import Pair, Recall, RecallConfig, make_recall
 
 FEW = RecallConfig(segments=4, segment_frames=4, pairs=4, size=32)

@@ -2,8 +2,8 @@
 
 import torch
 
-from tapetum.tap.bootstrap.config import Ingredients
-from tapetum.tap.network.types import Estimate
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.network.types import Estimate
 
 BARE = Ingredients(
     stride=1,

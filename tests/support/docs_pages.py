@@ -41,7 +41,7 @@ def commands(block: Block) -> Iterator[list[str]]:
         if line.startswith("$ "):
             for part in line[2:].split(" | "):
                 words = shlex.split(part.partition(" > ")[0], comments=True)
-                for name in ("tapetum", "tapetum.cli.main"):
+                for name in ("tapetum", "tapetum.app.shell.main"):
                     if name in words:
                         yield words[words.index(name) + 1 :]
                         break

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tapetum.files import whole_file
-from tapetum.provenance import RECORD
+from tapetum.core.files import whole_file
+from tapetum.core.provenance import RECORD
 
 
 def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:

@@ -14,12 +14,12 @@ from support.davis_folder import write_davis
 from support.files import sound
 from support.question_sets import make_set
 from support.scripts import GOLDEN
-from tapetum.cli.main import main
+from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
 from tapetum.data.egoschema import EgoQuestion, write_egoschema
 from tapetum.scenes import SceneConfig, make_clip
-from tapetum.tap.training.clips import Tracked
-from tapetum.tap.training.kubric import write_sequence
+from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.kubric import write_sequence
 from tapetum.video import write_video
 
 CLASSES = "cat", "dog"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from tapetum.hip.config import HipConfig
-from tapetum.tap import weights
-from tapetum.tap.config import NANO, TapirConfig
-from tapetum.tap.network.model import Tapir
-from tapetum.tap.tracking.tracker import Tracker
+from tapetum.systems.hip.config import HipConfig
+from tapetum.systems.tap import weights
+from tapetum.systems.tap.config import NANO, TapirConfig
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.tracking.tracker import Tracker
 
 TAPIR = TapirConfig(
     pyramid_level=1,

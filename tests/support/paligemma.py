@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.paligemma.config import PaliGemmaConfig, eye
-from tapetum.paligemma.model import PaliGemma
-from tapetum.paligemma.tables import huggingface
-from tapetum.paligemma.tables.pieces import bring
+from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.tables import huggingface
+from tapetum.systems.paligemma.tables.pieces import bring
 
 GEMMA = DecoderConfig(width=24, depth=3, heads=4, key_value_heads=1, head_width=8, mlp_width=40, vocabulary=64)
 GEMMA_2 = replace(

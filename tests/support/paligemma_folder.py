@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from support.paligemma import GEMMA, TINY, tiny
-from tapetum.paligemma import weights
-from tapetum.paligemma.tokens import Tokens
+from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.tokens import Tokens
 
 WORDS = [
     "answer en what is it ?",

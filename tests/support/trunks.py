@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from tapetum.adapters import Adapted, AdapterConfig, attach
 from tapetum.encoders import build
+from tapetum.systems.adapters import Adapted, AdapterConfig, attach
 
 
 def _shaken(trunk: nn.Module) -> nn.Module:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tapetum.provenance import RECORD
+from tapetum.core.provenance import RECORD
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.boxes import BoxTracks, carry, points_in
 
 BOX = np.array([20.0, 30, 80, 70])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.camera import camera_motion, fit_homography, robust_homography, through
 from tapetum.tracks.rainbow import draw_rainbow
 from tapetum.types import Tracks

@@ -16,7 +16,7 @@ from PIL import Image
 
 from support.scripts import GOLDEN
 from tapetum.bench.tapvid import read_clips
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.exchange import Layout, check_video, read_tracks, write_tracks
 from tapetum.tracks.tapvid import Entry, write_entries
 from tapetum.types import Tracks

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
 from tapetum.bench.tapvid import sample_queries
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.metrics import THRESHOLDS, evaluated_frames, mean_metrics, tapvid_metrics
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.exchange import read_tracks, write_tracks
 from tapetum.tracks.poses import keypoints
 from tapetum.types import Tracks

@@ -20,7 +20,7 @@ import torch
 import torch._dynamo  # as building an optimizer does, which would cost every trainer seconds
 from torch import nn
 
-from tapetum.errors import TapetumError
+from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
 
 STEPS = 40

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 import tapetum.train.fsdp  # noqa: F401
-from tapetum.errors import TapetumError
-from tapetum.longvideo.losses import video_text_loss
-from tapetum.odin.losses import detcon, detcon_s
+from tapetum.core.errors import TapetumError
+from tapetum.systems.longvideo.losses import video_text_loss
+from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, Moment, ParameterRule, Task, TrainConfig, fit, world
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.freezing import freeze

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 

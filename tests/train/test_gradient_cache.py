@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tapetum.errors import BadInput, TapetumError
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import JointTask, Moment, TrainConfig, fit
 from tapetum.train.contrastive import info_nce
 from tapetum.train.objective import Objective

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from support.forks import Forks
-from tapetum.errors import BadInput, TapetumError
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import Task, TrainConfig, fit
 
 CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, clip_norm=None, checkpoint_every=2, tensorboard=False)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tapetum.blocks.lora import add_lora
+from tapetum.layers.lora import add_lora
 from tapetum.train.memory import training_memory
 
 

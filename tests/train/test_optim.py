@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.train import Average, ParameterRule, Task, TrainConfig, fit
 from tapetum.train.averages import MovingAverage
 from tapetum.train.freezing import freeze

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, mix_seed, sample_generator
-from tapetum.errors import BadInput
 from tapetum.train import Average, Task, TrainConfig, checkpoint, fit
 from tapetum.train.averages import MovingAverage
 from tapetum.train.batch import to_device

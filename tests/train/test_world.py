@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from tapetum.errors import TapetumError
+from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.train.world import World, _lost_peers_told
 

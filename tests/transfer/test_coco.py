@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.cli.main import main
+from tapetum.app.shell.main import main
+from tapetum.core.errors import BadInput
 from tapetum.data.coco import CocoImage, instance, write_instances
 from tapetum.data.instances import read_instances
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
-from tapetum.errors import BadInput
 from tapetum.transfer.coco import CocoTask, coco_scores, predictions
 from tapetum.transfer.detection import detector, load_detector, save_detector
 from tapetum.transfer.recipes import CocoRun

@@ -12,11 +12,11 @@ import torch
 import torchvision
 from PIL import Image
 
-from tapetum.cli.main import main
+from tapetum.app.shell.main import main
+from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.encoders.factory import from_state, save
 from tapetum.encoders.references import load
-from tapetum.errors import BadInput
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.encoders.features import Encoder
-from tapetum.errors import BadInput
 from tapetum.metrics.masks import Confusion
 from tapetum.train.optim import layer_scales
 from tapetum.transfer.config import FineTuneConfig

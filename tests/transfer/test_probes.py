@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.errors import BadInput
 from tapetum.transfer.attentive import AttentiveHead, attentive_probe
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 from tapetum.transfer.knn import knn_accuracy, knn_votes

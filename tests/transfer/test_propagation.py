@@ -6,7 +6,7 @@ import torch
 from tests.golden.make_propagation_golden import CASES, GOLDEN, features, shares
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import Propagator, carry, decided, shares_of
 

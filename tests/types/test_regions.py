@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.types import Answer, Boxes, Masks, Segments
 
 

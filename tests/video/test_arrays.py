@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tapetum.core.errors import BadInput
 from tapetum.data.media import Stored, opened_picture, stored
-from tapetum.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.pictures import PictureVideo
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.cut import CutVideo, ResizedVideo, cut_numbers, resized, size_of
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 import tapetum
 from support.scripts import GOLDEN, script
+from tapetum.core.errors import MissingExtra
 from tapetum.data.media import opened_picture, stored
-from tapetum.errors import MissingExtra
 from tapetum.video import open_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import write_video
 from tapetum.video.sound import read_sound
 

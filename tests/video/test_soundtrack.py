@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video, write_video
 from tapetum.video.sound import has_sound, read_sound
 from tapetum.video.soundtrack import SoundTrack, wav_file

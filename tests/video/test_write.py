@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video, write_video
 
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, suffix):
     code = f"""
 import resource, signal, sys
 import numpy as np
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video import write_video
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))

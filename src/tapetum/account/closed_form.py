@@ -31,7 +31,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._pytree import tree_leaves
 
 from tapetum.account.phases import current, listening
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _multi_head(layer: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Map
 
 
 def _block_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
-    """`tapetum.blocks.attention.Attention`; its linear layers are seen by themselves."""
+    """`tapetum.layers.attention.Attention`; its linear layers are seen by themselves."""
     x = _first(args, kwargs)
     context = args[1] if len(args) > 1 else kwargs.get("context")
     context, cache, mask = x if context is None else context, kwargs.get("cache"), kwargs.get("mask")
@@ -246,7 +246,7 @@ RULES: dict[str, Rule] = {
     "torch.nn.modules.conv._ConvNd": _convolution,
     "torch.nn.modules.rnn.RNNBase": _recurrent,
     "torch.nn.modules.activation.MultiheadAttention": _multi_head,
-    "tapetum.blocks.attention.Attention": _block_attention,
+    "tapetum.layers.attention.Attention": _block_attention,
     "tapetum.encoders.decoder.DecoderAttention": _decoder_attention,
     "tapetum.encoders.swin.WindowAttention": _window_attention,
     "timm.layers.attention.Attention": _self_attention,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.account.constants import CONSTANTS, Constant
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

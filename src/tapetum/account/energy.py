@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Constant, Interval
-from tapetum.errors import MissingExtra
+from tapetum.core.errors import MissingExtra
 
 JOULES_PER_KWH = 3.6e6
 POWERCAP = Path("/sys/class/powercap")

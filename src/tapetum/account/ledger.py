@@ -19,8 +19,8 @@ from tapetum.account.config import LedgerConfig
 from tapetum.account.constants import Interval
 from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
 from tapetum.account.machine import git_commit, machine, package_versions, without_paths
-from tapetum.errors import visible
-from tapetum.reading import read_json
+from tapetum.core.errors import visible
+from tapetum.core.reading import read_json
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
 """Fields of a session that the totals add up."""

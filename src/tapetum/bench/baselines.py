@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tapetum.devices import find_device
-from tapetum.errors import BadInput
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput
 from tapetum.hub.registry import resolve
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
@@ -16,9 +16,9 @@ from tapetum.types import Tracks
 __all__ = ["BASELINES", "Progress", "Static", "StillPoints", "Tracker", "load_tracker", "load_tracker3d"]
 
 if TYPE_CHECKING:
-    from tapetum.tapvid3d.baselines import Static as Static3D
-    from tapetum.tapvid3d.lift import Lifted
-    from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
+    from tapetum.systems.tapvid3d.baselines import Static as Static3D
+    from tapetum.systems.tapvid3d.lift import Lifted
+    from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
 
 
 class Static:
@@ -35,7 +35,7 @@ class Static:
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
 
     def start(self, frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Begin to follow points, (x, y), through frames that arrive one by one, as `tapetum.tap.tracking.tracker.Tracker`."""
+        """Begin to follow points, (x, y), through frames that arrive one by one, as `systems.tap.tracking.tracker.Tracker`."""
         xy = np.array(points, np.float32).reshape(-1, 2)
         return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
 
@@ -92,16 +92,16 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
     "adjust" as `depth` lifts by bundle adjustment.
     Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
     """
-    from tapetum.tapvid3d.baselines import Static as Static3D
-    from tapetum.tapvid3d.depth import load_depth
-    from tapetum.tapvid3d.lift import Lifted
-    from tapetum.tapvid3d.reconstruction.adjust import AdjustedTracker
+    from tapetum.systems.tapvid3d.baselines import Static as Static3D
+    from tapetum.systems.tapvid3d.depth import load_depth
+    from tapetum.systems.tapvid3d.lift import Lifted
+    from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
 
     if name == "static":
         if depth is not None:
             raise BadInput(f"static cannot make depth by {depth!r}; give maps with the videos (--depth true), or leave it out")
         return Static3D()
-    from tapetum.tap.tracking import tracker
+    from tapetum.systems.tap.tracking import tracker
 
     find_device(device)
     if depth == "adjust":

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
 from tapetum.data.media import opened_picture, stored
 from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
 from tapetum.data.segmentation.pictures import read_values
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry

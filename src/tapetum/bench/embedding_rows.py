@@ -18,11 +18,11 @@ import torch
 
 from tapetum.bench.rows import Rows
 from tapetum.encoders.embed import Piece
-from tapetum.longvideo.keeping import Stopped, load_state, save_state
+from tapetum.systems.longvideo.keeping import Stopped, load_state, save_state
 
 if TYPE_CHECKING:
-    from tapetum.longvideo.memory import StreamState
-    from tapetum.longvideo.watching import VideoEmbedder
+    from tapetum.systems.longvideo.memory import StreamState
+    from tapetum.systems.longvideo.watching import VideoEmbedder
 
 EVERY = 20.0
 """Seconds between two times that memories are kept."""

@@ -14,16 +14,16 @@ from jaxtyping import Bool, Float
 
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
 from tapetum.bench.rows import Rows
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question
 from tapetum.data.listings import Listing
 from tapetum.data.video_language.captions import CaptionedVideo
-from tapetum.errors import BadInput
-from tapetum.longvideo.captioner import Captioner
-from tapetum.longvideo.towers import VideoText
-from tapetum.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.watching import View, Watcher, embed_answers, embed_video, embed_words, looks, see_video
 from tapetum.transfer.config import ProbeConfig
 from tapetum.transfer.linear import linear_probe
 from tapetum.transfer.probing import Labelled

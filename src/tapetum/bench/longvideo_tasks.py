@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question
 from tapetum.data.entries import first_of, one_of, read_json
 from tapetum.data.layouts import listing
@@ -32,8 +33,7 @@ from tapetum.data.video_language.captions import (
     read_youcook2,
 )
 from tapetum.data.video_language.questions import read_egoschema, read_episode_questions, read_nextqa, read_nextqa_open
-from tapetum.errors import BadInput
-from tapetum.perception_test.annotations import read_annotations
+from tapetum.systems.perception_test.annotations import read_annotations
 
 Measure = Literal["options", "free", "retrieval", "captions", "summaries", "classes"]
 

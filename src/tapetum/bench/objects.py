@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from tapetum.core.errors import BadInput
 from tapetum.data.instances import Instances, read_instances
 from tapetum.data.media import opened_picture, stored
 from tapetum.data.segmentation.voc import BoxedPicture, read_voc_boxes
-from tapetum.errors import BadInput
-from tapetum.odin.looks import metric_of
-from tapetum.odin.metrics import corloc, discovery_scores
-from tapetum.odin.objects import find_objects
-from tapetum.odin.proposals import best_in_cells, proposals
+from tapetum.systems.odin.looks import metric_of
+from tapetum.systems.odin.metrics import corloc, discovery_scores
+from tapetum.systems.odin.objects import find_objects
+from tapetum.systems.odin.proposals import best_in_cells, proposals
 from tapetum.transfer.whole import Look
 
 

@@ -25,18 +25,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tapetum.core.errors import BadInput
+from tapetum.core.files import write_text
 from tapetum.data.json_files import read_lines
-from tapetum.errors import BadInput
-from tapetum.files import write_text
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
-from tapetum.paligemma import prompts
-from tapetum.paligemma.answers import first_places
-from tapetum.paligemma.locations import Unpack, parse
-from tapetum.paligemma.model import PaliGemma
-from tapetum.paligemma.scene_pairs import LEAST_PIXELS
-from tapetum.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
-from tapetum.paligemma.tokens import Tokens
+from tapetum.systems.paligemma import prompts
+from tapetum.systems.paligemma.answers import first_places
+from tapetum.systems.paligemma.locations import Unpack, parse
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.scene_pairs import LEAST_PIXELS
+from tapetum.systems.paligemma.scene_pictures import SceneFolder, ScenePicture, pixels_of
+from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 
 Sight = Literal["true", "shuffled", "grey"]
@@ -143,9 +143,10 @@ def written(
 ) -> list[tuple[list[int], list[float]]]:
     """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token.
 
-    With `placed` answers are about places, and begin as those of `Answerer`; see `tapetum.paligemma.answers.first_places`.
+    With `placed` answers are about places, and begin as those of `Answerer`; see
+    `tapetum.systems.paligemma.answers.first_places`.
     """
-    from tapetum.paligemma.session import Session
+    from tapetum.systems.paligemma.session import Session
 
     session = Session(model, pictures, prefix, most)
     found: list[tuple[list[int], list[float]]] = [([], []) for _ in range(len(prefix))]

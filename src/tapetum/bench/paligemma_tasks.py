@@ -1,7 +1,7 @@
 """A PaliGemma on the transfer tasks of the papers (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
 
-The tasks are in `tapetum.paligemma.transfers`, their scores in `tapetum.paligemma.transfer_scores`. Answers are kept in a file
-of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the model:
+The tasks are in `tapetum.systems.paligemma.transfers`, their scores in `tapetum.systems.paligemma.transfer_scores`. Answers are
+kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the model:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.bench.rows import Rows
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json
 from tapetum.data.entries import Entry
 from tapetum.data.listings import text_of
-from tapetum.errors import BadInput
-from tapetum.paligemma.answers import Answerer, Reply
-from tapetum.paligemma.locations import Unpack
-from tapetum.paligemma.transfer_data import Example, Id
-from tapetum.paligemma.transfer_form import Transfer
-from tapetum.paligemma.transfer_rows import Row
-from tapetum.paligemma.transfer_samples import PLACED, answer_examples, chances_of
-from tapetum.paligemma.transfer_scores import score
-from tapetum.reading import parse_json
+from tapetum.systems.paligemma.answers import Answerer, Reply
+from tapetum.systems.paligemma.locations import Unpack
+from tapetum.systems.paligemma.transfer_data import Example, Id
+from tapetum.systems.paligemma.transfer_form import Transfer
+from tapetum.systems.paligemma.transfer_rows import Row
+from tapetum.systems.paligemma.transfer_samples import PLACED, answer_examples, chances_of
+from tapetum.systems.paligemma.transfer_scores import score
 
 Progress = Callable[[int, int], None]
 _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from tapetum.devices import full_precision
-from tapetum.errors import BadInput, check_several
-from tapetum.perception_test.baselines.seen import Predictor
-from tapetum.perception_test.types import Video
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput, check_several
+from tapetum.systems.perception_test.baselines.seen import Predictor
+from tapetum.systems.perception_test.types import Video
 from tapetum.types import Boxes
 
 if TYPE_CHECKING:
-    from tapetum.paligemma.answers import Answerer
+    from tapetum.systems.paligemma.answers import Answerer
 
 TRACKER, ANSWERER = "tapir-nano", "paligemma-nano"
 TOGETHER = 3
@@ -65,8 +65,8 @@ class PictureOptions:
         """Give the mean log-probability of each option."""
         import torch
 
-        from tapetum.paligemma import prompts
-        from tapetum.paligemma.pictures import prepare
+        from tapetum.systems.paligemma import prompts
+        from tapetum.systems.paligemma.pictures import prepare
 
         check_several(options, "options")
         answerer, model = self.answerer, self.answerer.model
@@ -90,7 +90,7 @@ class PromptedBoxes:
 
     def find_boxes(self, picture: UInt8[np.ndarray, "h w 3"], things: Sequence[str]) -> Boxes:
         """Ask where things are."""
-        from tapetum.paligemma import prompts
+        from tapetum.systems.paligemma import prompts
 
         check_several(things, "things")
         parts = [list(things[k : k + TOGETHER]) for k in range(0, len(things), TOGETHER)]
@@ -120,23 +120,23 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
 
 def _places(name: str, options: ModelOptions) -> Predictor:
     from tapetum.bench.baselines import load_tracker
-    from tapetum.perception_test.baselines.tracking import StaticPlaces, TrackedPlaces
+    from tapetum.systems.perception_test.baselines.tracking import StaticPlaces, TrackedPlaces
 
     return StaticPlaces() if name == "static" else TrackedPlaces(load_tracker(name, options.device))
 
 
 def _times(name: str, options: ModelOptions) -> Predictor:
     if name == "prior":
-        from tapetum.perception_test.baselines.windows import PriorWindows
+        from tapetum.systems.perception_test.baselines.windows import PriorWindows
 
         return PriorWindows(_train(name, options))
-    from tapetum.perception_test.localiser.predict import FoundSegments
+    from tapetum.systems.perception_test.localiser.predict import FoundSegments
 
     return FoundSegments.load(name, options.features, options.device)
 
 
 def _options(name: str, options: ModelOptions) -> Predictor:
-    from tapetum.perception_test.baselines.words import ChosenOptions, Frequency
+    from tapetum.systems.perception_test.baselines.words import ChosenOptions, Frequency
 
     if name == "random":
         return Frequency({}, 0, options.seed)
@@ -147,7 +147,7 @@ def _options(name: str, options: ModelOptions) -> Predictor:
 
 def _grounded(name: str, options: ModelOptions) -> Predictor:
     from tapetum.bench.baselines import load_tracker
-    from tapetum.perception_test.baselines.grounded import GroundedWords
+    from tapetum.systems.perception_test.baselines.grounded import GroundedWords
 
     words, _, tracker = name.partition("+")
     chosen = "random" if words == "random-object" else "words"
@@ -164,7 +164,7 @@ def _train(name: str, options: ModelOptions) -> Mapping[str, Video]:
 
 def _answerer(name: str, device: str | None) -> "Answerer":
     from tapetum.hub.registry import known, resolve
-    from tapetum.paligemma.answers import Answerer
+    from tapetum.systems.paligemma.answers import Answerer
 
     if name in known() or not Path(name).exists():
         resolve(name, "ask")

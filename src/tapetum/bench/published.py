@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_folder
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_folder
+from tapetum.core.reading import no_pipe
 from tapetum.hub.download import Record, check, download, record_of, sha256_of, write_record
 from tapetum.hub.registry import assets
-from tapetum.reading import no_pipe
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
 _PIECE = 1 << 20

@@ -1,7 +1,8 @@
 """Rows of finished work in a file, a JSON object a line, so that a command that was stopped goes on where it was.
 
     {"settings": {...}}                           what all rows below depend on, up to the next such line
-    {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it (`tapetum.identity`), what came of it
+    {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it (`tapetum.core.identity`), what came of
+    it
 
 A row is given back to a call with the same settings and the same stamp alone. What is of other settings stays in the file, for
 the call that they belong to.
@@ -12,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write
-from tapetum.identity import Outdated, differing, stamp
-from tapetum.reading import parse_json
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write
+from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.reading import parse_json
 
 
 class Rows:
@@ -56,7 +57,7 @@ class Rows:
                 self._path.unlink()
 
     def stamp(self, **parts: Any) -> dict[str, Any]:
-        """Give the stamp of an item (`tapetum.identity.stamp`); an empty one, without reading any file, for rows in memory."""
+        """Give the stamp of an item (`core.identity.stamp`); an empty one, without reading any file, for rows in memory."""
         return {} if self._path is None else json.loads(json.dumps(stamp(**parts)))
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tapetum.bench.baselines import Tracker
 from tapetum.bench.tapvid_predictions import Prediction, Predictions
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
 

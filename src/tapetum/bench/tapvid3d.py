@@ -27,15 +27,15 @@ from jaxtyping import Float, Num, UInt8
 import tapetum
 from tapetum.bench.rows import Rows
 from tapetum.bench.tapvid import as_json
-from tapetum.errors import BadInput
-from tapetum.tapvid3d.format.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
-from tapetum.tapvid3d.format.folders import find_clips
-from tapetum.tapvid3d.format.npz import Damage
-from tapetum.tapvid3d.geometry import scaled
-from tapetum.tapvid3d.metrics import Scaling, tapvid3d_metrics
-from tapetum.tapvid3d.splits import SOURCES, Split
+from tapetum.core.errors import BadInput
+from tapetum.core.workers import over_processes
+from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction, depth_path, read_clip, read_depth, read_prediction
+from tapetum.systems.tapvid3d.format.folders import find_clips
+from tapetum.systems.tapvid3d.format.npz import Damage
+from tapetum.systems.tapvid3d.geometry import scaled
+from tapetum.systems.tapvid3d.metrics import Scaling, tapvid3d_metrics
+from tapetum.systems.tapvid3d.splits import SOURCES, Split
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
-from tapetum.workers import over_processes
 
 SIZE = 256
 """Length in pixels of the shorter side of the pictures to which thresholds refer."""
@@ -111,7 +111,7 @@ def evaluate(
     """Score predictions, or the tracker that `load` makes, on the clips of a folder.
 
     Args:
-        gt: folder of clips, see `tapetum.tapvid3d.format.folders`.
+        gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
         load: makes the tracker, once in each process, in place of `pred`; something that can be pickled where `workers` > 1.
         true_depth: give the tracker the depth maps that lie beside the clips.

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file, whole_folder
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, whole_folder
+from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_pickle
-from tapetum.reading import no_pipe
 
 FIELDS = "tracks", "occluded", "queries"
 _NEAR = 0.01

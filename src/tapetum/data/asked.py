@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Bool
 
+from tapetum.core.errors import BadInput
 from tapetum.data.polygons import segmentation_mask
-from tapetum.errors import BadInput
 
 Key = str | int
 """An official id, as the files have it."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.data.entries import one_of
 from tapetum.data.listings import text_of
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe
 
 _SIDE = 32
 

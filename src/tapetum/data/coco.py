@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from tapetum.core.errors import BadInput
 from tapetum.data.json_files import write_lists
 from tapetum.data.rle import decode_mask, encode_mask
-from tapetum.errors import BadInput
 from tapetum.types import Masks
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tapetum.core.errors import BadInput
 from tapetum.data.json_files import write_items, write_mapping
-from tapetum.errors import BadInput
 
 OPTIONS = 5
 

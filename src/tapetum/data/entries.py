@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import check_length, parse_json
 from tapetum.data.listings import text_of
-from tapetum.errors import BadInput
-from tapetum.reading import check_length, parse_json
 
 _LONGEST = 1 << 20
 """Characters of a text in an entry, which may be a packed mask."""

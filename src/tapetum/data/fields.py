@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from tapetum.errors import BadInput
-from tapetum.files import writable
+from tapetum.core.errors import BadInput
+from tapetum.core.files import writable
 from tapetum.video.types import refuse_huge
 
 PICTURES = ("jpg", "jpeg", "png", "webp")

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Key
 from tapetum.data.entries import Entry, entries
 from tapetum.data.polygons import segmentation_mask
-from tapetum.errors import BadInput
 
 _FARTHEST = 1e6
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.reading import open_file, parse_json
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import open_file, parse_json
 
 
 def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.csv_text import separator_of
+from tapetum.core.csv_text import separator_of
+from tapetum.core.errors import BadInput
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.data.media import Stored, stored
-from tapetum.errors import BadInput
 from tapetum.video.pictures import PICTURES
 
 VOC_CLASSES = (

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
+from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
 from tapetum.data.media import Stored, opened_picture
-from tapetum.errors import BadInput
-from tapetum.tables import parquet_file, pyarrow_for
 
 _READING = "reading parquet"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json
 from tapetum.data.fields import PICTURES, last
 from tapetum.data.listings import Listing, Split, numbered_classes, text_of
 from tapetum.data.media import Files, Stored
 from tapetum.data.shards import Shards
-from tapetum.errors import BadInput
-from tapetum.reading import parse_json
 
 
 @dataclass(frozen=True)

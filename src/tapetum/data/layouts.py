@@ -20,6 +20,7 @@ what is there is taken, and it is said how much is not.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.hints import hint
 from tapetum.data.layout_folders import (
     VOC_CLASSES,
@@ -33,7 +34,6 @@ from tapetum.data.layout_folders import (
 from tapetum.data.layout_parquet import list_parquet
 from tapetum.data.layout_shards import list_shards
 from tapetum.data.listings import Asks, Listing, Split
-from tapetum.errors import BadInput
 
 __all__ = ["LAYOUTS", "VOC_CLASSES", "Asks", "Listing", "Split", "listing"]
 

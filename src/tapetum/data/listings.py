@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tapetum.csv_text import csv_records
+from tapetum.core.csv_text import csv_records
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_text
 from tapetum.data.media import Files
-from tapetum.errors import BadInput
-from tapetum.reading import read_text
 
 Split = Literal["train", "val"]
 """What is learned from, and what is held out; where a layout has a test part but no val part, val is that."""
@@ -57,7 +57,7 @@ def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
     [1, 0]
     >>> class_labels([1.0, float("nan")], "labels.csv")
     Traceback (most recent call last):
-    tapetum.errors.BadInput: labels.csv has no label in row 1 (of 1 such row); leave such rows out, or the whole column
+    tapetum.core.errors.BadInput: labels.csv has no label in row 1 (of 1 such row); leave such rows out, or the whole column
     """
     lacking = [row for row, value in enumerate(values) if value is None or value != value or value == ""]
     if lacking:
@@ -83,7 +83,7 @@ def _class_label(value: Any, row: int, where: str) -> int | str:
 
 
 def records_of(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a csv file by the names of their columns (`tapetum.csv_text`). Raises BadInput as `text_of`."""
+    """Read the rows of a csv file by the names of their columns (`tapetum.core.csv_text`). Raises BadInput as `text_of`."""
     try:
         return csv_records(text_of(path))
     except csv.Error as error:

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageOps
 
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.reading import no_pipe
 from tapetum.data.meshes import on_surface, read_off
-from tapetum.errors import BadInput, TapetumError
-from tapetum.reading import no_pipe
 from tapetum.video import open_video
 from tapetum.video.pictures import know_heic, picture_rgb
 from tapetum.video.sound import read_sound

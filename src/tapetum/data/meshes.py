@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from tapetum.errors import BadInput
-from tapetum.reading import read_bytes
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes
 
 MAX_POINTS = 5_000_000
 """Vertices or faces in a mesh beyond which it is refused."""

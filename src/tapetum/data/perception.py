@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tapetum.core.errors import BadInput
 from tapetum.data.json_files import write_mapping
-from tapetum.errors import BadInput
 
 TASKS = ("object_tracking", "point_tracking", "action_localisation", "sound_localisation", "mc_question", "grounded_question")
 AREAS = ("memory", "abstraction", "physics", "semantics")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask
-from tapetum.errors import BadInput
 
 _FINE = 5
 _FARTHEST = 1e6

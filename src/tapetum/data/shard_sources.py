@@ -23,12 +23,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json, read_bytes
+from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.fields import PICTURES
 from tapetum.data.shards import KEY, Shards, write_shards
 from tapetum.data.tar_index import split_name
-from tapetum.errors import BadInput
-from tapetum.reading import parse_json, read_bytes
-from tapetum.tables import parquet_file, pyarrow_for
 
 Layout = Literal["classes", "stems", "parquet"]
 _LABELS = ("label", "labels", "cls")

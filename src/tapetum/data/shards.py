@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file
 from tapetum.data.fields import Sound, decode, encode
 from tapetum.data.tar_index import index_of, split_name
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
 
 KEY = "__key__"
 """Name of a sample's key beside its fields."""

@@ -22,9 +22,9 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Int64
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.reading import open_file, read_bytes
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import open_file, read_bytes
 
 _FORMAT = 1
 _MAX_ENDINGS = 256

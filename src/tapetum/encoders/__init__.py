@@ -9,9 +9,9 @@ Imports no torch by itself.
 torch.Size([1, 64])
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tapetum.core.lazy import lazy_attributes
 from tapetum.encoders.config import EncoderConfig, Preprocessing, architecture, names
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ __all__ = [
     "to_state",
 ]
 
-_HOMES = {
-    "factory": ("build", "from_state", "to_state", "save"),
-    "references": ("load",),
-    "features": ("Encoder", "Features"),
-}
-_LAZY = {name: home for home, names_there in _HOMES.items() for name in names_there}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"tapetum.encoders.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'tapetum.encoders' has no attribute {name!r}")
+__getattr__ = lazy_attributes(
+    __name__,
+    {"factory": ("build", "from_state", "to_state", "save"), "features": ("Encoder", "Features"), "references": ("load",)},
+)

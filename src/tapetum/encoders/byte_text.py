@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from tapetum.errors import check_several
-from tapetum.reading import check_length
+from tapetum.core.errors import check_several
+from tapetum.core.reading import check_length
 
 BEGIN, END = 256, 257
 """Tokens after those of the bytes."""

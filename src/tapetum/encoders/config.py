@@ -11,8 +11,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
-from tapetum.bounds import LARGEST_SIZE, check_sizes
-from tapetum.errors import BadInput
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or deviation of red, green and blue over ImageNet, in 0..255."""

@@ -19,13 +19,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.account.phases import tell
-from tapetum.blocks.attention import KeyValueCache, attend, causal_mask, rotary_angles, turn
-from tapetum.blocks.linear import linear, times
-from tapetum.blocks.mlp import FusedGatedMlp
-from tapetum.blocks.quantised import Int8Embedding
-from tapetum.blocks.transformer import RmsNorm
+from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder_config import DecoderConfig
-from tapetum.errors import BadInput
+from tapetum.layers.attention import KeyValueCache, attend, causal_mask, rotary_angles, turn
+from tapetum.layers.linear import linear, times
+from tapetum.layers.mlp import FusedGatedMlp
+from tapetum.layers.quantised import Int8Embedding
+from tapetum.layers.transformer import RmsNorm
 
 
 class DecoderCache:

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from tapetum.devices import full_precision
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
-from tapetum.errors import BadInput
 from tapetum.video import Video, open_video
 from tapetum.video.pictures import PICTURES
 from tapetum.video.sound import only_sound

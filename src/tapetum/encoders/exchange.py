@@ -12,6 +12,8 @@ from typing import Any
 
 from safetensors.torch import save as to_bytes
 
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.factory import describe, to_state
 from tapetum.encoders.features import Encoder
@@ -19,8 +21,6 @@ from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_config import ViTConfig
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
 
 
 def write_for(encoder: Encoder, library: str, path: Path) -> str:

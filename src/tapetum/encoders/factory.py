@@ -23,7 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path, whole_file
+from tapetum.core.reading import no_pipe, parse_json
 from tapetum.encoders.config import (
     FAMILIES,
     SOURCES,
@@ -38,12 +41,9 @@ from tapetum.encoders.config import (
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import send, under_our_names
-from tapetum.errors import BadInput
-from tapetum.files import named_path, whole_file
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import read_state
-from tapetum.reading import no_pipe, parse_json
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:

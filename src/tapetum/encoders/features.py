@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import EncoderConfig, Preprocessing
-from tapetum.errors import BadInput
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
-from tapetum.errors import BadInput
 
 
 class FeaturePyramid(nn.Module):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Preprocessing
-from tapetum.errors import BadInput
 
 _INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
     2: "bilinear",

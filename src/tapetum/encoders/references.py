@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.core.errors import BadInput, MissingExtra, Remark
 from tapetum.encoders.config import SOURCES, Preprocessing, architecture, dotted
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.processors import of_processor, of_timm
 from tapetum.encoders.published import PORT, PREFIXES
-from tapetum.errors import BadInput, MissingExtra, Remark
 from tapetum.hub import loading
 from tapetum.hub.registry import FOLDER_FILE, known
 from tapetum.hub.state_dicts import read_folder, read_settings, read_state

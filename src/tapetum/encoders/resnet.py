@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.blocks.pointwise import PointwiseConv2d
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
 from tapetum.encoders.resnet_config import ResNetConfig
+from tapetum.layers.pointwise import PointwiseConv2d
 
 
 class ResidualBlock(nn.Module):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
-from tapetum.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

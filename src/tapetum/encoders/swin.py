@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.blocks.attention import attend
-from tapetum.blocks.linear import linear
-from tapetum.blocks.mlp import Mlp
-from tapetum.blocks.transformer import DropPath
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.swin_config import SwinConfig
 from tapetum.encoders.vit import start_linear
+from tapetum.layers.attention import attend
+from tapetum.layers.linear import linear
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import DropPath
 
 _EPS = 1e-5
 _NEVER = -100.0  # added to the logits of cells that may not see each other, as everyone's Swin does

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
-from tapetum.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.blocks.attention import Attention
-from tapetum.blocks.mlp import Mlp
-from tapetum.blocks.transformer import Block
+from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.encoders.vit import start_linear
-from tapetum.errors import BadInput
+from tapetum.layers.attention import Attention
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import Block
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture, EncoderConfig
 from tapetum.encoders.vit_config import NAMED as PICTURES
 from tapetum.encoders.vit_config import ViTConfig
-from tapetum.errors import BadInput
 
 _Pooling = Literal["end", "highest", "last", "mean"]
 _OTHERS = "'highest', 'last' and 'mean'"

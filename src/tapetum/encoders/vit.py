@@ -15,16 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.blocks.attention import Attention
-from tapetum.blocks.mlp import Mlp
-from tapetum.blocks.patches import PicturePatches
-from tapetum.blocks.pooling import AttentionPooling
-from tapetum.blocks.positions import interpolate, sine_2d
-from tapetum.blocks.stem import ConvolutionalStem
-from tapetum.blocks.transformer import Block
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder, Features
 from tapetum.encoders.vit_config import ViTConfig
+from tapetum.layers.attention import Attention
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.patches import PicturePatches
+from tapetum.layers.pooling import AttentionPooling
+from tapetum.layers.positions import interpolate, sine_2d
+from tapetum.layers.stem import ConvolutionalStem
+from tapetum.layers.transformer import Block
 
 
 class ViT(Encoder):

@@ -8,8 +8,8 @@ Names: `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import HALF, IMAGENET_MEAN, IMAGENET_STD, Architecture, EncoderConfig, Preprocessing
-from tapetum.errors import BadInput
 
 
 def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
@@ -50,7 +50,7 @@ class ViTConfig(EncoderConfig):
     class_position: bool = True
     """The class token has a position too."""
     resample: Literal["timm", "big_vision", "transformers"] = "timm"
-    """How positions are interpolated; see `tapetum.blocks.positions`."""
+    """How positions are interpolated; see `tapetum.layers.positions`."""
     patch_bias: bool = True
     """The linear layer on the patches has a bias."""
     stem: Literal["patch", "convolutions"] = "patch"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 Value = TypeVar("Value")
 _PIECE = 1 << 20
@@ -155,7 +155,7 @@ def check_address(url: str) -> None:
 
     >>> check_address("http://[::1")
     Traceback (most recent call last):
-    tapetum.errors.BadInput: 'http://[::1' is no address to fetch from; give one such as https://example.org/folder
+    tapetum.core.errors.BadInput: 'http://[::1' is no address to fetch from; give one such as https://example.org/folder
     """
     try:
         parts = urlsplit(url)

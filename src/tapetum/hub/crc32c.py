@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt32
 
-from tapetum.reading import open_file
+from tapetum.core.reading import open_file
 
 _POLYNOMIAL = 0x82F63B78
 _LANES, _LANE = 4096, 512

@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file, write_text
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.reading import open_file, read_json
 from tapetum.hub.connection import USUAL, Answer, Limits, Unreachable, check_address, check_size, connect
-from tapetum.reading import open_file, read_json
 
 _BETWEEN = 64 << 20
 """Bytes after which the disk is looked at again."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.connection import USUAL, Limits, check_address, within
 from tapetum.hub.download import download

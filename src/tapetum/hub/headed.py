@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from tapetum.bounds import LARGEST_SIZE, check_sizes
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
-from tapetum.reading import no_pipe, parse_json
 
 
 def save_headed(model: nn.Module, path: str | os.PathLike[str], key: str, about: Any, dtype: torch.dtype | None = None) -> None:

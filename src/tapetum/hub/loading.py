@@ -16,10 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tapetum.devices import find_device
-from tapetum.errors import BadInput
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import open_file, parse_json, read_json
 from tapetum.hub.registry import ENCODER_FILE, FOLDER_FILE, OWNERS, TRACKER_FILE, VIDEO_FILE, resolve
-from tapetum.reading import open_file, parse_json, read_json
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 class Recorder:

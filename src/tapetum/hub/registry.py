@@ -11,10 +11,10 @@ from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
-from tapetum.errors import BadInput
-from tapetum.files import named_path
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path
+from tapetum.core.identity import fingerprint
 from tapetum.hub.download import check, check_sum
-from tapetum.identity import fingerprint
 
 _LISTED = 8
 """Names that a message lists."""
@@ -27,14 +27,14 @@ VIDEO_FILE = "longvideo.safetensors"
 FOLDER_FILE = "config.json"
 """What a folder of weights from a repository has."""
 OWNERS = (
-    "tapetum.tap.published",
-    "tapetum.hip.published",
+    "tapetum.systems.tap.published",
+    "tapetum.systems.hip.published",
     "tapetum.encoders.published",
-    "tapetum.odin.published",
-    "tapetum.paligemma.published",
-    "tapetum.adapters.published",
-    "tapetum.longvideo.published",
-    "tapetum.perception_test.published",
+    "tapetum.systems.odin.published",
+    "tapetum.systems.paligemma.published",
+    "tapetum.systems.adapters.published",
+    "tapetum.systems.longvideo.published",
+    "tapetum.systems.perception_test.published",
 )
 """Modules without torch, each with `PUBLISHED`, a tuple of `Weights`, and `HEADERS`: entry of a header to what loads a file;
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it; `PREFIXES`: what stands before
@@ -49,7 +49,7 @@ class Weights:
     name: str
     """What the user types."""
     architecture: str
-    """Name for `build` of its system, or `tapetum.hip.config.variant`."""
+    """Name for `build` of its system, or `tapetum.systems.hip.config.variant`."""
     summary: str
     """One line for a table."""
     paper: str
@@ -174,7 +174,7 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
 
 
 def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
-    """Compute a fingerprint of the bytes that a name, a file, a folder or a run stands for (`tapetum.identity`).
+    """Compute a fingerprint of the bytes that a name, a file, a folder or a run stands for (`tapetum.core.identity`).
 
     What stands for no file on this machine, such as a rule without weights, gives its name.
 

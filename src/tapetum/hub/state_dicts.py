@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe, read_json
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe, read_json
 
 _WRAPPINGS = "state_dict", "model_state_dict", "model"
 """Under which training scripts keep the state dict, beside the optimiser's and other things."""

@@ -13,8 +13,8 @@ from typing import IO
 import torch
 from torch import Tensor
 
-from tapetum.errors import BadInput
-from tapetum.reading import open_file, parse_json
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import open_file, parse_json
 
 KINDS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Kinds of numbers that weights have, by their names in safetensors."""

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import open_file
 from tapetum.hub.records import ADMITTED, Plain
-from tapetum.reading import open_file
 
 _FAILURES = (
     pickle.UnpicklingError,
@@ -76,7 +76,7 @@ def loads(data: bytes) -> Any:
     {'points': array([0, 1, 2])}
     >>> loads(pickle.dumps(print))
     Traceback (most recent call last):
-    tapetum.errors.BadInput: the pickle names builtins.print; only numpy arrays and plain containers are read
+    tapetum.core.errors.BadInput: the pickle names builtins.print; only numpy arrays and plain containers are read
     """
     return _load(data, 0)
 

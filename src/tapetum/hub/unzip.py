@@ -22,9 +22,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.reading import no_pipe, open_file
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, open_file
 
 _PIECE = 1 << 20
 _TINY = 1 << 20

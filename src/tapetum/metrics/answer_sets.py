@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tapetum.errors import BadInput, check_several
+from tapetum.core.errors import BadInput, check_several
 from tapetum.metrics.answers import any_match, count_of, exact_match, option_letter
 from tapetum.metrics.pairing import paired, text
 

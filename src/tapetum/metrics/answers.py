@@ -22,7 +22,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tapetum.errors import BadInput, check_several
+from tapetum.core.errors import BadInput, check_several
 from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.vqa_words import ARTICLES, CONTRACTIONS, NUMBERS, PUNCTUATION
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Num
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
 
 

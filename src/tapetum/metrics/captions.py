@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tapetum.errors import BadInput, check_several
+from tapetum.core.errors import BadInput, check_several
 from tapetum.metrics.pairing import paired, text
 from tapetum.metrics.ptb import ptb_words
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.masks import mask_iou
 
 TOLERANCE = 0.008

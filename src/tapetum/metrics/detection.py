@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import areas, checked_boxes, intersections
 from tapetum.metrics.pairing import finite_array
 from tapetum.types import Boxes

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy.optimize import linear_sum_assignment
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import box_iou, paired_box_iou
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
 Key = TypeVar("Key", bound=Hashable)

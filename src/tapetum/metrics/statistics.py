@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Num
 from scipy.stats import norm
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
 
 Interval = tuple[float, float]

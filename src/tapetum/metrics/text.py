@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import box_iou
 from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.pairing import paired, text

@@ -11,9 +11,9 @@ and `words`, each of which says of itself what it does.
 Importing this imports no torch; `Clip`, `make_clip` and `make_dataset` do when they are asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tapetum.core.lazy import lazy_attributes
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.textures import from_pictures, procedural, textures
 
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from tapetum.scenes.clip import Clip, make_clip
     from tapetum.scenes.dataset import make_dataset
 
-_LAZY = {"Clip": "clip", "make_clip": "clip", "make_dataset": "dataset"}
-
 __all__ = ["Clip", "SceneConfig", "from_pictures", "make_clip", "make_dataset", "procedural", "textures"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"tapetum.scenes.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'tapetum.scenes' has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, {"clip": ("Clip", "make_clip"), "dataset": ("make_dataset",)})

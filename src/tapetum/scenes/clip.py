@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.memory import check_room
+from tapetum.core.memory import check_room
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.render import Renderer, Rendering
 from tapetum.scenes.sample import sample_world

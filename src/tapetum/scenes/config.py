@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput
-from tapetum.files import cannot_write, whole_file
-from tapetum.identity import source_label
-from tapetum.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.identity import source_label
+from tapetum.core.reading import no_pipe
 from tapetum.scenes.clip import Clip, check_clip, make_clip
 from tapetum.scenes.config import SceneConfig
 from tapetum.scenes.textures import textures as texture_source

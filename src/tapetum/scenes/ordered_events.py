@@ -22,7 +22,7 @@ from itertools import product
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.dealing import dealt
 from tapetum.scenes.types import U8, Bool
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.filming import InstanceMasks, Truth, film, varied
 from tapetum.scenes.physics import make_episode

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.dealing import dealt
 from tapetum.scenes.types import F32, U8
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
+from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.scenes.types import F32, U8
-from tapetum.tables import parquet_file, pyarrow_for
 from tapetum.video.pictures import PICTURES, know_heic, picture_rgb
 
 Textures = Callable[[np.random.Generator], U8]

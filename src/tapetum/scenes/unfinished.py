@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file, write_text
-from tapetum.reading import read_json
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import read_json
 
 
 def goes_on(note: Path, settings: dict[str, Any], out: Path, done: int) -> bool:

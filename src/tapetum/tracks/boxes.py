@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from tapetum.errors import BadInput
-from tapetum.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
+from tapetum.core.errors import BadInput
+from tapetum.core.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
 from tapetum.types import Boxes
 from tapetum.types.checks import finite, truths
 

@@ -30,8 +30,8 @@ from typing import Literal
 
 import numpy as np
 
-from tapetum.errors import BadInput
-from tapetum.files import named_path, whole_file, write_text
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path, whole_file, write_text
 from tapetum.tracks import tables
 from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import Entry, read_entries, write_entries

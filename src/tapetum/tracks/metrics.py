@@ -24,7 +24,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Num
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.types.checks import unmasked
 
 Mode = Literal["first", "strided"]

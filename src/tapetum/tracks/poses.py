@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapetum.errors import MissingExtra
-from tapetum.files import whole_file, writable, write_text
+from tapetum.core.errors import MissingExtra
+from tapetum.core.files import whole_file, writable, write_text
 from tapetum.types import Tracks
 from tapetum.video import Video
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.tracks.camera import CameraMotion, camera_motion
 from tapetum.types import Tracks
 from tapetum.video import TrackPainter, colour_wheel

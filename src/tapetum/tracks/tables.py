@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tapetum.csv_text import CsvRows
-from tapetum.errors import BadInput
-from tapetum.reading import read_bytes
+from tapetum.core.csv_text import CsvRows
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes
 from tapetum.tracks.poses import frame_numbers, point_names
 from tapetum.types import Tracks
 

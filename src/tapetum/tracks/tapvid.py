@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Num, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from tapetum.errors import BadInput
-from tapetum.files import named_path, whole_file
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path, whole_file
 from tapetum.hub.unpickle import load_pickle
 
 

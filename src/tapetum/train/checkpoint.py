@@ -23,8 +23,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from tapetum.errors import BadInput, visible
-from tapetum.reading import no_pipe, open_file, read_json
+from tapetum.core.errors import BadInput, visible
+from tapetum.core.reading import no_pipe, open_file, read_json
 
 FORMAT = "tapetum-checkpoint-1"
 

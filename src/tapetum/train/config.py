@@ -5,9 +5,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from tapetum.account.config import LedgerConfig
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
+from tapetum.core.workers import check_workers
 from tapetum.train import launch
-from tapetum.workers import check_workers
 
 RESUMABLE_FIELDS = frozenset(
     {
@@ -299,7 +299,7 @@ def check_least(settings: Any, **least: int) -> None:
 
     >>> check_least(TrainConfig(steps=1, batch_size=1), seed=1)
     Traceback (most recent call last):
-    tapetum.errors.BadInput: seed is 0; it must be 1 or more
+    tapetum.core.errors.BadInput: seed is 0; it must be 1 or more
     """
     for name, value in least.items():
         found = getattr(settings, name)

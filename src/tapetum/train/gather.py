@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.train.world import World, current_world
 
 

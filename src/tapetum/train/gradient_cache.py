@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from tapetum.errors import BadInput, TapetumError
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train.freezing import holds_batch_statistics
 
 UNLIKE = 0.02

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file, write_text
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
 from tapetum.train.config import TrainConfig, accumulation
 
 RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
@@ -33,7 +33,7 @@ class Launch:
     save_minutes: float = 2.0
     """Minutes between checkpoints, beside those by step: the most that a crash costs."""
     settings: str | None = None
-    """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`tapetum.cli.settings`)."""
+    """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
     def began(self) -> None:
         """Keep `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""

@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tapetum.errors import BadInput, visible
-from tapetum.reading import open_file
+from tapetum.core.errors import BadInput, visible
+from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
 
 PLAIN_SECONDS = 10.0

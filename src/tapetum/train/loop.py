@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.devices import check_compiler
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
-from tapetum.devices import check_compiler
-from tapetum.errors import BadInput, TapetumError
 from tapetum.train import checkpoint
 from tapetum.train.config import TrainConfig
 from tapetum.train.log import say

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.train.config import ParameterRule, TrainConfig
 from tapetum.train.freezing import freeze_where
 from tapetum.train.lars import Lars

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
-from tapetum.errors import BadInput
 from tapetum.train import checkpoint
 from tapetum.train.averages import MovingAverage, new_averages
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, TrainConfig, default_of

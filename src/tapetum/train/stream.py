@@ -26,12 +26,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.workers import undisturbed
 from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
-from tapetum.errors import BadInput, TapetumError
 from tapetum.train.config import TrainConfig
 from tapetum.train.task import Task
 from tapetum.train.world import World
-from tapetum.workers import undisturbed
 
 
 def sample_numbers(step: int, part: int, rank: int, world_size: int, config: TrainConfig) -> range:

@@ -20,8 +20,8 @@ import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
 from torch import Tensor
 
-from tapetum.devices import find_device
-from tapetum.errors import BadInput, TapetumError
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import launch
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries
 from tapetum.data.instances import Instances, read_instances
 from tapetum.data.media import opened_picture, stored
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
-from tapetum.errors import BadInput
 from tapetum.train import Moment, Task, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch

@@ -7,7 +7,7 @@ and only that one is scored on the test part. How many were tried is part of the
 from dataclasses import dataclass
 from typing import Literal
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
-from tapetum.errors import BadInput
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.transfer.recipes import CocoRun
 

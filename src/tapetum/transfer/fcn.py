@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.pictures import SegmentedPictures
@@ -25,7 +26,6 @@ from tapetum.encoders.config import as_json, check_side, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load
-from tapetum.errors import BadInput
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.metrics.masks import Confusion
 from tapetum.train import Moment, TrainConfig, fit

@@ -22,10 +22,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.views import View, Views, supervised
 from tapetum.encoders.features import Encoder
-from tapetum.errors import BadInput
 from tapetum.metrics.masks import Confusion
 from tapetum.train import Moment, Task, TrainConfig, fit
 from tapetum.train.optim import Layers

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.transfer.config import NeighboursConfig
 
 _TOGETHER = 1024

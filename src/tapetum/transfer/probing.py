@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tapetum.devices import full_precision
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.identity import stamp
+from tapetum.core.reading import no_pipe
 from tapetum.encoders.features import Encoder
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.identity import stamp
-from tapetum.reading import no_pipe
 from tapetum.train.config import TrainConfig
 from tapetum.train.schedule import learning_rate
 from tapetum.transfer.config import ProbeConfig

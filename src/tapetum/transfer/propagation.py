@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.whole import Look
 

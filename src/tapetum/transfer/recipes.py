@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
-from tapetum.errors import BadInput
 from tapetum.metrics.masks import Confusion
 
 IGNORED = 255

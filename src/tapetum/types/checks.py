@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 def unmasked(value: Any, name: str) -> Any:
@@ -14,7 +14,8 @@ def unmasked(value: Any, name: str) -> Any:
 
     >>> unmasked(np.ma.MaskedArray([1, 2], mask=[False, True]), "queries")
     Traceback (most recent call last):
-    tapetum.errors.BadInput: queries is a masked array with 1 of 2 values masked; fill it (array.filled(0)) or leave these out
+    tapetum.core.errors.BadInput: queries is a masked array with 1 of 2 values masked; fill it (array.filled(0)) or leave these
+    out
     """
     if not isinstance(value, np.ma.MaskedArray):
         return value

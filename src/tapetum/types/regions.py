@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput, check_several
+from tapetum.core.errors import BadInput, check_several
 from tapetum.types.checks import finite, truths
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput, MissingExtra
-from tapetum.reading import parse_json
-from tapetum.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.reading import parse_json
+from tapetum.core.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")

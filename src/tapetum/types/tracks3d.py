@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
-from tapetum.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
+from tapetum.core.errors import BadInput
+from tapetum.core.tables import Formats, from_csv, from_npz, load, save, to_csv, to_npz
 from tapetum.types.checks import finite
 from tapetum.types.tracks import EXACT, Tracks, columns_of, fields_of, tabulated
 

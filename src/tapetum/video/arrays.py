@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe, open_file
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe, open_file
 from tapetum.types.checks import unmasked
 from tapetum.video.types import Frame, Report, Video, refuse_huge
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video.held import HELD_BYTES
 from tapetum.video.types import Frame, Report, Video, refuse_huge
 

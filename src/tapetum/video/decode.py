@@ -22,8 +22,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.video.h264 import begins_clean
 from tapetum.video.types import MAX_PIXELS, refuse_huge, usable_rate
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from tapetum.errors import BadInput, check_several
+from tapetum.core.errors import BadInput, check_several
 from tapetum.video.colours import point_colours
 from tapetum.video.labels import Labels
 from tapetum.video.types import Frame

@@ -23,7 +23,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
 from tapetum.video.decode import Cursor, Decoder, Packets
 from tapetum.video.held import HELD_BYTES, HeldFrames

@@ -22,7 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video.convert import display_of, upright_rgb
 from tapetum.video.decode import CONTAINERS
 from tapetum.video.types import MAX_PIXELS, Frame, usable_rate

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from tapetum.errors import BadInput, MissingExtra
-from tapetum.reading import no_pipe, open_file
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.reading import no_pipe, open_file
 from tapetum.video.arrays import as_rgb, from_floats
 from tapetum.video.held import HELD_BYTES, HeldFrames
 from tapetum.video.types import MAX_PIXELS, Frame, Report, Video, refuse_huge

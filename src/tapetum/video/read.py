@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tapetum.errors import BadInput
-from tapetum.files import named_path
-from tapetum.reading import open_file
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path
+from tapetum.core.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array
 from tapetum.video.files import FileVideo
 from tapetum.video.pictures import PICTURES, PictureVideo, folder_of_pictures

@@ -10,8 +10,8 @@ import av.stream
 import numpy as np
 from jaxtyping import Float32
 
-from tapetum.errors import BadInput
-from tapetum.reading import no_pipe
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.video.decode import SAFE_OPTIONS
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
 _BYTES = 2

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video.arrays import ArrayVideo, to_numpy
 from tapetum.video.types import DEFAULT_RATE, Frame, Video
 

@@ -14,7 +14,7 @@ from typing import overload
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.video.held import HELD_BYTES
 
 MAX_PIXELS = 128 * 1024 * 1024
@@ -38,7 +38,7 @@ def refuse_huge(name: object, width: int, height: int) -> None:
 
     >>> refuse_huge("a.png", 30000, 30000)
     Traceback (most recent call last):
-    tapetum.errors.BadInput: a.png has frames of 30000x30000; more than 134217728 pixels are refused: make them smaller
+    tapetum.core.errors.BadInput: a.png has frames of 30000x30000; more than 134217728 pixels are refused: make them smaller
     """
     if width * height > MAX_PIXELS:
         raise BadInput(f"{name} has frames of {width}x{height}; more than {MAX_PIXELS} pixels are refused: make them smaller")

@@ -14,9 +14,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from tapetum.errors import BadInput
-from tapetum.files import named_path, refuse_folder, temporary_file
-from tapetum.provenance import check, record
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path, refuse_folder, temporary_file
+from tapetum.core.provenance import check, record
 from tapetum.video.palette import Palettes
 from tapetum.video.soundtrack import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from support.scripts import script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Cylinder, Ground, RoundedBox, Sphere
 from tapetum.scenes.filming import FilmConfig, Truth, film, varied

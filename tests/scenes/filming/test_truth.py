@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from support.scripts import script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
 from tapetum.scenes.filming import Truth

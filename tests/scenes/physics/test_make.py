@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.physics_world import at, body, ground
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode, save_episode
 from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere

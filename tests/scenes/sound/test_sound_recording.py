@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import butter, sosfilt
 
 from support.scripts import script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Contacts
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere

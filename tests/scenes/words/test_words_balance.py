@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.scripts import script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.words import BLOCK, Candidate, Question, balance, block_of
 
 COLOURS = ("red", "green", "blue", "white", "black")

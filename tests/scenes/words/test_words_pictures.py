@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.scripts import script
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.scenes.physics.materials import STUFF

@@ -11,10 +11,10 @@ import csv
 import io
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import one_of
 from tapetum.data.listings import text_of
 from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
-from tapetum.errors import BadInput
 
 CLASSES = 150
 _FOLDERS = {"train": "training", "val": "validation"}

@@ -10,10 +10,10 @@ same data as parquet are read by `tapetum.data.layouts`.
 
 from pathlib import Path, PurePosixPath
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.listings import text_of
 from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
-from tapetum.errors import BadInput
 
 CLASSES = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),

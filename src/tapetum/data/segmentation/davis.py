@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.listings import text_of
 from tapetum.data.segmentation.pictures import IGNORE, read_values
-from tapetum.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
+from tapetum.core.errors import BadInput
 from tapetum.data.media import opened_picture, stored
-from tapetum.errors import BadInput
 
 IGNORE = 255
 """The number of pixels that don't count."""

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import inside, one_of
 from tapetum.data.layouts import VOC_CLASSES
 from tapetum.data.listings import text_of
 from tapetum.data.segmentation.pictures import SegmentedPictures, paired_files
-from tapetum.errors import BadInput
 from tapetum.types import Boxes
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import entries, first_of, inside, read_json
 from tapetum.data.listings import Listing, Split
 from tapetum.data.media import Stored, stored
 from tapetum.data.video_language import video_file, videos_of
-from tapetum.errors import BadInput
 
 
 def list_diving48(place: Path, split: Split) -> Listing:

@@ -17,11 +17,11 @@ NExT-QA is VIDEO_QID, for a qid is of its video alone.
 from collections.abc import Iterator
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of, read_json
 from tapetum.data.listings import records_of
 from tapetum.data.video_language import video_file, videos_of
-from tapetum.errors import BadInput
 
 OPTIONS = 5
 NEXTQA_KINDS = {"CW": "why", "CH": "how", "TN": "before and after", "TC": "when", "DC": "count", "DL": "place", "DO": "other"}

@@ -8,8 +8,9 @@
 torch.Size([1, 3, 32, 32])
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tapetum.core.lazy import lazy_attributes
 from tapetum.data.views.config import View, byol, clip, dino, mae, simclr, supervised
 
 if TYPE_CHECKING:
@@ -17,10 +18,4 @@ if TYPE_CHECKING:
 
 __all__ = ["View", "Views", "byol", "clip", "dino", "mae", "simclr", "supervised"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "Views":
-        from tapetum.data.views.make import Views
-
-        return Views
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, {"make": ("Views",)})

@@ -8,7 +8,7 @@ Inception (1409.4842).
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class View:
 
     >>> View(size=32, grey=1.5)
     Traceback (most recent call last):
-    tapetum.errors.BadInput: grey of a view is 1.5; it is a probability, 0 to 1
+    tapetum.core.errors.BadInput: grey of a view is 1.5; it is a probability, 0 to 1
     """
 
     size: int

@@ -9,9 +9,9 @@ DIR/dataset_coco.json                      the split of Karpathy and Fei-Fei (ar
 
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Captioned, once
 from tapetum.data.entries import Entry, entries, inside, one_of
-from tapetum.errors import BadInput
 
 
 def read_coco_captions(folder: Path, split: str) -> list[Captioned]:

@@ -13,9 +13,9 @@
 
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, inside, line_entries, named_entries, one_of
-from tapetum.errors import BadInput
 
 
 def read_aokvqa(folder: Path, split: str) -> list[Question]:

@@ -16,10 +16,10 @@ Keys are those of the files; where they have none, the place in the file, from 0
 import re
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, line_entries, one_of
 from tapetum.data.listings import records_of
-from tapetum.errors import BadInput
 
 _OPTION = re.compile(r"\(([a-z])\)\s*(.*?)\s*(?=\([a-z]\)|$)", re.DOTALL)
 

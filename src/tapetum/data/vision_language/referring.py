@@ -15,11 +15,11 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes
 from tapetum.data.asked import Referred, once
 from tapetum.data.entries import Entry, entries, one_of
 from tapetum.data.instances import corners
-from tapetum.errors import BadInput
-from tapetum.reading import read_bytes
 
 _BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
 _SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}

@@ -12,9 +12,9 @@ Entries that are not active are left out, as they were taken back. The kind is p
 
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, one_of
-from tapetum.errors import BadInput
 
 
 def read_rsvqa_lr(folder: Path, split: str) -> list[Question]:

@@ -8,9 +8,9 @@ DIR/images/train/1/image.png    or DIR/train/1/image.png
 from collections.abc import Mapping
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, inside, named_entries, one_of, read_json
-from tapetum.errors import BadInput
 
 
 def read_scienceqa(folder: Path, split: str, pictures_only: bool = True) -> list[Question]:

@@ -8,9 +8,9 @@ DIR/train2014/COCO_train2014_000000000009.jpg
 
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.asked import Question, once
 from tapetum.data.entries import Entry, entries, one_of
-from tapetum.errors import BadInput
 
 _FILES = {"train": "train2014", "val": "val2014", "test": "test2015", "test-dev": "test-dev2015"}
 _HIDDEN = ("test", "test-dev")

@@ -1,7 +1,7 @@
 """ResNets of DetCon's public JAX code (google-deepmind/detcon), and so of all that is built on haiku's ResNet blocks.
 
 Names are haiku's, without that of the network in front: "block_group_2/~/block_0/~/conv_1/w". Weights of convolutions are
-(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.odin.detcon` reads files and turns them.
+(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.systems.odin.detcon` reads files and turns them.
 """
 
 from collections.abc import Mapping

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.resnet_config import PREPROCESSING, ResNetConfig
 from tapetum.encoders.tables.convolutional import classes_in, huggingface_resnet_rows, with_counters
 from tapetum.encoders.tables.rows import Row
-from tapetum.errors import BadInput
 
 
 def describe(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True)

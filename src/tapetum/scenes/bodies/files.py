@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
-from tapetum.files import whole_file
-from tapetum.reading import no_pipe, parse_json
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, parse_json
 from tapetum.scenes.bodies.body import Body, Surface
 from tapetum.scenes.bodies.episode import Action, Camera, Contacts, Episode, Light
 from tapetum.scenes.bodies.shapes import SHAPES

@@ -17,7 +17,7 @@ r"""Shapes of bodies in their own coordinates: the origin in the middle of the s
 
 from dataclasses import dataclass
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 Triple = tuple[float, float, float]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Ground, Sheet
 from tapetum.scenes.filming import pieces

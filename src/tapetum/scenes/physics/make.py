@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Action, Episode
 from tapetum.scenes.physics.assemble import episode_of, fineness, moment_times

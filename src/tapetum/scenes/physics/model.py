@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.shapes import Sheet
 from tapetum.scenes.physics import pieces as cut

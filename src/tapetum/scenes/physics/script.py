@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.physics import frame, turns
 from tapetum.scenes.types import F64, I64
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.body import Body
 from tapetum.scenes.bodies.episode import Contacts
 from tapetum.scenes.physics import turns

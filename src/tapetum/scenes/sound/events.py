@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.shapes import Bowl, Cup
 from tapetum.scenes.sound.hearing import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, rub_amplitude

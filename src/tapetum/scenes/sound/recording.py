@@ -12,7 +12,7 @@ costs the same. Long episodes are made piece by piece. The limiter leaves what i
 import numpy as np
 from scipy.signal import butter, lfilter, sosfilt
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.sound.events import SoundEvents, collect, impact_rows, rub_row
 from tapetum.scenes.sound.hearing import DIRECT, GAIN, POWER, at_microphone, contact_s, excited, panned, rub_amplitude

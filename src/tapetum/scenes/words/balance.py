@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 from tapetum.scenes.words.question import Candidate, Question
 
 BLOCK = 64

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tapetum.errors import BadInput
+from tapetum.core.errors import BadInput
 
 Kind = Literal["picture", "descriptive", "explanatory", "predictive", "counterfactual"]
 

@@ -1,0 +1,104 @@
+"""What a forward pass is, for every kind of network that the package can load, on inputs that hold nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+Pass = tuple[str, Callable[[], Any]]
+"""What it is in words, and a call that makes it."""
+_CLIP, _POINTS, _SIDE = 24, 64, 256
+_PREFIX, _SUFFIX = 16, 16
+_MASK_SIDE = 64
+
+
+def many(count: int, thing: str) -> str:
+    """Say how many.
+
+    >>> many(1, "clip"), many(1200, "clip")
+    ('1 clip', '1,200 clips')
+    """
+    return f"{count:,} {thing}" + ("s" if count != 1 else "")
+
+
+def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
+    """Find the forward pass of a network on a batch of inputs, whose pictures have `side` pixels (None: as it was made for).
+
+    None for a network of which nobody knows what it takes.
+    """
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    if kind in _PASSES:
+        return _PASSES[kind](model.eval(), batch, side)
+    how = next((part.preprocessing for part in _parts(model) if hasattr(part, "preprocessing")), None)
+    return None if how is None else _pictures(model.eval(), batch, (side, side) if side else how.size)
+
+
+def _parts(model: Any) -> list[Any]:
+    """A network, and what of it may know how pictures are prepared: the trunk of adapters, the encoder of Odin."""
+    return [model, *(getattr(model, name) for name in ("trunk", "encoder") if hasattr(model, name))]
+
+
+def _pictures(model: Any, batch: int, size: tuple[int, int]) -> Pass:
+    import torch
+
+    pictures = torch.zeros(batch, 3, *size)
+    return f"a forward pass of {many(batch, 'picture')} of {size[1]}x{size[0]}", lambda: model(pictures)
+
+
+def _tapir(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    side = side or _SIDE
+    video, queries = torch.zeros(batch, _CLIP, side, side, 3), torch.zeros(batch, _POINTS, 3)
+    return f"{many(batch, 'clip')} of {_CLIP} frames of {side}x{side}, {_POINTS} points", lambda: model(video, queries)
+
+
+def _hip(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    inputs = {name: torch.zeros(batch, m.length, m.channels) for name, m in model.modalities.items()}
+    shown = ", ".join(f"{name} {m.length} x {m.channels}" for name, m in model.modalities.items())
+    return f"a forward pass of {many(batch, 'input')} ({shown})", lambda: model(inputs)
+
+
+def _paligemma(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    rows, columns = model.config.eye.picture_size
+    pixels = torch.zeros(batch, 1, 3, rows, columns)
+    prefix, suffix = (torch.full((batch, n), 5, dtype=torch.int64) for n in (_PREFIX, _SUFFIX))
+    texts = f"questions of {_PREFIX} tokens and answers of {_SUFFIX}, read at once"
+    return f"{many(batch, 'picture')} of {columns}x{rows}, {texts}", lambda: model.logits(pixels, prefix, suffix)
+
+
+def _mask_codec(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    masks = torch.zeros(batch, _MASK_SIDE, _MASK_SIDE)
+    return f"{many(batch, 'mask')} of {_MASK_SIDE}x{_MASK_SIDE}, to codes and back", lambda: model.decode(model.encode(masks))
+
+
+def _video(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    how = model.config
+    rows, columns = (side, side) if side else how.size
+    video = torch.zeros(batch, how.frames, rows, columns, 3)
+    return f"{many(batch, 'video')} of {how.frames} frames of {columns}x{rows}", lambda: model(video)
+
+
+def _video_text(model: Any, batch: int, side: int | None) -> Pass:
+    import torch
+
+    about, look = _video(model.video, batch, side)
+    ids = torch.full((batch, model.config.text.length), 5, dtype=torch.int64)
+    return f"{about}, and as many texts of {ids.shape[1]} tokens", lambda: (look(), model.embed_texts(ids))
+
+
+_PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
+    "tapetum.systems.tap.network.model.Tapir": _tapir,
+    "tapetum.systems.hip.model.Hip": _hip,
+    "tapetum.systems.paligemma.model.PaliGemma": _paligemma,
+    "tapetum.systems.paligemma.mask_codec.MaskCodec": _mask_codec,
+    "tapetum.systems.longvideo.encoder.VideoEncoder": _video,
+    "tapetum.systems.longvideo.towers.VideoText": _video_text,
+}
+"""By the kind of network; others take prepared pictures, and say how large."""

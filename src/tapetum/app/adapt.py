@@ -1,0 +1,112 @@
+"""`tapetum.adapt`: an encoder that learns something new and loses nothing; and the proof of it."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.provenance import guarding_data
+from tapetum.systems.adapters.recipes import AdaptRun
+from tapetum.train.launch_config import Launch
+
+if TYPE_CHECKING:
+    from tapetum.systems.adapters.run import Finished
+
+
+@guarding_data
+def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> "Finished | None":
+    """Teach an encoder a task with adapters and a head, in the folder `launch.out`; the same call goes on after a stop.
+
+    `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
+    done. Raises BadInput for what the user can mend.
+    """
+    if not isinstance(run, AdaptRun) or not isinstance(launch, Launch):
+        given = f"{type(run).__name__} and {type(launch).__name__}"
+        raise BadInput(f"adapt was given {given}; give an AdaptRun and a Launch, see docs/guides/adapt.md")
+    from tapetum.systems.adapters.run import adapt as train
+
+    return train(run, launch, say)
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What may be asked of `verify`."""
+
+    file: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
+    """File of an adapter."""
+    _: KW_ONLY
+    trunk: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """The encoder that it was trained on; by default the one that the file names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """Proof that the trunk of an adapter is what it was."""
+
+    file: Path
+    adapter: str
+    """Name of the adapter."""
+    trunk: str
+    """Name or file of the trunk."""
+    before: str
+    """SHA-256 of the trunk's weights and buffers when the adapter was saved."""
+    now: str
+    """The same now."""
+    tensors: int
+    """Weights and buffers that were compared."""
+    outputs: int
+    """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it."""
+        return {
+            "file": str(self.file),
+            "adapter": self.adapter,
+            "trunk": self.trunk,
+            "before": self.before,
+            "now": self.now,
+            "tensors": self.tensors,
+            "outputs": self.outputs,
+        }
+
+
+@verb(VerifyOptions)
+def verify(options: VerifyOptions, listener: Listener) -> Verified:
+    """Prove that the trunk of an adapter is bit for bit what it was when the adapter was saved.
+
+    The trunk is loaded anew and hashed; then the adapter is attached and switched off, and what the network gives is compared
+    with what the trunk gives. Raises TrunkChanged, with both hashes, where it is not; BadInput where the file is no adapter, or
+    does not say where its trunk is.
+    """
+    from tapetum.hub.loading import load
+    from tapetum.systems.adapters import files
+    from tapetum.systems.adapters.proof import TrunkChanged
+    from tapetum.systems.adapters.weaving import trunk_hash
+
+    path = Path(options.file)
+    stored = files.read(path)
+    if options.trunk is None and stored.trunk is None:
+        raise BadInput(f"{path} does not say where its trunk ({stored.trunk_class}) is; give it with --trunk")
+    trunk = files.named_trunk(stored, path) if options.trunk is None else load(options.trunk)
+    if not hasattr(trunk, "state_dict"):
+        raise BadInput(f"{options.trunk} holds a {type(trunk).__name__}, which is no network; give the adapter's trunk")
+    now, name = trunk_hash(trunk), str(options.trunk or stored.trunk)
+    if now != stored.trunk_sha256:
+        raise TrunkChanged(
+            f"{name} is not the trunk of {path}, or has changed: SHA-256 was {stored.trunk_sha256} and is {now}; give the "
+            "weights that the adapter was trained on"
+        )
+    proof = files.load(path, trunk, force=True).verify()
+    return Verified(
+        file=path,
+        adapter=stored.name,
+        trunk=name,
+        before=stored.trunk_sha256,
+        now=proof.now,
+        tensors=proof.tensors,
+        outputs=proof.outputs,
+    )

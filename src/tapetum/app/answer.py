@@ -1,0 +1,131 @@
+"""`tapetum.answer`: which of several answers fits a video best, however long it is."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.towers import VideoText
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What may be asked of `answer`."""
+
+    video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
+    """A video; in Python also frames, uint8 (t, h, w, 3)."""
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """What is asked; may be empty, where the answers say all."""
+    _: KW_ONLY
+    options: tuple[str, ...] = ()
+    """The answers to choose from, two or more."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-nano"
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; by default those that
+    come with the package."""
+    by: Literal["similarity", "likelihood"] | None = None
+    """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
+    what the weights can do."""
+    rate: float = 1.0
+    """Frames looked at in a second of video."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if any(not option.strip() for option in self.options):
+            raise BadInput("one of --options is empty; give answers with words")
+        if len(self.options) < 2 or len(set(self.options)) < len(self.options):
+            raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
+        if not 0 < self.rate < float("inf"):
+            raise BadInput(f"--rate is {self.rate}; give frames a second, more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """How well each answer fits."""
+
+    answer: str
+    """The one that fits best."""
+    options: tuple[str, ...]
+    by: str
+    """similarity or likelihood."""
+    cosines: tuple[float, ...] = ()
+    """By similarity, of each, in -1..1: only their order means something."""
+    log_probabilities: tuple[float, ...] = ()
+    """By likelihood, of each: the mean over its tokens."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        name = "cosines" if self.by == "similarity" else "log_probabilities"
+        return {"answer": self.answer, "options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+
+
+@verb(AnswerOptions)
+def answer(options: AnswerOptions, listener: Listener) -> Answered:
+    """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
+    likeliest for a language model that looks at it.
+
+    The video is decoded once and never held whole. Raises BadInput for fewer than two answers, a video that cannot be read, and
+    weights that cannot do what is asked.
+    """
+    options.check()
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.watching import View, see_video, watch
+    from tapetum.video import open_video
+
+    model = load_watcher(options.model, options.by)
+    with open_video(options.video) as video:
+        if isinstance(model, Captioner):
+            tell = listener.counting("watching")
+            latents = see_video(model, video, View(rate=options.rate), lambda done: tell(done, None))
+            scores = tuple(model.likelihoods(latents, options.question, options.options))
+            return _answered(options, "likelihood", scores)
+        seen = None
+        for number, passage in enumerate(watch(model, video, View(rate=options.rate))):
+            listener.progress("watching", number, None)
+            seen = passage.so_far
+    assert seen is not None
+    return _answered(options, "similarity", similarities(model, options.question, options.options, seen))
+
+
+def similarities(model: "VideoText", question: str, options: "Sequence[str]", seen: "np.ndarray") -> tuple[float, ...]:
+    """Give the cosines of a video's vector with the question and each answer after it."""
+    from tapetum.systems.longvideo.watching import embed_answers
+
+    return tuple(float(value) for value in embed_answers(model, question, options) @ seen)
+
+
+def _answered(options: AnswerOptions, by: str, scores: tuple[float, ...]) -> Answered:
+    best = max(range(len(scores)), key=scores.__getitem__)
+    name = "cosines" if by == "similarity" else "log_probabilities"
+    return Answered(answer=options.options[best], options=options.options, by=by, **{name: scores})
+
+
+def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
+    """Load weights that answer by similarity or by likelihood; None takes either. Raises BadInput for others."""
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.towers import VideoText
+    from tapetum.systems.longvideo.weights import load
+
+    model = load(place)
+    if isinstance(model, VideoText) and by != "likelihood":
+        return model
+    if isinstance(model, Captioner) and by != "similarity":
+        return model
+    if isinstance(model, Captioner):
+        raise BadInput(f"{place} has a language model and no text tower; it answers --by likelihood")
+    if isinstance(model, VideoText):
+        raise BadInput(f"{place} has no language model; it answers --by similarity, or give a run of the stage video-to-text")
+    raise BadInput(f"{place} has no text tower; give the folder of a run of tapetum train longvideo")
+
+
+def load_towers(place: File) -> "VideoText":
+    """Load weights with a text tower. Raises BadInput for others."""
+    return load_watcher(place, "similarity")  # pyright: ignore[reportReturnType]

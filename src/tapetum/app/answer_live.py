@@ -1,0 +1,169 @@
+"""`tapetum.app.answer_live`: which of several answers fits what a camera sees, passage by passage, in constant memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from tapetum.app.answer import AnswerOptions, load_watcher, similarities
+from tapetum.app.verb import Listener, narrowed, verb
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.systems.longvideo.watching import Watcher
+    from tapetum.video import LiveVideo
+
+MEMORIES = 512
+"""That a layer holds at most, where the weights set no cap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePassage:
+    """What fits a passage of a live video."""
+
+    start_s: float
+    stop_s: float
+    answer: str
+    """The option that fits this passage best; with a memory it has seen what was before."""
+    scores: tuple[float, ...]
+    """Of each option: cosines, or mean log-probabilities."""
+    so_far: str
+    """The option that fits best all that was seen up to here."""
+    memory_bytes: int
+    """Of what is remembered."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
+        return {"type": "passage", **about, "so_far": self.so_far, "memory_bytes": self.memory_bytes}
+
+
+@dataclass(frozen=True)
+class AnswerLiveOptions(AnswerOptions):
+    """What may be asked of `answer_live`."""
+
+    _: KW_ONLY
+    memories: int = MEMORIES
+    """Memories that a layer holds at most, for weights without a cap of their own."""
+    each: tyro.conf.Suppress[Callable[[LivePassage], object] | None] = None
+    """Called with each passage as soon as it is known."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        super().check()
+        if self.memories < 1:
+            raise BadInput(f"--memories is {self.memories}; it must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredLive:
+    """What was seen of a live source, in all."""
+
+    answer: str
+    """The option that fits best all that was seen."""
+    passages: int
+    frames: int
+    """That were looked at."""
+    dropped: int
+    """That came while others were being looked at."""
+
+
+@verb(AnswerLiveOptions)
+def answer_live(options: AnswerLiveOptions, listener: Listener) -> AnsweredLive:
+    """Choose the answer that fits each passage of a camera, an address, a pipe or a file as it comes.
+
+    Memory stays the same however long it lasts. It ends with the source, or with Ctrl-C. Raises BadInput for a source that
+    cannot be opened or fails, and weights whose memory is joint, which see whole videos only.
+    """
+    options.check()
+    import torch
+
+    from tapetum.app.live import stopped_by_signals
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.watching import passage, prepared
+    from tapetum.video import LiveVideo
+
+    model = bounded(load_watcher(options.model, options.by), options.memories)
+    config, count, frames, last = model.config.video, 0, 0, None
+    state = model.video.start(1)
+    means = model.cell_means() if isinstance(model, Captioner) else None
+    with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
+        for start, stop, part in _segments(live, model, options.rate):
+            state, features = model.video.step(state, prepared(model, part))
+            if isinstance(model, Captioner):
+                assert means is not None
+                own = model.latents_of(model.cell_means().add(features))
+                both = [own, model.latents_of(means.add(features))]
+                scores = [tuple(model.likelihoods(seen, options.question, options.options)) for seen in both]
+            else:
+                seen = passage(model, start, stop, features)
+                scores = [similarities(model, options.question, options.options, v) for v in (seen.vector, seen.so_far)]
+            best = [options.options[max(range(len(each)), key=each.__getitem__)] for each in scores]
+            last = LivePassage(
+                start_s=start, stop_s=stop, answer=best[0], scores=scores[0], so_far=best[1], memory_bytes=state.bytes
+            )
+            count, frames = count + 1, frames + len(part)
+            if options.each is not None:
+                options.each(last)
+            listener.status(f"{stop:.0f} s: {last.answer}")
+        listener.status("")
+        dropped = live.dropped
+    if last is None:
+        raise BadInput(f"{options.video} gave no frame; is anything sent there?")
+    assert config.memory != "joint"
+    return AnsweredLive(answer=last.so_far, passages=count, frames=frames, dropped=dropped)
+
+
+def bounded(model: "Watcher", memories: int) -> "Watcher":
+    """Give the model with a cap of memories, if it needs one. Raises BadInput for one that cannot see a stream for ever."""
+    from tapetum.systems.longvideo.continued import continued
+
+    config = model.config.video
+    if config.memory == "joint":
+        raise BadInput(
+            "the memory of these weights is joint, which sees whole videos only; --online takes those of the stage consolidated"
+        )
+    if config.pooling != "mean":
+        raise BadInput(f"the pooling of these weights is {config.pooling}, which keeps every moment; --online takes the mean")
+    if config.memory_cap is not None or config.memory in ("streaming", "compressed"):
+        return model
+    encoder = continued(model.video, memory_cap=memories)
+    model.video = encoder
+    object.__setattr__(model, "config", _with_video(model.config, encoder.config))
+    return model
+
+
+def _with_video(config: Any, video: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(config, video=video)
+
+
+def _segments(live: "LiveVideo", model: "Watcher", rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
+    """Collect `rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
+    import numpy as np
+
+    from tapetum.video.cut import resized
+
+    rows, columns = model.config.video.size
+    part, times, due = [], [], None
+    for moment in live:
+        due = moment.time_s if due is None else due
+        if moment.time_s < due - 1e-6:
+            continue
+        part.append(resized(moment.frame, columns, rows))
+        times.append(moment.time_s)
+        due = max(due + 1 / rate, moment.time_s)  # what was missed is not made up for
+        if len(part) == model.config.video.segment_frames:
+            yield times[0], due, np.stack(part)
+            part, times = [], []
+    if part:
+        yield times[0], times[-1] + 1 / rate, np.stack(part)
+
+
+def live_of(command: AnswerOptions, **more: Any) -> AnswerLiveOptions:
+    """Make options of those of `tapetum answer`."""
+    return narrowed(AnswerLiveOptions, command, **more)

@@ -1,0 +1,46 @@
+"""`tapetum.ask`: a question about pictures, or about a video."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.see import see
+from tapetum.app.see_settings import Request, SeeSettings, is_bundled
+from tapetum.app.seen import Seeing
+from tapetum.app.verb import Listener, one_text, verb
+from tapetum.systems.paligemma import prompts
+
+
+@dataclass(frozen=True)
+class AskOptions(SeeSettings):
+    """What may be asked of `ask`."""
+
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
+    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """What to ask of each. paligemma-nano is told it in the words that it knows, where they say the same; others in yours."""
+    _: KW_ONLY
+    language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
+    """Language of the answer."""
+    raw: bool = False
+    """Say the question as it is, without "answer en" before it, and in no other words: for models that were taught other
+    prompts."""
+    together: bool = False
+    """Ask once about all pictures together, in their order."""
+
+
+@verb(AskOptions)
+def ask(options: AskOptions, listener: Listener) -> Seeing:
+    """Answer a question about each picture or video, or about all pictures together.
+
+    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the question
+    is empty or too long, or the model is not on this machine.
+    """
+    prompt = question = options.question
+    if not options.raw and question.strip():
+        from tapetum.systems.paligemma.phrasing import canonical_question
+
+        plain = options.language == "en" and is_bundled(options.model)
+        prompt = prompts.answer(canonical_question(question) if plain else question, options.language)
+    return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener, options.together)

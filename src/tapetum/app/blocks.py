@@ -1,0 +1,72 @@
+"""More points than are tracked together: block by block, with how long it will take and how much memory, before it does."""
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tapetum.app.verb import Listener
+from tapetum.core.memory import check_room, size
+
+if TYPE_CHECKING:
+    from tapetum.bench.baselines import Tracker
+    from tapetum.types import Tracks
+
+BLOCK = 4096
+"""Points that are tracked together by a network; more are tracked block by block, which changes nothing."""
+PROBE = 512
+"""Points of the first block, which tells how long all will take; a multiple of the points that a network works on at a time."""
+_PLACE_BYTES = 40
+"""Of a point in a frame: place, confidence and visibility, twice while they are put together, and as rows of a table."""
+_LONG = 60.0
+"""Seconds from which on it is said how long it will take."""
+
+
+def memory_of(points: int, frames: int) -> int:
+    """Predict the bytes that results of so many points in so many frames take while they are made and written."""
+    return _PLACE_BYTES * points * frames + 200 * points
+
+
+def check_memory(points: int, frames: int) -> None:
+    """Raise BadInput where the results would not fit in memory, before anything is tracked."""
+    check_room(memory_of(points, frames), f"{points} points through {frames} frames", "give fewer points, or cut the video")
+
+
+def in_blocks(
+    tracker: "Tracker", video: Any, queries: Float[np.ndarray, "n 3"], block: int, listener: Listener, **options: Any
+) -> "Tracks":
+    """Track many points, `block` at a time, with `options` of the tracker.
+
+    The listener hears at first how long it will take, then how far it is. Points do not know of each other, so the result is
+    that of tracking all together.
+    """
+    from tapetum.types import Tracks
+
+    count, frames = len(queries), len(video)
+    edges = [0, *range(min(PROBE, count), count, block), count]
+    xy, visible = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.bool_)
+    confidence, begin = np.empty((count, frames), np.float32), time.perf_counter()
+    listener.progress("tracking points", 0, count)
+    for first, last in pairwise(edges):
+        part = tracker.track(video, queries[first:last], **options)
+        xy[first:last], visible[first:last], confidence[first:last] = part.xy, part.visible, part.confidence
+        spent = (time.perf_counter() - begin) / last * count
+        if not first and spent > _LONG:
+            need = size(memory_of(count, frames))
+            listener.note(f"{count} points through {frames} frames take up to {spoken(spent)} here and {need} of memory")
+        listener.progress("tracking points", last, count)
+    return Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)
+
+
+def spoken(seconds: float) -> str:
+    """Say how long something takes, roughly.
+
+    >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
+    ('42 s', '10 min', '2.5 h', '3.5 days')
+    """
+    for unit, length, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,35 @@
+"""`tapetum.caption`: what is to be seen in pictures, in a sentence."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.see import see
+from tapetum.app.see_settings import Request, SeeSettings
+from tapetum.app.seen import Seeing
+from tapetum.app.verb import Listener, one_text, verb
+from tapetum.systems.paligemma import prompts
+
+
+@dataclass(frozen=True)
+class CaptionOptions(SeeSettings):
+    """What may be asked of `caption`."""
+
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURE")], ...]]
+    """Pictures, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    _: KW_ONLY
+    language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
+    """Language of the caption, such as en or de."""
+    describe: bool = False
+    """Ask for more than a sentence; the models named mix know that."""
+
+
+@verb(CaptionOptions)
+def caption(options: CaptionOptions, listener: Listener) -> Seeing:
+    """Say what is to be seen in each picture or video.
+
+    Raises BadInput as `tapetum.ask`.
+    """
+    prompt = (prompts.describe if options.describe else prompts.caption)(options.language)
+    return see(options, options.pictures, Request(prompt=prompt, kind="words"), listener)

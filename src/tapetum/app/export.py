@@ -1,0 +1,99 @@
+"""`tapetum.export`: a tracker as a file for onnxruntime or torch.export."""
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.provenance import check
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What may be asked of `export`."""
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|FILE")]
+    """Name of weights (see: tapetum weights list), or a file of weights."""
+    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE.onnx|FILE.pt2")]
+    """File to write."""
+    _: KW_ONLY
+    size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "256x256"
+    """Size of the pictures in pixels."""
+    frames: Annotated[int, tyro.conf.arg(metavar="T")] = 24
+    """Frames of a clip."""
+    points: Annotated[int, tyro.conf.arg(metavar="N")] = 64
+    """Points that are tracked together."""
+    online: bool = False
+    """Programs for frames that come one by one; needs a causal model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedProgram:
+    """A file that another program runs."""
+
+    file: Path
+    """What was written."""
+    inputs: dict[str, tuple[int, ...]]
+    """Shape of each input, by name and in order."""
+    outputs: tuple[str, ...]
+    """Names, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was made of a tracker."""
+
+    programs: tuple[ExportedProgram, ...]
+    """One for clips; for frames one by one that for the first and that for all."""
+    left_out: tuple[str, ...] = ()
+    """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches, or nothing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {
+            "left_out": list(self.left_out),
+            "programs": [
+                {"file": str(p.file), "inputs": {k: list(v) for k, v in p.inputs.items()}, "outputs": list(p.outputs)}
+                for p in self.programs
+            ],
+        }
+
+
+@verb(ExportOptions)
+def export(options: ExportOptions, listener: Listener) -> Exported:
+    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
+
+    Raises BadInput for a size or a model that cannot be exported, MissingExtra where ONNX is not installed.
+
+    >>> import tapetum
+    >>> tapetum.export("tapir-nano", "tracker.onnx", size="256")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: --size is '256'; give width and height in pixels, as in 640x480
+    """
+    if not (found := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
+        raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
+    width, height = (int(number) for number in found.groups())
+    import tapetum
+    from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
+
+    out, tracker = Path(options.out), tapetum.load(options.model)
+    if options.online:
+        start, step = online_programs(tracker, size=(height, width), points=options.points)
+        programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
+    else:
+        programs = {out: clip_program(tracker, frames=options.frames, size=(height, width), points=options.points)}
+    for path in programs:
+        check(path)
+    for done, (path, program) in enumerate(programs.items()):
+        listener.progress("exporting", done, len(programs))
+        export(program, path)
+    listener.progress("exporting", len(programs), len(programs))
+    made = [
+        ExportedProgram(file=path, inputs={k: tuple(v.shape) for k, v in p.inputs.items()}, outputs=tuple(p.outputs))
+        for path, p in programs.items()
+    ]
+    return Exported(programs=tuple(made), left_out=left_out(tracker))

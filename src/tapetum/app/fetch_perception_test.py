@@ -1,0 +1,97 @@
+"""`tapetum.fetch_perception_test`: the public files of the Perception Test, brought to this machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.systems.perception_test.public_files import LICENCE, SOURCE, Part, Split, Task
+
+if TYPE_CHECKING:
+    from tapetum.systems.perception_test.fetching import Wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """What may be asked of `fetch_perception_test`."""
+
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder for all of it; several splits and tasks may share one."""
+    split: Split = "valid"
+    """valid is what is scored locally; test has no answers; sample is a few videos of all tasks, 0.2 GB."""
+    tasks: tuple[Task, ...] = ()
+    """By default all. Questions, actions and sounds need the videos of the whole split, the others have fewer of their own."""
+    parts: tuple[Part, ...] = ("annotations", "lists", "videos")
+    """Which files; audios are recordings beside videos, features those of the published baselines of actions and sounds."""
+    sizes: bool = False
+    """Only say what would be fetched, and how large it is."""
+    source: Annotated[str, tyro.conf.arg(metavar="URL")] = SOURCE
+    """Where the folders zip_data and misc are; by default at the publisher's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchedPerceptionTest:
+    """Files of the Perception Test, fetched or only looked for."""
+
+    out: Path
+    files: Sequence["Wanted"]
+    """Each as it was before this call."""
+    fetched: bool
+    """False where sizes were asked for alone."""
+
+    @property
+    def to_come(self) -> int:
+        """Bytes of what was not here before."""
+        return sum(each.size or 0 for each in self.files if not each.here)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
+        return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
+
+
+@verb(FetchOptions)
+def fetch_perception_test(options: FetchOptions, listener: Listener) -> FetchedPerceptionTest:
+    """Bring public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
+
+    Raises BadInput: nothing of that kind is published, the disk has no room for it, the server cannot be reached, or what came
+    is damaged or hostile. What has arrived is kept.
+    """
+    from tapetum.systems.perception_test.fetching import check_room, fetch, plan
+    from tapetum.systems.perception_test.public_files import choose
+
+    out = Path(options.out)
+    chosen = choose(options.split, options.tasks, options.parts)
+    listener.progress("asking for sizes", 0, None)
+    wanted = plan(chosen, out, options.source, lambda: listener.progress("asking for sizes", 0, None))
+    listener.progress("asking for sizes", 1, 1)
+    result = FetchedPerceptionTest(out=out, files=wanted, fetched=not options.sizes)
+    if options.sizes:
+        return result
+    if any(not each.here for each in wanted):
+        listener.note(f"to fetch into {out}: {listed(wanted)}; {LICENCE}")
+    check_room(wanted, out)
+    for each in wanted:
+        fetch(each.file, out, options.source, listener.progress)
+    return result
+
+
+def listed(wanted: Sequence["Wanted"]) -> str:
+    """Name the files that are to come, with their sizes.
+
+    >>> amount(70_200_000_000), amount(613_000), amount(None)
+    ('70.2 GB', '0.6 MB', 'size unknown')
+    """
+    names = [f"{each.file.name} {amount(each.size)}" for each in wanted if not each.here]
+    total = sum(each.size or 0 for each in wanted if not each.here)
+    return f"{', '.join(names)}; {amount(total)} in all"
+
+
+def amount(size: int | None) -> str:
+    """Write a number of bytes."""
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"

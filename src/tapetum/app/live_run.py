@@ -1,0 +1,182 @@
+"""One run over a live source: points are taken up, followed, told of and painted."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.asked import asked_of
+from tapetum.app.cut import sizes_of
+from tapetum.app.live_frame import LiveFrame
+from tapetum.app.live_options import TrackLiveOptions
+from tapetum.app.live_painter import LivePainter
+from tapetum.app.points import Asked
+from tapetum.app.verb import Listener
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.app.points import Point
+    from tapetum.systems.tap.tracking.tracker import Stream, Tracker
+    from tapetum.types import Tracks
+    from tapetum.video import LiveVideo
+    from tapetum.video.live import Moment
+
+
+class LiveRun:
+    """One run over a live video: what was seen, and how long it took."""
+
+    def __init__(
+        self,
+        live: "LiveVideo",
+        tracker: "Tracker",
+        options: TrackLiveOptions,
+        listener: Listener,
+        shown: "tuple[np.ndarray, Asked] | None" = None,
+    ):
+        """`shown` is another picture, and points in that."""
+        self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
+        self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
+        self.queries: list[Point] = []
+        self.names: tuple[str, ...] | None = None
+        self.seen: list[Any] = []
+        self.times: list[float] = []
+        self.numbers: list[int] = []
+        self.latency: list[float] = []
+        self.size = (0, 0)
+        self.last = -1
+
+    def painted(self) -> Iterator["np.ndarray"]:
+        """Yield painted frames, while points are followed; the frames as they came where nobody looks at them."""
+        painter = None
+        for xy, confidence, moment in self.followed():
+            frame = moment.frame
+            if self.paints:
+                painter = painter or LivePainter(self.options, self.places, *self.size, self.names)
+                frame = painter.paint(frame, xy, confidence > 0.5)
+            yield frame
+            if self.options.viewer is not None and not self.options.viewer(frame):
+                break
+        self.listener.status("")
+
+    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "Moment"]]:
+        """Yield place and confidence of all points in each frame, and the frame."""
+        import numpy as np
+
+        begin = None
+        stream = None
+        for moment in self.live:
+            taken = time.perf_counter()
+            begin = begin or taken
+            self.last = moment.number
+            if not self.numbers:
+                self._begin(moment.frame)
+            frame = self._shrunk(moment.frame)
+            due = sum(query[0] <= moment.number for query in self.queries)
+            known = 0 if stream is None else len(stream)
+            if stream is None and due:
+                stream = self._started(frame, self.places[:due] * self.scale)
+            elif stream is not None and due > known:
+                stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
+            xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
+            if stream is not None:
+                stream, now = self.tracker.step(stream, frame)
+                xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
+            self.seen.append((xy, confidence))
+            self.times.append(moment.time_s)
+            self.numbers.append(moment.number)
+            if self.options.each is not None:
+                names = None if self.names is None else self.names[:due]
+                points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
+                self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
+            done = time.perf_counter()
+            self.latency.append(done - (moment.arrived if self.live.drop else taken))
+            self._tell(done - begin, int((confidence > 0.5).sum()), due)
+            yield xy, confidence, moment
+
+    def _begin(self, frame: "np.ndarray") -> None:
+        """Choose points for frames such as the first, and the size in which the tracker sees them."""
+        import numpy as np
+
+        from tapetum.video.cut import size_of
+
+        height, width = frame.shape[:2]
+        self.size = (width, height)
+        self.small = size_of(self.options.resize, width, height) if self.options.resize else self.size
+        self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
+        self._choose(width, height)
+        self.places = np.array([query[1:] for query in self.queries], np.float32)
+
+    def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
+        from tapetum.video.cut import resized
+
+        return resized(frame, *self.small)
+
+    def _tell(self, seconds: float, visible: int, due: int) -> None:
+        """Let the listener hear how it goes."""
+        count = len(self.seen)
+        pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
+        self.listener.status(
+            f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
+            f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
+        )
+
+    def _choose(self, width: int, height: int) -> None:
+        """Choose points, earliest first, as the stream takes them up; those of another picture are sought at once."""
+        asked = _asked(self.options, width, height) if self.shown is None else self.shown[1]
+        order = sorted(range(len(asked.points)), key=lambda number: asked.points[number][0])
+        self.queries = [asked.points[number] for number in order]
+        if self.shown is not None:
+            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
+            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
+        self.names = None if asked.names is None else tuple(asked.names[number] for number in order)
+
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "Stream":
+        sizes = sizes_of(self.tracker, self.small, self.size)
+        if self.shown is None:
+            return self.tracker.start(frame, places, **sizes)
+        picture, asked = self.shown
+        return self.tracker.start(frame, [point[1:] for point in asked.points], reference=picture, **sizes)
+
+    def never(self) -> "list[Point]":
+        """Return the points whose frame never came, earliest first."""
+        return [query for query in self.queries if query[0] > self.last]
+
+    def tracks(self) -> "Tracks":
+        """Return all that was followed; before its frame a point stands at its place, unseen."""
+        import numpy as np
+
+        from tapetum.types import Tracks
+
+        count = len(self.queries) - len(self.never())
+        numbers, queries = np.array(self.numbers), np.array(self.queries[:count], np.float32)
+        if (numbers != np.arange(len(numbers))).any():  # frames were dropped: those on which points were taken up count
+            queries[:, 0] = np.searchsorted(numbers, queries[:, 0])
+        confidence = np.stack([seen[1][:count] for seen in self.seen], 1)
+        xy = np.stack([seen[0][:count] for seen in self.seen], 1)
+        return Tracks(
+            xy=xy,
+            visible=confidence > 0.5,
+            confidence=confidence,
+            queries=queries if self.shown is None else _seen_best(xy, confidence),
+            names=None if self.names is None else self.names[:count],
+            clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
+            times=np.round(self.times, 9),
+            numbers=numbers,
+        )
+
+
+def _seen_best(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
+    """(n, 3): frame, x, y of each point where it is seen most surely."""
+    import numpy as np
+
+    best = confidence.argmax(1)
+    return np.column_stack([best, xy[np.arange(len(xy)), best]])
+
+
+def _asked(options: TrackLiveOptions, width: int, height: int) -> Asked:
+    """The points that are asked for in frames, of which nobody knows how many will come."""
+    asked = asked_of(options, width, height, None)
+    if asked.ids is not None:
+        raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
+    return asked

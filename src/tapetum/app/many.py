@@ -1,0 +1,229 @@
+"""`tapetum.track_many`: several videos, one after the other or with Ray, each in the output once, whatever is killed.
+
+A video's folder appears whole, with summary.json in it; a video that has one made with the same options is done. Videos that
+cannot be tracked are named, and stop no other.
+"""
+
+import glob
+import json
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, track_into
+from tapetum.app.track_files import one_file
+from tapetum.app.verb import File, Listener, narrowed, verb
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.provenance import check
+from tapetum.core.reading import read_json
+from tapetum.hub.registry import weights_fingerprint
+
+SUMMARY, TABLE = "summary.json", "videos.json"
+"""What is said of a video in its folder, and of all of them beside their folders."""
+_POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
+"""Looks like a point, or a correction."""
+WITHOUT_EFFECT = {"device", "keep_features"}
+"""Settings that leave the tracks of a video as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackManyOptions(TrackSettings):
+    """What may be asked of `track_many`."""
+
+    videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
+    """Video file, folder of pictures, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
+    also the number of a camera, an address such as rtsp://..., or - for standard input."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
+    """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
+    those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on several videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedMany:
+    """What became of several videos."""
+
+    out: Path
+    """The folder in which each has its own, and videos.json with the summaries."""
+    videos: tuple[dict[str, Any], ...]
+    """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
+    no_overlay: bool = False
+    """None was asked for."""
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """Those that could not be tracked."""
+        return [summary for summary in self.videos if "trouble" in summary]
+
+    @property
+    def undrawn(self) -> list[dict[str, Any]]:
+        """Those that were tracked, but have no overlay, though one was asked for."""
+        return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """The others."""
+        return [summary for summary in self.videos if "trouble" not in summary]
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"videos": list(self.videos)}
+
+
+@verb(TrackManyOptions)
+def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
+    """Track points through several videos, into folders in `out` (by default tracks).
+
+    Videos that cannot be tracked are in the result too, and the listener hears of them. Raises BadInput where there is nothing
+    to track, or two videos would have their results in one folder.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a", "b"):
+    ...         np.save(f"{folder}/{name}.npy", np.zeros((3, 48, 64, 3), np.uint8))
+    ...     files = f"{folder}/a.npy", f"{folder}/b.npy"
+    ...     many = tapetum.track_many(files, model="static", grid=2, out=f"{folder}/out")
+    >>> len(many.done), many.failed, many.videos[0]["points"]
+    (2, [], 4)
+    """
+    options.check()
+    named = find_sources(options.videos)
+    if options.correct:
+        raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
+    out = Path(options.out or "tracks")
+    if one_file(out) is not None:
+        raise BadInput(f"--out {out} is one file, and {len(named)} videos are tracked, each into its own; give a folder")
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
+    check(out / TABLE)
+    given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
+    settings = _settings(given)
+    on_ray = options.engine == "ray"
+    if on_ray:
+        out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
+    inner = Listener() if on_ray else listener  # what workers of Ray would say, nobody hears
+
+    def work(job: tuple[str, str]) -> dict[str, Any]:
+        return _summary(given, settings, *job, out, inner)
+
+    outdated = Outdated(listener.note)
+    results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
+    outdated.say(out)
+    waiting = [number for number, summary in enumerate(results) if not summary]
+    listener.progress("videos", len(named) - len(waiting), len(named))
+    jobs = [named[number] for number in waiting]
+    for done, (job, summary) in enumerate(_results(work, jobs, on_ray, options.device), len(named) - len(waiting)):
+        results[waiting[job]] = summary
+        listener.progress("videos", done + 1, len(named))
+        if "trouble" in summary:
+            listener.note(f"{jobs[job][0]}: {summary['trouble']}")
+    for name, _ in named:  # what workers left that were killed
+        for left in (*(out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"), *(out / name).glob(".*.tmp")):
+            shutil.rmtree(left, ignore_errors=True)
+    with whole_file(out / TABLE) as temporary:
+        write_text(temporary, json.dumps(results, indent=1))
+    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay)
+    if undrawn := tracked.undrawn:
+        few = ", ".join(summary["video"] for summary in undrawn[:3])
+        listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
+    return tracked
+
+
+def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
+    """Give name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
+
+    Raises BadInput if nothing was given, or two would have the same name.
+    """
+    from tapetum.systems.tap.bootstrap.footage import name_of, videos_below
+    from tapetum.video.pictures import PICTURES
+
+    if not given:
+        raise BadInput("no video was given; give a video file, a folder of pictures or of videos, or an array")
+    named = []
+    for source in given:
+        path = Path(source)
+        if _POINT.fullmatch(source) and not path.exists():
+            raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
+        videos = videos_below(path) if path.is_dir() else []
+        pictures = sum(p.suffix.lower() in PICTURES for p in path.iterdir()) if videos else 0
+        if pictures:
+            raise BadInput(
+                f"{source} has {pictures} pictures and {len(videos)} videos in it ({videos[0].name}); give the files of the "
+                "videos, or move these out of the folder of pictures"
+            )
+        named += [(name_of(video, path), str(video)) for video in videos] or [(Path(os.path.abspath(source)).name, source)]
+    seen: dict[str, str] = {}
+    for name, source in named:
+        if name in seen:
+            raise BadInput(f"{seen[name]} and {source} would both have their results in {name}; track them with two commands")
+        seen[name] = source
+    return named
+
+
+def _settings(given: TrackSettings) -> dict[str, Any]:
+    """What the tracks of a video depend on, as JSON has it: the settings, what is in files that they name, and the weights."""
+    fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
+    files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
+    return json.loads(json.dumps(stamp(**{**fields, **files}, weights=weights_fingerprint(given.model or MODEL))))
+
+
+def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
+    """What the tracks of one video depend on."""
+    return {**settings, **stamp(video=Path(source))}
+
+
+def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
+    """The summary of a video that was tracked before, with the same settings and the same content; else an empty one."""
+    if not (folder / SUMMARY).exists():
+        return {}
+    before = read_json(folder / SUMMARY)
+    if changed := differing(before.get("stamp"), about()):
+        outdated.add(changed)
+    elif (folder / TRACKS).exists():
+        return {key: value for key, value in before.items() if key != "stamp"}
+    return {}
+
+
+def _results(
+    work: Callable[[tuple[str, str]], dict[str, Any]], jobs: list[tuple[str, str]], on_ray: bool, device: str | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    if not on_ray:
+        yield from enumerate(map(work, jobs))
+        return
+    from tapetum.core.workers import over_ray
+
+    yield from over_ray(work, jobs, gpus=1 if (device or "cpu").startswith("cuda") else 0)
+
+
+def _summary(
+    given: TrackSettings, settings: dict[str, Any], name: str, source: str, out: Path, listener: Listener
+) -> dict[str, Any]:
+    """The summary of a video that is tracked now; one with `trouble` if it cannot be."""
+    folder = out / name
+    file = folder / SUMMARY
+    about = _stamp(settings, source)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        check(file)
+        file.unlink(missing_ok=True)
+        summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None).as_json()
+    except TapetumError as error:
+        return {"video": source, "trouble": str(error)}
+    except Exception as error:  # such as no memory for this one
+        return {"video": source, "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps({**summary, "stamp": about}, indent=1))
+    return summary

@@ -1,0 +1,115 @@
+"""Pre-training of an encoder on a folder of pictures, and what there is to see at its end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.core.provenance import guarding_data
+from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.train.launch_config import Launch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.data import Source
+
+CURVES, NEIGHBOURS = "curves.svg", "neighbours.html"
+"""What a finished run has in its folder beside the encoder."""
+_LOOKED_AT, _NEIGHBOURS, _TOGETHER = 2000, 8, 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedEncoder:
+    """What a finished run leaves in its folder."""
+
+    encoder: Path
+    """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
+    curves: Path
+    """A picture of loss, spread of the features, rate and so on over the steps."""
+    neighbours: Path
+    """A page of pictures, each beside those that are most alike to the encoder."""
+    pictures: int
+    """Of the data."""
+    damaged: tuple[str, ...]
+    """Names of those that could not be read in this call, and were skipped."""
+    collapsed_at: int | None
+    """Step at which the features of all pictures were first seen to be the same, in this call."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
+        return {**paths, "pictures": self.pictures, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
+
+
+@guarding_data
+def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> PretrainedEncoder | None:
+    """Pre-train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+
+    `say` is told of the data and, before the first step, of FLOPs and time. Returns None if `launch.minutes` or a signal ended
+    the call before the run was done. Raises BadInput for what the user can mend.
+    """
+    from tapetum.app.curves import write_curves
+    from tapetum.encoders.factory import load
+    from tapetum.systems.pretraining import run as runs
+    from tapetum.systems.pretraining.data import source_at
+    from tapetum.train.launch import is_main
+
+    finished = runs.pretrain(run, launch, say)
+    if finished is None:
+        return None
+    curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
+    if is_main():
+        write_curves(launch.out / "log.jsonl", curves)
+        show_neighbours(load(finished.encoder), source_at(Path(run.data)), page)
+    return PretrainedEncoder(
+        encoder=finished.encoder,
+        curves=curves,
+        neighbours=page,
+        pictures=finished.pictures,
+        damaged=finished.damaged,
+        collapsed_at=finished.collapsed_at,
+    )
+
+
+def show_neighbours(encoder: "Encoder", source: "Source", path: Path) -> Path:
+    """Write a page of pictures, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
+    import numpy as np
+
+    from tapetum.app.embed import Embedded
+    from tapetum.app.neighbours import nearest, write_page
+    from tapetum.core.errors import BadInput
+
+    pictures: list[np.ndarray] = []
+    names: list[str] = []
+    for k in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int)).tolist():
+        try:
+            pictures.append(source.pictures[k])
+        except BadInput:
+            continue
+        label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
+        names.append(label + source.pictures.name(k))
+    vectors = np.concatenate([_vectors(encoder, pictures[k : k + _TOGETHER]) for k in range(0, len(pictures), _TOGETHER)])
+    found, cosines = nearest(vectors, names, _NEIGHBOURS)
+    nothing = (None,) * len(names)
+    made = Embedded(
+        paths=tuple(names),
+        start_s=nothing,
+        stop_s=nothing,
+        modalities=(("image",),) * len(names),
+        vectors=vectors,
+        files=len(names),
+        failed=0,
+        neighbours=found,
+        cosines=cosines,
+    )
+    return write_page(made, path, lambda k: pictures[k])
+
+
+def _vectors(encoder: "Encoder", pictures: "list[np.ndarray]") -> "np.ndarray":
+    import torch
+
+    with torch.inference_mode():
+        prepared = torch.cat([encoder.prepare(picture[None]) for picture in pictures])
+        return encoder(prepared).pooled.float().cpu().numpy()

@@ -1,0 +1,167 @@
+"""How good the features of an encoder are: nearest neighbours and a linear probe on labelled pictures."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.errors import BadInput
+from tapetum.transfer.config import NeighboursConfig, ProbeConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.transfer.probing import Pictures
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What may be asked of `probe`."""
+
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|MODEL")]
+    """Folder of a run of tapetum pretrain, or any other encoder as tapetum embed --model takes it; random:resnet-18, random
+    weights, is the control."""
+    _: KW_ONLY
+    data: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Labelled pictures: a folder a class, of which every fifth picture is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;
+    CIFAR's binary files, parquet files or tar shards."""
+    neighbours: int = 20
+    """Neighbours that vote."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Look at so many pictures of each part at most, evenly chosen."""
+    device: str = "auto"
+    """Where to look: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Keep the features in this folder, and take them from there."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if self.neighbours < 1 or (self.most is not None and self.most < 2):
+            raise BadInput(f"--neighbours {self.neighbours} --most {self.most}: wanted 1 or more, and 2 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """What was found."""
+
+    neighbours: float
+    """Share of the scored pictures whose neighbours vote for the right class."""
+    linear: float
+    """Share that the linear probe has right."""
+    decay: float
+    """The setting of the linear probe that was best on a held-out tenth of what it learned from."""
+    tried: tuple[tuple[float, float], ...]
+    """Every setting, with its share there."""
+    pictures: tuple[int, int]
+    """How many were learned from, and scored."""
+    classes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        return {
+            "knn": self.neighbours,
+            "linear": self.linear,
+            "decay": self.decay,
+            "tried": [{"decay": decay, "held_out": share} for decay, share in self.tried],
+            "pictures": list(self.pictures),
+            "classes": self.classes,
+        }
+
+
+@verb(ProbeOptions)
+def probe(options: ProbeOptions, listener: Listener) -> Probes:
+    """Probe an encoder. Raises BadInput for data without classes or without a part to score, and what is no encoder."""
+    options.check()
+    import torch
+
+    from tapetum.encoders.references import load
+    from tapetum.train.world import pick_device
+    from tapetum.transfer.knn import knn_accuracy
+    from tapetum.transfer.linear import linear_probe
+    from tapetum.transfer.probing import Labelled, features_of
+
+    data = Path(options.data)
+    train, test = (_part(data, split, options.most) for split in ("train", "val"))
+    if train[2] != test[2]:
+        raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")
+    neighbours = min(options.neighbours, len(train[1]))
+    encoder = load(options.what).to(pick_device(options.device, 0))
+    found = []
+    for task, (pictures, labels, _) in (("features to learn from", train), ("features to score", test)):
+        kept = Path(options.cache) if options.cache else None
+        features = features_of(encoder, pictures, kept=kept, tell=listener.counting(task))
+        found.append(Labelled(features, torch.from_numpy(labels)))
+    known, asked = found
+    config = NeighboursConfig(neighbours=neighbours)
+    voted = knn_accuracy(known.features, known.labels, asked.features, asked.labels, config)
+    probed = linear_probe(known, asked, len(train[2]), ProbeConfig())
+    return Probes(
+        neighbours=voted,
+        linear=probed.accuracy,
+        decay=probed.chosen,
+        tried=probed.tried,
+        pictures=(len(known.labels), len(asked.labels)),
+        classes=len(train[2]),
+    )
+
+
+def _part(place: Path, split: str, most: int | None) -> "tuple[Pictures, np.ndarray, Sequence[str]]":
+    """Pictures, classes and names of a part."""
+    import numpy as np
+
+    from tapetum.data.cifar import read_cifar10, read_cifar100
+
+    if not place.exists():
+        raise BadInput(f"there is no {place}; give --data with a folder of labelled pictures")
+    for mark, read in (("data_batch_1.bin", read_cifar10), ("train.bin", read_cifar100)):
+        if (place / mark).is_file():
+            pictures, labels, classes = read(place, "train" if split == "train" else "test")
+            which = _chosen(len(labels), most)
+            return list(pictures[which]), labels[which], classes
+    found = _listed(place, split)
+    if found.truth is None or found.truth.ndim != 1 or "image" not in found.files:
+        raise BadInput(f"{place} has no pictures with one class each; put them into a folder a class")
+    which = _chosen(len(found), most)
+    return _Opened(found.files["image"], which), np.asarray(found.truth)[which].astype(np.int64), found.classes
+
+
+def _listed(place: Path, split: str) -> Any:
+    """The listing of the layout that the data have; where none fits, the last says what they look like."""
+    from tapetum.data.layouts import listing
+
+    if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("*.parquet"))):
+        return listing("parquet", place, split)  # type: ignore[arg-type]
+    if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
+        return listing("shards", place, split)  # type: ignore[arg-type]
+    layout = "imagenet" if (place / "train").is_dir() else "classes"
+    return listing(layout, place, split)  # type: ignore[arg-type]
+
+
+def _chosen(count: int, most: int | None) -> "np.ndarray":
+    import numpy as np
+
+    return np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(np.int64))
+
+
+class _Opened:
+    """Pictures of files, opened when they are asked for."""
+
+    def __init__(self, files: Any, which: "np.ndarray"):
+        self.files, self.which = files, which
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def content(self, k: int) -> Path | bytes:
+        """Give the file of picture k, or its bytes."""
+        return self.files[int(self.which[k])].content
+
+    def __getitem__(self, k: int) -> "np.ndarray":
+        import numpy as np
+
+        from tapetum.data.media import opened_picture
+
+        return np.array(opened_picture(self.files[int(self.which[k])], "RGB"))

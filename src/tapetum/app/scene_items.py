@@ -1,0 +1,200 @@
+"""What `tapetum.app.scenes.pictures` and `episodes` share: a folder that belongs to one setting, and items each made once.
+
+    DIR/settings.json    what the folder holds; another setting is refused
+    DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done
+    all else             written by the item before, or of all items' truth at the end, whole
+
+Every item is a function of the seed and its number, and the files of all are made from the items' truth in their order, so that
+they are the same for any number of workers, and after any interruption.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.identity import source_label
+from tapetum.core.reading import no_pipe, read_json
+
+if TYPE_CHECKING:
+    from tapetum.scenes.textures import Textures
+    from tapetum.scenes.words import Candidate, Question
+
+SETTINGS, TRUTH = "settings.json", "truth"
+VERSION = 1
+CHECKED = 5000
+"""Textures that are looked at before the work."""
+WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
+"""Options that leave the files as they are, or are noted in another way."""
+
+
+@dataclass(frozen=True)
+class ItemOptions:
+    """What may be asked of both."""
+
+    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder to write into; items that are there from the same command are not made again."""
+    _: KW_ONLY
+    n: int
+    """How many."""
+    seed: int = 0
+    """The same seed makes the same files, whatever the number of workers."""
+    size: int = 256
+    """Width and height in pixels, 16 to 2048."""
+    textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder or parquet file of pictures to paint surfaces with; by default patterns that are made up."""
+    workers: int = 1
+    """Processes that work at a time on this machine."""
+    engine: Literal["local", "ray"] = field(default="local")
+    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+
+
+def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
+    """Make the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
+    from tapetum.scenes.physics.model import mujoco
+    from tapetum.scenes.picture import check_size
+
+    if options.n < 1:
+        raise BadInput(f"asked for {options.n} {what}; give --n 1 or more")
+    if options.workers < 1:
+        raise BadInput(f"asked for {options.workers} workers; give --workers 1 or more")
+    if options.seed < 0:
+        raise BadInput(f"the seed is {options.seed}; give --seed 0 or more")
+    check_size(options.size)
+    mujoco()
+    _textures(None if options.textures is None else str(options.textures))
+    settings = {"what": what, "version": VERSION, **_given(options), "textures": source_label(options.textures)}
+    out, file = Path(options.out), Path(options.out) / SETTINGS
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give a folder, or a name that is free")
+    if file.exists():
+        _compare(out, _read(file), settings)
+    elif out.exists() and any(out.iterdir()):
+        raise BadInput(f"{out} holds other files; give a folder that is empty or not there yet")
+    if options.textures is not None and not file.exists():
+        _check_pictures(Path(options.textures))
+    try:
+        for folder in (TRUTH, *folders):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    if not file.exists():
+        with whole_file(file) as temporary:
+            write_text(temporary, json.dumps(settings, indent=1) + "\n")
+
+
+def make_items(
+    options: ItemOptions, what: str, names: list[str], work: Callable[[int, "Textures"], None], listener: Listener
+) -> None:
+    """Do `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
+    from tapetum.core.workers import over_processes, over_ray
+
+    out = Path(options.out)
+    missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
+    done = len(names) - len(missing)
+    if done and missing:
+        listener.note(f"{out} holds {done} {what} already, which are not made again")
+    listener.progress(what, done, len(names))
+    make = partial(_textures, None if options.textures is None else str(Path(options.textures).absolute()))
+
+    def alone(number: int) -> None:
+        work(number, make())
+
+    ready = over_ray(alone, missing) if options.engine == "ray" else over_processes(work, missing, make, options.workers)
+    for _ in ready:
+        done += 1
+        listener.progress(what, done, len(names))
+    for left in out.glob("*/.*.tmp*"):  # of workers that were killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def truth_file(out: Path, name: str) -> Path:
+    """Tell where the truth of an item is."""
+    return out / TRUTH / f"{name}.json"
+
+
+def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
+    """Write the truth of an item, whole: with that it is done."""
+    from tapetum.data.json_files import dumps
+
+    with whole_file(truth_file(out, name)) as temporary:
+        write_text(temporary, dumps(truth) + "\n")
+
+
+def read_truth(out: Path, name: str) -> dict[str, Any]:
+    """Read the truth of an item; raise BadInput where it is damaged."""
+    return _read(truth_file(out, name))
+
+
+def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
+    """Write questions that could be asked as JSON values; the order of `near` says nothing, so it is made the same always."""
+    return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
+
+
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["Question"]]:
+    """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
+    from tapetum.scenes.words import BLOCK, balance
+
+    for start in range(0, len(names), BLOCK):
+        block = [[_candidate(row) for row in read_truth(out, name)["candidates"]] for name in names[start : start + BLOCK]]
+        yield from balance(block, seed + start, options=options)
+
+
+def _candidate(row: dict[str, Any]) -> "Candidate":
+    from tapetum.scenes.words import Candidate
+
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Candidate(**values)
+
+
+def _textures(source: str | None) -> "Textures":
+    from tapetum.scenes.textures import textures
+
+    return textures(source)
+
+
+def _check_pictures(folder: Path) -> None:
+    """Decode the first `CHECKED` pictures of a folder, so that a damaged one is known of before the work. Raises BadInput."""
+    from PIL import Image
+
+    from tapetum.video.pictures import PICTURES, know_heic
+
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file()) if folder.is_dir() else []
+    for path in found[:CHECKED]:
+        know_heic(path)
+        try:
+            with Image.open(no_pipe(path)) as picture:
+                picture.draft("RGB", (64, 64))
+                picture.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = " ".join(str(error).split())
+            raise BadInput(f"{path} among the textures cannot be decoded ({reason}); remove it") from error
+
+
+def _given(options: ItemOptions) -> dict[str, Any]:
+    return {
+        name: value for name, value in asdict(options).items() if name not in WITHOUT_EFFECT and not name.startswith("json")
+    }
+
+
+def _compare(out: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    other = [name for name in settings if before.get(name) != settings[name]]
+    if other:
+        had = ", ".join(f"{name} {before.get(name)}" for name in other)
+        now = ", ".join(f"{name} {settings[name]}" for name in other)
+        raise BadInput(f"{out} belongs to a run with {had}, not {now}; give that again to go on, or choose another folder")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read ({error}); remove it and run the same command again") from error

@@ -1,0 +1,93 @@
+"""`tapetum.app.scenes.make`: synthetic videos with exact truth.
+
+`pictures` and `episodes` of the physical world are in files of their own.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
+from tapetum.app.scene_pictures import PicturesMade, PicturesOptions, pictures
+from tapetum.app.verb import File, Listener, verb
+
+__all__ = [
+    "EpisodesMade",
+    "EpisodesOptions",
+    "MakeOptions",
+    "PicturesMade",
+    "PicturesOptions",
+    "ScenesMade",
+    "episodes",
+    "make",
+    "pictures",
+]
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """What may be asked of `make`."""
+
+    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder to write into."""
+    _: KW_ONLY
+    n: int
+    """Number of videos."""
+    seed: int = 0
+    """The same seed makes the same videos."""
+    textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder or parquet file of pictures to paint surfaces with; by default patterns that are made up."""
+    size: int = 256
+    """Width and height in pixels."""
+    frames: int = 24
+    """Frames of each video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesMade:
+    """Synthetic videos in a folder."""
+
+    videos: int
+    """How many."""
+    frames: int
+    """Frames of each."""
+    size: int
+    """Width and height in pixels."""
+    tapvid: Path
+    """Pickle of TAP-Vid with all of them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"videos": self.videos, "frames": self.frames, "size": self.size, "tapvid": str(self.tapvid)}
+
+
+@verb(MakeOptions)
+def make(options: MakeOptions, listener: Listener) -> ScenesMade:
+    """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
+
+    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, and textures
+    that cannot be read.
+
+    >>> import tempfile
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tapetum.app.scenes.make(folder, n=1, size=32, frames=2).tapvid.name
+    'tapvid.pkl'
+    """
+    from tapetum.scenes.dataset import finished, make_dataset
+
+    if done := finished(options.out):
+        listener.note(f"{options.out} holds {done} scenes of a run that was interrupted, which are not made again")
+    listener.progress("rendering", 0, options.n)
+    path = make_dataset(
+        options.out,
+        n=options.n,
+        seed=options.seed,
+        textures=options.textures,
+        size=options.size,
+        frames=options.frames,
+        progress=lambda done: listener.progress("rendering", done, options.n),
+    )
+    return ScenesMade(videos=options.n, frames=options.frames, size=options.size, tapvid=path)

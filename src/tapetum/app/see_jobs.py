@@ -1,0 +1,254 @@
+"""Pictures and videos as jobs: named, read, asked about some at a time, drawn and saved; here or with Ray."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.see_settings import Request, SeeSettings, load_answerer
+from tapetum.app.seen import Seen, failed_row
+from tapetum.app.verb import narrowed
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.files import named_path, whole_file, write_text
+from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.reading import read_json
+from tapetum.hub.registry import weights_fingerprint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.systems.paligemma.answers import Answerer
+
+_AT_A_TIME = 8
+"""Examples that the network answers together."""
+ROWS = 2
+"""Number of the format of saved rows: what was saved in another is asked anew."""
+_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
+"""Of a single drawn picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One source and where its results belong."""
+
+    name: str
+    source: Any
+    """A path, or what stands for a picture in Python."""
+    drawn: Path | None = None
+    saved: Path | None = None
+    identity: Any = None
+    """By which saved results are known to be of this source and these settings."""
+
+    @property
+    def path(self) -> str:
+        return str(self.source) if isinstance(self.source, str | Path) else self.name
+
+    @property
+    def files(self) -> list[Path]:
+        """The sources that are paths."""
+        sources = self.source if isinstance(self.source, tuple) else (self.source,)
+        return [Path(each) for each in sources if isinstance(each, str | Path)]
+
+
+def find_jobs(settings: SeeSettings, pictures: Any, request: Request, together: bool) -> list[Job]:
+    """One for each picture or video, with names that differ."""
+    from tapetum.video.sources import list_sources
+
+    sources = [part for each in list_sources(pictures, "videos") for part in _inside(each, settings.frames)]
+    if not sources:
+        raise BadInput("there is no picture; give one, as in: tapetum ask photo.jpg 'what is this?'")
+    if together:
+        return [_places(settings, request, Job(name="pictures", source=tuple(sources)), alone=True)]
+    jobs: dict[str, Job] = {}
+    for number, source in enumerate(sources):
+        path = Path(source) if isinstance(source, str | Path) else None
+        name = path.stem if path else f"picture-{number}"
+        if path and name in jobs:
+            name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
+        if name in jobs:
+            raise BadInput(f"two pictures are called {name}; ask about them with two commands, or rename one")
+        jobs[name] = Job(name=name, source=source)
+    return [_places(settings, request, job, alone=len(jobs) == 1) for job in jobs.values()]
+
+
+def _inside(source: Any, frames: int | None) -> list[Any]:
+    """The pictures in a folder and below, and the videos where frames of those are shown; anything else as it is."""
+    if not isinstance(source, str | Path) or not named_path(source).is_dir():
+        return [source]
+    from tapetum.systems.tap.bootstrap.footage import videos_below
+    from tapetum.video.pictures import pictures_below
+
+    videos = videos_below(Path(source)) if frames else []
+    try:
+        return [*pictures_below(Path(source)), *videos]
+    except BadInput:
+        if not videos:
+            raise
+        return videos
+
+
+def is_answers(out: Path) -> bool:
+    """Tell whether `out` is one file for all answers, and no folder."""
+    return out.suffix.lower() == ".json" and not out.is_dir()
+
+
+def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> Job:
+    if settings.out is None:
+        return job
+    out = Path(settings.out)
+    if out.suffix.lower() in _SUFFIXES and not out.is_dir():
+        if not alone:
+            raise BadInput(f"--out {out} is one picture, and there are several; give a folder")
+        return replace(job, drawn=out)
+    if is_answers(out):
+        return job
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give --out a folder, a name that ends in .png or .json, or one that is free")
+    kept = {k: v for k, v in asdict(narrowed(SeeSettings, settings)).items() if k not in ("out", "engine", "device")}
+    sources = job.source if isinstance(job.source, tuple) else (job.source,)
+    images = [Path(each) if isinstance(each, str | Path) else each for each in sources]
+    weights = [weights_fingerprint(name) for name in (settings.model, settings.masks) if name]
+    identity = json.loads(json.dumps(stamp(**kept, **asdict(request), weights=weights, images=images, rows=ROWS)))
+    return replace(job, drawn=out / f"{job.name}.png", saved=out / f"{job.name}.json", identity=identity)
+
+
+def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
+    """What was said before, if it was of the same source and settings and all of it is there."""
+    if job.saved is None or not job.saved.exists() or not (job.drawn and job.drawn.exists()):
+        return None
+    try:
+        content = read_json(job.saved)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or "identity" not in content:
+        return None
+    if changed := differing(content["identity"], job.identity):
+        outdated.add(changed)
+        return None
+    return content["rows"]
+
+
+def ask_here(
+    settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Rows of each job by its number, asked about some at a time."""
+    answerer = load_answerer(settings)
+    answerer.prefix(request.prompt, room=settings.tokens or request.tokens)  # what is wrong with it is said before any picture
+    pending: list[tuple[int, np.ndarray, list[int | None]]] = []
+    for k, job in enumerate(jobs):
+        try:
+            frames, numbers = _read(job, settings.frames, together)
+        except BadInput as error:
+            yield k, [failed_row(job.path, str(error))]
+            continue
+        each = len(frames) if request.kind == "words" else 1
+        if pending and each != (len(pending[0][1]) if request.kind == "words" else 1):
+            yield from _flush(answerer, settings, jobs, request, pending)
+        pending.append((k, frames, numbers))
+        if sum(len(f) for _, f, _ in pending) // each >= _AT_A_TIME:
+            yield from _flush(answerer, settings, jobs, request, pending)
+    yield from _flush(answerer, settings, jobs, request, pending)
+
+
+def _flush(
+    answerer: "Answerer", settings: SeeSettings, jobs: Sequence[Job], request: Request, pending: list[tuple[int, Any, list]]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Asks about what is pending, and empties it."""
+    from tapetum.layers.generate_config import Choice
+    from tapetum.systems.paligemma.labels import things_of
+
+    words, things = request.kind == "words", things_of(request.prompt)
+    examples = [
+        (k, part, numbers[0] if words else n) for k, frames, numbers in pending for part, n in _split(frames, numbers, words)
+    ]
+    replies: list[Any] = []
+    for start in range(0, len(examples), _AT_A_TIME):
+        some = [part for _, part, _ in examples[start : start + _AT_A_TIME]]
+        most, how = settings.tokens or request.tokens, Choice(beams=settings.beams)
+        replies += answerer.ask(some, [request.prompt] * len(some), most, resize=settings.resize, how=how)
+    for k, frames, _ in pending:
+        seen = []
+        for (owner, part, number), reply in zip(examples, replies, strict=True):
+            if owner == k:
+                height, width = part.shape[1:3]
+                masks = request.kind == "masks"
+                found = None if words else answerer.find(reply, width, height, masks=masks, things=things)
+                several = len(frames) > 1
+                frame = number if several and not words else None
+                seen.append(Seen.of(jobs[k].path, request.prompt, reply, found, (width, height), len(part), frame))
+        yield k, _written(jobs[k], frames, seen)
+    pending.clear()
+
+
+def _split(frames: "np.ndarray", numbers: list[int | None], words: bool) -> Iterator[tuple[Any, int | None]]:
+    """Frames that are shown together."""
+    if words:
+        yield frames, None
+        return
+    for frame, number in zip(frames, numbers, strict=True):
+        yield frame[None], number
+
+
+def _read(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", list[int | None]]:
+    """The frames of a source, and their numbers in it."""
+    import numpy as np
+
+    from tapetum.systems.paligemma.pictures import read_numbered, read_pictures
+
+    if not together:
+        shown, numbers = read_numbered(job.source, frames)
+        return shown, list(numbers)
+    parts = [read_pictures(source, frames) for source in job.source]
+    sizes = {part.shape[1:3] for part in parts}
+    if len(sizes) > 1:  # pictures that are shown together become squares of one size anyway
+        from PIL import Image
+
+        height, width = max(sizes)
+        parts = [np.stack([np.asarray(Image.fromarray(f).resize((width, height))) for f in part]) for part in parts]
+    shown = np.concatenate(parts)
+    return shown, [None] * len(shown)
+
+
+def _written(job: Job, frames: "np.ndarray", seen: list[Seen]) -> list[dict[str, Any]]:
+    """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
+    if job.drawn is not None:
+        from tapetum.app.seen import draw
+
+        draw(job.drawn, frames, seen)
+        seen = [replace(each, drawn=job.drawn) for each in seen]
+    rows = [each.as_json() for each in seen]
+    if job.saved is not None:
+        with whole_file(job.saved) as temporary:
+            write_text(temporary, json.dumps({"identity": job.identity, "rows": rows}, indent=1))
+    return rows
+
+
+def ask_on_ray(
+    settings: SeeSettings, jobs: Sequence[Job], request: Request, together: bool
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    from tapetum.core.workers import over_ray
+
+    def absolute(path: Any) -> Any:
+        return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
+
+    model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
+    placed = [replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved)) for job in jobs]
+    local = replace(settings, model=model, engine="local")
+
+    def work(job: Job) -> list[dict[str, Any]]:
+        return _one(local, request, together, job)
+
+    yield from over_ray(work, placed, gpus=1 if (settings.device or "cpu").startswith("cuda") else 0)
+
+
+def _one(settings: SeeSettings, request: Request, together: bool, job: Job) -> list[dict[str, Any]]:
+    """A job's rows, in a worker."""
+    try:
+        [(_, rows)] = ask_here(settings, [job], request, together)
+        return rows
+    except TapetumError:
+        raise
+    except Exception as error:  # such as no memory for this one
+        return [failed_row(job.path, f"{type(error).__name__}: {error}")]

@@ -1,0 +1,97 @@
+"""What may be asked of `ask`, `caption`, `detect` and `segment` alike, and the model that they ask."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from tapetum.app.verb import File
+from tapetum.core.errors import BadInput
+from tapetum.core.identity import fingerprint
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.answers import Answerer
+
+MODEL = "paligemma-nano"
+"""The model of those who ask for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeeSettings:
+    """How pictures are shown to the model, and where what it says goes."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
+    """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
+    model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Show so many frames of a video, evenly spread; without it, videos and animated pictures are refused."""
+    tokens: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """The most tokens of an answer; by default 64 for words, 256 for boxes and masks."""
+    beams: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Follow so many answers at a time and give the likeliest; 1 takes the likeliest token each time."""
+    resize: Literal["reference", "reference-plain", "reference-video", "transformers"] = "reference"
+    """How pictures become square: bilinear as the published training did, with antialias or plain, or as transformers does."""
+    masks: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Codec of masks; by default the one that comes along, for official weights paligemma-masks-official."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.png|FILE.json|DIR")] = None
+    """Draw what was said: a file for one picture, a folder for several; a folder also gets NAME.json of each, and what is there
+    is not done again. A file .json gets what was said of all, and nothing is drawn."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on several pictures: this process, some at a time, or Ray, many at a time (needs tapetum[cluster])."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
+    """Where to compute, such as cpu or cuda; by default cpu."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the weights."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for numbers that make no answer."""
+        for name in ("frames", "tokens", "beams"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"--{name} is {value}; it must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is said to the model, of each picture."""
+
+    prompt: str
+    kind: Literal["words", "boxes", "masks"]
+
+    @property
+    def tokens(self) -> int:
+        """The most of an answer, unless it is asked otherwise."""
+        return 64 if self.kind == "words" else 256
+
+
+def is_bundled(model: str) -> bool:
+    """Tell whether a model is the small one that comes with the package, which knows scenes and their words alone."""
+    from tapetum.hub.registry import known
+
+    entry = known().get(model)
+    return entry is not None and entry.bundled and "ask" in entry.verbs
+
+
+def load_answerer(settings: SeeSettings) -> "Answerer":
+    """Load the model that is asked for; the last one is kept for the next call."""
+    files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
+    stamps = json.dumps([fingerprint(path) for path in files])
+    return _answerer(settings.model, settings.model_config, settings.masks, settings.device, settings.dtype, stamps)
+
+
+@lru_cache(maxsize=1)
+def _answerer(model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str) -> "Answerer":
+    """The model; `stamps` are of its files, so that one that changed is loaded anew."""
+    from tapetum.hub.registry import known, resolve
+
+    if model in known() or not Path(model).exists():
+        resolve(model, "ask")  # what can be said without torch is said at once
+    import torch
+
+    from tapetum.systems.paligemma.answers import Answerer
+
+    return Answerer.load(model, config=config, masks=masks, device=device, dtype=getattr(torch, dtype))

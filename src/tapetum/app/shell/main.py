@@ -1,0 +1,294 @@
+"""`tapetum VERB ...`: reads the command line, runs one verb, and turns errors into one line and an exit code.
+
+`VERBS` is all that is known of the verbs until one is chosen; then the module of that one is imported. Its command is a
+dataclass: the fields are the options (those of a dataclass in `tapetum.app`, and how the result is printed), its docstrings
+are the help, and `run` calls a function of `tapetum.app` and prints. So `tapetum --help` imports next to nothing, and
+`tapetum VERB --help` nothing heavy.
+
+Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
+SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
+results that were saved before it (`add_note`) is said too.
+"""
+
+import difflib
+import errno
+import os
+import shutil
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from tapetum.app.shell.signals import ended_by_signals, heeded, number_of, remember
+from tapetum.app.shell.starting import starting
+from tapetum.app.shell.streams import mute, reader_has_gone, sturdy_streams, visible_results
+from tapetum.core.bounds import check_sizes
+from tapetum.core.errors import BadInput, Remark, TapetumError, visible
+
+
+class Entry(NamedTuple):
+    """A verb that may be chosen."""
+
+    command: str
+    """Module below `tapetum.app.shell` and name of its dataclass, with a dot between."""
+    group: str
+    """Under what `tapetum --help` lists it."""
+    summary: str
+    """One line for `tapetum --help`."""
+
+
+GROUPS = {
+    "track": "follow points through video",
+    "see": "what is in pictures, recordings and videos",
+    "learn": "train networks",
+    "score": "benchmarks",
+    "make": "data, and files for other programs",
+    "help": "this machine and this command line",
+}
+"""What verbs are for, in the order of `tapetum --help`."""
+
+VERBS = {
+    "track": Entry("track.Track", "track", "track points through videos, a camera or a stream, in the picture or in space"),
+    "show": Entry("show.Show", "track", "draw saved tracks on their video; a video of a benchmark as a page"),
+    "convert": Entry("convert.Convert", "track", "turn tracks into tables of other programs, and back"),
+    "classify": Entry("classify.Classify", "see", "say what is in pictures, by name"),
+    "ask": Entry("ask.Ask", "see", "answer a question about pictures or a video"),
+    "caption": Entry("caption.Caption", "see", "say in a sentence what is to be seen"),
+    "detect": Entry("detect.Detect", "see", "find things that words name, or follow them through a video"),
+    "segment": Entry("segment.Segment", "see", "outline things that words name"),
+    "answer": Entry("answer.Answer", "see", "say which of several answers fits a video, however long"),
+    "search": Entry("search.Search", "see", "find the moments of videos that words describe"),
+    "discover": Entry("discover.Discover", "see", "find objects in pictures without labels"),
+    "embed": Entry("embed.Embed", "see", "make vectors of pictures, recordings and videos"),
+    "hip": Entry("hip.Hip", "see", "say what a Hierarchical Perceiver will be before anything runs"),
+    "train": Entry("train.Train", "learn", "train a model by a recipe"),
+    "pretrain": Entry("pretrain.Pretrain", "learn", "teach an encoder on pictures, with labels or without"),
+    "adapt": Entry("adapt.Adapt", "learn", "teach an encoder something new without changing it; prove that it has not changed"),
+    "bootstrap": Entry("bootstrap.Bootstrap", "learn", "teach a tracker on your own videos, which need no labels"),
+    "eval": Entry("eval.Eval", "score", "score a model, or predictions, on a benchmark"),
+    "submit": Entry("submit.Submit", "score", "write or check predictions for a benchmark's server"),
+    "tapvid3d": Entry("tapvid3d.TapVid3D", "score", "check or make clips of the benchmark TAPVid-3D"),
+    "probe": Entry("probe.Probe", "score", "say how good an encoder's features are: neighbours and a linear probe"),
+    "account": Entry("account.Account", "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
+    "study": Entry("study.Study", "score", "say where FLOPs of pre-training are best spent: a sweep and its report"),
+    "ledger": Entry("ledger.Ledger", "score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
+    "scenes": Entry("scenes.Scenes", "make", "make synthetic videos and pictures with exact truth"),
+    "data": Entry("data.Data", "make", "make and show tar shards, from which training reads; fetch benchmarks"),
+    "weights": Entry("weights.Weights", "make", "list, fetch and convert weights"),
+    "export": Entry("export.Export", "make", "make a tracker a file for onnxruntime or torch.export"),
+    "doctor": Entry("doctor.Doctor", "help", "say what works on this machine"),
+    "completion": Entry("completion.Completion", "help", "complete verbs and options in your shell"),
+}
+"""All verbs by name."""
+
+_NARROWEST = 20
+"""Columns that help is written for at least."""
+_MENDABLE, _SIGNALLED, _NO_READER = 2, 128, 141
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
+    whole_process = arguments is None
+    try:
+        with ended_by_signals(for_good=whole_process), sturdy_streams():
+            before = sys.unraisablehook, threading.excepthook
+            sys.unraisablehook = threading.excepthook = _unheard
+            try:
+                return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+            finally:
+                if not whole_process:
+                    sys.unraisablehook, threading.excepthook = before
+    except KeyboardInterrupt as error:  # in the moment before or after `_guarded`, or again while it was speaking
+        return _SIGNALLED + number_of(error)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """The one place that errors come to."""
+    try:
+        with heeded():
+            code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt as error:
+        return _complain("interrupted", error, _SIGNALLED + number_of(error))
+    except TapetumError as error:
+        return _complain(str(error), error, _MENDABLE)
+    except BrokenPipeError as error:
+        if not reader_has_gone():
+            return _complain(_unforeseen(error), error, _MENDABLE)
+        mute(sys.stdout)
+        return _NO_READER
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        if not place and error.errno in _FULL:
+            place = "the disk is full, or where results are printed to: "
+        if not _stdout_works():
+            mute(sys.stdout)
+        return _complain(f"{place}{error.strerror or error}; mend that and run again", error, _MENDABLE)
+    except BaseException as error:
+        return _complain(_unforeseen(error), error, _MENDABLE)
+
+
+def _unforeseen(error: BaseException) -> str:
+    """What to say of an error that nobody thought of."""
+    from tapetum.app.shell.no_memory import no_memory
+
+    if (line := no_memory(error)) is not None:
+        return line
+    name, text = type(error).__name__, " ".join(str(error).split())
+    *_, last = [None, *traceback.extract_tb(error.__traceback__)]
+    where = f" in {last.name}, line {last.lineno} of {os.path.basename(last.filename)}" if last else ""
+    text = f": {text[:300]}" if text else ""
+    return (
+        f"unforeseen {name}{where}{text}; this is a fault of tapetum: run again with TAPETUM_DEBUG=1 and report what it shows"
+    )
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unheard(args: Any) -> None:
+    """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
+    if args.exc_type is None or issubclass(args.exc_type, SystemExit):
+        return
+    if issubclass(args.exc_type, KeyboardInterrupt):
+        remember(args.exc_value)
+        return
+    if os.environ.get("TAPETUM_DEBUG"):
+        traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback)
+    elif isinstance(getattr(args, "thread", None), threading.Thread):
+        line = f"tapetum: {args.exc_type.__name__} beside the work: {args.exc_value}; TAPETUM_DEBUG=1 shows more"
+        print(visible(" ".join(line.split())), file=sys.stderr)
+
+
+def command(verb: str) -> type:
+    """Import the dataclass of a verb of `VERBS`."""
+    module, _, name = VERBS[verb].command.rpartition(".")
+    return getattr(import_module(f"tapetum.app.shell.{module}"), name)
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """Read `arguments` into the command of the verb that they begin with, without running it.
+
+    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
+    does not fit; SystemExit where help is all that is asked for.
+
+    >>> parse(["show", "tracks.npz", "clip.mp4"]).action.view
+    'tracks'
+    """
+    return _read(arguments)[0]
+
+
+def _read(arguments: Sequence[str]) -> tuple[Any, int | None, bool]:
+    """The command, the threads that it is to compute with, and whether it may do with fewer cores than there are."""
+    verb, *rest = arguments
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
+        raise BadInput(f"there is no verb {verb!r}; {advice} (see: tapetum --help)")
+    import tyro
+
+    if shutil.get_terminal_size().columns < _NARROWEST:  # the help never comes to an end in a single column
+        os.environ["COLUMNS"] = str(_NARROWEST)
+    from tapetum.app.shell.known import check_words
+    from tapetum.app.shell.refusals import in_one_line
+    from tapetum.app.shell.threads import HELP, has_threads, take_threads
+
+    kind = command(verb)
+    if hasattr(kind, "spelled"):
+        rest = kind.spelled(rest)
+    shares = has_threads(verb, kind, rest)
+    rest, threads = take_threads(verb, kind, rest)
+    check_words(verb, kind, rest)
+    if hasattr(kind, "prepared"):
+        rest = kind.prepared(rest)
+    name = f"tapetum {verb}"
+    try:
+        made = in_one_line(lambda: tyro.cli(kind, prog=name, args=rest, config=settings()), name)
+    except SystemExit:  # after help
+        print(HELP if shares else "", end="")
+        raise
+    check_sizes(made, dashes=True)
+    return made, threads, shares
+
+
+def settings() -> tuple[Any, ...]:
+    """Say how commands become options."""
+    import tyro
+
+    return tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff
+
+
+def _run(arguments: list[str]) -> int:
+    verb = arguments[0] if arguments else None
+    if verb in ("--help", "-h"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        from tapetum import __version__
+
+        print(f"tapetum {__version__}")
+        return 0
+    if verb is None:
+        print(_help(), file=sys.stderr)
+        return _MENDABLE
+    warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged or large picture is said by an error of ours
+    from tapetum.app.shell.threads import computing
+    from tapetum.core.threads import Load
+
+    load = Load()
+    with starting(verb), heeded():
+        chosen, threads, shares = _read(arguments)
+        from tapetum.core.provenance import guarded
+    with computing(threads, load if shares else None), guarded(chosen), visible_results(), warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        warnings.showwarning = _shown
+        chosen.run()
+    return 0
+
+
+def _shown(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Print a remark as one line, and any other warning as Python does."""
+    text = (
+        f"tapetum: {message}\n" if issubclass(category, Remark) else warnings.formatwarning(message, category, filename, lineno)
+    )
+    sys.stderr.write(text)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [
+        "usage: tapetum VERB ...",
+        "",
+        "Track points through video, ask about pictures, learn without labels, adapt, and score it all.",
+    ]
+    for group, meaning in GROUPS.items():
+        lines += ["", f"{group}: {meaning}"]
+        lines += [f"  {name:{width}}  {entry.summary}" for name, entry in VERBS.items() if entry.group == group]
+    return "\n".join([*lines, "", "options of a verb: tapetum VERB --help"])
+
+
+def _complain(message: str, error: BaseException, code: int) -> int:
+    """Says one line: what went wrong, and what is known to be kept."""
+    if os.environ.get("TAPETUM_DEBUG"):
+        traceback.print_exception(error)
+    kept = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    print(f"tapetum: {visible(' '.join('; '.join([message, *kept]).split()))}", file=sys.stderr, flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""A file of settings (TOML) for a training command: what it says stands for options, and every run keeps one.
+
+A key is the name of an option without the dashes: `batch-size = 8` is `--batch-size 8`. A list gives several words, true and
+false turn a switch on and off. What the command line says wins. `recipe`, if it is there, must be that of the command.
+
+Every run writes such a file into its folder, with all that it was told and all defaults, so that
+`tapetum train RECIPE --config run/settings.toml --out other` repeats it, also where defaults have changed since.
+"""
+
+import difflib
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum import __version__
+from tapetum.app.shell.known import Option, options_of, plain
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
+
+NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
+"""Options that a run's own file leaves out, because they are of one call and not of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSettings:
+    """A training command with a file of settings."""
+
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """File of settings, such as the settings.toml of every run; what the command line says wins."""
+
+
+def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
+    """Add the options that the file after --config says to the `words` of a command of the class `kind`, where they do not.
+
+    Raises BadInput: the file cannot be read, is of another recipe, has a key that is no option, or a value of no kind of it.
+    """
+    file = _file(words)
+    if file is None:
+        return list(words)
+    content = _read(file)
+    theirs = content.pop("recipe", recipe)
+    if theirs != recipe:
+        raise BadInput(f"{file} holds settings of {theirs!r}, and this is {recipe}; give the settings of a run of {recipe}")
+    known = {name: option for option in options_of(kind) for name in option.names}
+    given = {plain(word) for word in words if word.startswith("--")}
+    given |= {word.removeprefix("no-") for word in given}
+    added: list[str] = []
+    for key, value in content.items():
+        option = known.get(key.replace("_", "-"))
+        if option is None:
+            near = difflib.get_close_matches(key, known, n=1)
+            advice = (
+                f"did you mean {near[0]}?" if near else f"its options are {', '.join(o.names[0] for o in options_of(kind))}"
+            )
+            raise BadInput(f"{file}: {key!r} is no option of {recipe}; {advice}")
+        if not given & set(option.names):
+            added += _as_words(option, value, f"{file}: {key}")
+    return [*words, *added]
+
+
+def settings_of(command: Any, recipe: str, verb: str = "train") -> str:
+    """Give the text of a file of settings that repeats a command, which was parsed of words or made otherwise."""
+    verb = {"bootstrap": "tapetum bootstrap FOLDER", "adapt": "tapetum adapt DATA"}.get(recipe, f"tapetum {verb} {recipe}")
+    lines = [f"# tapetum {__version__}; {verb} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
+    for option in options_of(type(command)):
+        value = _value(command, option.place)
+        if option.names[0] in NOT_WRITTEN or value is inspect.Parameter.empty or (value is None and option.default is None):
+            continue
+        lines.append(f"{option.names[0]} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _file(words: Sequence[str]) -> Path | None:
+    """What follows --config, the last time that it is given."""
+    found = None
+    for word, following in zip(words, [*words[1:], None], strict=False):
+        if word == "--config" and following is not None:
+            found = Path(following)
+        elif word.startswith("--config="):
+            found = Path(word.partition("=")[2])
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():  # a pipe would be waited for
+        raise BadInput(f"--config {file}: there is no such file; give a file of settings, such as the settings.toml of a run")
+    try:
+        return parse_toml(read_text(file, most=MOST_SETTINGS))
+    except OSError as error:
+        raise BadInput(f"--config {file} cannot be read ({error.strerror}); give a file of settings") from error
+    except ValueError as error:  # of TOML or of UTF-8
+        raise BadInput(f"--config {file} is no TOML ({error}); write lines such as steps = 100") from error
+
+
+def _as_words(option: Option, value: Any, place: str) -> list[str]:
+    """Words of the command line for a value of the file; `place` says where that is."""
+    name, many = option.names[0], value if isinstance(value, list) else [value]
+    if any(isinstance(each, dict) or not isinstance(each, str | int | float) for each in many):
+        raise BadInput(f"{place} is a {type(value).__name__}; wanted words, numbers, true, false, or a list of them")
+    if option.switch:
+        if not isinstance(value, bool):
+            raise BadInput(f"{place} is {value!r}; wanted true or false")
+        return [] if value == option.default else [f"--{name}" if value else f"--no-{name}"]
+    if option.repeated:
+        return [word for each in many for word in (f"--{name}", str(each))]
+    return [f"--{name}", *map(str, many)]
+
+
+def _value(command: Any, place: Sequence[str]) -> Any:
+    for name in place:
+        command = getattr(command, name, inspect.Parameter.empty)
+    return command
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"None"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

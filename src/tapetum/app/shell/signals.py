@@ -1,0 +1,105 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command: what was begun is cleared away, what is finished stays, one line says so.
+
+Python raises an error where such a signal finds it, and whatever runs there may swallow that: a library that tries an import
+and takes any failure for an answer, a callback from C, the end of an object, code in C that turns it into an error of its own.
+So what has come is remembered until `_guarded` of `tapetum.app.shell.main` hears of it:
+
+    signal --> _end --> Ended raised --> ... --> _guarded: "interrupted"       number_of forgets it
+                |            `--> swallowed --> next `heed` raises it again    wherever a command says how far it is,
+                `--> remembered                                                before results appear, and at the end
+
+A second SIGTERM or SIGHUP, or a third Ctrl-C, ends the process at once: a second Ctrl-C still clears away, since people press
+twice. Processes of torchrun are left as they are: it ends those that wait for a dead one, which hear of nothing that Python
+would have to say.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Ended(KeyboardInterrupt):
+    """Raised in the main thread by a signal that ends the command."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+_unheeded: list[int] = []
+"""Signals that came and of which `_guarded` has not heard yet, the first one first."""
+
+
+def remember(error: KeyboardInterrupt | None) -> None:
+    """Take note of one that Python cannot raise."""
+    if not _unheeded:
+        _unheeded.append(error.number if isinstance(error, Ended) else int(signal.SIGINT))
+
+
+def heed() -> None:
+    """Raise `Ended` once more where it was swallowed.
+
+    Called where a command says how far it is, never while it clears away.
+    """
+    if _unheeded:
+        raise Ended(_unheeded[0])
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Raise `Ended` at the end of the block where it was swallowed inside, or became another error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if not _unheeded:
+            raise
+        ended = Ended(_unheeded[0])
+        for note in getattr(error, "__notes__", ()):
+            ended.add_note(note)
+        raise ended from error
+    heed()
+
+
+def number_of(error: KeyboardInterrupt) -> int:
+    """Give the number of the signal that was the reason, which is heeded herewith."""
+    _unheeded.clear()
+    return error.number if isinstance(error, Ended) else int(signal.SIGINT)
+
+
+@contextmanager
+def ended_by_signals(for_good: bool = False) -> Iterator[None]:
+    """Raise `Ended` for the signals inside the block, unless somebody heeds or ignores them already, as nohup does.
+
+    With `for_good` these and Ctrl-C end the process without a word afterwards, since there is nothing left to be cleared away.
+    """
+    before: dict[int, Any] = {}
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    _unheeded.clear()
+    if alone and threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+        before = {n: signal.signal(n, _end) for n in numbers if signal.getsignal(n) is _usual(n)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if for_good else handler)
+
+
+def _usual(number: int) -> Any:
+    """What Python does about a signal that nobody has said anything about."""
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    if number != signal.SIGINT or signal.SIGINT in _unheeded:
+        signal.signal(number, signal.SIG_DFL)
+    _unheeded.append(number)
+    raise Ended(_unheeded[0])

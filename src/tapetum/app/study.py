@@ -1,0 +1,131 @@
+"""`tapetum.app.study`: where FLOPs of pre-training are best spent, as a sweep that goes on after a stop, and its report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What may be asked of `run`."""
+
+    plan: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "small"
+    """What is compared: tiny (minutes, to see that it works), small (an afternoon of one core), paper (accelerators), or a file
+    written like them."""
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder of the study; the same command goes on in it."""
+    pictures: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Labelled pictures to learn from, as tapetum pretrain --data takes them; by default shapes that are made up."""
+    pixels: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Pictures with a class for every pixel, to which all networks are transferred; by default shapes too."""
+    layout: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """How the files of --pixels lie: parquet, ade20k, camvid, cityscapes or voc; by default as the plan has it."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on the points: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Do so many points at most; the same command goes on."""
+    threads: int = 1
+    """Threads of torch for a point."""
+    dry: bool = False
+    """Say what it will cost, and do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyDone:
+    """What `run` did."""
+
+    out: Path
+    """Folder of the study."""
+    table: Path | None
+    """A line of JSON for each point that is done; None where nothing was done but to say what it costs."""
+    done: int
+    """Points that are done, in this call and before."""
+    wanted: int
+    """Points of the plan."""
+    stopped: bool
+    """A signal ended it; the same call goes on."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        table = None if self.table is None else str(self.table)
+        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.wanted, "stopped": self.stopped}
+
+
+@verb(RunOptions, apart=("pictures", "pixels"))
+def run(options: RunOptions, listener: Listener) -> StudyDone:
+    """Do the points of a study that are not done. The listener hears what it will cost, and of each point.
+
+    Raises BadInput for a plan or data that don't do, and a folder of another study.
+    """
+    for name in ("most", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadInput(f"--{name} {value}: wanted 1 or more")
+    import torch
+
+    from tapetum.systems.pretraining.study.plan import tell_plan
+    from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
+
+    torch.set_num_threads(options.threads)
+    pictures, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.pictures, options.pixels))
+    told, out = tell_plan(options.plan, pictures, pixels, options.layout), Path(options.out)
+    costs = predict_study(told, out, listener.note)
+    wanted, done = len(costs.points), len(costs.points) - len(costs.left)
+    if options.dry:
+        return StudyDone(out=out, table=None, done=done, wanted=wanted, stopped=False)
+    rows = run_study(costs, engine=options.engine, most=options.most, say=listener.note)
+    table = out / TABLE
+    return StudyDone(out=out, table=table, done=rows.done, wanted=wanted, stopped=rows.stopped)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What may be asked of `report`."""
+
+    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder of a study, finished or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A report."""
+
+    report: Path
+    """One HTML file with all in it."""
+    results: Path
+    """Claims, fronts and crossings as JSON."""
+    points: int
+    """Points that are done."""
+    wanted: int
+    """Points of the plan."""
+    claims: dict[str, str]
+    """Verdicts by the names of the claims: held, falsified, undecided."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        paths = {"report": str(self.report), "results": str(self.results)}
+        return {**paths, "points": self.points, "wanted": self.wanted, "claims": self.claims}
+
+
+@verb(ReportOptions)
+def report(options: ReportOptions, listener: Listener) -> Reported:
+    """Write the report of what is done of a study. Raises BadInput for a folder of none, and where nothing is done yet."""
+    from tapetum.systems.pretraining.study.page import REPORT, write_report
+    from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
+
+    out = Path(options.out)
+    found = studied(out)
+    write_results(found, out / RESULTS)
+    write_report(found, out / REPORT)
+    return Reported(
+        report=out / REPORT,
+        results=out / RESULTS,
+        points=len(found.rows),
+        wanted=found.wanted,
+        claims={claim.name: claim.verdict for claim in found.claims},
+    )

@@ -1,0 +1,82 @@
+"""`tapetum.submit_perception_test`: predictions brought into the form of the benchmark's servers, or checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.evaluate_perception_test import Task
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from tapetum.systems.perception_test.predictions import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionOptions:
+    """What may be asked of `submit_perception_test`."""
+
+    task: Task
+    """As for tapetum eval perception-test."""
+    annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
+    """Annotations of the split that is submitted; those of the test split, which have no answers, will do."""
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Predictions to be written as a submission."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Write the submission here: nested as the servers want it, numbers short, frames that are not asked for left out."""
+    check: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Only say what the server would refuse in this file, and why, item by item."""
+
+    def verify(self) -> None:
+        """Raise BadInput unless there is something to check, or something to write and a place for it."""
+        writes = self.predictions is not None and self.out is not None
+        if (self.check is not None) == writes or (self.check is not None and (self.predictions or self.out)):
+            raise BadInput("give --check FILE, or --predictions FILE and --out FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What was found in predictions, and where the submission is."""
+
+    findings: Sequence["Finding"]
+    """Errors first."""
+    out: Path | None
+
+    @property
+    def errors(self) -> int:
+        """Findings for which a server refuses."""
+        return sum(finding.error for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        kinds: dict[bool, Literal["error", "remark"]] = {True: "error", False: "remark"}
+        rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
+        return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}
+
+
+@verb(SubmissionOptions)
+def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Submission:
+    """Write predictions as a submission to the Perception Test's servers, or check one.
+
+    Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
+    """
+    options.verify()
+    from tapetum.data.json_files import write_mapping
+    from tapetum.systems.perception_test.annotations import read_annotations, read_json
+    from tapetum.systems.perception_test.predictions import read_predictions
+    from tapetum.systems.perception_test.submission import nested
+
+    annotations = read_annotations(options.annotations)
+    found = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
+    findings = sorted(found.findings, key=lambda finding: not finding.error)
+    if options.out is None:
+        return Submission(findings=findings, out=None)
+    found.refuse()
+    out = write_mapping(options.out, nested(options.task, found, annotations))
+    size = out.stat().st_size
+    if size > 200 << 20:
+        listener.note(f"{out} has {size >> 20} MB; above 200 MB the servers take files by their command line only")
+    return Submission(findings=findings, out=out)

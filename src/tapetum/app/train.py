@@ -1,0 +1,106 @@
+"""Training by recipe: any system's config, and where and with what it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tapetum.core.provenance import guarding_data
+from tapetum.systems.hip.recipes import HipRun
+from tapetum.systems.longvideo.recipes import VideoTextRun
+from tapetum.systems.odin.recipes import OdinRun
+from tapetum.systems.paligemma.mask_config import MaskCodecRun
+from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.perception_test.localiser.config import LocaliserRun
+from tapetum.systems.tap.training.recipes import TapKubric, TapNano
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.recipes import CocoRun, FcnRun
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.run import Finished
+
+Recipe = (
+    LocaliserRun
+    | TapNano
+    | TapKubric
+    | HipRun
+    | MaskCodecRun
+    | OdinRun
+    | PaliGemmaStage
+    | PaliGemmaTransfer
+    | VideoTextRun
+    | FcnRun
+    | CocoRun
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished run leaves."""
+
+    weights: Path
+    """File for `tapetum.load` or the system's own `load`."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Scores on examples that were never trained on, where the run makes any at its end."""
+
+
+@guarding_data
+def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Trained | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+
+    `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
+    done. Raises BadInput for what the user can mend.
+    """
+    if isinstance(recipe, HipRun):
+        from tapetum.systems.hip.run import train_hip
+
+        finished = train_hip(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+        finished = _train_paligemma(recipe, launch, say)
+        return finished and Trained(finished.weights, finished.scores)
+    if isinstance(recipe, MaskCodecRun):
+        from tapetum.systems.paligemma.mask_task import train_masks
+
+        return (made := train_masks(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, VideoTextRun):
+        from tapetum.systems.longvideo.run import train_longvideo
+
+        return (made := train_longvideo(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, FcnRun):
+        from tapetum.transfer.fcn import train_fcn
+
+        return (made := train_fcn(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, CocoRun):
+        from tapetum.transfer.coco import train_coco
+
+        return (made := train_coco(recipe, launch, say)) and Trained(*made)
+    if isinstance(recipe, OdinRun):
+        from tapetum.systems.odin.run import train_odin
+
+        weights = train_odin(recipe, launch, say)
+    elif isinstance(recipe, LocaliserRun):
+        from tapetum.systems.perception_test.localiser.run import train_localiser
+
+        weights = train_localiser(recipe, launch, say)
+    elif isinstance(recipe, TapKubric):
+        from tapetum.systems.tap.training.run_kubric import train_tap_kubric
+
+        weights = train_tap_kubric(recipe, launch)
+    else:
+        from tapetum.systems.tap.training.run_scenes import train_tap_nano
+
+        weights = train_tap_nano(recipe, launch)
+    return weights and Trained(weights)
+
+
+def _train_paligemma(
+    recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
+) -> "Finished | None":
+    if isinstance(recipe, PaliGemmaStage):
+        from tapetum.systems.paligemma.run import train_stage
+
+        return train_stage(recipe, launch, say)
+    from tapetum.systems.paligemma.transfer import train_transfer
+
+    return train_transfer(recipe, launch, say)

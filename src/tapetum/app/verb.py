@@ -1,0 +1,152 @@
+"""How a verb is made of the dataclass of its options and the function that does the work; see `tapetum.app`."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+from tapetum.app.values import check_values, several_fields
+from tapetum.core.bounds import check_sizes
+from tapetum.core.devices import full_precision
+from tapetum.core.provenance import guarded
+
+if TYPE_CHECKING:
+    from tapetum.video import Report, Video
+
+P = ParamSpec("P")
+Options = TypeVar("Options")
+OptionsIn = TypeVar("OptionsIn", contravariant=True)
+Result = TypeVar("Result")
+ResultOut = TypeVar("ResultOut", covariant=True)
+
+File = str | Path
+"""A place on the disk."""
+
+
+def one_text(metavar: str) -> Any:
+    """Annotate a field, or each value of one, that the command line gives as exactly one word; Python may give anything else.
+
+    So an option that may be repeated leaves alone what stands behind it, such as the name of a video.
+    """
+    import tyro
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda _: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+class Listener:
+    """Hears what a verb says while it works. This one hears nothing; subclasses do what they like with it."""
+
+    def note(self, text: str) -> None:
+        """Take a remark that is not a result, such as that frames are damaged."""
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        """Take how far a task is: `total` is None while that is not known, and a task ends with `done` equal to `total`."""
+
+    def status(self, text: str) -> None:
+        """Take a line about this moment, in place of the one before; an empty one takes it away."""
+
+    def counting(self, task: str) -> Callable[[int, int | None], None]:
+        """Give `progress` of one task, to be called with what is done and how much there is."""
+        return lambda done, total: self.progress(task, done, total)
+
+
+class Warner(Listener):
+    """Turns remarks into Python warnings: the listener of a plain call."""
+
+    def note(self, text: str) -> None:
+        """Warn."""
+        warnings.warn(text, stacklevel=7)
+
+
+class Verb(Protocol[P, OptionsIn, ResultOut]):
+    """A function that takes the fields of a dataclass of options."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> ResultOut:
+        """Do the work; remarks become Python warnings."""
+        ...
+
+    def run(self, options: OptionsIn, listener: Listener, /) -> ResultOut:
+        """Do the work for options that are made already; remarks and progress go to `listener`."""
+        ...
+
+
+def verb(
+    options: Callable[P, Options], apart: Collection[str] = ()
+) -> Callable[[Callable[[Options, Listener], Result]], Verb[P, Options, Result]]:
+    """Make a function of options and a listener one that takes the fields of the dataclass `options`.
+
+    While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class AddOptions:
+    ...     left: int
+    ...     right: int = 1
+    >>> @verb(AddOptions)
+    ... def add(options, listener):
+    ...     listener.progress("adding", 1, 1)
+    ...     return options.left + options.right
+    >>> add(2, right=3), add.run(AddOptions(2), Listener())
+    (5, 3)
+    """
+
+    def decorate(work: Callable[[Options, Listener], Result]) -> Verb[P, Options, Result]:
+        parameters, computed = inspect.signature(options), full_precision()(work)
+
+        @wraps(work)
+        def run(options: Options, listener: Listener, /) -> Result:
+            with guarded(options, apart):
+                return computed(options, listener)
+
+        @wraps(work)
+        def function(*args: P.args, **kwargs: P.kwargs) -> Result:
+            given = parameters.bind(*args, **kwargs)
+            for name in several_fields(options) & given.arguments.keys():
+                if isinstance(value := given.arguments[name], str | Path):
+                    given.arguments[name] = (value,)
+            made = options(*given.args, **given.kwargs)
+            check_values(made)
+            check_sizes(made)
+            return run(made, Warner())
+
+        function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
+        function.options = options  # pyright: ignore[reportAttributeAccessIssue]
+        function.run = run  # pyright: ignore[reportAttributeAccessIssue]
+        return cast("Verb[P, Options, Result]", function)
+
+    return decorate
+
+
+def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
+    """Make options of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
+
+    >>> from dataclasses import make_dataclass
+    >>> few, many = make_dataclass("Few", ["a", "b"]), make_dataclass("Many", ["a", "b", "c"])
+    >>> narrowed(few, many(1, 2, 3), b=5)
+    Few(a=1, b=5)
+    """
+    names = [field.name for field in fields(cast(Any, options)) if field.name not in others]
+    return options(**{name: getattr(given, name) for name in names if hasattr(given, name)}, **others)
+
+
+def count_frames(video: "Video", name: Any, listener: Listener) -> "Report":
+    """Decode a video once, so that its true number of frames is known; the listener hears of damaged ones.
+
+    What fits in `video.held.HELD_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput where
+    nothing can be decoded.
+    """
+    video.hold()
+    report = video.check()
+    if report.damaged:
+        shown = name if isinstance(name, str | Path) else video.name
+        listener.note(f"{shown}: {report.damaged} of {report.promised} frames are damaged or missing")
+    return report

@@ -1,0 +1,5 @@
+"""What every other package stands on: errors, files, jobs, devices, memory and tables. Imports no torch by itself."""
+
+from tapetum.core.lazy import lazy_attributes
+
+__getattr__ = lazy_attributes(__name__, modules=("devices", "errors", "files", "identity", "memory", "reading", "tables"))

@@ -1,0 +1,108 @@
+"""Where to compute: whether a device that is asked for is there, and whether code can be compiled for it.
+
+Imports torch only when it is called.
+"""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor, as far as it decides which kernels are fast, or right."""
+
+    vendor: str
+    """As it calls itself: AuthenticAMD, GenuineIntel; elsewhere the architecture."""
+    features: tuple[str, ...]
+    """Of `FEATURES` those that it has."""
+
+
+FEATURES = "avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"
+"""Instructions for vectors and matrices that torch's kernels ask for, by their names in Linux."""
+
+
+@cache
+def processor() -> Processor:
+    """Look at this machine's processor."""
+    entries: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            entries.setdefault(name.strip(), value.strip())
+    except OSError:  # not Linux
+        pass
+    vendor = entries.get("vendor_id") or ("GenuineIntel" if "Intel" in platform.processor() else platform.machine())
+    flags = set(entries.get("flags", "").split())
+    return Processor(vendor, tuple(feature for feature in FEATURES if feature in flags))
+
+
+def devices_here() -> list[str]:
+    """List the devices of this machine that torch can compute on, by the names that options take.
+
+    >>> "cpu" in devices_here()
+    True
+    """
+    import torch
+
+    found = ["cpu"]
+    if (accelerator := torch.accelerator.current_accelerator(check_available=True)) is not None:
+        count = torch.accelerator.device_count()
+        found += [f"{accelerator.type}:{n}" for n in range(count)] if count > 1 else [accelerator.type]
+    return found
+
+
+def find_device(name: Any) -> "torch.device":
+    """Give the device of a name, None being the CPU, after something was computed there.
+
+    Raises BadInput, which says what is there, for another.
+
+    >>> find_device("fpga")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: there is no device 'fpga' to compute on; this machine has cpu...
+    """
+    import torch
+
+    try:
+        device = torch.device("cpu" if name is None else name)
+        if device.type != "meta":  # whose tensors have shapes and no numbers
+            (torch.ones(1, device=device) + 1).cpu()
+            return device
+    except (RuntimeError, AssertionError, TypeError, ImportError, NotImplementedError):
+        pass
+    raise BadInput(f"there is no device {str(name)!r} to compute on; this machine has {', '.join(devices_here())}")
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Switch the caller's autocast off in a block, or in a function that this decorates.
+
+    What is promised as a number, such as a track to a tenth of a pixel, does not survive the 8 bits of bfloat16.
+    """
+    torch = sys.modules.get("torch")  # who has not imported it has no autocast
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch is not None and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def check_compiler(device: "torch.device") -> None:
+    """Raise `BadInput` where torch.compile would find no C++ compiler for what runs on the CPU."""
+    command = os.environ.get("CXX") or "g++"
+    if device.type == "cpu" and shutil.which(command.split()[0]) is None:
+        raise BadInput(
+            f"compiling needs a C++ compiler, and there is no {command}; install one, name it in CXX, or leave --compile out"
+        )

@@ -1,0 +1,269 @@
+"""Writing files, and folders of them, so that a reader never meets half of one.
+
+What is not finished lies beside its place as `.NAME.PID.tmp`, NAME being that of the result and PID the number of the process.
+A process that is killed leaves it there; whoever writes the same result next sweeps it away.
+"""
+
+import errno
+import glob
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tapetum.core.errors import BadInput
+from tapetum.core.provenance import check, record
+
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+
+
+@contextmanager
+def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
+
+    If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
+    folder is missing or may not be written, a folder stands at `path`, or a file that must not be replaced
+    (`tapetum.core.provenance`). `own`: it belongs to a cache, where nobody else writes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     print([p.name for p in Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path = named_path(path)
+    refuse_folder(path)
+    if not own:
+        check(path)
+    temporary = temporary_file(path)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if not own:
+            record(path.parent, {path.name: temporary})
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):  # it was never made, or cannot be reached at all
+            temporary.unlink()
+
+
+def temporary_file(path: Path) -> Path:
+    """Name the file in which `path` is written until it is finished; those that dead processes left are swept away."""
+    _sweep(path.parent, f".{path.stem}.", f".tmp{path.suffix}")
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
+def writable(text: str) -> str:
+    """Spell the bytes of a text, such as the name of a file, that are no UTF-8 as \\xNN, so that it can be written anywhere.
+
+    >>> writable(os.fsdecode(b"caf\\xe9.png"))
+    'caf\\\\xe9.png'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves of characters that are no bytes of a name
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file of text as UTF-8; in JSON, names that are none can be read back, elsewhere they are spelled \\uNNNN."""
+    Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def plain_name(path: str | Path) -> str:
+    """Give the name of a file or folder without its ending, also where it is given as "." or is a link that leads nowhere.
+
+    >>> plain_name("videos/../clip.mp4")
+    'clip'
+    """
+    return Path(os.path.realpath(path)).stem
+
+
+def same_place(one: str | Path, other: str | Path) -> bool:
+    """Say whether two paths lead to one place, whether or not something is there."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def named_path(path: str | os.PathLike[str]) -> Path:
+    """Give the path that a name stands for. Raises BadInput for an empty name, which `Path` takes for the current folder.
+
+    >>> named_path("clip.mp4").suffix
+    '.mp4'
+    """
+    if os.fspath(path) == "":
+        raise BadInput("the name of a file or folder is empty; give one ('.' is the current folder)")
+    return Path(path)
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise `BadInput` where a folder stands in the place of a file that is to be written."""
+    if path.is_dir():
+        raise BadInput(f"cannot write {path}: it is a folder; move it, or choose another place")
+
+
+class Results:
+    """Files that appear in the folder `out` together or not at all. See `results`."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self._temporary = out / f".{os.getpid()}.tmp" if out.is_dir() else out.with_name(f".{out.name}.{os.getpid()}.tmp")
+
+    @property
+    def folder(self) -> Path:
+        """The folder to write into until the next `commit`. Raises BadInput where it cannot be made."""
+        try:
+            self._temporary.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.out, error) from error
+        return self._temporary
+
+    def commit(self, instead_of: Iterable[str] = ()) -> None:
+        """Move what was written since the last `commit` into `out`; files named in `instead_of` that are not among it go.
+
+        Raises BadInput where that cannot be; `out` is as it was then, and what was written lies in a folder that the message
+        names.
+        """
+        new = self.folder
+        names = sorted(path.name for path in new.iterdir())
+        gone = [name for name in instead_of if name not in names]
+        try:
+            if not self.out.exists():
+                record(new, {name: new / name for name in names}, future=self.out)
+                os.replace(new, self.out)
+            else:
+                self._exchange(new, names, gone)
+        except OSError as error:
+            raise BadInput(f"{cannot_write(self.out, error)}; {self._kept(new)}") from error
+        except BadInput as error:
+            raise BadInput(f"{error}; {self._kept(new)}") from error
+        self._temporary = self.out / f".{os.getpid()}.tmp"
+
+    def _exchange(self, new: Path, names: list[str], gone: list[str]) -> None:
+        """Moves files one by one; those that they replace are kept until all are there, and come back where one fails."""
+        for name in names:
+            if (self.out / name).is_dir() and not (self.out / name).is_symlink():
+                raise IsADirectoryError(errno.EISDIR, f"a folder stands at {self.out / name}")
+        for name in (*names, *gone):
+            check(self.out / name)
+        record(self.out, {name: new / name for name in names})
+        old = self.out / f".old.{os.getpid()}.tmp"
+        old.mkdir()
+        done: list[str] = []
+        try:
+            for name in (*names, *gone):
+                if os.path.lexists(self.out / name):
+                    second_name(self.out / name, old / name)
+            for name in names:
+                done.append(name)
+                os.replace(new / name, self.out / name)
+            for name in gone:
+                (self.out / name).unlink(missing_ok=True)
+        except BaseException:
+            for name in (*done, *gone):
+                if os.path.lexists(self.out / name) and not os.path.lexists(new / name):
+                    second_name(self.out / name, new / name)
+                if os.path.lexists(old / name):
+                    os.replace(old / name, self.out / name)
+                elif name in done:
+                    (self.out / name).unlink(missing_ok=True)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _kept(self, new: Path) -> str:
+        """Saves what was written from being swept away, and says where it is."""
+        for number in range(1, 1000):
+            kept = self.out.with_name(f"{self.out.name}-{number}")
+            if not os.path.lexists(kept):
+                with suppress(OSError):
+                    os.replace(new, kept)
+                    return f"the results are in {kept}"
+        return "the results are lost"
+
+    def close(self) -> None:
+        """Throw away what was written since the last `commit`."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+@contextmanager
+def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
+    """Give what writes files into the folder `out`, with a `commit` for those that are to appear together.
+
+    What is not committed on leaving is thrown away. Raises BadInput at once, before any work is done for it, where `out` is no
+    folder or cannot be made, or in the place of one of the files `names` stands a folder, or what must not be replaced
+    (`tapetum.core.provenance`).
+    """
+    if os.path.lexists(out) and not out.is_dir():
+        what = "a link that leads nowhere" if out.is_symlink() and not out.exists() else "a file"
+        raise BadInput(f"{out} is {what}; give --out a folder, or a name that is free")
+    for name in names:
+        refuse_folder(out / name)
+        check(out / name)
+    _sweep(out.parent, f".{out.name}.", ".tmp")
+    _sweep(out, ".", ".tmp")
+    _sweep(out, ".old.", ".tmp")
+    made = Results(out)
+    try:
+        made.folder  # noqa: B018  # it is made now, so that a place that cannot be written is known before the work
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
+
+    Raises BadInput as `results`.
+    """
+    with results(out, names) as made:
+        yield made.folder
+        made.commit()
+
+
+def second_name(path: Path, other: Path) -> None:
+    """Give a file another name as well; a copy where the disk knows no such thing."""
+    try:
+        os.link(path, other, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(path, other, follow_symlinks=False)
+
+
+def _sweep(folder: Path, before: str, after: str) -> None:
+    """Removes what processes that are no more left unfinished: `before`, a number, `after`."""
+    try:
+        left = list(folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
+    except (OSError, ValueError):
+        return  # that nothing can be written there is said by whoever tries
+    for path in left:
+        number = re.fullmatch(r"\d{1,9}", path.name[len(before) : -len(after)])
+        if number and not _lives(int(number[0])):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def cannot_write(path: str | Path, error: OSError) -> BadInput:
+    """Return the one line to say when writing `path` failed with `error`."""
+    if error.errno in _FULL:
+        return BadInput(f"the disk is full: {path} was not written; free some room and run again")
+    return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

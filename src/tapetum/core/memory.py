@@ -1,0 +1,58 @@
+"""How much memory there is for a piece of work, and one line where it will not do, before anything begins."""
+
+import os
+from pathlib import Path
+
+from tapetum.core.errors import BadInput
+
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes() -> int | None:
+    """Tell how many bytes this process may still ask for: of the machine, or of its control group; None where nobody says."""
+    found = [_of_machine(), _of_group()]
+    known = [number for number in found if number is not None]
+    return min(known) if known else None
+
+
+def check_room(wanted: float, work: str, advice: str) -> None:
+    """Raise BadInput where `wanted` bytes are more than are free; `work` says what takes them, `advice` what to do.
+
+    >>> check_room(1e30, "a clip of 100000x100000 pixels", "make it smaller")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: a clip of 100000x100000 pixels takes about ... GiB of memory, ...; make it smaller
+    """
+    free = free_bytes()
+    if free is not None and wanted > free:
+        raise BadInput(f"{work} takes about {size(wanted)} of memory, of which {size(free)} are free; {advice}")
+
+
+def size(count: float) -> str:
+    """Say a number of bytes for people.
+
+    >>> size(3_500_000), size(2.5 * 2**30)
+    ('3 MiB', '2.5 GiB')
+    """
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
+
+
+def _of_machine() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _of_group() -> int | None:
+    """Version 2 of control groups, in which the root of a container is its own."""
+    try:
+        most, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no groups, or "max": no limit
+        return None
+    return max(0, most - used)

@@ -1,0 +1,153 @@
+"""The one door through which what somebody names, or has written, is read: files, JSON, TOML and text from outside.
+
+    open_file, read_bytes, read_text    a file that is opened here
+    no_pipe, no_pipes_in                one that a library opens by its name, or in a folder
+    parse_json, parse_toml, read_json   what is nested too deeply is as wrong as any other damage
+    check_length                        texts for tokenizers: prompts, questions, options, labels, captions
+
+A pipe, a socket or a device, which may never begin or never end, is refused before anything waits for it, unless it is what a
+shell makes of <(command) and the caller allows that. Errors are OSError and ValueError, as those of `open` and `json`: whoever
+reads knows best what was wanted, and says so. `tests/hostile/test_reading.py` finds who goes another way.
+"""
+
+import errno
+import io
+import json
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from tapetum.core.errors import BadInput
+
+MOST_TEXT = 1 << 30
+"""Bytes of a file that is read at once, as text or JSON: annotations of the largest benchmarks have some hundred MB."""
+MOST_SETTINGS = 16 << 20
+"""Bytes of a file of settings."""
+LONGEST_TEXT = 100_000
+"""Characters of one text that a person wrote: a prompt, a question, an option, a label, a caption."""
+
+_Name = str | os.PathLike[str]
+
+
+def no_pipe(path: _Name) -> str:
+    """Return `path` as text; raise OSError where it is a pipe, a socket or a device, which may never end or never begin.
+
+    What cannot be found raises what opening it would raise.
+    """
+    name = os.fspath(path)
+    _refuse(os.stat(name).st_mode, name)
+    return name
+
+
+def no_pipes_in(folder: _Name) -> str:
+    """Return the path of a folder, of which a library opens some file, as text; raise OSError where one in it is a pipe."""
+    for entry in os.scandir(folder):
+        _refuse(entry.stat().st_mode, entry.path)
+    return os.fspath(folder)
+
+
+def _refuse(mode: int, name: str) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, not a file", name)
+
+
+def kind_of(mode: int) -> str:
+    """Name what is no file, of the mode that `os.stat` gives: a pipe, a socket or a device."""
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+@overload
+def open_file(path: _Name, mode: Literal["rb"] = "rb", *, pipes: bool = False) -> io.BufferedReader: ...
+@overload
+def open_file(
+    path: _Name, mode: Literal["r"], *, encoding: str = "utf-8", newline: str | None = None, pipes: bool = False
+) -> io.TextIOWrapper: ...
+def open_file(
+    path: _Name, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None, pipes: bool = False
+) -> Any:
+    """Open a file to read it.
+
+    Args:
+        path: of the file.
+        mode: "rb" for bytes, "r" for text.
+        encoding: of text, by default UTF-8.
+        newline: as for `open`.
+        pipes: what a shell makes of <(command), /dev/stdin or /dev/fd/N, is taken too, since it does end.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe, a socket or a device.
+    """
+    given = pipes and (Path(path).is_relative_to("/dev/fd") or os.fspath(path) == "/dev/stdin")
+    encoding = "utf-8" if mode == "r" and encoding is None else encoding
+    return open(path, mode, encoding=encoding, newline=newline, opener=None if given else _opened)
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens without waiting for whoever might write into a pipe, and looks at what was opened."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _refuse(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> bytes:
+    """Read a whole file; raises OSError as `open_file`, and where it has more bytes than `most`."""
+    with open_file(path, pipes=pipes) as file:
+        if most is None:
+            return file.read()
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", os.fspath(path))
+    return data
+
+
+def read_text(path: _Name, encoding: str = "utf-8", errors: str = "strict", most: int = MOST_TEXT) -> str:
+    """Read a whole file of text; line ends of all kinds become those of Python.
+
+    Raises OSError as `read_bytes`, and ValueError where it is not text.
+    """
+    text = read_bytes(path, most).decode(encoding, errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON; raises ValueError where it is none, or is nested so deeply that nobody can have meant it.
+
+    >>> parse_json("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: it is nested too deeply
+    """
+    return _shallow(json.loads, text)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Read TOML; raises ValueError as `parse_json`."""
+    return _shallow(tomllib.loads, text)
+
+
+def _shallow(parse: Any, text: str | bytes) -> Any:
+    try:
+        return parse(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: _Name, most: int = MOST_TEXT) -> Any:
+    """Read a file of JSON; raises OSError and ValueError as `read_text` and `parse_json`."""
+    return parse_json(read_text(path, most=most))
+
+
+def check_length(text: str, what: str, most: int = LONGEST_TEXT) -> None:
+    """Raise BadInput, naming `what` it is, where a text is longer than anybody writes.
+
+    >>> check_length("a" * 200_000, "the prompt")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: the prompt has 200,000 characters; give 100,000 or fewer
+    """
+    if len(text) > most:
+        raise BadInput(f"{what} has {len(text):,} characters; give {most:,} or fewer")

@@ -1,0 +1,196 @@
+"""Named columns and arrays as bytes, and values as files of one of several formats, by the extension of the name.
+
+Files appear whole or not at all, and reading them never runs code. A type says which formats it has, as a mapping from the
+extension to a pair of functions: value to bytes, and bytes to the fields of a value.
+"""
+
+import csv
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tapetum.core.csv_text import CsvRows
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.files import named_path, whole_file, writable
+from tapetum.core.reading import no_pipe, read_bytes
+
+Value = TypeVar("Value")
+Formats = Mapping[str, tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]]
+"""By extension: value to bytes, or to pieces of them; bytes to fields. The second raises one of `DAMAGE` for bytes that hold
+no such value."""
+
+DAMAGE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy, csv, json and zipfile raise on damaged files, depending on where the damage is."""
+
+_TRUTH = {"true": "1", "false": "0"}
+
+
+def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
+    """Write `value` to `path`, in the format of its extension: beside its place, flushed to the disk, then renamed.
+
+    `what` names such values in messages, in the plural. Raises BadInput for another extension or where the place cannot be
+    written, MissingExtra where a format needs an extra.
+    """
+    path = named_path(path)
+    data = _format(path, formats, what)[0](value)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
+    return path
+
+
+def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer: str) -> dict[str, Any]:
+    """Read the fields of a value that `save` wrote; `writer` names the function to make such a file with.
+
+    Raises BadInput where the file is missing, damaged or of another layout.
+    """
+    path = named_path(path)
+    read = _format(path, formats, what)[1]
+    try:
+        data = read_bytes(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(f"cannot read {what} from {path}: {reason}; give a file written by {writer}") from error
+    try:
+        return read(data)
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path} does not hold {what} ({reason}); give a file written by {writer}") from error
+
+
+def _format(
+    path: Path, formats: Formats[Value], what: str
+) -> tuple[Callable[[Value], bytes | Iterator[bytes]], Callable[[bytes], dict[str, Any]]]:
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        found = f"the extension {path.suffix!r}" if path.suffix else "no extension"
+        *most, last = [extension.removeprefix(".") for extension in formats]
+        known = f"{', '.join(most)} or {last}" if most else last
+        raise BadInput(f"{path} has {found}; {what} are stored as {known}") from None
+
+
+def to_npz(arrays: Mapping[str, Any]) -> bytes:
+    """Return the arrays by name as a compressed npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
+
+
+def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Return columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    return (",".join(columns) + "\n").encode("utf-8", "backslashreplace") + b"".join(csv_rows(columns))
+
+
+def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    """Yield the rows of `to_csv`, without its header, some thousands at a time."""
+    numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
+    for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of join
+        rows = zip(*(_texts(values[start : start + 10_000]) for values in numbers), strict=True)
+        yield ("\n".join(map(",".join, rows)) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _texts(values: np.ndarray) -> Iterable[str]:
+    """The numbers as text, those that occur often written once."""
+    if values.dtype.kind == "U":
+        return map(_quoted, values.tolist())
+    # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
+    bits, where = np.unique(values.view(f"u{values.itemsize}"), return_inverse=True)
+    if 2 * len(bits) > len(values):
+        return map(str, values)
+    return np.array(list(map(str, bits.view(values.dtype))), dtype=object)[where.reshape(-1)]
+
+
+def _quoted(text: str) -> str:
+    """A cell of text, as the csv module reads it back."""
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
+
+
+def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
+    """Return the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
+    rows = CsvRows(data.decode("utf-8-sig"))
+    header = next(rows, [])
+    body, lines = [], []
+    for row in rows:
+        if row:
+            body.append(row)
+            lines.append(rows.line_num)
+    if any(len(row) != len(header) for row in body):
+        raise ValueError("a row has another number of columns than the header")
+    columns = {}
+    for index, name in enumerate(header):
+        texts = [row[index] for row in body]
+        dtype = dtypes.get(name, np.float32)
+        columns[name] = _numbers(texts, dtype, lines, name) if texts else np.zeros(0, dtype)
+    return columns
+
+
+def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
+    """Numbers of texts, of true and false too where truth is wanted; raises ValueError, which names the line."""
+    if np.dtype(dtype) == np.bool_:
+        texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
+    try:
+        return np.array(texts, dtype=np.str_).astype(dtype)
+    except (ValueError, OverflowError):
+        for text, line in zip(texts, lines, strict=True):
+            try:
+                np.array([text], dtype=np.str_).astype(dtype)
+            except (ValueError, OverflowError):
+                wanted = "0 or 1" if np.dtype(dtype) == np.bool_ else "a number"
+                raise ValueError(f"line {line} has {text[:80]!r} for {column}, which must be {wanted}") from None
+        raise
+
+
+def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
+    """Return columns as parquet; raises MissingExtra without pyarrow."""
+    arrow, parquet = pyarrow_for("writing parquet")
+    buffer = io.BytesIO()
+    names = {name: list(map(writable, values.tolist())) for name, values in columns.items() if values.dtype.kind == "U"}
+    parquet.write_table(arrow.table({**columns, **names}), buffer)
+    return buffer.getvalue()
+
+
+def from_parquet(data: bytes) -> dict[str, np.ndarray]:
+    """Return the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
+    arrow, parquet = pyarrow_for("reading parquet")
+    try:
+        table = parquet.read_table(io.BytesIO(data))
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def parquet_file(path: str | os.PathLike[str], purpose: str) -> Any:
+    """Open a parquet file for the functions of pyarrow.parquet, whatever its name; raises OSError, or MissingExtra."""
+    return pyarrow_for(purpose)[0].OSFile(os.fsencode(no_pipe(path)))
+
+
+def pyarrow_for(purpose: str) -> tuple[Any, Any]:
+    """Return pyarrow and pyarrow.parquet; raises MissingExtra, which names the purpose, where they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "tables", purpose) from error
+    return pyarrow, pyarrow.parquet

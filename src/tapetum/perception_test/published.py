@@ -1,9 +1,0 @@
-"""How files of the localiser are known. Imports no torch."""
-
-from tapetum.hub.registry import Weights
-
-PUBLISHED: tuple[Weights, ...] = ()
-"""What `tapetum weights list` names of these: nothing."""
-
-HEADERS = {"localiser": "tapetum.perception_test.localiser.weights:load"}
-"""Entry in the header of a safetensors file to what loads it."""

@@ -1,0 +1,162 @@
+"""What lies below the lowest adapter, computed once for each picture: it does not change while adapters learn.
+
+    picture -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
+                                             ^ recorded
+
+The rest is the same network whose blocks before k pass on what they get, and whose block k takes what was recorded in place of
+what it gets; a blank picture goes through what is left of the beginning. A bottom adapter leaves nothing to record.
+"""
+
+from contextlib import suppress
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tapetum.data.samples import Shuffle
+from tapetum.systems.adapters.addresses import chain
+from tapetum.systems.adapters.bank import Bank
+from tapetum.systems.adapters.layers import Adapter
+from tapetum.systems.adapters.weaving import renewed
+
+_AT_A_TIME = 32
+
+
+class _Enough(Exception):
+    """What was to be recorded is here."""
+
+
+class _PassOn(nn.Module):
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return x
+
+
+class _Resume(nn.Module):
+    """A block that gets what was recorded."""
+
+    def __init__(self, block: nn.Module, holder: list[Tensor]):
+        super().__init__()
+        self.block, self._holder = block, holder
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.block(self._holder[0], *args, **kwargs)
+
+
+class Below:
+    """The part of an adapted encoder below the lowest adapter in use, and what follows it."""
+
+    def __init__(self, bank: Bank):
+        self.bank, name = bank, bank.in_use
+        self.blocks = chain(bank.trunk)
+        self.sites = bank.sites(name) if name else ()
+        self.first = self._first()
+        """Number of the block with the lowest adapter; that of all blocks where only the pooled vector has one."""
+        self._holder: list[Tensor] = []
+        self._woven: nn.Module | None = None
+        self._rest: nn.Module = _PassOn()
+
+    @property
+    def possible(self) -> bool:
+        """Say whether there is anything to record."""
+        return self.first is not None
+
+    def _first(self) -> int | None:
+        found = [len(self.blocks)]
+        for site in self.sites:
+            if site.where == "pooled":
+                continue
+            inside = [i for i, block in enumerate(self.blocks) if f"{site.address}.".startswith(f"{block}.")]
+            if not inside:
+                return None
+            found += inside
+        return min(found) if self.blocks else None
+
+    @torch.no_grad()
+    def record(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
+        """Compute what the block with the lowest adapter gets, or the pooled vector, for prepared pictures."""
+        assert self.first is not None
+        frozen = self.bank.network(None)
+        if self.first == len(self.blocks):
+            return frozen(pictures).pooled
+        kept: list[Tensor] = []
+
+        def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
+            kept.append(args[0])
+            raise _Enough
+
+        block = self.blocks[self.first]
+        stopping = renewed(frozen, [block])
+        stopping.get_submodule(block).register_forward_pre_hook(keep)
+        with suppress(_Enough):
+            stopping(pictures)
+        return kept[0]
+
+    def resume(self, recorded: Float[Tensor, "b ..."], size: tuple[int, int]) -> Float[Tensor, "b e"]:
+        """Give the pooled vectors of pictures of `size` (rows, columns) of which `record` was made."""
+        assert self.first is not None
+        if self.first == len(self.blocks):
+            for adapter in self._adapters():
+                recorded = adapter(recorded, recorded)
+            return recorded
+        self._holder[:] = [recorded]
+        return self._network()(recorded.new_zeros(1, 3, *size)).pooled
+
+    def _adapters(self) -> list[Adapter]:
+        name = self.bank.in_use
+        return list(self.bank.at_sites(name).values()) if name else []
+
+    def _network(self) -> nn.Module:
+        """The rest of the network; made anew where the bank was moved to another device, and so was woven anew."""
+        woven = self.bank.network(self.bank.in_use)
+        if self._woven is not woven:
+            assert self.first is not None
+            self._woven = woven
+            self._rest = renewed(woven, self.blocks[: self.first + 1])
+            for i, name in enumerate(self.blocks[: self.first + 1]):
+                parent, _, leaf = name.rpartition(".")
+                module = _Resume(woven.get_submodule(name), self._holder) if i == self.first else _PassOn()
+                self._rest.get_submodule(parent)._modules[leaf] = module
+        return self._rest
+
+
+class Examples(Protocol):
+    """What `Recorded` needs of a data set: pictures by number in a shuffled, endless order."""
+
+    @property
+    def seed(self) -> int:
+        """Say in which order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Give example k as it is."""
+        ...
+
+
+class Recorded(Dataset):
+    """Examples whose pictures are replaced by what lies below the lowest adapter, recorded when they are first shown, with
+    their neighbours: batches are the same ones in every run."""
+
+    def __init__(self, examples: Examples, below: Below, shown: int):
+        """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
+        self.examples, self.below = examples, below
+        self._together = _AT_A_TIME if shown >= len(examples) else 1
+        self._kept: dict[int, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Give sample `number` of the stream."""
+        k = Shuffle(len(self), self.examples.seed)(number)
+        if k not in self._kept:
+            first = k - k % self._together
+            numbers = range(first, min(first + self._together, len(self)))
+            examples = [self.examples.plain(i) for i in numbers]
+            recorded = self.below.record(torch.stack([example.pop("image") for example in examples]))
+            for i, example, one in zip(numbers, examples, recorded, strict=True):
+                self._kept[i] = {**example, "recorded": one.clone()}
+        return self._kept[k]

@@ -1,0 +1,165 @@
+"""Demonstrations in a folder: what experts saw and did. Imports no torch.
+
+    DIR/demos.json          format, task, camera, pixels, action_size, own_size, horizon, and of each episode its file, seed,
+    steps
+                            and whether it ended well
+    DIR/episode-0000.npz    frames uint8 (t, h, w, 3), own float32 (t, p), actions float32 (t, a), successes bool (t,)
+
+Frames are before the actions beside them. Files of other makers are read if they keep to this.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_folder, write_text
+from tapetum.core.reading import no_pipe, read_json
+from tapetum.systems.adapters.worlds.world import Episode, World, roll
+
+LIST = "demos.json"
+FORMAT = 1
+AFTER = 5
+"""Steps that a demonstration goes on after the task is done."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Demos:
+    """Demonstrations of one task by one camera, one frame after the other."""
+
+    task: str
+    camera: str
+    frames: UInt8[np.ndarray, "n h w 3"]
+    own: Float32[np.ndarray, "n p"]
+    actions: Float32[np.ndarray, "n a"]
+    episode: Int64[np.ndarray, " n"]
+    """Number of the episode of each frame."""
+    seeds: tuple[int, ...]
+    """Of the episodes."""
+    horizon: int
+    """Steps of an episode in the world that they are of."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def some(self, episodes: Sequence[int]) -> "Demos":
+        """Give the demonstrations of these numbers only."""
+        rows = np.isin(self.episode, episodes)
+        return Demos(
+            task=self.task,
+            camera=self.camera,
+            frames=self.frames[rows],
+            own=self.own[rows],
+            actions=self.actions[rows],
+            episode=self.episode[rows],
+            seeds=tuple(self.seeds[i] for i in episodes),
+            horizon=self.horizon,
+        )
+
+
+def make_demos(
+    world: World,
+    out: Path,
+    *,
+    n: int,
+    seed: int = 0,
+    noise: float = 0.0,
+    progress: Callable[[int, int | None], None] = lambda done, count: None,
+) -> tuple[int, int]:
+    """Write n episodes of the world's expert that ended well into a new folder; give how many were played, and frames kept.
+
+    Args:
+        world: where.
+        out: the folder.
+        n: episodes.
+        seed: of the first episode; the next have the numbers after it.
+        noise: deviation of noise on what is done, so that there are frames of how to get back on the way.
+        progress: told how many are done.
+
+    Raises:
+        BadInput: the folder is not empty, or the expert fails more often than it does not.
+    """
+    if n < 1:
+        raise BadInput(f"asked for {n} demonstrations: give --n 1 or more")
+    if (out / LIST).exists():
+        raise BadInput(f"{out} holds demonstrations already; choose another folder")
+    rows: list[dict[str, Any]] = []
+    played = frames = 0
+    with whole_folder(out, (LIST,)) as folder:
+        while len(rows) < n:
+            if played >= 2 * n + 5:
+                raise BadInput(f"the expert of {world.name} did it in {len(rows)} of {played} episodes; lower --noise")
+            episode = roll(world, None, seed + played, stop_after=AFTER, noise=noise)
+            played += 1
+            if not episode.last:
+                continue
+            name = f"episode-{len(rows):04d}.npz"
+            arrays = {key: getattr(episode, key) for key in ("frames", "own", "actions", "successes")}
+            with open(folder / name, "wb") as file:
+                np.savez_compressed(file, **arrays)
+            rows.append({"file": name, "seed": episode.seed, "steps": len(episode.frames), "success": episode.last})
+            frames += len(episode.frames)
+            progress(len(rows), n)
+        about = {"format": FORMAT, "task": world.name, "camera": world.camera, "pixels": int(episode.frames.shape[1])}
+        about |= {"action_size": world.action_size, "own_size": world.own_size, "horizon": world.horizon, "noise": noise}
+        write_text(folder / LIST, json.dumps({**about, "episodes": rows}, indent=1) + "\n")
+    return played, frames
+
+
+def read_demos(folder: Path) -> Demos:
+    """Read demonstrations. Raises BadInput for a folder without, and for files that do not fit each other or hold NaN."""
+    try:
+        about = read_json(folder / LIST)
+        rows, sizes = about["episodes"], (int(about["action_size"]), int(about["own_size"]))
+        files = [str(row["file"]) for row in rows]
+        seeds, horizon = tuple(int(row["seed"]) for row in rows), int(about["horizon"])
+        task, camera = str(about["task"]), str(about["camera"])
+    except FileNotFoundError as error:
+        raise BadInput(f"{folder} holds no demonstrations: there is no {LIST}; make some: tapetum data demos") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder / LIST} cannot be read ({str(error)[:80]}); make the demonstrations again") from error
+    if not files:
+        raise BadInput(f"{folder / LIST} lists no episodes; make the demonstrations again")
+    found = [_episode(folder / Path(name).name, *sizes) for name in files]
+    if len({episode.frames.shape[1:] for episode in found}) > 1:
+        raise BadInput(f"the episodes in {folder} have frames of several sizes; make them again with one")
+    return Demos(
+        task=task,
+        camera=camera,
+        frames=np.concatenate([episode.frames for episode in found]),
+        own=np.concatenate([episode.own for episode in found]),
+        actions=np.concatenate([episode.actions for episode in found]),
+        episode=np.repeat(np.arange(len(found)), [len(episode.frames) for episode in found]),
+        seeds=seeds,
+        horizon=horizon,
+    )
+
+
+def _episode(path: Path, action_size: int, own_size: int) -> Episode:
+    try:
+        with np.load(no_pipe(path), allow_pickle=False) as stored:
+            frames, own, actions = (stored[key] for key in ("frames", "own", "actions"))
+            successes = stored["successes"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{path} is no episode ({str(error)[:80]}); make the demonstrations again") from error
+    steps = len(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not steps:
+        raise BadInput(f"{path} has frames {frames.dtype} {frames.shape}; wanted uint8 (steps, rows, columns, 3)")
+    for name, array, size in (("actions", actions, action_size), ("own", own, own_size)):
+        if array.shape != (steps, size):
+            raise BadInput(f"{path} has {name} {array.shape} for {steps} frames; wanted ({steps}, {size}) as {LIST} says")
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise BadInput(f"{path} has {name} that are not finite numbers; leave that episode out, or make it again")
+    return Episode(
+        frames=frames,
+        own=own.astype(np.float32),
+        actions=actions.astype(np.float32),
+        successes=np.asarray(successes, bool),
+        seed=0,
+    )

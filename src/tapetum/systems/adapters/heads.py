@@ -1,0 +1,128 @@
+"""What follows an encoder: classes of pictures, classes of pixels, and actions.
+
+Features of pictures of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
+2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
+every step, and what the head has learned is void (tried: with such a head adapters learned more slowly than none).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.features import Features
+from tapetum.layers.norm import Standardise
+
+
+class FeatureNorm(nn.BatchNorm1d):
+    """A batch norm of the last axis, without gains and offsets; its running figures begin with measured ones."""
+
+    def __init__(self, width: int):
+        super().__init__(width, affine=False)
+
+    def measure(self, features: Float[Tensor, "n width"]) -> None:
+        """Begin with the figures of these features."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.running_mean.copy_(features.float().mean(0))
+        self.running_var.copy_(features.float().var(0, correction=0))
+
+    def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
+        """Give the features, of mean 0 and deviation 1 in training, and nearly so in evaluation."""
+        return super().forward(input.flatten(0, -2)).view(input.shape)
+
+
+class ClassHead(nn.Module):
+    """A linear layer on the pooled vector."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.norm, self.out = FeatureNorm(width), nn.Linear(width, classes)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def measure(self, features: Features) -> None:
+        """Take the figures of these features."""
+        self.norm.measure(features.pooled)
+
+    def forward(self, pooled: Float[Tensor, "b e"]) -> Float[Tensor, "b classes"]:
+        """Give logits."""
+        return self.out(self.norm(pooled))
+
+
+class PixelHead(nn.Module):
+    """A linear layer on each map of the encoder, whose results are enlarged to the finest and added up."""
+
+    def __init__(self, channels: Sequence[int], classes: int):
+        super().__init__()
+        self.norms = nn.ModuleList(FeatureNorm(width) for width in channels)
+        self.outs = nn.ModuleList(nn.Linear(width, classes) for width in channels)
+        for out in self.outs:
+            nn.init.zeros_(out.weight)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(out.bias)  # pyright: ignore[reportArgumentType]
+
+    def measure(self, features: Features) -> None:
+        """Take the figures of these features."""
+        for norm, found in zip(self.norms, features.maps, strict=True):
+            norm.measure(found.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
+
+    def forward(self, maps: Sequence[Float[Tensor, "b _c _h _w"]]) -> Float[Tensor, "b classes h w"]:
+        """Give logits, as fine as the finest map."""
+        size, total = maps[0].shape[-2:], None
+        for norm, out, found in zip(self.norms, self.outs, maps, strict=True):
+            logits = out(norm(found.movedim(1, -1))).movedim(-1, 1)
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total
+
+
+class PolicyHead(nn.Module):
+    """From the pooled vector, and what the robot knows of itself, to an action: linear, or two layers of 256 with ReLU."""
+
+    def __init__(self, width: int, actions: int, own: int = 0, hidden: tuple[int, ...] = (256, 256)):
+        super().__init__()
+        self.norm, self.own_norm, self.action = FeatureNorm(width), Standardise(own), Standardise(actions)
+        layers: list[nn.Module] = []
+        inward = width + own
+        for outward in hidden:
+            layers += [nn.Linear(inward, outward), nn.ReLU()]
+            inward = outward
+        self.layers = nn.Sequential(*layers, nn.Linear(inward, actions))
+
+    def measure(self, pooled: Float[Tensor, "n e"], own: Float[Tensor, "n p"], actions: Float[Tensor, "n a"]) -> None:
+        """Take the figures of demonstrations."""
+        self.norm.measure(pooled)
+        self.action.measure(actions)
+        if self.own_norm.mean.numel():
+            self.own_norm.measure(own)
+
+    def forward(self, pooled: Float[Tensor, "b e"], own: Float[Tensor, "b p"]) -> Float[Tensor, "b a"]:
+        """Give standardised actions; see `actions`."""
+        seen = self.norm(pooled)
+        if self.own_norm.mean.numel():
+            seen = torch.cat((seen, self.own_norm(own)), 1)
+        return self.layers(seen)
+
+    def actions(self, standardised: Float[Tensor, "b a"]) -> Float[Tensor, "b a"]:
+        """Give actions as the demonstrations had them."""
+        return standardised * self.action.deviation + self.action.mean
+
+
+def make_head(about: Mapping[str, Any]) -> nn.Module:
+    """Make the head that a file's header tells of. Raises BadInput for one that is not known."""
+    try:
+        if about["task"] == "classify":
+            return ClassHead(int(about["width"]), len(about["classes"]))
+        if about["task"] == "segment":
+            return PixelHead([int(c) for c in about["channels"]], len(about["classes"]))
+        if about["task"] == "clone":
+            hidden = tuple(int(h) for h in about["hidden"])
+            return PolicyHead(int(about["width"]), int(about["actions"]), int(about["own"]), hidden)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"the head in the file cannot be read ({str(error)[:80]}); get the file again") from error
+    raise BadInput(f"the file has a head for {about['task']!r}, which this tapetum does not know; get a newer one")

@@ -1,0 +1,105 @@
+"""Pictures to learn from and to be scored on: with a class each, or one for every pixel, in the layouts of
+`tapetum.data.layouts`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tapetum.core.errors import BadInput
+from tapetum.data.layouts import Listing, Split, listing
+from tapetum.data.media import opened_picture
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.features import prepare
+
+IGNORED = -1
+"""Class of pixels of which nothing is known."""
+
+
+def listed(place: Path, task: str, split: Split) -> Listing:
+    """List a split of the data at `place`. Raises BadInput where there is none, or no classes for the task."""
+    if not place.exists():
+        raise BadInput(f"there is no {place}; give the folder of the data, or a parquet file")
+    if task == "segment":
+        found = listing("voc" if place.is_dir() and (place / "JPEGImages").is_dir() else "parquet", place, split)
+    elif place.is_dir() and not any(place.glob("*.parquet")) and not (place / "train").is_dir():
+        found = listing("classes", place, split)
+    else:
+        found = listing("imagenet" if (place / "train").is_dir() else "parquet", place, split)
+    wanted = "elements" if task == "segment" else "class"
+    if found.asks != wanted or "image" not in found.files:
+        what = "a mask for each picture" if task == "segment" else "a class for each picture"
+        raise BadInput(f"{place} has not {what}; give other data, or another --task")
+    return found
+
+
+@dataclass(frozen=True)
+class LabelledPictures(Dataset):
+    """Prepared pictures with a class, or with a class for every pixel, by number in a shuffled, endless order."""
+
+    listing: Listing
+    preprocessing: Preprocessing
+    seed: int = 0
+    shift: int = 0
+    """Pixels by which a picture (and its mask) is shifted at random, the rim repeated."""
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Give sample `number` of the stream."""
+        k = Shuffle(len(self), self.seed)(number)
+        example = self.plain(k)
+        if self.shift:
+            x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
+            example |= {name: shifted(example[name], int(x), int(y)) for name in ("image", "target") if example[name].ndim > 1}
+        return example
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Give picture k as it is, with its number. Raises BadInput where it cannot be read."""
+        picture = np.asarray(opened_picture(self.listing.files["image"][k], "RGB"))
+        example = {"number": torch.tensor(k), "image": prepare(picture[None], self.preprocessing)[0]}
+        if self.listing.truth is not None:
+            return {**example, "target": torch.tensor(int(self.listing.truth[k]))}
+        mask = opened_picture(self.listing.files["mask"][k], None)
+        if mask.size[::-1] != picture.shape[:2] or mask.mode not in ("P", "L"):
+            raise BadInput(
+                f"{self.listing.files['mask'][k].name} is {mask.size[0]}x{mask.size[1]} of mode {mask.mode}; a mask is as "
+                f"large as its picture ({picture.shape[1]}x{picture.shape[0]}) and has one number a pixel"
+            )
+        numbers = np.asarray(mask).astype(np.int64)
+        known = torch.from_numpy(np.where(numbers < len(self.listing.classes), numbers, IGNORED))
+        return {**example, "target": prepare_mask(known, self.preprocessing)}
+
+
+def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H W"]:
+    """Resize and crop a mask as `prepare` does its picture; a pixel takes the class of the one that it lies in."""
+    size = how.resized(int(mask.shape[0]), int(mask.shape[1]))
+    resized = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
+    top, left = (round((have - want) / 2) for have, want in zip(size, how.size, strict=True))
+    return resized[top : top + how.size[0], left : left + how.size[1]]
+
+
+def shifted(values: Tensor, x: int, y: int) -> Tensor:
+    """Move the last two axes by whole cells, right and down; the rim is repeated.
+
+    >>> shifted(torch.tensor([[1, 2, 3]]), 1, 0).tolist()
+    [[1, 1, 2]]
+    """
+    rows = (torch.arange(values.shape[-2]) - y).clamp(0, values.shape[-2] - 1)
+    columns = (torch.arange(values.shape[-1]) - x).clamp(0, values.shape[-1] - 1)
+    return values[..., rows, :][..., columns]
+
+
+def square(preprocessing: Preprocessing, pixels: int | None) -> Preprocessing:
+    """Change the size of prepared pictures: all of the picture, whatever its shape, to a square."""
+    if pixels is None:
+        return preprocessing
+    return replace(preprocessing, size=(pixels, pixels), crop_fraction=1.0, resize="squash")

@@ -1,0 +1,139 @@
+"""Whole runs of adaptation as configs, which are also the options of `tapetum adapt`. Imports no torch.
+
+The recipe leans on what is known of behaviour cloning in R3M (arXiv 2203.12601), which the paper follows: 20,000 steps of
+Adam at 1e-3 with batches of 32 and no augmentation, a head of two layers of 256. Here a run is a tenth as long by default,
+and weights of adapters decay. Adapters learn at the head's rate: at a tenth of it a drawer was opened with half as much error
+again on demonstrations that were held out (docs/evidence/adapters.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.adapters.config import AdapterConfig, check_name
+
+Task = Literal["classify", "segment", "clone"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptRun:
+    """A whole run; `RECIPES` has one for every task."""
+
+    task: Task
+    """classify: names of pictures; segment: a class for every pixel; clone: do what demonstrations show."""
+    data: str = ""
+    """classify: a folder with a folder of pictures for each class, or train/CLASS and val/CLASS. segment: pictures with masks,
+    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote."""
+    trunk: str = "efficientnet-lite0"
+    """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
+    regime: Literal["adapters", "frozen", "full"] = "adapters"
+    """What learns besides the head: adapters; nothing; or, to compare with, the whole trunk, which then is lost."""
+    preset: str = "bottom-middle-top"
+    """Where adapters sit: bottom, middle, top, several with - between, or all-blocks."""
+    maps: Literal["parallel", "series", "bottleneck"] = "parallel"
+    """Form of adapters on maps of convolutional networks."""
+    tokens: Literal["series", "parallel"] = "series"
+    """Form of adapters on tokens of transformers."""
+    rank: int | None = None
+    """Inner channels of bottlenecks; by default by the trunk's width."""
+    name: str = "default"
+    """Of the adapter."""
+    pixels: int | None = None
+    """Side to which pictures are resized; by default as the trunk was made for, for clone as the demonstrations are. A ViT
+    wants a multiple of its patches: 126 or 140 for DINOv2's of 14."""
+    head: Literal["linear", "mlp"] = "mlp"
+    """Of clone: linear, or two layers of 256."""
+    own: Literal["none", "concat"] = "none"
+    """Of clone: whether the head is told what the robot knows of itself."""
+    shift: int = 0
+    """Pixels by which pictures are shifted at random while learning."""
+    cache: bool = True
+    """Compute what lies below the lowest adapter once for each picture, where nothing is shifted: the same losses, sooner."""
+    steps: int = 2000
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Pictures of a step; 2 or more, for the head standardises features by those of its batch."""
+    lr: float = 1e-3
+    """Highest learning rate of the adapters, or of the whole trunk."""
+    head_lr: float = 1e-3
+    """Highest learning rate of the head."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay of adapters, or of the whole trunk; the head has none."""
+    strict: int = 0
+    """Steps after which it is checked that the trunk has not changed; 0: only at the end."""
+    evaluations: int = 3
+    """Scores while learning, the last one at the end."""
+    rollouts: int = 50
+    """Of clone: episodes in which the policy is tried at each score; 0: none."""
+    seed: int = 0
+    """The same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            choices = get_args(field.type) if str(field.type).startswith("typing.Literal") else ()
+            if choices and getattr(self, field.name) not in choices:
+                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(choices)}")
+        for name, least in (("steps", 1), ("batch_size", 2), ("evaluations", 0), ("rollouts", 0), ("shift", 0), ("strict", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
+        if self.pixels is not None and not 8 <= self.pixels <= 2048:
+            raise BadInput(f"pixels is {self.pixels}; give 8 to 2048, or leave it out")
+        if not self.lr > 0 or not self.head_lr > 0 or self.weight_decay < 0:
+            raise BadInput(
+                f"lr is {self.lr}, head_lr {self.head_lr} and weight_decay {self.weight_decay}; the first two must be above 0, "
+                "the last 0 or more"
+            )
+        check_name(self.name)
+        self.config  # noqa: B018  # refuses a preset that there is not
+
+    @property
+    def config(self) -> AdapterConfig:
+        """Give the config of the adapters; where every pixel gets a class, the pooled vector needs none."""
+        preset = self.preset
+        if self.task == "segment" and preset.endswith("-top"):
+            preset = preset.removesuffix("-top")
+        return AdapterConfig(preset=preset, maps=self.maps, tokens=self.tokens, rank=self.rank)
+
+
+RECIPES: Mapping[str, AdaptRun] = {
+    "classify": AdaptRun(task="classify"),
+    "segment": AdaptRun(task="segment", batch_size=8),
+    "clone": AdaptRun(task="clone"),
+}
+"""Runs by task, whose data is still to be named."""
+PAPER_TASKS: tuple[tuple[str, str, str], ...] = tuple(
+    (suite, task, camera)
+    for suite, tasks, cameras in (
+        ("metaworld", ("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), ("left", "right", "top")),
+        ("kitchen", ("knob", "light", "slide-door", "hinge-door", "microwave"), ("left", "right", "top")),
+        ("rgb-stacking", ("triplet-1", "triplet-2", "triplet-3", "triplet-4", "triplet-5"), ("front",)),
+    )
+    for task in tasks
+    for camera in cameras
+)
+"""Suite, task and camera of the paper's 35 policies."""
+
+
+def recipe(task: Task, data: str, **changes: Any) -> AdaptRun:
+    """Make the config of a run on `data`, as suits its task but for `changes`.
+
+    >>> recipe("clone", "demos", steps=100).batch_size
+    32
+    """
+    if task not in RECIPES:
+        raise BadInput(f"there is no task {task!r}; it is one of {', '.join(RECIPES)}")
+    return replace(RECIPES[task], data=data, **changes)
+
+
+def paper_recipes(demos: str) -> dict[tuple[str, str, str], AdaptRun]:
+    """Make the runs of the paper's 35 policies, by suite, task and camera; demonstrations lie in DEMOS/TASK-CAMERA.
+
+    As long as in R3M, and without proprioception but for RGB-Stacking, where the paper gives it.
+    """
+    return {
+        (suite, task, camera): recipe(
+            "clone", f"{demos}/{task}-{camera}", steps=20_000, own="concat" if suite == "rgb-stacking" else "none"
+        )
+        for suite, task, camera in PAPER_TASKS
+    }

@@ -1,0 +1,184 @@
+"""Whole runs of adaptation: from data and a trunk to a file with adapters and head."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json, read_text
+from tapetum.encoders.config import check_side
+from tapetum.encoders.factory import save as save_encoder
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.references import load, relocated
+from tapetum.hub.blueprint import blueprint
+from tapetum.systems.adapters import files
+from tapetum.systems.adapters.adapted import Adapted
+from tapetum.systems.adapters.demos import read_demos
+from tapetum.systems.adapters.heads import make_head
+from tapetum.systems.adapters.pictures import LabelledPictures, listed, square
+from tapetum.systems.adapters.proof import Proof
+from tapetum.systems.adapters.recipes import AdaptRun
+from tapetum.systems.adapters.rollouts import try_out
+from tapetum.systems.adapters.task import AdaptTask, CloneTask, Frames, Headed, PictureTask
+from tapetum.systems.adapters.worlds.makers import make_world
+from tapetum.systems.adapters.worlds.world import World
+from tapetum.train import fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a run ends with."""
+
+    weights: Path
+    """File of adapters and head; of the regime full, of the head, whose trunk is encoder.safetensors beside it."""
+    scores: Mapping[str, float]
+    """The last ones, and of success also mean and greatest of all (`success_mean`, `success_max`)."""
+    proof: Proof | None
+    """That the trunk has not changed; None of the regime full."""
+    parameters: Mapping[str, int]
+    """How many numbers were learned, by section of the trunk, and of the head."""
+    film: Path | None = None
+
+
+def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> Finished | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. None where it was stopped.
+
+    `say` is told of the data, a line at a time. Raises BadInput for what the user can mend.
+    """
+    task = make_task(run, say)
+    try:
+        config = train_config(
+            run,
+            launch,
+            micro_batch=run.batch_size,
+            workers=0,
+            clip_norm=1.0,
+            eval_every=-(-run.steps // run.evaluations) if run.evaluations else 0,
+        )
+        result = fit(task, config, launch.out, began=launch.began)
+        if result.state == "stopped":
+            return None
+        model = cast(Headed, result.model.eval())
+        proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
+        scores = _scores(launch.out)
+        if not is_main():
+            return Finished(weights=launch.out, scores=scores, proof=proof, parameters={})
+        film = _film(task, model, launch.out)
+        return Finished(
+            weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model), film=film
+        )
+    finally:
+        if isinstance(task, CloneTask) and task.world is not None:
+            task.world.close()
+
+
+def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> AdaptTask:
+    """Open the data of a run and make its task. Raises BadInput for data or a trunk that will not do."""
+    if not run.data:
+        raise BadInput("there is no DATA; give the folder of the data")
+    trunk = trunk_maker(run, None)
+    if run.task != "clone":
+        how = trunk().preprocessing
+        train, checks = (listed(Path(run.data), run.task, split) for split in ("train", "val"))
+        if train.classes != checks.classes:
+            raise BadInput(
+                f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
+            )
+        say(f"{len(train):,} pictures to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
+        return PictureTask(
+            run, trunk, LabelledPictures(train, how, run.seed, run.shift), LabelledPictures(checks, how, run.seed)
+        )
+    demos = read_demos(Path(run.data))
+    trunk = trunk_maker(run, int(demos.frames.shape[1]))
+    say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")
+    world: World | None = None
+    if run.rollouts:
+        world = make_world(demos.task, demos.camera, int(demos.frames.shape[1]))
+        if (world.action_size, world.own_size) != (demos.actions.shape[1], demos.own.shape[1]):
+            raise BadInput(
+                f"the demonstrations have actions of {demos.actions.shape[1]} numbers and {demos.own.shape[1]} of "
+                f"proprioception; {demos.task} has {world.action_size} and {world.own_size}: make them again, or give "
+                "--rollouts 0"
+            )
+        world.horizon = demos.horizon
+    return CloneTask(run, trunk, Frames(demos, trunk().preprocessing, run.seed, run.shift), world)
+
+
+def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
+    """Make what loads the trunk of a run anew, with its preprocessing; `pixels` of the data, where the run does not say.
+
+    Raises BadInput for what is no encoder.
+    """
+
+    return partial(_load_trunk, run.trunk, run.pixels or pixels)
+
+
+def _load_trunk(reference: str, pixels: int | None) -> Encoder:
+    encoder = load(reference)
+    encoder.preprocessing = square(encoder.preprocessing, pixels)
+    check_side(encoder.config, encoder.preprocessing.size[0], "--pixels")
+    return encoder
+
+
+def _scores(out: Path) -> dict[str, float]:
+    lines = [parse_json(line) for line in read_text(out / "log.jsonl").splitlines()]
+    found = [line["eval"] for line in lines if line.get("eval")]
+    scores = dict(found[-1]) if found else {}
+    if "success" in scores:
+        successes = [entry["success"] for entry in found]
+        scores |= {"success_mean": sum(successes) / len(successes), "success_max": max(successes)}
+    return scores
+
+
+def _film(task: AdaptTask, model: Headed, out: Path) -> Path | None:
+    if not isinstance(task, CloneTask) or task.world is None:
+        return None
+    try_out(task.world, model.act, 6, film=out / "rollouts.mp4")
+    return out / "rollouts.mp4"
+
+
+def _counted(model: Headed) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    if isinstance(model.trunk, Adapted):
+        for row in model.trunk.summary():
+            counts[row.section] = counts.get(row.section, 0) + row.parameters
+    else:
+        counts["trunk"] = sum(p.numel() for p in model.trunk.parameters())
+    return counts | {"head": sum(p.numel() for p in model.head.parameters())}
+
+
+def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
+    path, head = out / "adapter.safetensors", (model.about, model.head)
+    if not isinstance(model.trunk, Adapted):
+        save_encoder(model.trunk, out / "encoder.safetensors")
+        files.save(Adapted(model.trunk.cpu()), path, trunk="encoder.safetensors", head=head)
+        return path
+    trained = json.dumps({key: value for key, value in asdict(run).items() if key in ("task", "data", "steps", "seed")})
+    adapter = run.name if run.regime == "adapters" else None
+    files.save(model.trunk, path, adapter, trunk=relocated(run.trunk, out), trained_on=trained, head=head)
+    return path
+
+
+def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
+    """Load adapters and head from a file that a run wrote, with the trunk that it names, or the one given.
+
+    Raises BadInput for a file without head, or of another trunk.
+    """
+    stored = files.read(path)
+    if stored.head is None:
+        raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
+    adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
+    with blueprint(stored.head, len(stored.head_tensors), Path(path)):
+        wanted = make_head(stored.head).state_dict()
+    for leaf, value in wanted.items():
+        if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
+            raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
+    head = make_head(stored.head)
+    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in wanted})
+    return Headed(adapted, head, stored.head).eval()

@@ -1,0 +1,289 @@
+"""What is learned on top of a trunk: adapters and a head, for pictures or for demonstrations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from tapetum.core.errors import BadInput
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.encoders.features import Encoder, Features, prepare
+from tapetum.systems.adapters.adapted import Adapted
+from tapetum.systems.adapters.caching import Below, Recorded
+from tapetum.systems.adapters.demos import Demos
+from tapetum.systems.adapters.heads import PolicyHead, make_head
+from tapetum.systems.adapters.pictures import IGNORED, LabelledPictures, shifted
+from tapetum.systems.adapters.recipes import AdaptRun
+from tapetum.systems.adapters.rollouts import try_out
+from tapetum.systems.adapters.weaving import trunk_hash
+from tapetum.systems.adapters.worlds.world import Seen, World
+from tapetum.train import Moment, Task
+
+MEASURED_ON = 256
+"""Examples from whose features a head takes its first figures."""
+_AT_A_TIME = 64
+
+
+class Headed(nn.Module):
+    """A trunk, with adapters or alone, and a head."""
+
+    def __init__(self, trunk: Adapted | Encoder, head: nn.Module, about: Mapping[str, Any]):
+        super().__init__()
+        self.trunk, self.head, self.about = trunk, head, dict(about)
+
+    def forward(self, pictures: Float[Tensor, "b 3 h w"], own: Float[Tensor, "b p"] | None = None) -> Tensor:
+        """Give what the head says of prepared pictures: logits of classes or of pixels, or standardised actions."""
+        return self.of(self.trunk(pictures), own)
+
+    def of(self, features: Features, own: Tensor | None = None) -> Tensor:
+        """Give what the head says of features."""
+        if self.about["task"] == "segment":
+            return self.head(features.maps)
+        return self.of_pooled(features.pooled, own)
+
+    def of_pooled(self, pooled: Float[Tensor, "b e"], own: Tensor | None = None) -> Tensor:
+        """Give what the head says of pooled vectors."""
+        return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
+
+    def prepare(self, pictures: Any) -> Float[Tensor, "b 3 H W"]:
+        """Prepare uint8 pictures (b, h, w, 3) as the trunk wants them."""
+        return prepare(pictures, self.trunk.preprocessing, next(self.head.buffers()).device)
+
+    def classify(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Give the logits of prepared pictures. Raises BadInput for another head."""
+        if self.about["task"] != "classify":
+            raise BadInput(f"this head is for {self.about['task']}, and tells no classes of pictures; give one of classify")
+        return self(pictures)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Give the names of the classes; none where the head tells none."""
+        return tuple(self.about.get("classes", ()))
+
+    @torch.no_grad()
+    def act(self, seen: Seen) -> np.ndarray:
+        """Say what a policy does for what is seen."""
+        pictures = self.prepare(seen.frame[None])
+        own = torch.from_numpy(seen.own[None]).to(pictures.device)
+        return cast(PolicyHead, self.head).actions(self(pictures, own))[0].double().cpu().numpy()
+
+
+class AdaptTask(Task):
+    """What the tasks share: the model, and its parameters in groups."""
+
+    about: Mapping[str, Any]
+    """Of the head; see `make_head`."""
+
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder]):
+        """`trunk` makes a new trunk with the run's preprocessing."""
+        self.run, self._trunk = run, trunk
+        self._resumed: Below | None = None
+
+    def adapted(self) -> Adapted | Encoder:
+        """Make the trunk as the run's regime has it."""
+        trunk, run = self._trunk(), self.run
+        if run.regime == "full":
+            return trunk
+        adapted = Adapted(trunk, strict=run.strict)
+        if run.regime == "adapters":
+            adapted.add(run.name, run.config, run.seed)
+            adapted.use(run.name)
+        return adapted
+
+    def model(self) -> nn.Module:
+        """Make the trunk with its adapters, and a head measured on the first examples."""
+        model = Headed(self.adapted(), make_head(self.about), self.about)
+        with torch.no_grad():
+            self.measure(model.eval())
+        return model
+
+    def measure(self, model: Headed) -> None:
+        """Let the head take its figures."""
+        raise NotImplementedError
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Let adapters' matrices decay, and the head learn at its own rate."""
+        headed, run = cast(Headed, model), self.run
+        own = [p for p in headed.trunk.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in own if p.ndim >= 2], "weight_decay": run.weight_decay},
+            {"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0},
+            {"params": list(headed.head.parameters()), "weight_decay": 0.0, "lr_scale": run.head_lr / run.lr},
+        ]
+        return [group for group in groups if group["params"]]
+
+    @cached_property
+    def below(self) -> Below | None:
+        """Tell what lies below the lowest adapter, where it may be computed once."""
+        run = self.run
+        if not run.cache or run.shift or run.regime == "full" or run.task == "segment":
+            return None
+        below = Below(cast(Adapted, self.adapted()))
+        return below if below.possible else None
+
+    def described(self) -> dict[str, Any]:
+        """Say which run this is. What it is scored by and what makes it quicker may change when it goes on."""
+        kept = {name: value for name, value in asdict(self.run).items() if name not in ("data", "cache", "strict", "rollouts")}
+        return {"run": kept, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
+
+    def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
+        """Give what the head says of a batch of pictures, or of what was recorded of them."""
+        if "recorded" not in batch:
+            return model(batch["image"].contiguous(memory_format=torch.channels_last), own)
+        if self._resumed is None or self._resumed.bank is not model.trunk:
+            self._resumed = Below(cast(Adapted, model.trunk))
+        return model.of_pooled(self._resumed.resume(batch["recorded"], model.trunk.preprocessing.size), own)
+
+
+class PictureTask(AdaptTask):
+    """Classes of pictures, or of their pixels."""
+
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledPictures, checks: LabelledPictures):
+        """Learn from `train`, be scored on `checks`."""
+        super().__init__(run, trunk)
+        self.train, self.checks = train, checks
+        made = trunk()
+        sizes: dict[str, Any] = {"width": made.width} if run.task == "classify" else {"channels": list(made.map_channels)}
+        self.about = {"task": run.task, "classes": list(train.listing.classes), **sizes}
+
+    def measure(self, model: Headed) -> None:
+        """Take features of the first examples that are shown."""
+        count = min(MEASURED_ON, len(self.train))
+        order = Shuffle(len(self.train), self.run.seed)
+        found = [model.trunk(self.train.plain(order(i))["image"][None]) for i in range(count)]
+        joined = Features(
+            tokens=found[0].tokens,
+            grid=found[0].grid,
+            pooled=torch.cat([f.pooled for f in found]),
+            maps=tuple(torch.cat(maps) for maps in zip(*(f.maps for f in found), strict=True)),
+        )
+        model.head.measure(joined)  # pyright: ignore[reportCallIssue]
+
+    def dataset(self) -> Dataset:
+        """Give pictures with targets."""
+        return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute cross entropy."""
+        logits, target = self.answer(cast(Headed, model), batch), batch["target"]
+        if target.ndim > 1:
+            logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
+        counted = target != IGNORED
+        right = (logits.argmax(1) == target) & counted
+        return F.cross_entropy(logits, target, ignore_index=IGNORED), {"accuracy": right.sum() / counted.sum().clamp(min=1)}
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Measure accuracy on the pictures that are held out; of pixels also the mean intersection over union."""
+        classes, device = len(self.about["classes"]), next(model.buffers()).device
+        confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        for k in range(len(self.checks)):
+            example = self.checks.plain(k)
+            logits, target = model(example["image"][None].to(device)), example["target"][None]
+            if target.ndim > 1:
+                logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
+            counted = target != IGNORED
+            pairs = target[counted] * classes + logits.argmax(1).cpu()[counted]
+            confusion += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        right, truth = confusion.diagonal().double(), confusion.sum(1).double()
+        scores = {"accuracy": float(right.sum() / truth.sum())}
+        if self.run.task == "segment":
+            union = truth + confusion.sum(0) - right
+            scores["mean_iou"] = float((right / union.clamp(min=1))[truth > 0].mean())
+        return scores
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe all that decides what is learned."""
+        return self.described()
+
+
+class Frames(Dataset):
+    """Prepared frames of demonstrations, by number in a shuffled, endless order."""
+
+    def __init__(self, demos: Demos, preprocessing: Any, seed: int = 0, shift: int = 0):
+        self.demos, self.preprocessing, self.seed, self.shift = demos, preprocessing, seed, shift
+
+    def __len__(self) -> int:
+        return len(self.demos)
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """Give sample `number` of the stream."""
+        example = self.plain(Shuffle(len(self), self.seed)(number))
+        if self.shift:
+            x, y = sample_generator(self.seed, number).integers(-self.shift, self.shift + 1, 2)
+            example["image"] = shifted(example["image"], int(x), int(y))
+        return example
+
+    def plain(self, k: int) -> dict[str, Tensor]:
+        """Give frame k as it is."""
+        return {
+            "number": torch.tensor(k),
+            "image": prepare(self.demos.frames[k][None], self.preprocessing)[0],
+            "own": torch.from_numpy(self.demos.own[k]),
+            "action": torch.from_numpy(self.demos.actions[k]),
+        }
+
+
+class CloneTask(AdaptTask):
+    """Do what demonstrations show: the squared error of standardised actions."""
+
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: Frames, world: World | None):
+        """Learn from `frames`; the policy is tried in `world`, if there is one."""
+        super().__init__(run, trunk)
+        self.frames, self.world = frames, world
+        demos = frames.demos
+        self.about = {
+            "task": "clone",
+            "world": demos.task,
+            "camera": demos.camera,
+            "pixels": int(demos.frames.shape[1]),
+            "width": trunk().width,
+            "actions": int(demos.actions.shape[1]),
+            "own": int(demos.own.shape[1]) if run.own == "concat" else 0,
+            "hidden": [256, 256] if run.head == "mlp" else [],
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the world, which lives in this process alone: workers want `collate`."""
+        return {**self.__dict__, "world": None}
+
+    def measure(self, model: Headed) -> None:
+        """Take features of frames spread over the demonstrations, and all actions."""
+        demos = self.frames.demos
+        rows = np.unique(np.linspace(0, len(demos) - 1, MEASURED_ON).astype(int))
+        pooled = [
+            model.trunk(prepare(demos.frames[some], self.frames.preprocessing)).pooled
+            for some in np.array_split(rows, -(-len(rows) // _AT_A_TIME))
+        ]
+        cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
+
+    def dataset(self) -> Dataset:
+        """Give frames with actions."""
+        return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the mean squared error of standardised actions."""
+        headed = cast(Headed, model)
+        wanted = cast(PolicyHead, headed.head).action(batch["action"])
+        return F.mse_loss(self.answer(headed, batch, batch["own"]), wanted), {}
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Try the policy in its world."""
+        if self.world is None or not self.run.rollouts:
+            return {}
+        tried = try_out(self.world, cast(Headed, model).act, self.run.rollouts).as_json()
+        return {name: float(tried[name]) for name in ("success", "low", "high", "any")}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe all that decides what is learned."""
+        return {**self.described(), "seeds": list(self.frames.demos.seeds), "frames": len(self.frames)}

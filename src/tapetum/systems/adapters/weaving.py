@@ -1,0 +1,165 @@
+"""A trunk with adapters woven in: a new tree of modules that shares every weight with the trunk, and changes none of it.
+
+    trunk                     frozen copy                woven for "a"              woven for "b"
+    root                      root'                      root"                      root*
+     |- stem -- W1  ........   |- stem' -- W1' ........   |- stem' (shared)          |- stem'
+     |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
+
+W' is another Parameter in the same memory as W, which learns nothing. Only modules between the root and an adapter are made
+anew for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
+is hooked, patched or put into another mode, so it can be used as it is at the same time, and nothing is left to undo.
+
+A module with an adapter is of a class made for it, a subclass of its own: whatever the trunk's code reads of it is still there.
+"""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.adapters.config import Site
+from tapetum.systems.adapters.layers import Adapter
+from tapetum.train.freezing import freeze
+
+CHILD = "adapter"
+"""Name of the adapter inside the module that it changes."""
+
+
+def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
+    """Copy the modules of a trunk, not its numbers, into one that learns nothing and stays in evaluation mode.
+
+    `change` is told the name of every parameter and buffer and may move it or give it another precision. Raises BadInput for a
+    trunk that cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for name, parameter in trunk.named_parameters():
+        memo[id(parameter)] = nn.Parameter(change(name, parameter.detach()), requires_grad=False)
+    for name, buffer in trunk.named_buffers():
+        memo[id(buffer)] = change(name, buffer.detach())
+    try:
+        copied = copy.deepcopy(trunk, memo)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        raise BadInput(
+            f"this {type(trunk).__name__} cannot be copied ({str(error)[:100]}); give a plain torch module"
+        ) from error
+    return freeze(copied)
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Give every parameter and buffer by every name that it has, also those that no state dict holds."""
+    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+
+
+def trunk_hash(module: nn.Module) -> str:
+    """Compute SHA-256 over name, type, shape and bytes of every parameter and buffer, by sorted name."""
+    found = hashlib.sha256()
+    tensors = tensors_of(module)
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
+    """Make the network of a frozen copy and adapters at their sites. Raises BadInput where one does not fit."""
+    woven = renewed(frozen, [site.address for site in sites])
+    for site, adapter in sites.items():
+        module = woven.get_submodule(site.address)
+        if CHILD in module._modules:
+            raise BadInput(f"two adapters sit at {site.address!r}; give each an address of its own")
+        module.__class__ = _class_of(type(module), _KINDS[site.where])
+        module._modules[CHILD] = adapter
+    return woven
+
+
+def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
+    """Copy the modules at addresses and those that hold them; all others, and all numbers, are shared.
+
+    Raises BadInput for a module that is not there.
+    """
+    path = {".".join(parts) for address in addresses for parts in _prefixes(address)} | {""}
+    memo: dict[int, Any] = {}
+    for name, module in frozen.named_modules(remove_duplicate=False):
+        if name not in path:
+            memo[id(module)] = module
+    for tensor in (*frozen.parameters(), *frozen.buffers()):
+        memo[id(tensor)] = tensor
+    for name in path:
+        try:
+            memo.pop(id(frozen.get_submodule(name)), None)  # it may be known by another name too
+        except AttributeError as error:
+            raise BadInput(f"this {type(frozen).__name__} has no module {name!r}; the adapters are of another trunk") from error
+    return copy.deepcopy(frozen, memo)
+
+
+def _prefixes(address: str) -> list[list[str]]:
+    parts = address.split(".")
+    return [parts[:n] for n in range(1, len(parts) + 1)]
+
+
+class _Changed(nn.Module):
+    """A module with an adapter; comes before the module's own class."""
+
+    adapter: Any
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A class made at run time cannot be found by name: say of what it was made."""
+        kind, *_, own = type(self).__bases__
+        return _empty, (own, kind), self.__dict__
+
+
+class _After(_Changed):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.adapter(_input(args, kwargs), super().forward(*args, **kwargs))
+
+
+class _Before(_Changed):
+    def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(self.adapter(x, x), *args, **kwargs)
+
+
+class _Pooled(_Changed):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        found: Any = super().forward(*args, **kwargs)
+        return replace(found, pooled=self.adapter(found.pooled, found.pooled))
+
+
+class _Weight(_Changed):
+    @property
+    def weight(self) -> Tensor:
+        return self.adapter.weight(self._parameters["weight"])
+
+
+class _Chain(nn.Sequential):
+    """A chain of modules, of which the adapter is none."""
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (module for name, module in self._modules.items() if name != CHILD)  # pyright: ignore[reportReturnType]
+
+    def __len__(self) -> int:
+        return len(self._modules) - 1
+
+
+_KINDS: dict[str, type[_Changed]] = {"after": _After, "before": _Before, "pooled": _Pooled, "weight": _Weight}
+
+
+@cache
+def _class_of(own: type[nn.Module], kind: type[_Changed]) -> type[nn.Module]:
+    bases = (kind, _Chain, own) if issubclass(own, nn.Sequential) else (kind, own)
+    return type(own.__name__, bases, {"__module__": own.__module__, "__doc__": own.__doc__})
+
+
+def _empty(own: type[nn.Module], kind: type[_Changed]) -> nn.Module:
+    made: Any = _class_of(own, kind)
+    return made.__new__(made)
+
+
+def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()), None)

@@ -1,0 +1,48 @@
+"""Worlds by name. Imports no simulator before one of its worlds is asked for."""
+
+import difflib
+from typing import Any
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.adapters.worlds.world import World
+
+TASKS: dict[str, str] = {
+    "reach-disc": "reach",
+    **dict.fromkeys(("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), "metaworld"),
+    **dict.fromkeys(("slide-door", "light", "microwave"), "kitchen"),
+}
+"""Tasks of recipes, and where they are: those of Meta-World are the paper's five, and any other of its fifty works too."""
+
+
+def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> World:
+    """Make the world of a task.
+
+    Args:
+        task: reach-disc; slide-door, light or microwave of Franka Kitchen; or a task of Meta-World such as drawer-open.
+        camera: of the world; None: its first.
+        pixels: side of the picture.
+        options: of the world.
+
+    Raises:
+        BadInput: there is no such task or camera. MissingExtra: its simulator is not installed.
+    """
+    if pixels < 8 or pixels > 1024:
+        raise BadInput(f"pictures of {pixels} pixels; give 8 to 1024")
+    if task == "reach-disc":
+        from tapetum.systems.adapters.worlds.reach import Reach
+
+        if camera not in (None, "top"):
+            raise BadInput(f"reach-disc has no camera {camera!r}; it has top")
+        return Reach(pixels=pixels, **options)
+    if TASKS.get(task) == "kitchen":
+        from tapetum.systems.adapters.worlds.kitchen import Kitchen
+
+        return Kitchen(task, camera, pixels, **options)
+    from tapetum.systems.adapters.worlds import metaworld
+
+    plain = task.removesuffix("-v3")
+    if plain not in TASKS and plain not in metaworld.tasks():
+        near = difflib.get_close_matches(plain, [*TASKS, *metaworld.tasks()], n=1)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)} and others of Meta-World"
+        raise BadInput(f"there is no task {task!r}; {advice}")
+    return metaworld.MetaWorld(plain, camera, pixels, **options)

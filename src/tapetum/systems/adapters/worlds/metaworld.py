@@ -1,0 +1,131 @@
+"""Tasks of Meta-World (arXiv 1910.10897), version 3, with three upright cameras, scripted experts and a seed for an episode.
+
+The cameras of earlier work on these tasks (left_cap2, right_cap2, top_cap2) are in a fork of an old version alone; left,
+right and top here look from about there. Of the package's own cameras four are mounted upside down and are turned round.
+
+The package draws fifty start states at a time, in which objects lie elsewhere: an episode of seed s has number s modulo 50 of
+those drawn with seed s // 50, so that no two seeds below a million share one. Proprioception is the first four numbers of the
+state: where the gripper is, and how far open.
+"""
+
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.adapters.worlds.rendering import Camera, looking_at, simulator
+from tapetum.systems.adapters.worlds.world import Seen
+
+CAMERAS = {
+    "left": ((0.0, 0.65, 0.12), 1.15, 25.0, -30.0),
+    "right": ((0.0, 0.65, 0.12), 1.15, 155.0, -30.0),
+    "top": ((0.0, 0.6, 0.1), 1.25, 90.0, -75.0),
+}
+"""Where they look (metres), from how far, azimuth and elevation (degrees)."""
+UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+"""Cameras of the package that are mounted so."""
+OWN_SIZE, STARTS = 4, 50
+
+
+@cache
+def tasks() -> tuple[str, ...]:
+    """Give the names of all tasks, without the version. Raises MissingExtra where Meta-World is not installed."""
+    simulator("metaworld")
+    from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
+
+    return tuple(sorted(name.removesuffix("-v3") for name in ENV_POLICY_MAP))
+
+
+@lru_cache(maxsize=8)
+def _starts(task: str, seed: int) -> Any:
+    return simulator("metaworld").MT1(f"{task}-v3", seed=seed).train_tasks
+
+
+class MetaWorld:
+    """A task of Meta-World with one camera."""
+
+    action_size = 4
+    own_size = OWN_SIZE
+
+    def __init__(
+        self,
+        task: str,
+        camera: str | None = None,
+        pixels: int = 64,
+        horizon: int = 200,
+        shift: float = 0.0,
+        beautiful: bool = False,
+    ):
+        """Make the task.
+
+        Args:
+            task: such as drawer-open.
+            camera: left (by default), right, top, or one of the package's, such as corner2.
+            pixels: side of the picture.
+            horizon: steps of an episode, at most 500; the experts need up to 156.
+            shift: how far the picture is from the usual one, 0 to 1: the light is weaker and of another colour, and left, right
+                and top look from up to 8 degrees beside.
+            beautiful: draw with shadows, which costs ten times as much.
+
+        Raises:
+            BadInput: there is no such camera, or the horizon is too long. MissingExtra: Meta-World is not installed.
+        """
+        metaworld = simulator("metaworld")
+        from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
+
+        if not 1 <= horizon <= 500 or not 0 <= shift <= 1:
+            raise BadInput(f"an episode of {horizon} steps with shift {shift}; Meta-World plays 1 to 500, shift is 0 to 1")
+        self.name, self.camera, self.horizon = task, camera or "left", horizon
+        self._env: Any = metaworld.MT1(f"{task}-v3", seed=0).train_classes[f"{task}-v3"]()
+        self._policy: Any = ENV_POLICY_MAP[f"{task}-v3"]()
+        own = [self._env.model.camera(i).name for i in range(self._env.model.ncam)]
+        if self.camera not in (*CAMERAS, *own):
+            raise BadInput(f"{task} has no camera {self.camera!r}; it has {', '.join((*CAMERAS, *own))}")
+        view: Any = self.camera
+        if self.camera in CAMERAS:
+            point, distance, azimuth, elevation = CAMERAS[self.camera]
+            view = looking_at(point, distance, azimuth + 8 * shift, elevation)
+        _dim(self._env.model, shift)
+        self._camera = Camera(self._env.model, pixels, view, beautiful=beautiful)
+        self._done = False
+
+    def reset(self, seed: int) -> Seen:
+        """Begin the episode of a seed."""
+        self._env.set_task(_starts(self.name, seed // STARTS)[seed % STARTS])
+        self._state, _ = self._env.reset(seed=seed)
+        self._done = False
+        return self._seen()
+
+    def step(self, action: Float64[np.ndarray, "4"]) -> Seen:
+        """Move the gripper (x, y, z) and open or close it, each -1..1."""
+        self._state, _, _, _, info = self._env.step(np.clip(action, -1, 1).astype(np.float32))
+        self._done = bool(info["success"])
+        return self._seen()
+
+    @property
+    def success(self) -> bool:
+        """Say whether the task is done in this state, as the package judges."""
+        return self._done
+
+    def expert(self) -> Float64[np.ndarray, "4"]:
+        """Say what the package's scripted expert does, cut to -1..1."""
+        return np.clip(np.asarray(self._policy.get_action(self._state), np.float64), -1, 1)
+
+    def close(self) -> None:
+        """Give the renderer back."""
+        self._camera.close()
+
+    def _seen(self) -> Seen:
+        frame = self._camera.picture(self._env.data)
+        if self.camera in UPSIDE_DOWN:
+            frame = np.ascontiguousarray(frame[::-1, ::-1])
+        return Seen(frame, self._state[:OWN_SIZE].astype(np.float32))
+
+
+def _dim(model: Any, shift: float) -> None:
+    """Make all light weaker and yellower."""
+    tint = 1 - shift * np.array([0.35, 0.45, 0.7])
+    for light in (model.vis.headlight.ambient, model.vis.headlight.diffuse, *model.light_diffuse):
+        light *= tint

@@ -1,0 +1,95 @@
+"""A task for tests, in NumPy alone: a gripper on a table, seen from above, is to be moved onto a disc.
+
+What it must see is which of the discs is the goal (by colour) and where. `shift` changes what the picture looks like and
+nothing else, for policies that are to work under other light: colours are turned, the table is striped, and the picture is
+noisy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.adapters.worlds.world import Seen
+
+STEP, NEAR = 0.12, 0.12
+"""Greatest move of a step and greatest distance at success; the table is 2 wide."""
+GOAL, OTHER, GRIPPER, TABLE = (0.85, 0.2, 0.15), (0.2, 0.35, 0.8), (0.1, 0.1, 0.1), (0.75, 0.7, 0.6)
+"""Colours, red green blue."""
+_RADIUS = 0.2
+_TURN = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.4], [0.4, 0.1, 0.5]])
+
+
+@dataclass(kw_only=True)
+class Reach:
+    """The task; `expert` goes straight to the goal."""
+
+    pixels: int = 48
+    """Side of the picture."""
+    distractors: int = 1
+    """Discs of another colour."""
+    shift: float = 0.0
+    """How far the picture is from the usual one, 0 to 1."""
+    horizon: int = 30
+    camera: str = "top"
+
+    name: str = "reach-disc"
+    action_size: int = 2
+    own_size: int = 2
+
+    def __post_init__(self) -> None:
+        if self.pixels < 8 or self.distractors < 0 or not 0 <= self.shift <= 1 or self.horizon < 1:
+            raise BadInput(f"a task {self} cannot be; wanted 8 pixels or more, 0 distractors or more, and shift from 0 to 1")
+        middle = (np.arange(self.pixels) + 0.5) / self.pixels * 2 - 1
+        self._x, self._y = np.meshgrid(middle, middle)
+
+    def reset(self, seed: int) -> Seen:
+        """Begin the episode of a seed: gripper, goal and distractors apart from each other."""
+        generator = np.random.default_rng([seed, 0])
+        self._noise = np.random.default_rng([seed, 2])
+        places = [generator.uniform(-0.8, 0.8, 2)]
+        while len(places) < 2 + self.distractors:
+            place = generator.uniform(-0.8, 0.8, 2)
+            if min(np.hypot(*(place - other)) for other in places) > 2 * _RADIUS:
+                places.append(place)
+        self.gripper, self.goal, *self._others = places
+        return self._seen()
+
+    def step(self, action: Float64[np.ndarray, "2"]) -> Seen:
+        """Move the gripper by up to STEP along x (right) and y (down)."""
+        self.gripper = np.clip(self.gripper + STEP * np.clip(action, -1, 1), -1, 1)
+        return self._seen()
+
+    @property
+    def success(self) -> bool:
+        """Say whether the gripper is on the goal."""
+        return bool(np.hypot(*(self.gripper - self.goal)) < NEAR)
+
+    def expert(self) -> Float64[np.ndarray, "2"]:
+        """Go straight to the goal, slowing down only at it."""
+        way = (self.goal - self.gripper) / STEP
+        return way / max(1.0, np.abs(way).max())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _seen(self) -> Seen:
+        return Seen(self._paint(), self.gripper.astype(np.float32))
+
+    def _paint(self) -> UInt8[np.ndarray, "h w 3"]:
+        picture = np.broadcast_to(np.array(TABLE), (self.pixels, self.pixels, 3)).copy()
+        picture *= 1 - 0.4 * self.shift * (np.sin(9 * self._x + 5 * self._y) > 0)[..., None]
+        for place in self._others:
+            self._disc(picture, place, _RADIUS, OTHER)
+        self._disc(picture, self.goal, _RADIUS, GOAL)
+        self._disc(picture, self.gripper, 0.5 * _RADIUS, GRIPPER)
+        picture = (1 - self.shift) * picture + self.shift * (picture @ _TURN)
+        picture += 0.1 * self.shift * self._noise.standard_normal(picture.shape)
+        return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+
+    def _disc(self, picture: np.ndarray, place: np.ndarray, radius: float, colour: tuple[float, float, float]) -> None:
+        """Paint a disc whose rim is a pixel wide."""
+        distance = np.hypot(self._x - place[0], self._y - place[1])
+        cover = np.clip((radius - distance) * self.pixels / 2 + 0.5, 0, 1)[..., None]
+        picture[:] = (1 - cover) * picture + cover * np.array(colour)

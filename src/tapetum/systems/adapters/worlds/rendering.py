@@ -1,0 +1,136 @@
+"""How MuJoCo's pictures are made on this machine: which OpenGL, quickly, and upright."""
+
+import os
+import subprocess
+import sys
+import warnings
+from importlib import metadata, util
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tapetum.core.errors import BadInput, MissingExtra, Remark, TapetumError
+
+LEAST, BEYOND = (3, 3, 0), (3, 9, 0)
+"""Versions of MuJoCo with which the simulators work: from the first on, before the second."""
+
+
+_PACKAGES = "install libosmesa6, or libegl1 with libgl1-mesa-dri (names of Debian and Ubuntu; they need no screen)"
+_PROBE = """
+import mujoco, os
+model = mujoco.MjModel.from_xml_string("<mujoco/>")
+renderer = mujoco.Renderer(model, 8, 8)
+renderer.update_scene(mujoco.MjData(model))
+renderer.render()
+os._exit(0)
+"""
+"""Draws nothing; at the end the context is not closed, of which some drivers complain."""
+
+
+def choose_gl() -> str:
+    """Choose how MuJoCo draws without a screen, unless MUJOCO_GL says; give its name, and say it in a remark.
+
+    On Linux the first of EGL and OSMesa that draws, each tried in a process of its own; on macOS and Windows what they have. It
+    counts only if MuJoCo was not imported before.
+
+    Raises TapetumError, which names the packages to install, where neither draws.
+    """
+    if "MUJOCO_GL" not in os.environ and sys.platform == "linux":
+        reasons: list[str] = []
+        for name in ("egl", "osmesa"):
+            reason = _refused(name)
+            if reason is None:
+                os.environ["MUJOCO_GL"] = name
+                warnings.warn(f"MuJoCo draws with {name}; MUJOCO_GL=osmesa or egl chooses another", Remark, stacklevel=2)
+                return name
+            reasons.append(f"{name} ({reason})")
+        raise TapetumError(f"MuJoCo cannot draw on this machine, neither with {' nor with '.join(reasons)}; {_PACKAGES}")
+    return os.environ.get("MUJOCO_GL", "the system's")
+
+
+def _refused(name: str) -> str | None:
+    """Why MuJoCo does not draw with an OpenGL; None where it does."""
+    command = [sys.executable, "-c", _PROBE]
+    try:
+        tried = subprocess.run(
+            command, env={**os.environ, "MUJOCO_GL": name}, capture_output=True, text=True, timeout=120, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer in two minutes"
+    if not tried.returncode:
+        return None
+    lines = [line for line in tried.stderr.splitlines() if line.strip()]
+    return " ".join(lines[-1].split())[:100] if lines else f"it ended with code {tried.returncode}"
+
+
+def simulator(package: str) -> Any:
+    """Import a package of the extra `[robot]`, with the OpenGL chosen.
+
+    Raises MissingExtra where it is not there, and BadInput where MuJoCo is too old or too new for it.
+    """
+    try:
+        found = metadata.version("mujoco")
+        numbers = tuple(int(part) for part in found.split(".")[:3])
+        if not LEAST <= numbers < BEYOND:
+            raise BadInput(
+                f"MuJoCo {found} is installed, and the simulators work with 3.3.0 to 3.8: pip install 'tapetum[robot]' in an "
+                "environment of its own"
+            )
+        if util.find_spec(package) is None:
+            raise ModuleNotFoundError(package)
+        choose_gl()
+        return __import__(package)
+    except (ModuleNotFoundError, metadata.PackageNotFoundError):
+        raise MissingExtra(package, "robot", "simulating robots") from None
+    except TapetumError:
+        raise
+    except Exception as error:  # PyOpenGL without a library raises whatever it stumbles over
+        raise _cannot_draw(package, error) from error
+
+
+def _cannot_draw(package: str, error: Exception) -> TapetumError:
+    reason = " ".join(str(error).split())[:80]
+    return TapetumError(f"{package} cannot draw with {choose_gl()} ({reason}); {_PACKAGES}, or set MUJOCO_GL to egl or osmesa")
+
+
+class Camera:
+    """Draws a MuJoCo scene from one place, quickly: without shadows, reflections and smoothed edges.
+
+    Those cost more than ten times as much as all else where the processor draws.
+    """
+
+    def __init__(self, model: Any, pixels: int, view: Any, *, beautiful: bool = False):
+        """`view` is an `mjvCamera`, or the name of a camera of the model; `beautiful` draws with everything."""
+        mujoco = simulator("mujoco")
+        if not beautiful:
+            model.vis.quality.shadowsize = 0
+            model.vis.quality.offsamples = 0
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, pixels)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, pixels)
+        try:
+            self._renderer = mujoco.Renderer(model, pixels, pixels)
+        except Exception as error:  # whatever the driver does
+            raise _cannot_draw("MuJoCo", error) from error
+        if not beautiful:
+            for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+                self._renderer.scene.flags[flag] = 0
+        self._view = view
+
+    def picture(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:
+        """Draw a state."""
+        self._renderer.update_scene(data, self._view)
+        return self._renderer.render().copy()
+
+    def close(self) -> None:
+        """Give the renderer back."""
+        self._renderer.close()
+
+
+def looking_at(point: tuple[float, float, float], distance: float, azimuth: float, elevation: float) -> Any:
+    """Make a camera that looks at a point (metres), upright by construction; angles in degrees, elevation -90 from above."""
+    mujoco = simulator("mujoco")
+    view = mujoco.MjvCamera()
+    view.type = mujoco.mjtCamera.mjCAMERA_FREE
+    view.lookat[:], view.distance, view.azimuth, view.elevation = point, distance, azimuth, elevation
+    return view

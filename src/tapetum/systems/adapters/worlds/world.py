@@ -1,0 +1,114 @@
+"""What a world is, and one episode in it. Imports neither torch nor a simulator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from tapetum.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen before a step."""
+
+    frame: UInt8[np.ndarray, "h w 3"]
+    """The camera's picture, upright, red green blue."""
+    own: Float32[np.ndarray, " p"]
+    """Proprioception: what the robot knows of itself."""
+
+
+class World(Protocol):
+    """A task with one camera. The same seed makes the same episode."""
+
+    name: str
+    """Of the task, such as drawer-open."""
+    camera: str
+    action_size: int
+    own_size: int
+    """Numbers of proprioception."""
+    horizon: int
+    """Steps of an episode, at most."""
+
+    def reset(self, seed: int) -> Seen:
+        """Begin the episode of a seed."""
+        ...
+
+    def step(self, action: Float64[np.ndarray, " a"]) -> Seen:
+        """Do an action, of which -1..1 is done; then `success` says whether the task is done just now."""
+        ...
+
+    @property
+    def success(self) -> bool:
+        """Say whether the task is done in this state."""
+        ...
+
+    def expert(self) -> Float64[np.ndarray, " a"]:
+        """Say what a scripted expert, who sees all of the state, would do now."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the world holds, such as a renderer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Episode:
+    """One episode: what was seen before each step, and what was done."""
+
+    frames: UInt8[np.ndarray, "t h w 3"]
+    own: Float32[np.ndarray, "t p"]
+    actions: Float32[np.ndarray, "t a"]
+    successes: np.ndarray
+    """bool (t,): whether the task was done after each step."""
+    seed: int
+
+    @property
+    def last(self) -> bool:
+        """Say whether the task was done at the end: the usual measure."""
+        return bool(self.successes[-1])
+
+    @property
+    def any(self) -> bool:
+        """Say whether the task was ever done."""
+        return bool(self.successes.any())
+
+
+Actor = Callable[[Seen], Float64[np.ndarray, " a"]]
+"""What is done for what is seen."""
+
+
+def roll(world: World, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0) -> Episode:
+    """Play the episode of a seed.
+
+    Args:
+        world: where.
+        actor: who acts; None: the scripted expert.
+        seed: of the episode, and of the noise.
+        stop_after: end so many steps after the task is done; None: play to the horizon.
+        noise: deviation of normal noise that is added to what is done (not to what is recorded, as in DART, arXiv 1703.09327).
+
+    Raises:
+        BadInput: the actor's action is of another size or not finite.
+    """
+    generator = np.random.default_rng([seed, 1])
+    seen = world.reset(seed)
+    frames, own, actions, successes, left = [], [], [], [], None
+    for _ in range(world.horizon):
+        action = np.asarray(world.expert() if actor is None else actor(seen), np.float64)
+        if action.shape != (world.action_size,) or not np.isfinite(action).all():
+            raise BadInput(f"the action is {action}; {world.name} wants {world.action_size} finite numbers")
+        action = np.clip(action, -1.0, 1.0)
+        frames.append(seen.frame)
+        own.append(seen.own)
+        actions.append(action)
+        seen = world.step(np.clip(action + noise * generator.standard_normal(action.shape), -1.0, 1.0))
+        successes.append(world.success)
+        if stop_after is not None and (successes[-1] or left is not None):
+            left = stop_after if left is None else left - 1
+            if left <= 0:
+                break
+    arrays = np.stack(frames), np.stack(own).astype(np.float32), np.stack(actions).astype(np.float32)
+    return Episode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)

@@ -1,0 +1,178 @@
+"""HiP's second phase: classes of examples, or of their elements.
+
+Source: HiP (arXiv 2202.10890). The network that masked auto-encoding leaves, its position codes included, learns classes: from
+the mean of the processor's latents, or of each element, which its position code asks for in the decoder.
+
+Differs from the paper, whose text could not be read: the read-out is a setting. Training is by AdamW.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
+from tapetum.layers.norm import Standardise
+from tapetum.systems.hip.config import HipConfig
+from tapetum.systems.hip.data import TARGET, Examples, without_target
+from tapetum.systems.hip.masked import new_hip
+from tapetum.systems.hip.model import Hip
+from tapetum.train import Moment, Task
+
+STANDARDISED_ON = 64
+"""Examples from whose features a new read-out takes what to subtract and to divide by."""
+
+
+class Classifier(nn.Module):
+    """A HiP network that tells classes: of examples, by the mean of the processor's latents, or of a modality's elements.
+
+    Of the features of a new network nine tenths are the same whatever the input. A layer norm leaves them so, and on the
+    digits of `benchmarks/hip_claims.py` nothing is learned for 1,200 steps; so the read-out sees them standardised instead.
+    """
+
+    def __init__(self, hip: Hip, classes: int, elements_of: str | None = None):
+        super().__init__()
+        config = hip.config
+        if elements_of is not None and elements_of not in hip.positions:
+            raise BadInput(f"{elements_of!r} is no modality with a decoder; choose one of {', '.join(hip.positions)}")
+        self.hip, self.elements_of = hip, elements_of
+        width = config.channels[config.processor] if elements_of is None else config.embedding
+        self.norm, self.out = Standardise(width), nn.Linear(width, classes)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n classes"]:
+        """Return the logits of each example, or of each element of the modality."""
+        return self.out(self.norm(self.features(inputs)))
+
+    def features(self, inputs: Mapping[str, Float[Tensor, "b _n _c"]]) -> Float[Tensor, "b *n width"]:
+        """Return what the read-out is given, before it is standardised."""
+        if self.elements_of is None:
+            return self.hip(inputs, decode=()).latents[self.hip.config.processor].mean((1, 2))
+        return self.hip(inputs, decode=(self.elements_of,)).features[self.elements_of]
+
+
+class ClassTask(Task):
+    """Classes of examples, or of the elements of a modality; where a target is `ignore` nothing is learned or scored.
+
+    Targets that are real numbers, (classes,) an example, are truths of labels of which any number may hold.
+    """
+
+    def __init__(
+        self,
+        config: HipConfig,
+        examples: Examples,
+        checks: Examples,
+        classes: int,
+        *,
+        start: Path | None = None,
+        elements_of: str | None = None,
+        ignore: int = -1,
+        smoothing: float = 0.0,
+        checkpointing: bool = False,
+    ):
+        """`start`: weights of a network of the same config, as masked auto-encoding leaves them."""
+        self.config, self.examples, self.checks, self.classes = config, examples, checks, classes
+        self.start, self.elements_of, self.ignore, self.smoothing = start, elements_of, ignore, smoothing
+        self.checkpointing = checkpointing
+
+    def model(self) -> nn.Module:
+        """Return the network, with the weights of `start` if there are any, and a new read-out."""
+        hip = new_hip(self.config, self.examples, self.checkpointing)
+        if self.start is not None:
+            hip.load_state_dict(load_file(no_pipe(self.start)))
+        model = Classifier(hip, self.classes, self.elements_of)
+        model.norm.measure(self._first_features(model))
+        for part in unused(model):
+            part.requires_grad_(False)
+        return model
+
+    @torch.no_grad()
+    def _first_features(self, model: Classifier) -> Float[Tensor, "n width"]:
+        """Compute features of the first examples that are shown, one at a time; of elements every seventeenth."""
+        found = []
+        for index in range(STANDARDISED_ON):
+            example = without_target(self.examples[index])
+            features = model.features({name: value[None] for name, value in example.items()})
+            found.append(features if features.dim() == 2 else features[0, ::17])
+        return torch.cat(found)
+
+    def dataset(self) -> Examples:
+        """Return examples with targets."""
+        return self.examples
+
+    def loss(
+        self, model: nn.Module, batch: Mapping[str, Tensor], moment: Moment
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Return cross entropy; of each label, where any number may hold."""
+        logits, target = model(without_target(batch)).float(), batch[TARGET]
+        if target.is_floating_point():
+            return F.binary_cross_entropy_with_logits(logits, target.float()), {}
+        target = target.long()
+        loss = F.cross_entropy(
+            logits.flatten(0, -2), target.flatten(), ignore_index=self.ignore, label_smoothing=self.smoothing
+        )
+        counted = target != self.ignore
+        right = (logits.argmax(-1) == target) & counted
+        return loss, {"accuracy": right.sum() / counted.sum().clamp(min=1)}
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Evaluate accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of
+        labels the mean average precision."""
+        device = next(model.parameters()).device
+        found, wanted = [], []
+        for start in range(0, len(self.checks), 64):
+            batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 64).items()}
+            logits = model(without_target(batch)).float()
+            found.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
+            wanted.append(batch[TARGET].cpu())
+        answers, target = torch.cat(found), torch.cat(wanted)
+        if target.is_floating_point():
+            return {"mean_average_precision": mean_average_precision(answers, target)}
+        counted = target != self.ignore
+        if self.elements_of is None:
+            return {"accuracy": float((target[counted] == answers[counted]).double().mean())}
+        pairs = target[counted].long() * self.classes + answers[counted]
+        confusion = torch.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes).double()
+        right = confusion.diagonal()
+        union = confusion.sum(0) + confusion.sum(1) - right
+        occurs = confusion.sum(1) > 0
+        mean_iou = float((right / union.clamp(min=1))[occurs].mean())
+        return {"accuracy": float(right.sum() / confusion.sum()), "mean_iou": mean_iou}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe all that decides what is learned, but for the examples themselves."""
+        start = self.start and Path(self.start).name
+        own = {"elements_of": self.elements_of, "ignore": self.ignore, "smoothing": self.smoothing, "start": start}
+        return {"config": asdict(self.config), "classes": self.classes, "examples": self.examples.about, **own}
+
+
+def mean_average_precision(scores: Float[Tensor, "n classes"], truth: Float[Tensor, "n classes"]) -> float:
+    """Average over the classes that occur of the average precision: that at the rank of each true example, ties taken together.
+
+    >>> round(mean_average_precision(torch.tensor([[3.0], [2.0], [1.0]]), torch.tensor([[1.0], [0.0], [1.0]])), 6)
+    0.833333
+    """
+    values = []
+    for score, true in zip(scores.T, truth.T > 0.5, strict=True):
+        if true.any():
+            order = score.argsort(descending=True)
+            ranked, true = score[order], true[order]
+            last = torch.searchsorted(-ranked, -ranked, right=True)  # of all that score as much
+            values.append((true.cumsum(0)[last - 1][true] / last[true]).double().mean())
+    return float(torch.stack(values).mean()) if values else float("nan")
+
+
+def unused(model: Classifier) -> list[nn.Module]:
+    """Find the parts of the network that have no say in the classes."""
+    hip = model.hip
+    if model.elements_of is not None:
+        return [*hip.unembed.values()]
+    return [*hip.unembed.values(), *hip.blocks[hip.config.processor + 1 :], hip.head]

@@ -1,0 +1,136 @@
+"""The two layers of a Perceiver, on grouped arrays (b, g, index, channels); groups are as good as a second batch axis.
+
+Source: the public code of HiP (arXiv 2202.10890). Both normalise before they attend, and end in an MLP with squared ReLU. A
+cross-attention works at the width of what it looks at, and a self-attention at its own.
+
+Differs from the public code: attention is torch's fused one; a fully masked query is none of its cases.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from tapetum.layers.linear import linear
+
+
+def variance_scaling(rows: int, *shape: int) -> Tensor:
+    """Return a tensor (rows, *shape) of truncated normal numbers with deviation 1 / sqrt(rows), as Haiku's VarianceScaling
+    draws.
+
+    For the weight (in, out) of a linear layer `rows` are its inputs; for a table of codes, its length.
+    """
+    deviation = rows**-0.5 / 0.87962566103423978  # of a normal distribution that, cut at two of these, deviates by rows**-0.5
+    return nn.init.trunc_normal_(torch.empty(rows, *shape), std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+class Linear(nn.Linear):
+    """A linear layer with Haiku's initial values."""
+
+    def reset_parameters(self) -> None:
+        """Return weights by variance scaling, biases 0."""
+        with torch.no_grad():
+            self.weight.copy_(variance_scaling(self.in_features, self.out_features).T)
+            if self.bias is not None:
+                self.bias.zero_()
+
+
+_IN_CACHE = 1 << 17
+"""Numbers (512 KB) in the groups that a cross-attention works on at a time where nothing is learned: they stay in a core's own
+cache, while passes over a million elements of few channels are bound by memory."""
+
+
+class Attention(nn.Module):
+    """Queries of `queries` channels look at inputs of `keys` channels, at width `width`; the answer is like the queries."""
+
+    def __init__(self, queries: int, keys: int, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = Linear(queries, width), Linear(keys, width), Linear(keys, width)
+        self.out = Linear(width, queries)
+
+    def forward(
+        self, x: Float[Tensor, "b g n q"], y: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
+    ) -> Float[Tensor, "b g n q"]:
+        """Return answers for `x` from `y`; only from where `mask` is true."""
+        batch, groups = x.shape[:2]
+
+        def split(z: Tensor) -> Tensor:
+            return z.flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        if mask is not None:
+            mask = mask.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]
+        q, k, v = split(linear(x, self.query)), split(linear(y, self.key)), split(linear(y, self.value))
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return linear(found.transpose(1, 2).flatten(2).unflatten(0, (batch, groups)), self.out)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a squared ReLU between."""
+
+    def __init__(self, channels: int, widening: int):
+        super().__init__()
+        self.hidden, self.out = Linear(channels, widening * channels), Linear(widening * channels, channels)
+
+    def forward(self, x: Float[Tensor, "*s c"]) -> Float[Tensor, "*s c"]:
+        return linear(F.relu(linear(x, self.hidden)).square(), self.out)
+
+
+class CrossAttention(nn.Module):
+    """Queries become what they find in their group of inputs, then an MLP; with `residual` they stay part of it."""
+
+    def __init__(self, queries: int, inputs: int, *, heads: int = 1, widening: int = 1, residual: bool):
+        super().__init__()
+        self.residual = residual
+        self.query_norm, self.input_norm = nn.LayerNorm(queries), nn.LayerNorm(inputs)
+        self.attention = Attention(queries, inputs, inputs, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(queries), Mlp(queries, widening)
+
+    def forward(
+        self, queries: Float[Tensor, "b g n q"], inputs: Float[Tensor, "b g m k"], mask: Bool[Tensor, "#b g #n m"] | None = None
+    ) -> Float[Tensor, "b g n q"]:
+        largest = max(queries[:, 0].numel(), inputs[:, 0].numel())
+        some = max(1, _IN_CACHE // largest)
+        if torch.is_grad_enabled() or some >= inputs.shape[1]:
+            return self._found(queries, inputs, mask)
+        parts = [slice(first, first + some) for first in range(0, inputs.shape[1], some)]
+        masks = [mask if mask is None or mask.shape[1] == 1 else mask[:, part] for part in parts]
+        found = [self._found(queries[:, p], inputs[:, p], own) for p, own in zip(parts, masks, strict=True)]
+        return torch.cat(found, 1)
+
+    def _found(self, queries: Tensor, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.attention(self.query_norm(queries), self.input_norm(inputs), mask)
+        if self.residual:
+            x = x + queries
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class SelfAttention(nn.Module):
+    """A transformer layer within each group."""
+
+    def __init__(self, channels: int, *, heads: int, widening: int, dropout: float = 0.0, drop_path: float = 0.0):
+        super().__init__()
+        self.dropout, self.drop_path = dropout, drop_path
+        self.norm, self.attention = nn.LayerNorm(channels), Attention(channels, channels, channels, heads)
+        self.mlp_norm, self.mlp = nn.LayerNorm(channels), Mlp(channels, widening)
+
+    def forward(self, x: Float[Tensor, "b g n c"]) -> Float[Tensor, "b g n c"]:
+        y = self.norm(x)
+        x = x + self._dropped(self.attention(y, y))
+        return x + self._dropped(self.mlp(self.mlp_norm(x)))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """Dropout, and whole examples left out; what stays is not scaled up, as published."""
+        x = F.dropout(x, self.dropout, self.training)
+        if self.training and self.drop_path:
+            x = x * (torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.drop_path)
+        return x
+
+
+def checkpointed(module: nn.Module, *inputs: Any) -> Any:
+    """Return the module's answer, its inner activations computed again in backward instead of being kept."""
+    from torch.utils.checkpoint import checkpoint
+
+    return checkpoint(module, *inputs, use_reentrant=False)

@@ -1,0 +1,79 @@
+"""Hiding most of the inputs, so that the rest has to tell what they were.
+
+Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
+groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
+
+The paper's ratio is not told in what could be read; from its figure it is about 0.85. Whether it drops what is hidden or puts
+something in its place is not known either: both are here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.hip.config import HipConfig
+from tapetum.systems.hip.grouping import Grouping, grouping
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The places of each group that are not hidden."""
+
+    places: Int[Tensor, "b h k"]
+    """Rising; h is 1 where all groups share them, else the number of groups."""
+    width: int
+    """Places of a group."""
+    how: Literal["drop", "replace"] = "drop"
+    """Hidden inputs are taken out, or lose their value and keep their position code."""
+
+    @property
+    def visible(self) -> Bool[Tensor, "b h m"]:
+        """Whether a place is kept."""
+        shape = (*self.places.shape[:2], self.width)
+        return torch.zeros(shape, dtype=torch.bool, device=self.places.device).scatter(2, self.places, True)
+
+    def drop(self, x: Float[Tensor, "b g m e"]) -> Float[Tensor, "b g k e"]:
+        """Return what is kept of grouped inputs."""
+        return x.gather(2, self.places[..., None].expand(-1, x.shape[1], -1, x.shape[3]))
+
+
+def draw_mask(
+    batch: int,
+    groups: int,
+    width: int,
+    ratio: float,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+    shared: bool = True,
+    how: Literal["drop", "replace"] = "drop",
+) -> Kept:
+    """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
+
+    `shared`: one mask for all groups, as in the paper; else one for each.
+
+    Raises BadInput for a ratio outside 0..1.
+    """
+    if not 0 <= ratio < 1:
+        raise BadInput(f"the mask ratio is {ratio}; it must be within 0..1, below 1")
+    count = max(1, round(width * (1 - ratio)))
+    chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
+    return Kept(chance.argsort(-1)[..., :count].sort(-1).values, width, how)
+
+
+def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
+    """Find the groups that `inputs` have in `model`."""
+    config: HipConfig = model.config  # type: ignore[assignment]
+    lengths = {name: value.shape[1] for name, value in inputs.items() if name not in config.labels}
+    return grouping(lengths, config.groups[0], config.flat)
+
+
+def hidden_elements(plan: Grouping, kept: Kept) -> dict[str, Bool[Tensor, "b _n"]]:
+    """Tell of each element of each modality whether it is hidden."""
+    hidden = ~kept.visible.expand(-1, plan.groups, -1)
+    return {name: x[..., 0] for name, x in plan.ungroup(hidden[..., None]).items()}

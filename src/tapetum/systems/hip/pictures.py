@@ -1,0 +1,109 @@
+"""What a masked auto-encoder sees and knows of places, as pictures.
+
+Source: the figures of HiP (arXiv 2202.10890): inputs, what is left of them, what becomes of that; and how alike the codes of
+positions are.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from tapetum.core.files import whole_file
+from tapetum.systems.hip.config import Masked, Modality
+from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
+
+ROWS, SCALE = 8, 4
+"""Examples in a picture of reconstructions, and screen pixels of an element."""
+
+
+def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str, Tensor], settings: Masked) -> None:
+    """Draw `STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a
+    picture."""
+    some = {name: value[:ROWS] for name, value in inputs.items()}
+    plan = plan_of(model, some)
+    device = next(iter(some.values())).device
+    kept = draw_mask(
+        len(next(iter(some.values()))),
+        plan.groups,
+        plan.width,
+        settings.ratio,
+        generator=torch.Generator(device).manual_seed(0),
+        device=device,
+        shared=settings.shared,
+        how=settings.how,
+    )
+    found, hidden = model(some, kept).reconstruction, hidden_elements(plan, kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, modality in model.modalities.items():  # type: ignore[union-attr, operator]
+        if len(modality.shape) != 2 or modality.channels not in (1, 3) or name not in found:
+            continue
+        _save(reconstructions(some[name], hidden[name], found[name], modality), folder / f"{step:06d}-{name}.png")
+        codes = model.positions[name]().detach()  # type: ignore[index, operator, union-attr]
+        _save(similarity_sheet(codes, modality.shape), folder / f"{step:06d}-{name}-codes.png")
+
+
+def reconstructions(
+    inputs: Float[Tensor, "b n c"], hidden: Tensor, found: Float[Tensor, "b n c"], modality: Modality
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a row an example: the input, the input with what is hidden in grey, and what was found where it was hidden."""
+    low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
+    middle = (low + high) / 2
+    left = torch.where(hidden[..., None], middle, inputs)
+    filled = torch.where(hidden[..., None], found.float(), inputs)
+    rows = []
+    for each in zip(inputs, left, filled, strict=True):
+        panels = [((x - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).reshape(*modality.shape, -1) for x in each]
+        rows.append(np.concatenate([_framed(panel.detach().expand(-1, -1, 3).cpu().numpy()) for panel in panels], 1))
+    return np.concatenate(rows, 0)
+
+
+def similarity_sheet(codes: Float[Tensor, "n e"], shape: tuple[int, int], places: int = 5) -> UInt8[np.ndarray, "h w 3"]:
+    """Return `places` x `places` maps of the cosine between the code of one place and those of all; red is alike, blue
+    opposed."""
+    alike = cosines(codes).reshape(*shape, *shape).cpu().numpy()
+    at = [np.linspace(0, n - 1, places + 2)[1:-1].round().astype(int) for n in shape]
+    rows = [np.concatenate([_framed(_colours(alike[y, x])) for x in at[1]], 1) for y in at[0]]
+    return np.concatenate(rows, 0)
+
+
+def cosines(codes: Float[Tensor, "n e"]) -> Float[Tensor, "n n"]:
+    """Return the cosine similarity of all pairs of codes, their mean taken away."""
+    codes = codes.float() - codes.float().mean(0)
+    codes = codes / codes.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return codes @ codes.T
+
+
+def neighbour_cosines(codes: Float[Tensor, "n e"], shape: tuple[int, int]) -> dict[str, float]:
+    """Return the mean cosine of codes side by side and one above the other; 0 is that of a random pair.
+
+    >>> round(neighbour_cosines(torch.eye(6), (2, 3))["horizontal"], 6)
+    -0.2
+    """
+    alike = cosines(codes)
+    number = torch.arange(math.prod(shape)).reshape(shape)
+    pairs = {"horizontal": (number[:, :-1], number[:, 1:]), "vertical": (number[:-1], number[1:])}
+    return {name: float(alike[a.flatten(), b.flatten()].mean()) for name, (a, b) in pairs.items()}
+
+
+def _colours(values: np.ndarray) -> np.ndarray:
+    """-1..1 from blue over white to red, (h, w, 3) in 0..1."""
+    v = values.clip(-1, 1)[..., None]
+    red, blue = np.array([0.75, 0.1, 0.1]), np.array([0.1, 0.25, 0.75])
+    return np.where(v > 0, 1 - v * (1 - red), 1 + v * (1 - blue))
+
+
+def _framed(panel: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """0..1 to a picture enlarged by `SCALE`, with a white edge."""
+    large = (panel * 255).round().astype(np.uint8).repeat(SCALE, 0).repeat(SCALE, 1)
+    return np.pad(large, ((0, SCALE), (0, SCALE), (0, 0)), constant_values=255)
+
+
+def _save(picture: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
+    with whole_file(path) as temporary:
+        Image.fromarray(picture).save(temporary, "PNG")

@@ -1,0 +1,133 @@
+"""Training of HiP: masked auto-encoding, then classes, on data in one of the layouts of `tapetum.data.layouts`.
+
+What is trained, and where that is from, stands in `recipes`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.hip import weights
+from tapetum.systems.hip.classes import Classifier, ClassTask
+from tapetum.systems.hip.config import variant
+from tapetum.systems.hip.datasets import DataSet, data_set
+from tapetum.systems.hip.masked import MaskedTask
+from tapetum.systems.hip.model import Hip
+from tapetum.systems.hip.recipes import HipRun
+from tapetum.train import FitResult, TrainConfig, fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.world import join_world
+
+MASKED, CLASSES = "1-masked", "2-classes"
+"""Folders of the phases."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run ends with."""
+
+    weights: Path
+    """A file for `tapetum.systems.hip.weights.load` and `tapetum embed`."""
+    scores: Mapping[str, float]
+    """Scores on the examples that are never trained on."""
+
+
+def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
+    """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+
+    `say` is told of the data, a line at a time. Raises BadInput for data that is not there, or a run that is to learn classes
+    where the data has none.
+    """
+    if not run.mae_steps and not run.steps:
+        raise BadInput("a run has no steps of either kind; give it some")
+    variant(run.variant)  # an unknown one is refused before the data are looked at
+    phases = {MASKED: run.mae_steps, CLASSES: run.steps}
+    configs = {folder: hip_config(run, launch, steps) for folder, steps in phases.items() if steps}
+    train, checks = _data(run, say)
+    with join_world(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
+        return _train(run, launch, train, checks, configs)
+
+
+def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
+    """Make the config of a phase of so many steps."""
+    return train_config(
+        run,
+        launch,
+        micro_batch=run.micro_batch,
+        steps=steps,
+        warmup_steps=steps // 20,
+        betas=(0.9, 0.95),
+        clip_norm=1.0,
+        eval_every=max(1, steps // 4),
+        checkpoint_every=500,
+    )
+
+
+def _train(run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]) -> Finished | None:
+    """Phase after phase, each in its folder."""
+    start: Path | None = None
+    scores: dict[str, float] = {}
+    task: MaskedTask | ClassTask
+    for folder, config in configs.items():
+        if folder == MASKED:
+            examples, pictures = (train.examples, checks.examples), launch.out / "pictures"
+            task = MaskedTask(run.config, *examples, run.masked, pictures, checkpointing=run.checkpointing)
+        else:
+            task = _class_task(run, train, checks, start)
+        result = fit(task, config, launch.out / folder, began=launch.began)
+        if result.state == "stopped":
+            return None
+        start = result.checkpoint / "model.safetensors"
+        scores |= _scored(task, result)
+    return Finished(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
+
+
+def _data(run: HipRun, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
+    """Examples to learn from and to check on, of which `say` is told."""
+    place = Path(run.data)
+    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "val"))
+    if run.steps and train.classes != checks.classes:
+        raise BadInput(
+            f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"
+        )
+    if run.steps and train.asks == "nothing":
+        raise BadInput(f"{place} has no labels; give --steps 0 to learn without")
+    for name, part in (("train", train), ("check", checks)):
+        shapes = ", ".join(f"{k} {'x'.join(map(str, (*m.shape, m.channels)))}" for k, m in part.examples.modalities().items())
+        gone = f", {part.missing:,} listed ones have no file" if part.missing else ""
+        say(f"{name}: {len(part.examples):,} examples of {shapes}{gone}")
+    return train, checks
+
+
+def _class_task(run: HipRun, train: DataSet, checks: DataSet, start: Path | None) -> ClassTask:
+    return ClassTask(
+        run.config,
+        train.examples,
+        checks.examples,
+        len(train.classes),
+        start=start,
+        elements_of="image" if train.asks == "elements" else None,
+        smoothing=run.smoothing,
+        checkpointing=run.checkpointing,
+    )
+
+
+def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]:
+    """Scores of the finished weights, which every process has whole."""
+    model = result.model.eval()
+    with torch.no_grad():
+        found = dict(task.evaluate(model, result.step))
+    return {f"masked_{name}": value for name, value in found.items()} if isinstance(task, MaskedTask) else found
+
+
+def _save(result: FitResult, path: Path) -> Path:
+    """The network without its read-out, written by the first process."""
+    hip = result.model.hip if isinstance(result.model, Classifier) else result.model
+    if is_main():
+        weights.save(cast(Hip, hip), path)
+    return path

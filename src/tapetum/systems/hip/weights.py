@@ -1,0 +1,215 @@
+"""Weights of HiP: names of the public JAX code, both ways, and files of weights.
+
+No checkpoint was ever released; the names are those that the public code gives its parameters (Haiku), so that what is
+trained with it can be used here, and the other way round. A file of ours is a safetensors file with config and modalities in
+its header.
+
+Differs from the public code with several data sets in one network: there the first modality of each shares one projection of
+codes, the second another, and so on; only weights for one data set at a time can be brought over.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, parse_json
+from tapetum.hub.blueprint import blueprint
+from tapetum.hub.registry import known, resolve
+from tapetum.hub.unpickle import load_npy
+from tapetum.systems.hip.config import HipConfig, Modality, Preparation
+from tapetum.systems.hip.model import Hip
+
+_ROOT = "perceiver"
+_CROSS = {
+    "query_norm": "layer_norm",
+    "input_norm": "layer_norm_1",
+    "attention.query": "attention/query_linear",
+    "attention.key": "attention/key_linear",
+    "attention.value": "attention/value_linear",
+    "attention.out": "attention/attention_output_linear",
+    "mlp_norm": "layer_norm_2",
+    "mlp.hidden": "dense/mlp_hidden_linear",
+    "mlp.out": "dense/mlp_output_linear",
+}
+_SELF = {ours: theirs for ours, theirs in _CROSS.items() if ours not in ("query_norm", "input_norm", "mlp_norm")}
+_SELF |= {"norm": "layer_norm", "mlp_norm": "layer_norm_1"}
+
+
+def haiku_modules(model: Hip) -> dict[str, str]:
+    """Return our modules, and tables of codes and latents, to modules of the public code, for the modalities in their order."""
+    config = model.config
+    labels = [name for name in model.modalities if name in config.labels]
+    inner = [name for name in model.modalities if name not in config.labels]
+    names: dict[str, str] = {}
+    for k, name in enumerate(inner):
+        names[f"embed.{name}"] = f"embedder/~embed/embed_{name}"
+        names[f"positions.{name}.table"] = f"position_encoder/pos_emb_mae_{name}"
+        names[f"positions.{name}.projection"] = "position_encoder/position_encoding_linear" + (f"_{k}" if k else "")
+        names[f"unembed.{name}"] = f"embedder/~unembed/unembed_{name}"
+    for k, name in enumerate(labels, 1):
+        names[f"label_embed.{name}"] = f"embedder_{k}/~embed/embed_{name}"
+        names[f"label_positions.{name}.table"] = f"position_encoder_{k}/pos_emb_mae_{name}"
+        names[f"label_unembed.{name}"] = f"embedder_{k}/~unembed/unembed_{name}"
+    for i in range(config.blocks):
+        block = f"{'perceiver_' if config.labels else ''}block_{i}/~"
+        names[f"blocks.{i}.latents"] = f"{block}/hi_p_cross_attention/query_inputs"
+        names[f"blocks.{i}.skip"] = f"{block}/hi_p_cross_attention/pre_attention_residual_linear"
+        names |= {f"blocks.{i}.cross.{our}": f"{block}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
+        for j in range(config.self_layers[i]):
+            names |= {f"blocks.{i}.layers.{j}.{our}": f"{block}/self_attend_id_{j}/{their}" for our, their in _SELF.items()}
+    heads = (
+        {"label_head": "reconstruction_head", "head": "reconstruction_head_1"}
+        if config.labels
+        else {"head": "reconstruction_head"}
+    )
+    for ours, theirs in heads.items():
+        names |= {f"{ours}.{our}": f"{theirs}/hi_p_cross_attention/{their}" for our, their in _CROSS.items()}
+    return {ours: f"{_ROOT}/{theirs}" for ours, theirs in names.items()}
+
+
+def haiku_names(model: Hip) -> dict[str, tuple[str, str]]:
+    """Return each of our tensors to module and leaf of the public code; linear layers are (in, out) there."""
+    modules, found = haiku_modules(model), {}
+    for name in model.state_dict():
+        if name in modules:
+            found[name] = modules[name], "pos_embs"
+            continue
+        stem, _, leaf = name.rpartition(".")
+        norm = stem.endswith("norm")
+        found[name] = modules[stem], ({"weight": "scale", "bias": "offset"} if norm else {"weight": "w", "bias": "b"})[leaf]
+    return found
+
+
+def to_haiku(model: Hip) -> dict[str, dict[str, np.ndarray]]:
+    """Return the weights as the public code has them: module to leaf to float32 array."""
+    out: dict[str, dict[str, np.ndarray]] = {}
+    state = model.state_dict()
+    for name, (module, leaf) in haiku_names(model).items():
+        array = state[name].detach().float().cpu().numpy()
+        out.setdefault(module, {})[leaf] = np.ascontiguousarray(array.T if leaf == "w" else array)
+    return out
+
+
+def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put weights of the public code into `model`.
+
+    Raises BadInput, naming module and leaf, for one that is missing, of another shape, not finite, or not part of this network.
+    """
+    left = {(module, leaf) for module, leaves in params.items() for leaf in leaves}
+    state = {}
+    for name, (module, leaf) in haiku_names(model).items():
+        want = tuple(model.state_dict()[name].shape)
+        if (module, leaf) not in left:
+            raise BadInput(f"the weights lack {module}/{leaf}; are they of another variant, or of other modalities?")
+        left.remove((module, leaf))
+        array = np.asarray(params[module][leaf])
+        array = array.T if leaf == "w" else array
+        if array.shape != want:
+            raise BadInput(
+                f"{module}/{leaf} becomes {tuple(array.shape)} where {want} is wanted; are the weights of another variant?"
+            )
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise BadInput(f"{module}/{leaf} holds something else than finite numbers; get the weights again")
+        state[name] = torch.from_numpy(np.array(array, np.float32, order="C"))
+    if left:
+        raise BadInput(f"this network has no {'/'.join(min(left))}; are the weights of another variant?")
+    model.load_state_dict(state)
+
+
+def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Read weights of the public code in a file: `.npy` (a pickled dict, read without running it) or `.npz` (keys
+    `module:leaf`)."""
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    if path.suffix == ".npz":
+        try:
+            with np.load(no_pipe(path), allow_pickle=False) as stored:
+                out: dict[str, dict[str, np.ndarray]] = {}
+                for key in stored.files:
+                    module, _, leaf = key.rpartition(":")
+                    out.setdefault(module, {})[leaf] = stored[key]
+                return out
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise BadInput(f"{path} is no npz file of arrays ({str(error)[:100]}); get it again") from error
+    content = load_npy(path)
+    content = content.get("params", content) if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not all(isinstance(leaves, Mapping) for leaves in content.values()):
+        raise BadInput(f"{path} holds no modules with arrays; give the parameters of a HiP network")
+    return {str(module): {str(leaf): array for leaf, array in leaves.items()} for module, leaves in content.items()}
+
+
+def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+    """Write weights (rounded to `dtype`), config, modalities and their preparations to a safetensors file, or nothing."""
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    header = {
+        "config": asdict(model.config),
+        "modalities": {name: asdict(m) for name, m in model.modalities.items()},
+        "preparations": {name: asdict(p) for name, p in model.preparations.items()},
+    }
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(to_bytes(tensors, {"hip": json.dumps(header)}))
+
+
+def load(
+    name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Hip:
+    """Load the network of a known name (`hip-nano` comes with the package), or in a file that `save` wrote; float32 by default.
+
+    No code in the file is run. Raises BadInput: the file cannot be read, holds something else, or its tensors do not fit its
+    config; the name is one of weights for another purpose.
+    """
+    path = resolve(name_or_path, "embed")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    try:
+        with safe_open(no_pipe(path), "pt") as file:
+            text = (file.metadata() or {}).get("hip")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
+    if text is None:
+        raise BadInput(f"{path} holds no HiP network; give a file that tapetum.systems.hip.weights.save wrote")
+    with blueprint(_header(text, path), len(tensors), path):
+        wanted = _built(text, path).state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors or name not in wanted or tensors[name].shape != wanted[name].shape:
+            raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the model again")
+        if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+    model = _built(text, path)
+    loaded: dict[str, Tensor] = {name: tensor.float() for name, tensor in tensors.items()}
+    model.load_state_dict(loaded)
+    return model.to(device=device, dtype=dtype)
+
+
+def _header(text: str, path: Path) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+
+
+def _built(text: str, path: Path) -> Hip:
+    try:
+        header = _header(text, path)
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
+        config = HipConfig(**fields)
+        modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}
+        model = Hip(config, modalities)
+        for name, p in header.get("preparations", {}).items():
+            model.preparations[name] = Preparation(tuple(p["mean"]), tuple(p["std"]), p["rate"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+    return model

@@ -1,0 +1,42 @@
+"""LongViViT (arXiv 2312.07395), MC-ViT (arXiv 2402.05861): video encoders from 16 frames to hours. Imports no torch by itself.
+
+encoder = tapetum.longvideo.build("mcvit-nano")
+features = encoder(video)                      # float (b, t, h, w, 3) in -1..1
+state = encoder.start(batch=1)                 # or segment by segment, in constant memory with `memory_cap`
+state, features = encoder.step(state, segment)
+"""
+
+from typing import TYPE_CHECKING
+
+from tapetum.core.lazy import lazy_attributes
+from tapetum.systems.longvideo.config import NAMED, VideoConfig, named
+
+if TYPE_CHECKING:
+    from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures, build
+    from tapetum.systems.longvideo.inflation import inflate
+    from tapetum.systems.longvideo.towers import VideoText, build_towers
+    from tapetum.systems.longvideo.weights import load, save
+
+__all__ = [
+    "NAMED",
+    "VideoConfig",
+    "VideoEncoder",
+    "VideoFeatures",
+    "VideoText",
+    "build",
+    "build_towers",
+    "inflate",
+    "load",
+    "named",
+    "save",
+]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "encoder": ("VideoEncoder", "VideoFeatures", "build"),
+        "inflation": ("inflate",),
+        "towers": ("VideoText", "build_towers"),
+        "weights": ("load", "save"),
+    },
+)

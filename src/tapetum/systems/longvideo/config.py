@@ -1,0 +1,209 @@
+"""Settings of video encoders and the named ones. Imports no torch.
+
+Sizes are those of the papers (LongViViT, arXiv 2312.07395, section 4; MC-ViT, arXiv 2402.05861, section 5): tubelets of
+2 x 16 x 16, pictures of 256 x 256, segments of 16 frames. The nano ones are this project's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.vit_config import check_stem
+
+Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
+Consolidation = Literal["random", "coreset", "kmeans"]
+Evict = Literal["fifo", "uniform", "reconsolidate"]
+Attention = Literal["joint", "factorised", "frame"]
+Tune = Literal["all", "last-4", "adapters", "lora"]
+Pooling = Literal["mean", "attention", "late"]
+
+Kernel = tuple[tuple[int, int, int], tuple[int, int, int]]
+"""Frames, rows and columns of a tubelet, and its steps."""
+
+TUBEVIT: tuple[Kernel, ...] = (
+    ((8, 8, 8), (16, 32, 32)),
+    ((16, 4, 4), (16, 32, 32)),
+    ((4, 12, 12), (16, 32, 32)),
+    ((1, 16, 16), (16, 16, 16)),
+)
+"""Four shapes after TubeViT (arXiv 2212.03229, section 3.2), with steps that suit segments of 16 frames."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig:
+    """A video transformer: LongViViT, MC-ViT and what they are compared with, as one class."""
+
+    width: int = 768
+    """Channels of a token."""
+    depth: int = 12
+    """Blocks."""
+    heads: int = 12
+    """Of attention."""
+    mlp_width: int = 3072
+    """Hidden channels of the blocks' MLPs."""
+    size: tuple[int, int] = (256, 256)
+    """Rows and columns of a frame."""
+    tubelet: tuple[int, int, int] = (2, 16, 16)
+    """Frames, rows and columns of a token; (4, 16, 16) and (2, 32, 32) are the coarse ones of LongViViT's study."""
+    kernels: tuple[Kernel, ...] = ()
+    """Tubelets of several shapes instead (such as `TUBEVIT`), with fixed sine positions; none: `tubelet` alone."""
+    stem: Literal["patch", "convolutions"] = "patch"
+    """What makes a tubelet a token: a linear layer, or convolutions (arXiv 2106.14881), whose batch norms stay as they are."""
+    stem_blocks: int = 0
+    """Residual blocks between its halvings, as in `encoders.ViTConfig`."""
+    frames: int = 16
+    """Frames that the table of positions is for. Longer videos have it stretched in time, shorter ones use its beginning."""
+    segment_frames: int = 16
+    """Frames of a segment, in every form of memory but joint."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] = "gelu"
+    """Of the MLPs."""
+    norm_eps: float = 1e-6
+    """Of the layer norms."""
+    norm_before: bool = False
+    """A norm before the first block (CLIP)."""
+    qkv_bias: bool = True
+    """Query, key and value have biases."""
+    layer_scale: float | None = None
+    """First value of the numbers that multiply each part of a block (DINOv2); none by default."""
+
+    memory: Memory = "joint"
+    """joint: the video is one segment. streaming: segments know nothing of each other. augmented: a segment looks at all tokens
+    of those before. consolidated: at a few of them. compressed: at what a learned convolution makes of the last two."""
+    consolidation: Consolidation = "kmeans"
+    """How a segment's tokens become memories."""
+    memories: int = 128
+    """Memories that a segment leaves in each layer."""
+    memory_cap: int | None = None
+    """Memories that a layer holds at most; None: all there are."""
+    evict: Evict = "uniform"
+    """What goes where the cap is passed. fifo: the oldest. uniform: so that what stays is spread over the whole past.
+    reconsolidate (experimental, of no paper): all become `memory_cap` new ones, by their weights."""
+    memory_source: Literal["input", "output"] = "input"
+    """Which tokens a layer remembers: those that enter it (equation 4) or those that leave it (algorithm 1)."""
+    memory_norm: Literal["read", "write"] = "read"
+    """When the layer's norm is applied to memories."""
+    memory_grad: Literal["stop", "through"] = "stop"
+    """Whether gradients reach earlier segments by way of memories."""
+    cache_projected: bool = False
+    """Keep keys and values of memories instead of computing them for each segment, where no gradient is wanted."""
+    kmeans_iterations: int = 5
+    """Rounds of k-means (section 4 of MC-ViT: 5)."""
+    metric: Literal["l2", "cosine"] = "l2"
+    """Of coreset and k-means; cosine is experimental, of no paper."""
+    seed: int = 0
+    """Of all random choices, which are functions of (seed, sample, layer, segment)."""
+    checkpoint_segments: bool = False
+    """Compute each segment again when its gradient is due, so that training holds the activations of one segment only."""
+
+    mask_ratio: float = 0.0
+    """Part of a segment's tokens that is dropped before the first block, in training."""
+    mask_always: bool = False
+    """Drop them in evaluation too."""
+    attention: Attention = "joint"
+    """joint: over space and time. factorised: in space, then in time through a gate that starts at 0. frame: in space only."""
+    pooling: Pooling = "mean"
+    """mean: of all tokens. attention: of the means of moments. late: two blocks over the means of moments, then their mean."""
+    tune: Tune = "all"
+    """What learns: all; the last four blocks; new adapters after the MLPs, or low-rank changes of every linear layer, both with
+    the tubelets."""
+    adapter_width: int = 0
+    """Hidden channels of adapters; 0: a quarter of `width`."""
+    lora_rank: int = 16
+    """Rank of low-rank changes."""
+
+    def __post_init__(self) -> None:
+        whole = (self.width, self.depth, self.heads, self.mlp_width, self.frames, self.segment_frames, *self.tubelet)
+        if min(whole) < 1 or self.memories < 0 or self.width % self.heads:
+            raise BadInput("sizes of a video encoder must be 1 or more, memories 0 or more, and heads must divide the width")
+        for name, kinds in _CHOICES.items():
+            if getattr(self, name) not in kinds:
+                raise BadInput(f"{name} is {getattr(self, name)!r}; it is one of {', '.join(map(str, kinds))}")
+        frames, rows, columns = self.tubelet
+        if self.size[0] % rows or self.size[1] % columns or self.segment_frames % frames:
+            raise BadInput(
+                f"tubelets of {self.tubelet} do not divide frames of {self.size} or segments of {self.segment_frames}; mend one"
+            )
+        check_stem(self.stem, self.stem_blocks, rows, self.width)
+        if self.stem == "convolutions" and (rows != columns or self.kernels):
+            raise BadInput(f"a stem of convolutions wants square tubelets of one shape, not {self.tubelet}")
+        if not 0 <= self.mask_ratio < 1:
+            raise BadInput(f"mask_ratio is {self.mask_ratio}; give 0 or more, and less than 1")
+        if self.memory_cap is not None and self.memory_cap < 1:
+            raise BadInput(f"memory_cap is {self.memory_cap}; give 1 or more, or None for no cap")
+        if self.kernels and (self.attention != "joint" or self.memory == "compressed"):
+            raise BadInput("tubelets of several shapes have no grid: attention must be joint, and memory not compressed")
+        if self.memory not in ("joint", "streaming") and self.attention != "joint":
+            raise BadInput(f"memory {self.memory} wants joint attention, not {self.attention}")
+        if self.memory == "compressed" and self.mask_ratio:
+            raise BadInput("compressed memory wants whole grids of tokens: mask_ratio must be 0")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens of a moment."""
+        return self.size[0] // self.tubelet[1], self.size[1] // self.tubelet[2]
+
+    @property
+    def slots(self) -> int:
+        """Moments that the table of positions is for."""
+        return -(-self.frames // self.tubelet[0])
+
+    @property
+    def segment_slots(self) -> int:
+        """Moments of a segment."""
+        return self.segment_frames // self.tubelet[0]
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "memory": get_args(Memory),
+    "consolidation": get_args(Consolidation),
+    "evict": get_args(Evict),
+    "attention": get_args(Attention),
+    "tune": get_args(Tune),
+    "pooling": get_args(Pooling),
+    "memory_source": ("input", "output"),
+    "memory_norm": ("read", "write"),
+    "memory_grad": ("stop", "through"),
+    "metric": ("l2", "cosine"),
+    "activation": ("gelu", "gelu_tanh", "quick_gelu"),
+    "stem": ("patch", "convolutions"),
+}
+
+_LARGE = VideoConfig(width=1024, depth=24, heads=16, mlp_width=4096)
+_NANO = VideoConfig(width=192, depth=6, heads=3, mlp_width=768, size=(96, 96))
+_BUNDLED = VideoConfig(  # the eye of paligemma-nano, over time
+    width=256,
+    depth=3,
+    heads=4,
+    mlp_width=512,
+    size=(112, 112),
+    stem="convolutions",
+    stem_blocks=2,
+    activation="gelu_tanh",
+)
+
+NAMED: Mapping[str, VideoConfig] = {
+    "vivit-nano": _NANO,
+    "mcvit-nano": replace(_BUNDLED, frames=32, memory="consolidated", memories=32),
+    "longvivit-b": VideoConfig(frames=128),
+    "longvivit-l": replace(_LARGE, frames=256),
+    "longvivit-1b": replace(_LARGE, frames=256),
+    "mcvit-b": VideoConfig(frames=128, memory="consolidated"),
+    "mcvit-l": replace(_LARGE, frames=128, memory="consolidated"),
+}
+"""Video encoders by name. longvivit-1b is the encoder of longvivit-l, to which the paper adds a language model."""
+
+
+def named(name: str, **changes: Any) -> VideoConfig:
+    """Give a config by name, with some fields changed. Raises BadInput for an unknown name or field."""
+    if name not in NAMED:
+        near = get_close_matches(name, NAMED, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(NAMED)}"
+        raise BadInput(f"there is no video encoder {name!r}; {advice}")
+    known = {field.name for field in fields(VideoConfig)}
+    for field in changes:
+        if field not in known:
+            near = get_close_matches(field, known, n=1)
+            raise BadInput(f"a video encoder has no setting {field!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    return replace(NAMED[name], **changes)

@@ -1,0 +1,259 @@
+"""Videos and pictures with texts to learn from, by number.
+
+    ordered-events     made up (`tapetum.scenes.ordered_events`)
+    a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
+                       questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
+    *.tar              shards with mp4 and txt, or pictures and txt (`tapetum.data.shards`)
+
+Of videos in files, every tenth is held out. A clip is looked at so many times a second from a random place on, or, where the
+video is shorter than that, as long as it lasts.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tapetum.core.errors import BadInput
+from tapetum.data.asked import Question
+from tapetum.data.entries import Entry, line_entries
+from tapetum.data.fields import PICTURES
+from tapetum.data.media import Stored, opened_picture
+from tapetum.data.shards import Shards
+from tapetum.data.video_language.questions import read_nextqa
+from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
+from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
+from tapetum.video import open_video
+from tapetum.video.cut import resized
+
+Frames = UInt8[np.ndarray, "t h w 3"]
+_HELD_OUT = 1 << 32
+"""Numbers of videos that are made up from here on are never learned from."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A clip and what is said of it."""
+
+    frames: Frames
+    """As many as are asked for, or fewer."""
+    text: str
+    picture: UInt8[np.ndarray, "h w 3"]
+    """One frame of it."""
+    picture_text: str
+    wrong: tuple[str, ...] = ()
+    """Of a question: it with each wrong answer."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A video in a folder, and a text of it."""
+
+    path: Path
+    text: str
+    wrong: tuple[str, ...] = ()
+    until_s: float | None = None
+    """It may be seen up to here."""
+
+
+class Telling(Protocol):
+    """Clips with texts."""
+
+    count: int | None
+    """How many there are to learn from; None: without end."""
+    held_out: int
+    """How many there are to score with."""
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        """Give clip k of those to learn from."""
+        ...
+
+    def score(self, k: int) -> Told:
+        """Give clip k of those to score with: the same whenever it is asked for."""
+        ...
+
+
+class MadeUp:
+    """Ordered events. A picture is said to show the thing that is in it."""
+
+    count: int | None = None
+
+    def __init__(self, run: VideoTextRun):
+        self.run, self.held_out = run, run.checks
+
+    @property
+    def config(self) -> OrderedEventsConfig:
+        """Give the sizes of videos and galleries."""
+        return ordered_events_config(self.run)
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        made = make_ordered_events(self.run.seed, k, self.config)
+        at = int(rng.integers(len(made.video)))
+        return Told(made.video, made.caption, made.video[at], made.events[at // self.config.length].picture_words)
+
+    def score(self, k: int) -> Told:
+        return self.learn(_HELD_OUT + k, np.random.default_rng(k))
+
+
+def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
+    """Give the sizes of made-up videos for a run."""
+    if run.frames % run.event_frames:
+        raise BadInput(f"{run.frames} frames are no multiple of events of {run.event_frames}; mend one")
+    return OrderedEventsConfig(events=run.frames // run.event_frames, length=run.event_frames, size=run.size)
+
+
+def held_out_number(k: int) -> int:
+    """Give the number of made-up video k of those to score with."""
+    return _HELD_OUT + k
+
+
+class FilesTold:
+    """Videos or pictures in files."""
+
+    def __init__(self, run: VideoTextRun):
+        self.run = run
+        place = Path(run.data)
+        self._beside = FilesTold(replace(run, stage="pictures", data=run.beside, beside="")) if run.beside else None
+        self._shards = self._listed = self._kind = None
+        if run.stage == "questions" or (place / "captions.jsonl").is_file():
+            self._listed = _asked(place) if run.stage == "questions" else _episodes(place)
+            total = len(self._listed)
+        else:
+            self._shards = Shards(place)
+            self._kind = next((name for name in self._shards.fields if name in (*PICTURES, "mp4")), None)
+            if self._kind is None or "txt" not in self._shards.fields:
+                raise BadInput(f"{place} has the fields {', '.join(self._shards.fields)}; wanted mp4 or jpg, and txt")
+            total = len(self._shards)
+        if total < 2 and run.stage == "questions":
+            raise BadInput(f"{place} holds {total} questions; few or short episodes leave none, so give it more, of 8 seconds")
+        if total < 2:
+            raise BadInput(f"{place} holds {total} clips with texts; give 2 or more")
+        of = range(total) if self._listed is None else _numbered([each.path for each in self._listed])
+        held = [k for k in range(total) if of[k] % 10 == 9] or [k for k in range(total) if of[k] == of[-1]]
+        if len(held) == total:
+            raise BadInput(f"{place} has texts of one video alone; give two or more, so that one can be held out")
+        self._parts = [k for k in range(total) if k not in set(held)], held
+        self.count: int | None = len(self._parts[0])
+        self.held_out = min(len(held), run.checks)
+
+    def learn(self, k: int, rng: np.random.Generator) -> Told:
+        return self._told(self._parts[0][k], rng)
+
+    def score(self, k: int) -> Told:
+        return self._told(self._parts[1][k], np.random.default_rng(k))
+
+    def _told(self, k: int, rng: np.random.Generator) -> Told:
+        wrong: tuple[str, ...] = ()
+        if self._listed is not None:
+            each = self._listed[k]
+            text, wrong = each.text, each.wrong
+            frames = self._blank() if self.run.stage == "language" else self._clip(each.path, rng, each.until_s)
+        else:
+            assert self._shards is not None
+            content = self._shards.read(k)
+            text = content["txt"].decode(errors="replace").strip()
+            if self.run.stage == "language":
+                frames = self._blank()
+            elif self._kind != "mp4":
+                place, key = self._shards.locate(k)
+                picture = np.asarray(opened_picture(Stored(f"{place}: {key}", content[str(self._kind)]), "RGB"))
+                frames = resized(picture, self.run.size, self.run.size)[None]
+            else:
+                with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+                    file.write(content["mp4"])
+                    file.flush()
+                    frames = self._clip(Path(file.name), rng)
+        if self._beside is not None:
+            other = self._beside.learn(int(rng.integers(self._beside.count or 1)), rng)
+            return Told(frames, text, other.picture, other.picture_text, wrong)
+        return Told(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
+
+    def _blank(self) -> Frames:
+        """What stands for a video that nobody looks at."""
+        return np.zeros((1, 1, 1, 3), np.uint8)
+
+    def _clip(self, path: Path, rng: np.random.Generator, until_s: float | None = None) -> Frames:
+        with open_video(path) as video:
+            times = video.timestamps - video.timestamps[0]
+            if until_s is not None:
+                times = times[: max(int(np.searchsorted(times, until_s - 1e-6)), 1)]
+            at = chosen_frames(times, self.run.frames, self.run.rate, rng)
+            frames = video[at]
+        return np.stack([resized(frame, self.run.size, self.run.size) for frame in frames])
+
+
+def chosen_frames(times: np.ndarray, count: int, rate: float, rng: np.random.Generator) -> list[int]:
+    """Choose at most `count` frames, `rate` a second, from a random place on where there are more.
+
+    >>> chosen_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
+    [4, 8, 12]
+    >>> chosen_frames(np.arange(0, 1, 0.25), 16, 1.0, np.random.default_rng(0))
+    [0]
+    """
+    times = times - times[0]
+    step = np.diff(times).mean() if len(times) > 1 else 0.0
+    there = max(int((times[-1] + step) * rate + 1e-6), 1)
+    first = int(rng.integers(max(there - count, 0) + 1))
+    wanted = np.arange(first, first + min(count, there)) / rate
+    return np.minimum(np.searchsorted(times, wanted - 1e-6), len(times) - 1).tolist()
+
+
+def telling(run: VideoTextRun) -> Telling:
+    """Find what a run learns from. Raises BadInput for a place where there is nothing of the kind."""
+    if run.data == MADE_UP and run.stage == "questions":
+        raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
+    if run.data == MADE_UP:
+        return MadeUp(run)
+    if not run.data or not Path(run.data).exists():
+        raise BadInput(f"there is no {run.data or 'data'}; give a folder of episodes, tar shards, or {MADE_UP}")
+    return FilesTold(run)
+
+
+def _numbered(paths: list[Path]) -> list[int]:
+    """Number videos in the order in which they come first."""
+    known: dict[Path, int] = {}
+    return [known.setdefault(path, len(known)) for path in paths]
+
+
+def _episodes(place: Path) -> list[_Listed]:
+    """What happens in each video of a folder."""
+    return [_Listed(path, text) for path, entry in _lines(place, "captions.jsonl") for text in [entry.text("caption")]]
+
+
+def _asked(place: Path) -> list[_Listed]:
+    """The questions of a folder, each with its answer, and with every wrong one."""
+    if (place / "train.csv").is_file():
+        return [_of_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
+    found = []
+    for path, entry in _lines(place, "questions.jsonl"):
+        options, right = entry.texts("options"), entry.whole("answer_id")
+        if not 0 <= right < len(options) or len(options) < 2:
+            raise BadInput(f"{entry.where} has {len(options)} options, number {right} right; make the episodes again")
+        texts = [f"{entry.text('question')} {option}" for option in options]
+        span = entry.fields.get("span_s")
+        until = float(span[1]) if isinstance(span, list) and len(span) == 2 else None
+        found.append(_Listed(path, texts[right], tuple(t for k, t in enumerate(texts) if k != right), until))
+    return found
+
+
+def _of_nextqa(each: Question) -> _Listed:
+    texts = [f"{each.question} {option}" for option in each.options]
+    assert each.video is not None
+    assert each.right is not None
+    return _Listed(each.video, texts[each.right], tuple(t for k, t in enumerate(texts) if k != each.right))
+
+
+def _lines(place: Path, name: str) -> Iterator[tuple[Path, Entry]]:
+    """Lines about videos of a folder, with the file of each."""
+    if not (place / name).is_file():
+        more = ", or of NExT-QA" if name == "questions.jsonl" else ""
+        raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")
+    for entry in line_entries(place / name):
+        path = place / "videos" / f"{entry.file_name('video')}.mp4"
+        if not path.is_file():
+            raise BadInput(f"{place / name} names the video {path.name}, which is not there; put it back")
+        yield path, entry

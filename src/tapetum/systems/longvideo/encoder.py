@@ -1,0 +1,294 @@
+"""The video transformer of LongViViT (arXiv 2312.07395) and MC-ViT (arXiv 2402.05861), with the forms both are compared with.
+
+    joint          [ whole video ]                        every token looks at every other
+    streaming      [ seg 0 ]  [ seg 1 ]  [ seg 2 ]        each looks at its own segment
+    augmented      [ seg 0 ]<-[ seg 1 ]<-[ seg 2 ]        and at all tokens of those before, layer by layer
+    consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        and at k memories of each of those before
+    compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        and at what a learned convolution makes of the last two (MeMViT)
+
+All but the last have the same weights: `memory` is a setting that may be changed on a trained network. One call for a whole
+video (`encoder(video)`) and one a segment (`start`, `step`) give the same numbers.
+
+Differs from the papers: what is stored, where the norm is and whether gradients pass are settings, for MC-ViT's equation and
+pseudo-code do not agree (`VideoConfig`); memory is not bounded by the paper's rule (it grows with each segment) unless
+`memory_cap` is given; a last segment may be shorter.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.vit import start_linear
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import Block
+from tapetum.systems.longvideo.config import VideoConfig, named
+from tapetum.systems.longvideo.layers import FactorisedBlock, MemoryAttention, Places, in_space
+from tapetum.systems.longvideo.memory import StreamState, draw_order
+from tapetum.systems.longvideo.pooling import MomentPooling, moment_means
+from tapetum.systems.longvideo.remembering import Remembering
+from tapetum.systems.longvideo.tubelets import Tubelets
+from tapetum.systems.longvideo.tuning import prepare_tuning
+
+_MASK = 1 << 20  # the "layer" of random choices that are no layer's: which tokens are dropped
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """What a video encoder sees."""
+
+    tokens: Float[Tensor, "b segments n d"]
+    """After the last norm, by segment; zeros where there is no token."""
+    pooled: Float[Tensor, "b d"]
+    """One vector a video; of a stream, of all that it has seen so far."""
+    valid: Bool[Tensor, "b segments n"]
+    """Tokens that are there: not those beyond the end of a video."""
+    places: Int[Tensor, "b segments n"]
+    """Cell of each token in the grid of its moment; 0 for tubelets of several shapes, which have none."""
+
+
+class VideoEncoder(nn.Module):
+    """A video transformer; see the module."""
+
+    def __init__(self, config: VideoConfig):
+        super().__init__()
+        self.config = config
+        self.tubelets = Tubelets(config)
+        self.norm_before = self._norm() if config.norm_before else nn.Identity()
+        self.blocks = nn.ModuleList(self._block() for _ in range(config.depth))
+        self.norm = self._norm()
+        self.apply(start_linear)
+        if config.attention == "factorised":
+            self.blocks = nn.ModuleList(FactorisedBlock(block) for block in self.blocks)  # pyright: ignore[reportArgumentType]
+        self.pooler = None if config.pooling == "mean" else MomentPooling(config)
+        self.pooled_end = nn.Identity()
+        """Here the pooled vector comes by, in one call and in streams: a place for adapters."""
+        self.remembering = Remembering(config)
+        prepare_tuning(self)
+
+    def _norm(self) -> nn.LayerNorm:
+        return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
+
+    def _block(self) -> Block:
+        config = self.config
+        attention = MemoryAttention(config.width, config.heads, bias=config.qkv_bias)
+        mlp = Mlp(config.width, config.mlp_width, config.activation)
+        return Block(attention, mlp, self._norm, width=config.width, layer_scale=config.layer_scale)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, video: Tensor, lengths: Tensor | None = None, samples: Any = None) -> VideoFeatures: ...
+
+    def forward(
+        self,
+        video: Float[Tensor, "b t h w 3"],
+        lengths: Int[Tensor, " b"] | None = None,
+        samples: tuple[int, ...] | None = None,
+    ) -> VideoFeatures:
+        """Look at whole videos, in -1..1.
+
+        Args:
+            video: of any length.
+            lengths: frames of each that count; all by default.
+            samples: numbers of the samples, of which random choices are functions; 0, 1, ... by default.
+
+        Raises:
+            BadInput: another shape, values that are not finite, lengths that do not fit.
+        """
+        self._check(video)
+        frames = video.shape[1]
+        valid = None if lengths is None else _frames_there(lengths, len(video), frames, video.device)
+        state = self.start(len(video), frames, samples)
+        size = frames if self.config.memory == "joint" else self.config.segment_frames
+        found = []
+        for first in range(0, frames, size):
+            part = video[:, first : first + size]
+            there = None if valid is None else valid[:, first : first + size]
+            state, features = self._advance(state, part, there, last=first + size >= frames)
+            found.append(features)
+        count = max(features.tokens.shape[2] for features in found)
+        return VideoFeatures(
+            torch.cat([_filled(features.tokens, count) for features in found], 1),
+            found[-1].pooled,
+            torch.cat([_filled(features.valid, count) for features in found], 1),
+            torch.cat([_filled(features.places, count) for features in found], 1),
+        )
+
+    def start(self, batch: int, frames: int | None = None, samples: tuple[int, ...] | None = None) -> StreamState:
+        """Begin streams: a state that has seen nothing.
+
+        Args:
+            batch: streams that go on side by side.
+            frames: of the whole videos, if known; positions are then those of one call for all.
+            samples: as for a call.
+        """
+        samples = tuple(range(batch)) if samples is None else tuple(samples)
+        if batch < 1 or len(samples) != batch or (frames is not None and frames < 1):
+            raise BadInput(
+                f"{batch} streams of {frames} frames with {len(samples)} numbers: give one or more, and a number each"
+            )
+        return StreamState(samples=samples, frames=frames)
+
+    def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, VideoFeatures]:
+        """Look at the next segment of streams: at most `segment_frames` frames.
+
+        Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
+
+        Raises:
+            BadInput: the form is joint, which sees whole videos only; a segment of another shape; more frames than were said.
+        """
+        config = self.config
+        if config.memory == "joint":
+            raise BadInput(
+                "the form of memory is joint, which has one segment: call the encoder, or build it with another memory"
+            )
+        self._check(segment)
+        if segment.shape[1] > config.segment_frames or len(segment) != len(state.samples):
+            raise BadInput(
+                f"a segment is {tuple(segment.shape)}; give {len(state.samples)} videos of 1 to {config.segment_frames} frames"
+            )
+        slots = self._slots(state)
+        if slots is not None and state.slots + -(-segment.shape[1] // config.tubelet[0]) > slots:
+            raise BadInput(
+                f"the stream was said to have {state.frames} frames, which it has passed; start it with more, or None"
+            )
+        state, features = self._advance(state, segment, None)
+        count = self._tokens_of(config.segment_frames)
+        if features.tokens.shape[2] < count:
+            tokens, valid, places = (_filled(x, count) for x in (features.tokens, features.valid, features.places))
+            features = VideoFeatures(tokens, features.pooled, valid, places)
+        return state, features
+
+    def see_pictures(self, pictures: Float[Tensor, "b h w 3"]) -> VideoFeatures:
+        """Look at pictures, by patches of their own; there is one segment."""
+        if pictures.ndim != 4 or pictures.shape[-1] != 3:
+            raise BadInput(f"pictures are {tuple(pictures.shape)}; give (pictures, rows, columns, 3) in -1..1")
+        x = self.tubelets.see_picture(pictures)
+        zeros = torch.zeros(x.shape[:2], dtype=torch.long, device=x.device)
+        places = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        where = Places(zeros, places, torch.ones_like(zeros, dtype=torch.bool), (1, x.shape[1]))
+        state = self.start(len(pictures))
+        x, _ = self._through(x, where, state, last=True)
+        state, pooled = self._pooled(state, x, where)
+        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
+
+    def _advance(
+        self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool = False
+    ) -> tuple[StreamState, VideoFeatures]:
+        """Look at one segment; nobody will ask what the last one leaves behind."""
+        if self.config.checkpoint_segments and torch.is_grad_enabled() and self.training:
+            return checkpoint(self._segment, state, frames, valid, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return self._segment(state, frames, valid, last)
+
+    def _segment(
+        self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool
+    ) -> tuple[StreamState, VideoFeatures]:
+        x, where = self.tubelets(frames, state.slots, self._slots(state), valid)
+        x, where = self._dropped(x, where, state)
+        x, remembered = self._through(x, where, state, last)
+        slots = state.slots + -(-frames.shape[1] // self.config.tubelet[0])
+        state = replace(remembered, slots=slots, segment=state.segment + 1)
+        state, pooled = self._pooled(state, x, where)
+        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.places[:, None])
+
+    def _through(self, x: Tensor, where: Places, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
+        """Pass the blocks; returns what leaves the last norm (zeros where there is no token), and the memories after it."""
+        x = self.norm_before(x)
+        keeper = self.remembering.segment(state, x.shape[1], last)
+        for number, block in enumerate(self.blocks):
+            before = x
+            if isinstance(block, FactorisedBlock):
+                x = block(x, where)
+            else:
+                x = self._plain(block, x, where, keeper.recall(number, block))  # pyright: ignore[reportArgumentType]
+            keeper.store(number, block, before, x, where)
+        return self.norm(x) * where.valid[..., None], keeper.finish()
+
+    def _plain(self, block: Block, x: Tensor, where: Places, memory: Any) -> Tensor:
+        if self.config.attention == "frame":
+            found = in_space(block.attention, block.attention_norm(x), where)
+            x = x + block.attention_scale(block.attention_after(found))
+            return x + block.mlp_scale(block.mlp_after(block.mlp(block.mlp_norm(x))))
+        return block(x, memory=memory, mask=where.mask())
+
+    def _dropped(self, x: Tensor, where: Places, state: StreamState) -> tuple[Tensor, Places]:
+        """Drop a random part of the tokens, the same number of each sample, those beyond the end first."""
+        config = self.config
+        if not config.mask_ratio or not (self.training or config.mask_always):
+            return x, where
+        count = max(int((1 - config.mask_ratio) * x.shape[1] + 1e-6), 1)
+        order = draw_order(config.seed, state.samples, _MASK, state.segment, x.shape[1]).to(x.device)
+        late = ~where.valid.gather(1, order)
+        kept = order.gather(1, late.long().argsort(dim=1, stable=True))[:, :count].sort(1).values
+        return x.gather(1, kept[..., None].expand(-1, -1, x.shape[2])), where.drop(kept)
+
+    def _pooled(self, state: StreamState, x: Tensor, where: Places) -> tuple[StreamState, Tensor]:
+        """Pool all that the stream has seen."""
+        kind = torch.promote_types(x.dtype, torch.float32)
+        total, count = x.to(kind).sum(1), where.valid.sum(1).to(kind)
+        if state.total is not None and state.count is not None:
+            total, count = state.total + total, state.count + count
+        state = replace(state, total=total, count=count)
+        if self.pooler is None:
+            return state, self.pooled_end((total / count.clamp(min=1)[:, None]).to(x.dtype))
+        state = replace(state, moments=(*state.moments, moment_means(x, where)))
+        return state, self.pooled_end(self.pooler(state.moments))
+
+    def _slots(self, state: StreamState) -> int | None:
+        return None if state.frames is None else -(-state.frames // self.config.tubelet[0])
+
+    def _tokens_of(self, frames: int) -> int:
+        """Count the tokens of a segment, those that are dropped left out."""
+        config = self.config
+        rows, columns = config.size
+        count = -(-frames // config.tubelet[0]) * config.grid[0] * config.grid[1]
+        if config.kernels:
+            sizes = (frames, rows, columns)
+            count = 0
+            for shape, stride in config.kernels:
+                whole = [max(size - shape[i], 0) // stride[i] + 1 for i, size in enumerate(sizes)]
+                count += whole[0] * whole[1] * whole[2]
+        if config.mask_ratio and (self.training or config.mask_always):
+            count = max(int((1 - config.mask_ratio) * count + 1e-6), 1)
+        return count
+
+    def _check(self, video: Tensor) -> None:
+        rows, columns = self.config.size
+        if video.ndim != 5 or tuple(video.shape[2:]) != (rows, columns, 3) or 0 in video.shape or not video.is_floating_point():
+            raise BadInput(
+                f"a video is {video.dtype} {tuple(video.shape)}; give floats in -1..1 (videos, frames, {rows}, {columns}, 3)"
+            )
+        if not torch.isfinite(video).all():
+            raise BadInput("a video holds pixels that are not finite numbers; decode it again, or mend them")
+
+
+def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
+    """Build a named video encoder with random weights, float32, in evaluation mode.
+
+    `seed` is that of the weights and of all later draws (`VideoConfig.seed`), `changes` are other fields of it.
+
+    Raises BadInput for what is unknown or does not go together.
+    """
+    config = named(name, seed=seed, **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return VideoEncoder(config).eval()
+
+
+def _frames_there(lengths: Tensor, batch: int, frames: int, device: torch.device) -> Tensor:
+    lengths = torch.as_tensor(lengths, device=device)
+    if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
+        raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")
+    return torch.arange(frames, device=device) < lengths[:, None]
+
+
+def _filled(x: Tensor, count: int) -> Tensor:
+    """Fill the tokens of a segment up to `count` with zeros."""
+    missing = count - x.shape[2]
+    if not missing:
+        return x
+    return torch.cat([x, x.new_zeros(*x.shape[:2], missing, *x.shape[3:])], 2)

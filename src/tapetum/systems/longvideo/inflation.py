@@ -1,0 +1,143 @@
+"""A video encoder from an image ViT: every weight is used, and a video that stands still begins as its picture.
+
+    patches     each frame of a tubelet has its part of the picture's weights (divided by the number of frames); the picture
+                path has them as they are
+    positions   those of the grid, for every moment alike
+    colours     what the picture network subtracts and divides by becomes part of the patches' weights, for a video is in -1..1
+    stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
+    left out    class token, registers, pooling and classifier: a video is pooled by the mean
+
+Sources: LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5.
+Differs from the paper: whether weights are divided by the frames is not said in what could be read; they are.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_config import ViTConfig
+from tapetum.layers.patches import PicturePatches, VideoTubelets
+from tapetum.layers.patches import inflate as over_frames
+from tapetum.layers.positions import interpolate
+from tapetum.layers.stem import ConvolutionalStem, TubeletStem
+from tapetum.systems.longvideo.config import VideoConfig, named
+from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.layers import FactorisedBlock
+from tapetum.systems.longvideo.tubelets import Tubelets
+
+
+def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
+    """Make the video encoder `name` with the weights of an image ViT of `tapetum.encoders`, in evaluation mode.
+
+    Width, depth, heads, activation and the like are the ViT's; frames, memory, size of the frames and so on those of `name`,
+    with `changes`. Positions are taken to another grid as the ViT itself does.
+
+    Raises:
+        BadInput: the network is not a ViT, or a change contradicts it.
+    """
+    if not isinstance(image_vit, ViT):
+        raise BadInput(f"a {type(image_vit).__name__} cannot be inflated; give a ViT of tapetum.encoders")
+    config = _config(image_vit.config, name, changes)
+    kind = next(image_vit.parameters()).dtype
+    encoder = VideoEncoder(replace(config, tune="all")).to(kind)
+    with torch.no_grad():
+        _patches(encoder, image_vit)
+        _blocks(encoder, image_vit)
+    if config.tune != "all":
+        trained = encoder.state_dict()
+        encoder = VideoEncoder(config).to(kind)
+        _load(encoder, trained)
+    return encoder.eval()
+
+
+def _config(vit: ViTConfig, name: str, changes: dict[str, Any]) -> VideoConfig:
+    own = {
+        "width": vit.width,
+        "depth": vit.depth,
+        "heads": vit.heads,
+        "mlp_width": vit.mlp_width,
+        "activation": vit.activation,
+        "norm_eps": vit.norm_eps,
+        "norm_before": vit.norm_before,
+        "qkv_bias": vit.qkv_bias,
+        "layer_scale": vit.layer_scale,
+        "stem": vit.stem,
+        "stem_blocks": vit.stem_blocks,
+    }
+    for field in own.keys() & changes.keys():
+        if changes[field] != own[field]:
+            raise BadInput(f"{field} is {changes[field]} where the image ViT has {own[field]}; leave it out")
+    base = named(name)
+    tubelet = changes.get("tubelet", (base.tubelet[0], vit.patch, vit.patch))
+    if tuple(tubelet[1:]) != (vit.patch, vit.patch) or changes.get("kernels"):
+        raise BadInput(f"tubelets are {tubelet} where the image ViT has patches of {vit.patch}; give those")
+    size = changes.get("size", vit.picture_size)
+    return named(name, **{**own, "tubelet": tubelet, "size": size, **changes})
+
+
+def _patches(encoder: VideoEncoder, vit: ViT) -> None:
+    """Set patches and positions."""
+    config, tubelets = encoder.config, encoder.tubelets
+    if isinstance(vit.patches, ConvolutionalStem):
+        _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
+    else:
+        weight, bias = _in_plain_colours(vit)
+        for layer, own in ((tubelets.pictures, weight), (tubelets.video, over_frames(weight, config.tubelet[0], "average"))):
+            assert isinstance(layer, PicturePatches | VideoTubelets)
+            assert layer.bias is not None
+            layer.weight.copy_(own)
+            layer.bias.copy_(bias)
+    grid, rows = vit.config.grid, vit.positions.shape[0]
+    positions = vit.positions[rows - grid[0] * grid[1] :]
+    moved = interpolate(positions, grid, config.grid, vit.config.resample).unflatten(0, config.grid)
+    tubelets.positions.copy_(moved.expand_as(tubelets.positions))
+
+
+def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> None:
+    """Set the convolutions. They fill up with 0 at a picture's edge, so that other colours cannot become part of them."""
+    if colours != {127.5}:
+        raise BadInput("a stem of convolutions can be inflated only where the image ViT expects pictures in -1..1")
+    assert isinstance(tubelets.video, TubeletStem)
+    tubelets.pictures.load_state_dict(stem.state_dict())
+    tubelets.video.layers.load_state_dict(stem.layers[:-1].state_dict())
+    tubelets.video.inflate(stem.layers[-1])
+
+
+def _in_plain_colours(vit: ViT) -> tuple[Tensor, Tensor]:
+    """Give weight and bias of patches for pixels in -1..1 instead of prepared ones: x = (127.5 p + 127.5 - mean) / std."""
+    patches: Any = vit.patches
+    weight = patches.weight.detach()
+    bias = weight.new_zeros(len(weight)) if patches.bias is None else patches.bias.detach()
+    mean, std = (weight.new_tensor(value) for value in (vit.preprocessing.mean, vit.preprocessing.std))
+    offset = torch.einsum("dchw,c->d", weight, (127.5 - mean) / std)
+    return weight * (127.5 / std)[:, None, None], bias + offset
+
+
+def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
+    """Set blocks and norms; time of a factorised block begins as its space."""
+    if vit.config.norm_before:
+        encoder.norm_before.load_state_dict(vit.norm_before.state_dict())
+    encoder.norm.load_state_dict(vit.norm.state_dict())
+    for ours, theirs in zip(encoder.blocks, vit.blocks, strict=True):
+        if isinstance(ours, FactorisedBlock):
+            ours.space.load_state_dict(theirs.state_dict())
+            ours.time_norm.load_state_dict(ours.space.attention_norm.state_dict())
+            ours.time.load_state_dict(ours.space.attention.state_dict())
+        else:
+            ours.load_state_dict(theirs.state_dict())
+
+
+def _load(encoder: VideoEncoder, trained: dict[str, Tensor]) -> None:
+    """Load weights of the encoder without additions into one with adapters or low-rank changes."""
+    own = encoder.state_dict()
+    names = {plain_name(name): name for name in own}
+    encoder.load_state_dict(own | {names[name]: value for name, value in trained.items()})
+
+
+def plain_name(name: str) -> str:
+    """Undo what adapters and low-rank changes do to a name."""
+    return name.replace(".mlp.mlp.", ".mlp.").replace(".parametrizations.weight.original", ".weight")

@@ -1,0 +1,185 @@
+"""Language models that stay as they are: a small decoder over bytes, or any causal model of transformers.
+
+A `Captioner` lets gated blocks look at a video before each block of one. Texts are padded on the right, so that causal
+attention needs no mask: nothing looks at what follows it.
+"""
+
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.reading import check_length, no_pipes_in
+from tapetum.encoders import byte_text
+from tapetum.encoders.decoder import Decoder, DecoderCache
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.hub.connection import loading_by_name
+
+
+class Language(Protocol):
+    """What a captioner asks of a language model."""
+
+    width: int
+    """Channels between its blocks."""
+    ends: tuple[int, ...]
+    """Tokens of which any ends a text."""
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Give its blocks, whose first argument is what stands between them."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Write the beginning of a text as tokens, one or more."""
+        ...
+
+    def continued(self, text: str) -> list[int]:
+        """Write what follows a beginning as tokens."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Read tokens as text."""
+        ...
+
+    def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
+        """Give the logits of the token after each; earlier tokens are in the cache, to which these are added."""
+        ...
+
+    def cache(self, batch: int, room: int) -> Any:
+        """Make room for tokens."""
+        ...
+
+    def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
+        """Make row i of a cache what row `rows[i]` was."""
+        ...
+
+
+class ByteLanguage(nn.Module):
+    """A small decoder (`tapetum.encoders.decoder`) over the bytes of UTF-8."""
+
+    ends = (byte_text.END,)
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        if config.vocabulary != byte_text.VOCABULARY:
+            raise BadInput(f"a decoder over bytes has {byte_text.VOCABULARY} tokens, not {config.vocabulary}")
+        self.config, self.width = config, config.width
+        self.decoder = Decoder(config)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Give the blocks of the decoder."""
+        return [*self.decoder.blocks]
+
+    def encode(self, text: str) -> list[int]:
+        """Write begin and the bytes."""
+        return [byte_text.BEGIN, *self.continued(text)]
+
+    def continued(self, text: str) -> list[int]:
+        """Write the bytes."""
+        check_length(text, "a text for the model")
+        return [*text.encode(errors="replace")]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Read bytes; what is no character becomes a question mark in a diamond."""
+        return bytes(token for token in ids if token < 256).decode(errors="replace")
+
+    def read(self, ids: Int[Tensor, "b n"], cache: DecoderCache | None = None) -> Float[Tensor, "b n v"]:
+        """Give the logits of the byte after each."""
+        return self.decoder.logits(self.decoder(self.decoder.embed(ids), cache=cache))
+
+    def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
+        """Give the logits of the byte after each."""
+        return self.read(ids)
+
+    def cache(self, batch: int, room: int) -> DecoderCache:
+        """Make room for tokens."""
+        return self.decoder.cache(batch, room)
+
+    def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:
+        """Reorder a cache."""
+        cache.reorder(rows)
+
+
+class ForeignLanguage(nn.Module):
+    """A causal model of transformers with its tokenizer. No code of a repository is run, and only safetensors are read."""
+
+    def __init__(self, place: str):
+        """Load it by name or folder. Raises MissingExtra without transformers, BadInput where there is none."""
+        super().__init__()
+        try:
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("transformers", "depth", "a language model by name") from error
+        local = {"local_files_only": True} if Path(place).is_dir() else {}
+        try:
+            if local:
+                no_pipes_in(place)
+            with loading_by_name():
+                self.model: Any = AutoModelForCausalLM.from_pretrained(
+                    place, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **local
+                )
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
+        except (OSError, ValueError, ImportError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise BadInput(
+                f"{place} is no causal language model of transformers with a tokenizer ({reason}); give the name or folder "
+                "of one"
+            ) from error
+        about = self.model.config.get_text_config()
+        self.width: int = about.hidden_size
+        found = [
+            part for part in self.model.modules() if isinstance(part, nn.ModuleList) and len(part) == about.num_hidden_layers
+        ]
+        if not found or self.tokenizer.eos_token_id is None:
+            raise BadInput(
+                f"{place} has no list of {about.num_hidden_layers} blocks, or no token that ends a text; give another"
+            )
+        self._blocks = [*found[0]]
+        self.ends: tuple[int, ...] = (self.tokenizer.eos_token_id,)
+        newer = "cache" in signature(self.model.forward).parameters
+        self._cache_name = "cache" if newer else "past_key_values"
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """Give the blocks."""
+        return self._blocks
+
+    def encode(self, text: str) -> list[int]:
+        """Write a text with the token that begins one (where the model has none, that which ends one)."""
+        begin = self.tokenizer.bos_token_id
+        return [self.ends[0] if begin is None else begin, *self.continued(text)]
+
+    def continued(self, text: str) -> list[int]:
+        """Write a text without any added tokens."""
+        check_length(text, "a text for the model")
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Read tokens without those that are no text."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
+        """Give the logits of the token after each."""
+        held = {} if cache is None else {self._cache_name: cache}
+        return self.model(input_ids=ids, use_cache=cache is not None, **held).logits
+
+    def cache(self, batch: int, room: int) -> Any:
+        """Make an empty cache, which grows."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
+        """Reorder a cache."""
+        cache.reorder_cache(rows)
+
+
+def make_language(config: DecoderConfig | str) -> ByteLanguage | ForeignLanguage:
+    """Make a new decoder over bytes, or load a model of transformers."""
+    return ForeignLanguage(config) if isinstance(config, str) else ByteLanguage(config)

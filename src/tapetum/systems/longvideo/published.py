@@ -1,0 +1,24 @@
+"""Weights of long-video encoders known by name, and how their files are known. Imports no torch.
+
+The authors of LongViViT and MC-ViT released none.
+"""
+
+from tapetum.hub.registry import Weights
+
+PUBLISHED: tuple[Weights, ...] = (
+    Weights(
+        name="mcvit-nano",
+        architecture="mcvit-nano",
+        summary="small MC-ViT with a text tower that knows the world of tapetum scenes and nothing else, trained here",
+        paper="the network of arXiv 2402.05861 with a small config",
+        licence="Apache-2.0",
+        file="systems/longvideo/bundled/mcvit-nano.safetensors",
+        loader="tapetum.systems.longvideo.weights:load",
+        sha256="a8043f67e498db4a1a6cfa5b2e6975711f8af92b1fde5f63dbb813ec1e47f169",
+        verbs=("answer", "search", "embed"),
+    ),
+)
+"""What `tapetum weights list` names of these."""
+
+HEADERS = {"longvideo": "tapetum.systems.longvideo.weights:load"}
+"""Entry in the header of a safetensors file to what loads it."""

@@ -1,0 +1,143 @@
+"""From frames to tokens with positions, and where in time and space each token is.
+
+Sources: tubelets (ViViT, arXiv 2103.15691, section 3.2); pictures by weights of their own (LongViViT, arXiv 2312.07395, section
+3.1); positions stretched in time, linearly (MC-ViT, arXiv 2402.05861, section 3.1); several shapes of tubelets with fixed sine
+positions (TubeViT, arXiv 2212.03229).
+
+    table          slots x rows x columns: one row for each moment (slot) of `frames` frames
+    shorter video  its first slots
+    longer video   stretched to its length; a stream of unknown length stays at the last slot instead
+
+Differs from the papers: whether frames beyond the table are stretched by corners or by centres is not said; it is by centres
+(`align_corners=False`). A picture has the positions of the first slot.
+"""
+
+import warnings
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from tapetum.core.errors import Remark
+from tapetum.layers.patches import PicturePatches, VideoTubelets
+from tapetum.layers.positions import sine_1d
+from tapetum.layers.stem import ConvolutionalStem, TubeletStem
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.layers import Places
+
+
+class Tubelets(nn.Module):
+    """Patches of videos and of pictures, and the table of their positions."""
+
+    def __init__(self, config: VideoConfig):
+        super().__init__()
+        self.config = config
+        if config.stem == "convolutions":
+            self.video = TubeletStem(config.tubelet, config.width, config.stem_blocks)
+            self.pictures = ConvolutionalStem(config.tubelet[1], config.width, config.stem_blocks)
+        else:
+            self.video = VideoTubelets(config.tubelet, config.width)
+            self.pictures = PicturePatches(config.tubelet[1], config.width)
+        self.positions = nn.Parameter(0.02 * torch.randn(config.slots, *config.grid, config.width))
+        self.kernels = nn.ModuleList(nn.Conv3d(3, config.width, shape, stride, padding=0) for shape, stride in config.kernels)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, but for batch norms: a clip must not depend on what else is in its batch."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(
+        self, frames: Float[Tensor, "b t h w 3"], start: int, slots: int | None, valid: Bool[Tensor, "b t"] | None
+    ) -> tuple[Float[Tensor, "b n d"], Places]:
+        """Give the tokens of a segment, with positions.
+
+        Args:
+            frames: of the segment; a last tubelet that is not full is filled with the last frame.
+            start: slot of its first frame.
+            slots: of the whole video, where they are known.
+            valid: frames that are there; all by default. A token is there if one of its frames is.
+        """
+        step = self.config.tubelet[0]
+        missing = -frames.shape[1] % step
+        if valid is not None and not bool(valid.all()):  # what is not there looks like the last that is
+            at = torch.minimum(
+                torch.arange(frames.shape[1], device=frames.device), (valid.sum(1, keepdim=True) - 1).clamp(min=0)
+            )
+            frames = frames[torch.arange(len(frames), device=frames.device)[:, None], at]
+        if missing:
+            frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
+        count = frames.shape[1] // step
+        there = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        if valid is not None:
+            there = F.pad(valid, (0, missing))
+        if self.kernels:
+            return self._several(frames, start, there)
+        x = self.video(frames.movedim(-1, 1))  # (b, slots, rows, columns, d)
+        x = x + self.at(start, count, slots).to(x.dtype)
+        grid = (count, x.shape[2] * x.shape[3])
+        moments = torch.arange(count, device=x.device).repeat_interleave(grid[1]).expand(len(x), -1)
+        places = torch.arange(grid[1], device=x.device).repeat(count).expand(len(x), -1)
+        seen = there.unflatten(1, (count, step)).any(2).repeat_interleave(grid[1], 1)
+        return x.flatten(1, 3), Places(moments, places, seen, grid)
+
+    def at(self, start: int, count: int, slots: int | None) -> Float[Tensor, "count rows columns d"]:
+        """Give the positions of some slots of a video of `slots` slots."""
+        held = len(self.positions)
+        if slots is None or slots <= held:
+            at = torch.arange(start, start + count, device=self.positions.device).clamp(max=held - 1)
+            return self.positions[at]
+        if slots > 2 * held:
+            warnings.warn(
+                f"the video has {slots} moments where positions are known for {held}: they are stretched {slots / held:.1f} "
+                "times, more than twice, of which nobody knows how well it works; train longer, or show less",
+                Remark,
+                stacklevel=2,
+            )
+        return stretch(self.positions, slots)[start : start + count]
+
+    def see_picture(self, pictures: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
+        """Give the tokens of pictures, by weights of their own, with the positions of the first slot."""
+        x = self.pictures(pictures.movedim(-1, 1))
+        return (x + self.positions[0].to(x.dtype)).flatten(1, 2)
+
+    def _several(self, frames: Tensor, start: int, there: Tensor) -> tuple[Tensor, Places]:
+        tokens, moments, valid = [], [], []
+        for kernel, (shape, stride) in zip(self.kernels, self.config.kernels, strict=True):
+            lacking = [max(shape[i] - frames.shape[i + 1], 0) for i in range(3)]
+            filled = F.pad(frames.movedim(-1, 1), (0, lacking[2], 0, lacking[1], 0, lacking[0]))
+            x = kernel(filled.to(self.positions.dtype))  # (b, d, slots, rows, columns)
+            centres = [torch.arange(x.shape[i + 2], device=x.device) * stride[i] + shape[i] / 2 for i in range(3)]
+            centres[0] = centres[0] + start * self.config.tubelet[0]
+            x = x.flatten(2).mT + sine_3d(centres, self.config.width).to(x.dtype)
+            tokens.append(x)
+            first = torch.arange(len(centres[0]), device=x.device) * stride[0]
+            first = first.repeat_interleave(x.shape[1] // len(first))
+            moments.append((first // self.config.tubelet[0]).expand(len(x), -1))
+            valid.append(there.gather(1, first.clamp(max=there.shape[1] - 1).expand(len(x), -1)))
+        moment = torch.cat(moments, 1)
+        return torch.cat(tokens, 1), Places(moment, torch.zeros_like(moment), torch.cat(valid, 1), None)
+
+
+def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Float[Tensor, "slots2 rows columns d"]:
+    """Stretch a table linearly in time."""
+    flat = positions.flatten(1).T[None]
+    flat = flat.to(torch.promote_types(flat.dtype, torch.float32))  # (1, rows * columns * d, slots)
+    longer = F.interpolate(flat, size=slots, mode="linear", align_corners=False)[0].T
+    return longer.unflatten(1, positions.shape[1:]).to(positions.dtype)
+
+
+def sine_3d(centres: list[Tensor], width: int) -> Float[Tensor, "n d"]:
+    """Code places of a grid, a third of the channels for each of time, row and column (what is over stays 0)."""
+    part = width // 6 * 2
+    codes = [sine_1d(axis.cpu().double(), part) for axis in centres]
+    sizes = [len(code) for code in codes]
+    whole = [
+        code.view(*[size if i == axis else 1 for i, size in enumerate(sizes)], part).expand(*sizes, part)
+        for axis, code in enumerate(codes)
+    ]
+    return F.pad(torch.cat(whole, -1).flatten(0, 2), (0, width - 3 * part)).float().to(centres[0].device)

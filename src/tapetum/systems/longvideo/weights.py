@@ -1,0 +1,66 @@
+"""Files of video encoders, with or without a text tower or a language model; the config stands in the header under "longvideo".
+
+A language model of transformers is not in the file: its name is, and it is loaded anew.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.registry import VIDEO_FILE, known, resolve
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.captioner_config import CaptionerConfig
+from tapetum.systems.longvideo.config import VideoConfig
+from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.language import ByteLanguage, make_language
+from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.towers_config import AnyConfig, from_json, to_json
+
+Model = VideoEncoder | VideoText | Captioner | ByteLanguage
+
+
+def save(model: Model, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+    """Write weights (rounded to `dtype`) and config, or nothing."""
+    save_headed(model, path, "longvideo", to_json(model.config), dtype)
+
+
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Model:
+    """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default.
+
+    Raises BadInput: the file cannot be read, holds something else, its tensors do not fit its config, or the language model
+    that it names is not to be had.
+    """
+    path = resolve(name_or_path)[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
+    path = path / VIDEO_FILE if path.is_dir() else path
+    about, tensors = read_headed(path, "longvideo", "video encoder")
+    language = None
+    try:
+        config = from_json(about)
+        foreign = isinstance(config, CaptionerConfig) and isinstance(config.language, str)
+        if not foreign:
+            with blueprint(about, len(tensors), path):
+                wanted = _make(config).state_dict()
+    except (ValueError, TypeError, KeyError, AttributeError, BadInput) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save it again") from error
+    if foreign:
+        assert isinstance(config, CaptionerConfig)
+        language = make_language(config.language)
+        wanted = Captioner(config, language).state_dict()
+    check_fit(wanted, tensors, path)
+    model = _make(config) if language is None else Captioner(config, language)  # pyright: ignore[reportArgumentType]
+    model.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()})
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def _make(config: AnyConfig) -> Model:
+    if isinstance(config, VideoConfig):
+        return VideoEncoder(config)
+    if isinstance(config, DecoderConfig):
+        return ByteLanguage(config)
+    return Captioner(config) if isinstance(config, CaptionerConfig) else VideoText(config)

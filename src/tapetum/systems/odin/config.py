@@ -1,0 +1,68 @@
+"""Settings of Odin. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tapetum.core.errors import BadInput
+
+Source = Literal["features", "projections", "pixels", "grid", "segments", "given"]
+"""Where masks come from; see `tapetum.systems.odin.sources`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OdinConfig:
+    """What of Odin is a choice (arXiv 2203.08777, section 3). Where the paper could not be read, the choice is ours."""
+
+    pyramid_width: int = 256
+    """Channels of the feature pyramid, of whose finest level masks are made and held; 0: no pyramid, the coarsest map."""
+    hidden_width: int = 4096
+    """Width inside of projector and predictor."""
+    projection_width: int = 256
+    """Width of the vectors that are compared."""
+
+    form: Literal["b", "s"] = "b"
+    """b, as BYOL: a predictor, and targets from an average of the network; s, as SimCLR: neither."""
+    temperature: float = 0.1
+    """Of the loss."""
+    local_negatives: bool = True
+    """Other masks of the same picture count as negatives."""
+    sampled: int = 0
+    """Masks drawn for each view, with replacement, of those that it shows; 0: all that it shows, each once."""
+
+    source: Source = "features"
+    """Where masks come from."""
+    clusters: int = 16
+    """Masks of a picture, or rows and columns together of a grid: 16 is 4 by 4."""
+    metric: Literal["cosine", "l2"] = "cosine"
+    """Of k-means."""
+    iterations: int = 10
+    """Rounds of k-means."""
+    seeds: Literal["random", "spread"] = "random"
+    """Where the centres of k-means begin: at random vectors, or at ones far from each other (k-means++)."""
+    place_weight: float = 0.0
+    """How much the position counts in k-means beside the features or pixels; 1 gives it a variance as large as theirs."""
+    segment_scale: float = 1000.0
+    """Of Felzenszwalb's segments: scale and smallest size in pixels of a picture of 224; larger means fewer."""
+
+    target_decay: float = 0.996
+    """Share of the target network that a step keeps; it rises to 1 by a cosine."""
+    discovery: Literal["average", "copies", "fixed"] = "average"
+    """How the network that finds masks follows: an average, copies from time to time, or never (the control of T3)."""
+    discovery_decay: float = 0.999
+    """Share of that network that a step keeps, if it is an average."""
+    discovery_every: int = 1000
+    """Steps from copy to copy, if it is copied."""
+
+    def __post_init__(self) -> None:
+        if self.form not in ("b", "s") or self.discovery not in ("average", "copies", "fixed"):
+            raise BadInput(
+                f"Odin of form {self.form!r} and discovery {self.discovery!r}: give b or s, and average, copies or fixed"
+            )
+        if not self.temperature > 0:
+            raise BadInput(f"the temperature is {self.temperature}; give one above zero, such as 0.1")
+        if min(self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every) < 1:
+            raise BadInput("clusters, widths, iterations and discovery_every must be 1 or more")
+        if self.source == "grid" and round(self.clusters**0.5) ** 2 != self.clusters:
+            raise BadInput(f"a grid cannot have {self.clusters} cells; give a square number, such as 16")
+        if min(self.pyramid_width, self.sampled) < 0 or self.place_weight < 0:
+            raise BadInput("pyramid_width, sampled and place_weight must not be below 0")

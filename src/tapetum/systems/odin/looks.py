@@ -1,0 +1,82 @@
+"""What makes a map of features of a picture: a network, or colours and positions, which a network must beat.
+
+Pictures are looked at whole, at their own shape (`tapetum.transfer.whole`), so that every cell has its place in them.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from tapetum.encoders.features import Encoder
+from tapetum.layers.clustering import Metric
+from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.sources import with_places
+from tapetum.transfer.whole import Look, level_of, prepare_whole
+
+_SIDE = 56
+"""Cells along the longer side of a map of colours."""
+_LEAST = 96
+"""Pixels of the shorter side at least where none are asked for: things are smaller than the whole that a network learned."""
+
+
+def rgb(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+    """Give mean colours of cells."""
+    x = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float() / 255
+    scale = _SIDE / max(picture.shape[:2])
+    size = [max(round(side * scale), 2) for side in picture.shape[:2]]
+    return F.interpolate(x, size=size, mode="area")[0]
+
+
+def colours(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+    """Give colours and positions, as much of the one as of the other: the baseline that a network must beat."""
+    return with_places(rgb(picture)[None], 0.7)[0]
+
+
+def places(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+    """Give positions alone, whatever the picture shows."""
+    found = rgb(picture)
+    rows, columns = (torch.arange(side) / max(found.shape[1:]) for side in found.shape[1:])
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
+
+
+PLAIN: Mapping[str, Look] = {"colours": colours, "rgb": rgb, "xy": places}
+"""Those without a network, by name."""
+
+
+def metric_of(look: Look) -> Metric:
+    """Give the metric in which maps of a look are clustered: angles of features, distances of colours and positions."""
+    return "l2" if look in PLAIN.values() else "cosine"
+
+
+def looked_at_by(model: Encoder | Odin, short_side: int | None = None, stride: int | None = None) -> Look:
+    """Give what looks at pictures with a network.
+
+    Args:
+        model: an encoder, or a network with Odin's pyramid.
+        short_side: pixels of the shorter side of pictures that it sees; by default what its preprocessing has, and 96 or more.
+        stride: pixels to a cell. By default the finest of a pyramid, and of an encoder its last two maps together, the
+            coarser one enlarged.
+    """
+    encoder = model.encoder if isinstance(model, Odin) else model
+    short = short_side or max(min(encoder.preprocessing.size), _LEAST)
+
+    @torch.no_grad()
+    def look(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
+        maps = encoder(prepare_whole(encoder, picture, short)).maps
+        if isinstance(model, Odin) and model.pyramid is not None:
+            maps = model.pyramid(maps)
+            return maps[0 if stride is None else level_of(encoder, stride)][0].float()
+        return (_together(maps) if stride is None else maps[level_of(encoder, stride)])[0].float()
+
+    return look
+
+
+def _together(maps: tuple[Tensor, ...]) -> Tensor:
+    """Put the last two maps of an encoder together, each channel-normalised, at the size of the finer one."""
+    finer = maps[-2] if len(maps) > 1 else maps[-1]  # pyright: ignore[reportGeneralTypeIssues]
+    parts = [F.normalize(F.interpolate(found, finer.shape[-2:], mode="bilinear"), dim=1) for found in maps[-2:]]
+    return torch.cat(parts, 1)

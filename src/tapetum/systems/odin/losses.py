@@ -1,0 +1,131 @@
+"""DetCon's contrastive losses of what masks hold (arXiv 2103.10957, section 3; in Odin arXiv 2203.08777, section 3).
+
+A row is the vector of one mask in one view; its id says which mask of its picture it is. Row k of view 1 looks for the rows of
+view 2 of the same picture with the same id:
+
+                          view 2, all pictures of all processes        view 1, all pictures of all processes
+                        |  own picture    | other pictures         |  own picture    | other pictures         |
+    row k of view 1     |  same id: +     | -                      |  same id: left  | -                      |
+                        |  other id: (-)  |                        |  out; other (-) |                        |
+
+"+" share the label equally; "(-)", the masks of the same picture, are left out without `local_negatives`. A row whose id is n
+times among the rows of its picture weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
+partner too; the two directions are added up.
+
+A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing and is no negative: DetCon's code
+draws rows among the masks that are there.
+
+Differs from the paper's equation, not from its public code: negatives are also those of the row's own view. Where no row has a
+partner, the loss is zero and has a gradient (of zeros), so that no process of a run waits for another.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.train.gather import all_gather
+from tapetum.train.world import current_world
+
+_NEVER = -1e9  # finite, so that a row for which all is left out has a softmax
+
+
+def detcon(
+    pred1: Float[Tensor, "b r d"],
+    pred2: Float[Tensor, "b r d"],
+    target1: Float[Tensor, "b r d"],
+    target2: Float[Tensor, "b r d"],
+    pred_ids1: Int[Tensor, "b r"],
+    pred_ids2: Int[Tensor, "b r"],
+    target_ids1: Int[Tensor, "b r"],
+    target_ids2: Int[Tensor, "b r"],
+    temperature: float = 0.1,
+    local_negatives: bool = True,
+) -> Float[Tensor, ""]:
+    """Compute the loss of DetCon-B: predictions of one view find targets of the other. No gradient reaches the targets.
+
+    Rows are brought to unit length here. With several processes, negatives are the targets of all, and the mean of the
+    processes' losses is the loss of the joint batch.
+
+    Raises:
+        BadInput: shapes that do not fit one another, ids that are not whole numbers, a temperature that is not above zero.
+    """
+    _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2), temperature)
+    first, second = _gathered(target1.detach()), _gathered(target2.detach())
+    return _one_way(_unit(pred1), second, first, pred_ids1, target_ids2, target_ids1, temperature, local_negatives) + _one_way(
+        _unit(pred2), first, second, pred_ids2, target_ids1, target_ids2, temperature, local_negatives
+    )
+
+
+def detcon_s(
+    rows1: Float[Tensor, "b r d"],
+    rows2: Float[Tensor, "b r d"],
+    ids1: Int[Tensor, "b r"],
+    ids2: Int[Tensor, "b r"],
+    temperature: float = 0.1,
+    local_negatives: bool = True,
+) -> Float[Tensor, ""]:
+    """Compute the loss of DetCon-S: one network sees both views, and learns from both sides of every pair. As `detcon` else."""
+    _check((rows1, rows2), (ids1, ids2), temperature)
+    first, second = _gathered(rows1), _gathered(rows2)
+    return _one_way(_unit(rows1), second, first, ids1, ids2, ids1, temperature, local_negatives) + _one_way(
+        _unit(rows2), first, second, ids2, ids1, ids2, temperature, local_negatives
+    )
+
+
+def _one_way(
+    rows: Float[Tensor, "b r d"],
+    other_view: Float[Tensor, "all_b r d"],
+    own_view: Float[Tensor, "all_b r d"],
+    ids: Int[Tensor, "b r"],
+    other_ids: Int[Tensor, "b r"],
+    own_ids: Int[Tensor, "b r"],
+    temperature: float,
+    local_negatives: bool,
+) -> Float[Tensor, ""]:
+    """Compute the loss of rows of one view, which look for partners in the other."""
+    batch = len(rows)
+    with torch.autocast(rows.device.type, enabled=False):
+        to_other = torch.einsum("brd,usd->brus", rows, other_view) / temperature
+        to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
+    picture = current_world().rank * batch + torch.arange(batch, device=rows.device)
+    same_picture = F.one_hot(picture, len(other_view)).bool()[:, None, :, None]  # (b, 1, all_b, 1)
+    alike = (ids[:, :, None] == other_ids[:, None]) & (ids >= 0)[:, :, None]
+    partner = same_picture & alike[:, :, None]  # (b, r, all_b, r)
+    itself = same_picture & (ids[:, :, None] == own_ids[:, None])[:, :, None]
+    if not local_negatives:
+        to_other = to_other.masked_fill(same_picture & ~partner, _NEVER)
+        itself = same_picture.expand_as(itself)
+    to_own = to_own.masked_fill(itself | ~_there(own_ids), _NEVER)
+    to_other = to_other.masked_fill(~_there(other_ids), _NEVER)
+    odds = torch.cat([to_other, to_own], 2).flatten(2).log_softmax(-1)[..., : to_other[0, 0].numel()]
+    partners = partner.flatten(2).to(odds.dtype)
+    count = partners.sum(-1)
+    repeats = (ids[:, :, None] == ids[:, None]).sum(-1)
+    found = (partners * odds).sum(-1) / count.clamp(min=1)
+    return -(found * (count > 0) / repeats).mean()
+
+
+def _there(ids: Tensor) -> Tensor:
+    """Tell for the rows of all processes (all_b, r) whether their masks are in the view."""
+    return all_gather((ids >= 0).to(torch.uint8)).bool()
+
+
+def _gathered(rows: Tensor) -> Tensor:
+    return all_gather(_unit(rows))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows, dim=-1)
+
+
+def _check(rows: tuple[Tensor, ...], ids: tuple[Tensor, ...], temperature: float) -> None:
+    shapes = {tuple(each.shape) for each in rows}
+    if len(shapes) != 1 or rows[0].ndim != 3:
+        raise BadInput(f"vectors have shapes {[*map(tuple, (each.shape for each in rows))]}; give all as (b, r, d)")
+    for each in ids:
+        if each.shape != rows[0].shape[:2] or each.is_floating_point():
+            raise BadInput(f"ids are {each.dtype} {tuple(each.shape)}; give whole numbers {tuple(rows[0].shape[:2])}, (b, r)")
+    if not temperature > 0:
+        raise BadInput(f"the temperature is {temperature}; give one above zero, such as 0.1")

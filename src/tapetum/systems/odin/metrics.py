@@ -1,0 +1,75 @@
+"""How well masks found without labels cover objects (Odin, arXiv 2203.08777, section 4.4; CorLoc: Deselaers et al., 2010).
+
+    proposals   the masks of k-means for every k in 1..K: 1 + 2 + ... + K of them, 8,256 for K = 128
+    BO          of an object: its best intersection over union with a proposal
+    ABO         mean of BO over the objects of a picture, then over pictures
+    OR          share of objects with BO above 0.5, averaged alike
+    CorLoc      share of pictures in which the one box that is said has an IoU of 0.5 or more with some object's box
+
+Torch-free: ids and masks are numpy arrays.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.metrics.boxes import box_iou
+
+
+def best_overlaps(objects: np.ndarray, proposals: Iterable[np.ndarray]) -> np.ndarray:
+    """Find each object's best overlap with the regions of maps of ids.
+
+    Args:
+        objects: bool (n, h, w).
+        proposals: integer maps (h, w), each a partition; ids below 0 belong to no region.
+
+    Returns:
+        float64 (n,); 0 for an object without a pixel.
+    """
+    flat = np.asarray(objects, bool).reshape(len(objects), -1)
+    areas = flat.sum(1)
+    best = np.zeros(len(flat))
+    for ids in proposals:
+        if ids.shape != objects.shape[1:]:
+            raise BadInput(f"a map of ids is {ids.shape} for objects of {objects.shape[1:]}; bring it to their size first")
+        known = np.asarray(ids).reshape(-1)
+        count = int(known.max(initial=-1)) + 1
+        if not count:
+            continue
+        inside = known >= 0
+        sizes = np.bincount(known[inside], minlength=count)
+        for k, mask in enumerate(flat):
+            shared = np.bincount(known[inside & mask], minlength=count)
+            union = areas[k] + sizes - shared
+            best[k] = max(best[k], float((shared / np.maximum(union, 1)).max()))
+    return best
+
+
+def discovery_scores(best: Sequence[np.ndarray]) -> dict[str, float]:
+    """Average the best overlaps of the objects of each picture; pictures without objects are left out.
+
+    >>> discovery_scores([np.array([0.6, 0.4]), np.array([1.0]), np.array([])])
+    {'abo': 0.75, 'object_recovery': 0.75}
+    """
+    kept = [found for found in best if len(found)]
+    if not kept:
+        raise BadInput("no picture has an object to be found; give pictures with masks")
+    return {
+        "abo": float(np.mean([found.mean() for found in kept])),
+        "object_recovery": float(np.mean([(found > 0.5).mean() for found in kept])),
+    }
+
+
+def corloc(said: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
+    """Share of pictures whose one box (4,) as x1, y1, x2, y2 has an IoU of 0.5 or more with one of the boxes (n, 4) there."""
+    if len(said) != len(truth) or not len(said):
+        raise BadInput(f"{len(said)} boxes are said for {len(truth)} pictures; give one for each, and a picture or more")
+    return float(
+        np.mean(
+            [
+                bool((box_iou(np.asarray(box)[None], np.asarray(boxes)) >= 0.5).any())
+                for box, boxes in zip(said, truth, strict=True)
+            ]
+        )
+    )

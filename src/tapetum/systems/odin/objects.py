@@ -1,0 +1,113 @@
+"""From clusters of a picture's features to objects: connected parts that do not belong to the ground.
+
+    picture --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
+
+Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. What is an object among them is ours: the
+ground is whatever takes up more than `GROUND` of the picture's border; an object's score is the share of its outline that
+lies inside of the picture, times how far its features are from those around it.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from scipy import ndimage
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.odin.clustering import kmeans
+from tapetum.systems.odin.looks import metric_of
+from tapetum.transfer.whole import Look
+from tapetum.types import Masks
+
+GROUND = 0.3
+"""Share of the border from which on a part is the ground."""
+
+
+def find_objects(
+    picture: UInt8[np.ndarray, "h w 3"],
+    look: Look,
+    clusters: int = 6,
+    least: float = 0.004,
+    most: int = 12,
+    seed: int = 0,
+    found: Float[Tensor, "d h w"] | None = None,
+) -> tuple[Masks, Int[np.ndarray, "h w"]]:
+    """Find objects in a picture without knowing what they are.
+
+    Args:
+        picture: red, green, blue.
+        look: one of `tapetum.systems.odin.looks`, such as `colours`, or what `looked_at_by` gives.
+        clusters: of k-means; more of them split objects, fewer join them.
+        least: smallest part of the picture that counts as an object.
+        most: objects that are given, the best ones.
+        seed: of k-means.
+        found: what the look made of the picture, where that is known already.
+
+    Returns:
+        masks with scores, the best first; and the cluster of every pixel.
+
+    Raises:
+        BadInput: a picture of one pixel, more clusters than cells.
+    """
+    if min(picture.shape[:2]) < 8:
+        raise BadInput(f"a picture is {picture.shape[1]} x {picture.shape[0]}; objects are sought in 8 x 8 pixels and more")
+    found = (look(picture) if found is None else found).cpu()
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = (int(side) for side in found.shape[1:])
+    ids = kmeans(found.flatten(1).T[None], clusters, metric=metric_of(look), generator=generator, seeds="spread")[0]
+    cells = ids.view(rows, columns).numpy()
+    candidates = _parts(cells, least)
+    scores = [_score(part, found) for part in candidates]
+    order = sorted(range(len(candidates)), key=lambda k: -scores[k])[:most]
+    height, width = picture.shape[:2]
+    masks = np.stack([_enlarged(candidates[k], height, width) for k in order]) if order else np.zeros((0, height, width), bool)
+    kept = [k for k, mask in enumerate(masks) if mask.any()]
+    best = np.array([scores[order[k]] for k in kept], np.float32)
+    return Masks(masks=masks[kept], labels=["object"] * len(kept), scores=best), enlarge(cells, height, width)
+
+
+def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
+    """Give the connected parts of every cluster that are no ground and not too small, with holes filled."""
+    border = np.ones(cells.shape, bool)
+    border[1:-1, 1:-1] = False
+    found = []
+    for cluster in np.unique(cells):
+        mask = cells == cluster
+        if (mask & border).sum() > GROUND * border.sum():
+            continue
+        labels, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
+        for part in range(1, count + 1):
+            own = ndimage.binary_fill_holes(labels == part)
+            own = np.asarray(own)
+            if own.mean() >= least and (own & border).sum() <= GROUND * border.sum():
+                found.append(own)
+    return found
+
+
+def _score(part: np.ndarray, found: Float[Tensor, "d h w"]) -> float:
+    """Measure how much a part is a thing by itself, 0..1."""
+    ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
+    if not ring.any():
+        return 0.0
+    rim = part & (np.asarray(ndimage.binary_erosion(part, border_value=1)) == 0)
+    edge = np.zeros(part.shape, bool)
+    edge[[0, -1]], edge[:, [0, -1]] = True, True
+    inside = 1 - (part & edge).sum() / max((rim | (part & edge)).sum(), 1)
+    vectors = F.normalize(found.flatten(1).T, dim=1).numpy()
+    own, other = vectors[part.ravel()].mean(0), vectors[ring.ravel()].mean(0)
+    apart = 1 - float(own @ other) / max(float(np.linalg.norm(own) * np.linalg.norm(other)), 1e-9)
+    return float(inside * min(max(apart, 0.0), 1.0) ** 0.5)
+
+
+def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "h2 w2"]:
+    """Bring a map of numbers to a picture's size: every pixel has that of the cell in which it begins."""
+    rows = (np.arange(height) * cells.shape[0]) // height
+    columns = (np.arange(width) * cells.shape[1]) // width
+    return cells[rows][:, columns]
+
+
+def _enlarged(part: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bring a mask to the picture's size with smooth outlines."""
+    x = torch.from_numpy(part)[None, None].float()
+    return (F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)[0, 0] > 0.5).numpy()

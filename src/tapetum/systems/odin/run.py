@@ -1,0 +1,40 @@
+"""A run of Odin from pictures to files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.odin.recipes import OdinRun
+from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.odin.weights import ODIN_FILE, save
+from tapetum.systems.pretraining.data import check_sizes, source_at
+from tapetum.systems.pretraining.run import run_task
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch
+
+
+def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print) -> Path | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+
+    Leaves the encoder (`encoder.safetensors`, for `tapetum embed`) and the whole network (`odin.safetensors`, for
+    `tapetum discover`), whose path is returned. Raises BadInput for what the user can mend.
+    """
+    if not run.data:
+        raise BadInput("there is no data; give --data with a folder of pictures")
+    if run.odin.source == "given":
+        raise BadInput(
+            "masks that are given want a program of yours (tapetum.systems.odin.task.OdinTask); choose another source here"
+        )
+    run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
+    source = source_at(Path(run.data))
+    if not run.enlarge:
+        check_sizes(source, run.size, run.data)
+    models: list[Any] = []
+    finished = run_task(OdinTask(run, source), launch, say, models.append)
+    if finished is None:
+        return None
+    path = launch.out / ODIN_FILE
+    if is_main():
+        save(models[0], path)
+    return path

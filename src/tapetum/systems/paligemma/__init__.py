@@ -1,0 +1,20 @@
+"""PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): pictures and text in, text, boxes and masks out.
+
+Imports no torch by itself.
+"""
+
+from typing import TYPE_CHECKING
+
+from tapetum.core.lazy import lazy_attributes
+from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.halves import join
+    from tapetum.systems.paligemma.model import PaliGemma, build
+    from tapetum.systems.paligemma.weights import load, resized, save, to_state
+
+__all__ = ["PaliGemma", "PaliGemmaConfig", "build", "join", "load", "named", "resized", "save", "to_state"]
+
+__getattr__ = lazy_attributes(
+    __name__, {"halves": ("join",), "model": ("PaliGemma", "build"), "weights": ("load", "resized", "save", "to_state")}
+)

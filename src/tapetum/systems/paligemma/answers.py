@@ -1,0 +1,209 @@
+"""Pictures and words in, words out: a model with its tokenizer and its codec of masks.
+
+Source: PaliGemma (arXiv 2407.07726); see `tokens`, `pictures`, `model`, `locations` and `mask_codec`, which this puts together.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput, check_several
+from tapetum.core.reading import check_length
+from tapetum.hub.loading import header_of
+from tapetum.hub.registry import known, resolve
+from tapetum.layers.generate_config import Choice
+from tapetum.systems.paligemma import mask_codec, weights
+from tapetum.systems.paligemma.labels import only_asked
+from tapetum.systems.paligemma.locations import Found, Reading, parse
+from tapetum.systems.paligemma.mask_codec import MaskCodec
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.pictures import Resize, prepare
+from tapetum.systems.paligemma.tokens import Tokens
+
+CONTEXT = 8192
+"""Tokens of pictures, prompt and answer together that Gemma was made for."""
+OFFICIAL_ROWS = 257_152
+"""Rows of the official tables: models with as many speak of masks in the official codec's codes."""
+
+
+PLACED = "detect ", "segment "
+"""Prompts that are answered with places, or with nothing."""
+
+
+def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list[list[int]]:
+    """Give the likeliest place where all places together are likelier than the end token, else nothing.
+
+    A small model is sure that a thing is there long before it is sure to the pixel where: the likeliest of a hundred places may
+    have a chance of 0.03, beside 0.2 for the end, and to take the likeliest token would be to say that nothing is there.
+    """
+    chances = logits.float().softmax(-1)
+    places = chances[:, list(tokens.location_ids)]
+    best, there = places.argmax(1).tolist(), (places.sum(1) > chances[:, end]).tolist()
+    return [[tokens.location_ids[place]] if yes else [] for place, yes in zip(best, there, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a model answered."""
+
+    text: str
+    ids: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+    """Of the ids, then of the end if it came."""
+    ended: bool
+    """By the end token; else there was no room for more."""
+
+    @property
+    def score(self) -> float:
+        """Probability of the whole answer."""
+        return math.exp(min(0.0, math.fsum(self.log_probabilities)))
+
+
+class Answerer:
+    """A model that is asked about pictures."""
+
+    def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
+        """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
+
+        Raises BadInput for a tokenizer of another model.
+        """
+        tokens.check(model.config.language.vocabulary)
+        self.model, self.tokens = model, tokens
+        self.official = model.config.language.vocabulary >= OFFICIAL_ROWS
+        """Whether it is of the published ones."""
+        self._codec = codec or (mask_codec.OFFICIAL if self.official else mask_codec.DEFAULT)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        config: str | None = None,
+        masks: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "Answerer":
+        """Load weights by name, file or folder, with the tokenizer that lies beside them.
+
+        `config` names what a file that does not say it is, such as a big_vision .npz (`tapetum.systems.paligemma.config`).
+        `masks` is the codec of masks: by default the one that comes along, for official weights the official one. Raises
+        BadInput where any of it is not there, damaged, or of another model.
+        """
+        path = Path(name_or_path)
+        if os.fspath(name_or_path) in known() or not path.exists():
+            path = resolve(name_or_path)[0]
+        header = header_of(path) if path.is_file() else {}
+        if path.is_file() and weights.HEADER not in header and config is None:
+            raise BadInput(
+                f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or say which it is, such as"
+                " --model-config paligemma-3b-224"
+            )
+        tokens = Tokens.beside(path)
+        model = weights.load(name_or_path, device, dtype, config=config)
+        identity = header.get(weights.TOKENIZER)
+        tokens.check(model.config.language.vocabulary, identity)
+        return cls(model, tokens, None if masks is None else os.fspath(masks))
+
+    @cached_property
+    def codec(self) -> MaskCodec:
+        """The codec of masks. Raises BadInput where it is not on this machine."""
+        codec = self._codec
+        return mask_codec.load(codec, self.device) if isinstance(codec, str) else codec
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.projector.weight.device
+
+    def prefix(self, prompt: str, pictures: int = 1, room: int = 1) -> list[int]:
+        """Give the tokens of a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
+        if not prompt.strip():
+            raise BadInput("the prompt is empty; say what is wanted, such as a question")
+        check_length(prompt, "the prompt")
+        ids = self.tokens.encode_prefix(prompt)
+        seen = pictures * self.model.config.picture_tokens
+        if seen + len(ids) + room > CONTEXT:
+            raise BadInput(
+                f"the prompt has {len(ids)} tokens, beside {seen} of {pictures} pictures and {room} for the answer; together "
+                f"they may be {CONTEXT}: give a shorter one, or fewer pictures"
+            )
+        return ids
+
+    @full_precision()
+    def ask(
+        self,
+        pictures: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
+        prompts: Sequence[str],
+        max_new_tokens: int = 64,
+        *,
+        resize: Resize = "reference",
+        how: Choice | None = None,
+        beginnings: Sequence[str] | None = None,
+    ) -> list[Reply]:
+        """Answer prompts, each about one or several pictures; all examples have as many.
+
+        `beginnings` are texts with which the answers begin. Without them, and but for the official models, an answer about
+        places begins with the likeliest one where all places together are likelier than the end; see `first_places`. Raises
+        BadInput as `prefix`, and for text the tokenizer refuses.
+        """
+        check_several(prompts, "prompts")
+        if not pictures or len(pictures) != len(prompts):
+            raise BadInput(
+                f"there are {len(pictures)} examples of pictures and {len(prompts)} prompts; give as many, 1 or more"
+            )
+        counts = {len(frames) for frames in pictures}
+        if len(counts) > 1:
+            raise BadInput(f"examples have {sorted(counts)} pictures; those that are asked together have as many")
+        size = self.model.config.picture_size
+        pixels = torch.stack([prepare(frames, size, resize) for frames in pictures]).to(self.device)
+        prefixes = [self.prefix(prompt, max(counts), max_new_tokens) for prompt in prompts]
+        if beginnings is not None:
+            forced = [self.tokens.encode_suffix(text, end=False) for text in beginnings]
+        else:
+            forced = self._begun(pixels, prefixes, prompts)
+        made = self.model.generate(pixels, self.padded(prefixes), max_new_tokens, how, forced=forced)
+        return [
+            Reply(text=self.tokens.decode(g.ids), ids=g.ids, log_probabilities=g.log_probabilities, ended=g.ended) for g in made
+        ]
+
+    def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
+        """The first place of answers about places, where there is more to say than nothing; see `first_places`."""
+        asked = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
+        if self.official or not asked:
+            return None
+        logits = self.model.start(pixels[asked], self.padded([prefixes[row] for row in asked]), 1).logits
+        found: list[list[int]] = [[] for _ in prompts]
+        for row, first in zip(asked, first_places(logits, self.tokens, self.model.config.end), strict=True):
+            found[row] = first
+        return found
+
+    def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
+        """Put rows of ids into one tensor, 0 on the right."""
+        longest = max(map(len, rows))
+        return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
+
+    def find(
+        self,
+        reply: Reply,
+        width: int,
+        height: int,
+        *,
+        masks: bool,
+        reading: Reading = "edges",
+        things: Sequence[str] | None = None,
+    ) -> Found:
+        """Read boxes, and with `masks` masks, in an answer, in pixels of a picture of this size; with `things`, theirs only."""
+        pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+        places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
+        unpack: Any = self.codec.unpack if masks else None
+        return only_asked(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)

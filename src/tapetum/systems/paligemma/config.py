@@ -1,0 +1,158 @@
+"""Sizes of PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555), and the published ones by name. Imports no torch."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.encoders.vit_config import ViTConfig, as_siglip, sized
+
+LOCATIONS, SEGMENTS = 1024, 128
+"""Tokens of places and of codes of masks, which follow the text's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaConfig:
+    """An eye, a linear layer, and a decoder of text."""
+
+    eye: ViTConfig
+    """Of SigLIP's kind: no class token, no pooling that counts."""
+    language: DecoderConfig
+    prefix_mask: Literal["full", "blocks", "pictures", "causal"] = "full"
+    """Who sees what is later among pictures and prefix: all tokens, as published; those of pictures that of pictures, and those
+    of the prefix all of both (pictures are then read once for many texts); those of pictures; none (for ablations)."""
+    soft_cap: Literal["transformers", "big_vision"] = "transformers"
+    """Where the decoder's logit_soft_cap applies: to all logits; or, as big_vision has it, only to those of tokens after the
+    first one that is generated, so neither in training nor in scoring."""
+    begin: int = 2
+    """Id of the token before the prefix."""
+    end: int = 1
+    """Id of the token that ends an answer."""
+    newline: int = 108
+    """Id of the token that ends the prefix."""
+    emitted: int | None = None
+    """Ids from this on, such as the padding rows of Hugging Face's files, are never generated; None: all may be."""
+
+    def __post_init__(self) -> None:
+        eye = self.eye
+        if (
+            eye.class_token
+            or eye.norm != "tokens"
+            or eye.pooling == "attention"
+            or eye.classes
+            or eye.picture_size[0] != eye.picture_size[1]
+        ):
+            raise BadInput(
+                "an eye of PaliGemma sees square pictures and has no class token, no attention pooling and no classes;"
+                " make it with tapetum.systems.paligemma.config.eye"
+            )
+        if self.prefix_mask not in ("full", "blocks", "pictures", "causal") or self.soft_cap not in (
+            "transformers",
+            "big_vision",
+        ):
+            raise BadInput(
+                f"prefix_mask is {self.prefix_mask!r} and soft_cap {self.soft_cap!r}; choose full, blocks, pictures or causal,"
+                " and transformers or big_vision"
+            )
+        ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
+        for name, value in ids.items():
+            if not 0 < value < self.language.vocabulary:
+                raise BadInput(f"{name} is {value}; ids are 1 to {self.language.vocabulary - 1}, 0 being padding")
+        if self.emitted is not None and not self.end < self.emitted <= self.language.vocabulary:
+            raise BadInput(
+                f"emitted is {self.emitted}; it is above the end token and up to {self.language.vocabulary}, or None"
+            )
+
+    @property
+    def picture_size(self) -> int:
+        """Side of the pictures, in pixels."""
+        return self.eye.picture_size[0]
+
+    @property
+    def picture_tokens(self) -> int:
+        """Tokens of one picture."""
+        return self.eye.grid[0] * self.eye.grid[1]
+
+
+def eye(picture_size: int, **changes: Any) -> ViTConfig:
+    """Make the config of PaliGemma's eye, SigLIP So400m/14 without its pooling; `changes` are other fields of a ViTConfig."""
+    own = {"patch": 14, "picture_size": (picture_size, picture_size), "pooling": "mean"}
+    return replace(as_siglip(sized("so400m")), **own | changes)
+
+
+def _gemma_2(width: int, depth: int, heads: int, groups: int, head: int, mlp: int, scale: float | None = None) -> DecoderConfig:
+    return DecoderConfig(
+        width=width,
+        depth=depth,
+        heads=heads,
+        key_value_heads=groups,
+        head_width=head,
+        mlp_width=mlp,
+        vocabulary=257_152,
+        query_scale=scale,
+        post_norms=True,
+        attention_soft_cap=50.0,
+        logit_soft_cap=30.0,
+    )
+
+
+LANGUAGES: dict[str, DecoderConfig] = {
+    "paligemma-3b": DecoderConfig(
+        width=2048, depth=18, heads=8, key_value_heads=1, head_width=256, mlp_width=16_384, vocabulary=257_152
+    ),
+    "paligemma2-3b": _gemma_2(2304, 26, 8, 4, 256, 9216),
+    "paligemma2-10b": _gemma_2(3584, 42, 16, 8, 256, 14_336),
+    "paligemma2-28b": _gemma_2(4608, 46, 32, 16, 128, 36_864, (4608 / 32) ** -0.5),
+}
+"""Decoders by family: Gemma 2B, Gemma 2 2B, 9B and 27B, with the tokens of places and masks."""
+PICTURE_SIZES = (224, 448, 896)
+"""Sides of the pictures of published weights."""
+
+NAMED: dict[str, PaliGemmaConfig] = {
+    f"{family}-{size}": PaliGemmaConfig(eye=eye(size), language=language)
+    for family, language in LANGUAGES.items()
+    for size in PICTURE_SIZES
+} | {
+    "pg-mini": PaliGemmaConfig(
+        eye=eye(224, width=384, depth=12, heads=6, mlp_width=1536),
+        language=DecoderConfig(
+            width=512, depth=8, heads=8, key_value_heads=1, head_width=64, mlp_width=2048, vocabulary=32_000
+        ),
+    ),
+    "paligemma-nano": PaliGemmaConfig(
+        eye=eye(112, width=256, depth=3, heads=4, mlp_width=512, patch=16, stem="convolutions", stem_blocks=2),
+        language=DecoderConfig(width=256, depth=4, heads=4, key_value_heads=1, head_width=64, mlp_width=512, vocabulary=1792),
+        prefix_mask="blocks",
+        newline=4,
+    ),
+}
+"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; `paligemma-nano`
+ships with this project."""
+
+
+def named(name: str) -> PaliGemmaConfig:
+    """Give a config of `NAMED`. Raises BadInput for another name.
+
+    >>> named("paligemma2-3b-448").picture_tokens
+    1024
+    """
+    if name not in NAMED:
+        near = difflib.get_close_matches(name, NAMED, n=1)
+        raise BadInput(
+            f"there is no PaliGemma {name!r}; " + (f"did you mean {near[0]}?" if near else f"it is one of {', '.join(NAMED)}")
+        )
+    return NAMED[name]
+
+
+def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
+    """Give what the header of a file of weights says."""
+    return asdict(config)
+
+
+def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:
+    """Read what `as_json` gave. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    stored = dict(header)
+    sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("eye")).items()}
+    return PaliGemmaConfig(eye=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)

@@ -1,0 +1,215 @@
+"""What a model is taught with: pictures, each with one or several (prefix, suffix), by number.
+
+A sample is a picture with its texts; a batch holds each picture once, and rows of text that name theirs:
+
+    pictures   0          1
+    rows       a  b  c    d  e          of = [0 0 0 1 1]
+    of rows    [BOS prefix \\n . .]  [suffix EOS . .]       padding on the right
+
+Rows are sorted into a short and a long group, so that answers of one word are not padded to the length of a list of boxes.
+
+A file of JSON lines is what people have: one object a line with `image` (a path, or a list of them, from the file's folder on),
+`prefix` and `suffix` (a text, or a list of which each visit takes one).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tapetum.core.errors import BadInput
+from tapetum.data.json_files import read_lines
+from tapetum.data.samples import Shuffle, sample_generator
+from tapetum.systems.paligemma.pictures import Resize, prepare, read_pictures
+from tapetum.systems.paligemma.tokens import Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """What is said to the model, and what it should say."""
+
+    prefix: str
+    suffix: str
+    unlearned: tuple[str, ...] = ()
+    """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.systems.paligemma.noise`."""
+    long: bool = False
+    """Goes with the long rows of a batch."""
+    kind: str = ""
+    """What it is scored with, such as the template of a question."""
+    about: tuple[int, ...] = ()
+    """Numbers, in the picture's mask, of the things whose places are told, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """A picture, or several that belong together, and its texts."""
+
+    pixels: Float[np.ndarray, "i 3 h w"]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts of a batch, in numbers."""
+
+    of: Int[Tensor, " b"]
+    """Which of the batch's examples each row is about."""
+    prefix: Int[Tensor, "b p"]
+    suffix: Int[Tensor, "b s"]
+    learned: Bool[Tensor, "b s"]
+    """Tokens that carry a loss."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch."""
+
+    pixels: Float[Tensor, "e i 3 h w"]
+    groups: tuple[Rows, ...]
+    """Short rows, then long ones; a group without rows is left out."""
+
+
+class Samples(Protocol):
+    """Samples by number: a function of (seed, number)."""
+
+    def draw(self, seed: int, number: int) -> Sample:
+        """Give sample `number` of the endless stream of a seed."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
+def collate(items: Sequence[Sample], tokens: Tokens, length: int | None = None) -> Batch:
+    """Make a batch of samples with as many pictures each.
+
+    Args:
+        items: samples.
+        tokens: make numbers of texts.
+        length: tokens of text that are read at most, BOS, prefix, newline and suffix; as in the reference one more may be
+            said, the end of a suffix that just fits, and the tail is cut. Where nothing of a suffix would be left its first
+            token is kept, which carries no loss.
+    """
+    counts = {item.pixels.shape for item in items}
+    if len(counts) > 1:
+        raise BadInput(f"samples of one batch have pictures of shapes {sorted(counts)}; give as many to each, of one size")
+    groups = []
+    for long in (False, True):
+        of, texts = [], []
+        for number, item in enumerate(items):
+            for pair in item.pairs:
+                if pair.long == long:
+                    of.append(number)
+                    texts.append(_numbers(pair, tokens, length))
+        if texts:
+            prefix, suffix, learned = (_padded([text[k] for text in texts]) for k in range(3))
+            groups.append(Rows(torch.tensor(of), prefix, suffix, learned.bool()))
+    return Batch(torch.from_numpy(np.stack([item.pixels for item in items])), tuple(groups))
+
+
+def _numbers(pair: Pair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:
+    prefix, suffix = tokens.encode_prefix(pair.prefix), tokens.encode_suffix(pair.suffix)
+    asked = len(prefix)
+    if length is not None:
+        prefix = prefix[:length]
+        suffix = suffix[: length + 1 - len(prefix)]
+    learned = [1] * len(suffix)
+    if pair.unlearned:
+        learned = unlearned(suffix, tokens, pair.unlearned)
+    return prefix, suffix, learned if len(prefix) == asked else [0] * len(suffix)
+
+
+def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list[int]:
+    """Give 0 for the four places before each label in `marks`, 1 for all other tokens of a suffix."""
+    learned = [1] * len(suffix)
+    heads = [tokens.encode(f" {mark}") for mark in marks]
+    for at in range(len(suffix)):
+        before = suffix[max(at - 4, 0) : at]
+        if len(before) == 4 and all(map(tokens.is_location, before)) and any(suffix[at : at + len(h)] == h for h in heads):
+            learned[at - 4 : at] = [0] * 4
+    return learned
+
+
+def _padded(rows: list[list[int]]) -> Int[Tensor, "b n"]:
+    out = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+    for number, row in enumerate(rows):
+        out[number, : len(row)] = torch.tensor(row)
+    return out
+
+
+class Drawn(Dataset):
+    """Samples by number, for `tapetum.train`."""
+
+    def __init__(self, samples: Samples, seed: int):
+        self.samples, self.seed = samples, seed
+
+    def __getitem__(self, number: int) -> Sample:
+        return self.samples.draw(self.seed, number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    images: tuple[str, ...]
+    texts: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Prefixes, each with its suffixes."""
+
+
+class JsonLines:
+    """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
+
+    def __init__(self, path: str | Path, size: int, per_picture: int = 1, resize: Resize = "reference"):
+        """`size`: of the squashed pictures; `per_picture`: texts of one picture that are learned at a visit."""
+        self.path, self.size, self.per_picture = Path(path), size, per_picture
+        self.resize: Resize = resize
+        entries: dict[Any, _Entry] = {}
+        for number, row in enumerate(read_lines(path), start=1):
+            images, prefix, suffixes = _checked(row, f"{path}, line {number}")
+            key = images if per_picture > 1 else number
+            entries.setdefault(key, _Entry(images=images)).texts.append((prefix, suffixes))
+        self.entries = list(entries.values())
+        if not self.entries:
+            raise BadInput(f"{path} has no lines; write objects with image, prefix and suffix")
+        if len({len(entry.images) for entry in self.entries}) > 1:
+            raise BadInput(f"{path}: lines have different numbers of pictures; give each as many")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def draw(self, seed: int, number: int) -> Sample:
+        """Give sample `number` of the endless shuffled stream of a seed."""
+        rng = sample_generator(seed, number)
+        entry = self.entries[Shuffle(len(self), seed)(number)]
+        texts = [entry.texts[i] for i in rng.permutation(len(entry.texts))[: self.per_picture]]
+        pairs = tuple(Pair(prefix=prefix, suffix=str(rng.choice(suffixes))) for prefix, suffixes in texts)
+        return Sample(pixels=self.pixels(entry.images), pairs=pairs)
+
+    def read(self, index: int) -> tuple[Sample, tuple[tuple[str, ...], ...]]:
+        """Give example `index` of the file with all its texts, and all right answers to each."""
+        entry = self.entries[index]
+        pairs = tuple(Pair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
+        return Sample(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
+
+    def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
+        """Read pictures and squash them to the size of the model's."""
+        made = [prepare(read_pictures(self.path.parent / name), self.size, self.resize).numpy() for name in images]
+        return np.concatenate(made)
+
+    def about(self) -> dict[str, Any]:
+        """Describe, for checkpoints."""
+        return {"examples": len(self), "size": self.size, "per_picture": self.per_picture, "resize": self.resize}
+
+
+def _checked(row: Any, where: str) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """Images, prefix and suffixes of a line."""
+    if not isinstance(row, dict) or {"image", "prefix", "suffix"} - row.keys():
+        raise BadInput(f"{where} has no image, prefix and suffix; write all three")
+    images, suffixes = ([value] if isinstance(value, str) else value for value in (row["image"], row["suffix"]))
+    for name, texts in {"image": images, "suffix": suffixes, "prefix": [row["prefix"]]}.items():
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise BadInput(f"{where}: {name} is {row[name]!r}; give a text{'' if name == 'prefix' else ', or a list of them'}")
+    return tuple(images), row["prefix"], tuple(suffixes)

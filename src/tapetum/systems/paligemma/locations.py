@@ -1,0 +1,271 @@
+"""Boxes and masks as text, and text as boxes and masks.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, and the parser of its public demo.
+
+    detect cat ; dog       <loc0123><loc0045><loc0789><loc0456> cat ; <loc0001><loc0002><loc1000><loc1023> dog
+    segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
+                             y1       x1       y2       x2
+
+A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the picture. Back it goes by one of three readings,
+which differ by a pixel in boxes, and by much more in masks of small things:
+
+    "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
+    "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back
+                 a pixel early
+    "bins"       n / 1024, as in the public demo, which rounds; 1023 stays short of the far edge
+
+What does not follow the grammar is skipped, and counted where it holds tokens of places or masks: a box with fewer than four
+places, a mask with other than 16 tokens, a box with no inside. A label may be missing.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.paligemma.prompts import BETWEEN
+from tapetum.types import Boxes, Masks
+
+PLACES, MASK_TOKENS, CODES = 1024, 16, 128
+"""Places along an edge, tokens of a mask, and codes that each can be."""
+Reading = Literal["edges", "evaluator", "bins"]
+"""How numbers become places, as the module's docstring has it."""
+Unpack = Callable[[Int[np.ndarray, "n 16"]], Float32[np.ndarray, "n s s"]]
+"""Makes masks of their codes, above 0 where the thing is; `MaskCodec.decode` does."""
+
+_TOKEN = r"<(loc|seg)(\d*)>\s*"
+_TOKENS = re.compile(rf"(?:{_TOKEN})+")
+_LABEL = re.compile(r"([^;<]*)(?:;|(?=<)|$)")
+_DIGITS = {"loc": (4, PLACES), "seg": (3, CODES)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """What a text of a model says of places, in its order."""
+
+    boxes: Boxes
+    """All boxes, those that have masks too, in pixels of the picture."""
+    masks: Masks
+    """All masks, (n, height, width)."""
+    of_box: Int[np.ndarray, " n"]
+    """For each mask the number of its box."""
+    text: str
+    """What is left of the text: words that belong to no box."""
+    malformed: int
+    """Groups of tokens that followed no grammar and were skipped."""
+    unasked: tuple[str, ...] = ()
+    """Labels of boxes of things that nobody asked for, which were left out (`tapetum.systems.paligemma.labels`)."""
+
+
+def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:
+    """Give boxes (x1, y1, x2, y2) in pixels as numbers y1, x1, y2, x2 from 0 to 1023; what is outside goes to the edge.
+
+    Halves are rounded to even, as in the reference, which takes coordinates as float32 numbers from 0 to 1.
+    """
+    _check_size(width, height)
+    xyxy = np.asarray(xyxy, np.float32).reshape(-1, 4)
+    if not np.isfinite(xyxy).all():
+        raise BadInput("a box holds NaN or infinity; give finite pixels")
+    share = xyxy[:, [1, 0, 3, 2]] / np.array([height, width, height, width], np.float32)
+    return np.clip(np.round(share * np.float32(PLACES - 1)), 0, PLACES - 1).astype(np.int64)
+
+
+def box_pixels(
+    numbers: Int[np.ndarray, "n 4"], width: float, height: float, reading: Reading = "edges"
+) -> Float32[np.ndarray, "n 4"]:
+    """Give numbers y1, x1, y2, x2 as boxes (x1, y1, x2, y2) in pixels of a picture."""
+    _check_size(width, height)
+    share = np.asarray(numbers, np.float64).reshape(-1, 4)[:, [1, 0, 3, 2]] / scale_of(reading)
+    return (share * [width, height, width, height]).astype(np.float32)
+
+
+def scale_of(reading: Reading) -> int:
+    """Give what a number is divided by. Raises BadInput for an unknown reading."""
+    if reading not in ("edges", "evaluator", "bins"):
+        raise BadInput(f"the reading of places is {reading!r}; it is edges or evaluator (n / 1023), or bins (n / 1024)")
+    return PLACES if reading == "bins" else PLACES - 1
+
+
+def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) -> str:
+    """Give one box as four tokens.
+
+    >>> box_text([0, 10, 40, 20], 40, 20)
+    '<loc0512><loc0000><loc1023><loc1023>'
+    """
+    return "".join(f"<loc{n:04d}>" for n in box_numbers(np.asarray(xyxy, np.float32)[None], width, height)[0])
+
+
+def mask_text(codes: Sequence[int] | np.ndarray) -> str:
+    """Give the 16 codes of a mask as tokens. Raises BadInput for other numbers.
+
+    >>> mask_text([1] * 16)[:16]
+    '<seg001><seg001>'
+    """
+    codes = [int(code) for code in codes]
+    if len(codes) != MASK_TOKENS or min(codes) < 0 or max(codes) >= CODES:
+        raise BadInput(f"a mask has {len(codes)} codes {codes}; wanted {MASK_TOKENS} from 0 to {CODES - 1}")
+    return "".join(f"<seg{code:03d}>" for code in codes)
+
+
+def suffix(boxes: Boxes, width: float, height: float, codes: Int[np.ndarray, "n 16"] | None = None) -> str:
+    """Give the answer that a model should give: boxes with their labels, and with `codes` their masks.
+
+    >>> suffix(Boxes(xyxy=[[0, 0, 8, 8]], labels=["cat"]), 8, 8)
+    '<loc0000><loc0000><loc1023><loc1023> cat'
+    """
+    if codes is not None and len(codes) != len(boxes):
+        raise BadInput(f"there are {len(boxes)} boxes and codes of {len(codes)} masks; give as many")
+    parts = []
+    for k, label in enumerate(boxes.labels):
+        if ";" in label or "<" in label:
+            raise BadInput(f"the label {label!r} holds ; or <, which end a label; give another")
+        mask = "" if codes is None else mask_text(codes[k])
+        parts.append(box_text(boxes.xyxy[k], width, height) + mask + f" {label}" * bool(label))
+    return BETWEEN.join(parts)
+
+
+def parse(
+    text: str,
+    width: int,
+    height: int,
+    unpack: Unpack | None = None,
+    *,
+    reading: Reading = "edges",
+    chances: Sequence[float] | None = None,
+) -> Found:
+    """Read boxes and masks in the text of a model, in pixels of a picture. Without `unpack`, masks are left as their boxes.
+
+    Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
+    tokens of places and masks in the text, one after the other: the score of a box, and of its mask, is the geometric mean of
+    its own. Raises BadInput where there are not as many as tokens.
+
+    >>> found = parse("here: <loc0000><loc0000><loc1023><loc0511> cat ; <loc0001><loc0002>", 1023, 1023)
+    >>> found.boxes.xyxy.tolist(), found.boxes.labels, found.text, found.malformed
+    ([[0.0, 0.0, 511.0, 1023.0]], ('cat',), 'here:', 1)
+    """
+    _check_size(width, height)
+    objects, words, malformed = _objects(text)
+    scores = _scores(objects, text, chances)
+    numbers = np.array([each.box for each in objects], np.int64).reshape(-1, 4)
+    boxes = Boxes(
+        xyxy=box_pixels(numbers, width, height, reading),
+        labels=[each.label for each in objects],
+        scores=scores,
+    )
+    of_box = [k for k, each in enumerate(objects) if each.mask and unpack is not None]
+    made = np.zeros((len(of_box), height, width), bool)
+    if unpack is not None and of_box:
+        soft = unpack(np.array([objects[k].mask for k in of_box], np.int64))
+        for mask, each, k in zip(made, soft, of_box, strict=True):
+            mask[:] = paste(each, numbers[k], (height, width), reading)
+    masks = Masks(masks=made, labels=[objects[k].label for k in of_box], scores=scores[of_box])
+    return Found(boxes=boxes, masks=masks, of_box=np.array(of_box, np.int64), text=words, malformed=malformed)
+
+
+def paste(
+    soft: Float32[np.ndarray, "s s"],
+    numbers: Sequence[int] | np.ndarray,
+    size: tuple[int, int],
+    reading: Reading = "edges",
+) -> Bool[np.ndarray, "h w"]:
+    """Lay a mask over the box y1, x1, y2, x2 of a picture of `size` (height, width), as the reading's source does.
+
+    "edges": corners are rounded to pixels, the numbers stretched with Pillow's bilinear filter, above 0 is the thing.
+    "evaluator": the same with corners cut to pixels.
+    "bins": corners are rounded, the numbers cut to 8 bits and stretched with its bicubic filter, above the middle is the thing.
+    A box of no pixel leaves an empty mask.
+    """
+    from PIL import Image
+
+    height, width = size
+    share = np.asarray(numbers, np.float64) / scale_of(reading) * [height, width, height, width]
+    y1, x1, y2, x2 = (int(v) for v in (share if reading == "evaluator" else np.round(share)))
+    mask = np.zeros(size, bool)
+    if y2 <= y1 or x2 <= x1:
+        return mask
+    if reading != "bins":
+        stretched = np.asarray(
+            Image.fromarray(np.asarray(soft, np.float32)).resize((x2 - x1, y2 - y1), Image.Resampling.BILINEAR)
+        )
+        mask[y1:y2, x1:x2] = stretched > 0
+    else:
+        grey = (np.clip(np.asarray(soft) * 0.5 + 0.5, 0, 1) * 255).astype(np.uint8)
+        stretched = np.asarray(Image.fromarray(grey).resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC))
+        mask[y1:y2, x1:x2] = stretched > 127
+    return mask
+
+
+@dataclass
+class _Object:
+    """One box of a text, y1, x1, y2, x2, with the codes of its mask, if it has one, and its label."""
+
+    box: list[int]
+    mask: list[int]
+    first: int
+    """Which of all tokens of places and masks its first one is."""
+    label: str = ""
+
+
+def _objects(text: str) -> tuple[list[_Object], str, int]:
+    """The boxes of a text, the words between them, and how many groups of tokens were skipped."""
+    objects: list[_Object] = []
+    words: list[str] = []
+    malformed = at = before = 0
+    while group := _TOKENS.search(text, at):
+        words.append(text[at : group.start()])
+        tokens = re.findall(_TOKEN, group[0])
+        read, bad = _read(tokens, before)
+        before += len(tokens)
+        label = _LABEL.match(text, group.end())
+        assert label is not None  # it matches the empty text too
+        if read and read[-1] is not None:
+            read[-1].label = label[1].strip()
+        else:
+            words.append(label[1])
+        objects += [each for each in read if each is not None]
+        malformed += bad
+        at = label.end()
+    words.append(text[at:])
+    return objects, " ".join(part for word in words if (part := word.strip(" ;\n"))), malformed
+
+
+def _read(tokens: list[tuple[str, str]], first: int) -> tuple[list[_Object | None], int]:
+    """The boxes of tokens in a row, None for each that follows no grammar, and how many those are."""
+    found: list[_Object | None] = []
+    numbers = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in tokens]
+    runs = [(kind, [value for _, value in run]) for kind, run in groupby(numbers, key=lambda token: token[0])]
+    while runs:
+        places = runs.pop(0)[1] if runs[0][0] == "loc" else []
+        mask = runs.pop(0)[1] if runs and runs[0][0] == "seg" else []
+        if not places or len(places) % 4:
+            found.append(None)
+        else:
+            last = len(places) - 4
+            found += [_object(places[k : k + 4], mask if k == last else [], first + k) for k in range(0, len(places), 4)]
+        first += len(places) + len(mask)
+    return found, found.count(None)
+
+
+def _object(box: list[int], mask: list[int], first: int) -> _Object | None:
+    inside = box[0] < box[2] and box[1] < box[3] and max(box) < PLACES
+    right = inside and len(mask) in (0, MASK_TOKENS) and max(mask, default=0) < CODES
+    return _Object(box, mask, first) if right else None
+
+
+def _scores(objects: list[_Object], text: str, chances: Sequence[float] | None) -> Float32[np.ndarray, " n"]:
+    if chances is None:
+        return np.ones(len(objects), np.float32)
+    if len(chances) != (count := len(re.findall(_TOKEN, text))):
+        raise BadInput(f"there are {len(chances)} probabilities of {count} tokens of places and masks; give one for each")
+    logs = np.log(np.maximum(np.asarray(chances, np.float64), 1e-30))
+    return np.array([np.exp(logs[o.first : o.first + 4 + len(o.mask)].mean()) for o in objects], np.float32).reshape(-1)
+
+
+def _check_size(width: float, height: float) -> None:
+    if not (width > 0 and height > 0):
+        raise BadInput(f"the picture is {width}x{height}; both must be above 0")

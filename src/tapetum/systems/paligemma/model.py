@@ -1,0 +1,263 @@
+"""PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555): a SigLIP eye, one linear layer, a Gemma decoder.
+
+    pictures -> eye -> projector ---> [pictures][BOS prefix newline][suffix ...] -> decoder -> logits of the suffix
+    prefix, suffix: ids -> table * sqrt(width) ---^
+
+All tokens of pictures and prefix see each other; the suffix, which is what is learned and generated, is causal:
+
+               pictures  prefix  suffix
+    pictures      x        x
+    prefix        x        x
+    suffix        x        x       \\      (each token sees itself and what was before it; see `tapetum.systems.paligemma.mask`)
+
+A caller gives pictures, prefix and suffix apart, so that another mask cannot be asked for by mistake. Id 0 is padding, on the
+right of prefix and suffix; nobody sees it.
+
+Differs from the reference code (https://github.com/google-research/big_vision), each a setting:
+
+- the cap on logits applies to all of them, as in transformers (`soft_cap`);
+- keys and values are kept in the weights' precision, not in bfloat16 (`cache_dtype` of `generate`).
+
+Differs from transformers: positions begin at 0, not at 1 (rotary positions are relative: float32 results agree to 1e-5; in
+bfloat16 they may not); rows of the vocabulary that are padding are never generated (`emitted`); tokens of pictures are put in
+front, with no placeholders among the ids.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder import Decoder
+from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_config import squashed
+from tapetum.layers.generate import Written, greedy, stream, write
+from tapetum.layers.generate_config import Choice
+from tapetum.layers.generate_steps import Generated
+from tapetum.layers.linear import linear
+from tapetum.layers.quantised import quantise
+from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.mask import lay_out
+from tapetum.systems.paligemma.session import Session
+
+
+class PaliGemma(nn.Module):
+    """A model that reads pictures and a prefix, and writes the suffix."""
+
+    def __init__(self, config: PaliGemmaConfig):
+        super().__init__()
+        self.config = config
+        self.copy_weights = True
+        """On a CPU, answers of several tokens use a copy of the decoder's weights, which makes steps faster, where that takes
+        an eighth of the free memory at most; see `tapetum.layers.packed`."""
+        self.eye = ViT(config.eye, squashed(config.picture_size))
+        self.projector = nn.Linear(config.eye.width, config.language.width)
+        self.language = Decoder(config.language)
+        nn.init.normal_(self.projector.weight, std=config.eye.width**-0.5)
+        nn.init.zeros_(self.projector.bias)
+
+    def embed_pictures(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
+        """Turn each example's pictures, in -1..1, into tokens for the decoder, one picture after the other.
+
+        Pictures of another size than the config's will do; positions are interpolated as the eye's config says.
+        """
+        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
+            raise BadInput(
+                f"pixels are {tuple(pixels.shape)}; give (batch, pictures, 3, rows, columns), at least one picture each"
+            )
+        seen = self.eye(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
+        return linear(seen, self.projector).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def hidden(
+        self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
+    ) -> Float[Tensor, "b s d"]:
+        """Give what `logits` projects on the vocabulary, for losses that do that in parts."""
+        self._check(pixels, prefix, suffix)
+        return self.read(self.embed_pictures(pixels), prefix, suffix)
+
+    def read(
+        self, pictures: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
+    ) -> Float[Tensor, "b s d"]:
+        """Do what `hidden` does with pictures that `embed_pictures` has seen: several texts may share one."""
+        batch, seen = pictures.shape[:2]
+        text = torch.cat((prefix, suffix[:, :-1]), 1)
+        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=text.device), text != 0), 1)
+        layout = lay_out(valid, seen, prefix.shape[1], self.config.prefix_mask, self.config.language.window)
+        x = torch.cat((pictures, self.language.embed(text)), 1)
+        x = self.language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask)
+        # The first suffix token is told by the last of the prefix, each other one by the one before it.
+        last = seen + (prefix != 0).sum(1) - 1
+        after = torch.arange(seen + prefix.shape[1], x.shape[1], device=x.device).expand(batch, -1)
+        places = torch.cat((last[:, None], after), 1)
+        return x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2]))
+
+    def logits(
+        self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
+    ) -> Float[Tensor, "b s v"]:
+        """Give the logits of each token of given suffixes; row k predicts suffix token k from all that is before it.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            suffix: ids, with the end token where it is to be learned, padded with 0 on the right; the rows of padding hold
+                nothing of use.
+
+        Returns:
+            A number for each row of the weights' table of tokens.
+
+        Raises:
+            BadInput: shapes do not go together, ids are unknown, or padding is not on the right.
+        """
+        hidden = self.hidden(pixels, prefix, suffix)
+        return self.language.logits(hidden, capped=self.config.soft_cap == "transformers")
+
+    def project(self, hidden: Float[Tensor, "b d"], capped: bool = True) -> Float[Tensor, "b v"]:
+        """Give the logits of tokens that may be generated."""
+        return self.language.logits(hidden, capped, self.config.emitted)
+
+    @torch.no_grad()
+    def start(
+        self,
+        pixels: Float[Tensor, "b i 3 h w"],
+        prefix: Int[Tensor, "b p"],
+        room: int,
+        cache_dtype: torch.dtype | None = None,
+    ) -> Session:
+        """Read pictures and prefixes, with room for so many tokens of answers; see `Session`."""
+        self._check(pixels, prefix)
+        return Session(self, self.embed_pictures(pixels), prefix, room, cache_dtype)
+
+    @torch.no_grad()
+    def generate_ids(
+        self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], max_new_tokens: int
+    ) -> list[list[int]]:
+        """Write the likeliest token, one after the other, until the end token, which is left out.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            max_new_tokens: at most, the end token included.
+
+        Raises:
+            BadInput: as for `logits`.
+        """
+        return greedy(self.start(pixels, prefix, max_new_tokens), max_new_tokens, (self.config.end,))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        pixels: Float[Tensor, "b i 3 h w"],
+        prefix: Int[Tensor, "b p"],
+        max_new_tokens: int,
+        how: Choice | None = None,
+        *,
+        forced: Sequence[Sequence[int]] | None = None,
+        forbidden: Collection[int] = (),
+        stops: Collection[int] = (),
+        numbers: Sequence[int] | None = None,
+        on_step: Callable[[Written], object] | None = None,
+        cache_dtype: torch.dtype | None = None,
+    ) -> list[Generated]:
+        """Write an answer for each example, with the log-probability of each token.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            max_new_tokens: at most, forced ones and the end token included.
+            how: tokens are chosen: greedy by default; drawn, best of several, beams.
+            forced: for each example the ids with which its answer begins.
+            forbidden: ids that are never chosen.
+            stops: ids that end an answer, beside the end token.
+            numbers: of the examples, on which what is drawn depends; their places in the batch by default.
+            on_step: called with what each step wrote.
+            cache_dtype: precision of keys and values; the weights' by default, bfloat16 in big_vision.
+
+        Raises:
+            BadInput: as for `logits`; or settings do not go together.
+        """
+        steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
+        return write(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden, numbers=numbers, on_step=on_step)
+
+    def stream(
+        self,
+        pixels: Float[Tensor, "b i 3 h w"],
+        prefix: Int[Tensor, "b p"],
+        max_new_tokens: int,
+        how: Choice | None = None,
+        *,
+        forced: Sequence[Sequence[int]] | None = None,
+        forbidden: Collection[int] = (),
+        stops: Collection[int] = (),
+    ) -> Iterator[Written]:
+        """Write as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
+        steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
+        yield from stream(steps, max_new_tokens, ends, how, forced=forced, forbidden=forbidden)
+
+    @torch.no_grad()
+    def score(
+        self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], answers: Int[Tensor, "b k s"]
+    ) -> Float[Tensor, "b k s"]:
+        """Give the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
+
+        Pictures and prefix are read once for all k.
+
+        Args:
+            pixels: pictures in -1..1.
+            prefix: ids with BOS and newline, padded with 0 on the right.
+            answers: ids, with the end token where it counts, padded with 0 on the right; padding gets 0.
+        """
+        if answers.ndim != 3:
+            raise BadInput(f"answers are {tuple(answers.shape)}; give (batch, answers, tokens)")
+        flat = answers.flatten(0, 1)
+        self._check(flat, flat, flat)
+        capped = self.config.soft_cap == "transformers"
+        session = self.start(pixels, prefix, answers.shape[2])
+        session.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
+        found = torch.zeros(flat.shape, device=flat.device)
+        logits = session.logits
+        hidden = session.extend(flat[:, :-1]) if flat.shape[1] > 1 else None
+        for place in range(flat.shape[1]):  # one at a time: a row of logits is a megabyte
+            if place and hidden is not None:
+                logits = self.project(hidden[:, place - 1], capped=capped)
+            found[:, place] = logits.float().log_softmax(-1).gather(1, flat[:, place, None])[:, 0]
+        return found.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
+
+    def to_int8(self, eye: bool = False) -> "PaliGemma":
+        """Round the decoder's weights, and on request the eye's, to 8 bits, for inference alone; returns the model.
+
+        See `tapetum.layers.quantised`. Answers come faster, from less memory; they may differ.
+        """
+        quantise(self.language)
+        if eye:
+            quantise(self.eye)
+        return self
+
+    def _check(self, pixels: Tensor, prefix: Tensor, suffix: Tensor | None = None) -> None:
+        for name, ids in {"prefix": prefix, "suffix": suffix}.items():
+            if ids is None:
+                continue
+            if (
+                ids.ndim != 2
+                or ids.dtype != torch.int64
+                or ids.shape[0] != pixels.shape[0]
+                or (name == "suffix" and not ids.shape[1])
+            ):
+                raise BadInput(
+                    f"{name} is {ids.dtype} {tuple(ids.shape)} beside pixels {tuple(pixels.shape)}; give int64 ids, a row for"
+                    " each example"
+                )
+            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.config.language.vocabulary):
+                known = self.config.language.vocabulary - 1
+                raise BadInput(f"{name} has ids {int(ids.min())}..{int(ids.max())}; this model knows 0..{known}")
+            if bool(((ids[:, :-1] == 0) & (ids[:, 1:] != 0)).any()):
+                raise BadInput(f"{name} has 0, which is padding, before other ids; put it on the right")
+
+
+def build(config: PaliGemmaConfig | str, seed: int = 0) -> PaliGemma:
+    """Make a model with random weights, float32, in evaluation mode. Raises BadInput for an unknown name."""
+    config = named(config) if isinstance(config, str) else config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PaliGemma(config).eval()

@@ -1,0 +1,107 @@
+"""Pictures as a network sees them: squashed to a square, -1..1; and which frames of a video it is shown.
+
+Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
+Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
+
+    "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
+    "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
+    "reference-video"  the same, kept as it is                                   frames of videos
+    "transformers"     bicubic with antialias, rounded to 8 bits, by Pillow; by torchvision, the default there, a number is
+                       one off here and there
+
+The differences hardly matter to the released models, which were trained with kernels drawn at random. The reference's numbers
+come out to the bit (`squash` says what that takes).
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.paligemma.squash import squashed
+from tapetum.video import Video
+from tapetum.video.pictures import PictureVideo
+from tapetum.video.read import open_video
+from tapetum.video.sources import in_memory, read_picture
+
+Resize = Literal["reference", "reference-plain", "reference-video", "transformers"]
+"""A way to make a picture square, as the module's docstring has it."""
+RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video", "transformers")
+
+
+def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "reference") -> Float[Tensor, "n 3 size size"]:
+    """Make pictures of one size square, `size` pixels wide, float32 -1..1. Raises BadInput for other arrays and ways.
+
+    >>> prepare(np.zeros((2, 30, 40, 3), np.uint8), 28).shape
+    torch.Size([2, 3, 28, 28])
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise BadInput(f"pictures are {frames.dtype} {frames.shape}; wanted uint8 (n, h, w, 3)")
+    if resize not in RESIZES:
+        raise BadInput(f"there is no way to resize called {resize!r}; it is one of {', '.join(RESIZES)}")
+    if resize == "transformers":
+        square = [Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC) for frame in frames]
+        return _scaled(torch.from_numpy(np.stack([np.asarray(each) for each in square])).permute(0, 3, 1, 2).float())
+    made = np.stack([squashed(frame, size, antialias=resize == "reference") for frame in frames])
+    x = torch.from_numpy(made).permute(0, 3, 1, 2).clamp(0, 255)
+    return _scaled(x if resize == "reference-video" else x.floor())
+
+
+def _scaled(x: Tensor) -> Tensor:
+    return x.contiguous() * (2 / 255) - 1
+
+
+def read_pictures(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
+    """Read one picture, or with `frames` that many of a video, as `spread_frames` chooses.
+
+    `source` is whatever `open_video` opens, or one picture in memory (`video.sources`). Raises BadInput where it cannot be
+    read, and for a video or an animated picture without `frames`.
+    """
+    return read_numbered(source, frames)[0]
+
+
+def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndarray, "n h w 3"], list[int]]:
+    """Read as `read_pictures` does, with the number of each frame in its video."""
+    if in_memory(source) and not isinstance(source, Video) and getattr(source, "ndim", 3) != 4:
+        return read_picture(source)[None], [0]
+    video = open_video(source)
+    count = len(video)
+    if frames is None and count > 1:
+        what = f"an animation of {count} frames" if isinstance(video, PictureVideo) else f"a video of {count} frames"
+        raise BadInput(f"{video.name} is {what}; show some of them with --frames, such as --frames 16, or give one picture")
+    numbers = [0] if count == 1 or frames is None else spread_frames(count, frames)
+    return video[numbers], numbers
+
+
+def spread_frames(count: int, frames: int) -> list[int]:
+    """Choose the middle frames of `frames` equal parts of a video; of a short one some come twice.
+
+    >>> spread_frames(100, 4), spread_frames(2, 4)
+    ([12, 37, 62, 87], [0, 0, 1, 1])
+    """
+    _check_frames(count, frames)
+    return [min(int((k + 0.5) * count / frames), count - 1) for k in range(frames)]
+
+
+def strided_frames(count: int, frames: int, stride: int, first: int = 0) -> list[int]:
+    """Choose every `stride`-th frame from `first` on, as the reference's video tasks; a short clip begins again from its start.
+
+    >>> strided_frames(100, 4, 9), strided_frames(20, 4, 9)
+    ([0, 9, 18, 27], [0, 9, 18, 0])
+    """
+    _check_frames(count, frames)
+    if stride < 1 or not 0 <= first < count:
+        raise BadInput(
+            f"frames begin at {first} and are {stride} apart; wanted a start within the {count} frames and 1 or more"
+        )
+    there = list(range(first, count, stride))[:frames]
+    return [there[k % len(there)] for k in range(frames)]
+
+
+def _check_frames(count: int, frames: int) -> None:
+    if count < 1 or frames < 1:
+        raise BadInput(f"asked for {frames} frames of a video of {count}; both must be 1 or more")

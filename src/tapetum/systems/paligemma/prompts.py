@@ -1,0 +1,105 @@
+"""Prompts: what is said to a model before it answers, letter by letter as the reference says it.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2.5 and appendix J) and the public configs of its transfers. There is no template and no
+system prompt; case and spaces count. Where the paper prints one space after `en` in the multiple-choice prompts, the released
+configs have two, and a real tab between the options; so has `choose`. BOS and the newline at the end are the tokenizer's.
+"""
+
+from collections.abc import Sequence
+
+from tapetum.core.errors import BadInput, check_several
+
+OCR = "ocr"
+"""All text in the picture, line by line."""
+DETECT_ALL = "detect all classes"
+"""The prompt of the detection transfer (PaliGemma 2, 3.2)."""
+BETWEEN = " ; "
+"""What stands between things, in prompts and in answers."""
+TEXT_LENGTHS = {224: 128, 448: 512, 896: 512}
+"""Tokens of text (BOS, prefix, newline, suffix, EOS) in pre-training, by the size of the picture."""
+
+
+def caption(language: str = "en") -> str:
+    """Ask for a caption. Languages are codes such as en, de, zh."""
+    return f"caption {language}"
+
+
+def describe(language: str = "en") -> str:
+    """Ask for a longer description, as the models trained on a mix of tasks know it."""
+    return f"describe {language}"
+
+
+def caption_region(places: str) -> str:
+    """Ask for a caption of the region that four tokens of places name, as `locations.box_text` writes them.
+
+    >>> caption_region("<loc0000><loc0000><loc0511><loc1023>")
+    'caption <loc0000><loc0000><loc0511><loc1023>'
+    """
+    return f"caption {places}"
+
+
+def answer(question: str, language: str = "en") -> str:
+    """Ask a question; `language` is that of the answer.
+
+    >>> answer("how many cats ?")
+    'answer en how many cats ?'
+    """
+    return f"answer {language} {question}"
+
+
+def question(answer: str, language: str = "en") -> str:
+    """Ask for a question that has this answer."""
+    return f"question {language} {answer}"
+
+
+def detect(things: str | Sequence[str]) -> str:
+    """Ask where things are: a list of them, or a text such as "cat ; dog". Raises BadInput where there is none.
+
+    >>> detect(["cat", "red dog"])
+    'detect cat ; red dog'
+    """
+    return f"detect {_joined(things)}"
+
+
+def segment(things: str | Sequence[str]) -> str:
+    """Ask for outlines of things, given as to `detect`."""
+    return f"segment {_joined(things)}"
+
+
+def choose(question: str, choices: Sequence[str], language: str = "en") -> str:
+    """Ask a question with choices, as for A-OKVQA and AI2D.
+
+    >>> choose("what is it?", ["a cat", "a dog"])
+    'answer en  what is it? choose from: a cat \\t a dog'
+    """
+    check_several(choices, "choices")
+    return f"answer {language}  {question} choose from: " + " \t ".join(choices)
+
+
+def choose_letter(question: str, hint: str, choices: Sequence[str]) -> str:
+    """Ask a question of ScienceQA, whose answer is a letter: "The answer is B.". Raises BadInput for more than 26 choices.
+
+    >>> choose_letter("Which?", "", ["this", "that"])
+    'Question: Which?\\nContext: \\nOptions: (A) this, (B) that\\nAnswer:'
+    """
+    check_several(choices, "choices")
+    if len(choices) > 26:
+        raise BadInput(f"a question has {len(choices)} choices; there are letters for 26: give fewer")
+    options = ", ".join(f"({chr(65 + k)}) {choice}" for k, choice in enumerate(choices))
+    return f"Question: {question}\nContext: {hint}\nOptions: {options}\nAnswer:"
+
+
+def split_things(things: str) -> list[str]:
+    """Give the things of a text such as "cat ; dog", without what is empty.
+
+    >>> split_things("cat;red dog ; ")
+    ['cat', 'red dog']
+    """
+    return [part.strip() for part in things.split(";") if part.strip()]
+
+
+def _joined(things: str | Sequence[str]) -> str:
+    names = split_things(things) if isinstance(things, str) else [part for thing in things for part in split_things(thing)]
+    if not names:
+        raise BadInput('no thing was named; say what to look for, such as "cat ; dog"')
+    return BETWEEN.join(names)

@@ -1,0 +1,90 @@
+"""Weights of PaliGemma known by name. Imports no torch.
+
+The official ones lie on Hugging Face behind the licence of Gemma, which a person accepts there once; so they are fetched with
+that person's account, as a folder of several files.
+"""
+
+from tapetum.hub.registry import Weights
+from tapetum.systems.paligemma.config import PICTURE_SIZES
+
+_LOADER = "tapetum.systems.paligemma.weights:load"
+_SIZES = {
+    "paligemma-3b": 2.924e9 * 4,
+    "paligemma2-3b": 3.033e9 * 2,
+    "paligemma2-10b": 9.663e9 * 2,
+    "paligemma2-28b": 27.65e9 * 2,
+}
+"""Bytes at 224 pixels: the first family is published in float32, the second in bfloat16."""
+_PAPERS = {"paligemma": "arXiv 2407.07726", "paligemma2": "arXiv 2412.03555"}
+
+
+def _official(family: str, kind: str, size: int) -> Weights:
+    repository = f"google/{family}-{kind}-{size}"
+    told = "to be fine-tuned" if kind == "pt" else "for prompts as they are"
+    return Weights(
+        name=f"{family}-{kind}-{size}",
+        architecture=f"{family}-{size}",
+        summary=f"{family} for pictures of {size}x{size}, {told}; {_SIZES[family] / 1e9:.1f} GB, licence to be accepted",
+        paper=_PAPERS[family.partition("-")[0]],
+        licence="LicenseRef-Gemma",
+        file=f"{family}-{kind}-{size}",
+        loader=_LOADER,
+        repository=repository,
+        gate=f"accept the Gemma licence at https://huggingface.co/{repository} with your account there, then: hf auth login",
+        size=int(_SIZES[family]),
+        verbs=("ask",),
+    )
+
+
+PUBLISHED = tuple(
+    _official(family, kind, size)
+    for family in _SIZES
+    for kind in ("pt", "mix")
+    for size in PICTURE_SIZES
+    if not (kind == "mix" and size == 896)
+)
+"""What `tapetum weights list` names of this system."""
+
+_CODEC = "tapetum.systems.paligemma.mask_codec:load"
+PUBLISHED += (
+    Weights(
+        name="paligemma-nano",
+        architecture="paligemma-nano",
+        summary="small PaliGemma that knows the pictures of tapetum scenes and nothing else, trained by this project",
+        paper="the network of arXiv 2407.07726 with a small config",
+        licence="Apache-2.0",
+        file="systems/paligemma/bundled/paligemma-nano.safetensors",
+        loader=_LOADER,
+        sha256="177a8bca8b0f204304ec07a3b93aadf50d92479b0a185146d61d0c3f4f25af6b",
+        verbs=("ask",),
+    ),
+    Weights(
+        name="paligemma-masks",
+        architecture="mask-codec",
+        summary="masks as 16 tokens and back, trained by this project on masks of its scenes",
+        paper="the codec of arXiv 2301.02229 with a small config",
+        licence="Apache-2.0",
+        file="systems/paligemma/bundled/paligemma-masks.safetensors",
+        loader=_CODEC,
+        sha256="0d5d1a14d8b713bbb36562b0fc2655c769fcf6626868aee0cf8f83e6ad67f53c",
+        verbs=("segment",),
+    ),
+    Weights(
+        name="paligemma-masks-official",
+        architecture="mask-codec",
+        summary="masks as 16 tokens and back, for the official models; trained on OpenImages",
+        paper="arXiv 2301.02229, as used in arXiv 2407.07726",
+        licence="LicenseRef-not-stated",
+        file="vae-oid.npz",
+        loader=_CODEC,
+        url="https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz",
+        converter="tapetum.systems.paligemma.mask_codec:convert",
+        verbs=("segment",),
+    ),
+)
+
+HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
+"""Entry in the header of a safetensors file to what loads it."""
+
+FOLDERS = {"paligemma": _LOADER}
+"""The model_type in the config.json of a folder to what loads it."""

@@ -1,0 +1,264 @@
+"""Whole trainings of PaliGemma as configs, which are also the options of `tapetum train paligemma` and `paligemma-transfer`.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.03555), and the public transfer configs.
+
+    stage 0    the eye alone           the papers take SigLIP; here from what is where, or from captions
+    stage 1    all tasks, all weights  224 pixels, 1 billion examples; the eye's rate rises slowly
+    stage 2    larger pictures         448, then 896 pixels, 50 and 10 million examples
+    stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
+
+Batch size, time scale of the rate and length of the eye's warm-up in stages 1 and 2 are unpublished; numbers here are those of
+`paligemma-nano`, on pictures of `scenes/`. Imports no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+from tapetum.train.config import ParameterRule
+
+Mean = Literal["examples", "tokens", "roots"]
+POWERS: Mapping[Mean, float] = {"examples": 1.0, "tokens": 0.0, "roots": 0.5}
+"""A token counts 1 over this power of the tokens of its answer."""
+Frozen = Literal["nothing", "eye", "eye-alone", "language"]
+FROZEN: Mapping[Frozen, tuple[str, ...]] = {
+    "nothing": (),
+    "eye": ("eye.*", "projector.*"),
+    "eye-alone": ("eye.*",),
+    "language": ("language.*",),
+}
+"""Patterns of names of parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """How texts are learned."""
+
+    mean: Mean = "examples"
+    """Of the loss: over the tokens of an answer, then over answers, as the reference; over all tokens, as transformers; or an
+    answer counts as the root of its tokens."""
+    smoothing: float = 0.0
+    """Label smoothing: so much of the target is spread over all other tokens."""
+    spread: float = 0.0
+    """Deviation of the target of a place among its neighbours, in places; 0: only the place itself is right."""
+    length: int | None = None
+    """Tokens of text that are read at most (BOS, prefix, newline, suffix); as in the reference the end may be one more. The
+    tail is cut. By default as many as there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """How many texts of each kind a picture of `scenes/` gets at a visit; a fraction is a chance."""
+
+    answers: float = 5.0
+    """Questions."""
+    regions: float = 1.0
+    """What is said of the thing at a place."""
+    captions: float = 0.3
+    """Short captions."""
+    descriptions: float = 0.0
+    """Long ones."""
+    detect_all: float = 0.7
+    """Boxes of everything."""
+    detect: float = 0.7
+    """Boxes of some nouns."""
+    segment: float = 0.0
+    """Masks of a noun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaStage:
+    """A stage of pre-training on pictures of `scenes/`."""
+
+    stage: Literal["0", "1", "2"]
+    """0: the eye alone, from what is where; 1: all tasks; 2: all tasks on larger pictures."""
+    data: str = ""
+    """Folder that `tapetum scenes pictures` made, of pictures as large as the model's."""
+    limit: int | None = None
+    """Pictures of it that are used, the first ones; by default all."""
+    checks: str = ""
+    """Another such folder, on which the weights are scored; by default none are."""
+    model: str = "paligemma-nano"
+    """Sizes, by name."""
+    picture_size: int = 112
+    """Side of the pictures."""
+    start: str = ""
+    """Weights to begin with: for stage 0 those of stage 0 or 1, for stage 1 those of stage 0 or 1, for stage 2 those of 1."""
+    eye: str = ""
+    """Weights of stage 0, from which stage 1 takes the eye, where `start` are those of stage 1."""
+    tokenizer: str = ""
+    """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
+    vocabulary: int = 640
+    """Pieces of one that is learned."""
+    codec: str = ""
+    """Weights of a codec of masks, by name or file, for the mixture's segment."""
+    mixture: Mixture = field(default_factory=Mixture)
+    """Texts of a picture."""
+    learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
+    """How texts are learned."""
+    places: float = 0.3
+    """Weight of the loss of stage 0 beside that of texts."""
+    looking: float = 0.0
+    """Weight of the loss on where the decoder looks while it writes places; see `tapetum.systems.paligemma.looking`."""
+    steps: int = 4000
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Pictures of a step, each with all of its texts."""
+    micro_batch: int = 32
+    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate goes on after a warm-up of 5%. A run at a constant rate can be stopped at any time, and its weights be those
+    that a linear one, which cools down, begins with."""
+    weight_decay: float = 0.05
+    """Of the matrices of eye and projector."""
+    eye_rate: float = 1.0
+    """Factor on the eye's learning rate."""
+    eye_warmup: int = 0
+    """Steps over which the eye's rate rises linearly, besides."""
+    ruler: bool = False
+    """Write where things are into the weights that the run begins with, as `tapetum.systems.paligemma.ruler` does: in stage 0
+    into the eye's positions, in stage 1 into the decoder's rows of places."""
+    bf16: bool = True
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 0
+    """The same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        if self.mixture.segment and not self.codec:
+            raise BadInput("the mixture has masks, which need a codec; name its weights with --codec")
+
+    def rules(self) -> tuple[ParameterRule, ...]:
+        """Say how the eye's rate differs."""
+        if self.stage == "0" or (self.eye_rate == 1 and not self.eye_warmup):
+            return ()
+        return (ParameterRule(pattern="eye.*", lr_scale=self.eye_rate, warmup_steps=self.eye_warmup),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaTransfer:
+    """Stage 3: a model is taught one task."""
+
+    task: str = ""
+    """Task of the papers by name, such as vqav2, whose published numbers are then the defaults: for pictures of
+    --picture-size, or the smallest ones; by default a task of one's own."""
+    data: str = ""
+    """File of JSON lines with image (a path from the file's folder on, or a list), prefix and suffix (or a list); with
+    --task the folder of its official files."""
+    splits: str = ""
+    """With --task: what is learned, such as train+val; by default what the papers took."""
+    checks: str = ""
+    """Another such file or folder, on which the weights are scored; by default none are."""
+    start: str = "paligemma-nano"
+    """Weights to begin with: a name, a file or a folder."""
+    scratch: bool = False
+    """Begin with random weights of the same sizes instead, to see what pre-training is worth."""
+    tokenizer: str = ""
+    """SentencePiece model; by default the one beside the weights."""
+    picture_size: int | None = None
+    """Side of the pictures, to which positions are interpolated; by default as the weights have it."""
+    epochs: float = 10.0
+    """Visits of each example."""
+    steps: int | None = None
+    """Optimiser steps, in place of epochs."""
+    codec: str = ""
+    """Weights of a codec of masks, by name or file, for a task with masks; by default the model's."""
+    batch_size: int = 256
+    """Examples of a step."""
+    micro_batch: int = 8
+    """Examples that a process works on at a time; what is left of a step's is accumulated."""
+    per_picture: int = 1
+    """Lines with the same picture that are learned together, so that it is seen once."""
+    lr: float = 1e-5
+    """Highest learning rate; it falls to 0 by a cosine."""
+    weight_decay: float = 0.0
+    """Of the matrices of eye and projector. The papers' numbers are not multiplied by the rate: 1e-6 at 1e-5 is 0.1 here."""
+    dropout: float = 0.0
+    """Of the decoder."""
+    learning: Learning = field(default_factory=lambda: Learning(length=128))
+    """How texts are learned."""
+    freeze: Frozen = "nothing"
+    """What stays as it is: eye, with the projector, as the published transfers mean it; eye-alone; language."""
+    prefix_mask: Literal["full", "blocks", "pictures", "causal"] | None = None
+    """Who sees whom, to compare; by default as the weights have it."""
+    loss_on_prefix: bool = False
+    """Learn the prefix too, which the paper found to be worse."""
+    lora_rank: int = 0
+    """Of low-rank changes, which alone are learned; 0: weights are learned."""
+    lora_alpha: float = 16.0
+    """Over the rank, the factor on these changes."""
+    noise_boxes: int = 0
+    """Boxes that each list of boxes is filled up to with noise (the detection transfer of PaliGemma 2); 0: none are."""
+    bf16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 0
+    """The same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        if self.freeze not in FROZEN:
+            raise BadInput(f"freeze is {self.freeze!r}; it is one of {', '.join(FROZEN)}")
+        if self.lora_rank and self.freeze != "nothing":
+            raise BadInput("with --lora-rank all weights are frozen already; leave --freeze out")
+        if self.lora_rank < 0 or self.epochs <= 0 or not 0 <= self.dropout < 1:
+            raise BadInput(
+                f"lora_rank {self.lora_rank}, epochs {self.epochs} and dropout {self.dropout} cannot be; the rank is 0 or more,"
+                " epochs are above 0, dropout is from 0 to below 1"
+            )
+
+    def rules(self) -> tuple[ParameterRule, ...]:
+        """Say what is frozen."""
+        return tuple(ParameterRule(pattern=pattern, frozen=True) for pattern in FROZEN[self.freeze])
+
+
+STAGES: Mapping[str, PaliGemmaStage] = {
+    "0": PaliGemmaStage(stage="0", batch_size=32, steps=3000),
+    "1": PaliGemmaStage(stage="1", batch_size=16, micro_batch=16, steps=4000, eye_rate=0.5, eye_warmup=600),
+    "2": PaliGemmaStage(
+        stage="2",
+        batch_size=16,
+        micro_batch=16,
+        steps=1000,
+        lr=3e-4,
+        picture_size=224,
+        mixture=Mixture(answers=4.0, detect_all=1.0, detect=1.0),
+    ),
+}
+"""Stages of `paligemma-nano`. In stage 2 lists of boxes come more often, and the rate is a third."""
+TRANSFER = PaliGemmaTransfer()
+
+
+def stage0(data: str, **changes: Any) -> PaliGemmaStage:
+    """Make the config of a run that teaches the eye alone.
+
+    >>> stage0("pictures", steps=100).batch_size
+    32
+    """
+    return replace(STAGES["0"], data=data, **changes)
+
+
+def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
+    """Make the config of a run that teaches all tasks; `start` are weights of stage 0, or of stage 1 to go on from.
+
+    With a mixture of captions alone it is a captioning start, for eyes without truth about places.
+    """
+    return replace(STAGES["1"], data=data, start=start, **changes)
+
+
+def stage2(data: str, start: str, picture_size: int, **changes: Any) -> PaliGemmaStage:
+    """Make the config of a run on larger pictures, from weights of stage 1.
+
+    >>> stage2("pictures", "model.safetensors", 224).mixture.detect_all
+    1.0
+    """
+    return replace(STAGES["2"], data=data, start=start, picture_size=picture_size, **changes)
+
+
+def transfer(data: str, start: str, **changes: Any) -> PaliGemmaTransfer:
+    """Make the config of a transfer.
+
+    >>> transfer("vqa.jsonl", "paligemma-3b-pt-224", freeze="eye").rules()[1].pattern
+    'projector.*'
+    """
+    return replace(TRANSFER, data=data, start=start, **changes)

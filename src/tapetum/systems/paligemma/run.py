@@ -1,0 +1,179 @@
+"""Trainings of PaliGemma, from a config of `recipes` to a file of weights; the same call goes on after a stop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.hub.loading import header_of
+from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.places import PlacesTask
+from tapetum.systems.paligemma.recipes import PaliGemmaStage
+from tapetum.systems.paligemma.scene_pairs import Encode, ScenePairs
+from tapetum.systems.paligemma.scene_pictures import SceneFolder
+from tapetum.systems.paligemma.scene_task import AnswerChecks, ScenesTask
+from tapetum.systems.paligemma.task import PaliGemmaTask, StartFrom
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.train import FitResult, TrainConfig, fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+
+TOKENIZER = "tokenizer.model"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run ends with."""
+
+    weights: Path
+    """A file for `tapetum.load`; of stage 0, the eye's weights for stage 1."""
+    scores: Mapping[str, float]
+    """On what was never trained on."""
+
+
+def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> Finished | None:
+    """Train a stage in the folder `launch.out`; None if there is more to do.
+
+    Raises BadInput for data that is not there, and weights that do not fit.
+    """
+    if run.stage == "2" and not run.start:
+        raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
+    train = SceneFolder(run.data, run.limit)
+    checks = SceneFolder(run.checks, 256) if run.checks else None
+    say(f"{len(train):,} pictures to learn from, {len(checks) if checks else 0} to check")
+    config = stage_config(run, launch)
+    if run.stage == "0":
+        return _train_eye(run, launch, train, checks, config)
+    tokens = _tokens(run, launch.out, train)
+    task = ScenesTask(
+        sized(run, tokens),
+        tokens,
+        ScenePairs(train, run.mixture, _encoder(run.codec)),
+        run.seed,
+        run.learning,
+        places=run.places,
+        looking=run.looking,
+        start=_start(run, tokens),
+        checks=AnswerChecks(checks, tokens) if checks else None,
+    )
+    result = fit(task, config, launch.out / f"stage-{run.stage}", began=launch.began)
+    return None if result.state == "stopped" else _save(result, launch.out, task)
+
+
+def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
+    """Make the config of the loop."""
+    return train_config(
+        run,
+        launch,
+        micro_batch=run.micro_batch,
+        workers=0,
+        schedule=run.schedule,
+        warmup_steps=max(1, run.steps // 20),
+        betas=(0.9, 0.99),
+        rules=run.rules(),
+        ema_decay=0.995,
+        eval_every=max(1, run.steps // 10),
+        log_every=20,
+        checkpoint_every=1000,
+    )
+
+
+def _start(run: PaliGemmaStage, tokens: Tokens) -> StartFrom | None:
+    """What makes the first weights."""
+    if not run.start:
+        return None
+    return StartFrom(Path(run.start), Path(run.eye) if run.eye else None, tokens.location_ids[0] if run.ruler else None)
+
+
+def sized(run: PaliGemmaStage, tokens: Tokens) -> PaliGemmaConfig:
+    """Give the sizes of the model, with the rows and the newline of its tokens."""
+    config = named(run.model)
+    eye = replace(config.eye, picture_size=(run.picture_size, run.picture_size))
+    return replace(config, eye=eye, language=replace(config.language, vocabulary=tokens.size), newline=tokens.newline[0])
+
+
+def _train_eye(
+    run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
+) -> Finished | None:
+    eye = replace(named(run.model).eye, picture_size=(run.picture_size, run.picture_size))
+    task = PlacesTask(eye, train, checks, run.seed, Path(run.start) if run.start else None, run.ruler)
+    result = fit(task, config, launch.out / "stage-0", began=launch.began)
+    if result.state == "stopped":
+        return None
+    path = launch.out / "eye.safetensors"
+    model = _scored_model(result)
+    if is_main():
+        from safetensors.torch import save_file
+
+        with whole_file(path) as temporary:
+            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+    return Finished(path, task.evaluate(model.eval(), result.step))
+
+
+def _scored_model(result: FitResult) -> nn.Module:
+    """The model with the average of its weights, where there is one."""
+    for average in result.averages.values():
+        result.model.load_state_dict(average)
+    return result.model
+
+
+def _save(result: FitResult, out: Path, task: PaliGemmaTask) -> Finished:
+    """Write weights and tokens side by side."""
+    model = _scored_model(result).eval()
+    if hasattr(model, "tell"):  # of stage 0, no part of a model
+        del model.tell
+    path = out / "model.safetensors"
+    if is_main():
+        weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
+        with whole_file(out / TOKENIZER) as temporary:
+            temporary.write_bytes(task.tokens.model)
+    return Finished(path, task.evaluate(model, result.step))
+
+
+def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
+    """The tokens that are named, those of the weights, or learned ones. Raises BadInput for tokens of other weights."""
+    header = header_of(Path(run.start)) if run.start else {}
+    if run.tokenizer and not Path(run.tokenizer).exists():
+        raise BadInput(f"there is no tokenizer {run.tokenizer}; name a tokenizer.model, or leave it out to have one learned")
+    if run.tokenizer or weights.HEADER in header:
+        tokens = Tokens.load(run.tokenizer) if run.tokenizer else Tokens.beside(run.start)
+        tokens.check(tokens.size, header.get(weights.TOKENIZER))
+        return tokens
+    if (out / TOKENIZER).exists():
+        return Tokens.load(out / TOKENIZER)
+    out.mkdir(parents=True, exist_ok=True)
+    return Tokens.train(texts_of(folder), run.vocabulary, out / TOKENIZER)
+
+
+def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
+    """List what is said of the first pictures of a folder, and every word of the world."""
+    from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
+    from tapetum.systems.paligemma import prompts
+    from tapetum.systems.paligemma.noise import NOISE
+
+    lines = [word for word in (*WORDS, *PROPS, *COLOURS, NOISE) for _ in range(20)]
+    for index in range(min(len(folder), most)):
+        truth = folder.truth(index)
+        lines += [*truth["captions"].values(), prompts.caption(), prompts.describe(), prompts.DETECT_ALL]
+        for asked in truth.get("candidates", ()):
+            lines += [prompts.answer(asked["text"]), asked["answer"]]
+        for thing in truth["objects"]:
+            noun = thing["noun"]
+            lines += [prompts.detect([noun, noun]), prompts.segment(noun), f" {noun}", thing["caption"]]
+    return lines
+
+
+def _encoder(codec: str) -> Encode | None:
+    """What makes codes of masks; None where no codec is named."""
+    if not codec:
+        return None
+    import numpy as np
+
+    from tapetum.systems.paligemma import mask_codec
+
+    made = mask_codec.load(codec)
+    return lambda masks, boxes: np.stack([made.codes_of(mask, box) for mask, box in zip(masks, boxes, strict=True)])

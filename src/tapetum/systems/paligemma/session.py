@@ -1,0 +1,116 @@
+"""Writing an answer token by token: the prompt is read once, its keys and values are kept, each further token costs one row."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tapetum.layers.attention import causal_mask
+from tapetum.layers.packed import has_copies, pack, using_packed
+from tapetum.systems.paligemma.mask import lay_out
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.model import PaliGemma
+
+_PLAIN_STEPS = 4
+"""Steps of an answer before weights are copied: short answers are over by then."""
+
+
+class Session:
+    """Answers in the making, one a row; what `tapetum.layers.generate` asks for."""
+
+    def __init__(
+        self,
+        model: "PaliGemma",
+        pictures: Float[Tensor, "b n d"],
+        prefix: Int[Tensor, "b p"],
+        room: int,
+        cache_dtype: torch.dtype | None = None,
+    ):
+        """Read the prompts.
+
+        Args:
+            model: what reads.
+            pictures: tokens that `embed_pictures` gave.
+            prefix: ids, padded with 0 on the right.
+            room: tokens that may follow.
+            cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
+        """
+        self.model = model
+        self._steps = 0
+        self._packed = model.copy_weights and has_copies(model.language) and pack(model.language)
+        batch, seen = pictures.shape[:2]
+        valid = torch.cat((torch.ones(batch, seen, dtype=torch.bool, device=prefix.device), prefix != 0), 1)
+        whole = bool(valid.all())
+        self._room = valid.shape[1] + room
+        self._valid = None if whole else torch.nn.functional.pad(valid, (0, room), value=True)
+        self.cache = model.language.cache(batch, self._room, cache_dtype)
+        self.lengths = valid.sum(1)
+        """Tokens that each row holds, padding not counted; also the position of its next one."""
+        with using_packed(self._packed):
+            hidden = self._prefill(torch.cat((pictures, model.language.embed(prefix)), 1), seen, valid if not whole else None)
+            last = hidden[:, -1] if whole else hidden[torch.arange(batch, device=hidden.device), self.lengths - 1]
+            self.logits: Float[Tensor, "b v"] = model.project(last, capped=model.config.soft_cap == "transformers")
+            """Of the next token."""
+
+    def _prefill(self, x: Tensor, seen: int, valid: Tensor | None) -> Tensor:
+        config, language = self.model.config, self.model.language
+        window = config.language.window
+        if valid is None and config.prefix_mask == "full":  # all see all, at whatever distance
+            return language(x, causal=False, cache=self.cache)
+        if valid is None and config.prefix_mask == "causal" and window is None:
+            return language(x, cache=self.cache)
+        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
+        layout = lay_out(valid, seen, x.shape[1] - seen, config.prefix_mask, window)
+        return language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
+
+    def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
+        """Add a token to each row; gives the logits of the next one."""
+        self._steps += 1
+        if self._steps == _PLAIN_STEPS and not self._packed and self.model.copy_weights:
+            self._packed = pack(self.model.language)
+        with using_packed(self._packed):
+            self.logits = self.model.project(self._read(ids[:, None])[:, 0])
+        return self.logits
+
+    def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """Add tokens of a suffix to each row, padded with 0 on the right; gives what `project` makes logits of.
+
+        `logits` are not changed.
+        """
+        valid = ids != 0
+        if not bool(valid.all()):
+            seen = self.cache.length
+            if self._valid is None:
+                self._valid = torch.ones(len(ids), self._room, dtype=torch.bool, device=ids.device)
+            self._valid = self._valid.clone()
+            self._valid[:, seen : seen + ids.shape[1]] = valid
+        return self._read(ids, valid)
+
+    def _read(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
+        language, count = self.model.language, ids.shape[1]
+        keys = self.cache.length + count
+        positions = self.lengths[:, None]
+        if count > 1:
+            positions = positions + torch.arange(count, device=ids.device)
+        mask = local = None
+        if self._valid is not None:
+            mask = self._valid[:, None, None, :keys]
+            if count > 1:
+                mask = mask & causal_mask(count, keys, device=ids.device)
+            window = language.config.window
+            if window is not None and keys > window:
+                places = self._valid[:, :keys].long().cumsum(1) - 1
+                local = mask & (positions[:, :, None] - places[:, None, :] < window)[:, None]
+        x = language.embed(ids)
+        hidden = language(x, positions=positions, mask=mask, local_mask=local, cache=self.cache)
+        self.lengths = self.lengths + (count if valid is None else valid.sum(1))
+        return hidden
+
+    def reorder(self, rows: Int[Tensor, " c"]) -> None:
+        """Make row i what row `rows[i]` was; rows may be repeated or left out."""
+        self.cache.reorder(rows)
+        self.lengths, self.logits = self.lengths[rows], self.logits[rows]
+        if self._valid is not None:
+            self._valid = self._valid[rows]

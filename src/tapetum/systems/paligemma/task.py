@@ -1,0 +1,200 @@
+"""Teaching a PaliGemma, for `tapetum.train.fit`.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of eye
+and projector alone: nothing of the decoder ever decays. "Freezing the eye" in the published transfers freezes the projector
+too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1 here.
+
+Differs from the reference: the eye sees a picture once for all its texts; under the masks `blocks` and `pictures` the decoder
+reads it once too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.core.reading import no_pipe
+from tapetum.layers.positions import interpolate
+from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
+from tapetum.systems.paligemma.data import Batch, Drawn, Sample, Samples, collate
+from tapetum.systems.paligemma.losses import Nearby, averaged, token_losses
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.packed import Packed, pack, packed_loss
+from tapetum.systems.paligemma.recipes import Learning
+from tapetum.systems.paligemma.ruler import place_rows
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.train import Moment, Task
+from tapetum.train.freezing import freeze
+
+
+@dataclass(frozen=True)
+class Step:
+    """A micro-batch as the loss takes it."""
+
+    batch: Batch
+    packed: Packed | None
+    """The rows in sequences, where they share pictures."""
+
+
+class PaliGemmaTask(Task):
+    """A model learns to answer. With workers all of this is pickled, so weights are named by their file."""
+
+    def __init__(
+        self,
+        config: PaliGemmaConfig,
+        tokens: Tokens,
+        samples: Samples,
+        seed: int,
+        learning: Learning,
+        *,
+        start: "Start | None" = None,
+        checks: "Checks | None" = None,
+    ):
+        """`start`: makes the first weights; `checks`: scores a model on what is never trained on."""
+        self.config, self.tokens, self.samples, self.seed, self.learning = config, tokens, samples, seed, learning
+        self.start, self.checks = start, checks
+
+    def model(self) -> PaliGemma:
+        """Make a model, with the weights that the run starts from."""
+        model = PaliGemma(self.config)
+        if self.start is not None:
+            begin(model, self.start)
+        return model
+
+    def dataset(self) -> Drawn:
+        """Give samples by number."""
+        return Drawn(self.samples, self.seed)
+
+    def collate(self, items: Sequence[Sample]) -> Step:
+        """Make a micro-batch."""
+        batch = collate(items, self.tokens, self.learning.length)
+        packed = None
+        if self.config.prefix_mask in ("blocks", "pictures"):
+            packed = pack(batch.groups, len(items), self.learning.mean, self.config.prefix_mask)
+        return Step(batch, packed)
+
+    def loss(self, model: nn.Module, batch: Step, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Measure the loss of the suffixes."""
+        assert isinstance(model, PaliGemma)
+        return text_loss(model, model.embed_pictures(batch.batch.pixels), batch, self.learning, self.nearby)
+
+    @property
+    def nearby(self) -> Nearby | None:
+        """How targets of places are spread."""
+        return Nearby(self.tokens.location_ids[0], self.learning.spread) if self.learning.spread else None
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Matrices of eye and projector decay, nothing else does."""
+        return reference_groups(model)
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Score what is never trained on."""
+        return {} if self.checks is None else self.checks(model)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Describe what decides what is learned."""
+        about = getattr(self.samples, "about", dict)()
+        return {"config": as_json(self.config), "learning": vars(self.learning), "seed": self.seed, "samples": about}
+
+
+def begin(model: PaliGemma, start: "Start") -> None:
+    """Fill a model. Batch norms (of an eye with convolutions) keep what they have learned: micro-batches are small here."""
+    start(model)
+    for module in model.modules() if start.trained else ():
+        if isinstance(module, nn.BatchNorm2d):
+            freeze(module)
+
+
+class Start:
+    """Makes the first weights of a model. Subclasses are small and picklable."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether they are of a training."""
+        return True
+
+    def __call__(self, model: PaliGemma) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StartFrom(Start):
+    """Take weights from files of tensors: all of the model's, or the eye's, where its names begin with `eye.`."""
+
+    path: Path
+    eye: Path | None = None
+    """Another file, from which the eye's are taken."""
+    places: int | None = None
+    """Id of the first place, if the rows of places are to be `ruler.place_rows`."""
+
+    def __call__(self, model: PaliGemma) -> None:
+        from safetensors.torch import load_file
+
+        from tapetum.core.errors import BadInput
+
+        own = model.state_dict()
+        state = load_file(no_pipe(self.path))
+        if self.eye is not None:
+            state |= {name: value for name, value in load_file(no_pipe(self.eye)).items() if name.startswith(("eye.", "tell."))}
+        table, side = state.get("eye.positions"), model.config.eye.grid
+        if table is not None and table.shape[0] != side[0] * side[1]:
+            old = round(table.shape[0] ** 0.5)
+            state["eye.positions"] = interpolate(table, (old, old), side, model.config.eye.resample)
+        state = {name: value for name, value in state.items() if name in own or not name.startswith("tell.")}
+        missing, unknown = model.load_state_dict(state, strict=False)
+        eye_alone = all(name.startswith(("eye.", "tell.")) for name in state)
+        wanted = [name for name in missing if name.startswith("eye.") or not (eye_alone or name.startswith("tell."))]
+        if unknown or wanted:
+            raise BadInput(f"{self.path} is no start for this model: {(*unknown, *wanted)[0]} does not fit; give other weights")
+        if self.places is not None:
+            table = cast(Tensor, model.language.table.weight).detach()
+            norm = float(table[: self.places].norm(dim=1).mean())
+            table[self.places : self.places + LOCATIONS] = place_rows(table.shape[1], norm)
+
+
+class Checks:
+    """Scores a model. Subclasses are small and picklable."""
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        raise NotImplementedError
+
+
+def text_loss(
+    model: PaliGemma, pictures: Tensor, step: Step, learning: Learning, nearby: Nearby | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute the loss of all texts about pictures that were embedded."""
+    if step.packed is not None:
+        return packed_loss(model, pictures, step.packed, learning.smoothing, nearby)
+    return rows_loss(model, pictures, step.batch, learning, nearby)
+
+
+def rows_loss(
+    model: PaliGemma, pictures: Tensor, batch: Batch, learning: Learning, nearby: Nearby | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute the loss of each group's rows, padded to the longest; the mean is over all rows together."""
+    losses, right, counted = [], [], []
+    for rows in batch.groups:
+        hidden = model.read(pictures[rows.of], rows.prefix, rows.suffix)
+        logits = model.language.logits(hidden, capped=model.config.soft_cap == "transformers")
+        at = rows.learned & (rows.suffix != 0)
+        found = token_losses(logits, rows.suffix, learning.smoothing, model.config.emitted, nearby) * at
+        losses.append(found)
+        counted.append(at)
+        right.append((logits.detach().argmax(-1) == rows.suffix)[at])
+    longest = max(rows.shape[1] for rows in losses)
+    joined, marks = (torch.cat([nn.functional.pad(r, (0, longest - r.shape[1])) for r in part]) for part in (losses, counted))
+    return averaged(joined, marks, learning.mean), {"tokens": torch.cat(right).float().mean()}
+
+
+def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Make the optimiser's groups as the reference has them: see above."""
+    decayed, rest = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kernel = name.startswith(("eye.", "projector.")) and name.endswith("weight") and parameter.ndim > 1
+            (decayed if kernel else rest).append(parameter)
+    groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,262 @@
+"""Text as numbers: a SentencePiece model with 1,024 tokens for places and 128 for masks behind its pieces.
+
+Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (arXiv 2301.02229) for the tokens of masks.
+
+    [BOS] pieces of the prefix  pieces of "\\n"   |   pieces of the suffix [EOS]         each of the three encoded by itself:
+                                                                                        pieces never reach across their borders
+    0 pad  1 eos  2 bos  3 unk  4 ...   pieces      n ... n+1023  <loc0000> ... <loc1023>      n+1024 ... n+1151  <seg000> ...
+
+The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them behind its last piece.
+Either way a text is cut at such tokens first, so that they are never split, and their neighbours do not know of them.
+
+How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text, so that a prompt which
+ends with a newline may get one longer piece; it reads `<bos>`, `<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens,
+which here, as in the reference, are letters like others; it always ends a suffix with EOS; for a picture it writes `<image>`
+many times over, a token behind these that is never said, so here it has no number.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import sentencepiece
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import check_length, read_bytes
+
+LOCATIONS, SEGMENTS = 1024, 128
+"""Tokens for places, `<loc0000>` on, and for pieces of masks, `<seg000>` on."""
+EXTRA = tuple(f"<loc{n:04d}>" for n in range(LOCATIONS)) + tuple(f"<seg{n:03d}>" for n in range(SEGMENTS))
+"""All of these, in the order of their numbers."""
+FILES = "tokenizer.model", "paligemma_tokenizer.model"
+"""Names that the file has in a folder of weights: of Hugging Face, and of big_vision."""
+PAD, EOS, BOS, UNK = 0, 1, 2, 3
+"""Numbers of the four tokens that have no letters."""
+_LIKE_EXTRA = re.compile(r"<(?:loc|seg)[0-9]*>")
+_MARGIN = 128
+"""Rows that a table of embeddings may have beyond the tokens: `<image>`, and padding to a multiple of 64."""
+
+
+class Tokens:
+    """The pieces of text that one model knows, from the bytes of a SentencePiece model. Raises BadInput where they are none."""
+
+    def __init__(self, model: bytes):
+        self.model = model
+        """The bytes of the SentencePiece model."""
+        self._pieces = sentencepiece.SentencePieceProcessor()
+        try:
+            self._pieces.load_from_serialized_proto(model)
+        except (RuntimeError, TypeError) as error:
+            raise BadInput("these bytes are no SentencePiece model; give the tokenizer.model of the weights") from error
+        own = self._pieces.pad_id(), self._pieces.eos_id(), self._pieces.bos_id(), self._pieces.unk_id()
+        if own != (PAD, EOS, BOS, UNK):
+            raise BadInput(
+                f"the tokenizer has pad, eos, bos, unk as {own}; those of PaliGemma are (0, 1, 2, 3): it is another model's, "
+                "give the tokenizer.model of the weights"
+            )
+        count = self._pieces.get_piece_size()
+        baked = [self._pieces.piece_to_id(name) for name in EXTRA]
+        known = sum(number != UNK for number in baked)
+        if known not in (0, len(EXTRA)):
+            raise BadInput(
+                f"the tokenizer has {known} of the {len(EXTRA)} tokens of places and masks; give one that has all, or none"
+            )
+        numbers = baked if known else range(count, count + len(EXTRA))
+        self._numbers = dict(zip(EXTRA, numbers, strict=True))
+        self._names = {number: name for name, number in self._numbers.items()}
+        self.size = count if known else count + len(EXTRA)
+        """Tokens in all: numbers are below this."""
+        self.location_ids: tuple[int, ...] = tuple(numbers[:LOCATIONS])
+        """Numbers of `<loc0000>` to `<loc1023>`."""
+        self.segment_ids: tuple[int, ...] = tuple(numbers[LOCATIONS:])
+        """Numbers of `<seg000>` to `<seg127>`."""
+        self._locations, self._segments = frozenset(self.location_ids), frozenset(self.segment_ids)
+        self.newline: tuple[int, ...] = tuple(self._pieces.encode("\n"))
+        """What ends a prefix: one number in the official model and in those that `train` makes."""
+
+    @classmethod
+    def load(cls, source: str | Path | bytes) -> "Tokens":
+        """Read a SentencePiece model: its bytes, its file, or a folder of weights with a tokenizer.model in it.
+
+        Raises BadInput where there is none, or it is no model of this kind.
+        """
+        if isinstance(source, bytes):
+            return cls(source)
+        path = Path(source)
+        if path.is_dir():
+            found = [path / name for name in FILES if (path / name).is_file()]
+            if not found:
+                other = " (its tokenizer.json is not read)" if (path / "tokenizer.json").exists() else ""
+                raise BadInput(f"the folder {path} has no {FILES[0]}{other}; put that of the same weights there")
+            path = found[0]
+        try:
+            model = read_bytes(path)
+        except OSError as error:
+            raise BadInput(f"cannot read the tokenizer {path}: {error.strerror or error}; give a tokenizer.model") from error
+        try:
+            return cls(model)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+
+    @classmethod
+    def beside(cls, weights: str | Path) -> "Tokens":
+        """Read the tokenizer that lies with weights: in their folder; beside NAME.safetensors, NAME.model or tokenizer.model.
+
+        Raises BadInput where there is none.
+        """
+        path = Path(weights)
+        if path.is_dir():
+            return cls.load(path)
+        places = [path.with_suffix(".model"), *(path.with_name(name) for name in FILES)]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise BadInput(f"there is no tokenizer beside {path}; put {places[0].name} or {FILES[0]} there")
+        return cls.load(found)
+
+    @classmethod
+    def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
+        """Learn a SentencePiece model of `vocabulary` pieces from lines of text, as Gemma's is made, and write it to `path`.
+
+        Byte pairs with byte fallback; digits are split, spaces kept, none put before; "\\n" is one piece. Tokens of places and
+        masks come behind these, and are left out of the lines. Raises BadInput for a vocabulary that is too small or too large.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tokens = Tokens.train(["how many red balls are there ?"] * 9, 300, f"{folder}/tokenizer.model")
+        >>> tokens.decode(tokens.encode_suffix("<loc0009> red\\u00e9"))
+        '<loc0009> redé'
+        """
+        made = io.BytesIO()
+        texts = (part for line in lines for part in _LIKE_EXTRA.sub("\n", line).split("\n") if part)
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=made,
+                model_type="bpe",
+                vocab_size=vocabulary,
+                byte_fallback=True,
+                split_digits=True,
+                add_dummy_prefix=False,
+                remove_extra_whitespaces=False,
+                allow_whitespace_only_pieces=True,
+                normalization_rule_name="identity",
+                character_coverage=1.0,
+                pad_id=PAD,
+                eos_id=EOS,
+                bos_id=BOS,
+                unk_id=UNK,
+                pad_piece="<pad>",
+                eos_piece="<eos>",
+                bos_piece="<bos>",
+                unk_piece="<unk>",
+                user_defined_symbols=["\n"],
+                num_threads=1,
+                minloglevel=2,
+            )
+        except (RuntimeError, OSError) as error:
+            why = " ".join(str(error).split()).rpartition("] ")[2].partition(". ")[0]
+            why = "there are none" if "sentences_.empty()" in why else why
+            raise BadInput(
+                f"cannot learn {vocabulary} pieces from these lines ({why}); give another number, or more text"
+            ) from None
+        tokens = cls(made.getvalue())
+        with whole_file(path) as temporary:
+            temporary.write_bytes(tokens.model)
+        return tokens
+
+    def __len__(self) -> int:
+        return self.size
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all tokens in the order of their numbers; the same whether or not places and masks are among the pieces."""
+        count = self._pieces.get_piece_size()
+        every = list(range(count))
+        pieces, scores = self._pieces.id_to_piece(every), self._pieces.get_score(every)
+        named = [f"{piece} {score:.6g}" for piece, score in zip(pieces, scores, strict=True)]
+        named += [f"{name} 0" for name in EXTRA[: self.size - count]]
+        return hashlib.sha256("\0".join(named).encode()).hexdigest()
+
+    def check(self, rows: int, identity: str | None = None) -> None:
+        """Raise BadInput where a model is not this tokenizer's: its table has other `rows`, or it names another `identity`."""
+        if not 0 <= rows - self.size < _MARGIN or identity not in (None, self.identity):
+            what = f"has {self.size} tokens and the weights {rows}" if identity in (None, self.identity) else "is another one"
+            raise BadInput(
+                f"the tokenizer {what}: it belongs to another model; give the tokenizer.model that came with the weights"
+            )
+
+    def encode(self, text: str) -> list[int]:
+        """Give the numbers of a text, nothing before or behind. Raises BadInput for a token of no place, as `<loc1024>`."""
+        check_length(text, "a text for the model")
+        if not _whole(text):
+            raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
+        found: list[int] = []
+        at = 0
+        for match in _LIKE_EXTRA.finditer(text):
+            number = self._numbers.get(match[0])
+            if number is None:
+                raise BadInput(
+                    f"{match[0]} is no token; places are <loc0000> to <loc{LOCATIONS - 1}>, pieces of masks <seg000> to "
+                    f"<seg{SEGMENTS - 1}>"
+                )
+            found += [*self._encode_text(text[at : match.start()]), number]
+            at = match.end()
+        return found + self._encode_text(text[at:])
+
+    def encode_prefix(self, text: str) -> list[int]:
+        """Give BOS, the text and a newline."""
+        return [BOS, *self.encode(text), *self.newline]
+
+    def encode_suffix(self, text: str, end: bool = True) -> list[int]:
+        """Give the text and EOS; without `end` the beginning of an answer, to go on from."""
+        return self.encode(text) + [EOS] * end
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Give the text of numbers up to the first EOS. Tokens without letters are passed over, rows of padding too."""
+        parts: list[str] = []
+        run: list[int] = []
+        for number in map(int, ids):
+            if number == EOS:
+                break
+            if number in self._names:
+                parts += [self._decode_text(run), self._names[number]]
+                run = []
+            elif number < 0:
+                raise BadInput(f"{number} is the number of no token; numbers begin at 0")
+            elif number < self.size:
+                run.append(number)
+        return "".join((*parts, self._decode_text(run)))
+
+    def is_location(self, number: int) -> bool:
+        """Say whether a number is that of a place."""
+        return number in self._locations
+
+    def is_segment(self, number: int) -> bool:
+        """Say whether a number is that of a piece of a mask."""
+        return number in self._segments
+
+    def piece(self, number: int) -> str:
+        """Give the letters of one token as they stand in the model, "▁" for a space. Raises BadInput for a number of none."""
+        if not 0 <= number < self.size:
+            raise BadInput(f"{number} is the number of no token; this tokenizer has {self.size}")
+        return self._names.get(number) or self._pieces.id_to_piece(number)
+
+    def __getstate__(self) -> bytes:
+        return self.model
+
+    def __setstate__(self, model: bytes) -> None:
+        self.__init__(model)
+
+    def _encode_text(self, text: str) -> list[int]:
+        return self._pieces.encode(text) if text else []
+
+    def _decode_text(self, ids: Sequence[int]) -> str:
+        return self._pieces.decode(list(ids)) if ids else ""
+
+
+def _whole(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -1,0 +1,196 @@
+"""Files of weights: folders of Hugging Face, big_vision's .npz, and files of ours.
+
+A model is made without numbers, in the wanted precision, and numbers go from the file to their place through a small buffer:
+memory grows by the weights and little more. No code in a file is run, and a folder's index can name files of that folder alone.
+
+A file of ours is a safetensors file whose header says the config as JSON under the key "paligemma".
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import parse_json
+from tapetum.encoders.vit_config import squashed
+from tapetum.hub.loading import header_of
+from tapetum.hub.registry import known, resolve
+from tapetum.hub.state_dicts import read_settings, shards
+from tapetum.hub.tensors import TensorFile
+from tapetum.layers.positions import Resample, interpolate
+from tapetum.layers.quantised import is_quantised
+from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
+from tapetum.systems.paligemma.filling import empty, filled, unmade
+from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.npz import NpzFile
+from tapetum.systems.paligemma.tables import big_vision, huggingface
+from tapetum.systems.paligemma.tables.huggingface_config import read_config
+from tapetum.systems.paligemma.tables.pieces import Piece, send
+
+HEADER = "paligemma"
+"""Entry in the header of a file of ours."""
+TOKENIZER = "tokenizer"
+"""Entry in it that says which tokenizer the weights belong to (`Tokens.identity`)."""
+EIGHT_BITS = "eight_bits"
+"""Entry in it that says which parts have weights of bytes: language, eye, or both with a space between."""
+_PARTS = "language", "eye"
+CONFIG = "config.json"
+
+
+def load(
+    folder_or_name: str | os.PathLike[str],
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    config: PaliGemmaConfig | str | None = None,
+) -> PaliGemma:
+    """Load a PaliGemma or PaliGemma 2, in evaluation mode.
+
+    Args:
+        folder_or_name: a folder of Hugging Face (config.json, safetensors), a big_vision .npz (with `config`), a file that
+            `save` wrote, or a known name (`tapetum weights list`).
+        device: where to put it; None is the CPU.
+        dtype: of the weights; None is float32.
+        config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files that have none, or instead of theirs. With
+            another size of pictures, positions are interpolated as its eye says; with fewer rows of the vocabulary, the first
+            are taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
+
+    Raises:
+        BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
+    """
+    place = find_device(device)
+    wanted = named(config) if isinstance(config, str) else config
+    path = Path(folder_or_name)
+    if os.fspath(folder_or_name) in known() or not path.exists():
+        path = resolve(folder_or_name)[0]
+    dtype = torch.float32 if dtype is None else dtype
+    if path.is_dir():
+        return _from_folder(path, place, dtype, wanted)
+    if path.suffix == ".npz":
+        if wanted is None:
+            raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
+        with NpzFile(path) as file:
+            names = {big_vision.plain_name(name): name for name in file.shapes}
+            shapes = {plain: file.shapes[name] for plain, name in names.items()}
+            model, pieces = empty(wanted, big_vision.table, shapes, place, dtype)
+            return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
+    text = header_of(path).get(HEADER)
+    if text is not None:
+        return _own(path, wanted, place, dtype)
+    if wanted is None:
+        raise BadInput(f"{path} holds no PaliGemma of tapetum; give a folder, or config= beside a file of other weights")
+    return _from_huggingface([TensorFile(path)], wanted, place, dtype)
+
+
+def save(
+    model: PaliGemma, path: str | os.PathLike[str], dtype: torch.dtype | None = None, tokenizer: str | None = None
+) -> None:
+    """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
+
+    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
+    Bytes of a model that was rounded to 8 bits stay bytes. Raises BadInput if it cannot be written; then there is no file.
+    """
+    own = {name: t.detach().to("cpu") for name, t in model.state_dict().items() if _is_weight(t)}
+    tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in own.items()}
+    with whole_file(Path(path)) as temporary:
+        also = {} if tokenizer is None else {TOKENIZER: tokenizer}
+        if parts := [part for part in _PARTS if is_quantised(getattr(model, part))]:
+            also[EIGHT_BITS] = " ".join(parts)
+        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
+
+
+def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
+    """Give the weights under other names, as copies: "huggingface" (as transformers 5 writes them) or "big_vision"."""
+    if source not in _TABLES:
+        raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
+    if is_quantised(model):
+        raise BadInput("this model was rounded to 8 bits, for which there are no other names; give it as it was before that")
+    return send(model, _TABLES[source](model.config))
+
+
+_TABLES: dict[str, Callable[[PaliGemmaConfig], list[Piece]]] = {
+    "huggingface": huggingface.table,
+    "big_vision": big_vision.table,
+}
+
+
+def resized(model: PaliGemma, picture_size: int, how: Resample = "big_vision") -> PaliGemma:
+    """Change a model, which is returned, to another size of pictures; `how` says whose interpolation of positions."""
+    eye = replace(model.config.eye, picture_size=(picture_size, picture_size), resample=how)
+    old = model.config.eye.grid
+    with torch.no_grad():
+        table = interpolate(model.eye.positions.detach(), old, eye.grid, how)
+    model.config = replace(model.config, eye=eye)
+    model.eye.config, model.eye.preprocessing = eye, squashed(picture_size)
+    model.eye.positions = torch.nn.Parameter(table.clone(), requires_grad=model.eye.positions.requires_grad)
+    return model
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """Batch norms also count their batches, which matters to nothing here."""
+    return tensor.is_floating_point() or tensor.dtype == torch.int8
+
+
+def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
+    if config is None:
+        config = read_config(read_settings(folder / CONFIG))
+    return _from_huggingface([TensorFile(path) for path in shards(folder)], config, device, dtype)
+
+
+def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+    places: dict[str, tuple[TensorFile, str]] = {}
+    for file in files:
+        for name in file.shapes:
+            plain = huggingface.plain_name(name)
+            if plain in huggingface.HEADS or plain.endswith("position_ids"):
+                continue
+            if plain in places:
+                raise BadInput(f"{plain} is in {places[plain][0].path.name} and in {file.path.name}; keep one of them")
+            places[plain] = file, name
+    shapes = {plain: file.shapes[name] for plain, (file, name) in places.items()}
+    second = any(name.endswith("pre_feedforward_layernorm.weight") for name in shapes)
+    if second != config.language.post_norms:
+        found, wanted = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
+        raise BadInput(f"the weights are those of a {found}, and the config is that of a {wanted}; give the right one")
+
+    def read(piece: Piece, target: Tensor) -> None:
+        file, name = places[piece.theirs]
+        file.read(name, target)
+
+    model, pieces = empty(config, huggingface.table, shapes, device, dtype)
+    return filled(model, pieces, shapes, read)
+
+
+def _own(path: Path, wanted: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
+    header = header_of(path)
+    parts = header.get(EIGHT_BITS, "").split()
+    try:
+        said = parse_json(header[HEADER])
+        check_sizes(said, f" in the config of {path}", LARGEST_SIZE)
+        config = from_json(said)
+    except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+    if wanted is not None and wanted != config:
+        raise BadInput(f"{path} has a config of its own, and it is another one; leave config= out")
+    if not set(parts) <= set(_PARTS):
+        raise BadInput(f"{path} has bytes in {' '.join(parts)[:60]!r}; they may be in {' and '.join(_PARTS)}: save it again")
+    file = TensorFile(path, eight_bits=bool(parts))
+
+    def table(config: PaliGemmaConfig) -> list[Piece]:
+        own = unmade(config, dtype, parts).state_dict()
+        return [Piece(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
+
+    model, pieces = empty(config, table, file.shapes, device, dtype, parts)
+    for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
+        counter.zero_()
+    return filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))

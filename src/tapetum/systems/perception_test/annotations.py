@@ -1,0 +1,262 @@
+"""Reads the JSON of the Perception Test (arXiv 2305.13786; the public files), and says what in it cannot be.
+
+    {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
+                grounded_question}}
+
+At this border microseconds become seconds and [[y ...], [x ...]] becomes (x, y). `tapetum.data.perception` writes such files,
+with an entry `cut_frame` of a question that looks ahead. The public files have such frames in another file, one for each video
+(`tapetum.systems.perception_test.lists`), which is found beside the annotations. Keys that a file lacks stand for empty lists;
+keys that are not known are not looked at. What is wrong has a name, such as [seconds], at the end of the message.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test.lists import find_cuts, read_cuts, read_json, with_cuts
+from tapetum.systems.perception_test.types import (
+    GroundedQuestion,
+    LabelledSegment,
+    Metadata,
+    ObjectTrack,
+    PointTrack,
+    Question,
+    Video,
+)
+
+Kind = TypeVar("Kind")
+MICROSECONDS = 1e6
+BESIDE = "beside"
+_SHORTEST = 1000
+"""Microseconds before which nothing that was annotated ends: a frame alone is longer."""
+
+
+class _Odd(ValueError):
+    """Something is wrong that has a name."""
+
+    def __init__(self, name: str, text: str):
+        super().__init__(text)
+        self.name = name
+
+
+def read_annotations(path: str | Path, cuts: str | Path | None = BESIDE) -> dict[str, Video]:
+    """Read annotations, by the id of the video. Raises BadInput, naming the item, for what does not fit together.
+
+    `cuts` is the file that says at which frame a video ends for questions; by default it is looked for beside the annotations
+    and in the folder lists beside theirs, and None cuts nothing but what the annotations say themselves.
+    """
+    found = annotations_of(read_json(path))
+    if cuts is None:
+        return found
+    return cut_beside(found, Path(path)) if cuts == BESIDE else with_cuts(found, read_cuts(cuts))
+
+
+def read_one(path: str | Path, name: str) -> tuple[Video, dict[str, dict[int, str]]]:
+    """Read one video of annotations, and the names of all classes of actions and sounds (by task and number) in the file.
+
+    Raises BadInput as `read_annotations`, and with the nearest ids where there is no such video.
+    """
+    content = read_json(path)
+    if name not in content:
+        near = difflib.get_close_matches(name, content, n=3) or list(content)[:3]
+        raise BadInput(f"{path} has no video {name!r}; it has {', '.join(near)} and {max(len(content) - len(near), 0)} more")
+    [video] = cut_beside(annotations_of({name: content[name]}), Path(path)).values()
+    labels: dict[str, dict[int, str]] = {"action": {}, "sound": {}}
+    for item in content.values():
+        for task, known in labels.items():
+            for entry in item.get(f"{task}_localisation") or () if isinstance(item, Mapping) else ():
+                with suppress(TypeError, KeyError, ValueError):
+                    known[int(entry["label_id"])] = str(entry["label"])
+    return video, labels
+
+
+def cut_beside(videos: Mapping[str, Video], path: Path) -> dict[str, Video]:
+    """Let questions end where the list of cuts beside the annotations says so, if there is one."""
+    file = find_cuts(path, next((video.metadata.split for video in videos.values()), ""))
+    return dict(videos) if file is None else with_cuts(videos, read_cuts(file))
+
+
+def annotations_of(content: Mapping[str, Any]) -> dict[str, Video]:
+    """Turn the content of a file into typed videos; raises as `read_annotations`."""
+    return {name: _video(name, item) for name, item in content.items()}
+
+
+def _video(name: str, item: Any) -> Video:
+    if not isinstance(item, Mapping) or not isinstance(item.get("metadata"), Mapping):
+        raise BadInput(f"{name} has no metadata; are these predictions, and no annotations? [no-metadata]")
+
+    def each(key: str, make: Callable[[Any], Kind]) -> Sequence[Kind]:
+        return _each(name, key, item.get(key) or (), make)
+
+    meta = _guarded(f"metadata of {name}", lambda: _metadata(name, item["metadata"]))
+    video = Video(
+        metadata=meta,
+        objects=each("object_tracking", _object),
+        points=each("point_tracking", _point),
+        actions=each("action_localisation", _segment),
+        sounds=each("sound_localisation", _segment),
+        questions=each("mc_question", _question),
+        grounded=each("grounded_question", _grounded),
+    )
+    _check(name, video)
+    return video
+
+
+def _each(name: str, key: str, entries: Any, make: Callable[[Any], Kind]) -> Sequence[Kind]:
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise BadInput(f"{key} of {name} is a {type(entries).__name__}; wanted a list [wrong-nesting]")
+    return tuple(_guarded(f"{key} {place} of {name}", lambda e=entry: make(e)) for place, entry in enumerate(entries))
+
+
+def _guarded(what: str, make: Callable[[], Kind]) -> Kind:
+    try:
+        return make()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        lacks = isinstance(error, KeyError)
+        said, name = f"it lacks {error}" if lacks else str(error), getattr(error, "name", "")
+        name = "missing-key" if lacks else name if isinstance(error, _Odd) else "malformed"
+        raise BadInput(f"{what} is not as the Perception Test has it: {said}; get the file again [{name}]") from error
+
+
+def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
+    height, width = m["resolution"]
+    rate, frames = float(m["frame_rate"]), int(m["num_frames"])
+    if not rate > 0 or frames < 1 or min(height, width) < 1:
+        raise ValueError(f"it has {frames} frames of {height} x {width} at {rate} a second")
+    return Metadata(
+        video_id=str(m.get("video_id", name)),
+        split=str(m.get("split", "")),
+        rate=rate,
+        frames=frames,
+        size=(int(height), int(width)),
+        audio_samples=int(m.get("audio_samples", 0)),
+        audio_rate=float(m.get("audio_sample_rate", 0.0)),
+        cup_game=None if m.get("is_cup_game") is None else bool(m["is_cup_game"]),
+        moving=None if m.get("is_camera_moving") is None else bool(m["is_camera_moving"]),
+    )
+
+
+def _object(e: Mapping[str, Any]) -> ObjectTrack:
+    boxes, frames = np.array(e["bounding_boxes"], np.float64).reshape(-1, 4), np.array(e["frame_ids"], np.int64)
+    start = np.flatnonzero(np.array(e.get("initial_tracking_box") or [1] + [0] * (len(boxes) - 1)))
+    if not len(start):
+        raise _Odd("no-start", "initial_tracking_box says of no box that tracking begins there")
+    if len(boxes) != len(frames):
+        raise _Odd("wrong-length", f"{len(boxes)} boxes stand for {len(frames)} frames")
+    _microseconds(e.get("timestamps") or ())
+    masked = np.array(e.get("is_masked") or np.zeros(len(boxes)), bool)
+    occluder = bool(e.get("is_occluder", False))
+    return ObjectTrack(
+        id=int(e["id"]),
+        label=str(e.get("label", "")),
+        frames=frames,
+        boxes=boxes,
+        start=int(start[0]),
+        masked=masked,
+        occluder=occluder,
+    )
+
+
+def _point(e: Mapping[str, Any]) -> PointTrack:
+    points, frames = np.array(e["points"], np.float64), np.array(e["frame_ids"], np.int64)
+    if points.shape != (2, len(frames)):
+        name = "wrong-shape" if points.shape == (len(frames), 2) else "wrong-length"
+        raise _Odd(name, f"points have shape {points.shape} for {len(frames)} frames; wanted [ys, xs]")
+    parents = tuple(map(int, e.get("parent_objects") or ()))
+    return PointTrack(id=int(e["id"]), label=str(e.get("label", "")), parents=parents, frames=frames, xy=points[::-1].T.copy())
+
+
+def _microseconds(times: Sequence[float]) -> Sequence[float]:
+    """Return times, seen to be no seconds."""
+    if len(times) and 0 < max(times) < _SHORTEST:
+        raise _Odd("seconds", f"timestamps go up to {max(times):g}, which are seconds; wanted microseconds")
+    return times
+
+
+def _segment(e: Mapping[str, Any]) -> LabelledSegment:
+    start, end = (float(t) / MICROSECONDS for t in _microseconds(e["timestamps"]))
+    visible = None if e.get("is_visible") is None else bool(e["is_visible"])
+    parents = tuple(map(int, e.get("parent_objects") or ()))
+    label_id = int(e["label_id"])
+    return LabelledSegment(
+        id=int(e["id"]),
+        label=str(e.get("label", "")),
+        label_id=label_id,
+        parents=parents,
+        start_s=start,
+        end_s=end,
+        visible=visible,
+    )
+
+
+def _question(e: Mapping[str, Any]) -> Question:
+    options = tuple(map(str, e["options"]))
+    answer = None if e.get("answer_id") is None else int(e["answer_id"])
+    if answer is not None and not 0 <= answer < len(options):
+        raise _Odd("unknown-option", f"answer_id is {answer} of {len(options)} options")
+    tags = e.get("tag") or ()
+    return Question(
+        id=int(e["id"]),
+        question=str(e["question"]),
+        options=options,
+        answer=answer,
+        area=str(e.get("area") or "").lower(),
+        reasoning=str(e.get("reasoning") or "").lower(),
+        tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)),
+        cut=None if e.get("cut_frame") is None else int(e["cut_frame"]),
+    )
+
+
+def _grounded(e: Mapping[str, Any]) -> GroundedQuestion:
+    answers = None if e.get("answers") is None else tuple(map(int, e["answers"]))
+    return GroundedQuestion(
+        id=int(e["id"]),
+        question=str(e["question"]),
+        answers=answers,
+        area=str(e.get("area") or "").lower(),
+        reasoning=str(e.get("reasoning") or "").lower(),
+    )
+
+
+def _check(name: str, video: Video) -> None:
+    """Refuse what contradicts itself."""
+
+    def refuse(what: str, number: int, rule: str, kind: str) -> None:
+        raise BadInput(f"{what} {number} of {name}: {rule}; get the annotations again [{kind}]")
+
+    for what, tracks in (("object track", video.objects), ("point track", video.points)):
+        for track in tracks:
+            f = track.frames
+            if not len(f) or (np.diff(f) <= 0).any() or f[0] < 0:
+                refuse(
+                    what, track.id, f"its frames {f[:4].tolist()} must rise from 0 on, without repetition", "unsorted-frames"
+                )
+            values = track.boxes if isinstance(track, ObjectTrack) else track.xy
+            if not np.isfinite(values).all():
+                refuse(what, track.id, "a place is not a finite number", "not-finite")
+    for track in video.points:
+        if track.frames[-1] >= video.metadata.frames:
+            rule = f"it has frame {track.frames[-1]}, and the video {video.metadata.frames} frames"
+            refuse("point track", track.id, rule, "frame-outside")
+    for what, entries in (("object track", video.objects), ("question", video.questions)):
+        for place, entry in enumerate(entries):
+            if entry.id != place:
+                refuse(what, entry.id, f"its id must be its place in the list, {place}", "wrong-id")
+    for what, segments in (("action", video.actions), ("sound", video.sounds)):
+        for segment in segments:
+            if not 0 <= segment.start_s <= segment.end_s:
+                refuse(what, segment.id, f"it goes from {segment.start_s} to {segment.end_s} s", "backwards")
+    for question in video.grounded:
+        unknown = [a for a in question.answers or () if not 0 <= a < len(video.objects)]
+        if unknown:
+            refuse(
+                "grounded question",
+                question.id,
+                f"its answer {unknown[0]} is none of {len(video.objects)} object tracks",
+                "unknown-track",
+            )

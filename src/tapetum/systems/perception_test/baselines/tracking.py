@@ -1,0 +1,114 @@
+"""Tasks 1 and 2: the start of an object or a point is given, and is followed to the end of the video.
+
+    points of the task ----------------------.
+                                             +--> one pass of a tracker of points --> points
+    objects: a grid of points in each box ---'                                    --> boxes, moved as their points are
+
+"static", the benchmark's own baseline, leaves both where they were, and looks at nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.scores.points import start_of
+from tapetum.systems.perception_test.types import ObjectTrack, PointTrack, Video
+from tapetum.tracks.follow import ask_in, carry_on
+from tapetum.tracks.tracker import Tracker
+from tapetum.video import open_video
+
+DIGITS = 6
+
+
+class StaticPlaces:
+    """Objects and points that stay where they are first seen."""
+
+    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+        """Repeat each start in all frames from there on."""
+        found: dict[str, Any] = {}
+        last = video.metadata.frames
+        if "object" in tasks:
+            found["object"] = [
+                box_row(
+                    track.id,
+                    (frames := np.arange(track.frames[track.start], last)),
+                    _repeated(track.boxes[track.start], frames),
+                )
+                for track in video.objects
+            ]
+        if "point" in tasks:
+            starts = ((track, *start_of(track)) for track in video.points)
+            found["point"] = [
+                point_row(track.id, (frames := np.arange(frame, last)), _repeated(np.array([x, y]), frames))
+                for track, frame, x, y in starts
+            ]
+        return found
+
+
+class TrackedPlaces:
+    """Objects and points carried by a tracker of points, all of a video together."""
+
+    def __init__(self, tracker: Tracker):
+        """`tracker`: such as `tapetum.load("tapir-nano")`."""
+        self.tracker = tracker
+
+    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+        """Follow the objects, the points, or both."""
+        objects = list(video.objects) if "object" in tasks else []
+        points = list(video.points) if "point" in tasks else []
+        scale = np.array(seen.size, np.float64)
+        asked = [self._box_queries(track, seen.size) for track in objects] + [_point_query(track, scale) for track in points]
+        if not sum(map(len, asked)):
+            return {task: [] for task in tasks}
+        queries = np.concatenate(asked).astype(np.float32)
+        tracks = self.tracker.track(open_video(seen.frames, rate=video.metadata.rate), queries)
+        ends = np.cumsum([len(part) for part in asked])
+        xy, visible = np.split(tracks.xy, ends[:-1]), np.split(tracks.visible, ends[:-1])
+        found: dict[str, Any] = {}
+        if "object" in tasks:
+            found["object"] = []
+            for k, track in enumerate(objects):
+                start = int(track.frames[track.start])
+                thing = carry_on(_pixels(track.boxes[track.start], scale), start, xy[k], visible[k], seen.size)
+                shares = np.clip(thing.xyxy[start:] / np.tile(scale, 2), 0, 1)
+                found["object"].append(box_row(track.id, np.arange(start, len(thing.xyxy)), shares))
+        if "point" in tasks:
+            found["point"] = []
+            for k, track in enumerate(points, len(objects)):
+                start = start_of(track)[0]
+                shown = visible[k][0].copy()
+                shown[start] = True  # it was given there
+                frames = start + np.flatnonzero(shown[start:])
+                found["point"].append(point_row(track.id, frames, xy[k][0, frames] / scale))
+        return found
+
+    def _box_queries(self, track: ObjectTrack, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
+        return ask_in(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
+
+
+def box_row(number: int, frames: Int[np.ndarray, " n"], boxes: Float[np.ndarray, "n 4"], **more: Any) -> dict[str, Any]:
+    """Say a track of boxes (shares) as the benchmark does."""
+    rounded = [[round(v, DIGITS) for v in box] for box in boxes.astype(float).tolist()]
+    return {"id": number, **more, "bounding_boxes": rounded, "frame_ids": frames.tolist()}
+
+
+def point_row(number: int, frames: Int[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]) -> dict[str, Any]:
+    """Say a track of points (shares) as the benchmark does: all y, then all x."""
+    rows = [[round(v, DIGITS) for v in line] for line in xy[:, ::-1].T.astype(float).tolist()]
+    return {"id": number, "points": rows, "frame_ids": frames.tolist()}
+
+
+def _repeated(place: Float[np.ndarray, " k"], frames: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:
+    return np.broadcast_to(place, (len(frames), len(place)))
+
+
+def _pixels(box: Float[np.ndarray, "4"], scale: Float[np.ndarray, "2"]) -> Float[np.ndarray, "4"]:
+    return box * np.tile(scale, 2)
+
+
+def _point_query(track: PointTrack, scale: Float[np.ndarray, "2"]) -> Float[np.ndarray, "1 3"]:
+    frame, x, y = start_of(track)
+    return np.array([[frame, *np.clip(np.array([x, y]) * scale, 0, scale)]])

@@ -1,0 +1,147 @@
+"""A folder of the Perception Test, as `tapetum data perception-test` or `tapetum scenes episodes` makes it: typed, lazy.
+
+    videos = open_split("pt", "valid", "mcqa")
+    for item in videos:
+        for question in item.truth.questions:
+            frames = item.open(question)          # ends where the question lets it
+            sound = item.sound(16000, question)
+
+With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from jaxtyping import Float32
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import named_path
+from tapetum.systems.perception_test.annotations import BESIDE, read_annotations
+from tapetum.systems.perception_test.footage import Footage, find_videos, footage_sound, open_footage
+from tapetum.systems.perception_test.lists import find_cuts, find_ids, read_ids
+from tapetum.systems.perception_test.predictions import KEYS, asked
+from tapetum.systems.perception_test.public_files import CUTS
+from tapetum.systems.perception_test.types import Question, Video
+
+_OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
+"""Task to parts of the names of its own files of annotations, where that is not its key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A video, and all that is known of it."""
+
+    name: str
+    truth: Video
+    folder: Path
+    """In which the videos are."""
+    cut: bool = True
+    """Whether a question sees its video only as far as it may."""
+
+    def open(self, question: Question | None = None) -> Footage:
+        """Open its pictures, to the end that a question lets be seen. Raises BadInput where there are none."""
+        path, _ = self._found
+        return open_footage(path, self.truth.metadata, self._end(question))
+
+    def sound(self, rate: int, question: Question | None = None) -> Float32[np.ndarray, " n"]:
+        """Read its sound at `rate` samples a second, to the end that a question lets be heard; none of a silent video."""
+        return footage_sound(*self._found, self.truth.metadata, rate, self._end(question))
+
+    @property
+    def _found(self) -> tuple[Path, Path | None]:
+        return find_videos(self.folder, [self.name])[self.name]
+
+    def _end(self, question: Question | None) -> int | None:
+        return question.cut if self.cut and question is not None else None
+
+
+class PerceptionTest(Sequence[Item]):
+    """Videos of a split; see `open_split`."""
+
+    def __init__(self, items: Sequence[Item], remarks: Sequence[str]):
+        self._items = list(items)
+        self.remarks = tuple(remarks)
+        """What a person should know, such as that a list is missing."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> "PerceptionTest": ...
+    def __getitem__(self, place: int | slice) -> "Item | PerceptionTest":
+        return PerceptionTest(self._items[place], self.remarks) if isinstance(place, slice) else self._items[place]
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+
+def open_split(
+    root: str | Path, split: str = "valid", task: str | None = None, *, cut: bool = True, challenge: bool = True
+) -> PerceptionTest:
+    """Open a split of the benchmark in a folder.
+
+    Args:
+        root: folder of annotations/, videos/, audios/ and lists/, or with the annotations themselves in it.
+        split: train, valid, test or sample.
+        task: keep only videos that have something of it.
+        cut: let questions see their videos only until the frame at which they are cut.
+        challenge: of a task, keep the videos of its challenge where the list of their ids is there.
+
+    Raises:
+        BadInput: there is no such split here, or its annotations are damaged.
+    """
+    root = named_path(root)
+    if task is not None and task not in KEYS:
+        raise BadInput(f"the Perception Test has no task {task!r}; it has {', '.join(KEYS)}")
+    file = find_annotations(root, split, task)
+    remarks = []
+    videos = read_annotations(file, BESIDE if cut else None)
+    if cut and task in (None, "mcqa") and split in CUTS and find_cuts(file, split) is None and _gives_away(videos):
+        remarks.append(
+            f"there is no {CUTS[split]} beside {file}: questions see the ends of cup games, which give the answers away; "
+            "fetch it with --parts lists"
+        )
+    if task is not None:
+        videos = {name: video for name, video in videos.items() if asked(task, video) or split == "test"}
+        ids = find_ids(file.parent, task, split) if challenge else None
+        if ids is not None:
+            wanted = set(read_ids(ids))
+            lacking = len(wanted - videos.keys())
+            videos = {name: video for name, video in videos.items() if name in wanted}
+            if lacking:
+                remarks.append(f"{lacking} of {len(wanted)} videos in {ids.name} are not in {file.name}")
+        elif challenge:
+            remarks.append(
+                f"there is no list of the challenge's videos beside {file}; all {len(videos)} with the task are taken"
+            )
+    if not videos:
+        raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
+    return PerceptionTest([Item(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()], remarks)
+
+
+def _gives_away(videos: Mapping[str, Video]) -> bool:
+    """Whether a cup game is shown to its end to a question."""
+    return any(v.metadata.cup_game and v.questions and not any(q.cut for q in v.questions) for v in videos.values())
+
+
+def find_annotations(root: Path, split: str, task: str | None = None) -> Path:
+    """Find a split's annotations: the task's own, else those of all tasks. Raises BadInput where there are none.
+
+    A file is known by its name, such as mc_question_valid.json, challenge_action_localisation_valid.json or all_valid.json.
+    """
+    files = [path for folder in (root / "annotations", root) for path in sorted(folder.glob("*.json"))]
+    own = _OWN.get(task, (KEYS[task],)) if task is not None else ()
+    for part in (*own, "all", "sample" if split == "sample" else "all"):
+        for path in files:
+            words = path.stem.lower()
+            if part in words and (split in words.split("_")) and "cut_frame" not in words:
+                return path
+    raise BadInput(
+        f"there are no annotations of the split {split} in {root}; fetch them: tapetum data perception-test --split {split} "
+        f"--parts annotations lists --out {root}"
+    )

@@ -1,0 +1,117 @@
+"""Settings of the localiser and of its training. Imports no torch.
+
+The shape is ActionFormer's as the Perception Test's baseline has it (192 steps, soft-NMS with sigma 0.4, 500 segments, scores
+from 0.001), but for widths, which suit a core.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+
+Task = Literal["action", "sound"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocaliserConfig:
+    """A network, and how its moments become segments."""
+
+    length: int = 192
+    """Steps to which the features of any video are resized."""
+    width: int = 64
+    """Channels."""
+    heads: int = 4
+    """Of attention."""
+    window: int = 19
+    """Steps that attention sees, at every level."""
+    stem: int = 2
+    """Blocks before the pyramid."""
+    levels: int = 5
+    """Of the pyramid; each has half the moments of the one before."""
+    shortest: int = 4
+    """Steps from a moment to the far end of a segment up to which it is of the first level; of each further one, twice as
+    many."""
+    radius: float = 1.5
+    """Strides from the middle of a segment within which moments are to find it."""
+    dropout: float = 0.1
+    """In attention and MLP."""
+    sigma: float = 0.4
+    """Of soft-NMS: scores of overlapping segments are multiplied by exp(-overlap^2 / sigma)."""
+    least_score: float = 0.001
+    """Below which nothing is said."""
+    before: int = 5000
+    """Segments that soft-NMS gets."""
+    most: int = 500
+    """Segments of a video."""
+
+    def __post_init__(self) -> None:
+        if self.levels < 1 or self.length % 2 ** (self.levels - 1) or self.length < 2 ** (self.levels - 1):
+            raise BadInput(
+                f"{self.length} steps cannot be halved for {self.levels} levels; give a multiple of {2 ** (self.levels - 1)}"
+            )
+        if self.width % self.heads or min(self.heads, self.window, self.shortest, self.before, self.most) < 1 or self.stem < 0:
+            raise BadInput(f"the config {self} makes no network; heads must divide the width, and counts be 1 or more")
+        if not (self.radius > 0 and self.sigma > 0 and 0 <= self.dropout < 1 and 0 <= self.least_score < 1):
+            raise BadInput(
+                f"radius {self.radius}, sigma {self.sigma}, dropout {self.dropout}, least score {self.least_score} do not fit"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocaliserRun:
+    """A whole training; `RECIPES` has some."""
+
+    data: str = ""
+    """Annotations of the train split, a JSON file of the benchmark."""
+    videos: str = ""
+    """Folder of the videos; none is needed with features in a folder."""
+    preset: Literal["small"] = "small"
+    """small: for a core."""
+    task: Task = "action"
+    """What is found."""
+    features: str = "efficientnet-lite0"
+    """What is looked at: an encoder by name or file, log-mel (the sound), a folder of VIDEO.npy of shape (t, d); several, with
+    commas between, are put side by side."""
+    grid: int = 2
+    """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
+    rate: float = 4.0
+    """Frames of a second that an encoder sees."""
+    network: LocaliserConfig = field(default_factory=LocaliserConfig)
+    """The network."""
+    steps: int = 600
+    """Optimiser steps."""
+    batch_size: int = 16
+    """Videos in a step."""
+    micro_batch: int = 16
+    """Videos that one process works on at a time."""
+    lr: float = 1e-3
+    """Rate of AdamW after the warm-up, from which it falls to 0 as a cosine."""
+    weight_decay: float = 0.05
+    """Of AdamW."""
+    crop: float = 0.5
+    """Probability with which a part of a video (half of it or more) is shown as if it were all."""
+    seed: int = 0
+    """Of weights and order."""
+
+    def __post_init__(self) -> None:
+        if (
+            self.grid < 0
+            or not self.rate > 0
+            or min(self.steps, self.batch_size, self.micro_batch) < 1
+            or not 0 <= self.crop <= 1
+        ):
+            raise BadInput(
+                f"grid {self.grid}, rate {self.rate}, steps {self.steps} and crop {self.crop} make no run; see --help"
+            )
+
+
+RECIPES: Mapping[str, LocaliserRun] = {"small": LocaliserRun()}
+"""Runs by preset, whose data is still to be named."""
+
+
+def recipe(data: str, preset: str = "small", **changes: Any) -> LocaliserRun:
+    """Make the config of a run on `data`, as the preset has it but for `changes`."""
+    if preset not in RECIPES:
+        raise BadInput(f"the localiser has no preset {preset!r}; it has {', '.join(RECIPES)}")
+    return replace(RECIPES[preset], data=data, **changes)

@@ -1,0 +1,134 @@
+"""Features over time, (t, d), that a localiser reads: of an encoder's pictures, of the sound, or of files that others made.
+
+The official features of the benchmark (TSP of videos, MMV of sounds) are folders of VIDEO.npy; whatever is a plain array (t, d)
+will do. Several kinds are put side by side, each resized linearly to the length of the first, as the benchmark's baseline does.
+
+log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test.baselines.seen import SOUND_RATE, Seen
+from tapetum.systems.perception_test.features import FeatureFolder, joined
+
+if TYPE_CHECKING:
+    from tapetum.encoders.features import Encoder
+
+SOUND = "log-mel"
+WINDOW, HOP, BANDS, LOWEST, HIGHEST = 512, 256, 64, 60.0, 7600.0
+TOGETHER = 32
+"""Pictures that an encoder looks at together."""
+
+
+class Source(Protocol):
+    """Where features come from."""
+
+    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+        """Make, or read, those of a video."""
+        ...
+
+
+class FeatureFiles:
+    """VIDEO.npy in a folder."""
+
+    def __init__(self, folder: Path):
+        """Raises BadInput where there are none."""
+        self.files = FeatureFolder(folder)
+
+    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+        """Read them. Raises BadInput for a file that is missing or something else."""
+        if name not in self.files:
+            raise BadInput(f"there is no {name}.npy in {self.files.folder}; give the folder with the features of these videos")
+        return self.files[name]
+
+
+class LogMel:
+    """Loudness by pitch."""
+
+    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+        """Make them of the video's sound."""
+        return log_mel(seen.sound)
+
+
+class EncoderFeatures:
+    """An encoder's last map, pooled to a small grid, of every so many frames."""
+
+    def __init__(self, encoder: "Encoder", grid: int, rate: float):
+        """`grid` 0 takes the pooled vector."""
+        self.encoder, self.grid, self.rate = encoder.eval(), grid, rate
+
+    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+        """Make them of the video's frames."""
+        import torch
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        frames, rows = seen.frames[:: max(1, round(seen.metadata.rate / self.rate))], []
+        device = next(self.encoder.parameters()).device
+        with torch.inference_mode():
+            for start in range(0, len(frames), TOGETHER):
+                found = self.encoder(self.encoder.prepare(frames[start : start + TOGETHER]).to(device))
+                made = found.pooled if self.grid == 0 else adaptive_avg_pool2d(found.maps[-1], self.grid).flatten(1)
+                rows.append(made.float().cpu().numpy())
+        return np.concatenate(rows)
+
+
+class Joined:
+    """Several kinds side by side."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources = sources
+
+    def of(self, name: str, seen: Seen) -> Float32[np.ndarray, "t d"]:
+        """Make each, at the length of the first."""
+        first, *others = (source.of(name, seen) for source in self.sources)
+        for other in others:
+            first = joined(first, other)
+        return first
+
+
+def load_source(names: str, grid: int, rate: float, folder: Path | None = None, device: str | None = None) -> Source:
+    """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
+
+    Raises BadInput for what is neither an encoder nor a folder.
+    """
+    from tapetum.encoders.references import load
+    from tapetum.hub.loading import is_weights
+
+    sources: list[Source] = []
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name == SOUND:
+            sources.append(LogMel())
+        elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
+            sources.append(FeatureFiles(folder or Path(name)))
+        else:
+            sources.append(EncoderFeatures(load(name, device), grid, rate))
+    if not sources:
+        raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
+    return sources[0] if len(sources) == 1 else Joined(sources)
+
+
+def log_mel(samples: Float[np.ndarray, " n"], rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:
+    """Give the log energies of bands, windows centred on their place; one row of silence for no sound."""
+    padded = np.pad(np.asarray(samples, np.float64), WINDOW // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
+    power = np.square(np.abs(np.fft.rfft(windows * hann, axis=1)))
+    return np.log(power @ mel_filters(rate) + 1e-6).astype(np.float32)
+
+
+@lru_cache
+def mel_filters(rate: int) -> Float[np.ndarray, "f d"]:
+    """Give triangles over the frequencies of a window, whose corners are evenly spaced in mel, 2595 log10(1 + f / 700)."""
+    ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
+    corners = 700 * (10 ** (np.linspace(ends[0], ends[1], BANDS + 2) / 2595) - 1)
+    at = np.fft.rfftfreq(WINDOW, 1 / rate)[:, None]
+    rising = (at - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - at) / (corners[2:] - corners[1:-1])
+    return np.clip(np.minimum(rising, falling), 0, None)

@@ -1,0 +1,184 @@
+"""The network: features over time in; for each moment of a pyramid, classes and distances to both ends out.
+
+ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
+
+    features (t, d) ─► 2 convolutions ─► blocks ─► level 0 ─► block, half as long ─► level 1 ─► ...     attention sees a window
+                                                     │                                 │
+                                                     └─ heads (shared) ──► classes, ◄──┘
+                                                                           distances / stride
+
+Moment k of a level of stride s lies at (k + 1/2) s steps. A moment is to find a segment if it lies within it and within
+`radius` strides of its middle, and its farther end is as far as the level is for; of several the shortest, with the classes of
+all as short.
+
+Differs from the paper: videos are resized to one length, so there is no padding and no mask (as the Perception Test's baseline
+has it); attention has no convolutions on queries, keys and values; moments lie in the middle of their steps.
+"""
+
+import math
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tapetum.layers.attention import Attention
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.transformer import Block
+from tapetum.systems.perception_test.localiser.config import LocaliserConfig
+
+PRIOR = 0.01
+"""Chance of a class at a moment, before anything is learned."""
+NORMALISER, KEPT = 100.0, 0.9
+"""First value of the moving average of how many moments find something in a batch, and the share of it that is kept."""
+
+
+class Convolution(nn.Module):
+    """A convolution over time, of tokens (b, t, c); with `norm` also normalised and rectified."""
+
+    def __init__(self, inner: int, outer: int, *, norm: bool = True, stride: int = 1, groups: int = 1):
+        super().__init__()
+        self.filter = nn.Conv1d(inner, outer, 3, stride, 1, groups=groups)
+        self.norm = nn.LayerNorm(outer) if norm else None
+
+    def forward(self, x: Float[Tensor, "b t c"]) -> Float[Tensor, "b u e"]:
+        x = self.filter(x.transpose(1, 2)).transpose(1, 2)
+        return x if self.norm is None else F.relu(self.norm(x))
+
+
+class Localiser(nn.Module):
+    """Features (b, steps, channels) in, logits and distances of all moments out."""
+
+    mean: Tensor
+    scale: Tensor
+    normaliser: Tensor
+
+    def __init__(self, config: LocaliserConfig, channels: int, classes: int):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("normaliser", torch.tensor(NORMALISER))
+        self.embed = nn.Sequential(Convolution(channels, width), Convolution(width, width))
+        self.stem = nn.ModuleList(_block(config) for _ in range(config.stem))
+        self.halve = nn.ModuleList(
+            Convolution(width, width, norm=False, stride=2, groups=width) for _ in range(config.levels - 1)
+        )
+        self.branch = nn.ModuleList(_block(config) for _ in range(config.levels - 1))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.levels))
+        self.classify = nn.Sequential(Convolution(width, width), Convolution(width, classes, norm=False))
+        self.measure = nn.Sequential(Convolution(width, width), Convolution(width, 2, norm=False))
+        self.level_scale = nn.Parameter(torch.ones(config.levels))
+        nn.init.constant_(_bias(self.classify[1]), -math.log((1 - PRIOR) / PRIOR))
+        nn.init.ones_(_bias(self.measure[1]))
+
+    def standardise(self, features: Float[Tensor, "n d"]) -> None:
+        """Take mean and deviation of each channel from what is learned from."""
+        deviation, mean = torch.std_mean(features, 0, correction=0)
+        self.mean.copy_(mean)
+        self.scale.copy_(1 / deviation.clamp(min=1e-4))
+
+    def forward(self, features: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b p k"], Float[Tensor, "b p 2"]]:
+        """Give logits of the classes, and distances in strides, of all moments, level by level (`moments`)."""
+        x = self.embed((features - self.mean) * self.scale)
+        for block in self.stem:
+            x = block(x, mask=near(x.shape[1], self.config.window, x.device))
+        logits, distances = [], []
+        for level in range(self.config.levels):
+            if level:
+                x = self.halve[level - 1](x)
+                x = self.branch[level - 1](x, mask=near(x.shape[1], self.config.window, x.device))
+            seen = self.norms[level](x)
+            logits.append(self.classify(seen))
+            distances.append(F.relu(self.measure(seen) * self.level_scale[level]))
+        return torch.cat(logits, 1), torch.cat(distances, 1)
+
+    def loss(
+        self, features: Float[Tensor, "b t d"], wanted: Float[Tensor, "b p k"], far: Float[Tensor, "b p 2"]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute focal loss of classes and distance-IoU loss of ends, by a moving count of moments that find something."""
+        logits, distances = self(features)
+        finding = wanted.sum(-1) > 0
+        if self.training:
+            with torch.no_grad():
+                self.normaliser.mul_(KEPT).add_(finding.sum().clamp(min=1), alpha=1 - KEPT)
+        classes = focal(logits, wanted).sum() / self.normaliser
+        ends = distance_iou(distances[finding], far[finding]).sum() / self.normaliser
+        return classes + ends, {"classes": classes.detach(), "ends": ends.detach(), "finding": finding.sum().float()}
+
+
+def moments(config: LocaliserConfig) -> Float[Tensor, "p 4"]:
+    """Give place, least and greatest distance of the farther end, and stride, of every moment, in steps."""
+    rows = []
+    for level in range(config.levels):
+        stride = 2**level
+        least = 0.0 if level == 0 else float(config.shortest * 2 ** (level - 1))
+        most = math.inf if level == config.levels - 1 else float(config.shortest * 2**level)
+        at = (torch.arange(config.length // stride) + 0.5) * stride
+        rows.append(torch.stack([at, *(torch.full_like(at, value) for value in (least, most, float(stride)))], 1))
+    return torch.cat(rows)
+
+
+def assign(
+    at: Float[Tensor, "p 4"], segments: Float[Tensor, "n 2"], labels: Int[Tensor, " n"], classes: int, radius: float
+) -> tuple[Float[Tensor, "p k"], Float[Tensor, "p 2"]]:
+    """Say what each moment is to find: its classes, and the distances to both ends in strides (0 where it finds nothing)."""
+    if not len(segments):
+        return torch.zeros(len(at), classes), torch.zeros(len(at), 2)
+    place, least, most, stride = (column[:, None] for column in at.T)
+    start, end = segments.T
+    middle = (start + end) / 2
+    ends = torch.stack([place - start, end - place], -1)
+    inside = (place > torch.maximum(middle - radius * stride, start)) & (place < torch.minimum(middle + radius * stride, end))
+    farther = ends.max(-1).values
+    fits = inside & (farther >= least) & (farther <= most)
+    length = torch.where(fits, (end - start).expand_as(fits), torch.inf)
+    shortest, which = length.min(1)
+    among = fits & (length <= shortest[:, None] + 1e-3)
+    wanted = (among.float() @ F.one_hot(labels, classes).float()).clamp(max=1)
+    far = ends[torch.arange(len(at)), which] / stride
+    return wanted, torch.where(fits.any(1)[:, None], far, 0.0)
+
+
+def focal(
+    logits: Float[Tensor, "*s"], wanted: Float[Tensor, "*s"], alpha: float = 0.25, gamma: float = 2.0
+) -> Float[Tensor, "*s"]:
+    """Compute cross entropy weighted down where it is small already (arXiv 1708.02002)."""
+    chance = torch.sigmoid(logits)
+    right = chance * wanted + (1 - chance) * (1 - wanted)
+    weight = alpha * wanted + (1 - alpha) * (1 - wanted)
+    return weight * (1 - right) ** gamma * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+
+
+def distance_iou(found: Float[Tensor, "n 2"], wanted: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+    """Compute 1 - overlap + (distance of middles / length of both)^2 of segments given by distances to both ends."""
+    common = torch.minimum(found, wanted).sum(-1)
+    union = found.sum(-1) + wanted.sum(-1) - common
+    together = torch.maximum(found, wanted).sum(-1)
+    apart = ((found[:, 1] - found[:, 0]) - (wanted[:, 1] - wanted[:, 0])) / 2
+    return 1 - common / union.clamp(min=1e-8) + (apart / together.clamp(min=1e-8)).square()
+
+
+def near(count: int, window: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Let each of `count` tokens see those at most half a window away."""
+    at = torch.arange(count, device=device)
+    return (at[:, None] - at).abs() <= window // 2
+
+
+def _block(config: LocaliserConfig) -> Block:
+    width = config.width
+    return Block(
+        Attention(width, config.heads),
+        Mlp(width, 4 * width),
+        partial(nn.LayerNorm, width),
+        width=width,
+        dropout=config.dropout,
+    )
+
+
+def _bias(layer: nn.Module) -> Tensor:
+    assert isinstance(layer, Convolution)
+    assert layer.filter.bias is not None
+    return layer.filter.bias

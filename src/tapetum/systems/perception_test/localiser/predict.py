@@ -1,0 +1,53 @@
+"""A localiser as what answers tasks 3 and 4."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.windows import segment_row
+from tapetum.systems.perception_test.localiser.decode import decoded, resampled
+from tapetum.systems.perception_test.localiser.features import Source, load_source
+from tapetum.systems.perception_test.localiser.model import moments
+from tapetum.systems.perception_test.localiser.weights import Trained, load
+from tapetum.systems.perception_test.types import Video
+
+
+class FoundSegments:
+    """Finds segments in a video by what its features show."""
+
+    def __init__(self, trained: Trained, source: Source):
+        """`source` gives the features that it was trained on."""
+        self.trained, self.source = trained, source
+
+    @classmethod
+    def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "FoundSegments":
+        """Load a file or the folder of a run; `folder` has its features now. Raises BadInput for others."""
+        if not Path(name_or_path).exists():
+            raise BadInput(
+                f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
+            )
+        trained = load(name_or_path, device)
+        return cls(trained, load_source(trained.features, trained.grid, trained.rate, folder, device))
+
+    def predict(self, video: Video, seen: Seen, tasks: Sequence[str]) -> dict[str, Any]:
+        """Give the segments of a video. Raises BadInput for another task than its own, and features of another width."""
+        if list(tasks) != [self.trained.task]:
+            raise BadInput(
+                f"this localiser finds {self.trained.task}s; name one for {' and '.join(tasks)}, such as sound=FOLDER"
+            )
+        model, name = self.trained.model, video.metadata.video_id
+        features = self.source.of(name, seen)
+        if features.shape[1] != len(model.mean):
+            raise BadInput(
+                f"the features of {name} have {features.shape[1]} numbers a step; the localiser knows {len(model.mean)}"
+            )
+        shown = resampled(features, model.config.length)[None].to(model.mean)
+        with torch.inference_mode():
+            logits, distances = (found[0].float().cpu() for found in model(shown))
+        at = moments(model.config)
+        found = decoded(logits, distances, at, model.config, video.metadata.seconds)
+        return {self.trained.task: [segment_row(self.trained.classes[k], score, start, end) for k, score, start, end in found]}

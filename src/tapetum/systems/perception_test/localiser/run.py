@@ -1,0 +1,94 @@
+"""A run of the localiser from annotations and videos to a file of weights."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.identity import Outdated, differing, stamp
+from tapetum.core.reading import no_pipe, read_json
+from tapetum.hub.registry import weights_fingerprint
+from tapetum.systems.perception_test.annotations import read_annotations
+from tapetum.systems.perception_test.baselines.seen import Seen
+from tapetum.systems.perception_test.baselines.windows import segments_of
+from tapetum.systems.perception_test.footage import find_videos
+from tapetum.systems.perception_test.localiser.config import LocaliserRun
+from tapetum.systems.perception_test.localiser.features import FeatureFiles, Source, load_source
+from tapetum.systems.perception_test.localiser.model import Localiser
+from tapetum.systems.perception_test.localiser.task import Example, LocaliserTask
+from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
+from tapetum.systems.perception_test.types import Video
+from tapetum.train import fit
+from tapetum.train.launch import is_main
+from tapetum.train.launch_config import Launch, train_config
+
+
+def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None] = print) -> Path | None:
+    """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+
+    Features are kept in `features` in that folder. Leaves the network (`localiser.safetensors`), whose path is returned. Raises
+    BadInput for what the user can mend.
+    """
+    if not run.data:
+        raise BadInput("there is no data; give --data with annotations of the train split")
+    annotations = {name: video for name, video in read_annotations(run.data).items() if segments_of(video, run.task)}
+    if not annotations:
+        raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
+    classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
+    source = load_source(run.features, run.grid, run.rate, device=None)
+    kept = None if isinstance(source, FeatureFiles) else launch.out / "features"
+    paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
+    say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
+    made_by = stamp(features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, rate=run.rate)
+    outdated, examples = Outdated(say), []
+    for name, video in annotations.items():
+        seen = Seen(video.metadata, *paths.get(name, (None, None)))
+        about = {} if kept is None else {**made_by, **stamp(video=seen.path, sound=seen.sound_path)}
+        examples.append(_example(run, classes, video, _features(source, kept, name, seen, about, outdated)))
+    if kept is not None:
+        outdated.say(kept, done=True)
+    if len({example.features.shape[1] for example in examples}) > 1:
+        raise BadInput(f"features of {run.features} have several widths; give those of one kind")
+    task = LocaliserTask(run, examples, classes)
+    config = train_config(run, launch, micro_batch=run.micro_batch, workers=0, warmup_steps=run.steps // 10, ema_decay=0.99)
+    result = fit(task, config, launch.out, began=launch.began)
+    if result.state == "stopped":
+        return None
+    path, model = launch.out / LOCALISER_FILE, cast(Localiser, result.model)
+    if is_main():
+        model.load_state_dict(result.averages["ema"])
+        save(model.eval(), run, tuple(classes), path)
+    return path
+
+
+def _example(run: LocaliserRun, classes: list[int], video: Video, features: np.ndarray) -> Example:
+    places: Mapping[int, int] = {label: place for place, label in enumerate(classes)}
+    found = segments_of(video, run.task)
+    spans = np.array([[s.start_s, s.end_s] for s in found]).reshape(-1, 2) / video.metadata.seconds
+    return Example(features, spans.clip(0, 1), np.array([places[s.label_id] for s in found], np.int64))
+
+
+def _features(
+    source: Source, kept: Path | None, name: str, seen: Seen, about: dict[str, Any], outdated: Outdated
+) -> np.ndarray:
+    """Features of a video; those that are in `kept`, NAME.npy, if NAME.json says that they are of the same."""
+    path = None if kept is None else kept / f"{name}.npy"
+    if path is None:
+        return source.of(name, seen)
+    note = path.with_suffix(".json")
+    if path.exists() and note.exists():
+        if not (changed := differing(read_json(note), about)):
+            return np.load(no_pipe(path), allow_pickle=False)
+        outdated.add(changed)
+    made = source.of(name, seen)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)
+    with whole_file(path, own=True) as temporary, open(temporary, "wb") as file:
+        np.save(file, made)
+    with whole_file(note) as temporary:
+        write_text(temporary, json.dumps(about))
+    return made

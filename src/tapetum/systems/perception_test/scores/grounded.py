@@ -1,0 +1,99 @@
+"""Task 6: questions that object tracks answer, by HOTA (Perception Test, section 4; `tapetum.metrics.hota`).
+
+Of each question: the true tracks, from their first box on; of the predicted ones the ten of the highest score, clipped to the
+picture, in the frames in which a true track has a box. The mean is over questions.
+
+Readings:
+
+    default    a predicted track may lack frames, and have others; a question that is not answered has an empty answer
+    notebook   the public notebook's: frames of truth and prediction are put side by side in the order in which they come, which
+               is right only where both have the same; videos that are not predicted are left out
+
+LocA of an empty answer is 1, in both, as in TrackEval.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.metrics.boxes import paired_box_iou
+from tapetum.metrics.hota import HotaScores, box_hota, hota
+from tapetum.systems.perception_test.predictions import Predictions, Tracked
+from tapetum.systems.perception_test.scores.common import Scores, grouped, mean
+from tapetum.systems.perception_test.types import ObjectTrack, Video
+
+MOST = 10
+"""Tracks of an answer that count."""
+
+
+def score_grounded(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+    """Score answers; `table` has a row for each question."""
+    table, places = [], []
+    for name, video in annotations.items():
+        if reading == "notebook" and name not in predictions.videos:
+            continue
+        answers: Mapping[int, Sequence[Tracked]] = predictions.videos.get(name, {})
+        for question in video.grounded:
+            if question.answers is None:
+                raise BadInput(
+                    f"question {question.id} of {name} has no answers in the annotations; test answers are not public"
+                )
+            if reading == "notebook" and question.id not in answers:
+                raise BadInput(
+                    f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
+                )
+            truth = [video.objects[number] for number in question.answers]
+            said = list(answers.get(question.id, ()))
+            if len(said) > MOST:
+                said = sorted(said, key=lambda track: track.score, reverse=True)[:MOST]
+            found = _as_notebook(name, truth, said) if reading == "notebook" else _clean(truth, said)
+            row = {"hota": found.hota, "det_a": found.det_a, "ass_a": found.ass_a, "loc_a": found.loc_a}
+            table.append({"video": name, "question": question.id, **row})
+            places.append((question, found.hota))
+    return Scores(
+        numbers={key: mean(row[key] for row in table) for key in ("hota", "det_a", "ass_a", "loc_a")},
+        groups={
+            "by_area": grouped(([question.area], value) for question, value in places if question.area),
+            "by_reasoning": grouped(([question.reasoning], value) for question, value in places if question.reasoning),
+        },
+        counts={"videos": len({row["video"] for row in table}), "questions": len(table)},
+        table=table,
+    )
+
+
+def _clean(truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
+    starts = {track.id: (track.frames[track.start :], np.clip(track.boxes[track.start :], 0, 1)) for track in truth}
+    return box_hota(starts, {track.id: (track.frames, np.clip(track.places, 0, 1)) for track in said})
+
+
+def _as_notebook(name: str, truth: Sequence[ObjectTrack], said: Sequence[Tracked]) -> HotaScores:
+    """Put frames side by side as the notebook does."""
+    true_ids = _by_frame([track.frames[track.start :] for track in truth])
+    said_ids = _by_frame([track.frames for track in said])
+    similar: dict[int, list[float]] = {frame: [] for frame in true_ids}
+    for true in truth:
+        at, boxes = true.frames[true.start :], true.boxes[true.start :]
+        kept = [track.places if np.array_equal(track.frames, at) else track.places[np.isin(track.frames, at)] for track in said]
+        if any(len(places) != len(at) for places in kept):
+            raise BadInput(f"an answer in {name} lacks frames of its truth, which the notebook refuses; score by default")
+        if kept:
+            values = paired_box_iou(np.tile(boxes, (len(kept), 1)), np.clip(np.concatenate(kept), 0, 1)).reshape(len(kept), -1)
+            for frame, column in zip(at.tolist(), values.T.tolist(), strict=True):
+                similar[frame] += column
+    frames = []
+    for (frame, rows), columns in zip(true_ids.items(), said_ids.values(), strict=False):
+        values = np.array(similar[frame])
+        if values.size != len(rows) * len(columns):
+            raise BadInput(f"an answer in {name} has other frames than its truth, which the notebook refuses; score by default")
+        frames.append((rows, columns, values.reshape(len(rows), len(columns))))
+    return hota(frames if said else [(rows, [], np.zeros((len(rows), 0))) for rows in true_ids.values()])
+
+
+def _by_frame(tracks: Sequence[np.ndarray]) -> dict[int, list[int]]:
+    """List the numbers of the tracks that are in each frame, frames in the order in which they come."""
+    found: dict[int, list[int]] = {}
+    for number, frames in enumerate(tracks):
+        for frame in frames.tolist():
+            found.setdefault(frame, []).append(number)
+    return found

@@ -1,0 +1,67 @@
+"""Task 5: multiple-choice questions about videos, by top-1 accuracy (Perception Test, section 4).
+
+Readings:
+
+    default    a question that is not answered counts as wrong; an area is what the question says it is
+    notebook   the public scorer's: every question must be answered; a question is in each area that one of its tags belongs to
+"""
+
+from collections.abc import Mapping
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test.predictions import Predictions
+from tapetum.systems.perception_test.scores.common import Scores, grouped, mean
+from tapetum.systems.perception_test.types import Question, Video
+
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "memory": ("change detection", "event recall", "sequencing", "visual discrimination"),
+    "abstraction": (
+        "action counting", "event counting", "feature matching", "object counting", "pattern breaking", "pattern discovery",
+    ),
+    "physics": (
+        "collision", "conservation", "containment", "material", "motion", "occlusion", "object attributes", "object permanence",
+        "quantity", "solidity", "spatial relations", "stability",
+    ),
+    "semantics": (
+        "action recognition", "adversarial action", "colour recognition", "distractor action", "distractor object",
+        "general knowledge", "language", "object recognition", "part recognition", "place recognition", "state recognition",
+        "task completion",
+    ),
+}  # fmt: skip
+"""Area to the tags that belong to it."""
+
+
+def score_questions(annotations: Mapping[str, Video], predictions: Predictions, reading: str) -> Scores:
+    """Score answers; `table` has a row for each question."""
+    table, rows = [], []
+    for name, video in annotations.items():
+        said = {answer.id: answer.answer_id for answer in predictions.videos.get(name, ())}
+        for question in video.questions:
+            if question.answer is None:
+                raise BadInput(
+                    f"question {question.id} of {name} has no answer in the annotations; test answers are not public"
+                )
+            if question.id not in said and reading == "notebook":
+                raise BadInput(
+                    f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
+                )
+            right = float(said.get(question.id, -1) == question.answer)
+            rows.append((question, right))
+            table.append({"video": name, "question": question.id, "answer": said.get(question.id), "right": bool(right)})
+    return Scores(
+        numbers={"top1": mean(right for _, right in rows)},
+        groups={
+            "by_area": grouped((areas_of(question, reading), right) for question, right in rows),
+            "by_reasoning": grouped(([question.reasoning], right) for question, right in rows if question.reasoning),
+            "by_tag": grouped((question.tags, right) for question, right in rows),
+        },
+        counts={"videos": len({row["video"] for row in table}), "questions": len(table)},
+        table=table,
+    )
+
+
+def areas_of(question: Question, reading: str) -> list[str]:
+    """List the areas in which a question counts."""
+    if reading == "notebook":
+        return [area for area, tags in AREAS.items() if any(tag in tags for tag in question.tags)]
+    return [question.area] if question.area else []

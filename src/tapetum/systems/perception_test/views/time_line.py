@@ -1,0 +1,112 @@
+"""The time line of a page: actions and sounds, true and predicted, the waveform; and the same segments as a table."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tapetum.systems.perception_test.views.contents import Contents
+from tapetum.systems.perception_test.views.segments import SHORTEST, Bar, ClassRow, class_rows, segments, waveform
+from tapetum.systems.perception_test.views.template import escaped
+
+_TRUE, _SAID, _LOW, _GAP = 18, 12, 9, 3
+"""Pixels of bars, of many bars one above the other, and between them."""
+_MANY = 4
+_TASKS = {"action": "Actions", "sound": "Sounds"}
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+_WAVE = (
+    "<svg class='wave' viewBox='0 -1 600 2' preserveAspectRatio='none' role='img' aria-label='Waveform'><path d='{}'/></svg>"
+)
+_MOST_ROWS = 1000
+"""Of the table."""
+
+
+def time_line(contents: Contents, sound: np.ndarray) -> Iterator[str]:
+    """Write the time line, line by line."""
+    meta = contents.video.metadata
+    yield "<section class='wide' aria-label='Time line'><h2>Time line</h2><div id='rows'>"
+    ticks = "".join(_ticks(meta.seconds))
+    yield f"<div class='row axis'><div class='name'>seconds</div><div class='lanes'>{ticks}</div></div>"
+    for task, text in _TASKS.items():
+        rows, left = class_rows(contents, task)
+        if rows:
+            yield f"<h3 class='kind'>{text}{_counts(contents, task)}</h3>"
+        for row in rows:
+            yield _row(row, task, meta.seconds)
+        if left:
+            yield f"<p class='soft'>{left} more predicted, of classes that are not in the video; the table below has them.</p>"
+    if path := waveform(sound):
+        yield f"<div class='row'><div class='name'>Waveform</div><div class='lanes'>{_WAVE.format(path)}</div></div>"
+    else:
+        yield "<div class='row'><div class='name'>Waveform</div><div class='soft'>the video has no sound</div></div>"
+    cuts = sorted({question.cut for question in contents.video.questions if question.cut is not None})
+    marks = "".join(f"<div class='cut' style='left:{100 * cut / meta.frames:.2f}%'></div>" for cut in cuts)
+    yield f"<div id='heads'>{marks}<div id='head'></div></div></div>"
+    if cuts:
+        yield "<p class='soft'>Dashed: where the video ends for questions that look ahead.</p>"
+    if any(contents.said.get(task) for task in _TASKS):
+        yield "<p class='soft'>Filled: true. White and dashed: predicted, the paler the lower its score.</p>"
+    yield "</section>"
+
+
+def _counts(contents: Contents, task: str) -> str:
+    every = segments(contents, task)
+    said = sum(bar.said for bar in every)
+    return f" <span class='soft'>{len(every) - said} true{f', {said} predicted' if task in contents.said else ''}</span>"
+
+
+def _row(row: ClassRow, task: str, seconds: float) -> str:
+    found, top = [], _GAP
+    for lanes, height in ((row.true, _TRUE if len(row.true) <= _MANY else _LOW), (row.said, _SAID)):
+        for lane in lanes:
+            found += [_bar(bar, task, seconds, top, height) for bar in lane]
+            top += height + _GAP
+    more = f" <span class='more'>{row.undrawn} more predicted</span>" if row.undrawn else ""
+    return (
+        f"<div class='row'><div class='name'>{escaped(row.label)}{more}</div>"
+        f"<div class='lanes' style='height:{top}px'>{''.join(found)}</div></div>"
+    )
+
+
+def _bar(bar: Bar, task: str, seconds: float, top: int, height: int) -> str:
+    more = f", {bar.more}" if bar.more else ""
+    title = escaped(f"{'predicted ' if bar.said else ''}{bar.label}, {bar.start_s:.2f} to {bar.end_s:.2f} s{more}")
+    left = min(bar.start_s / seconds, 1 - SHORTEST)
+    width = max((bar.end_s - bar.start_s) / seconds, SHORTEST)
+    style = f"left:{100 * left:.2f}%;width:{100 * min(width, 1 - left):.2f}%;top:{top}px;height:{height}px"
+    if bar.said:
+        style += f";opacity:{0.45 + 0.55 * _share(bar):.2f}"
+    return (
+        f"<button class='bar {task}{' said' if bar.said else ''}' style='{style}' data-start='{bar.start_s:.4f}' "
+        f"data-end='{bar.end_s:.4f}' title='{title}' aria-label='{title}'></button>"
+    )
+
+
+def _share(bar: Bar) -> float:
+    return min(max(float(bar.more.removeprefix("score ")), 0.0), 1.0)
+
+
+def _ticks(seconds: float) -> Iterator[str]:
+    step = next((tick for tick in _TICKS if seconds / tick <= 8), _TICKS[-1])
+    for k in range(int(seconds / step + 1e-9) + 1):
+        share = 100 * k * step / seconds
+        if share <= 96:
+            yield f"<span style='left:{share:.2f}%'>{k * step:g}</span>"
+
+
+def segment_table(contents: Contents) -> Iterator[str]:
+    """Write all segments as a table, by time."""
+    rows: list[tuple[float, Sequence[str]]] = []
+    for task, text in _TASKS.items():
+        for bar in segments(contents, task):
+            kind = f"{text[:-1].lower()}{', predicted' if bar.said else ''}"
+            rows.append((bar.start_s, (kind, bar.label, f"{bar.start_s:.2f}", f"{bar.end_s:.2f}", bar.more)))
+    if not rows:
+        return
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("what", "class", "from (s)", "to (s)", "more"))
+    ordered = sorted(rows, key=lambda row: row[0])[:_MOST_ROWS]
+    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in cells)}</tr>" for _, cells in ordered)
+    number = f"{len(ordered)} of {len(rows)}" if len(ordered) < len(rows) else str(len(rows))
+    yield (
+        f"<section class='wide'><details><summary>All segments as a table ({number})</summary>"
+        f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details></section>"
+    )

@@ -1,0 +1,86 @@
+"""What a step of a run costs, from its settings alone: no pictures, no memory, no multiplication.
+
+After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from tapetum.account.closed_form import ClosedForm, closed_form
+from tapetum.account.flops import Flops, count_flops
+from tapetum.account.phases import phase
+from tapetum.encoders.factory import make
+from tapetum.encoders.vit_config import ViTConfig
+from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.train import Moment
+
+CLASSES = 1000
+"""Of supervised, where no data say how many there are: ImageNet's."""
+
+
+class _Blank:
+    """Stands for pictures that nobody looks at."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, k: int) -> Any:
+        raise IndexError(k)
+
+    def name(self, k: int) -> str:
+        return ""
+
+
+def account_step(run: PretrainRun, pictures: int | None = None, classes: int = CLASSES) -> ClosedForm:
+    """Say what a step on so many pictures costs (those of the run's batch by default), in closed form.
+
+    Raises BadInput for encoder and method that do not go together.
+    """
+    return closed_form(_step(run, run.batch_size if pictures is None else pictures, classes))
+
+
+def count_step(run: PretrainRun, pictures: int | None = None, classes: int = CLASSES) -> Flops:
+    """Count the operations of the same step, on tensors without memory: the other engine, for comparison."""
+    return count_flops(_step(run, run.batch_size if pictures is None else pictures, classes))
+
+
+def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
+    """Count parameters that learn: of the encoder, and of what stands on it."""
+    with torch.device("meta"):
+        task = task_of(run.method)(run, _source(classes))
+        model: Any = task.learner(make(run.architecture))
+    encoder = sum(p.numel() for p in model.encoder.parameters())
+    return {"encoder": encoder, "heads": sum(p.numel() for p in model.parameters()) - encoder}
+
+
+def _source(classes: int) -> Source:
+    return Source(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
+
+
+def _step(run: PretrainRun, pictures: int, classes: int) -> Any:
+    """The loss of a micro-batch, as a call without arguments; models and inputs have shapes alone."""
+    task = task_of(run.method)(run, _source(classes))
+    with torch.device("meta"):
+        model, *teachers = (task.learner(make(run.architecture)).train() for _ in range(1 + len(task.averages)))
+        batch: dict[str, Any] = {
+            "views": [torch.empty(pictures, 3, side, side) for side in run.views],
+            "label": torch.zeros(pictures, dtype=torch.int64),
+            "caption": torch.zeros(pictures, dtype=torch.int64),
+            "text": torch.zeros(pictures, run.clip.length, dtype=torch.int64),
+        }
+        config = run.architecture.config
+        if run.method == "mae" and isinstance(config, ViTConfig):
+            seen = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
+            batch["seen"] = torch.zeros(pictures, seen, dtype=torch.int64)
+    named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
+    moment = Moment(teachers=named)
+
+    def loss() -> torch.Tensor:
+        with phase("student"):
+            return task.method_loss(model, batch, moment)[0]
+
+    return loss

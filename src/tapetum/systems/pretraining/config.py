@@ -1,0 +1,173 @@
+"""Settings of the six methods. Imports no torch.
+
+Defaults are those of the papers for ImageNet: CLIP (arXiv 2103.00020), SimCLR (2002.05709), BYOL (2006.07733), DINO
+(2104.14294), MAE (2111.06377). What a small machine takes instead is in `recipes`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from tapetum.core.errors import BadInput
+
+Method = Literal["supervised", "clip", "simclr", "byol", "dino", "mae"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""All of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Classes by cross entropy."""
+
+    smoothing: float = 0.1
+    """So much of the target is spread over all classes."""
+
+    def __post_init__(self) -> None:
+        _check(self, shares=("smoothing",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Pictures and texts find each other. The text tower reads bytes."""
+
+    width: int = 512
+    """Channels of the text tower."""
+    depth: int = 12
+    """Blocks of the text tower."""
+    heads: int = 8
+    """Heads of the text tower."""
+    length: int = 77
+    """Tokens of a text, begin and end included; longer ones are cut."""
+    projection: int = 512
+    """Numbers of the embeddings that are compared."""
+    template: str = "This is a photo of {}"
+    """Caption of a picture of which only the class is known; {} stands for its name."""
+    equal_captions: bool = True
+    """Pictures with equal captions are right for each other, not negatives."""
+
+    def __post_init__(self) -> None:
+        _check(self, counts=("width", "depth", "heads", "projection"))
+        if self.length < 3:
+            raise BadInput(f"length of a text is {self.length}; it must be 3 or more: a begin, a byte, an end")
+        if "{}" not in self.template:
+            raise BadInput(f"the template {self.template!r} has no {{}} for the name of the class; give one that has")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimClr:
+    """Two views of a picture find each other among all others."""
+
+    temperature: float = 0.1
+    """Cosines are divided by it."""
+    layers: int = 2
+    """Linear layers of the projection: 2 in the paper for ResNets, 3 in MoCo v3 for ViTs."""
+    hidden: int = 2048
+    """Channels between them."""
+    projection: int = 128
+    """Numbers of the projection."""
+    strength: float = 1.0
+    """Of the change of colours; 0.5 for CIFAR in the paper."""
+    area: float = 0.08
+    """Least part of a picture that a view shows."""
+
+    def __post_init__(self) -> None:
+        _check(self, counts=("layers", "hidden", "projection"), above=("temperature",), least=("strength",))
+        if not 0 < self.area <= 1:
+            raise BadInput(f"area is {self.area}; it is a share of the picture, above 0 and up to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Byol:
+    """A network predicts what a slow average of itself says of another view."""
+
+    hidden: int = 4096
+    """Channels between the two layers of projection and prediction."""
+    projection: int = 256
+    """Numbers of the projection, and of the prediction."""
+    decay: float = 0.99
+    """Of the average at the start; it rises to 1 by a cosine. 0.99 for 100 epochs, 0.996 for 1,000."""
+
+    def __post_init__(self) -> None:
+        _check(self, counts=("hidden", "projection"), shares=("decay",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dino:
+    """A network says of small crops what a slow average of itself says of large ones."""
+
+    local_views: int = 8
+    """Small crops, beside the two large ones."""
+    local_size: int = 0
+    """Side of the small crops; 0: 96/224 of the large ones' side, to a multiple of 16 or of the patch."""
+    prototypes: int = 65536
+    """Numbers of the head's output."""
+    hidden: int = 2048
+    """Channels between the head's three layers."""
+    bottleneck: int = 256
+    """Channels before the last layer."""
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    """At the start; a long run ends with a higher one."""
+    final_teacher_temperature: float = 0.04
+    """Reached after `warmup` of the run; 0.07 in the paper's long runs."""
+    warmup: float = 0.1
+    """Share of the run in which the teacher's temperature rises."""
+    frozen_epochs: float = 1.0
+    """Epochs in which the last layer stays as it is."""
+    center_decay: float = 0.9
+    """Of the running mean of the teacher's outputs."""
+    decay: float = 0.996
+    """Of the average that teaches, at the start; it rises to 1 by a cosine."""
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            counts=("prototypes", "hidden", "bottleneck"),
+            shares=("decay", "center_decay", "warmup"),
+            above=("student_temperature", "teacher_temperature", "final_teacher_temperature"),
+            least=("local_views", "local_size", "frozen_epochs"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mae:
+    """A ViT sees a quarter of the patches, and a small decoder draws the others."""
+
+    ratio: float = 0.75
+    """Share of the patches that are hidden."""
+    width: int = 512
+    """Channels of the decoder."""
+    depth: int = 8
+    """Blocks of the decoder."""
+    heads: int = 16
+    """Heads of the decoder."""
+    normalise: bool = True
+    """The target is each patch at mean 0 and deviation 1."""
+
+    def __post_init__(self) -> None:
+        _check(self, counts=("width", "depth", "heads"))
+        if not 0 < self.ratio < 1:
+            raise BadInput(f"ratio is {self.ratio}; it is the share of hidden patches, above 0 and below 1")
+        if self.width % (4 * self.heads):
+            raise BadInput(
+                f"a decoder of width {self.width} with {self.heads} heads; the width must be a multiple of 4 x heads"
+            )
+
+
+def _check(
+    settings: Any,
+    counts: tuple[str, ...] = (),
+    shares: tuple[str, ...] = (),
+    above: tuple[str, ...] = (),
+    least: tuple[str, ...] = (),
+) -> None:
+    """Refuse counts below 1, shares that are not in [0, 1), others not above 0, or below 0."""
+    rules = (
+        (counts, lambda value: value >= 1, "1 or more"),
+        (shares, lambda value: 0 <= value < 1, "in [0, 1)"),
+        (above, lambda value: value > 0, "above 0"),
+        (least, lambda value: value >= 0, "0 or more"),
+    )
+    for names, allowed, wanted in rules:
+        for name in names:
+            if not allowed(getattr(settings, name)):
+                raise BadInput(f"{name} is {getattr(settings, name)}; it must be {wanted}")

@@ -1,0 +1,143 @@
+"""Losses of five ways to pre-train an encoder; the sixth, supervised, is the cross entropy.
+
+Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
+(2103.00020, figure 3). "Where Should I Spend My FLOPs?" (2209.15589) compares them.
+
+`simclr` and `clip` find their negatives in all processes of a run (`tapetum.train.contrastive`); the others are means over a
+process's own examples. Either way the mean over the processes, which a run minimises, is the loss of the joint batch. All are
+computed in float32 or better, whatever the autocast.
+
+Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tapetum.account.phases import phase, tell
+from tapetum.core.errors import BadInput
+from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
+from tapetum.train.world import current_world
+
+Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
+"""What a network says of each view of a batch."""
+
+
+def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
+    """Compute NT-Xent: each projection must find that of the other view among all of both views but itself.
+
+    Args:
+        z1: projections of the first view of each picture, of any length.
+        z2: those of the second.
+        temperature: what the cosines are divided by.
+
+    Raises:
+        BadInput: one picture in all, which has no negatives.
+    """
+    _check_negatives(z1)
+    return nt_xent(z1, z2, 1 / temperature)
+
+
+def clip(
+    image: Float[Tensor, "b d"],
+    text: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    captions: Int[Tensor, " b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compute the mean of two cross entropies: pictures must find their texts, and texts their pictures.
+
+    Args:
+        image: embeddings of pictures, of any length.
+        text: those of their texts.
+        scale: what the cosines are multiplied by, the inverse of a temperature.
+        captions: numbers of the texts; those with the same number are all right for each other's pictures, in equal parts.
+            None: only a picture's own row is.
+
+    Raises:
+        BadInput: one pair in all, which has no negatives.
+    """
+    _check_negatives(image)
+    return clip_loss(image, text, scale, captions)
+
+
+def byol(p: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+    """Compute minus the mean cosine of predictions and of what the target network says of the other view; one direction.
+
+    The gradient is stopped by the caller, who makes `z` without one.
+
+    >>> rows = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    >>> float(byol(rows, rows * 2)), float(byol(rows, -rows))
+    (-1.0, 1.0)
+    """
+    return -F.cosine_similarity(_precise(p), _precise(z), dim=-1).mean()
+
+
+def dino(
+    student_views: Views,
+    teacher_views: Views,
+    center: Float[Tensor, " k"],
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Float[Tensor, ""]:
+    """Compute the mean cross entropy of the student's view of a picture under the teacher's, over all pairs of two views.
+
+    Args:
+        student_views: logits of each view, those of the teacher's views first, in the teacher's order.
+        teacher_views: the teacher's logits of its (global) views, made without gradient.
+        center: a running mean of the teacher's logits, taken from them.
+        student_temperature: what the student's logits are divided by.
+        teacher_temperature: what the teacher's are, after centring.
+
+    Raises:
+        BadInput: fewer views of the student than of the teacher, or one of each.
+    """
+    students, teachers = len(student_views), len(teacher_views)
+    if not 1 <= teachers <= students or students < 2:
+        raise BadInput(
+            f"DINO got {students} views of the student and {teachers} of the teacher; give the teacher's views, at least 1, "
+            "to both, and 2 or more to the student"
+        )
+    found = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
+    wanted = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
+    with unrounded(found), phase("logits"):
+        tell(wanted.flatten(1), found.flatten(1).T)
+        table = wanted.flatten(1) @ found.flatten(1).T  # (teachers, students), minus the sums of the cross entropies
+    return -(table.sum() - table.diagonal().sum()) / (teachers * (students - 1) * found.shape[1])
+
+
+def mae(
+    prediction: Float[Tensor, "b n k"],
+    target: Float[Tensor, "b n k"],
+    hidden: Bool[Tensor, "b n"],
+    normalise: bool,
+) -> Float[Tensor, ""]:
+    """Compute the mean squared error of the numbers of all hidden patches.
+
+    Args:
+        prediction: of every patch; of those that were seen it is not looked at.
+        target: the numbers of every patch.
+        hidden: True for patches that the network did not see.
+        normalise: bring each patch's target to mean 0 and deviation 1: variance over k - 1, and 1e-6 added to it.
+    """
+    target = _precise(target)
+    if normalise:
+        variance, mean = torch.var_mean(target, -1, keepdim=True)
+        target = (target - mean) / (variance + 1e-6).sqrt()
+    error = (_precise(prediction) - target).square().mean(-1)
+    return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def _check_negatives(rows: Tensor) -> None:
+    if rows.shape[0] * current_world().size < 2:
+        raise BadInput(f"a batch of {rows.shape[0]} has no negatives to tell a picture from; give batch_size 2 or more")
+
+
+def _stacked(views: Views) -> Tensor:
+    return views if isinstance(views, Tensor) else torch.stack([*views])
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

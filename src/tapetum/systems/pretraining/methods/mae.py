@@ -1,0 +1,131 @@
+"""MAE (arXiv 2111.06377): a ViT sees a quarter of the patches, and a small decoder draws the hidden ones.
+
+    patches -> those that are seen -> encoder -> linear -> in their places, mask tokens elsewhere -> decoder -> pixels
+
+The encoder works on what is seen alone, so it costs a quarter; the decoder sees all places. The error is that of the hidden
+patches, each brought to mean 0 and deviation 1. Which patches are hidden depends on the sample's number alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tapetum.account.phases import phase
+from tapetum.core.errors import BadInput
+from tapetum.data.views import View, mae
+from tapetum.data.views.uniforms import uniforms
+from tapetum.encoders.features import Encoder
+from tapetum.encoders.vit import ViT, start_linear
+from tapetum.encoders.vit_config import ViTConfig
+from tapetum.layers.attention import Attention
+from tapetum.layers.linear import linear
+from tapetum.layers.mlp import Mlp
+from tapetum.layers.patches import to_patches
+from tapetum.layers.positions import sine_2d
+from tapetum.layers.transformer import Block
+from tapetum.systems.pretraining import losses
+from tapetum.systems.pretraining.config import Mae
+from tapetum.systems.pretraining.data import Shown
+from tapetum.systems.pretraining.heads import Learner
+from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.train import Moment
+
+_HIDING = 0x68696465
+"""Begins the stream of random numbers that say what is hidden."""
+
+
+def see_some(encoder: ViT, pictures: Float[Tensor, "b 3 h w"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
+    """Encode the patches of numbers `seen` alone; class token and registers, where there are some, come first."""
+    x, _ = encoder.embed(pictures)
+    prefix = encoder.config.prefix
+    patches = x[:, prefix:].gather(1, seen[..., None].expand(-1, -1, x.shape[-1]))
+    x = torch.cat((x[:, :prefix], patches), 1) if prefix else patches
+    for block in encoder.blocks:
+        x = block(x)
+    return encoder.norm(x)
+
+
+class Decoder(nn.Module):
+    """A small transformer from what the encoder saw to the pixels of every patch."""
+
+    positions: Tensor
+
+    def __init__(self, encoder: ViTConfig, settings: Mae):
+        super().__init__()
+        width, self.prefix = settings.width, encoder.prefix
+        self.enter = nn.Linear(encoder.width, width)
+        self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.register_buffer("positions", sine_2d(encoder.grid, width), persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(Attention(width, settings.heads), Mlp(width, 4 * width), lambda: nn.LayerNorm(width, eps=1e-6), width=width)
+            for _ in range(settings.depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.leave = nn.Linear(width, 3 * encoder.patch**2)
+        self.apply(start_linear)
+
+    def forward(self, tokens: Float[Tensor, "b k d"], seen: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
+        """Draw every patch."""
+        x = linear(tokens, self.enter)
+        first, patches = x[:, : self.prefix], x[:, self.prefix :]
+        places = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
+        places = places.scatter(1, seen[..., None].expand_as(patches), patches) + self.positions
+        x = torch.cat((first, places), 1)
+        for block in self.blocks:
+            x = block(x)
+        return linear(self.norm(x)[:, self.prefix :], self.leave)
+
+
+class MaeTask(PretrainTask):
+    """Patches that are hidden."""
+
+    def check(self) -> None:
+        config = self.run.architecture.config
+        assert isinstance(config, ViTConfig)  # as `PretrainRun.architecture` says
+        if self.run.size % config.patch or not 0 < self._seen() < config.grid[0] * config.grid[1]:
+            raise BadInput(
+                f"mae hides {self.settings.ratio:.0%} of views of {self.run.size} pixels in patches of {config.patch}; give a "
+                "size that patches divide, and so many that some are seen and some are hidden"
+            )
+
+    def _seen(self) -> int:
+        rows, columns = cast(ViTConfig, self.run.architecture.config).grid
+        return int(rows * columns * (1 - self.settings.ratio))
+
+    def views(self) -> tuple[View]:
+        return mae(self.run.size)
+
+    def learner(self, encoder: Encoder) -> Learner:
+        assert isinstance(encoder, ViT)
+        return Learner(encoder, decoder=Decoder(encoder.config, self.settings))
+
+    def collate(self, items: Sequence[Shown]) -> dict[str, Any]:
+        """Make views, and choose the patches that are seen."""
+        rows, columns = cast(ViTConfig, self.run.architecture.config).grid
+        drawn = uniforms(self.run.seed, _HIDING, [item.number for item in items], rows * columns)
+        seen = torch.from_numpy(drawn.argsort(axis=1, kind="stable")[:, : self._seen()])
+        return super().collate(items) | {"seen": seen}
+
+    def method_loss(
+        self, model: Learner, batch: Mapping[str, Any], moment: Moment
+    ) -> tuple[Tensor, Tensor, Mapping[str, float | Tensor]]:
+        encoder, (pictures,), seen = cast(ViT, model.encoder), batch["views"], batch["seen"]
+        tokens = see_some(encoder, pictures, seen)
+        target = to_patches(pictures, encoder.config.patch)
+        with phase("decoder"):
+            prediction = model.heads["decoder"](tokens, seen)
+        loss = losses.mae(prediction, target, hidden_patches(seen, target.shape[1]), self.settings.normalise)
+        return loss, tokens[:, encoder.config.prefix :].mean(1), {}
+
+
+def hidden_patches(seen: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b n"]:
+    """Mark the patches that are not among those seen.
+
+    >>> hidden_patches(torch.tensor([[2, 0]]), 4).tolist()
+    [[False, True, False, True]]
+    """
+    hidden = torch.ones(len(seen), patches, dtype=torch.bool, device=seen.device)
+    return hidden.scatter(1, seen, False)

@@ -1,0 +1,263 @@
+"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch.
+
+`resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators). SimCLR and
+BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a few, pictures of 32 to 64 pixels.
+
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings.
+"""
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.config import Architecture, architecture, changed, check_side
+from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SimClr, Supervised
+
+Preset = Literal["small", "resnet", "vit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRun:
+    """What every run that learns from pictures without a system's own settings is told."""
+
+    data: str = ""
+    """Folder of pictures, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
+    or CIFAR's binary files."""
+    encoder: str = "resnet-18"
+    """Network to train: a name such as resnet-50, vit-small-16, nfnet-f0, efficientnet-lite0; or timm:NAME."""
+    change: tuple[str, ...] = ()
+    """Settings of the network, such as patch=8 stem=3x3."""
+    size: int = 64
+    """Side of the views, in pixels."""
+    enlarge: bool = False
+    """Take pictures that are smaller than the views, and enlarge them."""
+    epochs: float = 100.0
+    """How often each picture is seen."""
+    steps: int | None = None
+    """Optimiser steps, in place of epochs."""
+    batch_size: int = 128
+    """Pictures of an optimiser step, over all processes."""
+    micro_batch: int = 128
+    """Pictures that a process works on at a time; what is left of a step's is accumulated."""
+    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    """What moves the weights."""
+    rate: float = 1e-3
+    """Learning rate for batches of 256; that of the run is in proportion to its batch."""
+    warmup_epochs: float = 5.0
+    """Epochs over which the rate rises, a tenth of the run at most."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's."""
+    trust: float = 1e-3
+    """LARS's."""
+    weight_decay: float = 1e-4
+    """Decay of matrices and filters; biases, norms, positions and tokens have none."""
+    final_weight_decay: float | None = None
+    """Where the decay goes by a cosine."""
+    clip_norm: float | None = None
+    """Longest gradient of a step; None: as long as it is."""
+    bf16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 1
+    """The same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        if self.size < 8:
+            raise BadInput(f"size is {self.size}; views have 8 pixels or more")
+        if not self.epochs > 0 or (self.steps is not None and self.steps < 1):
+            raise BadInput(f"epochs is {self.epochs} and steps {self.steps}; give a run that has a step")
+
+    @property
+    def architecture(self) -> Architecture:
+        """Give family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
+        return encoder_architecture(self.encoder, self.size, self.change)
+
+    def steps_of(self, pictures: int) -> int:
+        """Count the steps of the run on so many pictures."""
+        return self.steps or max(1, math.ceil(self.epochs * pictures / self.batch_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRun(PictureRun):
+    """A whole run; `RECIPES` has some for every method."""
+
+    method: Method
+    """Which of the six."""
+    preset: Preset = "small"
+    """small: for a laptop and pictures of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
+    supervised: Supervised = field(default_factory=Supervised)
+    """Settings of supervised."""
+    clip: Clip = field(default_factory=Clip)
+    """Settings of clip."""
+    simclr: SimClr = field(default_factory=SimClr)
+    """Settings of simclr."""
+    byol: Byol = field(default_factory=Byol)
+    """Settings of byol."""
+    dino: Dino = field(default_factory=Dino)
+    """Settings of dino."""
+    mae: Mae = field(default_factory=Mae)
+    """Settings of mae."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise BadInput(f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}")
+        super().__post_init__()
+        least = 2 if self.method in ("clip", "simclr", "byol") else 1
+        if self.batch_size < least:
+            why = "a picture is told from the others of its batch" if least > 1 else "a step needs a picture"
+            raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
+
+    @property
+    def architecture(self) -> Architecture:
+        """Give family and sizes of the network, for views of `size`.
+
+        What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
+        what there is not, and an encoder that the method cannot train.
+        """
+        known, change = {field.name for field in fields(architecture(self.encoder).config)}, self.change
+        if self.method == "mae" and not {"patch", "class_token"} <= known:
+            raise BadInput(f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16")
+        if any(run.change == change for run in RECIPES[self.method].values()):
+            change = tuple(text for text in change if text.partition("=")[0] in known)
+        return encoder_architecture(self.encoder, self.size, change)
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """Give the side of each view of a picture."""
+        count = 2 if self.method in ("simclr", "byol", "dino") else 1
+        local = (self.local_size,) * self.dino.local_views if self.method == "dino" else ()
+        return (self.size,) * count + local
+
+    @property
+    def local_size(self) -> int:
+        """Give the side of DINO's small crops."""
+        if self.dino.local_size:
+            return self.dino.local_size
+        patch = getattr(self.architecture.config, "patch", 16)
+        unit = 16 if 16 % patch == 0 else patch
+        return max(unit, round(self.size * 96 / 224 / unit) * unit)
+
+    def settings(self) -> Any:
+        """Give the settings of the run's own method."""
+        return getattr(self, self.method)
+
+
+def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
+    """Give the architecture of a name, ours or timm:NAME, for pictures of `size`, with some settings changed.
+
+    >>> encoder_architecture("timm:vit_tiny_patch16_224", 64, ("patch=8",)).config.grid
+    (8, 8)
+    """
+    changes = dict(_setting(text) for text in change)
+    found = architecture(name)
+    if hasattr(found.config, "picture_size"):
+        check_side(found.config, size, "--size", changes.get("patch"))
+        changes = {"picture_size": (size, size), **changes}
+    found = changed(found, changes)
+    how = replace(
+        found.preprocessing, size=(size, size), crop_fraction=1.0 if size <= 64 else found.preprocessing.crop_fraction
+    )
+    return replace(found, preprocessing=how)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadInput(f"--change {text}: give NAME=VALUE, such as patch=8")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+_TINY = {"encoder": "vit-tiny-16", "change": ("patch=8",), "weight_decay": 0.05, "rate": 5e-4, "betas": (0.9, 0.95)}
+_SMALL: dict[Method, PretrainRun] = {
+    "supervised": PretrainRun(method="supervised", weight_decay=0.05),
+    "clip": PretrainRun(
+        method="clip", batch_size=256, micro_batch=256, weight_decay=0.1, clip=Clip(width=128, depth=4, heads=4, projection=128)
+    ),
+    "simclr": PretrainRun(
+        method="simclr", batch_size=256, micro_batch=256, simclr=SimClr(temperature=0.2, hidden=512, strength=0.5)
+    ),
+    "byol": PretrainRun(method="byol", byol=Byol(hidden=1024)),
+    "dino": PretrainRun(
+        method="dino", rate=5e-4, clip_norm=3.0, dino=Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99)
+    ),
+    "mae": PretrainRun(method="mae", mae=Mae(width=128, depth=4, heads=4), **_TINY),
+}
+_LARS: dict[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size": 4096, "weight_decay": 1e-6}
+_LARGE: dict[str, Any] = {"preset": "resnet", "encoder": "resnet-50", "size": 224, "micro_batch": 256, "bf16": True}
+_RESNET: dict[Method, PretrainRun] = {
+    "supervised": PretrainRun(
+        method="supervised", **_LARGE, optimizer="sgd", rate=0.1, batch_size=1024, epochs=90, weight_decay=1e-4
+    ),
+    "clip": PretrainRun(
+        method="clip", **_LARGE, rate=4e-6, batch_size=32768, epochs=32, weight_decay=0.2, betas=(0.9, 0.98), warmup_epochs=0.2
+    ),
+    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, rate=0.3),
+    "byol": PretrainRun(method="byol", **_LARGE, **{**_LARS, "weight_decay": 1.5e-6}, rate=0.45),
+    "dino": PretrainRun(
+        method="dino", **_LARGE, optimizer="sgd", rate=0.03, batch_size=1024, weight_decay=1e-4, warmup_epochs=10
+    ),
+}
+_VIT: dict[str, Any] = {**_LARGE, "preset": "vit", "encoder": "vit-base-16", "batch_size": 4096}
+_MOCO_V3: dict[str, Any] = {"rate": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup_epochs": 40}
+_PUBLISHED: dict[Method, PretrainRun] = {
+    "supervised": PretrainRun(method="supervised", **_VIT, rate=2.5e-4, weight_decay=0.3, epochs=300, warmup_epochs=10),
+    "clip": PretrainRun(
+        method="clip",
+        **{**_VIT, "batch_size": 32768},
+        rate=4e-6,
+        epochs=32,
+        weight_decay=0.2,
+        betas=(0.9, 0.98),
+        warmup_epochs=0.2,
+    ),
+    "simclr": PretrainRun(
+        method="simclr", **_VIT, **_MOCO_V3, simclr=SimClr(temperature=0.2, layers=3, hidden=4096, projection=256)
+    ),
+    "byol": PretrainRun(method="byol", **_VIT, **_MOCO_V3, byol=Byol(decay=0.99)),
+    "dino": PretrainRun(
+        method="dino",
+        **{**_VIT, "batch_size": 1024},
+        change=("drop_path=0.1",),
+        rate=5e-4,
+        warmup_epochs=10,
+        weight_decay=0.04,
+        final_weight_decay=0.4,
+        clip_norm=3.0,
+        dino=Dino(final_teacher_temperature=0.07),
+    ),
+    "mae": PretrainRun(
+        method="mae",
+        **_VIT,
+        change=("positions=sine",),
+        rate=1.5e-4,
+        epochs=800,
+        warmup_epochs=40,
+        weight_decay=0.05,
+        betas=(0.9, 0.95),
+    ),
+}
+
+_PRESETS: dict[Preset, dict[Method, PretrainRun]] = {"small": _SMALL, "resnet": _RESNET, "vit": _PUBLISHED}
+
+RECIPES: Mapping[Method, Mapping[Preset, PretrainRun]] = {
+    method: {name: runs[method] for name, runs in _PRESETS.items() if method in runs} for method in METHODS
+}
+"""Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
+
+
+def recipe(method: Method, data: str, preset: Preset = "small", **changes: Any) -> PretrainRun:
+    """Make the config of a run on `data`, as the preset has it but for `changes`.
+
+    >>> recipe("dino", "photos", encoder="vit-small-16", size=224).views
+    (224, 224, 96, 96, 96, 96, 96, 96)
+    """
+    if method not in RECIPES:
+        raise BadInput(f"there is no method {method!r}; it is one of {', '.join(METHODS)}")
+    if preset not in RECIPES[method]:
+        raise BadInput(f"{method} has no preset {preset!r}; it has {', '.join(RECIPES[method])}")
+    return replace(RECIPES[method][preset], data=data, **changes)

@@ -1,0 +1,192 @@
+"""A run of pre-training from pictures to the file of an encoder."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.factory import save
+from tapetum.hub.registry import ENCODER_FILE
+from tapetum.systems.pretraining.data import check_sizes, source_at
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.train import TrainConfig, fit
+from tapetum.train import launch as processes
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.rehearsal import rehearse
+
+_WARMUP_AT_MOST = 10
+"""A warm-up is a tenth of the run at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a run will cost: its first steps were done on this machine (`tapetum.train.rehearsal`)."""
+
+    steps: int
+    """Of the run."""
+    flops_per_step: int
+    """Of all processes; 2 a multiply-add."""
+    step_s: float
+    """Seconds that a step takes, without the views."""
+    views_s: float
+    """Seconds that the making of a step's views takes."""
+    workers: int
+    """Processes that make views; 0: the one that trains."""
+    start_s: float = 0.0
+    """Seconds that the beginning and the end of a run take, beside its steps."""
+    cpu_start_s: float = 0.0
+    """CPU seconds of these."""
+    cpu_step_s: float = 0.0
+    """CPU seconds of a step with its views, of all threads and processes."""
+
+    @property
+    def flops(self) -> int:
+        """Of the whole run."""
+        return self.steps * self.flops_per_step
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole run."""
+        step = max(self.step_s, self.views_s / self.workers) if self.workers else self.step_s + self.views_s
+        return self.start_s + self.steps * step
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the whole run, as its ledger counts them."""
+        return self.cpu_start_s + self.steps * self.cpu_step_s
+
+    def lines(self) -> list[str]:
+        """Say it."""
+        share = self.views_s / max(self.workers, 1) / self.step_s
+        slower = ", which is what the run will wait for: give more --workers" if self.workers and share > 1 else ""
+        makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
+        return [
+            f"{self.steps:,} steps of {self.flops_per_step / 1e9:,.1f} GFLOP (2 a multiply-add): {self.flops:.2e} FLOP, about "
+            f"{duration(self.seconds)} at {self.flops_per_step / self.step_s / 1e9:.0f} GFLOP/s",
+            f"views take {share:.0%} of the time of a step ({makers}){slower}",
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """What a finished run leaves."""
+
+    encoder: Path
+    """File of the encoder, which `tapetum embed --model` takes."""
+    pictures: int
+    """Of the data."""
+    damaged: tuple[str, ...]
+    """Names of those that could not be read in this call, and were skipped."""
+    collapsed_at: int | None
+    """Step at which the features were first seen to be constant, in this call."""
+
+
+def task_for(run: PretrainRun) -> PretrainTask:
+    """Make the task of a run. Raises BadInput for data, encoder or settings that don't go together."""
+    if not run.data:
+        raise BadInput("there is no data; give --data with a folder of pictures")
+    run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
+    source = source_at(Path(run.data), captions=run.method == "clip")
+    task = task_of(run.method)(run, source)
+    if not run.enlarge:
+        check_sizes(source, run.size, run.data)
+    return task
+
+
+def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainConfig:
+    """Make the loop's config of a run."""
+    run, pictures = task.run, len(task.source)
+    steps = run.steps_of(pictures)
+    return train_config(
+        run,
+        launch,
+        micro_batch=run.micro_batch,
+        steps=steps,
+        warmup_steps=min(round(run.warmup_epochs * pictures / run.batch_size), steps // _WARMUP_AT_MOST),
+        optimizer=run.optimizer,
+        trust=run.trust,
+        final_weight_decay=run.final_weight_decay,
+        clip_norm=run.clip_norm,
+        averages=task.averages,
+        weights_to_score="model",
+        **{"lr": run.rate * run.batch_size / 256, "checkpoint_every": 1000, **settings},
+    )
+
+
+def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = print) -> Pretrained | None:
+    """Pre-train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+
+    `say` is told of the data, and before the first step of what the run will cost. Under torchrun all processes call it alike.
+    Raises BadInput for what the user can mend.
+    """
+    return run_task(task_for(run), launch, say)
+
+
+def run_task(
+    task: PretrainTask,
+    launch: Launch,
+    say: Callable[[str], None] | None,
+    keep: Callable[[Any], None] = lambda model: None,
+    **settings: Any,
+) -> Pretrained | None:
+    """Train a task that learns an encoder from pictures, as `pretrain` does; `keep` is given the whole model at the end.
+
+    Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
+    """
+    config = loop_config(task, launch, **settings)
+    if say is not None and processes.is_main():
+        classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
+        say(f"{len(task.source):,} pictures{classes}")
+        if not (launch.out / "checkpoints").exists():
+            for line in predict(task, config).lines():
+                say(line)
+    result = fit(task, config, launch.out, began=launch.began)
+    if result.state == "stopped":
+        return None
+    model: Any = result.model
+    if task.kept != "model":
+        model.load_state_dict(result.averages[task.kept])
+    keep(model.eval())
+    path = launch.out / ENCODER_FILE
+    if processes.is_main():
+        save(model.encoder.eval(), path)
+    names = tuple(task.source.pictures.name(k) for k in sorted(task.damaged))
+    return Pretrained(encoder=path, pictures=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
+
+
+def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
+    """Do the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
+    measured = rehearse(task, config, seconds)
+    world = processes.world_size()
+    showings, size = task.dataset(), config.micro_batch(world)
+    began = time.perf_counter()
+    task.collate([showings[number] for number in range(size)])
+    views_s = (time.perf_counter() - began) * config.accumulation
+    task.damaged.clear()
+    task.collapsed_at = None
+    wall = measured.step.wall / world
+    return Prediction(
+        steps=config.steps,
+        flops_per_step=measured.flops_per_step,
+        step_s=wall if config.workers else max(wall - views_s, wall / 10),
+        views_s=views_s,
+        workers=config.workers,
+        start_s=measured.start.wall,
+        cpu_start_s=measured.start.cpu,
+        cpu_step_s=measured.step.cpu,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Say how long that is.
+
+    >>> duration(50), duration(5000), duration(200_000)
+    ('50 s', '83 min', '55.6 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

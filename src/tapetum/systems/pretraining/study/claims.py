@@ -1,0 +1,239 @@
+"""The claims F1 to F10 of the project's notes on arXiv 2209.15589, judged by one study: held, falsified or undecided.
+
+The paper prints directions and no thresholds that we know of; thresholds are ours and stand in each claim. What a claim says
+of scores is a list of comparisons, each with an interval (`fronts`), 95 % for all of a claim together (Bonferroni). A claim is
+held if every comparison is on its side of the line by interval, falsified if one is on the other side by interval, else
+undecided; and undecided as long as no setting has two seeds, since how much seeds differ is not known then. Which budgets are
+the smallest and the largest is the plan's word, not that of what is done. F1 and F3 are arithmetic (`arithmetic`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
+from tapetum.systems.pretraining.study.fronts import Settings, interval
+from tapetum.systems.pretraining.study.plan import Plan
+from tapetum.systems.pretraining.study.questions import (
+    NONE,
+    Claim,
+    Judge,
+    Question,
+    Samples,
+    Verdict,
+    above,
+    below,
+    close,
+    joined,
+    minus,
+    settled,
+    sure,
+)
+
+OWN_ESTIMATE = "CPU seconds x watts"
+"""What a study calls the ledger's own estimate beside a tracker's; its watts are a guess of ours, so that it is no tracker."""
+UNLABELLED = "simclr", "byol", "dino", "mae"
+"""Methods that see no label."""
+_CONTRASTIVE = "simclr", "byol"
+_POOR = "long_tailed", "duplicated", "off_domain"
+_ENDS = "lowest", "highest"
+_SENSITIVE = 1.0
+"""Points of mIoU."""
+_LINE, _FURTHEST, _FEWEST = 0.98, 0.1, 5
+
+
+def judged(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
+    """Judge all ten. `trackers`: for F9, kWh of one run by each tracker and by `OWN_ESTIMATE`."""
+    claims = [
+        _arithmetic(
+            "F1", "SimCLR costs 2.00 times supervised, BYOL 2.67 to 2.70, DINO 4.3 to 4.6, MAE 0.41, within 2 %", ratios()
+        ),
+        _arithmetic(
+            "F3", "CLIP's and MAE's costs beside supervised fall with the ViT, MAE's to below 1 from ViT-B on", overheads()
+        ),
+        *measured(plan, settings, trackers),
+    ]
+    return sorted(claims, key=lambda claim: int(claim.name[1:]))
+
+
+def measured(plan: Plan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
+    """Judge those that a study measures: all but F1 and F3."""
+    return [
+        _time(settings),
+        _labels_first(plan, settings),
+        _mae_best(plan, settings),
+        _clip_beside_labels(plan, settings),
+        _sizes_cross(plan, settings),
+        _curation(settings),
+        _trackers(trackers),
+        _rankings(plan, settings),
+    ]
+
+
+def budgets_of(settings: Settings, size: str, method: str | None = None) -> list[float]:
+    """List the budgets of curated points of a size, and of a method if one is named, from small to large."""
+    own = (s for s in settings.curated() if s.size == size and s.budget and (method is None or s.method == method))
+    return sorted({s.budget for s in own})
+
+
+def planned(plan: Plan, size: str, method: str | None = None) -> list[float]:
+    """List the budgets that the plan has for a size, and for a method if one is named, from small to large."""
+    points = (p for p in plan.points() if p.size == size and p.budget and p.variant == "curated")
+    return sorted({p.budget for p in points if method is None or p.method == method})
+
+
+def pairs_of_sizes(plan: Plan, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Give the smallest and the largest network of each family that has two."""
+    cost = {s.size: s.forward_flops for s in settings.found}
+    for family in dict.fromkeys(size.family for size in plan.sizes.values()):
+        names = sorted((n for n, size in plan.sizes.items() if size.family == family and n in cost), key=lambda n: cost[n])
+        if len(names) > 1:
+            yield names[0], names[-1]
+
+
+def _beside(
+    settings: Settings, size: str, budget: float, method: str, others: Sequence[str], judge: Judge
+) -> Iterator[Question]:
+    """Compare a method with others at one size and budget."""
+    one = settings.get(size, method, budget)
+    for name in others:
+        other = settings.get(size, name, budget)
+        if one is not None and other is not None:
+            yield Question(f"{size} at {budget:.3g}, {name}", minus(one, other), judge)
+
+
+def _arithmetic(name: str, says: str, found: tuple[bool, str]) -> Claim:
+    return Claim(name, says, "held" if found[0] else "falsified", found[1])
+
+
+def _time(settings: Settings) -> Claim:
+    says = "CPU time is in proportion to counted FLOPs: R² above 0.98, and no run off by more than 10 %"
+    rows = [row for setting in settings.found for row in setting.rows if row["cpu_seconds"] > 0 and row["flops_spent"] > 0]
+    if len(rows) < _FEWEST:
+        return Claim("F2", says, "undecided", f"{len(rows)} runs; wanted {_FEWEST} or more")
+    flops, seconds = (np.array([row[name] for row in rows], float) for name in ("flops_spent", "cpu_seconds"))
+    left = seconds - flops * (flops @ seconds) / (flops @ flops)
+    r2 = 1 - (left @ left) / max(float(((seconds - seconds.mean()) ** 2).sum()), 1e-12)
+    speeds = np.sort(flops / seconds) / 1e9
+    off = float(np.abs(np.median(speeds) / speeds - 1).max())
+    found = f"{len(rows)} runs: R² {r2:.3f} on a line through 0; {speeds[0]:.0f} to {speeds[-1]:.0f} GFLOP/s of a core, median "
+    found += f"{np.median(speeds):.0f}, from which the furthest is off by {off:.0%} of its time"
+    return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", found)
+
+
+def _labels_first(plan: Plan, settings: Settings) -> Claim:
+    says = "At the two smallest budgets supervised transfers better than every method without labels, on curated data"
+    places = [(size, budget) for size in plan.sizes for budget in planned(plan, size)[:2]]
+    asked = [q for size, budget in places for q in _beside(settings, size, budget, "supervised", UNLABELLED, above())]
+    return settled("F4", says, settings, asked, 2 * len(UNLABELLED), "supervised minus others")
+
+
+def _mae_best(plan: Plan, settings: Settings) -> Claim:
+    says = "Fine-tuned, MAE is above SimCLR, BYOL and DINO on ViTs at equal FLOPs, at the largest budget"
+    places = [(size, budget) for size in plan.sizes for budget in planned(plan, size, "mae")[-1:]]
+    asked = [q for size, budget in places for q in _beside(settings, size, budget, "mae", UNLABELLED[:-1], above())]
+    return settled("F5", says, settings, asked, len(UNLABELLED) - 1, "MAE minus others")
+
+
+def _clip_beside_labels(plan: Plan, settings: Settings) -> Claim:
+    says = (
+        "CLIP with captions made of class names is within 2 points of supervised at equal FLOPs, and gains more by a doubling "
+        "of FLOPs than methods without labels"
+    )
+    asked = []
+    for size in plan.sizes:
+        budgets = budgets_of(settings, size, "clip")
+        asked += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), close)]
+        slopes = {m: s for m in ("clip", *UNLABELLED) if (s := _slope(settings, size, m, budgets)) is not None}
+        if "clip" in slopes and len(slopes) > 1:
+            others = np.mean([s for m, s in slopes.items() if m != "clip"], axis=0)
+            asked.append(Question(f"{size}, by a doubling beyond others", slopes["clip"] - others, above()))
+    return settled("F6", says, settings, asked, 3, "CLIP minus supervised")
+
+
+def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Samples | None:
+    """Points by a doubling of FLOPs, by least squares."""
+    done = [(np.log2(b), s.samples) for b in budgets if (s := settings.get(size, method, b)) is not None]
+    if len(done) < 2:
+        return None
+    x = np.array([at for at, _ in done])
+    x = x - x.mean()
+    return 100 * (x @ np.stack([samples for _, samples in done])) / (x @ x)
+
+
+def _sizes_cross(plan: Plan, settings: Settings) -> Claim:
+    says = (
+        "For most methods small and large networks cross: the small one wins at the lowest budget, the large one at the highest"
+    )
+    ends: list[tuple[Question, Question]] = []
+    for small, large in pairs_of_sizes(plan, settings):
+        for method in ("supervised", "clip", *UNLABELLED):
+            budgets = planned(plan, small, method)
+            pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets[:1] + budgets[1:][-1:]]
+            gaps = [minus(l, s) for s, l in pairs if s is not None and l is not None]
+            if len(gaps) == len(_ENDS):
+                name = f"{plan.sizes[small].family}, {method}"
+                ends.append((Question(f"{name} {_ENDS[0]}", gaps[0], below), Question(_ENDS[1], gaps[1], above())))
+    answers = [[question.answered(2 * len(ends)) for question in pair] for pair in ends]
+    verdicts = [joined([verdict for verdict, _ in pair]) for pair in answers]
+    most: list[Verdict] = [v for v in ("held", "falsified") if 2 * verdicts.count(v) > len(verdicts)]
+    found = "; ".join(", ".join(line for _, line in pair) for pair in answers)
+    found = f"large minus small, points of mIoU: {found}" if found else NONE
+    return sure(settings, Claim("F7", says, most[0] if most else "undecided", found))
+
+
+def _curation(settings: Settings) -> Claim:
+    says = "At equal steps poor data cost SimCLR and BYOL a point or more of mIoU, and more than they cost supervised"
+    losses: dict[str, Samples] = {}
+    for method in (*_CONTRASTIVE, "supervised"):
+        poor = [s for s in settings.found if s.method == method and s.variant in _POOR]
+        pairs = [(settings.get(s.size, method, s.budget), s) for s in poor]
+        own = [minus(good, bad) for good, bad in pairs if good is not None]
+        if own:
+            losses[method] = np.mean(own, axis=0)
+    if len(losses) <= len(_CONTRASTIVE):
+        return Claim("F8", says, "undecided", NONE)
+    without = np.mean([losses[method] for method in _CONTRASTIVE], axis=0)
+    asked = [Question("SimCLR and BYOL", without, above(_SENSITIVE))]
+    asked += [Question("beyond supervised", without - losses["supervised"], above())]
+    own = "; ".join(f"{method} {samples.mean():+.1f}" for method, samples in losses.items())
+    found = settled("F8", says, settings, asked, 2, "lost, mean of long-tailed, duplicated and off-domain data")
+    return Claim(found.name, found.says, found.verdict, f"{found.found}; of each {own}")
+
+
+def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
+    says = "On a machine without counters of energy, independent trackers differ by more than 2 times on one run"
+    others = [{name: kwh for name, kwh in run.items() if name != OWN_ESTIMATE} for run in trackers]
+    if all(len(run) < 2 for run in others):
+        words = "; ".join(_kwh(run) for run in trackers[:3]) or "none (cross_check in the plan, tapetum[energy])"
+        return Claim("F9", says, "undecided", f"no run has two independent trackers, for our own estimate is a guess: {words}")
+    trackers = [run for run in others if len(run) > 1]
+    times = [max(kwh.values()) / max(min(kwh.values()), 1e-12) for kwh in trackers]
+    words = "; ".join(_kwh(run) for run in trackers[:3])
+    verdict = "held" if min(times) > 2 else "falsified"
+    much = f"{min(times):.1f}" if len(times) == 1 else f"{min(times):.1f} to {max(times):.1f}"
+    return Claim("F9", says, verdict, f"{much} times: {words}")
+
+
+def _kwh(run: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2e} kWh" for name, value in run.items())
+
+
+def _rankings(plan: Plan, settings: Settings) -> Claim:
+    says = "Methods rank otherwise by neighbours than by fine-tuning: MAE's place is better fine-tuned than by its neighbours"
+    lines, verdicts = [], []
+    for size in plan.sizes:
+        for budget in planned(plan, size, "mae")[-1:]:
+            rivals = [s for s in settings.curated() if (s.size, s.budget) == (size, budget) and s.knn is not None]
+            mae = settings.get(size, "mae", budget)
+            if mae is None or len(rivals) < 3:
+                continue
+            places = 1 + np.sum([s.samples > mae.samples for s in rivals], axis=0)
+            near, (low, high) = 1 + sum(s.knn > mae.knn for s in rivals), interval(places)
+            verdicts.append("held" if high < near else "falsified" if low >= near else "")
+            by = {name: sorted(rivals, key=lambda s: -getattr(s, name)) for name in ("knn", "miou")}
+            ranks = [", ".join(s.method for s in order) for order in by.values()]
+            lines.append(
+                f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {low:.0f} to {high:.0f}"
+            )
+    return sure(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE))

@@ -1,0 +1,236 @@
+"""Which points are worth their cost, and how sure that is.
+
+A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
+
+    the pictures it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
+    the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
+                                   on that seed (it orders and crops the same pictures for all of them), which falls out of
+                                   differences on equal seeds, and one of each row's own. Their deviations are estimated
+                                   from the settings with several seeds; where no setting has two, they are left out
+
+A setting is on the Pareto front if its score is above that of everything that costs no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from tapetum.core.errors import BadInput
+
+DRAWS = 2000
+"""Of the bootstrap."""
+_SEED = 27
+_TOGETHER = 1 << 22
+
+
+def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
+    """Take the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
+
+    >>> float(mean_iou(np.array([[1, 0], [1, 2]])))
+    0.5833333333333333
+    """
+    hit = np.diagonal(counts, axis1=-2, axis2=-1)
+    union = counts.sum(-1) + counts.sum(-2) - hit
+    share = np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+    return np.nanmean(share, -1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Rows that differ by their seed alone."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    by_seed: Float[np.ndarray, "rows draws"]
+    """Samples of the score of each row."""
+
+    @property
+    def samples(self) -> Float[np.ndarray, " draws"]:
+        """Of the mean of the rows' scores."""
+        return self.by_seed.mean(0)
+
+    def minus(self, other: "Setting") -> tuple[float, Float[np.ndarray, " draws"]]:
+        """Give the difference to another setting, and samples of it: on the seeds that both have, where there are some.
+
+        The seed also orders and crops the pictures of the transfer, so a lucky one is lucky for all.
+        """
+        seeds = {row["seed"] for row in self.rows} & {row["seed"] for row in other.rows}
+        one, two = ([k for k, row in enumerate(s.rows) if row["seed"] in seeds or not seeds] for s in (self, other))
+        value = np.mean([self.rows[k]["miou"] for k in one]) - np.mean([other.rows[k]["miou"] for k in two])
+        return float(value), self.by_seed[one].mean(0) - other.by_seed[two].mean(0)
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what all rows share, such as `method`, and the mean of what is measured, such as `cpu_seconds`."""
+        if name.startswith("__") or name not in self.rows[0]:
+            raise AttributeError(name)
+        first = self.rows[0][name]
+        if isinstance(first, bool | str) or name in ("budget", "flops", "steps", "parameters", "forward_flops"):
+            return first
+        values = [row[name] for row in self.rows if row[name] is not None]
+        return float(np.mean(values)) if values else None
+
+    @property
+    def key(self) -> tuple[str, str, float, str]:
+        """What tells it from others."""
+        return key_of(self.rows[0])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of 95 % of the samples."""
+        return interval(self.samples)
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, str, float, str]:
+    """Say of which setting a row is: size, method, budget, variant."""
+    return str(row["size"]), str(row["method"]), float(row["budget"]), str(row["variant"])
+
+
+def interval(samples: Float[np.ndarray, " draws"], questions: int = 1) -> tuple[float, float]:
+    """Give the ends between which 95 % of the samples lie; of several questions at once, 95 % of all (Bonferroni)."""
+    out = 0.025 / max(questions, 1)
+    low, high = np.quantile(samples, (out, 1 - out)).tolist()
+    return low, high
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a study."""
+
+    found: tuple[Setting, ...]
+    seed_deviation: float | None
+    """Of scores between seeds, in common; None where no setting has two."""
+    index: Mapping[tuple[str, str, float, str], Setting] = field(default_factory=dict)
+    own_deviation: float | None = None
+    """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
+
+    def get(self, size: str, method: str, budget: float, variant: str = "curated") -> Setting | None:
+        """Give one, if it was done."""
+        return self.index.get((size, method, float(budget), variant))
+
+    def curated(self) -> list[Setting]:
+        """List those of curated data, which are compared by budget."""
+        return [setting for setting in self.found if setting.variant == "curated"]
+
+
+def settings_of(
+    rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]], draws: int = DRAWS
+) -> Settings:
+    """Make settings of rows and of what was counted on each picture that scores them.
+
+    Raises BadInput where rows were scored on different pictures.
+    """
+    if not rows:
+        raise BadInput("the study has no finished point yet; let tapetum study run go on")
+    if len({one.shape for one in counts}) > 1:
+        raise BadInput("points of the study were scored on different pictures; run it anew")
+    rng = np.random.default_rng(_SEED)
+    scores = resampled(counts, rng, draws)
+    groups: dict[tuple[str, str, float, str], list[int]] = {}
+    for k, row in enumerate(rows):
+        groups.setdefault(key_of(row), []).append(k)
+    deviation = pooled_deviation([[rows[k]["miou"] for k in which] for which in groups.values()])
+    own = own_deviation(rows)
+    shared = np.sqrt(max((deviation or 0.0) ** 2 - (own or 0.0) ** 2, 0.0))
+    luck = {key: shared * rng.standard_normal(draws) for key in dict.fromkeys((row["size"], row["seed"]) for row in rows)}
+    found = []
+    for which in groups.values():
+        noise = rng.standard_normal((len(which), draws)) * (own or 0.0)
+        noise += np.stack([luck[rows[k]["size"], rows[k]["seed"]] for k in which])
+        found.append(Setting(tuple(rows[k] for k in which), scores[which] + noise))
+    return Settings(tuple(found), deviation, {setting.key: setting for setting in found}, own)
+
+
+def resampled(
+    counts: Sequence[Int64[np.ndarray, "n k k"]], rng: np.random.Generator, draws: int
+) -> Float[np.ndarray, "rows draws"]:
+    """Score every row on the same resamples of the pictures."""
+    pictures = len(counts[0])
+    weights = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=draws).astype(np.float64)
+    return np.stack([mean_iou((weights @ one.reshape(pictures, -1)).reshape(draws, *one.shape[1:])) for one in counts])
+
+
+def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
+    """Give the deviation within groups of two or more values, in common.
+
+    >>> pooled_deviation([[1.0, 3.0], [5.0], [2.0, 4.0]])
+    1.4142135623730951
+    """
+    several = [np.array(values) for values in groups if len(values) > 1]
+    if not several:
+        return None
+    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in several)
+    return float(np.sqrt(squares / sum(len(values) - 1 for values in several)))
+
+
+def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
+    """Give the deviation of scores about the sum of a setting's mean and a seed's, the seeds of each size for themselves.
+
+    Where there are too few rows to tell the two apart, it is `pooled_deviation`'s; None where no setting has two seeds.
+
+    >>> rows = [{"size": "s", "method": m, "budget": 1, "variant": "curated", "seed": k, "miou": y}
+    ...         for m, k, y in (("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0), ("b", 2, 6.0))]
+    >>> round(own_deviation(rows), 6)
+    1.0
+    """
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(key_of(row), []).append(row)
+    several = [group for group in groups.values() if len(group) > 1]
+    if not several:
+        return None
+    told = [row for group in several for row in group]
+    columns = [[key_of(row) == key_of(group[0]) for row in told] for group in several]
+    columns += [[key == (row["size"], row["seed"]) for row in told] for key in {(row["size"], row["seed"]) for row in told}]
+    design, scores = np.array(columns, float).T, np.array([row["miou"] for row in told], float)
+    fit, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
+    if len(told) <= rank:
+        return pooled_deviation([[row["miou"] for row in group] for group in several])
+    return float(np.sqrt(((scores - design @ fit) ** 2).sum() / (len(told) - rank)))
+
+
+def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> Bool[np.ndarray, "*b n"]:
+    """Mark the points whose score is above that of everything that costs no more; of equals in both, the first.
+
+    >>> front(np.array([1.0, 2.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.5, 0.5])).tolist()
+    [True, False, True, False]
+    """
+    order = np.lexsort((np.arange(len(costs)), costs))
+    ranked = np.take(scores, order, axis=-1)
+    ahead = np.concatenate([np.full((*ranked.shape[:-1], 1), -np.inf), np.maximum.accumulate(ranked, -1)[..., :-1]], axis=-1)
+    on = ranked > ahead
+    same = costs[order][:-1] == costs[order][1:]
+    for k in np.flatnonzero(same)[::-1]:  # one of equal cost that is beaten by the next is on no front
+        better = np.max(np.where(costs[order] == costs[order][k], ranked, -np.inf), axis=-1)
+        on[..., k] &= ranked[..., k] >= better
+    found = np.zeros_like(on)
+    found[..., order] = on
+    return found
+
+
+def membership(settings: Sequence[Setting], costs: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Give the share of samples in which each setting is on the front."""
+    samples = np.stack([setting.samples for setting in settings], axis=1)
+    return front(costs, samples).mean(0)
+
+
+def crossing(
+    flops: Float[np.ndarray, " n"], small: Float[np.ndarray, "*b n"], large: Float[np.ndarray, "*b n"]
+) -> Float[np.ndarray, "*b"]:
+    """Find the FLOPs at which the large network overtakes for good, between points straight over the logarithm.
+
+    NaN where it is ahead from the start, or not ahead at the end.
+
+    >>> float(crossing(np.array([1e10, 1e12]), np.array([0.2, 0.3]), np.array([0.1, 0.4])))
+    100000000000.0
+    """
+    ahead, x = large - small, np.log10(flops)
+    where = np.full(ahead.shape[:-1], np.nan)
+    for k in range(len(x) - 1):
+        a, b = ahead[..., k], ahead[..., k + 1]
+        passes = (a <= 0) & (b > 0)
+        share = np.where(passes, -a / np.where(passes, b - a, 1), 0)
+        where = np.where(passes, x[k] + share * (x[k + 1] - x[k]), where)
+    where = np.where(ahead[..., -1] > 0, where, np.nan)
+    return 10.0**where

@@ -1,0 +1,303 @@
+"""What a study compares, as a TOML file. Imports no torch.
+
+    [pictures]  what is learned from          [pixels]  what networks are transferred to
+    [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
+
+    [sizes.NAME]  a network; those of one `family` are compared with each other
+    [[grids]]     every combination of these sizes, methods, budgets, variants and seeds is a point
+
+Points are run in the order of the grids, so a plan begins with what matters most; one that is in two grids is run once. The
+budget of a point is FLOPs of its pre-training; its steps follow, and its schedule is its own from warm-up to zero: no point is
+a checkpoint of a longer run. `untrained` in place of a method is a network with random weights, for which budgets don't count.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from tapetum.core.errors import BadInput
+from tapetum.core.identity import source_label
+from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
+from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.recipes import Preset, PretrainRun, encoder_architecture, recipe
+
+UNTRAINED = "untrained"
+"""In place of a method: nothing is learned before the transfer."""
+VARIANTS = "curated", "long_tailed", "duplicated", "noisy", "off_domain"
+"""What may be done to the data; see `variants`."""
+SHAPES = "shapes"
+"""In place of a folder: pictures that are made on the spot."""
+_PLANS = Path(__file__).with_name("plans")
+_LABELLED = "supervised", "clip"
+"""Methods that see labels; for the others noisy data are curated ones, and no point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesPlan:
+    """What is learned from."""
+
+    data: str = SHAPES
+    """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
+    count: int = 5000
+    """Pictures of every variant."""
+    size: int = 32
+    """Side of the views, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelsPlan:
+    """What networks are transferred to: fine-tuning for a class of every pixel."""
+
+    data: str = SHAPES
+    """Folder; or shapes."""
+    layout: str = "parquet"
+    """Of the folder: parquet, ade20k, camvid, cityscapes, voc."""
+    size: tuple[int, int] = (48, 64)
+    """Rows and columns that the network sees."""
+    kept: tuple[int, int] = (96, 128)
+    """Rows and columns of pictures in memory, of which crops are made; 0 and 0: they are read from their files each time."""
+    head: str = "linear"
+    """linear or upernet."""
+    rates: tuple[float, ...] = (1e-3,)
+    """Learning rates; all are tried for every network, and the best on a held-out tenth counts."""
+    layer_decay: float = 0.75
+    """Factor on the rate for each layer between a weight and the output."""
+    steps: int = 120
+    """Of each rate."""
+    batch_size: int = 8
+    """Pictures of a step."""
+    most: int = 0
+    """Pictures of each part at most; 0: all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbesPlan:
+    """Neighbours and a linear probe on pictures that nothing was learned from."""
+
+    known: int = 2000
+    """Pictures with their classes."""
+    asked: int = 1000
+    """Pictures that are asked about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A network."""
+
+    family: str
+    """Sizes of one family are compared with each other."""
+    encoder: str
+    """Name, as `tapetum pretrain --encoder` takes it."""
+    change: tuple[str, ...] = ()
+    """Settings of it, such as width=64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Points by all combinations."""
+
+    sizes: tuple[str, ...]
+    methods: tuple[str, ...]
+    budgets: tuple[float, ...] = (0.0,)
+    variants: tuple[str, ...] = ("curated",)
+    seeds: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Point:
+    """One run."""
+
+    size: str
+    method: str
+    budget: float
+    """FLOPs of pre-training; 0 where nothing is learned."""
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name its folder.
+
+        >>> Point(size="vit-s", method="byol", budget=3e11, variant="curated", seed=1).name
+        'vit-s_byol_3e+11_curated_1'
+        """
+        return f"{self.size}_{self.method}_{self.budget:.3g}_{self.variant}_{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A whole study."""
+
+    about: str = ""
+    """What it is for, in a line."""
+    pictures: PicturesPlan = field(default_factory=PicturesPlan)
+    pixels: PixelsPlan = field(default_factory=PixelsPlan)
+    probes: ProbesPlan = field(default_factory=ProbesPlan)
+    sizes: Mapping[str, Size]
+    grids: tuple[Grid, ...]
+    preset: Preset = "small"
+    """Where the settings of the methods begin: small, resnet or vit, as in `tapetum pretrain --preset`."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `PretrainRun` for all methods."""
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fields of `PretrainRun` for one."""
+    save_minutes: float = 2.0
+    """Minutes between checkpoints: the most that a kill costs."""
+    workers: int = 0
+    """Processes that make views for each point; 0: the one that trains."""
+    cross_check: int = 0
+    """Points, the first ones that are pre-trained, whose energy codecarbon measures too, where it is installed."""
+
+    def __post_init__(self) -> None:
+        for grid in self.grids:
+            _known(grid.sizes, self.sizes, "size")
+            _known(grid.methods, (*METHODS, UNTRAINED), "method")
+            _known(grid.variants, VARIANTS, "variant")
+            if min(grid.budgets) <= 0 and set(grid.methods) != {UNTRAINED}:
+                raise BadInput(
+                    f"a grid of {', '.join(grid.methods)} has the budget {min(grid.budgets):g}; wanted FLOPs above 0"
+                )
+        _known(self.methods, METHODS, "method")
+        for size in self.sizes.values():
+            encoder_architecture(size.encoder, self.pictures.size, size.change)
+        for point in self.points():
+            self.run(point)
+
+    def points(self) -> list[Point]:
+        """List all points in their order, each once."""
+        return list(dict.fromkeys(point for grid in self.grids for point in _points(grid)))
+
+    def cross_checked(self) -> list[Point]:
+        """List the points whose energy is to be measured by a second tracker."""
+        return [point for point in self.points() if point.method != UNTRAINED][: self.cross_check]
+
+    def run(self, point: Point, steps: int = 1) -> PretrainRun | None:
+        """Make the run of a point's pre-training; None where nothing is learned. Raises BadInput for unknown settings."""
+        if point.method == UNTRAINED:
+            return None
+        size = self.sizes[point.size]
+        method: Any = point.method
+        given: Any = {"encoder": size.encoder, "change": size.change, "size": self.pictures.size, "seed": point.seed}
+        start = recipe(method, self.pictures.data, self.preset, **given)
+        changed = _replaced(_replaced(start, self.recipe, "recipe"), self.methods.get(method, {}), f"methods.{method}")
+        return replace(changed, steps=steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A plan as it was given: what a study keeps in its folder."""
+
+    plan: str
+    """Text of the plan."""
+    pictures: str | None = None
+    """Data that are learned from, instead of the plan's."""
+    pixels: str | None = None
+    """Data that networks are transferred to, instead of the plan's."""
+    layout: str | None = None
+    """Their layout, instead of the plan's."""
+    contents: str = ""
+    """Names and sizes of the files of the data, as a hash; empty where they are not known."""
+
+    def read(self) -> Plan:
+        """Read it. Raises BadInput for what nobody understands."""
+        try:
+            told = parse_toml(self.plan)
+        except ValueError as error:
+            raise BadInput(f"the plan is no TOML ({error}); see docs/systems/flops-study.md") from error
+        given = (("pictures", "data", self.pictures), ("pixels", "data", self.pixels), ("pixels", "layout", self.layout))
+        for part, key, value in given:
+            if value is not None:
+                told[part] = {**told.get(part, {}), key: value}
+        for part, wanted in (("sizes", Mapping), ("grids", list)):
+            if not isinstance(told.get(part), wanted) or not told[part]:
+                raise BadInput(f"the plan has no {'[sizes.NAME]' if part == 'sizes' else '[[grids]]'}; it needs one or more")
+        told["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in told["sizes"].items()}
+        told["grids"] = tuple(_made(Grid, value, "grids") for value in told["grids"])
+        return _made(Plan, told, "")
+
+
+def tell_plan(name: str, pictures: str | None = None, pixels: str | None = None, layout: str | None = None) -> Told:
+    """Find a plan: one that comes with the package (tiny, small, paper) or a TOML file; on other data where some are given.
+
+    Raises BadInput for one that there is not.
+    """
+    told = Told(plan=plan_text(name), pictures=pictures, pixels=pixels, layout=layout)
+    plan = told.read()
+    named = [source_label(part.data) for part in (plan.pictures, plan.pixels) if part.data != SHAPES]
+    return replace(told, contents=", ".join(filter(None, named)))
+
+
+def plan_text(name: str) -> str:
+    """Give the text of a plan."""
+    if name in bundled():
+        return read_text(_PLANS / f"{name}.toml")
+    path = Path(name)
+    if not path.is_file():
+        raise BadInput(f"there is no plan {name}; it is one of {', '.join(bundled())}, or a TOML file")
+    try:
+        return read_text(path, most=MOST_SETTINGS)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"the plan {name} cannot be read ({error}); give a TOML file") from error
+
+
+def bundled() -> tuple[str, ...]:
+    """Name the plans that come with the package."""
+    return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
+
+
+def _points(grid: Grid) -> Iterator[Point]:
+    for seed in grid.seeds:
+        for budget in grid.budgets:
+            for variant in grid.variants:
+                for size in grid.sizes:
+                    for method in grid.methods:
+                        if method == UNTRAINED:
+                            yield Point(size=size, method=method, budget=0.0, variant="curated", seed=seed)
+                        elif variant != "noisy" or method in _LABELLED:
+                            yield Point(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
+
+
+def _known(given: Any, allowed: Any, what: str) -> None:
+    for name in given:
+        if name not in allowed:
+            raise BadInput(f"the plan names the {what} {name!r}; it is one of {', '.join(allowed)}")
+
+
+def _made(kind: Any, told: Any, place: str) -> Any:
+    """Make a dataclass of what a table of TOML says; lists become tuples."""
+    if not isinstance(told, Mapping):
+        raise BadInput(f"the plan has {told!r} for {place}; wanted a table of {', '.join(f.name for f in fields(kind))}")
+    types = get_type_hints(kind)
+    values = {}
+    for key, value in told.items():
+        _refuse_unknown(key, types, place)
+        inner = types[key]
+        if is_dataclass(inner) and not is_dataclass(value):
+            value = _made(inner, value, key)
+        values[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise BadInput(
+            f"the plan{f', {place}' if place else ''}: {error}".replace(f"{kind.__name__}.__init__() ", "")
+        ) from error
+
+
+def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
+    """Change fields of a config, also those of configs in it."""
+    names, values = {f.name for f in fields(config)}, {}
+    for key, value in changes.items():
+        _refuse_unknown(key, names, place)
+        if isinstance(value, Mapping):
+            value = _replaced(getattr(config, key), value, f"{place}.{key}")
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return replace(config, **values)
+
+
+def _refuse_unknown(key: str, names: Any, place: str) -> None:
+    if key not in names:
+        near = difflib.get_close_matches(key, names, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(sorted(names))}"
+        raise BadInput(f"the plan has {key!r}{f' in {place}' if place else ''}; {advice}")

@@ -1,0 +1,276 @@
+"""One point of a study: pre-train with a full schedule, ask neighbours and a probe, fine-tune for pixels; all of it a row.
+
+A point has a folder. Both trainings in it go on from their checkpoints; `row.json` is written last, and then the checkpoints
+go: a killed study loses at most what lies between two of them.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from tapetum.account.closed_form import closed_form
+from tapetum.account.config import LedgerConfig
+from tapetum.account.ledger import read as read_ledger
+from tapetum.account.ledger import write_json_atomic
+from tapetum.account.phases import phase
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import parse_json, read_json, read_text
+from tapetum.encoders.config import Architecture
+from tapetum.encoders.factory import load, make
+from tapetum.encoders.features import Encoder
+from tapetum.systems.pretraining.account import account_step
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.recipes import encoder_architecture
+from tapetum.systems.pretraining.run import run_task
+from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
+from tapetum.systems.pretraining.study.data import pixels, pool
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
+from tapetum.systems.pretraining.study.shapes import shape_source
+from tapetum.systems.pretraining.study.variants import balanced, varied
+from tapetum.train.launch_config import Launch
+from tapetum.train.world import pick_device
+from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
+from tapetum.transfer.fine_tune import SegmentationTask, fine_tune
+from tapetum.transfer.knn import knn_accuracy
+from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probing import Labelled, features_of
+from tapetum.transfer.segmentation import Segmenter, pixel_loss
+
+ROW, COUNTS = "row.json", "counts.npz"
+_PRETRAIN, _TRANSFER = "pretrain", "transfer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What a point will cost, from its settings alone."""
+
+    point: Point
+    steps: int
+    flops_per_step: int
+    """Of pre-training."""
+    transfer_flops: int
+    """Of all rates, and of what scores them."""
+
+    @property
+    def flops(self) -> int:
+        """Of pre-training."""
+        return self.steps * self.flops_per_step
+
+
+def predicted(plan: Plan, point: Point) -> Predicted:
+    """Say how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
+    transfer = _transfer_flops(plan, point.size)
+    run = plan.run(point)
+    if run is None:
+        return Predicted(point=point, steps=0, flops_per_step=0, transfer_flops=transfer)
+    per_step = _step_flops(plan, point.size, point.method)
+    steps = max(1, round(point.budget / per_step))
+    return Predicted(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
+
+
+def run_point(plan: Plan, point: Point, out: Path) -> dict[str, Any] | None:
+    """Do a point in its folder below `out`, or what is left of it, and give its row; None where a signal stopped it."""
+    folder = out / point.name
+    if (folder / ROW).is_file():
+        return read_row(folder / ROW)
+    cost = predicted(plan, point)
+    encoder_file, costs = None, dict(_NOTHING)
+    if point.method != UNTRAINED:
+        run = plan.run(point, cost.steps)
+        assert run is not None
+        source = pool(plan.pictures, run.method == "clip")
+        task = task_of(run.method)(run, varied(source, point.variant, plan.pictures.count))
+        launch = Launch(
+            out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes
+        )
+        check = point in plan.cross_checked() and find_spec("codecarbon") is not None
+        made = run_task(task, launch, None, tensorboard=False, ledger=LedgerConfig(cross_check=check))
+        if made is None:
+            return None
+        encoder_file = made.encoder
+        costs = _costs(folder / _PRETRAIN) | {"collapsed_at": made.collapsed_at, **_last(folder / _PRETRAIN / "log.jsonl")}
+    encoder = encoder_of(plan, point, encoder_file)
+    neighbours, linear = probed(plan, encoder)
+    task = PixelTask(partial(encoder_of, plan, point, encoder_file), plan, point.seed)
+    tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
+    if tuned is None:
+        return None
+    rates = [_costs(folder / _TRANSFER / f"rate-{rate:g}") for rate in plan.pixels.rates]
+    row = {
+        "name": point.name,
+        **asdict(point),
+        "family": plan.sizes[point.size].family,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "forward_flops": _forward_flops(plan, point.size),
+        "steps": cost.steps,
+        "flops_per_step": cost.flops_per_step,
+        "flops": cost.flops,
+        **costs,
+        "knn": neighbours,
+        "linear": linear,
+        "miou": tuned.score,
+        "rate": tuned.rate,
+        "tried": [list(entry) for entry in tuned.tried],
+        "transfer_flops": sum(cost["flops_spent"] for cost in rates),
+        "transfer_cpu_seconds": sum(cost["cpu_seconds"] for cost in rates),
+    }
+    np.savez_compressed(folder / COUNTS, counts=task.counts)
+    write_json_atomic(folder / ROW, row)
+    for left in (*folder.rglob("checkpoints"), *folder.rglob("tensorboard")):
+        shutil.rmtree(left, ignore_errors=True)
+    return row
+
+
+def read_row(path: Path) -> dict[str, Any]:
+    """Read the row of a point. Raises BadInput for a damaged one."""
+    try:
+        row = read_json(path)
+        return {**row, "miou": float(row["miou"]), "flops": int(row["flops"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is no row of a study ({type(error).__name__}); remove it, and run the study again") from error
+
+
+class PixelTask(SegmentationTask):
+    """Fine-tuning that remembers what it counted on the test part, picture by picture."""
+
+    counts: Int64[np.ndarray, "n k k"]
+
+    def __init__(self, encoder: Any, plan: Plan, seed: int):
+        how = plan.pixels
+        if how.head not in ("linear", "upernet"):
+            raise BadInput(f"the plan has the head {how.head!r}; it is linear or upernet")
+        config = FineTuneConfig(
+            rates=how.rates,
+            layer_decay=how.layer_decay,
+            steps=how.steps,
+            batch_size=how.batch_size,
+            size=how.size,
+            seed=seed,
+        )
+        super().__init__(encoder, pixels(how, "train"), pixels(how, "test"), config, how.head)  # type: ignore[arg-type]
+
+    def count(
+        self, model: torch.nn.Module, part: Literal["held", "test"], most: int | None = None
+    ) -> Int64[np.ndarray, "n k k"]:
+        """Count, and remember."""
+        found = super().count(model, part, most)
+        if part == "test":
+            self.counts = found
+        return found
+
+
+def encoder_of(plan: Plan, point: Point, file: Path | None) -> Encoder:
+    """The encoder that was learned; or one of random weights, of the point's seed."""
+    return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
+
+
+def _architecture(plan: Plan, size: str) -> Architecture:
+    how = plan.sizes[size]
+    return encoder_architecture(how.encoder, plan.pictures.size, how.change)
+
+
+def probed(plan: Plan, encoder: Encoder) -> tuple[float | None, float | None]:
+    """Neighbours and a linear probe on labelled pictures; None where there are no labels."""
+    how, source = plan.probes, pool(plan.pictures)
+    if source.labels is None:
+        return None, None
+    rows = _unseen(plan)
+    known, asked = rows[: how.known], rows[how.known : how.known + how.asked]
+    pictures = shape_source(len(rows), plan.pictures.size, "val").pictures if plan.pictures.data == SHAPES else source.pictures
+    parts = []
+    encoder = encoder.to(pick_device("auto", 0))
+    for which in (known, asked):
+        features = features_of(encoder, [pictures[int(k)] for k in which])
+        parts.append(Labelled(features, torch.from_numpy(np.asarray(source.labels)[which]).long()))
+    config = NeighboursConfig(neighbours=min(20, len(known)))
+    near = knn_accuracy(parts[0].features, parts[0].labels, parts[1].features, parts[1].labels, config)
+    return near, linear_probe(parts[0], parts[1], len(source.classes), ProbeConfig(decays=(1e-3, 1e-2))).accuracy
+
+
+def _unseen(plan: Plan) -> np.ndarray:
+    """Pictures of the pool that no curated variant has: those that come after them in the order of `balanced`."""
+    source, how = pool(plan.pictures), plan.probes
+    if plan.pictures.data == SHAPES:
+        return np.arange(how.known + how.asked)
+    every = balanced(source, len(source), seed=0)
+    left = every[plan.pictures.count :]
+    if len(left) < how.known + how.asked:
+        raise BadInput(
+            f"the plan learns from {plan.pictures.count} of {len(source)} pictures, and probes with {how.known} + {how.asked}; "
+            "give smaller numbers"
+        )
+    return left[: how.known + how.asked]
+
+
+_NOTHING: Mapping[str, Any] = {
+    **dict.fromkeys(("flops_spent", "cpu_seconds", "wall_seconds"), 0),
+    **dict.fromkeys(("energy_kwh", "energy_kwh_low", "energy_kwh_high", "co2_kg", "co2_kg_low", "co2_kg_high"), 0.0),
+}
+
+
+def _costs(folder: Path) -> dict[str, Any]:
+    """What the ledger of a training says; of one that was killed, all sessions count."""
+    content = read_ledger(folder / "ledger.json")
+    total, last = content["total"], content["sessions"][-1]
+    known = {name: total.get(name, 0.0) for name in _NOTHING if name != "flops_spent"}
+    known["flops_spent"] = total["flops_forward"] + total["flops_backward"]
+    if "codecarbon_kwh" in last and not last.get("energy_measured"):  # with counters there is nothing to compare
+        known["trackers"] = {OWN_ESTIMATE: last["energy_kwh"], "codecarbon": last["codecarbon_kwh"]}
+    return known
+
+
+def _last(log: Path) -> dict[str, Any]:
+    record = parse_json(read_text(log).splitlines()[-1])
+    return {"loss": record["loss"], "spread": record["metrics"].get("spread")}
+
+
+@lru_cache(maxsize=512)
+def _counted(architecture: Architecture, batch: int, size: tuple[int, int], classes: int, head: Any) -> tuple[int, int]:
+    """FLOPs of a training step on pixels, and of its forward."""
+    with torch.device("meta"):
+        model = Segmenter(make(architecture), classes, head).train()
+        pictures, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
+
+    def loss() -> torch.Tensor:
+        with phase("student"):
+            return pixel_loss(model(pictures), truth)
+
+    found = closed_form(loss)
+    return found.total, found.forward
+
+
+def _transfer_flops(plan: Plan, size: str) -> int:
+    how = plan.pixels
+    train, test = len(pixels(how, "train")), len(pixels(how, "test"))
+    step, forward = _counted(_architecture(plan, size), how.batch_size, how.size, len(pixels(how, "train").classes), how.head)
+    return len(how.rates) * (how.steps * step + forward * train // 10 // how.batch_size) + forward * test // how.batch_size
+
+
+def _forward_flops(plan: Plan, size: str) -> int:
+    """Of a picture of the size that is learned from."""
+    side = plan.pictures.size
+    with torch.device("meta"):
+        encoder, picture = make(_architecture(plan, size)), torch.empty(1, 3, side, side)
+    return closed_form(lambda: encoder(picture).pooled).forward
+
+
+_STEPS: dict[tuple[Any, ...], int] = {}
+
+
+def _step_flops(plan: Plan, size: str, method: str) -> int:
+    point = Point(size=size, method=method, budget=1.0, variant="curated", seed=1)
+    run = plan.run(point)
+    assert run is not None
+    classes = len(pool(plan.pictures).classes) or 1000
+    key = (repr(replace(run, data="")), classes)
+    if key not in _STEPS:
+        _STEPS[key] = account_step(run, classes=classes).total
+    return _STEPS[key]

@@ -1,0 +1,123 @@
+"""What a study has found so far: settings with their intervals, Pareto front, crossings, claims."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import no_pipe
+from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.study.claims import budgets_of, judged, pairs_of_sizes
+from tapetum.systems.pretraining.study.fronts import Setting, Settings, crossing, front, interval, membership, settings_of
+from tapetum.systems.pretraining.study.plan import UNTRAINED, Plan
+from tapetum.systems.pretraining.study.point import COUNTS
+from tapetum.systems.pretraining.study.questions import Claim
+from tapetum.systems.pretraining.study.sweep import POINTS, told_in, write_table
+
+RESULTS = "results.json"
+_SEEN = 0.05
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studied:
+    """What a study found so far."""
+
+    plan: Plan
+    rows: tuple[dict[str, Any], ...]
+    settings: Settings
+    claims: tuple[Claim, ...]
+    wanted: int
+    """Points of the plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overtaking:
+    """Where the large network of a family overtakes the small one."""
+
+    family: str
+    method: str
+    flops: float | None
+    """None where it does not, in the range of the budgets."""
+    ends: tuple[float, float] | None
+    """Of 95 % of the samples that have such a place; None where few have."""
+    share: float
+    """Of the samples that have one."""
+
+
+def studied(out: Path) -> Studied:
+    """Read what is done of the study in a folder. Raises BadInput for a folder of none, and one without a finished point."""
+    plan = told_in(out).read()
+    rows, counts = write_table(plan, out), []
+    for row in rows:
+        file = out / POINTS / row["name"] / COUNTS
+        try:
+            counts.append(np.load(no_pipe(file))["counts"])
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInput(f"{file} cannot be read; remove its folder, and run the study again") from error
+    settings = settings_of(rows, counts)
+    claims = tuple(judged(plan, settings, [row["trackers"] for row in rows if row.get("trackers")]))
+    return Studied(plan=plan, rows=tuple(rows), settings=settings, claims=claims, wanted=len(plan.points()))
+
+
+def on_front(settings: Settings) -> list[tuple[Setting, float, bool]]:
+    """Give the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
+
+    What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
+    """
+    learned = sorted((s for s in settings.curated() if s.method != UNTRAINED), key=lambda s: s.budget)
+    if not learned:
+        return []
+    costs = np.array([s.budget for s in learned])
+    members = front(costs, np.array([s.miou for s in learned]))
+    return list(zip(learned, membership(learned, costs).tolist(), members.tolist(), strict=True))
+
+
+def crossings(found: Studied) -> Iterator[Overtaking]:
+    """Give for each family and method where the large network overtakes."""
+    settings = found.settings
+    for small, large in pairs_of_sizes(found.plan, settings):
+        for method in METHODS:
+            budgets = budgets_of(settings, small, method)
+            pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets]
+            both = [(one, other) for one, other in pairs if one is not None and other is not None]
+            if len(both) < 2:
+                continue
+            flops = np.array([one.budget for one, _ in both])
+            values, samples = zip(*(large_one.minus(small_one) for small_one, large_one in both), strict=True)
+            ahead = np.stack(samples, -1)
+            at, drawn = (float(crossing(flops, np.zeros(len(flops)), np.array(values))), crossing(flops, 0 * ahead, ahead))
+            there = drawn[np.isfinite(drawn)]
+            yield Overtaking(
+                family=found.plan.sizes[small].family,
+                method=method,
+                flops=at if np.isfinite(at) else None,
+                ends=interval(there) if len(there) >= _ENOUGH else None,
+                share=len(there) / len(drawn),
+            )
+
+
+def write_results(found: Studied, path: Path) -> Path:
+    """Write what was found, without the table, as JSON."""
+    content = {
+        "points": len(found.rows),
+        "wanted": found.wanted,
+        "seed_deviation": found.settings.seed_deviation,
+        "own_deviation": found.settings.own_deviation,
+        "claims": [vars(claim) for claim in found.claims],
+        "front": [
+            {**dict(zip(("size", "method", "budget", "variant"), s.key, strict=True)), "miou": s.miou}
+            | {"interval": list(s.interval), "share": share, "on": on}
+            for s, share, on in on_front(found.settings)
+            if on or share > _SEEN
+        ],
+        "crossings": [vars(place) for place in crossings(found)],
+    }
+    with whole_file(path) as temporary:
+        write_text(temporary, json.dumps(content, indent=1) + "\n")
+    return path

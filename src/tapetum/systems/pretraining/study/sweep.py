@@ -1,0 +1,166 @@
+"""A whole study: every point of a plan done once, here or by Ray, and the table of what was found.
+
+OUT/study.json          which plan on which data; another plan is refused
+OUT/points/NAME/        a point: ledgers and logs of its trainings, the encoder, row.json
+OUT/points.jsonl        the rows of all points that are done, in the order of the plan
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tapetum.account.config import LedgerConfig
+from tapetum.account.energy import of_cpu_seconds
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import read_json
+from tapetum.systems.pretraining.run import duration
+from tapetum.systems.pretraining.study.plan import Plan, Point, Told
+from tapetum.systems.pretraining.study.point import ROW, Predicted, predicted, read_row, run_point
+from tapetum.systems.pretraining.study.timing import Times, time_points
+
+STUDY, TABLE, POINTS = "study.json", "points.jsonl", "points"
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What a study is, and what it will cost."""
+
+    told: Told
+    plan: Plan
+    out: Path
+    points: tuple[Predicted, ...]
+    left: tuple[Predicted, ...]
+    """Those that are not done."""
+    times: Times
+    """What these will take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What became of a call of `run_study`."""
+
+    rows: tuple[dict[str, Any], ...]
+    """Of all points that are done, in the order of the plan."""
+    stopped: bool
+    """A signal ended it."""
+
+    @property
+    def done(self) -> int:
+        """Count the points that are done."""
+        return len(self.rows)
+
+
+def predict_study(told: Told, out: Path, say: Callable[[str], None] = lambda text: None) -> Costs:
+    """Say what a study in the folder `out` will cost, after a little of its work was done to see how long it takes; nothing is
+    written there.
+
+    Raises BadInput for a folder of another study, and what plan and data refuse.
+    """
+    plan = told.read()
+    _check(out, told)
+    points = tuple(predicted(plan, point) for point in plan.points())
+    left = tuple(cost for cost in points if not (out / POINTS / cost.point.name / ROW).is_file())
+    costs = Costs(told=told, plan=plan, out=out, points=points, left=left, times=time_points(plan, left))
+    for line in cost_lines(costs):
+        say(line)
+    return costs
+
+
+def run_study(
+    costs: Costs, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
+) -> Swept:
+    """Do the points that are not done.
+
+    Args:
+        costs: what `predict_study` says.
+        engine: local, one point after the other in this process; ray, many at a time where Ray finds processors.
+        most: do so many points in this call at most.
+        say: told of each row.
+
+    Raises BadInput as `predict_study`.
+    """
+    plan, out = costs.plan, costs.out
+    _check(out, costs.told)
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / STUDY) as temporary:
+        write_text(temporary, json.dumps(asdict(costs.told), indent=1))
+    points, stopped = [cost.point for cost in costs.left][:most], False
+    for done, row in enumerate(_rows(plan, points, out / POINTS, engine), 1):
+        if row is None:
+            stopped = True
+            break
+        write_table(plan, out)
+        say(f"{done}/{len(points)}  {row_line(row)}")
+    return Swept(rows=tuple(write_table(plan, out)), stopped=stopped)
+
+
+def write_table(plan: Plan, out: Path) -> list[dict[str, Any]]:
+    """Write the table of the points that are done, and give its rows."""
+    files = (out / POINTS / point.name / ROW for point in plan.points())
+    rows = [read_row(file) for file in files if file.is_file()]
+    with whole_file(out / TABLE) as temporary:
+        write_text(temporary, "".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def cost_lines(costs: Costs) -> list[str]:
+    """Say what a study will cost, and how much of it is left."""
+    learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
+    time = costs.times.all
+    kwh, co2 = of_cpu_seconds(time.cpu, LedgerConfig(energy="estimate"))
+    return [
+        f"{len(costs.points)} points, {len(costs.points) - len(costs.left)} of them done; left are {learning:.2e} FLOP of "
+        f"pre-training and {transfer:.2e} of transfer (2 a multiply-add)",
+        f"about {duration(time.wall)} here, one point after the other, and {time.cpu / 3600:.3g} core-hours: a little of all "
+        f"was done; {kwh.text('kWh')}, {co2.text('kg of CO2')}, estimated",
+    ]
+
+
+def row_line(row: dict[str, Any]) -> str:
+    """Say what was found at a point."""
+    near = "" if row["knn"] is None else f"  neighbours {row['knn']:.3f}  linear {row['linear']:.3f}"
+    return f"{row['name']}  {row['flops']:.2e} FLOP  {row['cpu_seconds']:.0f} CPU s{near}  mIoU {row['miou']:.4f}"
+
+
+def told_in(out: Path) -> Told:
+    """Read which study a folder is of. Raises BadInput for one that is of none."""
+    try:
+        return Told(**read_json(out / STUDY))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{out} is no folder of a study; give the --out of tapetum study run") from error
+
+
+def _check(out: Path, told: Told) -> None:
+    """Refuse a folder of something else."""
+    if (out / STUDY).is_file():
+        before = told_in(out)
+        if replace(before, contents=told.contents) != told:
+            raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
+        if before.contents not in ("", told.contents):
+            raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(f"{out} is not empty and no study; give another --out")
+
+
+def _rows(plan: Plan, points: Sequence[Point], folder: Path, engine: Engine) -> Iterator[dict[str, Any] | None]:
+    if engine == "local":
+        for point in points:
+            yield run_point(plan, point, folder)
+        return
+    import torch
+
+    from tapetum.core.workers import over_ray
+
+    place = Path(os.path.realpath(folder))
+
+    def work(point: Point) -> dict[str, Any] | None:
+        torch.set_num_threads(1)
+        return run_point(plan, point, place)
+
+    for _, row in over_ray(work, list(points), gpus=int(torch.cuda.is_available())):
+        yield row

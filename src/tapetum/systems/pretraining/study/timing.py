@@ -1,0 +1,144 @@
+"""How long the points of a study will take on this machine, measured: of each kind of work a little is done for real.
+
+    point = pre-training: start + steps x step      first steps of each method on each network (`tapetum.train.rehearsal`)
+          + neighbours and probe                    on few pictures
+          + rates x fine-tuning, and its scores     first steps on each network; some pictures
+
+What is dear is measured on less of it: fewer pictures a step, down to `_LEAST_PICTURES`. Where the time for measuring is up, a
+method is taken to be as fast in FLOPs as the one that was measured on the nearest network.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.run import loop_config
+from tapetum.systems.pretraining.study.data import pool
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Plan, Point
+from tapetum.systems.pretraining.study.point import PixelTask, Predicted, encoder_of, probed
+from tapetum.systems.pretraining.study.shapes import KEPT
+from tapetum.systems.pretraining.study.variants import varied
+from tapetum.train.launch_config import Launch
+from tapetum.train.rehearsal import Rehearsal, Seconds, rehearse
+from tapetum.transfer.fine_tune import fine_tune_config
+
+_OF_EACH = 0.15
+"""Seconds for the steps of one method on one network."""
+_ALL = 20.0
+"""Seconds after which nothing more is measured."""
+_DEAR, _LEAST_PICTURES = 2e10, 2
+"""FLOPs of a step that is measured at most, if it has more pictures than these."""
+_KNOWN, _ASKED, _SCORED = 100, 60, 8
+"""Pictures on which probes and scores are measured."""
+_SHOWN = 64
+"""Pictures of which steps are measured where they are drawn once and kept."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """What points will take on this machine, one after the other in one process."""
+
+    points: Mapping[str, Seconds]
+    """Of each point, by its name."""
+    once: Seconds
+    """Of the drawing of pictures that are kept in memory after that."""
+
+    @property
+    def all(self) -> Seconds:
+        """Of everything."""
+        return sum(self.points.values(), self.once)
+
+
+def time_points(plan: Plan, points: Sequence[Predicted]) -> Times:
+    """Measure a little of all kinds of work."""
+    if not points:
+        return Times({}, Seconds(0.0, 0.0))
+    until = time.monotonic() + _ALL
+    once = _drawing(plan)
+    probed(_few(plan), encoder_of(plan, points[0].point, None))  # its pictures are kept in memory from now on
+    learned: dict[tuple[str, str], tuple[Rehearsal, float]] = {}
+    around: dict[str, Seconds] = {}
+    for cost in sorted(points, key=lambda cost: cost.flops_per_step):
+        point, key = cost.point, (cost.point.size, cost.point.method)
+        if point.size not in around:
+            around[point.size] = _around(plan, point)
+        if point.method != UNTRAINED and key not in learned and (time.monotonic() < until or not _like(learned, key)):
+            learned[key] = _learning(plan, cost)
+    return Times({cost.point.name: around[cost.point.size] + _of(cost, learned) for cost in points}, once)
+
+
+def _few(plan: Plan) -> Plan:
+    """The plan with less to probe."""
+    how = plan.probes
+    return replace(plan, probes=replace(how, known=min(how.known, _KNOWN), asked=min(how.asked, _ASKED)))
+
+
+def _kept(plan: Plan) -> bool:
+    """Whether pictures that were drawn once are kept in memory."""
+    return plan.pictures.data == SHAPES and plan.pictures.count + plan.probes.known + plan.probes.asked < KEPT
+
+
+def _drawing(plan: Plan) -> Seconds:
+    if not _kept(plan):
+        return Seconds(0.0, 0.0)
+    began, pictures = Seconds.now(), varied(pool(plan.pictures), "curated", min(plan.pictures.count, _SHOWN)).pictures
+    for k in range(len(pictures)):
+        pictures[k]
+    probes = plan.probes.known + plan.probes.asked
+    left = plan.pictures.count - len(pictures) + max(probes - _KNOWN - _ASKED, 0)
+    return began.until(Seconds.now()) * (left / len(pictures))
+
+
+def _of(cost: Predicted, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
+    """Of the pre-training of a point."""
+    key = cost.point.size, cost.point.method
+    if cost.point.method == UNTRAINED:
+        return Seconds(0.0, 0.0)
+    measured, flops = learned[key] if key in learned else learned[_like(learned, key)[-1]]
+    return measured.start + measured.step * (cost.flops_per_step / flops * cost.steps)
+
+
+def _like(learned: Mapping[tuple[str, str], Any], key: tuple[str, str]) -> list[tuple[str, str]]:
+    """What was measured of the same method, or else of any, the last one the largest."""
+    return [other for other in learned if other[1] == key[1]] or list(learned)
+
+
+def _learning(plan: Plan, cost: Predicted) -> tuple[Rehearsal, float]:
+    """First steps of a method on a network, and the FLOPs of one of these."""
+    run = plan.run(cost.point, max(cost.steps, 50))
+    assert run is not None
+    whole = run.batch_size
+    pictures = max(min(whole, int(whole * _DEAR / cost.flops_per_step)), _LEAST_PICTURES)
+    run = replace(run, batch_size=pictures, micro_batch=min(run.micro_batch, pictures))
+    count = min(plan.pictures.count, _SHOWN) if _kept(plan) else plan.pictures.count
+    source = varied(pool(plan.pictures, run.method == "clip"), "curated", count)
+    task = task_of(run.method)(run, source)
+    launch = Launch(out=Path(), workers=plan.workers, threads=torch.get_num_threads())
+    measured = rehearse(task, loop_config(task, launch, tensorboard=False), _OF_EACH)
+    return measured, cost.flops_per_step * pictures / whole
+
+
+def _around(plan: Plan, point: Point) -> Seconds:
+    """What is done with the encoder of a point, however it was made."""
+    encoder = encoder_of(plan, point, None)
+    found = Seconds(0.0, 0.0)
+    how, few = plan.probes, _few(plan)
+    began = Seconds.now()
+    probed(few, encoder)
+    pictures = few.probes.known + few.probes.asked
+    found += began.until(Seconds.now()) * ((how.known + how.asked) / pictures)
+    task = PixelTask(partial(encoder_of, plan, point, None), plan, point.seed)
+    config = fine_tune_config(task.config, task.config.rates[0], tensorboard=False)
+    found += rehearse(task, config, _OF_EACH).of(config.steps) * len(task.config.rates)
+    model, count = task.model(), min(_SCORED, len(task.test_part))
+    task.count(model, "test", count)
+    began = Seconds.now()
+    task.count(model, "test", count)
+    scored = len(task.config.rates) * len(task.held) + len(task.test_part)
+    return found + began.until(Seconds.now()) * (scored / count)

@@ -1,0 +1,25 @@
+"""Track any point through a video: TAPIR (arXiv 2306.08637) and BootsTAPIR (arXiv 2402.00847). Imports no torch by itself."""
+
+from typing import TYPE_CHECKING
+
+from tapetum.core.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.tracker import Tracker
+    from tapetum.types import Tracks
+
+__all__ = ["Tracker", "Tracks", "build"]
+
+
+def build(name: str, seed: int = 0) -> "Tracker":
+    """Build a tracker with random weights; see `tapetum.systems.tap.tracking.tracker.build`."""
+    from tapetum.systems.tap.tracking import tracker
+
+    return tracker.build(name, seed)
+
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {"tracking.tracker": ("Tracker", "Tracks")},
+    ("config", "export", "network", "tracking", "training", "bootstrap", "weights"),
+)

@@ -1,0 +1,161 @@
+"""Which ingredients BootsTAP has here, and how videos become clips: configs that import no torch.
+
+Differs from the paper (arXiv 2402.00847), whose full text could not be read here: numbers marked [recalled] are from memory of
+it, or this project's choice, each a setting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tapetum.core.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingredients:
+    """The recipe's ingredients, each of which can be left out, and its numbers."""
+
+    teacher: Literal["average", "start"] = "average"
+    """The average of the student's weights, or the weights from which it started (not in the paper)."""
+    ema_decay: float = 0.99
+    """Decay of the average that is the teacher. [recalled]"""
+    stride: int = 3
+    """The student sees every n-th frame of a clip, n drawn up to this, less where it is too short. Not in the paper: what moves
+    little from frame to frame is easier to follow, so the teacher knows what the student has to learn."""
+    between: bool = True
+    """The teacher sees the frames between those of the student; else only the same."""
+    shrink: bool = True
+    """The student sees the clip in a smaller window that moves."""
+    area: tuple[float, float] = (0.6, 1.0)
+    """Least and largest fraction of the picture that the window covers. [recalled]"""
+    aspect: tuple[float, float] = (0.75, 1.33)
+    """Width by height of the window, for a square picture. [recalled]"""
+    spoil: bool = True
+    """The student's frames go through JPEG first."""
+    quality: tuple[int, int] = (10, 70)
+    """Lowest and highest JPEG quality, the same for all frames of a clip. [recalled]"""
+    requery: bool = True
+    """The student starts from another place on the teacher's track; else from the teacher's query."""
+    cycle: bool = False
+    """Tracks count only where the student finds the way back to the teacher's query, as published. That leaves out most of what
+    the student has yet to learn: where truth is known, 20 % of the labels are right where the student is wrong, with this mask
+    7 % (docs/evidence/bootstrap.md)."""
+    within: float = 4.0
+    """Pixels of a 256x256 picture by which it may miss there."""
+    confident: float = 0.9
+    """Frames count only where the teacher is as sure as this that the point is seen, and near where it says, or that it is
+    hidden; 0 takes all. Not in the paper: for small teachers, whose labels are often wrong, and who often know it."""
+    polish: bool = True
+    """The teacher's tracks are made exact, and believed, where pictures agree (`tap.tracking.polish`). Not in the paper: it
+    tells a small teacher what it does not know."""
+    second_look: bool = True
+    """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.network.second_look`), and both
+    of the student's looks learn. Not in the paper."""
+    matching: bool = True
+    """Footage has the loss on matching's map too (`tap.training.losses.matching_loss`), where the synthetic clips have it."""
+    proximity: bool = True
+    """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
+    rebalance: float = 1.0
+    """How much more visible frames weigh in the occlusion loss of pseudo-labels, against sliding towards hidden."""
+    synthetic: bool = True
+    """Clips with exact tracks are learned beside the footage."""
+    separate_moments: bool = False
+    """Both losses keep optimiser moments of their own, and their moves are added up, as published; else their sum is learned by
+    one optimiser, which did better with little footage (docs/log)."""
+    moving: float = 0.5
+    """Fraction of the queries drawn where the picture changes. Not in the paper, whose videos were chosen to move: where a
+    camera stands still, most points do, and nothing is to be learned from them."""
+    weight: float = 1.0
+    """Weight of the footage's loss beside the synthetic one's, where moments are not separate; at 0 it is left out, as a
+    control."""
+    points: int = 64
+    """Queries a clip."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area[0] <= self.area[1] <= 1 or not 0 < self.aspect[0] <= self.aspect[1]:
+            raise BadInput(f"area is {self.area} and aspect {self.aspect}; wanted least and largest, an area within 0..1")
+        if not 1 <= self.quality[0] <= self.quality[1] <= 95:
+            raise BadInput(f"quality is {self.quality}; wanted lowest and highest, within 1..95")
+        if not 0 <= self.confident < 1 or not self.within > 0:
+            raise BadInput(f"confident is {self.confident} and within {self.within}; wanted 0..1, below 1, and pixels above 0")
+        if not 0 <= self.moving <= 1:
+            raise BadInput(f"moving is {self.moving}; wanted a fraction, 0..1")
+        if self.points < 1 or self.stride < 1:
+            raise BadInput(f"points is {self.points} and stride {self.stride}; wanted 1 or more")
+
+    def length(self, frames: int) -> int:
+        """Count the most frames that a teacher sees where a student sees `frames`."""
+        return self.stride * (frames - 1) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootageConfig:
+    """How videos become clips."""
+
+    size: int = 256
+    """Height and width of the clips in pixels."""
+    shortest: int = 24
+    """Frames; what is left of a shot below that is no clip."""
+    longest: int = 48
+    """Frames; longer shots become several clips."""
+    fastest: float = 30.0
+    """Frames a second; of quicker videos only every second, third, ... frame is taken."""
+    cut_least: float = 12.0
+    """Mean change from one frame to the next that a cut has at least."""
+    cut_ratio: float = 3.0
+    """... and by how much it is above the mean change in the two frames before and after it."""
+    still: float = 1.5
+    """A clip in which no frame differs more from its first one, in the mean, is one in which nothing moves."""
+    dark: float = 12.0
+    """A clip whose mean brightness is below is black."""
+    blank: float = 4.0
+    """A clip whose frames deviate less from their mean brightness is blank."""
+    shard: int = 8
+    """Clips in a file."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.shortest <= self.longest:
+            raise BadInput(f"clips of {self.shortest} to {self.longest} frames: give 2 or more, and the shortest first")
+        if self.size < 16 or self.size % 8:
+            raise BadInput(f"size is {self.size}; it must be a multiple of 8 from 16 on")
+        if self.shard < 1 or not self.fastest > 0:
+            raise BadInput(f"shard is {self.shard} and fastest {self.fastest}; wanted 1 or more, and a rate above 0")
+
+
+Ingredient = Literal[
+    "shrink",
+    "spoil",
+    "requery",
+    "confident",
+    "polish",
+    "second-look",
+    "stride",
+    "between",
+    "moving",
+    "matching",
+    "proximity",
+    "rebalance",
+    "synthetic",
+    "average",
+    "mixer-lr",
+]
+
+WITHOUT: Mapping[Ingredient, Mapping[str, Any]] = {
+    "shrink": {"shrink": False},
+    "spoil": {"spoil": False},
+    "requery": {"requery": False},
+    "confident": {"confident": 0.0},
+    "polish": {"polish": False},
+    "second-look": {"second_look": False},
+    "stride": {"stride": 1},
+    "between": {"between": False},
+    "moving": {"moving": 0.0},
+    "matching": {"matching": False},
+    "proximity": {"proximity": False},
+    "rebalance": {"rebalance": 0.0},
+    "synthetic": {"synthetic": False},
+    "average": {"teacher": "start"},
+    "mixer-lr": {"mixer_lr": 1.0},
+}
+"""What leaving out an ingredient changes, in `Ingredients` or else in `BootstrapRun`. average: the teacher stays as it began;
+stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""

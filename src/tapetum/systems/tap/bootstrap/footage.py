@@ -1,0 +1,288 @@
+"""Any folder of videos made into clips to learn from: cut at shot changes, sorted, resized, kept in shards.
+
+    FOLDER/**/*.mp4 ...                OUT/videos/<key>.json     what became of a video: its clips, what was left out, why
+                       -- prepare -->  OUT/shards/<key>-000.npz  its clips, uint8 (t, size, size, 3)
+                                       OUT/list.json             which videos these are now
+                                       OUT/footage.json          the settings that all were made with
+
+Each video is prepared on its own and its json is written last and whole, so preparation may be killed at any moment, goes on
+where it was, and may be done by many machines (`prepare_on_ray`). Frames are squashed to squares, as TAPIR sees all its videos.
+
+A clip is a stretch of one shot (`shots`). Left out, and counted, are shots too short for a clip, clips in which
+nothing moves, and dark or blank ones.
+
+Source: BootsTAP (arXiv 2402.00847) wants 24 frames of one shot in which something moves; its authors tell no thresholds, so all
+of these are ours.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.reading import no_pipe, read_json
+from tapetum.systems.tap.bootstrap.shots import FootageConfig, cut, shots, unfit
+from tapetum.video import open_video
+
+ENDINGS = {
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp"),
+    *(".ogv", ".gif", ".mxf", ".mjpeg", ".mjpg", ".y4m", ".dv", ".asf"),
+}
+"""Endings of files that are taken to be videos."""
+OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
+"""What `tapetum track` leaves in a folder of results, which may lie among the videos."""
+
+
+@dataclass(frozen=True)
+class ClipOf:
+    """Where a clip is kept and where it is from."""
+
+    shard: str
+    number: int
+    """Number of the clip in its shard."""
+    video: str
+    begin: int
+    """Number of its first frame in the video."""
+    step: int
+    """Frames of the video from one frame of the clip to the next."""
+    frames: int
+
+
+def find_videos(source: Path) -> list[Path]:
+    """List all files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
+
+    Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise BadInput(f"there is no folder {source}; give one with videos in it")
+    found = videos_below(source)
+    if not found:
+        others = sum(p.is_file() for p in source.rglob("*"))
+        raise BadInput(
+            f"{source} has no video in it ({others} other files); give a folder with mp4, mov, mkv, webm or avi files"
+        )
+    return found
+
+
+def videos_below(folder: Path) -> list[Path]:
+    """List what `find_videos` finds, which may be nothing."""
+    found, been = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in been:  # a link that leads back
+            folders.clear()
+            continue
+        been.add(real)
+        folders.sort()  # the same way goes first each time
+        files = (Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
+        found += [file for file in files if file.is_file() and not (file.name == OVERLAY and TRACKS in names)]
+    return sorted(found)
+
+
+def claim(out: Path, config: FootageConfig) -> None:
+    """Make `out` a place for clips of this config. Raises BadInput if it holds clips of another one."""
+    file, label = out / "footage.json", asdict(config)
+    for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
+        left.unlink(missing_ok=True)
+    if file.exists():
+        found = _read(file)
+        if found != label:
+            changed = ", ".join(f"{k} {found.get(k)!r} (now {v!r})" for k, v in label.items() if found.get(k) != v)
+            raise BadInput(f"{out} keeps clips made with {changed}; choose another folder, or delete that one")
+        return
+    for folder in (out / "videos", out / "shards"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(file, own=True) as temporary:
+        write_text(temporary, json.dumps(label, indent=1))
+
+
+def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
+    """Make clips of one video, if they are not there yet; give what became of it, as its json says.
+
+    `name` stands for the video in the report. A video that cannot be read is no error: its record says why. Raises BadInput if
+    the clips cannot be written; the video's record is not written then, so that it is taken up again.
+    """
+    stat = video.stat()
+    told = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
+    key = hashlib.sha256(told).hexdigest()[:16]
+    file = out / "videos" / f"{key}.json"
+    if file.exists() and (known := _read(file))["frames"]:  # else it may be readable by now
+        return known
+    record: dict[str, Any] = {"key": key, "video": name, "frames": 0, "shots": 0, "clips": [], "left_out": {}, "trouble": None}
+    left_out: Counter[str] = Counter()
+    shard: list[tuple[UInt8[np.ndarray, "t s s 3"], int]] = []
+    step = 1
+
+    def flush() -> None:
+        if shard:
+            path = out / "shards" / f"{key}-{len(record['clips']) // config.shard:03d}.npz"
+            with whole_file(path, own=True) as temporary:
+                np.savez(temporary, **{f"clip_{n}": frames for n, (frames, _) in enumerate(shard)})  # pyright: ignore[reportArgumentType]
+            for number, (frames, begin) in enumerate(shard):
+                clip = ClipOf(path.name, number, name, begin, step, len(frames))
+                record["clips"].append(asdict(clip))
+            shard.clear()
+
+    try:
+        reader = open_video(str(video))
+        step = max(1, round(reader.rate / config.fastest))
+    except BadInput as error:
+        record["trouble"] = str(error)
+    else:
+        with reader:
+            for shot in shots(_thinned(reader, step, record), config):
+                record["shots"] += shot.whole
+                for begin, frames, small in cut(shot, config):
+                    if reason := unfit(small, config, len(frames)):
+                        left_out[reason] += 1
+                        continue
+                    shard.append((frames, (shot.begin + begin) * step))
+                    if len(shard) == config.shard:
+                        flush()
+            if reader.report.damaged and not record["trouble"]:
+                record["trouble"] = f"{reader.report.damaged} of {reader.report.promised} frames are damaged or missing"
+    flush()
+    record["left_out"] = dict(left_out)
+    with whole_file(file, own=True) as temporary:
+        write_text(temporary, json.dumps(record, indent=1))
+    return record
+
+
+def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Every `step`-th frame; all are counted. Where reading fails the frames end, and the record says why."""
+    try:
+        for number, frame in enumerate(reader):
+            record["frames"] += 1
+            if number % step == 0:
+                yield frame
+    except BadInput as error:
+        record["trouble"] = str(error).removeprefix(f"{reader.name}: ")  # reports begin with the video's name
+
+
+class Footage:
+    """The clips of a prepared folder, by number, in the order of their videos."""
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.records = [_read(out / "videos" / f"{key}.json") for key in _read(out / "list.json")]
+        self.clips = [ClipOf(**clip) for record in self.records for clip in record["clips"]]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, k: int) -> UInt8[np.ndarray, "t s s 3"]:
+        """Frames of a clip. Raises BadInput where its file is missing or damaged."""
+        clip = self.clips[k]
+        path = self.out / "shards" / clip.shard
+        try:
+            with np.load(no_pipe(path), allow_pickle=False) as file:
+                return file[f"clip_{clip.number}"]
+        except Exception as error:  # zipfile, numpy and the system each have their own
+            raise BadInput(f"cannot read clips from {path} ({error}); delete {self.out} and run again") from error
+
+
+def prepare_all(
+    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+) -> Footage:
+    """Make clips of all videos of a folder, in this process. Raises BadInput if there is not a single clip."""
+    videos = find_videos(source)
+    claim(out, config)
+    keys = []
+    for number, video in enumerate(videos):
+        name = name_of(video, source)
+        if progress:
+            progress(number, len(videos), name)
+        keys.append(prepare(video, name, out, config)["key"])
+    return collected(keys, source, out, config)
+
+
+def prepare_on_ray(
+    source: Path, out: Path, config: FootageConfig, progress: Callable[[int, int, str], None] | None = None
+) -> Footage:
+    """Do what `prepare_all` does with many videos at a time, on Ray; all machines must see `source` and `out`."""
+    from tapetum.core.workers import over_ray
+
+    source, out = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    videos = find_videos(source)
+    claim(out, config)
+
+    def work(video: Path) -> str:
+        return prepare(video, name_of(video, source), out, config)["key"]
+
+    keys = [""] * len(videos)
+    for done, (number, key) in enumerate(over_ray(work, videos)):
+        keys[number] = key
+        if progress:
+            progress(done + 1, len(videos), name_of(videos[number], source))
+    return collected(keys, source, out, config)
+
+
+def name_of(video: Path, source: Path) -> str:
+    """Name a video for reports: by its path below the folder."""
+    return video.name if video == source else video.relative_to(source).as_posix()
+
+
+def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> Footage:
+    """Open the clips of the prepared videos with these keys, which `out` stands for from now on.
+
+    Raises BadInput, with what was wrong, if there is not a single clip.
+    """
+    with whole_file(out / "list.json", own=True) as temporary:
+        write_text(temporary, json.dumps(keys))
+    footage = Footage(out)
+    if len(footage):
+        return footage
+    first = next((f"; {r['video']}: {r['trouble']}" for r in footage.records if r["trouble"]), "")
+    left = Counter[str]()
+    for record in footage.records:
+        left.update(record["left_out"])
+    counts = ", ".join(f"{count} too {reason}" for reason, count in left.items()) or "no frame could be read"
+    raise BadInput(
+        f"{source} has no clip to learn from ({counts}{first}); "
+        f"give videos with shots of {config.shortest} or more frames in which something moves"
+    )
+
+
+def write_report(footage: Footage, file: Path) -> list[str]:
+    """Write what became of each video, a line for each and one for all, as a text file; give what needs to be said of it.
+
+    That is a line for each video that could not be read to its end, and the last line of the file.
+    """
+    lines = report(footage)
+    with whole_file(file) as temporary:
+        write_text(temporary, "\n".join(lines) + "\n")
+    trouble = [f"{record['video']}: {record['trouble']}" for record in footage.records if record["trouble"]]
+    return [*trouble, f"{lines[-1]} ({file})"]
+
+
+def _read(file: Path) -> Any:
+    """What was kept as JSON. Raises BadInput where it is missing or damaged."""
+    try:
+        return read_json(file)
+    except (OSError, ValueError) as error:
+        folder = file.parent.parent if file.parent.name == "videos" else file.parent
+        raise BadInput(f"cannot read {file} ({error}); delete {folder} and run again") from error
+
+
+def report(footage: Footage) -> list[str]:
+    """Tell what became of each video, for people: a line for each, and one for all."""
+    lines = []
+    for record in footage.records:
+        left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())
+        told = [f"{len(record['clips'])} clips of {record['shots']} shots, {record['frames']} frames"]
+        told += [f"left out: {left}"] if left else []
+        told += [record["trouble"]] if record["trouble"] else []
+        lines.append(f"{record['video']}: {'; '.join(told)}")
+    frames = sum(clip.frames for clip in footage.clips)
+    return [*lines, f"{len(footage)} clips of {frames} frames from {len(footage.records)} videos"]

@@ -1,0 +1,114 @@
+"""What a teacher's tracks are worth as labels: made exact, mapped to what the student sees, and masked where they are in doubt.
+
+Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity. Polishing and confidence are ours.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.showings import FootageSample
+from tapetum.systems.tap.network.second_look import looks
+from tapetum.systems.tap.network.types import Estimate, reduce_estimates
+from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
+
+NO_DOUBT = 5.0
+"""Size of the logits of what is beyond doubt."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a teacher says of a clip, and where the student starts."""
+
+    xy: Float[Tensor, "b n t 2"]
+    """Raster pixels of the clean clip."""
+    occluded: Bool[Tensor, "b n t"]
+    sure: Bool[Tensor, "b n t"]
+    """The teacher is confident, of seeing it there or of its being hidden."""
+    usable: Bool[Tensor, "b n"]
+    """The teacher surely sees the point somewhere, inside the picture."""
+    frame: Int[Tensor, "b n"]
+    """Frame t2 of the student's query."""
+    place: Float[Tensor, "b n 2"]
+    """The student's query in the clean clip."""
+
+
+def polished_estimate(taught: Estimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Estimate:
+    """Make a teacher's tracks exact by the pictures, and leave no doubt where they agree well."""
+    frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
+    hidden, far = taught.occlusion.float().cpu(), taught.expected_dist.float().cpu()
+    confidence = (-hidden).sigmoid() * (-far).sigmoid()
+    tracks, agree = [], []
+    for clip, asked, xy, sure in zip(frames, queries.cpu(), taught.tracks.float().cpu(), confidence, strict=True):
+        exact, raised = polished(lambda begin, end, clip=clip: clip[begin:end], asked, xy, sure)
+        tracks.append(exact)
+        agree.append(raised > SURELY_SEEN)
+    seen, place = torch.stack(agree), torch.stack(tracks).to(taught.tracks)
+    hidden, far = (torch.where(seen, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
+    return Estimate(place, hidden, far)
+
+
+def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> Estimate:
+    """Ask the teacher about the student's frames, clip by clip, since their lengths differ."""
+    clips = []
+    for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
+        video = video[None, : int(frames[-1]) + 1]
+        asked = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
+        seen: Estimate = looks(teacher, video, asked)[-1]
+        if settings.polish:
+            seen = polished_estimate(seen, video, asked)
+        clips.append(Estimate(seen.tracks[:, :, frames], seen.occlusion[:, :, frames], seen.expected_dist[:, :, frames]))
+    return reduce_estimates(torch.cat, clips)
+
+
+def pseudo_labels(taught: Estimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> Labels:
+    """Make labels of the teacher's final estimate; the student's frame is drawn evenly from those in which the point is
+    seen."""
+    xy, occluded = taught.tracks.float(), taught.occlusion > 0
+    hidden, far = taught.occlusion.float().sigmoid(), taught.expected_dist.float().sigmoid()
+    sure = torch.maximum((1 - hidden) * (1 - far), hidden) >= settings.confident
+    inside = ((xy >= 0) & (xy < size)).all(-1)
+    seen = ~occluded & inside & sure
+    if not settings.requery:
+        return Labels(xy, occluded, sure, seen.any(-1), queries[..., 0].long(), queries[..., 1:])
+    rank = (draw * seen.sum(-1)).long()  # among the seen frames, from 0 on
+    frame = (seen & (seen.cumsum(-1) == rank[..., None] + 1)).float().argmax(-1)
+    place = xy.gather(2, frame[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+    return Labels(xy, occluded, sure, seen.any(-1), frame, place)
+
+
+def keep_mask(labels: Labels, student: Estimate, queries: Tensor, size: int, settings: Ingredients) -> Float[Tensor, "b n t"]:
+    """Give 1 to what counts in the loss, by the masks that `settings` ask for; `student` in pixels of the clean clip."""
+    first = queries[..., 0].long()
+    kept = labels.usable[..., None] & labels.sure
+    if settings.cycle:
+        back = student.tracks.gather(2, first[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+        near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < settings.within
+        seen = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
+        kept = kept & (near & seen)[..., None]
+    if settings.proximity:
+        frames = torch.arange(kept.shape[-1], device=kept.device)
+        nearer = (frames - first[..., None]).abs() < (frames - labels.frame[..., None]).abs()
+        kept = kept & (nearer | (labels.frame == first)[..., None])
+    return kept.float()
+
+
+def warp_queries(
+    maps: Float[Tensor, "b t 3 3"], frame: Int[Tensor, "b n"], place: Float[Tensor, "b n 2"]
+) -> Float[Tensor, "b n 2"]:
+    """Map places, each by the map of its frame."""
+    return _apply(maps.gather(1, frame[..., None, None].expand(-1, -1, 3, 3)), place)
+
+
+def warp_tracks(maps: Float[Tensor, "b t 3 3"], tracks: Float[Tensor, "b n t 2"]) -> Float[Tensor, "b n t 2"]:
+    """Map tracks, each frame by its map."""
+    return _apply(maps[:, None], tracks.float())
+
+
+def _apply(maps: Tensor, places: Tensor) -> Tensor:
+    """Written out: as a matrix product, autocast would round places to bfloat16."""
+    x, y = places.unbind(-1)
+    return torch.stack([maps[..., i, 0] * x + maps[..., i, 1] * y + maps[..., i, 2] for i in range(2)], -1)

@@ -1,0 +1,168 @@
+"""`bootstrap`: a tracker learns from a folder of anyone's videos, and is kept if it got better.
+
+Source: BootsTAP (arXiv 2402.00847).
+
+    videos --footage--> clips --+--> learned from (`task`), beside synthetic scenes painted with frames of the footage
+                                +--> left out: made into clips with known tracks, scored before, during and after
+
+Settings, and how they differ from the paper, stand in `recipes` and `config`; what is kept where, in `run_folder`.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import parse_json, read_json, read_text
+from tapetum.hub.registry import TRACKER_FILE
+from tapetum.systems.tap.bootstrap.config import FootageConfig
+from tapetum.systems.tap.bootstrap.footage import Footage, find_videos, prepare_all
+from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.run_folder import (
+    claim_run,
+    footage_identity,
+    read_best,
+    remove_scenes,
+    run_identity,
+    write_json,
+    write_stills,
+)
+from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
+from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
+from tapetum.systems.tap.training.clips import open_textures
+from tapetum.train import TrainConfig, fit
+from tapetum.train.launch import is_main, world_size
+from tapetum.train.launch_config import Launch, train_config
+from tapetum.train.world import claimed, join_world
+
+Prepare = Callable[[Path, Path, FootageConfig], Footage]
+"""What makes clips of a folder of videos in another folder."""
+PREPARING = timedelta(days=7)
+"""How long the other processes wait while the main one makes clips of the videos."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run has to tell."""
+
+    file: Path
+    """The weights that were best."""
+    before: dict[str, float]
+    """Scores of the start on the check clips."""
+    after: dict[str, float]
+    """Scores of the kept weights."""
+    last: dict[str, float]
+    """Scores of the weights at the end."""
+    step: int
+    """Step of the kept weights; 0 are those that it started from."""
+    cycle_before: dict[str, float | None]
+    """Cycle error of the start on real clips that were left out; None for pixels where no point was seen at the end."""
+    cycle_after: dict[str, float | None]
+
+
+def bootstrap(
+    source: str | Path,
+    run: BootstrapRun,
+    launch: Launch,
+    *,
+    footage: FootageConfig | None = None,
+    prepare: Prepare = prepare_all,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome | None:
+    """Learn from the videos in the folder `source`, in the folder `launch.out`; the same call goes on after a stop.
+
+    Under torchrun all processes call it alike. Returns None if `launch.minutes` ended before the run did.
+
+    Args:
+        footage: how videos become clips; by default as suits the run.
+        prepare: what makes clips of a folder; by default one video after the other in this process.
+        say: is told what is going on, a line at a time.
+
+    Raises:
+        BadInput: there is no video, or no clip to learn from; `launch.out` belongs to another run; the disk is full.
+    """
+    source, out = Path(source), launch.out
+    footage, config = footage or run.footage, bootstrap_config(run, launch)
+    task = FootageTask(run, out / "footage", out)
+    if is_main():
+        _check(source, run)
+    if launch.threads:
+        torch.set_num_threads(launch.threads)
+    with join_world(launch.device) as world, claimed(out, world):
+        if world.main:
+            _prepare(task, source, footage, prepare, world.device, say)
+        world.barrier(PREPARING)
+        result = fit(task, config, out / "run", began=launch.began)
+        if result.state == "stopped":
+            return None
+        return _finish(task, out, world.device) if world.main else None
+
+
+def _check(source: Path, run: BootstrapRun) -> None:
+    """All that can be refused before anything is written."""
+    find_videos(source)
+    start_network(run)
+    if run.textures:
+        open_textures(run.textures, run.part)
+    processes = world_size()
+    if run.clips % processes:
+        raise BadInput(f"{run.clips} clips a step do not divide into {processes} processes; give --clips a multiple of that")
+
+
+def _prepare(
+    task: FootageTask, source: Path, footage: FootageConfig, prepare: Prepare, device: torch.device, say: Callable[[str], None]
+) -> None:
+    """Clips, stills and the scores of the start, which the first process makes."""
+    run, out = task.run, task.out
+    claim_run(out, "run", run_identity(run))
+    found = prepare(source, task.footage, footage)
+    claim_run(out, "footage", footage_identity(found))
+    write_stills(found, out)
+    if not (out / "before.json").exists():
+        say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")
+        with torch.no_grad():
+            write_json(out / "before.json", task.evaluate(task.model().eval().to(device), 0))
+
+
+def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:
+    """Make the config of the loop."""
+    return train_config(
+        run,
+        launch,
+        micro_batch=1,
+        batch_size=run.clips,
+        final_lr=run.lr / 100,
+        warmup_steps=min(50, run.steps // 10),
+        betas=(0.9, 0.95),
+        weight_decay=1e-2,
+        clip_norm=1.0,
+        ema_decay=run.settings.ema_decay,
+        ema_rising=False,
+        prefetch=4,
+        log_every=5,
+        eval_every=max(1, run.steps // run.scored),
+        checkpoint_every=max(1, min(50, run.steps // run.scored)),
+    )
+
+
+def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
+    """The best weights as the result, with what there is to say of them."""
+    best = read_best(out)
+    assert best is not None
+    with whole_file(out / TRACKER_FILE) as temporary:
+        shutil.copyfile(out / "best.safetensors", temporary)
+    log = [parse_json(line) for line in read_text(out / "run" / "log.jsonl").splitlines()]
+    before = read_json(out / "before.json")
+    last = next(line["eval"] for line in reversed(log) if "eval" in line)
+    footage = Footage(task.footage)
+    held = split(footage)[1]
+    cycles = [cycle_summary(model, footage, held, device) for model in (task.run.model, out / TRACKER_FILE)]
+    remove_scenes(out)
+    outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
+    write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})
+    return outcome

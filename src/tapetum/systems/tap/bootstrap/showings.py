@@ -1,0 +1,134 @@
+"""What teacher and student see of a clip of footage, as samples of which each is a function of (seed, index).
+
+    clip --every frame of a part--> the teacher's
+         --every n-th of these, JPEG, shrunk into a window that moves--> the student's, with the maps from one to the other
+
+Source: BootsTAP (arXiv 2402.00847, section 3); strides and queries where something moves are ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from tapetum.data.samples import Shuffle
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.training.data import TapSample
+from tapetum.systems.tap.training.warping import jpeg, moving_window, warp_frames
+
+CELL = 8
+"""Side in pixels of the squares in which change is measured."""
+NOISE = 2.0
+"""Levels of 255 by which a square changes where nothing moves."""
+
+
+@dataclass(frozen=True)
+class FootageSample:
+    """A clip twice, as the teacher and as the student see it; batches have a leading axis b."""
+
+    video: Float[Tensor, "*b d h w 3"]
+    """-1..1; what comes after the student's last frame does not count."""
+    frames: Int[Tensor, "*b t"]
+    """Numbers of the frames of `video` that the student sees, rising from 0."""
+    spoilt: Float[Tensor, "*b t h w 3"]
+    """What the student sees, -1..1."""
+    maps: Float[Tensor, "*b t 3 3"]
+    """From raster pixels of the student's frames in `video` to those in `spoilt`."""
+    queries: Float[Tensor, "*b n 3"]
+    """Queries of the teacher: (t, x, y), t one of the student's frames by its number there, raster pixels of `video`."""
+    draw: Float[Tensor, "*b n"]
+    """A number in 0..1: which of the frames in which the teacher sees a point is the student's."""
+
+
+class FootageSamples(torch.utils.data.Dataset[FootageSample]):
+    """Endless showings of clips of footage: sample number `index` depends on (seed, index) alone."""
+
+    def __init__(self, footage: Footage, numbers: Sequence[int], settings: Ingredients, *, size: int, frames: int, seed: int):
+        """`numbers` are the clips of `footage` that may be shown, `frames` of each."""
+        self.footage, self.numbers, self.settings = footage, list(numbers), settings
+        self.size, self.frames, self.seed = size, frames, seed
+        self.order = Shuffle(len(self.numbers), seed)
+
+    def __getitem__(self, index: int) -> FootageSample:
+        rng = np.random.default_rng((self.seed, 2, index))
+        clip = self.footage[self.numbers[self.order(index)]]
+        return show_clip(rng, clip, self.settings, self.size, self.frames, self.stride(index))
+
+    def stride(self, index: int) -> int:
+        """Draw a stride; every second sample makes up for the one before it, so that pairs cost a teacher the same."""
+        drawn = int(np.random.default_rng((self.seed, 3, index // 2)).integers(self.settings.stride))
+        return self.settings.stride - drawn if index % 2 else drawn + 1
+
+
+def show_clip(
+    rng: np.random.Generator, clip: np.ndarray, settings: Ingredients, size: int, frames: int, stride: int
+) -> FootageSample:
+    """Show a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: every `stride`-th frame, `frames`
+    of them, for the student, and those between for the teacher."""
+    stride = max(1, min(stride, (len(clip) - 1) // max(frames - 1, 1)))
+    count = stride * (frames - 1) + 1
+    begin = int(rng.integers(len(clip) - count + 1))
+    clip = clip[begin : begin + count]
+    clip = clip[::-1] if rng.random() < 0.5 else clip
+    whole = np.ascontiguousarray(clip[:, :, ::-1] if rng.random() < 0.5 else clip)
+    clip = np.ascontiguousarray(whole[::stride])
+    if not settings.between:
+        whole, stride = clip, 1
+    taught = np.zeros((settings.length(frames), *whole.shape[1:]), np.uint8)  # of the same length in all samples
+    taught[: len(whole)] = whole
+    spoilt, maps = _spoil(rng, clip, settings)
+    queries = np.column_stack([rng.integers(frames, size=settings.points), rng.uniform(0, size, (settings.points, 2))])
+    moving = round(settings.moving * settings.points)
+    queries[:moving] = moving_queries(rng, clip, moving)
+    return FootageSample(
+        torch.from_numpy(taught).float() / 127.5 - 1,
+        torch.arange(frames) * stride,
+        spoilt,
+        maps,
+        torch.from_numpy(queries.astype(np.float32)),
+        torch.from_numpy(rng.random(settings.points, np.float32)),
+    )
+
+
+def _spoil(
+    rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], settings: Ingredients
+) -> tuple[Float[Tensor, "t s s 3"], Float[Tensor, "t 3 3"]]:
+    """The student's view of a clip, and the maps to it."""
+    (frames, size), maps = clip.shape[:2], np.tile(np.eye(3), (len(clip), 1, 1))
+    spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
+    pictures = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255
+    if settings.shrink:
+        maps = moving_window(rng, frames, size, settings.area, settings.aspect)
+        pictures = warp_frames(pictures, torch.from_numpy(maps), (size, size))
+    return pictures.permute(0, 2, 3, 1).contiguous() * 2 - 1, torch.from_numpy(maps.astype(np.float32))
+
+
+def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], count: int) -> Float[np.ndarray, "n 3"]:
+    """Draw queries (t, x, y), likelier the more a cell of the picture changes from its frame to the next or the one before."""
+    steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(-1) if len(clip) > 1 else np.zeros((1, *clip.shape[1:3]))
+    change = np.maximum(np.concatenate([steps, steps[-1:]]), np.concatenate([steps[:1], steps]))[-len(clip) :]
+    cells = F.avg_pool2d(torch.from_numpy(change), CELL).numpy()
+    weight = np.maximum(cells - NOISE, 1e-3).ravel()
+    frame, row, column = np.unravel_index(rng.choice(weight.size, count, p=weight / weight.sum()), cells.shape)
+    return np.stack([frame, *((np.stack([column, row]) + rng.random((2, count))) * CELL)], 1)
+
+
+def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
+    """Put samples into a batch."""
+    return FootageSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(FootageSample)))
+
+
+class PairedSamples(torch.utils.data.Dataset[dict[str, TapSample | FootageSample]]):
+    """Samples of footage and synthetic ones of the same number, by name."""
+
+    def __init__(self, footage: FootageSamples, synthetic: torch.utils.data.Dataset[TapSample] | None):
+        self.footage, self.synthetic = footage, synthetic
+
+    def __getitem__(self, index: int) -> dict[str, TapSample | FootageSample]:
+        footage = self.footage[index]
+        return {"footage": footage} if self.synthetic is None else {"synthetic": self.synthetic[index], "footage": footage}

@@ -1,0 +1,148 @@
+"""BootsTAP: a tracker teaches itself from video of which nobody knows the tracks.
+
+Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
+
+    clip, clean    --teacher--> p_T(t), hidden_T(t)   of a point q1 asked for on frame t1
+      |                              |
+      | every n-th frame, JPEG,      | any frame t2 of the student's in which the teacher sees the point
+      | shrunk into a moving window  v
+      v                          (t2, p_T(t2)) through the same map
+    clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
+
+So any query on a track must give the whole track, whatever the picture went through. The paper keeps out what the teacher got
+wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
+if it is nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic
+clips with exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
+
+Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `config.Ingredients` are from
+memory of it, or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each
+ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small network,
+with little footage, knows what the student does not, these are ours: `stride`, `second_look`, `polish` and `moving`; and
+`confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
+queries. It stands in for the cycle, which is off; matching's loss is ours as in `tapetum.systems.tap.training.losses`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
+from tapetum.systems.tap.network.second_look import looks
+from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.data import TapSample, collate
+from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
+from tapetum.systems.tap.training.task import PointTask
+from tapetum.train import Moment
+
+
+class BootstrapTask(PointTask):
+    """Footage and synthetic clips, learned together. `model` makes the network, with the weights from which all starts."""
+
+    def __init__(self, size: int, settings: Ingredients, *, matching_weight: float):
+        super().__init__(size, settings.points, matching_weight=matching_weight)
+        self.settings = settings
+        self.teachers = ("ema",) if settings.teacher == "average" else ()
+        both = settings.synthetic and settings.separate_moments
+        self.parts = ("synthetic", "footage") if both else ()
+        self._start: nn.Module | None = None
+
+    def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
+        """Open samples of footage, and of synthetic clips if these are learned too."""
+        raise NotImplementedError
+
+    def dataset(self) -> PairedSamples:
+        """Pair samples of either kind, by name."""
+        return PairedSamples(*self.samples())
+
+    def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
+        """Put samples of either kind into a batch of either kind."""
+        batch: dict[str, TapSample | FootageSample] = {}
+        for name in items[0]:
+            samples = [item[name] for item in items]
+            footage = [sample for sample in samples if isinstance(sample, FootageSample)]
+            batch[name] = collate_footage(footage) if footage else collate(samples)  # type: ignore[arg-type]
+        return batch
+
+    def loss(
+        self,
+        model: nn.Module,
+        batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
+        moment: Moment,
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
+        if isinstance(batch, TapSample):
+            return super().loss(model, batch, moment)
+        if isinstance(batch, FootageSample):
+            return self.footage_loss(model, batch, moment.teachers.get("ema") or self._started(model))
+        total, logs = torch.zeros(()), {}
+        for name, part in batch.items():
+            if name == "footage" and self.settings.weight == 0:
+                continue
+            loss, told = self.loss(model, part, moment)
+            total = total + loss * (self.settings.weight if name == "footage" else 1.0)
+            logs |= {f"{name}/{key}": value for key, value in told.items()} | {f"{name}/loss": loss.detach()}
+        return total, logs
+
+    def footage_loss(
+        self, model: nn.Module, batch: FootageSample, teacher: nn.Module
+    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Add up the losses of all the student's iterates against the teacher's final estimate."""
+        settings, size = self.settings, (self.size, self.size)
+        with torch.no_grad():
+            labels = pseudo_labels(teach(teacher, batch, settings), batch.queries, batch.draw, self.size, settings)
+        place = warp_queries(batch.maps, labels.frame, labels.place)
+        asked = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
+        every = looks(model, batch.spoilt, asked)
+        students = [_unwarped(look, batch.maps) for look in every]
+        with torch.no_grad():
+            mask = keep_mask(labels, students[-1], batch.queries, self.size, settings)
+            seen = mask * ~labels.occluded
+            off = (students[-1].tracks - labels.xy).norm(dim=-1)
+        losses = mean_losses(
+            [
+                tracking_losses(look, labels.xy, labels.occluded, size, mask=mask, rebalance=settings.rebalance)
+                for look in students
+            ]
+        )
+        logs = {
+            "position": losses.position.detach(),
+            "occlusion": losses.occlusion.detach(),
+            "expected_dist": losses.expected_dist.detach(),
+            "tracks_kept": mask.any(-1).float().mean(),
+            "frames_kept": mask.mean(),
+            "teacher_sees": (~labels.occluded).float().mean(),
+            "within_2px": ((off < 2) * seen).sum() / seen.sum().clamp(min=1),
+        }
+        total, heats = losses.total, [look.heat for look in every if look.heat is not None]
+        if settings.matching and self.matching_weight and heats:
+            there, ignored = warp_tracks(batch.maps, labels.xy), seen == 0
+            matching = mean_of_looks([matching_loss(heat, there, ignored, size) for heat in heats])
+            total = total + self.matching_weight * matching
+            logs["matching"] = matching.detach()
+        return total, logs
+
+    def _started(self, model: nn.Module) -> nn.Module:
+        """The network as it was before the first step, which learns nothing."""
+        if self._start is None:
+            self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
+        return self._start
+
+    def checks(self) -> list[Tracked]:
+        """Give clips with known tracks, never trained on."""
+        raise NotImplementedError
+
+
+def _unwarped(look: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
+    """A student's estimates, in pixels of the clean clip."""
+    back = torch.linalg.inv(maps)
+
+    def clean(estimate: Estimate) -> Estimate:
+        return Estimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
+
+    final, unrefined = clean(look), tuple(clean(estimate) for estimate in look.unrefined)
+    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)

@@ -1,0 +1,113 @@
+"""Sizes of a TAPIR network, as a frozen config that imports no torch.
+
+The official networks (TAPIR, arXiv 2306.08637; BootsTAP, arXiv 2402.00847) and the small bundled one are the same class
+with different numbers.
+"""
+
+from dataclasses import dataclass, replace
+
+from tapetum.core.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapirConfig:
+    """Everything needed to build a tracker; the defaults are the published TAPIR."""
+
+    causal: bool = False
+    """Temporal convolutions look only at the past, so that frames can arrive one by one."""
+    pyramid_level: int = 0
+    """Average-pooled feature maps added below the stride-8 one for the local correlations."""
+    extra_convs: int = 0
+    """Residual convolution blocks on the stride-8 features (5 in BootsTAPIR)."""
+    softmax_temperature: float = 20.0
+    """Factor on the matching logits before the softmax of stage 1."""
+    initial_resolution: tuple[int, int] = (256, 256)
+    """Height and width in pixels at which stage 1 matches; multiples of 8."""
+    antialias: bool = False
+    """Filter a video when it is shrunk to a working resolution; the published PyTorch models do not."""
+    iterations: int = 4
+    """Refinement iterations per resolution."""
+    average_positions: bool = True
+    """Answer with the mean of the positions found at all resolutions, as published; else with those of the finest one."""
+    refine_at_least: tuple[int, int] | None = None
+    """Height and width up to which tracks are refined even if the video is smaller; None stays within the video's size."""
+    second_look: bool = False
+    """Trackers of this network seek each point once more, with what it looks like wherever it was seen
+    (`tapetum.systems.tap.network.second_look`), unless told otherwise; not for causal ones."""
+    polish: bool = False
+    """Trackers of this network align each point's first look with every frame (`tracking.polish`), unless told otherwise."""
+    stem_channels: int = 64
+    """Output channels of the 7x7 stride-2 stem."""
+    channels: tuple[int, int, int, int] = (64, 128, 256, 256)
+    """Output channels of the four block groups; group 1 gives the hires features, group 3 the lowres ones."""
+    strides: tuple[int, int, int, int] = (1, 2, 2, 1)
+    """Strides of the four block groups; with the stem's 2 they must give stride 4 at group 1 and 8 at group 3."""
+    blocks_per_group: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Residual blocks in each group."""
+    extra_expansion: int = 4
+    """Widening inside an extra convolution block."""
+    matching_channels: tuple[int, int, int] = (16, 32, 16)
+    """Channels of the matching heads: shared trunk, strided convolution, hidden layer of the occlusion head."""
+    mixer_width: int = 512
+    """Channels of the temporal mixer."""
+    mixer_blocks: int = 12
+    """Blocks of the temporal mixer."""
+    mixer_expansion: int = 4
+    """Widening inside a mixer block, of the depthwise branch and of the MLP."""
+
+    def __post_init__(self) -> None:
+        h, w = self.initial_resolution
+        if h <= 0 or w <= 0 or h % 8 or w % 8:
+            raise BadInput(f"initial_resolution is {h}x{w}; it must be positive multiples of 8, such as 256x256")
+        s0, s1, s2, s3 = self.strides
+        if 2 * s0 * s1 != 4 or 2 * s0 * s1 * s2 * s3 != 8:
+            raise BadInput(f"strides are {self.strides}; with the stem's 2 they must reach 4 at group 1 and 8 at group 3")
+        if self.causal and self.second_look:
+            raise BadInput("second_look needs the future, and a causal network has none; leave one of them out")
+        if self.pyramid_level < 0 or self.extra_convs < 0 or self.iterations < 1 or min(self.blocks_per_group) < 1:
+            raise BadInput("pyramid_level and extra_convs must be 0 or more, iterations and blocks_per_group 1 or more")
+
+    @property
+    def hires_dim(self) -> int:
+        """Count the channels of the stride-4 features."""
+        return self.channels[1]
+
+    @property
+    def lowres_dim(self) -> int:
+        """Count the channels of the stride-8 features."""
+        return self.channels[3]
+
+
+OFFICIAL = {
+    "tapir": TapirConfig(),
+    "causal-tapir": TapirConfig(causal=True, pyramid_level=1),
+    "bootstapir": TapirConfig(pyramid_level=1, extra_convs=5),
+    "causal-bootstapir": TapirConfig(causal=True, pyramid_level=1, extra_convs=5),
+}
+"""The published architectures by name."""
+
+NANO = TapirConfig(
+    pyramid_level=1,
+    antialias=True,
+    iterations=2,
+    average_positions=False,
+    refine_at_least=(384, 384),
+    second_look=True,
+    polish=True,
+    stem_channels=24,
+    channels=(48, 64, 96, 96),
+    strides=(2, 1, 2, 1),
+    blocks_per_group=(1, 1, 2, 1),
+    matching_channels=(8, 16, 16),
+    mixer_width=128,
+    mixer_blocks=6,
+)
+"""`tapir-nano`, the tracker that comes with the package: 1.5 M parameters, about 1.7 GFLOP for a frame of 256x256 pixels and
+2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
+enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
+a small network knows to a pixel or so is then made exact by aligning pictures."""
+CAUSAL_NANO = replace(NANO, causal=True, iterations=4, second_look=False)
+"""`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one."""
+
+ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
+"""Configs by the name that `tapetum.systems.tap.build` takes."""

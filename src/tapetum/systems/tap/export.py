@@ -1,0 +1,196 @@
+"""A tracker as a program for other runtimes: torch.export (.pt2) and ONNX (.onnx).
+
+Sizes are fixed when a program is made: frames, height and width, points. Pictures are float32 in -1..1, channels last; queries
+are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
+
+    clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
+
+A causal network can also be exported as two programs, for frames that come one by one:
+
+    start   frame (1, 1, h, w, 3), points (1, n, 2) -> matched (1, n, c), hires (r, 1, n, ch), lowres (r, 1, n, c)
+    step    frame, asked (1, n, 2), matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
+                -> tracks (1, n, 1, 2), occlusion, expected_dist (1, n, 1), narrow, wide
+
+for r resolutions, i refinement iterations in all and b mixer blocks. `asked` is the points in the frame in which they were
+asked for, and NaN in all others; `narrow` and `wide` are zeros before the first frame.
+occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
+
+A program does both looks of a network that has two (`tap.network.second_look`). It does not end with the alignment of patches
+(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` says so of a tracker.
+"""
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.files import whole_file
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.second_look import looks_of_fixed_shape
+from tapetum.systems.tap.network.types import QueryFeatures, Size, State
+from tapetum.systems.tap.tracking.tracker import Tracker
+
+OPSET = 20
+"""Version of the ONNX operators."""
+
+
+POLISH = "polish"
+"""What `left_out` calls the alignment of patches."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network to be exported, with example inputs of its sizes."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+class _Clip(nn.Module):
+    def __init__(self, model: Tapir):
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
+        out = looks_of_fixed_shape(self.model, video, queries)
+        return out.tracks, out.occlusion, out.expected_dist
+
+
+class _Start(nn.Module):
+    def __init__(self, model: Tapir):
+        super().__init__()
+        self.model = model
+
+    def forward(self, frame: Tensor, points: Tensor) -> tuple[Tensor, ...]:
+        queries = torch.cat([torch.zeros_like(points[..., :1]), points], -1)
+        found = self.model.query_features(self.model.features(frame), queries)
+        hires, lowres = zip(*found.levels, strict=True)
+        return found.initial, torch.stack(hires), torch.stack(lowres)
+
+
+class _Step(nn.Module):
+    def __init__(self, model: Tapir):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, frame: Tensor, asked: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
+    ) -> tuple[Tensor, ...]:
+        points = QueryFeatures(matched, tuple(zip(hires.unbind(), lowres.unbind(), strict=True)))
+        state: State = tuple(
+            tuple(zip(a.unbind(), b.unbind(), strict=True)) for a, b in zip(narrow.unbind(), wide.unbind(), strict=True)
+        )
+        features = self.model.features(frame)
+        known = asked[:, :, None]
+        out = self.model.trajectories(features, points, known, query_chunk=None, state=state, keep_state=True)
+        assert out.state is not None
+        after = [torch.stack([torch.stack([block[k] for block in blocks]) for blocks in out.state]) for k in (0, 1)]
+        return out.tracks, out.occlusion, out.expected_dist, *after
+
+
+def left_out(tracker: Tracker) -> tuple[str, ...]:
+    """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
+    return (POLISH,) if tracker.model.config.polish else ()
+
+
+def clip_program(tracker: Tracker, *, frames: int, size: Size, points: int) -> Program:
+    """Make the program that tracks `points` points through `frames` frames of (height, width) `size`."""
+    _check(tracker, frames, size, points)
+    video = torch.zeros(1, frames, *size, 3)
+    return Program(
+        _Clip(tracker.model), {"video": video, "queries": _spread(size, points)}, ("tracks", "occlusion", "expected_dist")
+    )
+
+
+def online_programs(tracker: Tracker, *, size: Size, points: int) -> tuple[Program, Program]:
+    """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
+    _check(tracker, 1, size, points)
+    config = tracker.model.config
+    if not config.causal:
+        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
+    frame = torch.zeros(1, 1, *size, 3)
+    start = Program(
+        _Start(tracker.model), {"frame": frame, "points": _spread(size, points)[..., 1:]}, ("matched", "hires", "lowres")
+    )
+    resolutions = len(tracker.model.refinements(size))
+    held = (resolutions * config.iterations, config.mixer_blocks, points, 2)
+    inputs = {
+        "frame": frame,
+        "asked": torch.full((1, points, 2), torch.nan),
+        "matched": torch.zeros(1, points, config.lowres_dim),
+        "hires": torch.zeros(resolutions, 1, points, config.hires_dim),
+        "lowres": torch.zeros(resolutions, 1, points, config.lowres_dim),
+        "narrow": torch.zeros(*held, config.mixer_width),
+        "wide": torch.zeros(*held, config.mixer_width * config.mixer_expansion),
+    }
+    outputs = ("tracks", "occlusion", "expected_dist", "narrow_after", "wide_after")
+    return start, Program(_Step(tracker.model), inputs, outputs)
+
+
+def export(program: Program, path: str | os.PathLike[str]) -> Path:
+    """Write a program: ONNX to .onnx, torch.export to .pt2.
+
+    The file appears whole or not at all. Raises BadInput for another extension or a place that cannot be written, and
+    MissingExtra where ONNX is asked for without the packages onnx and onnxscript.
+    """
+    path = Path(path)
+    if path.suffix not in (".onnx", ".pt2"):
+        raise BadInput(f"{path} has the extension {path.suffix or '(none)'}; give .onnx, or .pt2 for torch.export")
+    if path.suffix == ".onnx":
+        for package in ("onnx", "onnxscript"):
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, "export", "writing ONNX")
+    with whole_file(path) as temporary, torch.no_grad(), _quiet():
+        temporary.touch()  # a place that cannot be written is told before the work
+        made = torch.export.export(program.module.eval(), tuple(program.inputs.values()))
+        if path.suffix == ".pt2":
+            torch.export.save(made, temporary)
+        else:
+            onnx: Any = torch.onnx.export(
+                made,
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=list(program.inputs),
+                output_names=list(program.outputs),
+            )
+            onnx.save(temporary)
+    return path
+
+
+def _check(tracker: Tracker, frames: int, size: Size, points: int) -> None:
+    if min(frames, points, *size) < 1:
+        raise BadInput(f"{frames} frames of {size[0]}x{size[1]} with {points} points; each must be 1 or more")
+    dtype = next(tracker.model.parameters()).dtype
+    if tracker.device.type != "cpu" or dtype != torch.float32:
+        raise BadInput(f"the network is {dtype} on {tracker.device}; export it in float32 on the cpu")
+
+
+def _spread(size: Size, points: int) -> Tensor:
+    """Queries (1, n, 3) on frame 0, on the picture's diagonal."""
+    fraction = (torch.arange(points) + 0.5) / points
+    return torch.stack([torch.zeros(points), fraction * size[1], fraction * size[0]], -1)[None]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters speak of packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

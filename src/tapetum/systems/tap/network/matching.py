@@ -1,0 +1,78 @@
+"""Stage 1 of TAPIR: look for a point in every frame on its own.
+
+Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query
+and a frame goes through a small shared convolution; one head turns it into a position, another into two logits: is the
+point occluded, and is the position likely to be wrong.
+
+Differs from the public PyTorch code: the soft-argmax keeps its gradient, so that the position head can learn. The paper
+takes a softmax over the whole map, cuts out a disc around the maximum and divides by what is left; that is a softmax over
+the disc, which is what is computed here.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.systems.tap.config import TapirConfig
+from tapetum.systems.tap.network.correlation import all_correlations
+
+DISC_RADIUS = 5
+"""Cells strictly nearer than this to the maximum take part in the soft-argmax."""
+
+
+def soft_argmax(heat: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
+    """Compute the mean (x, y) of cell centres, weighted by softmax(heat) over the disc around each map's maximum.
+
+    >>> heat = torch.full((1, 9, 9), -1e9)
+    >>> heat[0, 2, 6] = 0.0
+    >>> soft_argmax(heat).tolist()
+    [[6.5, 2.5]]
+    """
+    height, width = heat.shape[-2:]
+    flat = heat.float().flatten(1)
+    best = flat.argmax(1)
+    reach = torch.arange(1 - DISC_RADIUS, DISC_RADIUS, device=heat.device)
+    dy, dx = (grid.flatten() for grid in torch.meshgrid(reach, reach, indexing="ij"))
+    disc = dx.square() + dy.square() < DISC_RADIUS**2
+    y = (best // width)[:, None] + dy[disc]
+    x = (best % width)[:, None] + dx[disc]
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    place = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    weight = flat.gather(1, place).masked_fill(~inside, -torch.inf).softmax(1)
+    return torch.stack([(weight * (x + 0.5)).sum(1), (weight * (y + 0.5)).sum(1)], -1)
+
+
+class Matching(nn.Module):
+    """Query features and the lowres maps of a clip to a position, an occlusion logit and an expected-distance logit."""
+
+    def __init__(self, config: TapirConfig):
+        super().__init__()
+        trunk, strided, hidden = config.matching_channels
+        self.temperature = config.softmax_temperature
+        self.trunk = nn.Conv2d(1, trunk, 3, padding=1)
+        self.position = nn.Conv2d(trunk, 1, 3, padding=1)
+        self.occlusion_conv = nn.Conv2d(trunk, strided, 3, 2)
+        self.occlusion_hidden = nn.Linear(strided, hidden)
+        self.occlusion_out = nn.Linear(hidden, 2)
+
+    def forward(
+        self, query: Float[Tensor, "b n c"], maps: Float[Tensor, "b t h w c"]
+    ) -> tuple[Float[Tensor, "b n t 2"], Float[Tensor, "b n t"], Float[Tensor, "b n t"], Float[Tensor, "b n t h w"]]:
+        """Find positions (x, y) in raster coordinates of the maps, the two logits, and the logits of every cell being the
+        place."""
+        batch, frames, height, width = maps.shape[:4]
+        # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
+        cost = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)
+        if not torch.is_autocast_enabled(cost.device.type):
+            cost = cost.to(self.trunk.weight.dtype)
+        trunk = F.relu(self.trunk(cost), inplace=not torch.is_grad_enabled())
+        heat = self.position(trunk)[:, 0].float() * self.temperature
+        position = soft_argmax(heat)
+        same = F.pad(trunk, (width % 2, 1, height % 2, 1))
+        strided = F.relu(self.occlusion_conv(same))
+        pooled = F.avg_pool2d(strided, strided.shape[-2:]).flatten(1)
+        logits = self.occlusion_out(F.relu(self.occlusion_hidden(pooled))).float()
+        both = torch.cat([position, logits], -1).view(batch, frames, -1, 4).transpose(1, 2)
+        heat = heat.view(batch, frames, -1, height, width).transpose(1, 2)
+        return both[..., :2], both[..., 2], both[..., 3], heat

@@ -1,0 +1,121 @@
+"""The temporal mixer of TAPIR: depthwise convolutions over time and per-frame MLPs, for one point at a time.
+
+Source: TAPIR (arXiv 2306.08637), section 3.2 and appendix. Unusual: layer norms have a scale and no bias, and the temporal
+branch widens each channel into `expansion` copies that are summed again after the second convolution. A causal mixer pads
+only the past; what it has seen of the past is its state, two steps for each convolution.
+
+Sequences are [s, t, c], channels last; the convolutions view them as channels-last pictures of one row, which needs no copy.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.layers.linear import linear
+from tapetum.systems.tap.config import TapirConfig
+from tapetum.systems.tap.network.types import BlockState
+
+
+def over_time(
+    x: Float[Tensor, "s t c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], padding: int
+) -> Float[Tensor, "s t2 o"]:
+    """Convolve channels-last sequences with three taps, in as many groups as the weight's input channels ask for.
+
+    On a CPU it is done in float32, in which so narrow ones take half of bfloat16's time, and a quarter of it backwards.
+    """
+    short = torch.is_autocast_enabled(x.device.type) or weight.dtype.itemsize < 4
+    if short and x.device.type == "cpu":
+        with torch.autocast("cpu", enabled=False):
+            return over_time(x.float(), weight.float(), bias.float(), padding)
+    groups = x.shape[-1] // weight.shape[1]
+    if x.shape[1] == 3 and not padding:
+        return _one_moment(x, weight, bias, groups)
+    picture = x.transpose(1, 2)[:, :, None]
+    return F.conv2d(picture, weight[:, :, None], bias, padding=(0, padding), groups=groups).squeeze(2).transpose(1, 2)
+
+
+def _one_moment(
+    x: Float[Tensor, "s 3 c"], weight: Float[Tensor, "o i 3"], bias: Float[Tensor, " o"], groups: int
+) -> Float[Tensor, "s 1 o"]:
+    """The same where a single moment comes out, as products and a sum: convolutions of so little are slow."""
+    taps = weight.float().unflatten(0, (groups, -1)).permute(3, 0, 1, 2)
+    products = x.float().unflatten(-1, (groups, 1, -1)) * taps.contiguous()
+    return (products.sum(1, keepdim=True).sum(-1).flatten(2) + bias.float()).to(x.dtype)
+
+
+class MixerBlock(nn.Module):
+    """One temporal branch and one per-frame branch, both added to the stream."""
+
+    def __init__(self, width: int, expansion: int, causal: bool):
+        super().__init__()
+        wide = width * expansion
+        self.expansion = expansion
+        self.padding = 0 if causal else 1
+        self.time_norm = nn.LayerNorm(width, bias=False)
+        self.time_up = nn.Conv1d(width, wide, 3, groups=width)
+        self.time_down = nn.Conv1d(wide, wide, 3, groups=wide)
+        self.channel_norm = nn.LayerNorm(width, bias=False)
+        self.channel_up = nn.Linear(width, wide)
+        self.channel_down = nn.Linear(wide, width)
+
+    def start(self, sequences: int) -> BlockState:
+        """Make the state before the first frame."""
+        weight = self.time_up.weight
+        wide, width = self.time_down.in_channels, self.time_up.in_channels
+        return weight.new_zeros(sequences, 2, width), weight.new_zeros(sequences, 2, wide)
+
+    def forward(self, x: Float[Tensor, "s t c"], state: BlockState | None) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
+        inner = self.time_norm(x.to(self.time_norm.weight.dtype))
+        if state is not None:
+            inner = torch.cat([state[0].to(inner.dtype), inner], 1)
+        up, down = self.time_up, self.time_down
+        assert up.bias is not None
+        assert down.bias is not None
+        wide = F.gelu(over_time(inner, up.weight, up.bias, self.padding), approximate="tanh")
+        if state is not None:
+            wide = torch.cat([state[1].to(wide.dtype), wide], 1)
+            state = inner[:, -2:], wide[:, -2:]
+        # A depthwise convolution whose copies are summed: one that reads all copies of a channel.
+        weight = down.weight.view(-1, self.expansion, down.weight.shape[-1])
+        x = x + over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding)
+        inner = self.channel_norm(x.to(self.channel_norm.weight.dtype))
+        return x + linear(linear(inner, self.channel_up, gelu=True), self.channel_down), state
+
+
+class Mixer(nn.Module):
+    """What is known of a point in every frame to a correction of it; the stream between blocks is float32."""
+
+    def __init__(self, config: TapirConfig):
+        super().__init__()
+        outward = 4 + config.hires_dim + config.lowres_dim
+        inward = outward + 49 * (config.pyramid_level + 2)
+        self.causal = config.causal
+        self.inward = nn.Linear(inward, config.mixer_width)
+        self.blocks = nn.ModuleList(
+            MixerBlock(config.mixer_width, config.mixer_expansion, config.causal) for _ in range(config.mixer_blocks)
+        )
+        self.norm = nn.LayerNorm(config.mixer_width, bias=False)
+        self.outward = nn.Linear(config.mixer_width, outward)
+
+    def start(self, sequences: int) -> tuple[BlockState, ...]:
+        """Make the state before the first frame."""
+        return tuple(block.start(sequences) for block in self.blocks if isinstance(block, MixerBlock))
+
+    def forward(
+        self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
+    ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
+        """Compute the correction, and the state after the last frame for a causal mixer (None for another).
+
+        A causal mixer without a state starts at the first frame: the past is zero.
+        """
+        x = linear(x, self.inward).float()
+        states = state or (self.start(len(x)) if self.causal else [None] * len(self.blocks))
+        after = []
+        for block, before in zip(self.blocks, states, strict=True):
+            x, now = block(x, before)
+            after.append(now)
+        with torch.autocast(x.device.type, enabled=False):  # lower precision would round positions to a tenth of a pixel
+            x = F.layer_norm(x, x.shape[-1:], self.norm.weight.float())
+            out = F.linear(x, self.outward.weight.float(), self.outward.bias.float())
+        return out, tuple(after) if self.causal else None

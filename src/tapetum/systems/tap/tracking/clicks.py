@@ -1,0 +1,149 @@
+"""Several clicks of one point: what a user knows of a point in more than one frame, turned into one track.
+
+Not a part of TAPIR, whose query is one place in one frame. Each click is tracked on its own, both ways, but not alone:
+
+    clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
+                        +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
+                        +--> fine features, polished patch: of the click alone, since views differ
+
+    frames   0 . . . a . . . . . . . . b . . . T          tracks of the clicks a and b; between them
+             [<------ a ------>]                           a's way on and b's way back are blended: the nearer the
+                      [<----- b ------------->]            click and the surer the track, the more it weighs
+
+Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them
+sees it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one
+is taken as it is. In a clicked frame the track is the click. In a second look (`tap.network.second_look`) the clicks of a point
+share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.network.types import QueryFeatures
+
+AGREE = 6.0
+"""Pixels of a picture whose shorter side has 256: two ways that are no farther apart than this saw the same thing."""
+POWER = 3
+"""Of the confidence in a weight, that of nearness being 1."""
+
+
+def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
+    """Number the points that clicks (t, x, y) belong to, in the order in which their ids first come.
+
+    Raises BadInput where there is not one id for each click, and where a point is clicked twice in one frame.
+
+    >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
+    [0, 1, 0]
+    """
+    named = [name.item() if isinstance(name, np.generic) else name for name in ids]
+    if len(named) != len(clicks):
+        raise BadInput(f"there are {len(named)} ids for {len(clicks)} queries; give each query the id of its point")
+    order = {name: number for number, name in enumerate(dict.fromkeys(named))}
+    seen = set()
+    for name, frame in zip(named, clicks[:, 0].round().int().tolist(), strict=True):
+        if (name, frame) in seen:
+            raise BadInput(f"point {name!r} is clicked twice in frame {frame}; give one place for each frame")
+        seen.add((name, frame))
+    return torch.tensor([order[name] for name in named])
+
+
+def first_of_each(numbers: Int[Tensor, " k"]) -> Int[Tensor, " n"]:
+    """Give the row of each point's first click.
+
+    >>> first_of_each(torch.tensor([0, 1, 0, 2])).tolist()
+    [0, 1, 3]
+    """
+    return torch.from_numpy(np.unique(numbers.numpy(), return_index=True)[1])
+
+
+def share_looks(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFeatures:
+    """Give each click the mean of the coarse features (stride 8) of all clicks of its point; fine ones stay its own."""
+    numbers = numbers.to(points.initial.device)
+    count = torch.bincount(numbers)[numbers][None, :, None]
+
+    def mean(x: Tensor) -> Tensor:
+        total = x.new_zeros(x.shape[0], int(numbers.max()) + 1, x.shape[2], dtype=torch.float32)
+        return (total.index_add(1, numbers, x.float())[:, numbers] / count).to(x)
+
+    return QueryFeatures(mean(points.initial), tuple((fine, mean(coarse)) for fine, coarse in points.levels))
+
+
+def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b k t 2"]:
+    """Give each click the places (NaN: unknown) of all clicks of its point.
+
+    >>> known = torch.tensor([[[[1.0, 1.0], [torch.nan] * 2]], [[[torch.nan] * 2, [7.0, 8.0]]]]).transpose(0, 1)
+    >>> share_places(known, torch.tensor([0, 0]))[0].tolist()
+    [[[1.0, 1.0], [7.0, 8.0]], [[1.0, 1.0], [7.0, 8.0]]]
+    """
+    numbers = numbers.to(known.device)
+    shape = known.shape[0], int(numbers.max()) + 1, *known.shape[2:]
+    total = known.new_zeros(shape).index_add(1, numbers, known.nan_to_num())
+    count = known.new_zeros(shape).index_add(1, numbers, (~known.isnan()).to(known))
+    return (total / count)[:, numbers]  # 0 / 0 is NaN
+
+
+def blend(
+    clicks: Float[np.ndarray, "k 3"],
+    numbers: Int[np.ndarray, " k"],
+    xy: Float[np.ndarray, "k t 2"],
+    confidence: Float[np.ndarray, "k t"],
+    shorter: int,
+) -> tuple[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
+    """Join the tracks of the clicks of each point: places, confidences, and which frames were clicked.
+
+    A point goes exactly through its clicks, surely seen; those between two frames (t is a fraction) lead to it only.
+
+    Args:
+        clicks: (t, x, y) in raster pixels.
+        numbers: which point each is of, from 0 on.
+        xy: the track of each click.
+        confidence: its confidences.
+        shorter: pixels of the video's shorter side.
+
+    >>> xy = np.float32([[[0, 0], [1, 0], [2, 0]], [[9, 0], [3, 0], [4, 0]]])  # the second lost its way back in frame 0
+    >>> sure = np.ones((2, 3), np.float32)
+    >>> blend(np.float32([[0, 0, 0], [2, 4, 0]]), np.array([0, 0]), xy, sure, 256)[0].tolist()
+    [[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]]
+    """
+    frames, count = xy.shape[1], int(numbers.max()) + 1
+    joined, sure = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.float32)
+    clicked = np.zeros((count, frames), np.bool_)
+    for number in range(count):
+        rows = np.flatnonzero(numbers == number)
+        rows = rows[np.argsort(clicks[rows, 0], kind="stable")]
+        joined[number], sure[number] = _between(clicks[rows, 0], xy[rows], confidence[rows], AGREE * shorter / 256)
+        whole = rows[clicks[rows, 0] == np.round(clicks[rows, 0])]
+        at = clicks[whole, 0].astype(int)
+        joined[number, at], sure[number, at], clicked[number, at] = clicks[whole, 1:], 1.0, True
+    return joined, sure, clicked
+
+
+def _between(
+    times: Float[np.ndarray, " k"], xy: Float[np.ndarray, "k t 2"], confidence: Float[np.ndarray, "k t"], agree: float
+) -> tuple[Float[np.ndarray, "t 2"], Float[np.ndarray, " t"]]:
+    """One point's track: in each frame the tracks of the click before and the click after, which are one at the ends."""
+    frame = np.arange(xy.shape[1])
+    after = np.searchsorted(times, frame)
+    before, after = (after - 1).clip(0), after.clip(max=len(times) - 1)
+    span = times[after] - times[before]
+    ramp = np.where(span > 0, (frame - times[before]) / np.where(span > 0, span, 1), 0.0)
+    (one, other), (trust, its) = ((x[before, frame], x[after, frame]) for x in (xy, confidence))
+    weight, against = ramp * np.maximum(its, 1e-6) ** POWER, (1 - ramp) * np.maximum(trust, 1e-6) ** POWER
+    share = weight / (weight + against)
+    same = np.linalg.norm(one - other, axis=-1) <= agree
+    share = np.where(same, share, share > 0.5).astype(np.float32)
+    return one + (other - one) * share[:, None], np.where(same, np.maximum(trust, its), np.where(share > 0.5, its, trust))
+
+
+def as_ids(ids: Any) -> Sequence[Hashable]:
+    """Take ids as they come: a list, a column of an array. Raises BadInput for anything without a length."""
+    try:
+        return list(ids)
+    except TypeError as error:
+        raise BadInput(f"ids are {type(ids).__name__}; give one for each query") from error

@@ -1,0 +1,145 @@
+"""One whole video tracked: what `Tracker.track` does once its arguments are checked.
+
+the clicks' own frames ---> features of each click --+    (from a reference, if there is one)
+frames, window by window -> features of frames ------+--> places, confidences --> polished --> clicks of a point joined
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.types import Features, QueryFeatures
+from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_looks
+from tapetum.systems.tap.tracking.polish import polished
+from tapetum.systems.tap.tracking.reference import Reference, seen_best
+from tapetum.systems.tap.tracking.windows import FeaturesOf, Reel, Window, track_in_windows
+from tapetum.types import Tracks
+from tapetum.video import Video
+
+MATCHED_AT_A_TIME = 8
+"""Frames in which a chunk of queries is sought at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A video, and how its points are tracked; see `Tracker.track` for what is not said here."""
+
+    model: Tapir
+    look: Callable[[np.ndarray], Features]
+    """Gives features of frames, uint8 (t, h, w, 3)."""
+    video: Video
+    reference: Reference | None
+    asked: Float[Tensor, "k 3"]
+    """Clicks (t, x, y) in the video, or in the reference."""
+    numbers: Int[Tensor, " k"] | None
+    """The point that each click is of; None where each is one of its own."""
+    windows: list[Window]
+    frame_chunk: int
+    query_chunk: int | None
+    half: bool
+    """Keep features in float16 meanwhile."""
+    second_look: bool
+    polish: bool
+    progress: Callable[[int, int], None] | None = field(compare=False)
+
+    def track(self) -> Tracks:
+        """Do it."""
+        if self.reference is not None:
+            return self._sought(*self._found_by_reference(self.reference))
+        xy, confidence = self._found()
+        if self.polish:
+            xy, confidence = polished(self._frames, self.asked, xy, confidence, self._device)
+        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.asked.numpy(), None
+        if self.numbers is not None:
+            shorter = min(self.video.height, self.video.width)
+            places, sure, clicked = blend(clicks, self.numbers.numpy(), places, sure, shorter)
+            clicks = clicks[first_of_each(self.numbers).numpy()]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _frames(self, begin: int, end: int) -> np.ndarray:
+        return self.video[begin:end]
+
+    def _reel(self) -> Reel:
+        """The features of the video, as they are asked for; who waits hears of it."""
+        frames = len(self.video)
+
+        def features_of(begin: int, end: int) -> Features:
+            features = self.look(self.video[begin:end])
+            if self.progress:
+                self.progress(end, frames)
+            return features
+
+        most = max(window.end - window.begin for window in self.windows)
+        return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
+
+    def _found(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
+        """What the network finds of each click; all that takes much memory is gone when this is done."""
+        reel = self._reel()
+        if len(self.windows) == 1:
+            points = self.model.query_features(reel.show(0, len(self.video)), self.asked[None].to(self._device))
+        else:
+            points = click_features(
+                self.model, lambda begin, end: self.look(self.video[begin:end]), self.asked, len(self.video)
+            )
+        if self.numbers is not None:
+            points = share_looks(points, self.numbers)
+        return self._followed(reel, points, self.asked, self.numbers)
+
+    def _found_by_reference(self, shown: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """What the network finds of each point: in no frame of the video is its place known, so its clicks are one look."""
+        points = click_features(self.model, lambda begin, end: self.look(shown.frames(begin, end)), self.asked, len(shown))
+        first = torch.arange(len(self.asked))
+        if self.numbers is not None:
+            points, first = share_looks(points, self.numbers), first_of_each(self.numbers)
+        nowhere = torch.full((len(first), 3), -1.0)
+        return self._followed(self._reel(), points.select(first.to(self._device)), nowhere, None)
+
+    def _followed(
+        self, reel: Reel, points: QueryFeatures, asked: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
+    ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
+        return track_in_windows(
+            self.model,
+            reel,
+            points,
+            asked,
+            self.windows,
+            numbers=numbers,
+            query_chunk=self.query_chunk,
+            frame_chunk=MATCHED_AT_A_TIME,
+            second_look=self.second_look,
+        )
+
+    def _sought(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
+        """Tracks of points that a reference shows: the patch that polishes them is that of where the video shows them best."""
+        asked, found = seen_best(xy, confidence), confidence
+        if self.polish:
+            begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, asked, -1.0)
+            xy, confidence = polished(self._frames, begun, xy, confidence, self._device)
+        row, best = torch.arange(len(asked)), asked[:, 0].long()
+        confidence[row, best] = found[row, best]  # a patch that is like itself says nothing of the reference
+        sure = confidence.numpy()
+        clicked = np.zeros(sure.shape, np.bool_)
+        return Tracks(xy=xy.numpy(), visible=sure > 0.5, confidence=sure, queries=asked.numpy(), clicked=clicked)
+
+
+def click_features(model: Tapir, features_of: FeaturesOf, clicks: Float[Tensor, "k 3"], frames: int) -> QueryFeatures:
+    """Give the features of all clicks (t, x, y), read from their own frames only, of which there are `frames`."""
+    before = clicks[:, 0].floor()
+    groups, order = [], []
+    for begin in before.unique().int().tolist():
+        chosen = torch.nonzero(before == begin)[:, 0]
+        local = clicks[chosen] - torch.tensor([begin, 0, 0])
+        features = features_of(begin, min(begin + 1 + int(local[:, 0].any()), frames))
+        groups.append(model.query_features(features, local[None].to(next(model.parameters()).device)))
+        order.append(chosen)
+    points = groups[0].beside(*groups[1:])
+    return points.select(torch.cat(order).argsort().to(points.initial.device))

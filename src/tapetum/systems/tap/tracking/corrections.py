@@ -1,0 +1,133 @@
+"""Tracks put right by hand: corrected points are tracked anew with all that was ever clicked, the others stay as they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tapetum.core.errors import BadInput
+from tapetum.types import Tracks
+
+Correction = tuple[int, float, float, float]
+"""Number of a point, frame, x, y in raster pixels."""
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """All that is known by hand of the points that are corrected."""
+
+    queries: Float[np.ndarray, "k 3"]
+    """(t, x, y); the first of each point is that of its query, if that still holds."""
+    points: Int[np.ndarray, " k"]
+    """The number of the point that each is of, in the tracks that are corrected."""
+
+    def firsts(self) -> dict[int, int]:
+        """Give the row of the first click of each point."""
+        return {int(point): int(np.flatnonzero(self.points == point)[0]) for point in dict.fromkeys(self.points.tolist())}
+
+
+def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Clicks:
+    """Gather the clicks of all points that `corrections` name: theirs, those before (`Tracks.clicked`), and their queries.
+
+    A correction in a frame that was clicked before, or is that of the query, takes its place. Raises BadInput for a point or
+    frame that the tracks do not have, a frame that is a fraction, and two corrections of a point in one frame.
+
+    >>> tracks = Tracks(xy=np.ones((2, 4, 2)), visible=np.ones((2, 4), bool), confidence=np.ones((2, 4)),
+    ...                 queries=[[0, 1, 1], [0, 5, 5]])
+    >>> gather_clicks(tracks, [(1, 3, 7.5, 8)]).queries.tolist()
+    [[0.0, 5.0, 5.0], [3.0, 7.5, 8.0]]
+    """
+    if not len(corrections):
+        raise BadInput("there is nothing to correct; give the number of a point, frame, x and y")
+    asked: dict[int, dict[int, tuple[float, float, float]]] = {}
+    for correction in corrections:
+        point, frame, place = _checked(tracks, correction)
+        if frame in asked.setdefault(point, {}):
+            raise BadInput(f"point {point} is corrected twice in frame {frame}; give one place")
+        asked[point][frame] = (float(frame), *place)
+    rows, points = [], []
+    for point, wanted in sorted(asked.items()):
+        clicks = {**_before(tracks, point), **wanted}  # a dict keeps the place of what is replaced
+        rows += clicks.values()
+        points += [point] * len(clicks)
+    return Clicks(np.array(rows, np.float32), np.array(points))
+
+
+def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tuple[float, float]]:
+    try:
+        point, frame, x, y = (float(number) for number in correction)
+    except (TypeError, ValueError):
+        raise BadInput(f"the correction {correction!r} is not four numbers; give point, frame, x and y") from None
+    if point != int(point if np.isfinite(point) else -1) or not 0 <= point < tracks.points:
+        raise BadInput(
+            f"there is no point {point:g} to correct; the tracks have {tracks.points}, from 0 to {tracks.points - 1}"
+        )
+    if frame != int(frame if np.isfinite(frame) else -1) or not 0 <= frame < tracks.frames:
+        raise BadInput(f"point {point:g} is corrected in frame {frame:g}; give a whole number from 0 to {tracks.frames - 1}")
+    if not np.isfinite([x, y]).all():
+        raise BadInput(f"point {point:g} is corrected to {x:g},{y:g}; give finite numbers")
+    return int(point), int(frame), (x, y)
+
+
+def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]:
+    """Clicks that were made before, by frame: that of the query first."""
+    t, x, y = (float(number) for number in tracks.queries[point])
+    found = {}
+    if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
+        found[round(t)] = (t, x, y)
+    if tracks.clicked is not None:
+        for frame in np.flatnonzero(tracks.clicked[point]).tolist():
+            found.setdefault(frame, (float(frame), *(float(number) for number in tracks.xy[point, frame])))
+    return found
+
+
+def put_in_place(tracks: Tracks, clicks: Clicks, found: Tracks) -> Tracks:
+    """Give the tracks with their corrected points as they were `found`, a row for each point in the order of `clicks`.
+
+    All other points are the same, bit for bit. Their clicks are noted too, so that a later correction knows them.
+    """
+    arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries")}
+    clicked = np.array(_clicked(tracks))
+    firsts = clicks.firsts()
+    rows = list(firsts)
+    for name, array in arrays.items():
+        array[rows] = getattr(found, name)
+    clicked[rows] = False if found.clicked is None else found.clicked
+    for point, (t, x, y) in zip(clicks.points, clicks.queries, strict=True):
+        if t == round(t):
+            arrays["xy"][point, int(t)] = x, y
+    arrays["queries"][rows] = clicks.queries[list(firsts.values())]
+    return replace(tracks, **arrays, clicked=clicked)
+
+
+def _clicked(tracks: Tracks) -> np.ndarray:
+    """bool (n, t): where the points were clicked; without a note of it, at their queries."""
+    if tracks.clicked is not None:
+        return tracks.clicked
+    return np.arange(tracks.frames) == tracks.queries[:, :1]
+
+
+def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
+    """Give the numbers of points that are named by their numbers or their names; a name goes before a number.
+
+    Raises BadInput for a name that no point has, or several.
+
+    >>> tracks = Tracks(xy=np.ones((2, 1, 2)), visible=np.ones((2, 1), bool), confidence=np.ones((2, 1)),
+    ...                 queries=np.zeros((2, 3)), names=("nose", "tail"))
+    >>> numbers_of(["tail", "0"], tracks)
+    [1, 0]
+    """
+    known: Mapping[str, list[int]] = {}
+    for number, name in enumerate(tracks.names or ()):
+        known.setdefault(name, []).append(number)  # type: ignore[attr-defined]
+    found = []
+    for name in names:
+        same = known.get(name, []) if name else []
+        if len(same) > 1:
+            raise BadInput(f"{len(same)} points are called {name!r}; say which by its number: {same[0]} or {same[1]}")
+        if not same and not name.isdecimal():
+            some = ", ".join([name for name in known if name][:5])
+            raise BadInput(f"no point is called {name!r}; give its number{f', or one of {some}' if some else ''}")
+        found.append(same[0] if same else int(name))
+    return found

@@ -1,0 +1,206 @@
+"""What the picture network saw of the frames of a video, kept in a file, so that further points need no second look at them.
+
+Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
+header, a line of JSON, and then a record a frame:
+
+    {"format": 1, "network": ..., "shapes": ...}\n   digest of frame 0, CRC-32 and maps as float16   digest of frame 1, ...
+
+A frame is known by its pixels, and the network by its weights, config and sizes: what was made of others is never used. Numbers
+are rounded to float16 (none is above 1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tapetum.core.reading import no_pipe, open_file, parse_json
+from tapetum.systems.tap.network.types import Features, Size
+
+FORMAT = 1
+_DIGEST = 16
+"""Bytes by which a frame is known."""
+_LONGEST_HEADER = 1 << 16
+Look = Callable[[np.ndarray], Features]
+"""Gives features of frames, uint8 (t, h, w, 3)."""
+
+
+class FeatureFile:
+    """A file of features: those that are in `source` are read, others are computed and put into `target`, within `room` bytes
+    and half of what is free on the disk.
+
+    Either may be None. The target begins as a copy of the source if that is of the same network; without anything new there is
+    no target. What is wrong with a source only means that it is not used.
+    """
+
+    def __init__(self, source: Path | None, target: Path | None, room: int):
+        free = room if target is None else shutil.disk_usage(target.parent).free // 2
+        self.source, self.target, self.room = source, target, min(room, free)
+        self.read = self.computed = 0
+        """How many frames' features were read, and how many the network looked at."""
+        self._places: dict[bytes, int] = {}
+        self._header: dict[str, Any] | None = None
+        self._records: np.ndarray | None = None
+        self._written: Any = None
+
+    def remembering(self, look: Look, network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> Look:
+        """Give `look` that asks the file first; `about` is the config of the network."""
+        key = network_key(network, about, resolutions)
+        weight = next(network.parameters())
+        self._open(key)
+
+        def remembered(frames: np.ndarray) -> Features:
+            names = [_digest(frame) for frame in frames]
+            rows = [self._row(name) for name in names]
+            missing = [k for k, row in enumerate(rows) if row is None]
+            self.read += len(rows) - len(missing)
+            self.computed += len(missing)
+            if not missing:
+                return self._features(rows, weight.device, weight.dtype)
+            new = look(frames[missing] if len(missing) < len(frames) else frames)
+            try:
+                self._keep(key, [names[k] for k in missing], new)
+            except OSError:  # the tracks need what room is left on the disk
+                self._give_up()
+            if len(missing) == len(frames):
+                return new
+            return _filled(self._features(rows, weight.device, weight.dtype), new, missing)
+
+        return remembered
+
+    def close(self) -> None:
+        """Finish the target."""
+        if self._written is not None:
+            self._written.close()
+            self._written = None
+        self._records = None
+
+    def _give_up(self) -> None:
+        """Keeps nothing more, and takes away what was written."""
+        target, self.target = self.target, None
+        with suppress(OSError):
+            if self._written is not None:
+                self._written.close()
+        self._written = None
+        if target is not None:
+            target.unlink(missing_ok=True)
+
+    def _open(self, key: str) -> None:
+        """Reads what the source has, if it is of this network."""
+        if self.source is None or not self.source.is_file():
+            return
+        try:
+            with open_file(self.source) as file:
+                line = file.readline(_LONGEST_HEADER)
+                header = parse_json(line)
+                if header["format"] != FORMAT or header["network"] != key or header != _summed(header):
+                    return
+                size = _record(header).itemsize
+                count = (os.fstat(file.fileno()).st_size - len(line)) // size
+            if count < 1:
+                return
+            self._records = np.memmap(no_pipe(self.source), _record(header), "r", offset=len(line), shape=(count,))
+            self._places = {name.tobytes(): place for place, name in enumerate(self._records["name"])}
+            self._header = header
+        except (OSError, ValueError, KeyError, TypeError):
+            self._places, self._records, self._header = {}, None, None
+
+    def _row(self, name: bytes) -> np.ndarray | None:
+        """The numbers of a frame, as they were written; None where they are not there, or damaged."""
+        if self._records is None or (place := self._places.get(name, -1)) < 0:
+            return None
+        row = self._records[place]
+        return row["maps"] if zlib.crc32(row["maps"].data) == row["sum"] else None
+
+    def _features(self, given: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> Features:
+        """Features of frames in a row, of which those that are None are left 0."""
+        assert self._header is not None
+        floats = sum(int(np.prod(shape)) for shape in self._header["shapes"])
+        rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in given])
+        maps, first = [], 0
+        for shape in self._header["shapes"]:
+            count = int(np.prod(shape))
+            part = torch.from_numpy(rows[:, first : first + count]).unflatten(1, shape)[None]
+            maps.append(part.to(device=device, dtype=dtype))
+            first += count
+        height, width = self._header["video"]
+        resolutions = tuple((int(h), int(w)) for h, w in self._header["resolutions"])
+        pyramids = tuple(tuple(maps[k] for k in pyramid) for pyramid in self._header["pyramids"])
+        return Features((height, width), resolutions, maps[self._header["initial"]], pyramids)
+
+    def _keep(self, key: str, names: list[bytes], features: Features) -> None:
+        """Adds frames to the target, as long as there is room."""
+        if self.target is None:
+            return
+        header = _header_of(key, features)
+        dtype = _record(header)
+        if self._written is None:
+            if dtype.itemsize * (1 + len(self._places)) > self.room or all(name in self._places for name in names):
+                return
+            if self._header is not None and self.source is not None:
+                shutil.copyfile(self.source, self.target)
+                self._written = open(self.target, "ab")  # noqa: SIM115  # closed by close()
+            else:
+                self._written = open(self.target, "wb")  # noqa: SIM115
+                self._written.write(json.dumps(header).encode() + b"\n")
+        flat = torch.cat([maps[0].flatten(1) for maps in features.maps], 1).to(device="cpu", dtype=torch.float16).numpy()
+        for name, maps in zip(names, flat, strict=True):
+            if name not in self._places and self._written.tell() + dtype.itemsize <= self.room:
+                self._written.write(np.array([(name, zlib.crc32(maps.data), maps)], dtype).tobytes())
+                self._places[name] = -1  # where it is, only the next command needs to know
+
+
+def _filled(features: Features, new: Features, places: list[int]) -> Features:
+    """Features with those of some frames put in their places."""
+    for maps, more in zip(features.maps, new.maps, strict=True):
+        maps[:, places] = more.to(maps.dtype)
+    return features
+
+
+def network_key(network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> str:
+    """Compute what a network is known by: its weights, their type, its config and the sizes at which it looks."""
+    digest = hashlib.sha256(repr((about, resolutions)).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest(frame: np.ndarray) -> bytes:
+    name = hashlib.blake2b(repr(frame.shape).encode(), digest_size=_DIGEST)
+    name.update(np.ascontiguousarray(frame).data)
+    return name.digest()
+
+
+def _header_of(key: str, features: Features) -> dict[str, Any]:
+    number = {id(maps): k for k, maps in enumerate(features.maps)}
+    header = {
+        "format": FORMAT,
+        "network": key,
+        "video": list(features.video_size),
+        "resolutions": [list(size) for size in features.resolutions],
+        "shapes": [list(maps.shape[2:]) for maps in features.maps],
+        "initial": number[id(features.initial)],
+        "pyramids": [[number[id(maps)] for maps in pyramid] for pyramid in features.pyramids],
+    }
+    return _summed(header)
+
+
+def _summed(header: dict[str, Any]) -> dict[str, Any]:
+    """The header with a sum by which it is known to be undamaged."""
+    plain = {name: value for name, value in header.items() if name != "sum"}
+    return {**plain, "sum": zlib.crc32(json.dumps(plain).encode())}
+
+
+def _record(header: dict[str, Any]) -> np.dtype:
+    floats = sum(int(np.prod(shape)) for shape in header["shapes"])
+    return np.dtype([("name", f"V{_DIGEST}"), ("sum", "<u4"), ("maps", np.float16, (floats,))])

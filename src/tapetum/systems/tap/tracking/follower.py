@@ -1,0 +1,204 @@
+"""Points followed frame by frame, as frames arrive: what a live video needs.
+
+`Follower` holds the network and how it looks at frames; `tapetum.systems.tap.tracking.tracker.Tracker`, which people use, is
+one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput
+from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.types import Features, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.systems.tap.tracking.inputs import check_frame, check_queries
+from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
+from tapetum.systems.tap.tracking.reference import Reference
+from tapetum.types.checks import unmasked
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Points on their way through a live video; never changed in place. See `Tracker.start`."""
+
+    size: Size
+    """Height and width of the frames."""
+    resolutions: tuple[Size, ...]
+    points: QueryFeatures
+    mixer: State | None
+    """None before the first frame."""
+    asked: Float[Tensor, "1 n 2"] | None = None
+    """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
+    anchors: Anchors | None = None
+    """Their patches, if places are polished."""
+    ids: tuple[int, ...] = ()
+    """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
+    next_id: int = 0
+    """Of the next point that is added."""
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return self.points.initial.shape[1]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where the points of a stream are in one frame."""
+
+    xy: Float[np.ndarray, "n 2"]
+    """Raster pixels of the frame."""
+    visible: Bool[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+    """0..1; above 0.5 a point counts as visible."""
+    ids: Int64[np.ndarray, " n"]
+    """Of the points: 0, 1, ... in the order in which they were asked for, the same through all frames."""
+
+
+class Follower:
+    """Follows points through frames that come one by one, with a `Tapir` network that is causal."""
+
+    def __init__(self, model: Tapir):
+        self.model = model.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is and frames are brought to."""
+        return next(self.model.parameters()).device
+
+    @full_precision()
+    @torch.inference_mode()
+    def start(
+        self,
+        frame: UInt8[np.ndarray, "h w 3"],
+        points: Float[np.ndarray, "n 2"] | Sequence[Sequence[float]],
+        *,
+        reference: UInt8[np.ndarray, "h w 3"] | None = None,
+        refinement_resolutions: Sequence[Size] | None = None,
+        polish: bool | None = None,
+    ) -> Stream:
+        """Begin to follow points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
+
+        Then give every frame to `step`, this one first:
+
+            stream = tracker.start(frame, points)
+            stream, seen = tracker.step(stream, frame)
+
+        With a `reference`, another picture of any size, points are in that, and are sought in every frame. Nothing of this
+        stream is polished then, as no frame is known to show them.
+
+        Raises BadInput for a network that is not causal, since that needs the future, and for points outside of the frame.
+        """
+        if not self.model.config.causal:
+            raise BadInput(
+                "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
+            )
+        frame = check_frame(frame)
+        size = (frame.shape[0], frame.shape[1])
+        resolutions = tuple(refinement_resolutions or self.model.refinements(size))
+        if reference is not None:
+            shown = Reference(check_frame(reference), size)
+            if np.size(points) and (np.asarray(points, np.float32) > shown.size[::-1]).any():
+                raise BadInput(f"a point is outside of the reference, which has {shown.size[1]}x{shown.size[0]} pixels")
+            found, _ = self._points_on(shown.frames(0, 1)[0], points, resolutions)
+            return _numbered(Stream(size, resolutions, found, None))
+        found, asked = self._points_on(frame, points, resolutions)
+        anchors = self._anchors(frame, asked) if self._polishes(polish) else None
+        return _numbered(Stream(size, resolutions, found, None, asked, anchors))
+
+    @full_precision()
+    @torch.inference_mode()
+    def step(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[Stream, Seen]:
+        """Follow the stream's points into one more frame: the stream after it, and where its points are in that frame.
+
+        Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
+        later frame have a past in `track`, and none here. Raises BadInput for a frame of another size.
+        """
+        frame = check_frame(frame, stream.size)
+        if not len(stream):
+            return stream, Seen(np.zeros((0, 2), np.float32), np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
+        features = self._features(frame[None], stream.resolutions)
+        known = None if stream.asked is None else stream.asked[:, :, None]
+        out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True)
+        xy, confidence, anchors = out.tracks[0, :, 0].float(), out.confidence[0, :, 0], stream.anchors
+        if anchors is not None:
+            small = reduced(*stream.size)
+            anchors, places, score = anchors.follow(grey(frame[None], self.device)[0], scale_xy(xy, stream.size, small))
+            xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
+        ids = np.array(stream.ids, np.int64)
+        seen = Seen(xy.cpu().numpy(), (confidence > 0.5).cpu().numpy(), confidence.cpu().numpy(), ids)
+        return replace(stream, mixer=out.state, asked=None, anchors=anchors), seen
+
+    @full_precision()
+    @torch.inference_mode()
+    def add(self, stream: Stream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> Stream:
+        """Follow further points, (x, y) in raster pixels of `frame`; they come after those of the stream.
+
+        Call it before the `step` with the same frame. The new points have no past.
+        """
+        frame = check_frame(frame, stream.size)
+        new, asked = self._points_on(frame, points, stream.resolutions)
+        before = asked.new_full((1, len(stream), 2), torch.nan) if stream.asked is None else stream.asked
+        mixer = stream.mixer
+        if mixer is not None:
+            blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
+            mixer = join_states([mixer, blank], batch=1)
+        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, asked))
+        points = stream.points.beside(new)
+        stream = replace(stream, points=points, mixer=mixer, asked=torch.cat([before, asked], 1), anchors=anchors)
+        return _numbered(stream)
+
+    @full_precision()
+    @torch.inference_mode()
+    def keep(self, stream: Stream, index: Sequence[int] | np.ndarray) -> Stream:
+        """Return the stream with some of its points, by place in it (not by id), in that order; their ids stay theirs.
+
+        `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
+        """
+        places = np.asarray(index)
+        if places.dtype == np.bool_:
+            if places.shape != (len(stream),):
+                raise BadInput(f"truths of shape {places.shape} were given for a stream of {len(stream)} points; give one each")
+            places = np.flatnonzero(places)
+        places = places.astype(np.int64)
+        chosen = torch.as_tensor(places, device=self.device)
+        mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
+        asked = None if stream.asked is None else stream.asked[:, chosen]
+        anchors = None if stream.anchors is None else stream.anchors.select(chosen)
+        ids = tuple(stream.ids[place] for place in places.tolist())
+        return replace(stream, points=stream.points.select(chosen), mixer=mixer, asked=asked, anchors=anchors, ids=ids)
+
+    def _polishes(self, asked: bool | None) -> bool:
+        return self.model.config.polish if asked is None else asked
+
+    def _anchors(self, frame: np.ndarray, asked: Float[Tensor, "1 n 2"]) -> Anchors:
+        """Patches around points (x, y) of a frame."""
+        size = (frame.shape[0], frame.shape[1])
+        return Anchors.at(grey(frame[None], self.device)[0], scale_xy(asked[0], size, reduced(*size)))
+
+    def _features(self, frames: UInt8[np.ndarray, "t h w 3"], resolutions: tuple[Size, ...]) -> Features:
+        pictures = torch.from_numpy(frames).to(self.device).float().div_(127.5).sub_(1)
+        return self.model.features(pictures[None], resolutions)
+
+    def _points_on(
+        self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
+    ) -> tuple[QueryFeatures, Float[Tensor, "1 n 2"]]:
+        """Features of points (x, y) on one frame, and the points."""
+        places = np.asarray(unmasked(points, "points"), dtype=np.float32)
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
+        queries = np.concatenate([np.zeros_like(places[:, :1]), places], 1)
+        asked = check_queries(queries, 1, (frame.shape[0], frame.shape[1]))[None].to(self.device)
+        return self.model.query_features(self._features(frame[None], resolutions), asked), asked[..., 1:]
+
+
+def _numbered(stream: Stream) -> Stream:
+    """The stream with ids for those of its points that came last."""
+    new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
+    return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)

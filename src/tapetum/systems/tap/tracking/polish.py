@@ -1,0 +1,322 @@
+"""Tracks made exact to a fraction of a pixel, by laying each point's first look on every later frame.
+
+Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2). Not a
+part of TAPIR, whose network finds a point anew in every frame, wherever it is, but a small one only to about a pixel; alignment
+is exact, but must be told where to begin. So from frame to frame, away from the query, a patch of grey around the query is
+warped (six numbers, contrast and brightness aside) onto the frame from three places: where the network sees the point, where it
+was plus the network's motion, and where it was plus its last motion. The best correlation wins. What correlates well is where
+the patch lies; what does not stays where the network put it, and the next frame goes on from the last warp that fitted.
+
+    query frame            frame t-1                      frame t
+    [patch] - - - - - - -> [warp, place] + motions  ->  3 places -> aligned -> correlates? patch's place : network's place
+
+Each point is on its own. The patch is always that of the query, so errors do not add up. Where a surface repeats itself the
+patch may fit in the wrong place, which only a high correlation, a short way and a smooth motion speak against.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache, wraps
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tap.network.types import Size
+
+SIDE = 256
+"""Pixels of the shorter side of the pictures that patches are cut from; smaller videos stay as they are."""
+RADIUS = 9
+"""Pixels from the middle of a patch to its edge."""
+SPREAD = 6.0
+"""Pixels; standard deviation of the weight of a patch's pixels."""
+ITERATIONS = 4
+REACH = (6.0, 3.0, 3.0)
+"""Pixels that alignment may move a place by: the network's, and the two guesses from the frame before."""
+ACCEPTED = 0.9
+"""Correlation from which on the aligned place is taken."""
+SURELY_SEEN = 0.95
+"""Correlation from which on a point counts as visible."""
+CONTRAST = 2.0
+"""Grey levels of 255; patches whose standard deviation is less are left to the network."""
+STRETCH = (0.2, 5.0)
+"""Least and largest area of the warp of a unit square."""
+AT_A_TIME = 256
+"""Points worked on at a time."""
+PICTURES = 64
+"""Grey pictures held at a time, since a video is read onwards only, and backwards in stretches."""
+READ = 4
+"""Frames read at a time."""
+
+_STIFF = 4e-4
+"""Added to the normal equations, for the affine part times RADIUS^2 / 4."""
+
+
+def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu") -> Float[Tensor, "t y x"]:
+    """Return pictures that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
+    pictures = torch.from_numpy(frames).to(device).float().mean(-1)[:, None]
+    size = reduced(pictures.shape[-2], pictures.shape[-1])
+    if size != pictures.shape[-2:]:
+        pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+    wide = F.pad(pictures, (2, 2, 2, 2), mode="replicate")[:, 0]
+    return _blurred(_blurred(wide).mT).mT.contiguous()
+
+
+def _blurred(rows: Float[Tensor, "t y x"]) -> Float[Tensor, "t y x-4"]:
+    """1 4 6 4 1 along x."""
+    return (rows[..., :-4] + rows[..., 4:] + 4 * (rows[..., 1:-3] + rows[..., 3:-1]) + 6 * rows[..., 2:-2]) / 16
+
+
+def reduced(height: int, width: int) -> Size:
+    """Return height and width of the pictures that patches are cut from.
+
+    >>> reduced(1080, 1920), reduced(200, 300)
+    ((256, 455), (200, 300))
+    """
+    factor = min(1.0, SIDE / min(height, width))
+    return (round(height * factor), round(width * factor))
+
+
+def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Without autocast: products of places in bfloat16 would be off by a pixel."""
+
+    @wraps(method)
+    def exact(self: Any, picture: Tensor, *rest: Any) -> Any:
+        with torch.autocast(picture.device.type, enabled=False):
+            return method(self, picture, *rest)
+
+    return exact
+
+
+@dataclass(frozen=True)
+class Patches:
+    """What n points looked like in the frames of their queries."""
+
+    look: Float[Tensor, "n p"]
+    """Grey, with weighted mean 0 and variance 1."""
+    solve: Float[Tensor, "n p 6"]
+    """From a patch's differences to the warp that undoes them, to first order."""
+    plain: Bool[Tensor, " n"]
+    """Too little contrast to be found again."""
+
+    @classmethod
+    @_exact
+    def cut(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
+        """Cut patches around places (x, y) of a picture."""
+        weight, (x, y, _) = _weight(picture.device), _offsets(picture.device).T
+        upright = torch.eye(2, device=picture.device).expand(len(places), 1, 2, 2)
+        raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (picture, *_slopes(picture)))
+        deviation = ((raw - (raw * weight).sum(-1, keepdim=True)).square() * weight).sum(-1).sqrt()
+        look = _standard(raw, weight)
+        moves = torch.stack([across, down, across * x, across * y, down * x, down * y], -1)
+        moves = moves / deviation.clamp(min=CONTRAST)[:, None, None]
+        ignored = torch.stack([torch.ones_like(look), look], -1)  # brightness and contrast, orthonormal under the weight
+        moves = moves - ignored @ ((ignored * weight[:, None]).mT @ moves)
+        stiff = torch.tensor([1, 1, *[RADIUS**2 / 4] * 4], device=picture.device) * _STIFF
+        weighted = (moves * weight[:, None]).mT
+        solve = torch.linalg.solve(weighted @ moves + torch.diag(stiff), weighted).mT.contiguous()
+        return cls(look, solve, deviation < CONTRAST)
+
+    def select(self, index: Any) -> "Patches":
+        """Return those of some of the points, by number, mask or slice."""
+        return Patches(self.look[index], self.solve[index], self.plain[index])
+
+    @_exact
+    def aligned(
+        self, picture: Float[Tensor, "y x"], begun: Float[Tensor, "n c 2"], affine: Float[Tensor, "n 2 2"]
+    ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
+        """Place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound."""
+        weight, look = _weight(picture.device), self.look[:, None]
+        xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
+        for _ in range(ITERATIONS):
+            step = (_standard(_sampled(picture, xy, affine), weight) - look) @ self.solve
+            a, b, c, d = (step[..., 2:] + step.new_tensor([1, 0, 0, 1])).unbind(-1)
+            inverse = torch.stack([d, -b, -c, a], -1) / (a * d - b * c).clamp(min=0.1)[..., None]
+            affine = affine @ inverse.unflatten(-1, (2, 2))
+            xy = xy - (affine @ step[..., :2, None])[..., 0]
+        score = (_standard(_sampled(picture, xy, affine), weight) * look * weight).sum(-1)
+        area = affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0]
+        sound = ~self.plain[:, None] & ((xy - begun).norm(dim=-1) < xy.new_tensor(REACH))
+        sound &= (area > STRETCH[0]) & (area < STRETCH[1])
+        sound &= ((xy > 0) & (xy < xy.new_tensor([picture.shape[1], picture.shape[0]]))).all(-1)
+        score, best = torch.where(sound, score, -1.0).max(1)
+        row = torch.arange(len(best), device=best.device)
+        return xy[row, best], affine[row, best], score
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The patches of n points, and how far they have been followed; never changed in place.
+
+    Places are raster pixels of `grey` pictures.
+    """
+
+    patches: Patches
+    xy: Float[Tensor, "n 2"]
+    """Where a point was when it was last found."""
+    affine: Float[Tensor, "n 2 2"]
+    """How its patch lay there."""
+    motion: Float[Tensor, "n 2"]
+    """Since the frame before, if it was found in both."""
+    found: Bool[Tensor, " n"]
+    """In the last frame."""
+    rough: Float[Tensor, "n 2"]
+    """Where the network put it in the last frame; NaN before the first."""
+
+    @classmethod
+    def at(cls, picture: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
+        """Return points at places (x, y) of a picture, which is also the first to be given to `follow`."""
+        return cls(
+            Patches.cut(picture, places),
+            places,
+            torch.eye(2, device=places.device).repeat(len(places), 1, 1),
+            torch.zeros_like(places),
+            torch.ones(len(places), dtype=torch.bool, device=places.device),
+            torch.full_like(places, torch.nan),
+        )
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.xy)
+
+    def select(self, index: Any) -> "Anchors":
+        """Return some of the points, by number, mask or slice."""
+        return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
+
+    def beside(self, *others: "Anchors") -> "Anchors":
+        """Return these points, and then others."""
+        every = (self, *others)
+        patches = Patches(*(torch.cat([getattr(a.patches, f.name) for a in every]) for f in fields(Patches)))
+        return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
+
+    @property
+    def _state(self) -> tuple[Tensor, ...]:
+        return self.xy, self.affine, self.motion, self.found, self.rough
+
+    def follow(
+        self, picture: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
+    ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
+        """Follow one frame on: the points after it, where they are in it, and the correlation of each patch there (-1: not
+        found).
+
+        `rough` is where the network puts the points.
+        """
+        if len(self) > AT_A_TIME:
+            parts = [slice(k, k + AT_A_TIME) for k in range(0, len(self), AT_A_TIME)]
+            done = [self.select(part).follow(picture, rough[part]) for part in parts]
+            anchors, places, scores = zip(*done, strict=True)
+            return anchors[0].beside(*anchors[1:]), torch.cat(places), torch.cat(scores)
+        first = self.rough.isnan().any(-1)
+        held, moved = self.found[:, None], torch.where(first[:, None], 0.0, rough - self.rough)
+        begun = torch.stack([rough, *(torch.where(held, self.xy + motion, rough) for motion in (moved, self.motion))], 1)
+        xy, affine, score = self.patches.aligned(picture, begun, self.affine)
+        score = torch.where(first & ~self.patches.plain, 1.0, score)
+        xy, affine = torch.where(first[:, None], self.xy, xy), torch.where(first[:, None, None], self.affine, affine)
+        found = score > ACCEPTED
+        kept = found[:, None]
+        motion = torch.where(kept & held & ~first[:, None], xy - self.xy, 0.0)
+        last, affine = torch.where(kept, xy, self.xy), torch.where(kept[..., None], affine, self.affine)
+        after = replace(self, xy=last, affine=affine, motion=motion, found=found, rough=rough)
+        return after, torch.where(kept, xy, rough), score
+
+
+def polished(
+    frames_of: Callable[[int, int], UInt8[np.ndarray, "t h w 3"]],
+    queries: Float[Tensor, "n 3"],
+    xy: Float[Tensor, "n t 2"],
+    confidence: Float[Tensor, "n t"],
+    device: torch.device | str = "cpu",
+) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+    """Return tracks of a network, made exact: places in raster pixels, and confidences, raised to the correlation where that is
+    high.
+
+    Points that were asked for between two frames are left alone.
+
+    Args:
+        frames_of: frames begin..end-1 of the video, read twice in all.
+        queries: (t, x, y) in raster pixels.
+    """
+    frames = xy.shape[1]
+    xy, confidence = xy.clone(), confidence.clone()
+    at = torch.where(queries[:, 0] == queries[:, 0].round(), queries[:, 0], -1).long()
+    born: dict[int, Anchors] = {}
+    for onward in (True, False):
+        rows, active = torch.zeros(0, dtype=torch.long), None
+        for begin in sorted(range(0, frames, PICTURES), reverse=not onward):
+            end = min(begin + PICTURES, frames)
+            if not ((at >= 0) & (at < end) if onward else at >= max(begin, 1)).any():
+                continue
+            pictures, size = [], (0, 0)
+            for first in range(begin, end, READ):
+                shown = frames_of(first, min(first + READ, end))
+                size = (shown.shape[1], shown.shape[2])
+                pictures.extend(grey(shown, device))
+            small = reduced(*size)
+            for t in sorted(range(begin, end), reverse=not onward):
+                picture = pictures[t - begin]
+                new = torch.nonzero(at == t)[:, 0]
+                if len(new):
+                    if onward:
+                        born[t] = Anchors.at(picture, scale_xy(queries[new, 1:].to(device), size, small))
+                    rows = torch.cat([rows, new])
+                    active = born[t] if active is None else active.beside(born[t])
+                if active is not None:
+                    rough = xy[rows, t].to(device)
+                    active, places, score = active.follow(picture, scale_xy(rough, size, small))
+                    sure = confidence[rows, t].to(device)
+                    exact, sure = prefer_polished(rough, sure, scale_xy(places, small, size), score)
+                    xy[rows, t], confidence[rows, t] = exact.to(xy), sure.to(confidence)
+    return xy, confidence
+
+
+def prefer_polished(
+    xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
+    """Return places and confidences of the network, or where patches were found and their correlation where that is high
+    enough."""
+    sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
+    return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
+
+
+def _sampled(
+    picture: Float[Tensor, "y x"], xy: Float[Tensor, "n c 2"], affine: Float[Tensor, "n c 2 2"]
+) -> Float[Tensor, "n c p"]:
+    """Bilinear samples around places, the patch's grid laid by `affine`; beyond the picture its border goes on."""
+    unit = xy.new_tensor([2 / picture.shape[1], 2 / picture.shape[0]])
+    maps = torch.cat([affine * unit[:, None], (xy * unit - 1)[..., None]], -1)  # n c 2 3
+    places = (maps.flatten(0, 2) @ _offsets(picture.device).T).unflatten(0, (-1, 2)).mT
+    found = F.grid_sample(picture[None, None], places[None], padding_mode="border", align_corners=False)
+    return found[0, 0].unflatten(0, xy.shape[:2])
+
+
+def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Float[Tensor, "*s p"]:
+    """Weighted mean 0 and variance 1; those of little contrast stay flat."""
+    off = patches - (patches * weight).sum(-1, keepdim=True)
+    return off / (off.square() * weight).sum(-1, keepdim=True).sqrt().clamp(min=CONTRAST)
+
+
+def _slopes(picture: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Tensor, "y x"]]:
+    """Central differences along x and along y; 0 on the border."""
+    across, down = torch.zeros_like(picture), torch.zeros_like(picture)
+    across[:, 1:-1] = (picture[:, 2:] - picture[:, :-2]) / 2
+    down[1:-1] = (picture[2:] - picture[:-2]) / 2
+    return across, down
+
+
+@cache
+def _offsets(device: torch.device) -> Float[Tensor, "p 3"]:
+    """(x, y) of a patch's pixels from its middle, and 1."""
+    line = torch.arange(-RADIUS, RADIUS + 1.0, device=device)
+    y, x = torch.cartesian_prod(line, line).T
+    return torch.stack([x, y, torch.ones_like(x)], -1)
+
+
+@cache
+def _weight(device: torch.device) -> Float[Tensor, " p"]:
+    """Weigh a patch's pixels; the sum is 1."""
+    weight = (-_offsets(device)[:, :2].square().sum(-1) / (2 * SPREAD**2)).exp()
+    return weight / weight.sum()

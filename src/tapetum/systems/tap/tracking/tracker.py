@@ -1,0 +1,204 @@
+"""The tracker that people use: videos and points in, tracks out.
+
+`Tracker` wraps a network (`Tapir`) with everything around it:
+
+    track, correct           a whole video                 clip.py: frames looked at, clicks joined, tracks polished
+                             a long one in windows         windows.py, and how long they may be: memory.py
+                             clicks, corrections           clicks.py, corrections.py; of another picture: reference.py
+    start, step, add, keep   frames as they come           follower.py
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tapetum.core.devices import full_precision
+from tapetum.core.errors import BadInput
+from tapetum.hub.download import record_of
+from tapetum.hub.registry import resolve
+from tapetum.systems.tap import weights
+from tapetum.systems.tap.config import ARCHITECTURES
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.types import Features, Size
+from tapetum.systems.tap.tracking.clicks import as_ids, number_points
+from tapetum.systems.tap.tracking.clip import Clip
+from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
+from tapetum.systems.tap.tracking.feature_file import FeatureFile
+from tapetum.systems.tap.tracking.follower import Follower, Seen, Stream
+from tapetum.systems.tap.tracking.inputs import check_queries
+from tapetum.systems.tap.tracking.memory import frames_at_a_time, plan_windows
+from tapetum.systems.tap.tracking.reference import Reference
+from tapetum.types import Tracks
+from tapetum.video import open_video
+
+__all__ = ["Seen", "Stream", "Tracker", "build", "load"]
+
+
+class Tracker(Follower):
+    """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`.
+
+    The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
+    """
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Tracker":
+        """Move the network, as `torch.nn.Module.to`; returns this tracker."""
+        self.model.to(device=device, dtype=dtype)
+        return self
+
+    def compile(self, **options: Any) -> "Tracker":
+        """Compile the picture network and the mixer, which take most of the time, with `torch.compile(**options)`.
+
+        The first clip of each size takes a minute or so; for the CPU a C++ compiler must be installed. Returns this tracker.
+        """
+        self.model.backbone.compile(**options)
+        self.model.mixer.compile(**options)
+        return self
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Take over weights under our names or the published ones; raises BadInput for any that do not fit."""
+        self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
+
+    @full_precision()
+    @torch.inference_mode()
+    def track(
+        self,
+        video: Any,
+        queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
+        *,
+        ids: Sequence[Hashable] | None = None,
+        reference: Any = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        query_chunk: int | None = 64,
+        frame_chunk: int | None = None,
+        half_features: bool = True,
+        refinement_resolutions: Sequence[Size] | None = None,
+        second_look: bool | None = None,
+        polish: bool | None = None,
+        features: FeatureFile | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tracks:
+        """Track points through a video, before and after the frame on which each was asked for.
+
+        Args:
+            video: anything that `tapetum.video.open_video` takes.
+            queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
+            ids: of each query the point that it is a click of, if points are clicked more than once. Then a track goes exactly
+                through the clicks of its point and makes use of all of them (`tap.tracking.clicks`); points come in the order
+                of their first click, which is their query in the result.
+            reference: another picture or clip in which the queries are, as `open_video` takes it. Then each point's query in
+                the result is where the video shows it best.
+            window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
+                frames as do. A video within one window gives exactly what the network alone gives; so does a causal
+                network in any windows.
+            overlap: frames that two windows share; None takes a third of a window, at most 24.
+            query_chunk: points worked on at a time.
+            frame_chunk: frames that go through the picture network at a time; None takes as many as bound its memory to some
+                tens of MB.
+            half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
+                That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
+            refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
+            second_look: seek each point once more, with what it looks like wherever it was seen (`tap.network.second_look`),
+                which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
+            polish: align each point's first look with every frame (`polish`); None does what the network's config
+                says, which is yes for the bundled ones and no for the published ones.
+            features: where features of frames are kept between calls (`tap.tracking.feature_file`): those that are in it are
+                not computed again, which is nearly all the time that a few points take.
+            progress: is called with the number of frames seen and the number of all frames.
+
+        Raises:
+            BadInput: the video cannot be read, a query lies outside of it or is not a number, or a point is clicked twice in
+                one frame.
+        """
+        video = open_video(video)
+        config, size = self.model.config, (video.height, video.width)
+        shown = None if reference is None else Reference(reference, size)
+        asked = check_queries(queries, len(video), size) if shown is None else check_queries(queries, len(shown), shown.size)
+        numbers = None if ids is None else number_points(as_ids(ids), asked)
+        again = config.second_look if second_look is None else second_look
+        if again and config.causal:
+            raise BadInput(
+                "a second look needs the future, and this network is causal; leave second_look out, or take tapir-nano"
+            )
+        resolutions = tuple(refinement_resolutions or self.model.refinements(size))
+        half = half_features and not config.causal
+
+        def look(frames: np.ndarray) -> Features:
+            return self._features(frames, resolutions)
+
+        return Clip(
+            model=self.model,
+            look=look if features is None else features.remembering(look, self.model, config, resolutions),
+            video=video,
+            reference=shown,
+            asked=asked,
+            numbers=numbers,
+            windows=plan_windows(config, resolutions, len(video), half, window, overlap),
+            frame_chunk=frame_chunk or frames_at_a_time(config, resolutions, size),
+            query_chunk=query_chunk,
+            half=half,
+            second_look=again,
+            polish=self._polishes(polish),
+            progress=progress,
+        ).track()
+
+    def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
+        """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
+
+        A point goes exactly through its corrections and through all that was clicked before: its query, and earlier
+        corrections, which `Tracks.clicked` notes.
+
+        Args:
+            video: what the tracks come from.
+            tracks: what `track` or `correct` gave.
+            corrections: (number of the point, frame, x, y) each, in raster pixels.
+            options: those of `track`.
+
+        Raises:
+            BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
+                frame.
+        """
+        video = open_video(video)
+        if tracks.frames != len(video):
+            raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; give their own video")
+        clicks = gather_clicks(tracks, corrections)
+        return put_in_place(tracks, clicks, self.track(video, clicks.queries, ids=clicks.points.tolist(), **options))
+
+
+def build(name: str, seed: int = 0) -> Tracker:
+    """Build a tracker of a known architecture with random weights, the same for the same seed.
+
+    Names: tapir, causal-tapir, bootstapir, causal-bootstapir, tapir-nano, causal-tapir-nano. Raises BadInput for others.
+    """
+    if name not in ARCHITECTURES:
+        raise BadInput(f"there is no architecture named {name!r}; known names are {', '.join(ARCHITECTURES)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Tracker(Tapir(ARCHITECTURES[name]))
+
+
+def load(
+    name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Tracker:
+    """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
+
+    Args:
+        name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a
+            published checkpoint (.pt, or .npy of JAX); a published one is taken to be causal if its name says so.
+        device: where to put it; None is the CPU.
+        dtype: of the weights, which is also that of most computation; None is float32. Positions stay float32.
+
+    Raises:
+        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+    """
+    path, known = resolve(name_or_path, "track")
+    wanted = ARCHITECTURES[known.architecture] if known else None
+    model = weights.load(path, causal=wanted.causal if wanted else None)
+    if known and model.config != wanted and record_of(path) is None:  # what was fetched is known by its checksum
+        raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
+    return Tracker(model).to(device, dtype)

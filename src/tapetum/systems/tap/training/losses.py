@@ -1,0 +1,159 @@
+"""What a tracker is trained on: position, occlusion, and whether it knows that its position is wrong.
+
+Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, section 3.3) for the third. Coordinates are
+brought to a 256x256 picture first. Every iterate of the network is supervised with equal weight. Each term is a mean over
+all points and frames, those that do not count included as zeros, so that a clip with few visible points weighs little.
+
+Differs from the papers: `matching_loss` is ours, and no part of `tracking_losses`.
+
+`mask`, `occlusion_mask` and `rebalance` are the hooks that BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tap.network.types import Estimate, Trajectories
+
+SIZE = (256, 256)
+"""Height and width of the picture in whose pixels all distances of the losses are meant."""
+HUBER_DELTA = 4.0
+"""Pixels up to which the position loss is quadratic."""
+POSITION_WEIGHT = 0.05
+"""Weight of the position term beside the two cross entropies."""
+WRONG_BEYOND = 6.0
+"""Pixels beyond which a position counts as wrong."""
+
+
+@dataclass(frozen=True)
+class TrackLosses:
+    """The terms, weighted, each a scalar."""
+
+    position: Float[Tensor, ""]
+    occlusion: Float[Tensor, ""]
+    expected_dist: Float[Tensor, ""]
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """Add up the terms: what to differentiate."""
+        return self.position + self.occlusion + self.expected_dist
+
+    def __add__(self, other: "TrackLosses") -> "TrackLosses":
+        return TrackLosses(
+            self.position + other.position,
+            self.occlusion + other.occlusion,
+            self.expected_dist + other.expected_dist,
+        )
+
+
+def mean_of_looks(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """Take the mean over the looks of a network that looks once or more."""
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
+
+
+def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
+    """Take `mean_of_looks`, term by term."""
+    return TrackLosses(*(mean_of_looks([getattr(look, term.name) for look in losses]) for term in fields(TrackLosses)))
+
+
+def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:
+    """Take half the square up to `delta`, then linear with the same slope.
+
+    >>> huber(torch.tensor([0.0, 2.0, 6.0])).tolist()
+    [0.0, 2.0, 16.0]
+    """
+    return torch.where(distance < delta, distance.square() / 2, delta * (distance - delta / 2))
+
+
+def estimate_losses(
+    estimate: Estimate,
+    xy: Float[Tensor, "b n t 2"],
+    occluded: Bool[Tensor, "b n t"],
+    video_size: tuple[int, int],
+    *,
+    mask: Float[Tensor, "b n t"] | None = None,
+    occlusion_mask: Float[Tensor, "b n t"] | None = None,
+    rebalance: float = 0.0,
+) -> TrackLosses:
+    """Compute the losses of one estimate.
+
+    Args:
+        xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
+        occluded: where the point is hidden; only the occlusion term counts there.
+        mask: weight of every entry in all terms.
+        occlusion_mask: further weight in the occlusion term.
+        rebalance: visible entries weigh 1 + rebalance in the occlusion term.
+    """
+    hidden = occluded.float()
+    everywhere = torch.ones_like(hidden) if mask is None else mask.float()
+    seen = (1 - hidden) * everywhere
+    error = scale_xy(estimate.tracks.float() - xy.float(), video_size, SIZE)
+    squared = error.square().sum(-1)
+    position = POSITION_WEIGHT * (huber((squared + 1e-12).sqrt()) * seen).mean()
+
+    weight = everywhere * (1 + rebalance * (1 - hidden))
+    if occlusion_mask is not None:
+        weight = weight * occlusion_mask.float()
+    occlusion = F.binary_cross_entropy_with_logits(estimate.occlusion.float(), hidden, weight)
+
+    wrong = (squared.detach() > WRONG_BEYOND**2).float()
+    expected_dist = F.binary_cross_entropy_with_logits(estimate.expected_dist.float(), wrong, seen)
+    return TrackLosses(position, occlusion, expected_dist)
+
+
+def matching_loss(
+    heat: Float[Tensor, "b n t h w"],
+    xy: Float[Tensor, "b n t 2"],
+    occluded: Bool[Tensor, "b n t"],
+    video_size: tuple[int, int],
+) -> Float[Tensor, ""]:
+    """Compute the cross entropy between softmax(heat) over all cells and the true place, as bilinear weights of four cells.
+
+    Not in the papers. The position loss reaches matching through a disc around the cell that won, so where the wrong cell won
+    it cannot say which was right; this term can. Mean over all points and frames, hidden ones included as zeros.
+
+    >>> heat = torch.zeros(1, 1, 1, 2, 2)
+    >>> round(float(matching_loss(heat, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)
+    4.0
+    """
+    height, width = heat.shape[-2:]
+    size = torch.tensor([width, height], device=xy.device)
+    at = scale_xy(xy.float(), video_size, (height, width)) - 0.5
+    at = torch.minimum(at.clamp(min=0), size - 1.0)
+    low = at.floor().minimum(size - 2.0).clamp(min=0)
+    (right, down), (x, y) = (at - low).unbind(-1), low.long().unbind(-1)
+    log_probability = heat.float().flatten(-2).log_softmax(-1)
+    loss = torch.zeros_like(right)
+    for dy, vertical in ((0, 1 - down), (1, down)):
+        for dx, horizontal in ((0, 1 - right), (1, right)):
+            cell = (y + dy).clamp(max=height - 1) * width + (x + dx).clamp(max=width - 1)
+            loss = loss - vertical * horizontal * log_probability.gather(-1, cell[..., None])[..., 0]
+    return (loss * ~occluded).mean()
+
+
+def tracking_losses(
+    prediction: Trajectories,
+    xy: Float[Tensor, "b n t 2"],
+    occluded: Bool[Tensor, "b n t"],
+    video_size: tuple[int, int],
+    *,
+    mask: Float[Tensor, "b n t"] | None = None,
+    occlusion_mask: Float[Tensor, "b n t"] | None = None,
+    rebalance: float = 0.0,
+) -> TrackLosses:
+    """Sum the losses over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
+
+    def losses(estimate: Estimate) -> TrackLosses:
+        return estimate_losses(
+            estimate, xy, occluded, video_size, mask=mask, occlusion_mask=occlusion_mask, rebalance=rebalance
+        )
+
+    total = losses(prediction)
+    for estimate in prediction.unrefined:
+        total = total + losses(estimate)
+    return total

@@ -1,0 +1,206 @@
+"""The training runs of point trackers as configs, which are also the options of `tapetum train`. Imports no torch.
+
+`TapNano` trains the bundled trackers on synthetic scenes (`run_scenes`), `TapKubric` the official architectures as TAPIR's
+authors did (arXiv 2306.08637, section 3.3 and its appendix on training; `run_kubric`).
+
+Differs from the paper: `TapNano` is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128
+pixels and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, goes on at 256x256
+and 24 frames with four, and ends with 12 frames that rotate and grow; a batch is a few clips of 64 points, half of whose
+queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tapetum.systems.tap.config import CAUSAL_NANO, NANO, TapirConfig
+
+MATCHING_WEIGHT = 5.0
+"""Weight of `matching_loss` beside the losses of the paper."""
+
+Architecture = Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir", "tapir-nano", "causal-tapir-nano"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A part of a run at one picture size."""
+
+    name: str
+    """Name of the folder in that of the run."""
+    size: int
+    """Height and width in pixels of the clips shown."""
+    steps: int
+    """Optimiser steps."""
+    batch_size: int
+    """Clips of an optimiser step, over all processes."""
+    micro_batch: int
+    """Clips that one process works on at a time; batch_size must divide by it and by the processes."""
+    lr: float
+    """Peak learning rate."""
+    clips: int
+    """Different scenes; each is shown several times, altered."""
+    points: int
+    """Queries per clip."""
+    frames: int = 24
+    """Frames of the parts of clips that are shown."""
+    first: float = 0.5
+    """Fraction of the queries that are on the first frame in which their point is visible."""
+    iterations: int = 4
+    """Refinement iterations; the same weights serve any number."""
+    motion: float = 0.0
+    """Fraction of the showings in which the picture rotates, grows and drifts (`warping.random_motion`)."""
+    picture_clips: int = 0
+    """Clips of cut-outs over moving pictures (`picture_clips`) shown beside those of scenes, each as often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapNano:
+    """The run that made `tapir-nano-synthetic`, from which `tapetum bootstrap` then made `tapir-nano`."""
+
+    name: str = "tapir-nano-synthetic"
+    """Name of the file with the finished weights."""
+    model: TapirConfig = NANO
+    """Sizes of the network."""
+    start: str | None = None
+    """Weights to start from, a name or a file; by default random ones."""
+    phases: tuple[Phase, ...] = (
+        Phase(
+            name="1-small",
+            size=128,
+            frames=12,
+            steps=2000,
+            batch_size=4,
+            micro_batch=2,
+            lr=1e-3,
+            clips=2400,
+            points=64,
+            first=0.0,
+            iterations=2,
+        ),
+        Phase(name="2-short", size=256, frames=12, steps=3400, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
+        Phase(name="3-full", size=256, steps=2200, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
+        Phase(
+            name="4-turns",
+            size=256,
+            frames=12,
+            steps=700,
+            batch_size=4,
+            micro_batch=2,
+            lr=6e-4,
+            clips=1800,
+            points=64,
+            iterations=2,
+            motion=0.6,
+        ),
+    )
+    """Parts of the run, each of which begins with the averaged weights of the one before."""
+    steps: int | None = None
+    """Optimiser steps of each phase; by default those of the recipe."""
+    batch_size: int | None = None
+    """Clips of an optimiser step, over all processes; by default those of the recipe, of each phase its own."""
+    size: int | None = None
+    """Height and width in pixels of the clips shown in each phase; by default those of the recipe."""
+    textures: str | None = None
+    """Folder or parquet file of pictures to paint surfaces with, of which every tenth is held out; by default patterns that are
+    made up."""
+    cache: str | None = None
+    """Folder that keeps drawn scenes (4.8 MB each), so that no scene is drawn twice."""
+    world: Literal["facets", "bodies", "both"] = "facets"
+    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or half of each."""
+    episodes: str | None = None
+    """Folder that `tapetum scenes episodes` wrote, to take bodies from, of which every tenth is held out; by default they are
+    simulated when they are needed."""
+    checks: int = 16
+    """Scenes that are never trained on, with held-out textures, scored along the way."""
+    seed: int = 1
+    """The same seed gives the same run."""
+
+
+TAP_NANO = {
+    "tap-nano": TapNano(),
+    "causal-tap-nano": TapNano(
+        name="causal-tapir-nano",
+        model=CAUSAL_NANO,
+        start="tapir-nano-synthetic",
+        phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
+    ),
+    "more-tap-nano": TapNano(
+        start="tapir-nano-synthetic",
+        phases=(
+            Phase(
+                name="5-layers",
+                size=256,
+                frames=12,
+                steps=1000,
+                batch_size=4,
+                micro_batch=2,
+                lr=6e-4,
+                clips=800,
+                points=64,
+                iterations=2,
+                motion=0.4,
+                picture_clips=1600,
+            ),
+        ),
+    ),
+}
+"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapKubric:
+    """TAPIR's training on Kubric; the defaults are the paper's numbers, `SCHEDULES` has those of the public configuration
+    too."""
+
+    data: str
+    """Folder of unpacked sequences of facebook/CoTracker3_Kubric: 0000/0000.npy, 0000/frames/000.png and so on."""
+    model: Architecture = "tapir"
+    """Architecture."""
+    start: str | None = None
+    """Weights to start from, a name or a file, which bring their own architecture; by default random ones."""
+    steps: int = 50_000
+    """Optimiser steps."""
+    batch_size: int = 256
+    """Clips of an optimiser step, over all processes: 4 on each of the paper's 64 accelerators."""
+    micro_batch: int = 4
+    """Clips that a process works on at a time; what is left of a step's is accumulated. batch_size must divide by it and by the
+    processes."""
+    lr: float = 1e-3
+    """Peak learning rate."""
+    warmup_steps: int = 1000
+    """Steps of the warm-up. A run of fewer than 10,000 steps warms up for a tenth of them."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's, of the public configuration; the paper does not say."""
+    weight_decay: float = 1e-2
+    """Decoupled, not on biases, gains and offsets. Uncertain: 1e-2 in the paper, 0.1 in the public configuration."""
+    size: int = 256
+    """Height and width of the clips shown, in pixels."""
+    frames: int = 24
+    """Frames of the clips shown: neighbours, or as often every second one."""
+    points: int = 256
+    """Queries of a clip."""
+    refine_with_gradient: int | None = 32
+    """Queries of each clip that the refinement learns from, as the public code saves memory; matching learns from all."""
+    checks: int = 30
+    """Sequences, the last ones, that are kept for scores along the way; no more than a tenth of all."""
+    bf16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 1
+    """The same seed gives the same run."""
+
+
+SCHEDULES: Mapping[str, TapKubric] = {
+    "paper": TapKubric(data=""),
+    "public": TapKubric(data="", steps=100_000, batch_size=512, weight_decay=0.1),
+}
+"""The paper's numbers, and those of the public configuration: 8 clips a device; how many devices it does not say, so 64 as the
+paper. Of either, the data is still to be named."""
+
+
+def tap_kubric(data: str, schedule: Literal["paper", "public"] = "paper") -> TapKubric:
+    """Make the config of a run on the sequences in the folder `data`.
+
+    >>> tap_kubric("kubric", "public").steps
+    100000
+    """
+    return replace(SCHEDULES[schedule], data=data)

@@ -1,0 +1,118 @@
+"""What the training runs of point trackers share: the losses of a batch, and the scores of clips that are kept for it.
+
+Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 2211.03726) for the scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tapetum.core.reading import no_pipe
+from tapetum.systems.tap import weights
+from tapetum.systems.tap.config import TapirConfig
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.second_look import looks
+from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.data import TapSample, collate
+from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_of_looks, tracking_losses
+from tapetum.tracks.metrics import mean_metrics, tapvid_metrics
+from tapetum.train import Moment, Task
+from tapetum.train.launch import is_main
+
+CONFIDENCES = 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9
+"""Above which a point may be called visible; 0.5 is the paper's."""
+
+
+class PointTask(Task):
+    """A Tapir network on square clips of `size` pixels with `points` queries; subclasses say which network and clips.
+
+    `matching_weight` is that of `matching_loss`, which the papers don't have. With `refine_with_gradient` queries are worked on
+    in chunks of so many, of which the refinement learns from the first alone; their order is random.
+    """
+
+    def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
+        self.size, self.points = size, points
+        self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
+        self._checks: list[Tracked] | None = None
+
+    def checks(self) -> list[Tracked]:
+        """Give clips that are never trained on."""
+        raise NotImplementedError
+
+    def collate(self, items: Sequence[TapSample]) -> TapSample:
+        """Put samples into a batch."""
+        return collate(items)
+
+    def loss(self, model: nn.Module, batch: TapSample, moment: Moment) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Add up the losses of all iterates; and tell what fraction of points is well placed and rightly called hidden.
+
+        Of a network that looks twice, the mean over both looks; the fractions are those of the second.
+        """
+        learn, size = self.refine_with_gradient, (self.size, self.size)
+        every = looks(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
+        out = every[-1]
+        losses = mean_losses([tracking_losses(look, batch.xy, batch.occluded, size) for look in every])
+        total = losses.total
+        logs = {
+            "position": losses.position.detach(),
+            "occlusion": losses.occlusion.detach(),
+            "expected_dist": losses.expected_dist.detach(),
+        }
+        if self.matching_weight:
+            heats = [look.heat for look in every if look.heat is not None]
+            matching = mean_of_looks([matching_loss(heat, batch.xy, batch.occluded, size) for heat in heats])
+            total = total + self.matching_weight * matching
+            logs["matching"] = matching.detach()
+        with torch.no_grad():
+            error = (out.tracks - batch.xy).norm(dim=-1)[~batch.occluded]
+            logs["within_2px"] = (error < 2).float().mean()
+            logs["occlusion_accuracy"] = ((out.occlusion > 0) == batch.occluded).float().mean()
+        return total, logs
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Compute TAP-Vid scores (query-first) on the clips that are kept for it.
+
+        `best_average_jaccard` is with the threshold of visibility that suits the network best: one that only calls more
+        points visible does not gain by it.
+        """
+        if self._checks is None:
+            self._checks = self.checks()
+        rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in CONFIDENCES}
+        for clip in self._checks:
+            for threshold, scores in self._scores(model, clip).items():
+                rows[threshold].append(scores)
+        means = {threshold: mean_metrics(row)[0] for threshold, row in rows.items()}
+        return {
+            **{k: means[0.5][k] for k in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")},
+            "best_average_jaccard": max(scores["average_jaccard"] for scores in means.values()),
+        }
+
+    def _scores(self, model: nn.Module, clip: Tracked) -> dict[float, dict[str, float]]:
+        """TAP-Vid scores of one clip, by the confidence above which a point is called visible."""
+        size, device, frames = self.size, next(model.parameters()).device, clip.video[:]
+        seen = np.flatnonzero(clip.visible.any(1))[: self.points]
+        scale = size / np.array([frames.shape[2], frames.shape[1]], np.float32)
+        xy, visible = clip.xy[seen] * scale, clip.visible[seen]
+        frame = visible.argmax(1)
+        queries = np.concatenate([frame[:, None], xy[np.arange(len(xy)), frame]], 1).astype(np.float32)
+        pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+        video = nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+        out = looks(model, video[None].to(device), torch.from_numpy(queries)[None].to(device))[-1]
+        confidence, tracks = out.confidence[0].float().cpu().numpy(), out.tracks[0].cpu().numpy()
+        return {
+            threshold: tapvid_metrics(queries, ~visible, xy, confidence <= threshold, tracks, "first")
+            for threshold in CONFIDENCES
+        }
+
+
+def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
+    """Make a checkpoint's tensors a file of weights, which the first process writes."""
+    if is_main():
+        model = Tapir(config)
+        model.load_state_dict(load_file(no_pipe(state)))
+        weights.save(model, target, dtype=dtype)
+    return target

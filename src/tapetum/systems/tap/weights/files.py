@@ -1,0 +1,242 @@
+"""Names of the published TAPIR weights, both ways, and files of weights.
+
+The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
+under other names; nothing is reshaped. The published JAX checkpoints go through `haiku` first. A file of ours is
+a safetensors file with the config as JSON in its header.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from tapetum.core.bounds import LARGEST_SIZE, check_sizes
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe, parse_json
+from tapetum.hub.state_dicts import read_state
+from tapetum.hub.unpickle import load_npy
+from tapetum.systems.tap.config import TapirConfig
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.weights.haiku import from_haiku
+
+_RULES = (
+    (r"resnet_torch\.initial_conv", "backbone.stem"),
+    (r"resnet_torch\.block_groups\.(\d+)\.blocks\.(\d+)\.bn_([01])", r"backbone.groups.\1.\2.norm_\3"),
+    (r"resnet_torch\.block_groups\.(\d+)\.blocks\.(\d+)\.conv_([01])", r"backbone.groups.\1.\2.conv_\3"),
+    (r"resnet_torch\.block_groups\.(\d+)\.blocks\.(\d+)\.proj_conv", r"backbone.groups.\1.\2.projection"),
+    (r"extra_convs\.blocks\.(\d+)\.layer_norm", r"backbone.extra.\1.norm"),
+    (r"extra_convs\.blocks\.(\d+)\.conv", r"backbone.extra.\1.widen"),
+    (r"extra_convs\.blocks\.(\d+)\.conv_1", r"backbone.extra.\1.narrow"),
+    (r"torch_cost_volume_track_mods\.hid1", "matching.trunk"),
+    (r"torch_cost_volume_track_mods\.hid2", "matching.position"),
+    (r"torch_cost_volume_track_mods\.hid3", "matching.occlusion_conv"),
+    (r"torch_cost_volume_track_mods\.hid4", "matching.occlusion_hidden"),
+    (r"torch_cost_volume_track_mods\.occ_out", "matching.occlusion_out"),
+    (r"torch_pips_mixer\.linear", "mixer.inward"),
+    (r"torch_pips_mixer\.layer_norm", "mixer.norm"),
+    (r"torch_pips_mixer\.linear_1", "mixer.outward"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.layer_norm", r"mixer.blocks.\1.time_norm"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.layer_norm_1", r"mixer.blocks.\1.channel_norm"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.mlp1_up", r"mixer.blocks.\1.time_up"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.mlp1_up_1", r"mixer.blocks.\1.time_down"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.conv_channels_mixer\.mlp2_up", r"mixer.blocks.\1.channel_up"),
+    (r"torch_pips_mixer\.blocks\.(\d+)\.conv_channels_mixer\.mlp2_down", r"mixer.blocks.\1.channel_down"),
+)
+"""Official name as a pattern, our name as its replacement; both without the last word (weight or bias)."""
+
+_NOT_IN_SHAPES = (
+    "causal",
+    "softmax_temperature",
+    "initial_resolution",
+    "antialias",
+    "iterations",
+    "average_positions",
+    "refine_at_least",
+    "second_look",
+    "polish",
+    "strides",
+)
+"""Fields of a config that its tensors do not tell."""
+
+
+_STEM = "backbone.stem.weight"
+"""A tensor by which our names are known."""
+
+
+def _turned(rule: tuple[str, str]) -> tuple[str, str]:
+    """The same rule the other way round.
+
+    >>> _turned((r"a\\.(\\d+)\\.b_([01])", r"c.\\1.d_\\2"))
+    ('c\\\\.(\\\\d+)\\\\.d_(\\\\d+)', 'a.\\\\1.b_\\\\2')
+    """
+    theirs, ours = rule
+    pattern = re.sub(r"\\\\\d", lambda _: r"(\d+)", re.escape(ours))
+    groups = iter(range(1, 10))
+    template = re.sub(r"\([^)]*\)", lambda _: rf"\{next(groups)}", theirs).replace(r"\.", ".")
+    return pattern, template
+
+
+_TURNED = tuple(_turned(rule) for rule in _RULES)
+
+
+def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
+    stem, _, leaf = name.rpartition(".")
+    for pattern, template in rules:
+        match = re.fullmatch(pattern, stem)
+        if match and leaf in ("weight", "bias"):
+            return f"{match.expand(template)}.{leaf}"
+    raise BadInput(f"tensor {name!r} is not one of {owner}; give the state dict of a TAPIR or BootsTAPIR network")
+
+
+def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a published state dict under our names. Raises BadInput, naming the tensor, for one that does not belong."""
+    return {_rename(name, _RULES, "the published TAPIR weights"): tensor for name, tensor in state_dict.items()}
+
+
+def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring our state dict under the published names. Raises BadInput, naming the tensor, for one that does not belong."""
+    return {_rename(name, _TURNED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
+
+
+def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
+    """Find the config that fits the shapes of a state dict under our names.
+
+    Shapes do not tell whether a network is causal nor its softmax temperature. Strides are taken to be the published ones.
+    Raises BadInput if a tensor is missing or no config fits.
+    """
+
+    def shape(name: str) -> torch.Size:
+        if name not in state_dict:
+            raise BadInput(f"the weights lack the tensor {name!r}; give the whole state dict of a TAPIR network")
+        return state_dict[name].shape
+
+    def count(prefix: str) -> int:
+        return len({name.split(".")[prefix.count(".")] for name in state_dict if name.startswith(prefix)})
+
+    try:
+        c0, c1, c2, c3 = (shape(f"backbone.groups.{g}.0.conv_0.weight")[0] for g in range(4))
+        b0, b1, b2, b3 = (count(f"backbone.groups.{g}.") for g in range(4))
+        strided, trunk = shape("matching.occlusion_conv.weight")[:2]
+        width, inward = shape("mixer.inward.weight")
+        extra = count("backbone.extra.")
+        return TapirConfig(
+            causal=causal,
+            softmax_temperature=softmax_temperature,
+            pyramid_level=max(0, (inward - 4 - c1 - c3) // 49 - 2),
+            extra_convs=extra,
+            extra_expansion=shape("backbone.extra.0.widen.weight")[0] // c3 if extra else 4,
+            stem_channels=shape("backbone.stem.weight")[0],
+            channels=(c0, c1, c2, c3),
+            blocks_per_group=(b0, b1, b2, b3),
+            matching_channels=(trunk, strided, shape("matching.occlusion_hidden.weight")[0]),
+            mixer_width=width,
+            mixer_blocks=count("mixer.blocks."),
+            mixer_expansion=shape("mixer.blocks.0.time_up.weight")[0] // width,
+        )
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise BadInput(f"the shapes of these weights are not those of a TAPIR network ({error})") from error
+
+
+def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
+    """Make a float32 network with these weights (our names). Raises BadInput, naming the first tensor that does not fit."""
+    with torch.device("meta"):
+        model = Tapir(config)
+    wanted = model.state_dict()
+    for name in wanted.keys() | state_dict.keys():
+        if name not in wanted:
+            raise BadInput(f"the weights have a tensor {name!r} that this network lacks; is it another architecture?")
+        if name not in state_dict:
+            raise BadInput(f"the weights lack the tensor {name!r}; give the whole state dict of a TAPIR network")
+        have, want = state_dict[name], wanted[name].shape
+        if have.shape != want:
+            raise BadInput(f"the tensor {name!r} is {tuple(have.shape)} where {tuple(want)} is wanted; another version?")
+        if have.layout != torch.strided or not have.is_floating_point() or not torch.isfinite(have).all():
+            raise BadInput(f"the tensor {name!r} holds something else than finite numbers; get the file again")
+    model.load_state_dict({name: tensor.float().clone() for name, tensor in state_dict.items()}, assign=True)
+    return model.requires_grad_(True)
+
+
+def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+    """Write weights (rounded to `dtype`) and config to a safetensors file; all of it or nothing.
+
+    Raises BadInput if the file cannot be written.
+    """
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    with whole_file(Path(path)) as temporary:
+        # one entry only: several are written in an order that changes from run to run
+        temporary.write_bytes(to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
+
+
+def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
+    """Load the network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
+
+    Args:
+        causal: what a published file does not tell; None takes a file to be causal if its name says so.
+        softmax_temperature: another value than the config's (20 where the file has no config).
+
+    Raises:
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit; the message names which.
+    """
+    path = Path(path)
+    config, tensors = _read(path)
+    if config is None:
+        config = infer_config(tensors, causal="causal" in path.name.lower() if causal is None else causal)
+    if causal is not None:
+        config = replace(config, causal=causal, second_look=config.second_look and not causal)
+    if softmax_temperature is not None:
+        config = replace(config, softmax_temperature=softmax_temperature)
+    return to_model(config, tensors)
+
+
+def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
+    """Config, if the file has one, and tensors under our names."""
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(no_pipe(path), "pt") as file:
+                text = (file.metadata() or {}).get("tapir_config")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
+        if text is None and _STEM in tensors:
+            raise BadInput(
+                f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
+                "header, without which they would be used wrongly; give the file as it was"
+            )
+        tensors = ours(tensors)
+        return (None if text is None else _config(text, tensors, path)), tensors
+    if path.suffix == ".npy":
+        return None, from_official(from_haiku(load_npy(path)))
+    return None, ours(read_state(path))
+
+
+def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a state dict under our names, which may come under the published ones."""
+    return tensors if _STEM in tensors else from_official(tensors)
+
+
+def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
+    """The config in a file's header, which must fit its tensors."""
+    try:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
+        check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)
+        config = TapirConfig(**fields)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({_first_line(error)}); save the model again") from error
+    told = {name: getattr(config, name) for name in _NOT_IN_SHAPES}
+    if replace(infer_config(tensors), **told) != config:
+        raise BadInput(f"the config in {path} does not fit the tensors beside it; save the model again")
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

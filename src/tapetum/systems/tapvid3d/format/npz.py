@@ -1,0 +1,168 @@
+"""npz files from strangers: read in bounded memory, and without running what a pickle in them says.
+
+An npz is a zip of npy files. numpy itself would either refuse every array of Python objects or, with `allow_pickle`, run their
+code; JPEG frames are sometimes stored as such an array. Here an array of objects is read by `tapetum.hub.unpickle`, which only
+knows plain content, and what a header promises is compared with what is there before any memory is taken for it.
+"""
+
+import lzma
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
+from tapetum.hub.unpickle import loads
+
+Kind = Literal[
+    "missing", "unreadable", "large", "pickled", "key", "dtype", "shape", "nan", "images", "intrinsics", "poses", "query-frame",
+    "query-hidden", "query-off", "never-visible", "outside", "behind",
+]  # fmt: skip
+"""What can be wrong with a file, in a word; `docs/systems/tapvid3d.md` lists them."""
+
+LIMIT = 2**30
+"""Most bytes that one array may have when unpacked; the largest of the benchmark has about a tenth."""
+
+_FAILURES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
+    struct.error,
+)
+"""What zipfile and numpy raise on damaged files, depending on where the damage is."""
+
+
+class Damage(BadInput):
+    """Something is wrong with a file; `kind` says what in a word, the message in a line."""
+
+    def __init__(self, kind: Kind, message: str):
+        super().__init__(message)
+        self.kind: Kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, str(self))
+
+
+class Npz:
+    """The arrays of one npz file, each read when it is asked for; a context manager.
+
+    Raises:
+        Damage: from the constructor and every method, with the file's name in the message.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        try:
+            self._zip = zipfile.ZipFile(no_pipe(self.path))
+        except FileNotFoundError as error:
+            raise Damage("missing", f"there is no file {self.path}") from error
+        except OSError as error:
+            raise Damage("unreadable", f"cannot read {self.path}: {error.strerror or error}") from error
+        except _FAILURES as error:
+            raise self.damage("unreadable", f"is cut off or no npz file ({_line(error)})") from error
+        self.names = {name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")}
+
+    def __enter__(self) -> "Npz":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def damage(self, kind: Kind, text: str) -> Damage:
+        """Return an error about this file."""
+        return Damage(kind, f"{self.path} {text}")
+
+    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Return shape and dtype of an array, without reading it."""
+        with self._open(name) as file:
+            return self._header(name, file)[:2]
+
+    def head(self, name: str, size: int) -> bytes:
+        """Return the first bytes of an array's data, as they are stored: a dump of memory, or a pickle."""
+        try:
+            with self._open(name) as file:
+                self._header(name, file)
+                return file.read(size)
+        except (*_FAILURES, OSError) as error:
+            raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return an array of numbers."""
+        data, shape, dtype, fortran = self._data(name)
+        if dtype.hasobject:
+            raise self.damage("pickled", f"holds {name} as pickled objects, which are not read; store it as numbers")
+        if dtype.kind not in "biuf":
+            raise self.damage("dtype", f"holds {name} as {dtype}; it must be numbers")
+        array = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
+        return array.reshape(shape, order="F" if fortran else "C")
+
+    def byte_strings(self, name: str) -> list[bytes]:
+        """Return an array (t,) of byte strings, stored with a fixed width or as pickled objects."""
+        data, shape, dtype, _ = self._data(name)
+        if len(shape) != 1 or not (dtype.hasobject or (dtype.kind == "S" and dtype.itemsize)):
+            raise self.damage("dtype", f"holds {name} as {dtype} {shape}; it must be byte strings (t,)")
+        if dtype.kind == "S":
+            return np.frombuffer(data, dtype).tolist() if data else []
+        try:
+            content = loads(data)
+        except BadInput as error:
+            raise self.damage("pickled", f"holds foreign objects in {name}: {error}") from error
+        if not isinstance(content, np.ndarray) or content.shape != shape:
+            raise self.damage("pickled", f"holds a pickled {type(content).__name__} in {name}, not an array of shape {shape}")
+        for index, item in enumerate(content):
+            if not isinstance(item, bytes):
+                found = type(item).__name__
+                raise self.damage("pickled", f"holds a {found} as item {index} of {name}; it must be bytes")
+        return content.tolist()
+
+    def _open(self, name: str) -> IO[bytes]:
+        try:
+            return self._zip.open(f"{name}.npy")
+        except (*_FAILURES, OSError) as error:
+            raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
+
+    def _header(self, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+        """Shape, dtype, Fortran order and number of bytes that follow; for numbers, exactly as many as the shape needs."""
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = read(file)
+        except (*_FAILURES, OSError) as error:
+            raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
+        left = self._zip.getinfo(f"{name}.npy").file_size - file.tell()
+        if left > LIMIT:
+            raise self.damage("large", f"holds {left} bytes in {name}; an array may have up to {LIMIT}")
+        if not dtype.hasobject and (left != math.prod(shape) * dtype.itemsize or min(shape, default=0) < 0):
+            raise self.damage("unreadable", f"promises {name} of {dtype} {shape}, but holds {left} bytes for it")
+        return shape, dtype, fortran, left
+
+    def _data(self, name: str) -> tuple[bytes, tuple[int, ...], np.dtype, bool]:
+        try:
+            with self._open(name) as file:
+                shape, dtype, fortran, left = self._header(name, file)
+                data = file.read()
+        except (*_FAILURES, OSError) as error:
+            raise self.damage("unreadable", f"is damaged at {name} ({_line(error)})") from error
+        if len(data) != left:
+            raise self.damage("unreadable", f"ends in the middle of {name}")
+        return data, shape, dtype, fortran
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

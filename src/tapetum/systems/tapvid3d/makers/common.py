@@ -1,0 +1,211 @@
+"""What makers share: seeds, queries, the depth test, clips of a given length, rigid poses, and making file after file.
+
+Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t, n), queries (n, 3) as (x, y, t); raster pixels.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write
+from tapetum.systems.tapvid3d.format.data import write_clip
+from tapetum.systems.tapvid3d.format.npz import Damage
+from tapetum.systems.tapvid3d.geometry import F64, project
+
+Arrays = dict[str, Any]
+"""The content of one file of the benchmark, by the keywords of `tapetum.systems.tapvid3d.format.data.write_clip`."""
+
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+def whole_chunks(count: int, length: int) -> list[slice]:
+    """Return consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
+
+    >>> whole_chunks(700, 300)
+    [slice(0, 300, None), slice(300, 600, None)]
+    """
+    return [slice(start, start + length) for start in range(0, count - length + 1, length)]
+
+
+def pixel_centres(seen: ArrayLike, n: int, rng: np.random.Generator) -> F64:
+    """Pick seeds (m, 3) as (x, y, t): centres of n different random pixels where `seen` (t, h, w); all, if fewer."""
+    seen = np.asarray(seen, bool)
+    there = np.flatnonzero(seen)
+    chosen = rng.choice(there, min(n, len(there)), replace=False)
+    frame, row, column = np.unravel_index(chosen, seen.shape)
+    return np.stack([column + 0.5, row + 0.5, frame], axis=1).astype(np.float64)
+
+
+def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
+    """Return one query for each track, at one of the frames where it is visible, each as likely as the other.
+
+    Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
+
+    Returns:
+        Queries (m, 3) as (x, y, t) and the numbers (m,) of their tracks: one that is never visible has none.
+    """
+    track = np.flatnonzero(visible.any(0))
+    chance = np.where(visible[:, track], rng.random((len(visible), len(track))), -1.0)
+    frame = chance.argmax(0) if len(visible) else np.zeros(0, np.int64)
+    xy = project(tracks[frame, track], intrinsics)
+    return np.concatenate([xy, frame[:, None]], axis=1, dtype=np.float64), track
+
+
+def bilinear(picture: ArrayLike, xy: ArrayLike) -> F64:
+    """Return values (n,) of a `picture` (h, w) at raster pixels (n, 2); beyond the outermost centres the border's value counts
+    on.
+
+    >>> bilinear([[0.0, 10.0]], [[1.0, 0.5], [1.25, 0.5], [9.0, 0.5]]).tolist()
+    [5.0, 7.5, 10.0]
+    """
+    picture, xy = np.asarray(picture), np.asarray(xy, np.float64)
+    h, w = picture.shape
+    x, y = np.clip(xy[:, 0] - 0.5, 0, w - 1), np.clip(xy[:, 1] - 0.5, 0, h - 1)
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    x1, y1 = np.minimum(x0 + 1, w - 1), np.minimum(y0 + 1, h - 1)
+    right, below = x - x0, y - y0
+    top = picture[y0, x0] * (1 - right) + picture[y0, x1] * right
+    low = picture[y1, x0] * (1 - right) + picture[y1, x1] * right
+    return top * (1 - below) + low * below
+
+
+def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, tolerance: float) -> Bool:
+    """Find where points (t, n, 3) are seen: in the picture, before the camera, within `tolerance` metres of the `depth` there.
+
+    `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is seen.
+    """
+    visible = np.zeros(tracks.shape[:2], bool)
+    for t, here in enumerate(depth):
+        here = np.asarray(here)
+        h, w = here.shape
+        xy = project(tracks[t], intrinsics)
+        inside = ((xy > 0) & (xy < [w, h])).all(1) & (tracks[t, :, 2] > 0)
+        with np.errstate(invalid="ignore"):
+            visible[t, inside] = abs(tracks[t, inside, 2] - bilinear(here, xy[inside])) < tolerance
+    return visible
+
+
+def rotations(quaternions: ArrayLike) -> F64:
+    """Return rotation matrices (..., 3, 3) of quaternions (..., 4) as (w, x, y, z), of any length but 0.
+
+    >>> rotations([1.0, 0.0, 0.0, 1.0]).round(9).tolist()
+    [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    q = np.asarray(quaternions, np.float64)
+    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
+    """Return rigid transforms (..., 4, 4) of rotations (..., 3, 3) and translations (..., 3)."""
+    rotation, shift = np.asarray(rotation, np.float64), np.asarray(shift, np.float64)
+    out = np.zeros((*shift.shape[:-1], 4, 4))
+    out[..., :3, :3], out[..., :3, 3], out[..., 3, 3] = rotation, shift, 1
+    return out
+
+
+def is_rigid(matrices: ArrayLike) -> bool:
+    """Tell whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+
+    >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
+    (True, False, False)
+    """
+    matrices = np.asarray(matrices, np.float64)
+    if matrices.shape[-2:] != (4, 4) or not np.isfinite(matrices).all():
+        return False
+    rotation = matrices[..., :3, :3]
+    square = np.allclose(rotation @ rotation.swapaxes(-1, -2), np.eye(3), atol=1e-3) and bool(
+        (np.linalg.det(rotation) > 0).all()
+    )
+    return square and np.allclose(matrices[..., 3, :], [0, 0, 0, 1], atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file that can be made."""
+
+    name: str
+    """Without .npz."""
+    make: Callable[[], Arrays]
+    """Raises `BadInput` where the raw data are damaged."""
+
+
+@dataclass
+class Report:
+    """What became of the files."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """There already, and left as they were."""
+    empty: list[str] = field(default_factory=list)
+    """Not written, because no point of it can be tracked."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """What was wrong, by name."""
+
+
+def run(jobs: Iterable[Job], out: Path, progress: Callable[[Report], None] = lambda report: None) -> Report:
+    """Make the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    report = Report()
+    for job in jobs:
+        path = out / f"{job.name}.npz"
+        if path.exists():
+            report.kept.append(job.name)
+        else:
+            _one(job, path, report)
+        progress(report)
+    return report
+
+
+def _one(job: Job, path: Path, report: Report) -> None:
+    try:
+        arrays = job.make()
+    except BadInput as error:
+        report.failed[job.name] = str(error)
+        return
+    if not np.asarray(arrays["visibility"]).size:
+        report.empty.append(job.name)
+        return
+    try:
+        write_clip(path, **arrays)
+        report.made.append(job.name)
+    except Damage as damage:  # of what was made, such as an annotation; a full disk is another BadInput, and stops everything
+        report.failed[job.name] = str(damage)
+
+
+def annotations_of(source: str, folder: Path) -> list[Path]:
+    """Return the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
+    return files
+
+
+def fails(name: str, error: BadInput) -> Job:
+    """Return a job for what cannot even be opened."""
+
+    def make() -> Arrays:
+        raise error
+
+    return Job(name, make)
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Return random numbers that depend on the seed and the name of the file only."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))])

@@ -1,0 +1,190 @@
+"""TAPVid-3D from Panoptic Studio: points on people and things, carried by Dynamic 3D Gaussians fitted to many cameras.
+
+    render (depth, foreground) -> seeds -> attach (to a Gaussian) -> carry -> visible (depth test) -> queries
+
+RAW is the folder in which Dynamic 3D Gaussians works, with data.zip and output.zip of that project unpacked:
+
+    RAW/data/SEQUENCE/train_meta.json           w, h; k (3, 3), w2c (4, 4) and the picture's file fn, by moment and camera
+    RAW/data/SEQUENCE/ims/CAMERA/000000.jpg ...
+    RAW/output/EXPERIMENT/SEQUENCE/params.npz
+
+The method is recalled, not verified: the generator was never published (issues 126 and 142 of google-deepmind/tapnet), and
+this does not claim to reproduce the benchmark's tracks. Recalled: a pixel is lifted by the rendered depth, belongs to the
+most influential Gaussian and moves with it; visibility compares the point's depth with the rendered one; the moving
+foreground is preferred. Ours: seeds lie on the foreground only, 256 of them (a published file has 161 tracks), and the
+tolerance is 5 cm. That a clip is a whole sequence (150 frames) of one training camera, and that its pictures come from
+`ims`, is public.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes, read_json
+from tapetum.systems.tapvid3d.format.npz import Npz
+from tapetum.systems.tapvid3d.geometry import F64, transform, unproject
+from tapetum.systems.tapvid3d.makers.common import (
+    Arrays,
+    Bool,
+    Job,
+    annotations_of,
+    depth_test,
+    fails,
+    generator,
+    is_rigid,
+    pixel_centres,
+    random_queries,
+)
+from tapetum.systems.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, read_gaussians, render
+
+TRACKS = 256
+TOLERANCE = 0.05
+"""Metres by which a visible point may lie before or behind the rendered depth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One training camera, which stands still."""
+
+    name: str
+    intrinsics: F64
+    """fx, fy, cx, cy in raster pixels."""
+    w2c: F64
+    """(4, 4) from the world to the camera."""
+    size: tuple[int, int]
+    """Height and width."""
+
+
+def read_cameras(path: Path) -> list[Camera]:
+    """Read the cameras of a `train_meta.json`, by the folder of their pictures. Raises `BadInput` where it is damaged."""
+    try:
+        meta = read_json(path)
+        size = int(meta["h"]), int(meta["w"])
+        k, w2c = np.array(meta["k"], np.float64), np.array(meta["w2c"], np.float64)
+        names = [str(name).split("/")[0] for name in meta["fn"][0]]
+    except OSError as error:
+        raise BadInput(f"cannot read {path} ({error.strerror}); unpack data.zip of Dynamic 3D Gaussians there") from error
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadInput(f"{path} is damaged ({error}); get it again from data.zip of Dynamic 3D Gaussians") from error
+    t, c = len(meta["fn"]), len(names)
+    if k.shape != (t, c, 3, 3) or w2c.shape != (t, c, 4, 4):
+        raise BadInput(
+            f"{path}: k is {k.shape} and w2c {w2c.shape}, wanted ({t}, {c}, 3, 3) and ({t}, {c}, 4, 4); get it again"
+        )
+    if not (is_rigid(w2c) and np.isfinite(k).all()):
+        raise BadInput(
+            f"{path}: a w2c is no pose, or a number is not finite; get it again from data.zip of Dynamic 3D Gaussians"
+        )
+    if (k != k[0]).any() or (w2c != w2c[0]).any():
+        raise BadInput(f"{path}: a camera moves; the cameras of Panoptic Studio stand still")
+    return [
+        Camera(name, np.array([k[0, i, 0, 0], k[0, i, 1, 1], k[0, i, 0, 2], k[0, i, 1, 2]]), w2c[0, i], size)
+        for i, name in enumerate(names)
+    ]
+
+
+def read_images(sequence: Path, camera: str) -> list[bytes]:
+    """Read the JPEGs of one camera as they are (the public build encodes them again). Raises `BadInput` if there are none."""
+    files = sorted((sequence / "ims" / camera).glob("*.jpg"))
+    if not files:
+        raise BadInput(f"{sequence / 'ims' / camera} has no .jpg; unpack data.zip of Dynamic 3D Gaussians there")
+    return [read_bytes(file) for file in files]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a camera sees of the Gaussians."""
+
+    depth: F64
+    """(t, h, w) metres along the axis of view, infinite where nothing is."""
+    foreground: Bool
+    """(t, h, w)"""
+
+
+def look(scene: Gaussians, camera: Camera) -> View:
+    """Render depth and foreground in all moments; by far the most of the work."""
+    pairs = [render(scene, moment, camera.intrinsics, camera.w2c, camera.size) for moment in range(len(scene.means))]
+    return View(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
+
+
+def follow(queries: F64, scene: Gaussians, camera: Camera, view: View) -> F64:
+    """Follow tracks (t, n, 3) in the camera, of the surfaces at queries (n, 3) as (x, y, t), where there must be a depth."""
+    moment = queries[:, 2].astype(int)
+    column, row = np.floor(queries[:, :2]).astype(int).T
+    world_from_camera = np.linalg.inv(camera.w2c)
+    points = transform(world_from_camera, unproject(queries[:, :2], view.depth[moment, row, column], camera.intrinsics))
+    gaussian = np.empty(len(queries), np.int64)
+    for t in np.unique(moment):
+        here = moment == t
+        gaussian[here] = most_influential(scene, int(t), points[here])
+    return transform(camera.w2c, carry(scene, gaussian, moment, points))
+
+
+def visible(tracks: F64, camera: Camera, view: View) -> Bool:
+    """Return (t, n): in the picture and within 5 cm of the rendered depth."""
+    return depth_test(tracks, list(view.depth), camera.intrinsics, TOLERANCE)
+
+
+def make_clip(scene: Gaussians, camera: Camera, images: list[bytes], rng: np.random.Generator, n: int = TRACKS) -> Arrays:
+    """Make the arrays of one file of the benchmark, which has no extrinsics: the camera stands still."""
+    if len(images) != len(scene.means):
+        raise BadInput(
+            f"camera {camera.name} has {len(images)} pictures, but params.npz {len(scene.means)} moments; get both again"
+        )
+    view = look(scene, camera)
+    tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
+    seen = visible(tracks, camera, view)
+    queries, kept = random_queries(tracks, seen, camera.intrinsics, rng)
+    return {
+        "images_jpeg_bytes": images,
+        "queries_xyt": queries,
+        "tracks_XYZ": tracks[:, kept],
+        "visibility": seen[:, kept],
+        "fx_fy_cx_cy": camera.intrinsics,
+    }
+
+
+def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
+    """Add a downloaded annotation with its pictures. Raises `BadInput` where their number is not that of its frames."""
+    if len(images) != len(annotations["visibility"]):
+        raise BadInput(f"there are {len(images)} pictures, but the annotation has {len(annotations['visibility'])} frames")
+    return {"images_jpeg_bytes": images, **annotations}
+
+
+def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS, experiment: str = "pretrained") -> Iterator[Job]:
+    """Yield every training camera of every sequence in RAW/data. Raises `BadInput` where there is none."""
+    found = sorted(path.parent for path in raw.glob("data/*/train_meta.json"))
+    if not found:
+        raise BadInput(f"{raw} has no data/SEQUENCE/train_meta.json; unpack data.zip of Dynamic 3D Gaussians there")
+    for folder in found:
+        try:
+            scene = read_gaussians(raw / "output" / experiment / folder.name / "params.npz")
+            cameras = read_cameras(folder / "train_meta.json")
+        except BadInput as error:
+            yield fails(folder.name, error)
+            continue
+        for camera in cameras:
+            name = f"{folder.name}_{camera.name}"
+            yield Job(name, partial(_job, scene, camera, folder, generator(seed, name), tracks))
+
+
+def _job(scene: Gaussians, camera: Camera, folder: Path, rng: np.random.Generator, tracks: int) -> Arrays:
+    return make_clip(scene, camera, read_images(folder, camera.name), rng, tracks)
+
+
+def annotated(raw: Path, annotations: Path) -> Iterator[Job]:
+    """Return the clips of a folder of downloaded annotations, with the pictures of RAW/data."""
+    files = annotations_of("pstudio", annotations)
+    return (Job(path.stem, partial(_annotated, raw, path)) for path in files)
+
+
+def _annotated(raw: Path, path: Path) -> Arrays:
+    sequence, _, camera = path.stem.rpartition("_")
+    with Npz(path) as file:
+        names = ("queries_xyt", "tracks_XYZ", "visibility", "fx_fy_cx_cy")
+        content: Arrays = {name: file.numbers(name) for name in names}
+    return add_images(content, read_images(raw / "data" / sequence, camera))

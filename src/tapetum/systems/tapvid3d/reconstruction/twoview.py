@@ -1,0 +1,154 @@
+"""Two views of a rigid scene: which way the camera moved between them, and points from several views.
+
+Relative pose by the five-point method (Nister 2004) in the form that Stewenius, Engels and Nister gave it ("Recent
+developments on direct relative orientation", 2006): it holds for flat scenes too, where eight points or more determine
+nothing. Places are normalised camera coordinates (x / z, y / z).
+
+A point is a homogeneous vector (X, Y, Z, w) of any length, so that one at infinity, or one whose distance cannot be told, is a
+point like any other. The depth in a camera with the pose [R | t] is that of (R X + w t) / w.
+"""
+
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+from tapetum.systems.tapvid3d.geometry import F64
+from tapetum.systems.tapvid3d.reconstruction.rotations import cross, rotation
+
+_CUBIC = sorted(combinations_with_replacement(range(4), 3), key=lambda m: (3 in m, m[1] == 3, m))
+"""The 20 monomials in x, y, z and 1 (number 3) up to degree 3: the ten of degree 3, then x2 xy xz y2 yz z2, x y z, 1."""
+_OF = np.zeros((64, 20))
+for _a, _b, _c in np.ndindex(4, 4, 4):
+    _OF[16 * _a + 4 * _b + _c, _CUBIC.index(tuple(sorted((_a, _b, _c))))] = 1
+_LEVI_CIVITA = np.zeros((3, 3, 3))
+for _k, (_a, _b, _c) in enumerate([(0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2)]):
+    _LEVI_CIVITA[_a, _b, _c] = 1 if _k < 3 else -1
+
+
+def five_point(a: F64, b: F64) -> F64:
+    """Return essential matrices (k, 3, 3), of which b E a = 0, for samples (s, 5, 2) of places in two views; up to ten for
+    each."""
+    a1, b1 = homogeneous(a), homogeneous(b)
+    rows = (b1[..., :, None] * a1[..., None, :]).reshape(-1, 5, 9)
+    basis = np.linalg.svd(rows)[2][:, 5:].reshape(-1, 4, 3, 3)
+    e = basis.transpose(0, 2, 3, 1)  # each entry of E as a polynomial: factors of x, y, z, 1
+    square = np.einsum("sijp,skjq->sikpq", e, e)
+    trace = np.einsum("siipq->spq", square)
+    cubic = 2 * np.einsum("sikpq,skjr->sijpqr", square, e) - np.einsum("spq,sijr->sijpqr", trace, e)
+    determinant = np.einsum("ijk,sip,sjq,skr->spqr", _LEVI_CIVITA, e[:, 0], e[:, 1], e[:, 2], optimize=True)
+    equations = np.concatenate([cubic.reshape(-1, 9, 64), determinant.reshape(-1, 1, 64)], 1) @ _OF
+    reduced = np.linalg.pinv(equations[..., :10]) @ equations[..., 10:]
+    times_x = np.zeros((len(e), 10, 10))  # of the monomials of degree 2 and less, modulo the equations
+    times_x[:, :6] = -reduced[:, :6]
+    times_x[:, [6, 7, 8, 9], [0, 1, 2, 6]] = 1
+    values, vectors = (np.asarray(part, np.complex128) for part in np.linalg.eig(times_x))
+    sample, root = np.nonzero(abs(values.imag) < 1e-8 + 1e-6 * abs(values.real))
+    solved = vectors[sample, :, root].real
+    with np.errstate(divide="ignore", invalid="ignore"):
+        xyz1 = solved[:, 6:] / solved[:, 9:]
+    found = np.einsum("kp,kpij->kij", xyz1, basis[sample])
+    found = found[np.isfinite(found).all((1, 2))]
+    return found / np.linalg.norm(found, axis=(1, 2), keepdims=True)
+
+
+def homogeneous(xy: F64) -> F64:
+    """Return rays (..., 3) through places (..., 2)."""
+    return np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
+
+
+def sampson(essential: F64, a: F64, b: F64) -> F64:
+    """Measure how far (k, n) places a, b (n, 2) of two views are from obeying essential matrices (k, 3, 3), to first order."""
+    a1, b1 = homogeneous(a), homogeneous(b)
+    ea, eb = np.einsum("kij,nj->kni", essential, a1), np.einsum("kij,ni->knj", essential, b1)
+    square = (ea[..., :2] ** 2).sum(-1) + (eb[..., :2] ** 2).sum(-1)
+    return abs(np.einsum("kni,ni->kn", ea, b1)) / np.sqrt(np.maximum(square, 1e-30))
+
+
+def refined(essential: F64, a: F64, b: F64, weight: F64, scale: float) -> F64:
+    """Return essential matrices (k, 3, 3) nearer to the least Cauchy loss of Sampson's distances, by Gauss-Newton.
+
+    Places a, b (n, 2) count with their weights (n,), and `scale` is that of the loss. Matrices made of five noisy points each
+    gain a great deal by it.
+    """
+    u, v = _oriented(essential)
+    r, way = u @ _QUARTER @ v, u[:, :, 2]
+    a1, b1 = homogeneous(a), homogeneous(b)
+    for _ in range(10):
+        e = cross(way) @ r
+        ea, eb = a1 @ e.transpose(0, 2, 1), b1 @ e
+        length = np.sqrt(np.maximum((ea[..., :2] ** 2).sum(-1) + (eb[..., :2] ** 2).sum(-1), 1e-30))
+        error = (ea * b1).sum(-1) / length
+        sideways = np.linalg.svd(way[:, None])[2][:, 1:]
+        slopes = np.concatenate([(cross(way)[:, None] @ cross(np.eye(3))) @ r[:, None], cross(sideways) @ r[:, None]], 1)
+        jacobian = ((a1 @ slopes.transpose(0, 1, 3, 2)) * b1).sum(-1) / length[:, None]
+        weighted = jacobian * (weight / (1 + (error / scale) ** 2))[:, None]
+        normal = weighted @ jacobian.transpose(0, 2, 1)
+        damping = 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(5) + 1e-12 * np.eye(5)
+        step = np.linalg.solve(normal + damping, -weighted @ error[..., None])[..., 0]
+        r = rotation(step[:, :3]) @ r
+        way = way + np.einsum("ki,kij->kj", step[:, 3:], sideways)
+        way /= np.linalg.norm(way, axis=1, keepdims=True)
+    return cross(way) @ r / np.sqrt(2)
+
+
+def poses_of(essential: F64) -> F64:
+    """Return the four poses (4, 3, 4) of the second camera, seen from the first, that one essential matrix allows; |t| is 1."""
+    (u,), (v,) = _oriented(essential[None])
+    return np.stack([np.column_stack([u @ q @ v, t]) for q in (_QUARTER, _QUARTER.T) for t in (u[:, 2], -u[:, 2])])
+
+
+_QUARTER = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+
+
+def _oriented(essential: F64) -> tuple[F64, F64]:
+    """U and V of the singular values, as rotations."""
+    u, _, v = np.linalg.svd(essential)
+    return u * np.linalg.det(u)[:, None, None], v * np.linalg.det(v)[:, None, None]
+
+
+def poses_of_plane(homography: F64) -> F64:
+    """Return the two poses (2, 3, 4) of the second camera that a homography between places allows, |t| in distances of the
+    plane.
+
+    Ma, Soatto, Kosecka and Sastry, "An invitation to 3-D vision" (2004), section 5.3.3. None (0, 3, 4) where it is but a turn.
+    """
+    h = homography / np.linalg.svd(homography)[1][1]
+    h = h * np.sign(np.linalg.det(h))
+    _, values, v = np.linalg.svd(h)
+    v = v * np.linalg.det(v)
+    most, least = values[0] ** 2, values[2] ** 2
+    if most - least < 1e-9:
+        return np.zeros((0, 3, 4))
+    found = []
+    for sign in (1, -1):
+        u = (np.sqrt(max(1 - least, 0)) * v[0] + sign * np.sqrt(max(most - 1, 0)) * v[2]) / np.sqrt(most - least)
+        normal = np.cross(v[1], u)
+        hv, hu = h @ v[1], h @ u
+        r = np.column_stack([hv, hu, np.cross(hv, hu)]) @ np.stack([v[1], u, normal])
+        found.append(np.column_stack([r, (h - r) @ normal * np.copysign(1, normal[2])]))
+    return np.stack(found)
+
+
+def triangulate(poses: F64, places: F64, weight: F64) -> F64:
+    """Triangulate homogeneous points (n, 4) of unit length from places (n, t, 2) in cameras with poses (t, 3, 4).
+
+    Each place counts with its weight (n, t). The sum of squares is algebraic at first, then, made again with the depths found,
+    nearly that of the errors in the picture. The points lie in front of most cameras, if need be beyond infinity (w < 0).
+    """
+    rows = places[..., None] * poses[None, :, 2:] - poses[None, :, :2]
+    scale = weight
+    points = np.zeros((len(places), 4))
+    for _ in range(2):
+        normal = np.einsum("nt,ntai,ntaj->nij", scale, rows, rows, optimize=True)
+        normal[:, 3, 3] += 1e-12 * np.trace(normal, axis1=1, axis2=2)  # of one ray, its end and not the camera
+        points = np.linalg.eigh(normal)[1][..., 0]
+        depth = points @ poses[:, 2].T
+        scale = weight / np.maximum(depth**2, 1e-12)
+    points *= np.where((np.sign(depth) * weight).sum(1) < 0, -1, 1)[:, None]
+    return points
+
+
+def camera_points(poses: F64, points: F64) -> F64:
+    """Return rays (n, t, 3) from cameras with poses (t, 3, 4) to homogeneous points (n, 4); divided by w, the points
+    themselves."""
+    return np.einsum("tij,nj->nti", poses, points)

@@ -1,0 +1,125 @@
+"""3D tracks as one HTML page that orbits around them, without network or foreign code.
+
+The page is `page.html` with the script `orbit.js` (canvas 2D) and a JSON element "data" in it. Positions are quantised for each
+track by itself, so that one that flies off does not coarsen the others: in units of the world a position is
+`offset + step * places`, places being uint16, and it is off by half a `step` at most, which is the track's extent / 131,070.
+
+    points, frames, rate            n, t, frames per second
+    unit, world                     "m" or "unit unknown"; whether the poses of the camera are known
+    ids                             n numbers of tracks
+    offset, step                    n x 3 and n numbers
+    places, visible, colours        base64 of uint16 (t, n, 3) little endian, of bits (t, n) lowest first, of uint8 (n, 3)
+    size, intrinsics                h, w and fx, fy, cx, cy of the picture, in pixels
+    poses, first                    camera to world (t x 16) and world to the first camera (16), row by row
+    box                             lowest and highest X, Y, Z of what the page is centred on, in the first camera
+    every, pictures                 every how many frames there is a picture; JPEG files as data URIs
+"""
+
+import base64
+import io
+import json
+import math
+import os
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tapetum.core.files import whole_file, write_text
+from tapetum.systems.tapvid3d.views.scene import FRAMES, POINTS, Scene, bounds, check_rate, choose, pictures
+from tapetum.types import Tracks3D
+
+PICTURE_HEIGHT, PICTURES = 128, 100
+"""Height of the page's small pictures in pixels, and most of them in a page."""
+
+LEVELS = 65535
+"""Steps over the extent of a track."""
+
+
+def write_html(
+    tracks: Tracks3D,
+    path: str | os.PathLike[str],
+    video: Iterable[np.ndarray] | None = None,
+    rate: float = 15.0,
+    *,
+    most_points: int | None = POINTS,
+    most_frames: int | None = FRAMES,
+) -> Path:
+    """Write a page that plays the tracks in space, `rate` frames per second.
+
+    Args:
+        tracks: n tracks of t frames.
+        path: of the page, which appears whole or not at all.
+        video: the t frames, uint8 (h, w, 3), for small pictures in the page.
+        rate: frames per second.
+        most_points: tracks shown, chosen at random but always the same; all where None.
+        most_frames: frames shown, the first ones; all where None.
+
+    Raises:
+        BadInput: no tracks or no frames, a video of fewer frames or of no pictures, a place that cannot be written.
+    """
+    check_rate(rate)
+    path = Path(path)
+    data = json.dumps(_data(choose(tracks, most_points, most_frames), video, rate), separators=(",", ":"))
+    here = files("tapetum.systems.tapvid3d.views")
+    page = here.joinpath("page.html").read_text("utf-8")
+    for mark, text in (("/*script*/", here.joinpath("orbit.js").read_text("utf-8")), ("/*data*/", data)):
+        page = page.replace(mark, text)
+    with whole_file(path) as temporary:
+        write_text(temporary, page)
+    return path
+
+
+def _data(scene: Scene, video: Iterable[np.ndarray] | None, rate: float) -> dict[str, Any]:
+    size, every, small = _pictures(scene, video)
+    offset, step, places = _quantised(scene.world)
+    return {
+        "points": len(scene.rows),
+        "frames": scene.frames,
+        "rate": rate,
+        "unit": scene.unit,
+        "world": scene.tracks.extrinsics_w2c is not None,
+        "ids": scene.rows.tolist(),
+        "offset": offset.tolist(),
+        "step": step.tolist(),
+        "places": _base64(places.transpose(1, 0, 2).astype("<u2")),
+        "visible": _base64(np.packbits(scene.visible.T, axis=None, bitorder="little")),
+        "colours": _base64(scene.colours(size)),
+        "size": size,
+        "intrinsics": scene.tracks.intrinsics.tolist(),
+        "poses": scene.camera_to_world.reshape(-1, 16).tolist(),
+        "first": scene.world_to_first.ravel().tolist(),
+        "box": bounds(scene).tolist(),
+        "every": every,
+        "pictures": small,
+    }
+
+
+def _quantised(world: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets (n, 3), steps (n,) and places (n, t, 3) of positions (n, t, 3)."""
+    offset = world.min(axis=1)
+    step = (world.max(axis=1) - offset).max(axis=1) / LEVELS
+    places = np.rint((world - offset[:, None]) / np.where(step > 0, step, 1)[:, None, None])
+    return offset, step, places
+
+
+def _pictures(scene: Scene, video: Iterable[np.ndarray] | None) -> tuple[tuple[int, int], int, list[str]]:
+    """Height and width of the video, every how many frames there is a small picture, and these as data URIs."""
+    every = math.ceil(scene.frames / PICTURES)
+    small: list[str] = []
+    size = scene.size(None)
+    for number, picture in enumerate(pictures(scene, video) if video is not None else ()):
+        size = scene.size(picture)
+        if number % every == 0:
+            shape = max(round(size[1] * PICTURE_HEIGHT / size[0]), 1), PICTURE_HEIGHT
+            file = io.BytesIO()
+            Image.fromarray(picture).resize(shape, Image.Resampling.BOX).save(file, "JPEG", quality=75)
+            small.append("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
+    return size, every, small
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

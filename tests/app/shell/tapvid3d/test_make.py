@@ -1,0 +1,103 @@
+"""`tapetum tapvid3d make`: what it prints, refuses and leaves alone."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+
+from support.files import listed
+from support.raw_adt import write_sequence
+from support.raw_pstudio import write_studio
+from support.raw_waymo import write_segment
+from tapetum.app.shell.tapvid3d.make import Make
+from tapetum.core.errors import BadInput
+from tapetum.systems.tapvid3d.format.data import read_clip
+
+
+def make(*arguments: object) -> None:
+    tyro.cli(Make, args=[str(argument) for argument in arguments], config=(tyro.conf.OmitArgPrefixes,)).run()
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_segment(tmp_path_factory.mktemp("waymo") / "training", 26).root
+
+
+@pytest.mark.slow
+def test_what_is_made_passes_the_check(raw: Path, drive: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]):
+    few = ["--tracks", 60]
+    assert run("tapvid3d", "make", "adt", raw / "adt", "--out", tmp_path / "adt", "--frames", 4, *few)[0] == 0
+    assert run("tapvid3d", "make", "drivetrack", drive, "--out", tmp_path / "drivetrack", *few)[0] == 0
+    assert run("tapvid3d", "make", "pstudio", raw / "pstudio", "--out", tmp_path / "pstudio", *few)[0] == 0
+    code, printed, complaint = run("tapvid3d", "check", tmp_path)
+    assert (code, complaint) == (0, "")
+    assert "nothing wrong was found" in printed
+    code, _, complaint = run("tapvid3d", "make", "adt", tmp_path, "--out", tmp_path / "none")
+    assert code == 2
+    assert complaint.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_sequence(folder / "adt" / "Lite_release_recognition_Cup_seq030_61283", 4)
+    write_studio(folder / "pstudio", 2, spacing=0.08)
+    return folder
+
+
+def test_adt(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["adt", raw / "adt", "--out", tmp_path, "--frames", 4, "--tracks", 100, "--json"]
+    make(*arguments)
+    printed = capsys.readouterr()
+    name = "Lite_release_recognition_Cup_seq030_0"
+    assert json.loads(printed.out) == {
+        "source": "adt", "out": str(tmp_path), "made": [name], "kept": [], "empty": [], "failed": {},
+    }  # fmt: skip
+    assert "people are not filtered out" in printed.err
+    assert read_clip(tmp_path / f"{name}.npz").frames == 4
+    make(*arguments[:-1])
+    assert capsys.readouterr().out == "made        0\nkept        1 (there already)\n"
+
+
+def test_another_seed_makes_other_tracks(raw: Path, tmp_path: Path):
+    for seed in (0, 1):
+        make("pstudio", raw / "pstudio", "--out", tmp_path / str(seed), "--tracks", 5, "--seed", seed)
+    first, second = (read_clip(tmp_path / seed / "juggle_1.npz").queries_xyt for seed in "01")
+    assert not np.array_equal(first, second)
+
+
+def test_what_fails_is_named_and_the_rest_is_made(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(raw / "pstudio", tmp_path / "raw")
+    shutil.rmtree(tmp_path / "raw" / "data" / "juggle" / "ims" / "5")
+    with pytest.raises(BadInput, match="1 clips could not be made: juggle_5: "):
+        make("pstudio", tmp_path / "raw", "--out", tmp_path / "out", "--tracks", 5)
+    assert "made        2\nfailed      juggle_5: " in capsys.readouterr().out
+    assert listed(tmp_path / "out") == ["juggle_1.npz", "juggle_12.npz"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["adt", "{raw}/adt"], "nothing was made"),  # it has no 300 frames
+        (["adt", "{raw}/adt", "--frames", "1"], "2 frames or more"),
+        (["adt", "{raw}/adt", "--tracks", "0"], "1 track or more"),
+        (["adt", "{raw}/nowhere"], "SEQUENCE/aria_trajectory.csv"),
+        (["drivetrack", "{raw}/adt"], "camera_image"),
+        (["drivetrack", "{raw}/adt", "--annotations", "{raw}"], "have their pictures already"),
+        (["drivetrack", "{raw}/adt", "--people", "{raw}"], "--people is for adt"),
+        (["pstudio", "{raw}/pstudio", "--frames", "30"], "--frames is for adt"),
+        (["pstudio", "{raw}/pstudio", "--experiment", "exp1"], "exp1/juggle/params.npz"),
+        (["pstudio", "{raw}/pstudio", "--annotations", "{raw}"], "has no .npz"),
+        (["adt", "{raw}/adt", "--experiment", "exp1"], "--experiment is for pstudio"),
+    ],
+)
+def test_bad_input_is_one_line(raw: Path, tmp_path: Path, arguments: list[str], words: str):
+    with pytest.raises(BadInput) as caught:
+        make(*(text.format(raw=raw) for text in arguments), "--out", tmp_path / "out")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "out").glob("*"))

@@ -1,0 +1,81 @@
+"""`tapetum doctor`: what is here and what works, and that what does not work is told."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tapetum.app import doctor as module
+from tapetum.app.doctor import EXTRAS, doctor
+from tapetum.layers import kernels
+
+Run = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TAPETUM_WEIGHTS", raising=False)
+    monkeypatch.setattr(module, "_STRIDED", "")  # a process that imports torch takes seconds
+    return tmp_path / "cache"
+
+
+def test_a_healthy_machine(run: Run, own_cache: Path) -> None:
+    code, out, err = run("doctor", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["findings"] == []
+    assert told["devices"][0]["name"] == "cpu"
+    assert [trial["works"] for trial in told["trials"]] == [True] * len(told["trials"])
+    names = [trial["name"] for trial in told["trials"]]
+    assert names[0] == "matrix product on cpu"
+    assert names[-3:] == ["video written and read", "cache written", "bundled tracker"]
+    assert told["processor"]["linear"] in ("onednn", "torch")
+    assert not own_cache.exists()  # nothing is left of the trial
+
+
+def test_what_does_not_work_is_told_and_is_no_error(run: Run, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_cache.write_text("a file where a folder is wanted")
+    monkeypatch.setattr(module, "_track", lambda: 1 / 0)
+    code, out, err = run("doctor")
+    assert (code, err) == (0, "")
+    assert "FAILED  cache written: " in out
+    assert "FAILED  bundled tracker: ZeroDivisionError" in out
+    assert "CANNOT BE WRITTEN" in out
+    assert "4 things to mend:" in out
+
+
+@pytest.mark.parametrize(
+    ("code", "works", "detail"),
+    [
+        ("", True, "torch's own lives"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", True, "torch's own dies of SIGSEGV here"),
+        ("raise RuntimeError('no memory')", False, "RuntimeError: no memory"),
+    ],
+)
+def test_a_process_is_told_to_die_or_live(code: str, works: bool, detail: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STRIDED", code)
+    tried = module._tried("strided", module._strided)
+    assert tried.works == works
+    assert detail in tried.detail
+
+
+def test_the_kernel_of_linear_layers_is_told_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "LINEAR", "torch")
+    assert module._linear().startswith("torch's float32 products, ")
+    assert kernels.LINEAR == "torch"
+
+
+def test_quick_tries_nothing() -> None:
+    assert doctor(quick=True).trials == ()
+
+
+def test_extras_are_those_of_the_package() -> None:
+    published = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for_users = {name: packages for name, packages in published.items() if name not in ("dev", "docs")}
+    plain = {name: tuple(re.split(r"[<>=]", package)[0] for package in packages) for name, packages in for_users.items()}
+    assert {name: packages for name, (packages, _) in EXTRAS.items()} == plain

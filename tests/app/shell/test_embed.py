@@ -1,0 +1,147 @@
+"""`tapetum train hip`, then `tapetum embed`, as a user runs them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from support.files import picture, sound, stripes
+from tapetum.app.shell.main import main
+
+
+def trained(place: Path) -> Path:
+    data = stripes(place / "stripes.parquet", 20)
+    code = main(
+        f"train hip --out {place / 'run'} --data {data} --picture 8 --mae-steps 2 --steps 0 --batch-size 4 --micro-batch 4 "
+        "--workers 0 --threads 1".split()
+    )
+    assert code == 0
+    return place / "run" / "hip-nano.safetensors"
+
+
+@pytest.mark.slow
+def test_train_and_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = trained(tmp_path)
+    told = capsys.readouterr().out
+    assert "train: 18 examples of image 8x8x3" in told
+    assert "masked_image" in told
+    picture(tmp_path / "a.png", (255, 0, 0))
+    picture(tmp_path / "b.jpg", (0, 255, 0))
+    (tmp_path / "bad.png").write_bytes(b"x")
+    sound(tmp_path / "a.wav", 100)
+    files = " ".join(str(tmp_path / name) for name in ("a.png", "bad.png", "b.jpg", "a.wav"))
+    out = tmp_path / "emb.parquet"
+    assert main(f"embed {files} --model {weights} --out {out}".split()) == 2
+    told = capsys.readouterr()
+    assert "2 vectors of 128 numbers, of 2 files" in told.out
+    assert "2 of 4 files could not be read" in told.err
+    table = pq.read_table(out)
+    assert table.column("path").to_pylist() == [str(tmp_path / "a.png"), str(tmp_path / "b.jpg")]
+    assert table.column("modalities").to_pylist() == [["image"], ["image"]]
+    assert main(f"embed {tmp_path / 'a.png'} --model {weights} --out {tmp_path / 'emb.npz'}".split()) == 0
+    (tmp_path / "folder").mkdir()
+    for name in ("c.png", "d.png"):
+        picture(tmp_path / "folder" / name, (0, 0, 255))
+    assert main(f"embed {tmp_path / 'folder'} --model {weights} --out {out}".split()) == 0
+    assert [Path(path).name for path in pq.read_table(out).column("path").to_pylist()] == ["c.png", "d.png"]
+    with np.load(tmp_path / "emb.npz") as stored:
+        np.testing.assert_allclose(stored["embedding"][0], table.column("embedding")[0].as_py(), atol=1e-6)
+
+
+def test_the_bundled_network_tells_pictures_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, colour in (("red", (220, 30, 30)), ("other red", (200, 40, 30)), ("green", (20, 160, 40))):
+        picture(tmp_path / f"{name}.png", colour)
+    files = [str(tmp_path / f"{name}.png") for name in ("red", "other red", "green")]
+    assert main(["embed", *files, "--out", str(tmp_path / "emb.npz")]) == 0
+    assert "3 vectors of 256 numbers, of 3 files" in capsys.readouterr().out
+    with np.load(tmp_path / "emb.npz") as stored:
+        red, other, green = stored["embedding"]
+    assert np.linalg.norm(red - other) < np.linalg.norm(red - green)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a.png --model hip-16 --out x.parquet", "no weights of hip-16 were ever released"),
+        ("a.png --model tapir-nano --out x.parquet", "tapir-nano is for tapetum track, not for embed"),
+        ("a.png --model none.safetensors --out x.parquet", "no weights named 'none.safetensors' and no such file"),
+        ("a.png --model hip-16 --out x.txt", "the ending must be .parquet or .npz"),
+        ("--model hip-16 --out x.npz", "there are no FILES"),
+        ("a.png --model hip-16 --out none/x.npz", "there is no folder none"),
+    ],
+)
+def test_refusals(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", *words.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_neighbours_in_the_table_and_on_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, colour in (
+        ("a/red", (220, 30, 30)),
+        ("b/rot", (200, 40, 30)),
+        ("a/green", (20, 160, 40)),
+        ("b/vert", (30, 150, 30)),
+    ):
+        picture(tmp_path / f"{name}.png", colour)
+    for ending in ("npz", "parquet"):
+        out = tmp_path / f"emb.{ending}"
+        assert main(["embed", str(tmp_path / "a"), str(tmp_path / "b"), "--neighbours", "5", "--out", str(out)]) == 0
+        told = capsys.readouterr().out
+        assert f"{tmp_path / 'emb.neighbours.html'}: the 5 nearest neighbours of each" in told
+    with np.load(tmp_path / "emb.npz") as stored:
+        names = [Path(path).stem for path in stored["path"]]
+        first = {name: names[k] for name, k in zip(names, stored["neighbours"][:, 0], strict=True)}
+        assert first == {"green": "vert", "vert": "green", "red": "rot", "rot": "red"}
+        assert stored["neighbours"][:, 3:].tolist() == [[-1, -1]] * 4
+        unit = stored["embedding"] / np.linalg.norm(stored["embedding"], axis=1, keepdims=True)
+        np.testing.assert_allclose(stored["cosines"][0, 0], unit[0] @ unit[stored["neighbours"][0, 0]], rtol=1e-5)
+        table = pq.read_table(tmp_path / "emb.parquet")
+        assert table.column("neighbours").to_pylist() == stored["neighbours"].tolist()
+    page = (tmp_path / "emb.neighbours.html").read_text()
+    assert page.count("<div>") == 4
+    assert page.count("<img src='data:image/jpeg;base64,") == 16
+    assert "b/rot.png" in page
+
+
+def test_pieces_of_one_file_are_not_neighbours() -> None:
+    from tapetum.app.neighbours import nearest
+
+    found, cosines = nearest(np.array([[1, 0], [1, 0], [0, 1]], np.float32), ["a", "a", "b"], 2)
+    assert found.tolist() == [[2, -1], [2, -1], [0, 1]]
+    assert np.isnan(cosines[0, 1])
+
+
+def test_a_folder_is_walked_deeply_and_links_are_not_followed(tmp_path: Path) -> None:
+    for name in ("top", "cat/one", "cat/deep/two", ".hidden/three"):
+        picture(tmp_path / f"{name}.png", (9, 9, 9))
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path)
+    assert main(["embed", str(tmp_path), "--out", str(tmp_path / "cat.npz")]) == 0
+    with np.load(tmp_path / "cat.npz") as stored:
+        assert [Path(path).stem for path in stored["path"]] == ["two", "one", "top"]
+
+
+@pytest.mark.parametrize("model", ["resnet-nano", "hip-nano", "efficientnet-lite0"])
+def test_sound_is_told_that_the_network_knows_pictures_only(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound(tmp_path / "a.wav", 100)
+    assert main(["embed", str(tmp_path / "a.wav"), "--model", model, "--out", str(tmp_path / "x.npz")]) == 2
+    assert "is a recording, and the network knows only pictures, as hip-nano does" in capsys.readouterr().err
+
+
+def test_what_lies_beside_pictures_in_a_folder_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "a.png", (220, 30, 30))
+    (tmp_path / "notes.TXT").write_text("red")
+    (tmp_path / "films.npz.unfinished").write_text("of another run")
+    out = tmp_path / "table.npz"
+    for _ in range(2):  # the second time the table lies there too
+        assert main(["embed", str(tmp_path), "--out", str(out)]) == 0
+        told = capsys.readouterr()
+        assert "1 vectors of 256 numbers, of 1 files" in told.out
+    assert "what is no picture, recording or video is left out: 3 (.npz, .txt, .unfinished)" in told.err
+    assert main(["embed", str(tmp_path / "notes.TXT"), "--out", str(out)]) == 2  # asked for by name
+    assert "notes.TXT is not a video that can be read" in capsys.readouterr().err
+    (tmp_path / "a.png").unlink()
+    assert main(["embed", str(tmp_path), "--out", str(out)]) == 2
+    assert "holds no picture, recording or video" in capsys.readouterr().err

@@ -1,0 +1,166 @@
+"""The command line as such: help without torch, exit codes, one line for an error."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tapetum.app.shell.main import GROUPS, VERBS
+from tapetum.hub.registry import known
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def shell(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tapetum.app.shell.main", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from tapetum.app.shell.main import main; code = main(['--help']);"
+        "heavy = [name for name in ('torch', 'numpy', 'av', 'tyro', 'rich') if name in sys.modules];"
+        "sys.exit(code or heavy or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines if line.startswith("  ")) == sorted(VERBS)
+    headings = [line.partition(":")[0] for line in lines if ": " in line and line[0] != " "]
+    assert [heading for heading in headings if heading in GROUPS] == list(GROUPS)
+    assert {entry.group for entry in VERBS.values()} == set(GROUPS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb(verb: str, run: Run) -> None:
+    code, out, err = run(verb, "--help")
+    assert (code, err) == (0, "")
+    assert f"tapetum {verb}" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_parsed_without_torch(verb: str) -> None:
+    code = (
+        f"import sys; from tapetum.app.shell.main import main; main(['{verb}', '--help']);"
+        "sys.exit([name for name in ('torch', 'av') if name in sys.modules] or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_verb_that_there_is_not(run: Run) -> None:
+    code, out, err = run("trakc", "clip.mp4")
+    assert (code, out, err) == (2, "", "tapetum: there is no verb 'trakc'; did you mean track? (see: tapetum --help)\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["track"],
+        ["bootstrap"],
+        ["train", "hip"],
+        ["eval", "tapvid"],
+        ["eval"],
+        ["eval", "tapvid3d"],
+        ["track", "a.mp4", "--grid", "x"],
+    ],
+)
+def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err
+    assert not arguments or err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("track c.mp4 --grid abc", "--grid: 'abc' is no INT (see: tapetum track --help)"),
+        ("train tap-nano --out x --steps 1.5", "--steps: '1.5' is no INT (see: tapetum train --help)"),
+        ("scenes make x --n z", "--n: 'z' is no INT (see: tapetum scenes --help)"),
+        ("track c.mp4 --dtype int", "--dtype: 'int' is none of 'float32', 'bfloat16', 'float16' (see: tapetum track --help)"),
+        ("completion csh", "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see: tapetum completion --help)"),
+        ("track --grid", "--grid lacks its value (see: tapetum track --help)"),
+        ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),
+        (
+            "eval",
+            "give one of tapvid, tapvid3d, paligemma, longvideo, perception-test, davis, objects (see: tapetum eval --help)",
+        ),
+        ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
+        ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(words: str, line: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("30", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert run(*words.split()) == (2, "", f"tapetum: {line}\n")
+        assert os.environ["COLUMNS"] == columns
+
+
+def test_an_error_is_one_line(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("track", tmp_path / "nothing.mp4")
+    assert (code, out) == (2, "")
+    assert err.startswith("tapetum: there is no file ")
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_where(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPETUM_DEBUG", "1")
+    code, _, err = run("track", tmp_path / "nothing.mp4")
+    assert code == 2
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("tapetum: there is no file")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(
+        [sys.executable, "-m", "tapetum.app.shell.main", "weights", "list"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_weights_list_and_show(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    (tmp_path / "tapir_checkpoint_panning.pt").write_bytes(b"x")
+    code, out, _ = run("weights", "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(known())
+    assert "tapir                  here" in out
+    code, out, _ = run("weights", "list", "--json")
+    entries = {entry["name"]: entry for entry in json.loads(out)["weights"]}
+    assert entries["tapir"]["here"]
+    assert not entries["bootstapir"]["here"]
+    code, out, _ = run("weights", "show", "tapir", "--json")
+    assert json.loads(out) == entries["tapir"]
+    code, out, _ = run("weights", "show", "bootstapir")
+    assert "https://storage.googleapis.com/dm-tapnet/bootstap/bootstapir_checkpoint_v2.pt" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["show", "tapri"], "did you mean tapir"), (["show"], "take a name"), (["list", "tapir"], "list takes none")],
+)
+def test_weights_errors(run: Run, arguments: list[str], message: str) -> None:
+    code, out, err = run("weights", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_console_entry_point_exits_with_the_code() -> None:
+    result = shell("weights", "show", "nothing")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1

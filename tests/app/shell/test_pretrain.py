@@ -1,0 +1,121 @@
+"""`tapetum pretrain`, as a user runs it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tapetum.app.shell.main import parse
+from tapetum.core.errors import BadInput
+from tapetum.encoders import build, save
+from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.recipes import recipe
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve pictures of noise, and one that is none."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for k in range(12):
+        Image.fromarray(rng.integers(0, 255, (24, 30, 3), dtype=np.uint8)).save(tmp_path / "photos" / f"{k:02}.png")
+    (tmp_path / "photos" / "05.png").write_bytes(b"nothing")
+    return tmp_path / "photos"
+
+
+SMALL = [
+    *("--size", "16", "--batch-size", "4", "--steps", "3", "--workers", "0", "--threads", "1"),
+    *("--change", "stem=3x3", "stem_width=4", "depths=(1,1,1,1)"),
+]
+
+
+@pytest.mark.slow
+def test_pretrain_then_embed(photos: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    out = tmp_path / "run"
+    code, told, errors = run("pretrain", "simclr", "--data", photos, "--out", out, *SMALL, "--epochs", "3", "--hidden", "16")
+    assert code == 0, errors
+    assert re.search(r"^12 pictures\n3 steps of [\d.]+ GFLOP .* FLOP, about .*\nviews take ", told)
+    assert f"encoder     {out / 'encoder.safetensors'}" in told
+    assert "skipped     1 of 12 pictures could not be read: " in told
+    assert f"{photos / '05.png'} cannot be read and is skipped (1 so far)" in errors
+    curves = (out / "curves.svg").read_text()
+    assert all(f">{name}</text>" in curves for name in ("loss", "spread", "learning rate"))
+    page = (out / "neighbours.html").read_text()
+    assert page.count("<div>") == 11
+    assert "photos/03.png" in page
+    code, told, errors = run("embed", photos / "01.png", "--model", out, "--out", tmp_path / "x.npz")
+    assert (code, "1 vectors of 32 numbers" in told) == (0, True), errors
+    code, told, _ = run(
+        "pretrain", "simclr", "--data", photos, "--out", out, *SMALL, "--epochs", "3", "--hidden", "16", "--json"
+    )
+    assert code == 0
+    assert json.loads(told)["encoder"] == str(out / "encoder.safetensors")
+    again = tmp_path / "again"
+    code, told, errors = run("pretrain", "simclr", "--config", out / "settings.toml", "--out", again, "--minutes", "0")
+    assert (code, told.splitlines()[-1]) == (0, f"stopped; the same command goes on from {again}"), errors
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_options_are_the_recipes(method) -> None:
+    command = parse(["pretrain", method, "--data", "photos", "--out", "run", "--encoder", "vit-tiny-16", "--rate", "0.5"])
+    assert command.method.recipe == recipe(method, "photos", encoder="vit-tiny-16", rate=0.5)
+    large = parse(["pretrain", method, "--data", "photos", "--out", "run", "--preset", "vit"])
+    assert large.method.recipe == recipe(method, "photos", "vit")
+
+
+def test_what_a_preset_changes_of_its_encoder_is_not_asked_of_another_family() -> None:
+    assert recipe("dino", "photos", "vit").architecture.config.drop_path == 0.1  # pyright: ignore[reportAttributeAccessIssue]
+    assert recipe("dino", "photos", "vit", encoder="resnet-18").architecture.family == "resnet"
+    with pytest.raises(BadInput, match="a resnet has no setting 'patch'"):
+        recipe("dino", "photos", "vit", encoder="resnet-18", change=("patch=4",)).architecture  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("simclr --batch-size 1", "batch_size is 1; simclr takes 2 or more: a picture is told from the others of its batch"),
+        ("simclr", "views of 64 pixels are larger than the pictures"),
+        ("mae --preset resnet", "--preset: 'resnet' is none of 'small', 'vit'"),
+        (
+            "mae --encoder resnet-18 --change stem=3x3 --size 16",
+            "mae needs a ViT, whose patches it hides, and resnet-18 is none",
+        ),
+        (
+            "mae --encoder resnet-18",
+            "mae needs a ViT, whose patches it hides, and resnet-18 is none; take one such as vit-tiny-16",
+        ),
+        ("mae --preset vit --encoder resnet-50", "mae needs a ViT"),
+        (
+            "simclr --encoder dinov2-small --size 16",
+            "patches of 14 pixels do not divide images of 16; images are resized by --size",
+        ),
+        ("supervised --size 16", "supervised needs classes, and these pictures have none"),
+        ("clip --size 16", "clip needs captions, and these pictures have neither captions nor classes"),
+        ("simclr --encoder resnet-17", "there is no encoder 'resnet-17'; did you mean resnet-18?"),
+        ("simclr --temprature 3", "did you mean --temperature?"),
+    ],
+)
+def test_what_cannot_be_gets_one_line(words: str, said: str, photos: Path, tmp_path: Path, run) -> None:
+    code, _, errors = run("pretrain", *words.split(), "--data", photos, "--out", tmp_path / "run")
+    assert code == 2
+    assert said in " ".join(errors.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_is_written_for_another_library(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    save(build("resnet-18", depths=(1, 1, 1, 1)), tmp_path / "encoder.safetensors")
+    code, told, errors = run("weights", "convert", tmp_path, "--to", "timm", "--out", tmp_path / "timm.safetensors", "--json")
+    assert code == 0, errors
+    assert json.loads(told)["python"].startswith("model = timm.models.ResNet(timm.models.resnet.BasicBlock, (1, 1, 1, 1)")
+    code, told, errors = run("weights", "convert", tmp_path / "encoder.safetensors", "--to", "huggingface")
+    assert code == 0, errors
+    assert {path.name for path in (tmp_path / "encoder-huggingface").iterdir()} == {"config.json", "model.safetensors"}
+    assert re.search(r"^python +model = transformers.ResNetModel.from_pretrained\(", told, re.M)
+    code, _, errors = run("weights", "convert", "tapir-nano", "--to", "timm")
+    assert (code, "tapir-nano holds a Tracker; --to timm writes encoders" in errors) == (2, True), errors
+    code, _, errors = run("weights", "convert", tmp_path, "--to", "timm", "--causal", "True")
+    assert (code, "--to is for encoders" in errors) == (2, True), errors

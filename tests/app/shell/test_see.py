@@ -1,0 +1,146 @@
+"""`tapetum ask`, `caption`, `detect` and `segment` from the command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support.files import listed
+from support.scripts import GOLDEN, script
+from tapetum.systems import paligemma
+from tapetum.systems.paligemma.config import NAMED
+
+Run = Callable[..., tuple[int, str, str]]
+WORLD = script("tests/golden/make_paligemma_taught_golden.py")
+MODEL = ("--model", str(GOLDEN / "paligemma_taught.safetensors"))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(WORLD.picture("green", "right")).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_words_are_printed_and_options_stand_anywhere(run: Run, picture: Path, tmp_path: Path):
+    question = "what color is the square ?"
+    assert run("ask", picture, question, *MODEL)[:2] == (0, "green\n")
+    assert run("caption", *MODEL, picture)[:2] == (0, "a green square\n")
+    Image.fromarray(WORLD.picture("red")).save(tmp_path / "b.png")
+    code, out, _ = run("ask", picture, *MODEL, tmp_path / "b.png", "--tokens", "8", question)
+    assert code == 0
+    assert out.split() == [str(picture), "green", str(tmp_path / "b.png"), "red"]
+    code, out, _ = run("ask", picture, question, "--json", *MODEL)
+    [row] = json.loads(out)["pictures"]
+    assert (code, row["answer"], row["boxes"], row["width"]) == (0, "green", [], 56)
+
+
+def test_a_file_that_does_not_say_what_it_is_is_told(run: Run, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = paligemma.load(GOLDEN / "paligemma_taught.safetensors")
+    monkeypatch.setitem(NAMED, "taught", model.config)
+    np.savez(tmp_path / "a.npz", **{name: t.numpy() for name, t in paligemma.to_state(model, "big_vision").items()})
+    shutil.copy(GOLDEN / "paligemma_taught.model", tmp_path / "a.model")
+    asked = ("ask", picture, "what color is the square ?", "--model", tmp_path / "a.npz")
+    assert run(*asked, "--model-config", "taught")[:2] == (0, "green\n")
+    code, _, err = run(*asked)
+    assert code == 2
+    assert "a.npz does not say that it is a PaliGemma" in err
+    code, _, err = run(*asked, "--model-config", "taugth")
+    assert code == 2
+    assert "did you mean taught?" in err
+
+
+def test_boxes_and_masks_are_printed_and_drawn(run: Run, picture: Path, tmp_path: Path):
+    code, out, _ = run("segment", picture, "square", *MODEL, "--out", tmp_path / "drawn.png")
+    assert code == 0
+    first, drawn = out.splitlines()
+    x1, y1, x2, y2, score, area, unit, label = first.split()
+    np.testing.assert_allclose([float(v) for v in (x1, y1, x2, y2)], WORLD.box("right"), atol=0.1)
+    assert 0.5 < float(score) <= 1
+    assert 200 < int(area) <= 256
+    assert (unit, label) == ("pixels", "square")
+    assert drawn == f"drawn    {tmp_path / 'drawn.png'}"
+    code, out, _ = run("detect", picture, "square", *MODEL, "--json")
+    [row] = json.loads(out)["pictures"]
+    assert row["boxes"][0]["label"] == "square"
+
+
+def test_things_are_followed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL)
+    assert code == 0
+    assert out.splitlines()[0] == "square: in 4 of 4 frames, found 1 times"
+    assert set(listed(Path("clip-boxes"))) == {"boxes.csv", "boxes.npz", "overlay.mp4"}
+    assert len(Path("clip-boxes/boxes.csv").read_text().splitlines()) == 5
+    code, out, _ = run("detect", "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--json")
+    assert json.loads(out)["things"] == [{"label": "square", "frames_shown": 4, "times_found": 1}]
+
+
+def test_one_of_several_that_cannot_be_read_is_an_error_at_the_end(run: Run, picture: Path, tmp_path: Path):
+    (tmp_path / "b.png").write_text("no picture")
+    code, out, err = run("caption", picture, tmp_path / "b.png", *MODEL)
+    assert code == 2
+    assert "a green square" in out
+    assert "b.png is not a picture" in err
+    assert err.splitlines()[-1] == "tapetum: 1 of 2 pictures could not be read; see above"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("ask", "a.png", ""), "there is an empty word"),
+        (("ask", "none.png", "what?"), "there is no file none.png"),
+        (("caption",), "there is no picture"),
+        (("detect", "a.png", " ;"), "no thing was named"),
+        (("detect", "a.png", "cup", "--look-every", "3"), "--look-every belongs to --track"),
+        (("detect", "a.png", "b.png", "cup", "--track"), "2 videos were given; --track takes one"),
+        (("segment", "a.png", "cup", "--masks", "none.npz"), "there is no file none.npz"),
+        (("segment", "a.png", "cup", "--masks", "."), ". is a folder; give a codec of masks"),
+        (("ask", "a.png", "what is at <loc1024> ?"), "<loc1024> is no token; places are <loc0000> to <loc1023>"),
+        (("ask", "a.png", "what is it ? " * 3000), "together they may be 8192: give a shorter one, or fewer pictures"),
+        (("ask", "a.png", "what?", "--model", "a.png"), "a.png does not say that it is a PaliGemma"),
+        (("ask", "a.png", "what?", "--model", "nobody"), "there are no weights named 'nobody'"),
+        (("ask", "a.png", "what?", "--frames", "0"), "--frames is 0"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    run: Run, picture: Path, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(picture.parent)
+    more = () if "--model" in words else MODEL
+    code, out, err = run(*words, *more)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_commands_are_read_without_numpy():
+    code = (
+        "import sys; from tapetum.app.shell.main import parse; parse(['detect', 'a.png', 'cup']); "
+        "parse(['ask', 'a.png', 'what?']); sys.exit([name for name in ('torch', 'numpy', 'av') if name in sys.modules] or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_answers_and_boxes_go_into_one_file(run: Run, picture: Path, tmp_path: Path):
+    out = tmp_path / "a.json"
+    assert run("detect", picture, "square", *MODEL, "--out", out)[0] == 0
+    assert listed(tmp_path) == ["a.json", picture.name]
+    [row] = json.loads(out.read_text())
+    assert [box["label"] for box in row["boxes"]] == ["square"]
+    assert "there is no folder" in run("ask", picture, "what ?", *MODEL, "--out", tmp_path / "none" / "a.json")[2]
+    np.save(tmp_path / "clip.npy", np.stack([WORLD.picture("blue")] * 4))
+    for name, word in (("b.csv", "table"), ("b.npz", "boxes"), ("b.mp4", "overlay")):
+        words = ("detect", tmp_path / "clip.npy", "square", "--track", "--tracker", "static", *MODEL, "--out", tmp_path / name)
+        code, stdout, _ = run(*words)
+        assert code == 0
+        assert stdout.splitlines()[-1].split() == [word, str(tmp_path / name)]
+    assert set(listed(tmp_path)) == {picture.name, "a.json", "clip.npy", "b.csv", "b.npz", "b.mp4"}

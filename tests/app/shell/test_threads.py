@@ -1,0 +1,88 @@
+"""Every verb that computes takes --threads, and where it is not given the cores decide."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tapetum.app.shell.known import commands_of, options_of
+from tapetum.app.shell.main import VERBS, command
+from tapetum.app.shell.threads import IDLE, computing, has_threads, take_threads
+from tapetum.core.errors import BadInput
+from tapetum.core.threads import SHARED, Load, cores_left, threads_each, usable_cores
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Busy(Load):
+    def free_cores(self) -> int:
+        return 3
+
+
+def leaves(kind: type, words: tuple[str, ...] = ()) -> list[tuple[type, tuple[str, ...]]]:
+    below = commands_of(kind)
+    return [leaf for name, each in below.items() for leaf in leaves(each, (*words, name))] if below else [(kind, words)]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in IDLE])
+def test_every_verb_that_computes_takes_threads(verb: str) -> None:
+    for kind, words in leaves(command(verb)):
+        rest, threads = take_threads(verb, command(verb), [*words, "x", "--threads", "3"])
+        own = any("threads" in option.names for option in options_of(kind))
+        assert (rest, threads) == ([*words, "x", *(["--threads", "3"] if own else [])], None if own else 3), words
+
+
+def test_after_two_dashes_it_is_a_word() -> None:
+    words = ["a.mp4", "--", "--threads", "3"]
+    assert take_threads("track", command("track"), words) == (words, None)
+
+
+def test_help_names_it_where_it_is_taken(run: Run) -> None:
+    assert "--threads" in run("track", "--help")[1]
+    assert "--threads" not in run("ledger", "--help")[1]
+    assert not has_threads("train", command("train"), ["tap-nano"])
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "", "9999999", "1.5"])
+def test_what_is_no_number_of_threads_is_refused(value: str, run: Run) -> None:
+    code, _, errors = run("track", "a.mp4", f"--threads={value}")
+    assert code == 2
+    assert errors.startswith(f"tapetum: --threads {value}")
+    with pytest.raises(BadInput):
+        take_threads("track", command("track"), ["--threads"])
+
+
+def test_torch_computes_with_them_and_has_its_own_again_afterwards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, counts = torch.get_num_threads(), []
+    monkeypatch.setattr(command("doctor"), "run", lambda _: counts.append((torch.get_num_threads(), threads_each(2))))
+    assert run("doctor", "--threads", before + 1)[0] == 0
+    assert counts == [(before + 1, before + 1)]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "load", "threads"),
+    [("5", None, Busy(), "5"), (None, None, Busy(), "3"), (None, None, None, str(usable_cores())), ("5", 2, Busy(), "2")],
+)
+def test_the_user_decides_before_the_machine(
+    said: str | None, asked: int | None, load: Load | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(__import__("sys").modules, "torch")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    with computing(asked, load):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "passive")
+        shared = said is None and asked is None
+        assert threads_each(2) == (max(1, int(threads) // 2) if shared else int(threads))
+    assert os.environ.get("OMP_NUM_THREADS") == said
+    assert SHARED not in os.environ
+
+
+def test_free_cores_are_those_that_others_leave_idle() -> None:
+    assert cores_left(cores=4, passed=1.0, own=1.0, idle=3.0) == 4  # alone
+    assert cores_left(cores=4, passed=1.0, own=0.5, idle=1.5) == 2  # two are taken
+    assert cores_left(cores=4, passed=1.0, own=0.2, idle=0.0) == 1  # all of them
+    assert cores_left(cores=2, passed=1.0, own=0.2, idle=8.0) == 2  # of a quota
+    assert 1 <= Load().free_cores() <= usable_cores()

@@ -1,0 +1,113 @@
+"""The training commands: their options are the fields of the recipes, with the numbers of the preset that was asked for."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tyro
+from PIL import Image
+
+from tapetum.app.shell.bootstrap import Bootstrap
+from tapetum.app.shell.train import Train
+from tapetum.systems.hip.config import Sizes
+from tapetum.systems.hip.recipes import RECIPES, recipe
+from tapetum.systems.tap.bootstrap.config import Ingredient
+from tapetum.systems.tap.bootstrap.recipes import BootstrapRun, without
+from tapetum.systems.tap.training.recipes import TAP_NANO, tap_kubric
+from tapetum.train.launch_config import Launch
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def parse(command: Any, words: str) -> Any:
+    return tyro.cli(command, args=words.split(), config=(tyro.conf.OmitArgPrefixes,))
+
+
+def test_configs_and_commands_import_no_torch() -> None:
+    code = (
+        "import sys, tapetum.app.shell.bootstrap, tapetum.app.shell.train;"
+        "sys.exit([name for name in ('torch', 'numpy', 'av') if name in sys.modules] or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
+
+
+@pytest.mark.parametrize("layout", RECIPES)
+def test_a_layout_says_what_is_not_given(layout: Any) -> None:
+    command = parse(Train, f"hip --out o --data d --layout {layout} --seed 3").recipe
+    assert command.recipe == recipe(layout, "d", seed=3)
+    assert command.launch == Launch(out=Path("o"))
+    command = parse(Train, f"hip --out o --data d --layout {layout} --steps 0 --picture 32 --ratio 0.5 --bf16 False").recipe
+    usual = RECIPES[layout]
+    assert command.recipe == replace(
+        usual,
+        data="d",
+        steps=0,
+        bf16=False,
+        sizes=replace(usual.sizes, picture=(32, 32)),
+        masked=replace(usual.masked, ratio=0.5),
+    )
+
+
+def test_parquet_is_the_usual_layout_and_pictures_may_have_two_sides() -> None:
+    command = parse(Train, "hip --out o --data d --picture 32 48 --samples 5").recipe
+    assert command.recipe == recipe("parquet", "d", sizes=Sizes(picture=(32, 48), samples=5, sound_rate=8000))
+
+
+def test_a_schedule_says_what_is_not_given() -> None:
+    words = "tap-kubric --out o --data d"
+    assert parse(Train, words).recipe.recipe == tap_kubric("d")
+    assert parse(Train, f"{words} --schedule public").recipe.recipe == tap_kubric("d", "public")
+    command = parse(Train, f"{words} --schedule public --steps 7 --weights w --model bootstapir --workers 2 --parallel fsdp")
+    assert command.recipe.recipe == replace(tap_kubric("d", "public"), steps=7, start="w", model="bootstapir")
+    assert command.recipe.launch == Launch(out=Path("o"), workers=2, parallel="fsdp")
+
+
+@pytest.mark.parametrize("name", TAP_NANO)
+def test_runs_on_scenes_by_name(name: str) -> None:
+    command = parse(Train, f"{name} --out o --steps 9 --textures t --cache c --minutes 1.5 --threads 2").recipe
+    assert command.recipe == replace(TAP_NANO[name], steps=9, textures="t", cache="c")
+    assert command.launch == Launch(out=Path("o"), minutes=1.5, threads=2)
+
+
+@pytest.mark.parametrize("ingredient", get_args(Ingredient))
+def test_what_is_left_out_is_left_out(ingredient: Ingredient) -> None:
+    usual, parsed = BootstrapRun(), parse(Bootstrap, f"videos --out out --without {ingredient}")
+    assert parsed.without == (ingredient,)
+    assert parsed.recipe == usual
+    assert without(usual, [ingredient]) != usual
+
+
+def test_options_of_bootstrap() -> None:
+    words = "videos --out out --cycle --apart --lr 1e-4 --steps 3 --extra-convs 2 --iterations None --device cpu --engine ray"
+    parsed, usual = parse(Bootstrap, words), BootstrapRun()
+    settings = replace(usual.settings, cycle=True, separate_moments=True)
+    assert parsed.recipe == replace(usual, settings=settings, lr=1e-4, steps=3, extra_convs=2, iterations=None)
+    assert (parsed.launch, parsed.engine) == (Launch(out=Path("out"), device="cpu"), "ray")
+
+
+@pytest.mark.slow
+def test_hip_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    rows = []
+    for level in range(20):
+        picture = BytesIO()
+        Image.new("RGB", (8, 8), (level, 12 * level, 255 * (level % 3 % 2))).save(picture, "PNG")
+        rows.append({"bytes": picture.getvalue(), "path": ""})
+    file = tmp_path / "pictures.parquet"
+    pq.write_table(pa.table({"image": rows, "label": [level % 3 % 2 for level in range(20)]}), file)
+    words = ["train", "hip", "--out", tmp_path / "out", "--data", file, "--picture", 8, "--bf16", False, "--mae-steps", 1]
+    words += ["--steps", 2, "--batch-size", 4, "--micro-batch", 4, "--workers", 0]
+    code, out, errors = run(*words, "--threads", 1, "--minutes", 0)
+    assert code == 0, errors
+    assert out.splitlines()[-1] == f"stopped; the same command goes on from {tmp_path / 'out'}"
+    code, out, errors = run(*words, "--threads", 1)
+    assert code == 0, errors
+    told = [line.split()[0] for line in out.splitlines()]
+    assert told == ["train:", "check:", "masked_image", "accuracy", "weights"]
+    assert out.splitlines()[-1] == f"weights  {tmp_path / 'out' / 'hip-nano.safetensors'}"

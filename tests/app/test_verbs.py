@@ -1,0 +1,239 @@
+"""Verbs as functions: typed results, the same numbers as the command line, errors that the user can mend."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tapetum
+import tapetum.app
+from support.files import listed
+from tapetum.app.evaluate_tapvid import TapVidScores
+from tapetum.app.live import TrackedLive, TrackLiveOptions
+from tapetum.app.many import TrackedMany
+from tapetum.app.shell.main import VERBS, command
+from tapetum.app.track import Tracked, TrackOptions
+from tapetum.app.verb import Listener
+from tapetum.core.errors import BadInput
+from tapetum.types import Tracks, Tracks3D
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Heard(Listener):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.tasks: dict[str, list[tuple[int, int | None]]] = {}
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        self.tasks.setdefault(task, []).append((done, total))
+
+
+def functions() -> list[tuple[str, Callable]]:
+    """Every function that is made of options, with its name."""
+    found = []
+    for module in pkgutil.iter_modules(tapetum.app.__path__, "tapetum.app."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if inspect.isfunction(value) and hasattr(value, "run") and value.__module__ == module.name:
+                found.append((f"{module.name}.{name}", value))
+    return found
+
+
+def test_a_function_takes_the_fields_of_its_options() -> None:
+    found = dict(functions())
+    assert len(found) >= 17
+    for name, function in found.items():
+        [options, *_] = inspect.signature(function.run).parameters.values()
+        expected = inspect.signature(options.annotation).parameters
+        assert list(inspect.signature(function).parameters) == list(expected), name
+        result = inspect.signature(function).return_annotation
+        assert dataclasses.is_dataclass(result), name
+        assert result.__dataclass_params__.frozen, name
+
+
+@pytest.mark.parametrize("verb", ["track", "convert", "embed", "export"])
+def test_a_command_adds_nothing_to_the_options_but_what_it_prints(verb: str) -> None:
+    parts = {field.name for field in dataclasses.fields(command(verb))}
+    options = next(kind for kind in command(verb).__mro__ if kind.__module__.startswith("tapetum.app"))
+    own = parts - {field.name for field in dataclasses.fields(options)}
+    assert own <= {"json", "online", "plan", "preview", "action"}
+
+
+def test_importing_the_package_or_a_verb_imports_no_torch() -> None:
+    names = ", ".join(f"tapetum.app.{module.name}" for module in pkgutil.iter_modules(tapetum.app.__path__))
+    code = f"import sys, tapetum, {names}; tapetum.track; sys.exit([n for n in ('torch', 'av') if n in sys.modules] or 0)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_track_gives_what_the_command_line_writes(clip: Path, tmp_path: Path, run: Run) -> None:
+    done = tapetum.track(clip, grid=3, polish="no")
+    assert isinstance(done, Tracked)
+    assert (done.video, done.width, done.height, done.rate, done.out) == (str(clip), 64, 48, 10, None)
+    code, out, _ = run("track", clip, "--grid", 3, "--polish", "no", "--out", tmp_path / "out", "--json")
+    assert code == 0
+    written = Tracks.load(tmp_path / "out" / "tracks.npz")
+    np.testing.assert_array_equal(done.tracks.xy, written.xy)
+    np.testing.assert_array_equal(done.tracks.visible, written.visible)
+    told, own = json.loads(out), done.as_json()
+    assert told.keys() - own.keys() == {"overlay", "tracks", "table"}
+    assert {k: v for k, v in told.items() if k in own and k != "seconds"} == {k: v for k, v in own.items() if k != "seconds"}
+
+
+def test_points_may_be_numbers_texts_or_a_table(clip: Path, tmp_path: Path) -> None:
+    table = tmp_path / "points.csv"
+    table.write_text("t,x,y\n1,10,20\n")
+    for asked in ({"query": [(1, 10, 20)]}, {"query": np.array([[1, 10, 20]])}, {"query": (("1,10,20",),)}, {"points": table}):
+        assert tapetum.track(clip, model="static", **asked).tracks.queries.tolist() == [[1, 10, 20]]  # type: ignore[arg-type]
+
+
+def test_nothing_is_written_unless_a_folder_is_named(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tapetum.track(clip, model="static")
+    assert not list(tmp_path.iterdir())
+    done = tapetum.track(str(clip), model="static", out="results")
+    assert done.out == Path("results")
+    assert listed(Path("results")) == ["overlay.mp4", "tracks.csv", "tracks.npz"]
+
+
+def test_tracks_in_space_are_in_the_result(clip: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "depth.npz", depth=np.full((6, 24, 32), 2.0, np.float32))
+    options = {"model": "static", "grid": 2, "three_d": True, "depth": str(tmp_path / "depth.npz")}
+    done = tapetum.track(clip, intrinsics="50,50,32,24", **options)  # type: ignore[arg-type]
+    assert isinstance(done.tracks3d, Tracks3D)
+    np.testing.assert_allclose(done.tracks3d.xyz[0], np.tile([(16 - 32) / 50 * 2, (12 - 24) / 50 * 2, 2], (6, 1)), rtol=1e-6)
+    with pytest.warns(UserWarning, match="no --intrinsics were given"):
+        tapetum.track(clip, **options)  # type: ignore[arg-type]
+
+
+def test_a_listener_hears_how_far_the_work_is(clip: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    tapetum.track.run(TrackOptions(clip, grid=2, out=tmp_path / "out"), heard)
+    assert heard.notes == []
+    assert heard.tasks["tracking"][-1] == (6, 6)
+    assert heard.tasks["drawing"] == [(number + 1, 6) for number in range(6)]
+
+
+def test_many_videos_and_what_fails_among_them(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:200])
+    with pytest.warns(UserWarning, match=r"^broken.mp4: "):
+        many = tapetum.track_many((str(clip), str(tmp_path / "broken.mp4")), model="static", grid=2, out=tmp_path / "out")
+    assert isinstance(many, TrackedMany)
+    assert [summary["points"] for summary in many.done] == [4]
+    assert [summary["video"] for summary in many.failed] == [str(tmp_path / "broken.mp4")]
+    assert json.loads((tmp_path / "out" / "videos.json").read_text()) == many.as_json()["videos"]
+
+
+@pytest.mark.slow
+def test_a_file_followed_live_gives_what_the_command_line_writes(clip: Path, tmp_path: Path, run: Run) -> None:
+    looked_at: list[np.ndarray] = []
+
+    def viewer(frame: np.ndarray) -> bool:
+        looked_at.append(frame)
+        return True
+
+    done = tapetum.track_live(str(clip), grid=2, viewer=viewer)
+    assert isinstance(done, TrackedLive)
+    assert (done.tracks.frames, done.frames_dropped, len(done.latency), len(looked_at)) == (6, 0, 6, 6)
+    assert run("track", clip, "--online", "--grid", 2, "--out", tmp_path / "out")[0] == 0
+    np.testing.assert_array_equal(done.tracks.xy, Tracks.load(tmp_path / "out" / "tracks.npz").xy)
+    short = tapetum.track_live(str(clip), grid=2, viewer=lambda frame: False)
+    assert short.tracks.frames == 1
+
+
+def test_saved_tracks_are_shown_and_converted(clip: Path, tmp_path: Path) -> None:
+    done = tapetum.track(clip, model="static", grid=2, out=tmp_path)
+    shown = tapetum.show(tmp_path / "tracks.npz", clip, out=tmp_path / "again.mp4", view="rainbow")
+    assert shown.overlay.stat().st_size > 500
+    converted = tapetum.convert(tmp_path / "tracks.npz", tmp_path / "napari.csv", to="napari")
+    again = tapetum.convert(tmp_path / "napari.csv", tmp_path / "again.npz", video=clip)
+    assert converted.tracks.points == again.tracks.points == 4
+    np.testing.assert_allclose(Tracks.load(tmp_path / "again.npz").xy, done.tracks.xy)
+
+
+def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
+    made = tapetum.app.scenes.make(tmp_path, n=2, size=64, frames=4)
+    scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")
+    assert isinstance(scores, TapVidScores)
+    code, out, _ = run("eval", "tapvid", "--data", made.tapvid, "--model", "static", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert scores.average_jaccard == told["average_jaccard"]
+    assert {**scores.as_json(), "seconds": 0} == {**told, "seconds": 0}
+
+
+def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
+    for number, name in enumerate("ab"):
+        Image.fromarray(np.full((40, 40, 3), 90 * number, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_text("no picture")
+    with pytest.warns(UserWarning, match=r"c\.png"):
+        made = tapetum.embed((tmp_path,))
+    assert (made.vectors.dtype, len(made.vectors), made.files, made.failed) == (np.float32, 2, 3, 1)
+    code, out, _ = run("embed", tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "table.npz")
+    assert (code, out.split(": ")[1].split()[0]) == (0, "2")
+    with np.load(tmp_path / "table.npz") as table:
+        np.testing.assert_array_equal(table["embedding"], made.vectors)
+        assert table["path"].tolist() == list(made.paths)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda clip: tapetum.track("nowhere.mp4"), "there is no file nowhere.mp4"),
+        (lambda clip: tapetum.track(clip, model="tapri"), "did you mean tapir"),
+        (lambda clip: tapetum.track(clip, model="static", query=[(9, 1, 1)]), "frame 9 is not in the video"),
+        (lambda clip: tapetum.track(clip, model="static", query=[(0, 1)]), "is not a point"),
+        (lambda clip: tapetum.track(clip, model="static", grid=0), "from 1 to 1000"),
+        (lambda clip: tapetum.track(clip, depth="x"), "--depth belongs to --3d"),
+        (lambda clip: tapetum.track_many(()), "no video was given"),
+        (lambda clip: tapetum.track_live(str(clip), model="tapir-nano"), "needs the future"),
+        (lambda clip: tapetum.track_live(str(clip), view="rainbow"), "needs the whole video"),
+        (lambda clip: tapetum.show("nothing.npz", clip), "nothing.npz"),
+        (lambda clip: tapetum.show(clip, clip, out=clip), "would be overwritten"),
+        (lambda clip: tapetum.convert("a.npz", "a.npz"), "would be overwritten"),
+        (lambda clip: tapetum.embed(()), "there are no FILES"),
+        (lambda clip: tapetum.embed((clip,), model="hip-16"), "were ever released"),
+        (lambda clip: tapetum.export("static", "a.onnx"), "no weights named 'static'"),
+        (lambda clip: tapetum.evaluate_tapvid(data="nothing.pkl", model="static"), "nothing.pkl"),
+        (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
+        (lambda clip: tapetum.app.weights.show("tapri"), "did you mean tapir"),
+        (lambda clip: tapetum.app.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
+        (lambda clip: tapetum.app.hip.plan(), "there is no modality"),
+        (lambda clip: tapetum.app.data.show(("nothing.tar",)), "nothing.tar"),
+        (lambda clip: tapetum.app.tapvid3d.check("nowhere"), "nowhere"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(call: Callable, match: str, clip: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=match) as caught:
+        call(clip)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_word_that_is_no_option_is_python_s_own_error(clip: Path) -> None:
+    with pytest.raises(TypeError, match="modle"):
+        tapetum.track(clip, modle="static")  # type: ignore[call-arg]
+
+
+def test_verbs_of_the_table_are_reached() -> None:
+    assert VERBS
+    for verb in VERBS:
+        assert dataclasses.is_dataclass(command(verb))
+    for name in tapetum._VERBS:
+        assert callable(getattr(tapetum, name))
+    assert TrackLiveOptions("0").viewer is None

@@ -1,0 +1,83 @@
+"""Rounds of k-means: by hand and beside loops, nearest centres, ties, means, and centres that lose all their vectors."""
+
+import math
+
+import pytest
+import torch
+
+from tapetum.layers.clustering import Metric, move_centres, nearest
+from tapetum.systems.odin.clustering import _rounds
+
+
+def rows(*values: tuple[float, ...]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)[None]
+
+
+def test_a_centre_that_loses_all_its_vectors_stays_where_it_was() -> None:
+    x = rows((0, 0), (2, 0), (9, 9))
+    centres = rows((1, 1), (5, 7), (8, 8))
+    moved, counts = move_centres(x, torch.tensor([[0, 0, 2]]), centres)
+    assert moved[0].tolist() == [[1, 0], [5, 7], [9, 9]]
+    assert counts[0].tolist() == [2, 0, 1]
+    units = rows((1, 0), (0, 1), (0.6, 0.8))
+    centres = rows((1, 0), (0, 1), (-0.6, 0.8))
+    moved, _ = move_centres(units, torch.tensor([[0, 0, 1]]), centres, "cosine")
+    torch.testing.assert_close(moved, rows((math.sqrt(0.5), math.sqrt(0.5)), (0.6, 0.8), (-0.6, 0.8)))
+
+
+def test_weights_count_and_a_centre_of_weight_zero_stays() -> None:
+    x, ids = rows((0, 0), (4, 0), (6, 6)), torch.tensor([[0, 0, 1]])
+    moved, counts = move_centres(x, ids, rows((1, 1), (5, 7)), weights=torch.tensor([[1.0, 3.0, 0.0]]))
+    assert moved[0].tolist() == [[3, 0], [5, 7]]
+    assert counts[0].tolist() == [4, 0]
+
+
+def test_an_empty_centre_wins_a_vector_back() -> None:
+    """The second centre is empty in the first round; the first moves away, and a vector is now nearer to the second."""
+    x, start = rows((100,), (105,), (112,)), rows((101,), (98.6,), (110,))
+    assert nearest(x, start)[0].tolist() == [0, 0, 2]
+    assert _rounds(x, start, 1, "l2")[0].tolist() == [1, 0, 2]  # the first is at 102.5
+    x, start = (
+        torch.tensor([[[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in angles]])
+        for angles in ((10, 60, 120), (22, -5, 110))
+    )
+    assert nearest(x, start, "cosine")[0].tolist() == [0, 0, 2]
+    assert _rounds(x, start, 1, "cosine")[0].tolist() == [1, 0, 2]  # at 35 degrees
+
+
+def drawn(metric: Metric) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (2, 30, 4) and centres (2, 5, 4), of unit length for cosines."""
+    draw = torch.Generator().manual_seed(0)
+    x, centres = (torch.randn(2, n, 4, dtype=torch.float64, generator=draw) for n in (30, 5))
+    return (
+        (x / x.norm(dim=-1, keepdim=True), centres / centres.norm(dim=-1, keepdim=True)) if metric == "cosine" else (x, centres)
+    )
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_the_nearest_is_that_of_a_loop_and_of_equal_ones_the_first(metric: Metric) -> None:
+    x, centres = drawn(metric)
+    found = nearest(x, centres, metric)
+    for b in range(2):
+        for n in range(30):
+            assert found[b, n] == min(range(5), key=lambda k: float((x[b, n] - centres[b, k]).norm()))
+    assert found.dtype == torch.int64
+    axes = torch.eye(4, dtype=torch.float64)  # without rounding, so that what is equally near is so exactly
+    assert nearest(axes[None], axes[[3, 1, 1, 0, 2, 0, 3]][None], metric).tolist() == [[3, 1, 4, 0]]
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_centres_move_to_the_mean_of_theirs(metric: Metric, weighted: bool) -> None:
+    x, centres = drawn(metric)
+    ids = torch.randint(4, (2, 30), generator=torch.Generator().manual_seed(1))
+    weights = torch.rand(2, 30, generator=torch.Generator().manual_seed(2)).double() if weighted else None
+    found, counts = move_centres(x, ids, centres, metric, weights)
+    for b in range(2):
+        for k in range(4):
+            own = [n for n in range(30) if ids[b, n] == k]
+            each = [1.0 if weights is None else float(weights[b, n]) for n in own]
+            total = sum(w * x[b, n] for w, n in zip(each, own, strict=True))
+            mean = total / total.norm() if metric == "cosine" else total / sum(each)
+            torch.testing.assert_close(found[b, k], mean)
+            assert float(counts[b, k]) == pytest.approx(sum(each))

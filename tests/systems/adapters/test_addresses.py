@@ -1,0 +1,278 @@
+"""Which modules the presets name in every family, and how large the adapters there are."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from support.trunks import pictures, trunk
+from tapetum.core.errors import BadInput
+from tapetum.encoders import build
+from tapetum.systems.adapters import AdapterConfig, Site, attach
+from tapetum.systems.adapters.addresses import middle_blocks, places
+
+MLPS = ["blocks.0.mlp", "blocks.1.mlp", "blocks.5.mlp", "blocks.6.mlp", "blocks.10.mlp", "blocks.11.mlp"]
+TABLE = {
+    "vit-base-16": [("bottom", "patches"), *(("middle", name) for name in MLPS), ("top", "pooled")],
+    "resnet-50": [
+        ("bottom", "stem"),
+        ("middle", "stages.0.0.convs.0"),
+        ("middle", "stages.1.0.convs.0"),
+        ("middle", "stages.2.0.convs.0"),
+        ("middle", "stages.3.2"),
+        ("top", "pooled"),
+    ],
+    "nfnet-f0": [
+        ("bottom", "stem.0"),
+        ("middle", "stages.0.0.convs.0"),
+        ("middle", "stages.1.0.convs.0"),
+        ("middle", "stages.2.0.convs.0"),
+        ("middle", "stages.3.2"),
+        ("top", "pooled"),
+    ],
+    "efficientnet-lite0": [
+        ("bottom", "stem"),
+        ("middle", "stages.1.0.expand"),
+        ("middle", "stages.2.0.expand"),
+        ("middle", "stages.3.0.expand"),
+        ("middle", "stages.6.0"),
+        ("top", "pooled"),
+    ],
+    "timm:vit_base_patch16_224": [("bottom", "patch_embed"), *(("middle", name) for name in MLPS), ("top", "fc_norm")],
+    "timm:resnet50": [
+        ("bottom", "conv1"),
+        ("middle", "layer1.0.conv1"),
+        ("middle", "layer2.0.conv1"),
+        ("middle", "layer3.0.conv1"),
+        ("middle", "layer4.2"),
+        ("top", "global_pool"),
+    ],
+    "timm:dm_nfnet_f0": [
+        ("bottom", "stem.conv1"),
+        ("middle", "stages.0.0.conv1"),
+        ("middle", "stages.1.0.conv1"),
+        ("middle", "stages.2.0.conv1"),
+        ("middle", "stages.3.2"),
+        ("top", "head.global_pool"),
+    ],
+    "timm:tf_efficientnet_lite0": [
+        ("bottom", "conv_stem"),
+        ("middle", "blocks.1.0.conv_pw"),
+        ("middle", "blocks.2.0.conv_pw"),
+        ("middle", "blocks.3.0.conv_pw"),
+        ("middle", "blocks.6.0"),
+        ("top", "global_pool"),
+    ],
+}
+
+
+def on_paper(name: str) -> nn.Module:
+    """A network of whole size without numbers."""
+    with torch.device("meta"):
+        return timm.create_model(name[5:]) if name.startswith("timm:") else build(name)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_presets_name_these_places(name: str) -> None:
+    whole = on_paper(name)
+
+    def named(preset: str) -> list[tuple[str, str]]:
+        return [(place.section, place.address or "pooled") for place in places(whole, AdapterConfig(preset=preset))]
+
+    assert named("bottom-middle-top") == TABLE[name]
+    for sections in ("bottom", "middle", "top", "bottom-middle", "middle-top", "bottom-top"):
+        assert named(sections) == [row for row in TABLE[name] if row[0] in sections.split("-")]
+    assert [address for _, address in named("all-blocks")] == [
+        address for address, _ in whole.named_modules() if address in dict.fromkeys(a for _, a in named("all-blocks"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"), [("vit-base-16", 12), ("resnet-50", 16), ("nfnet-f0", 12), ("efficientnet-lite0", 16)]
+)
+def test_all_blocks_are_all(name: str, blocks: int) -> None:
+    for maps in ("parallel", "series", "bottleneck"):
+        config = AdapterConfig(preset="all-blocks", maps=maps)  # pyright: ignore[reportArgumentType]
+        assert len(places(on_paper(name), config)) == blocks
+
+
+def test_in_series_adapters_follow_blocks_and_the_first_norm() -> None:
+    found = places(on_paper("resnet-50"), AdapterConfig(maps="series"))
+    assert [place.address for place in found] == ["stem_norm", "stages.0.0", "stages.1.0", "stages.2.0", "stages.3.2", ""]
+    assert not any(place.beside for place in found)
+
+
+@pytest.mark.parametrize("depth", range(1, 40))
+def test_blocks_of_the_middle_are_as_many_as_asked_and_in_order(depth: int) -> None:
+    for count in range(1, depth + 1):
+        chosen = middle_blocks(depth, count)
+        assert len(chosen) == count
+        assert chosen == sorted(set(chosen))
+        assert chosen[0] == 0
+        assert chosen[-1] < depth
+        assert count < 2 or chosen[-1] == depth - 1 or count == 2
+
+
+WIDTHS = {"vit-tiny-16": (192, 12), "vit-small-16": (384, 12), "vit-base-16": (768, 12), "vit-large-16": (1024, 24)}
+NOTES = {
+    ("vit-tiny-16", 8): 0.039,
+    ("vit-tiny-16", 16): 0.076,
+    ("vit-tiny-16", 64): 0.298,
+    ("vit-small-16", 32): 0.300,
+    ("vit-small-16", 128): 1.186,
+    ("vit-base-16", 8): 0.157,
+    ("vit-base-16", 64): 1.190,
+    ("vit-base-16", 128): 2.370,
+    ("vit-large-16", 16): 0.811,
+    ("vit-large-16", 64): 3.172,
+}
+"""Millions of parameters of one adapter a block, from the table of the notes (section 3.5)."""
+
+
+@pytest.mark.parametrize(("name", "rank"), NOTES)
+def test_adapters_of_vision_transformers_have_the_sizes_of_the_notes(name: str, rank: int) -> None:
+    width, depth = WIDTHS[name]
+    found = places(on_paper(name), AdapterConfig(preset="all-blocks"))
+    one = Site(address="", section="middle", form="series", inward=width, width=width, axis=-1, rank=rank)
+    assert len(found) == depth
+    assert depth * one.parameters == depth * (2 * width * rank + rank + width)
+    assert round(depth * one.parameters / 1e6, 3) == NOTES[name, rank]
+
+
+BOTTLENECKS = {
+    ("resnet-18", 4): (0.355, 0.178),
+    ("resnet-18", 8): (0.179, 0.089),
+    ("resnet-18", 16): (0.091, 0.046),
+    ("resnet-50", 4): (10.1, 2.80),
+    ("resnet-50", 8): (5.07, 1.40),
+    ("resnet-50", 16): (2.54, 0.70),
+    ("nfnet-f0", 4): (11.0, 2.54),
+    ("nfnet-f0", 8): (5.49, 1.27),
+    ("nfnet-f0", 16): (2.75, 0.64),
+}
+"""Millions, an adapter a block and one a stage; the notes' table has 8 inner channels at least."""
+
+
+@pytest.mark.parametrize(("name", "part"), BOTTLENECKS)
+def test_bottlenecks_of_convolutional_networks_have_the_sizes_of_the_notes(name: str, part: int) -> None:
+    whole = on_paper(name)
+    per_block, per_stage = BOTTLENECKS[name, part]
+
+    def millions(depths: tuple[int, ...]) -> float:
+        sites = [
+            Site(address="", section="middle", form="bottleneck", inward=c, width=c, axis=1, rank=max(8, c // part))
+            for c, depth in zip(whole.config.channels, depths, strict=True)  # pyright: ignore
+            for _ in range(depth)
+        ]
+        return sum(site.parameters for site in sites) / 1e6
+
+    assert millions(whole.config.depths) == pytest.approx(per_block, rel=0.005)  # pyright: ignore
+    assert millions((1, 1, 1, 1)) == pytest.approx(per_stage, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet", "nfnet", "efficientnet-lite", "timm-vit", "timm-lite", "torchvision-vit"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        AdapterConfig(),
+        AdapterConfig(maps="series", tokens="parallel", scale=True, rank=3),
+        AdapterConfig(preset="all-blocks", maps="bottleneck", rank=5),
+    ],
+    ids=["parallel", "series", "bottleneck"],
+)
+def test_formulas_count_what_is_made(kind: str, config: AdapterConfig) -> None:
+    adapted = attach(trunk(kind), config)
+    for site, adapter in adapted.adapters["default"].at_sites().items():  # pyright: ignore[reportCallIssue]
+        assert sum(p.numel() for p in adapter.parameters()) == site.parameters
+    assert sum(row.parameters for row in adapted.summary()) == sum(p.numel() for p in adapted.adapter_parameters())
+
+
+def test_addresses_by_name() -> None:
+    adapted = attach(trunk("resnet"), ["stem", "stages.1.0", ""])
+    assert [(row.section, row.address, row.form) for row in adapted.summary()] == [
+        ("bottom", "stem", "parallel"),
+        ("middle", "stages.1.0", "bottleneck"),
+        ("top", "pooled", "series"),
+    ]
+    adapted = attach(trunk("timm-vit"), AdapterConfig(addresses=("blocks.1", "blocks.2.attn.qkv"), tokens="lora"))
+    assert [(site.where, site.form) for site in adapted.sites("default")] == [("after", "series"), ("weight", "lora")]
+
+
+class Own(nn.Module):
+    """A trunk of no family that says where adapters fit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.unused = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.pair = nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pair(self.second(self.first(x).relu()))[0]
+
+    def adapter_addresses(self) -> tuple[str, ...]:
+        return "first", "second"
+
+
+def test_a_trunk_of_another_kind_says_where_adapters_fit() -> None:
+    x = torch.randn(2, 5, 6)
+    whole = Own()
+    adapted = attach(whole, "all-blocks", example=x[:1])
+    assert torch.equal(adapted(x), whole(x))
+    assert [row.address for row in adapted.summary()] == ["first", "second"]
+    with torch.no_grad():
+        for p in adapted.adapter_parameters():
+            p.add_(0.1)
+    assert not torch.equal(adapted(x), whole(x))
+    adapted.verify()
+
+
+@pytest.mark.parametrize(
+    ("make", "preset", "message"),
+    [
+        (lambda: nn.Sequential(nn.Linear(3, 3)), "bottom", "no known family: known are ViT, ResNet"),
+        (Own, "bottom", "give preset='all-blocks', or addresses"),
+        (Own, ["nowhere"], "no module 'nowhere'; it has first, second"),
+        (Own, ["unused"], "never called by itself"),
+        (Own, ["pair"], "gives no tensor"),
+        (Own, [""], "only an encoder has a pooled vector"),
+        (Own, [], "list of addresses is empty"),
+        (Own, ["first", "first"], "stands twice"),
+        (Own, "bottom-up", "no preset 'bottom-up'; it is one of bottom, middle"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(make, preset, message) -> None:
+    with pytest.raises(BadInput, match=message):
+        attach(make(), preset, example=torch.randn(1, 5, 6 if make is Own else 3))
+
+
+def test_layers_that_are_not_called_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"'blocks\.0\.mlp\.hidden' of this ViT is never called by itself"):
+        attach(trunk("vit"), ["blocks.0.mlp.hidden"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 0}, "rank is 0"),
+        ({"middle": -1}, "middle is -1"),
+        ({"maps": "beside"}, "maps is 'beside'; it is one of parallel, series, bottleneck"),
+        ({"std": 2.0}, "std is 2.0"),
+    ],
+)
+def test_settings_that_cannot_be(changes, message) -> None:
+    with pytest.raises(BadInput, match=message):
+        AdapterConfig(**changes)
+
+
+def test_other_examples_and_names_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"give floats \(pictures, 3, rows, columns\)"):
+        attach(trunk("vit"), example=torch.zeros(1, 4, 32, 32))
+    adapted = attach(trunk("vit"))
+    for bad, message in (("default", "already"), ("a.b", "use letters"), ("", "use letters")):
+        with pytest.raises(BadInput, match=message):
+            adapted.add(bad)
+    for act in (lambda: adapted.use("x"), lambda: adapted(pictures(), adapter="x"), lambda: adapted.remove("x")):
+        with pytest.raises(BadInput, match="no adapter 'x'; there are default"):
+            act()
+    with pytest.raises(BadInput, match="has adapters already"):
+        attach(adapted)

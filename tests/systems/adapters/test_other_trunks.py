@@ -1,0 +1,91 @@
+"""Adapters on trunks of other systems, each by itself and inside its system."""
+
+import pytest
+import torch
+
+from support.networks import tapir
+from support.paligemma import TINY
+from support.trunks import shake
+from tapetum.encoders import build
+from tapetum.systems.adapters import attach
+from tapetum.systems.longvideo import build as build_video
+from tapetum.systems.paligemma.model import PaliGemma
+
+
+def test_the_eye_of_paligemma_is_adapted_and_given_back() -> None:
+    torch.manual_seed(0)
+    model = PaliGemma(TINY).eval()
+    side = TINY.eye.picture_size[0]
+    pixels = torch.randn(2, 1, 3, side, side)
+    prefix, suffix = torch.tensor([[2, 7, 5], [2, 9, 5]]), torch.tensor([[8, 1], [7, 1]])
+    with torch.no_grad():
+        wanted = model.logits(pixels, prefix, suffix)
+    eye = model.eye
+    adapted = model.eye = attach(eye, "bottom-middle")  # pyright: ignore[reportAttributeAccessIssue]
+    with torch.no_grad():
+        assert torch.equal(model.logits(pixels, prefix, suffix), wanted)
+        shake(adapted, "default", 0)
+        assert not torch.equal(model.logits(pixels, prefix, suffix), wanted)
+    model.train().logits(pixels, prefix, suffix).square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in adapted.adapter_parameters())
+    adapted.verify()
+    model.eye = adapted.detach()  # pyright: ignore[reportAttributeAccessIssue]
+    assert model.eye is eye
+    with torch.no_grad():
+        assert torch.equal(model.eval().logits(pixels, prefix, suffix), wanted)
+
+
+def test_the_trackers_trunk_is_adapted_and_given_back() -> None:
+    model = tapir().eval()
+    video, queries = torch.randn(1, 4, 64, 64, 3), torch.tensor([[[0.0, 20.0, 30.0], [2.0, 40.0, 8.0]]])
+    with torch.no_grad():
+        wanted = model(video, queries).tracks
+    backbone = model.backbone
+    adapted = model.backbone = attach(backbone, "all-blocks", example=torch.zeros(1, 3, 64, 64))  # pyright: ignore[reportAttributeAccessIssue]
+    assert [row.address for row in adapted.summary()] == list(backbone.adapter_addresses())
+    with torch.no_grad():
+        assert torch.equal(model(video, queries).tracks, wanted)
+        shake(adapted, "default", 0)
+        assert not torch.equal(model(video, queries).tracks, wanted)
+    adapted.verify()
+    model.backbone = adapted.detach()  # pyright: ignore[reportAttributeAccessIssue]
+    with torch.no_grad():
+        assert torch.equal(model(video, queries).tracks, wanted)
+
+
+def test_a_swin_takes_adapters_after_its_blocks_and_on_its_pooled_vector() -> None:
+    encoder = build("swin-t", width=16, depths=(1, 1, 1, 1), heads=(1, 2, 4, 8))
+    adapted = attach(encoder, [*encoder.adapter_addresses(), ""])
+    x = torch.randn(2, 3, *encoder.preprocessing.size)
+    with torch.no_grad():
+        assert torch.equal(adapted(x).pooled, encoder(x).pooled)
+        shake(adapted, "default", 0)
+        assert not torch.equal(adapted(x).pooled, encoder(x).pooled)
+    adapted.verify()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_mcvit_is_adapted_in_one_call_and_in_a_stream_and_given_back(pooling: str) -> None:
+    encoder = build_video("mcvit-nano", depth=2, size=(32, 32), segment_frames=4, pooling=pooling).eval()
+    video = torch.randn(2, 8, 32, 32, 3).clamp(-1, 1)
+    adapted = attach(encoder)
+    assert [row.address for row in adapted.summary()] == ["tubelets.video", "blocks.0.mlp", "blocks.1.mlp", "pooled_end"]
+    with torch.no_grad():
+        wanted = encoder(video)
+        same = adapted(video)
+        assert torch.equal(same.pooled, wanted.pooled)
+        assert torch.equal(same.tokens, wanted.tokens)
+        shake(adapted, "default", 0)
+        found = adapted(video)
+        assert not torch.equal(found.pooled, wanted.pooled)
+        streamed = adapted.network("default")
+        state = streamed.start(2, frames=8)
+        for first in (0, 4):
+            state, features = streamed.step(state, video[:, first : first + 4])
+        torch.testing.assert_close(features.pooled, found.pooled)
+    adapted(video).pooled.square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in adapted.adapter_parameters())
+    adapted.verify()
+    assert adapted.detach() is encoder
+    with torch.no_grad():
+        assert torch.equal(encoder(video).tokens, wanted.tokens)

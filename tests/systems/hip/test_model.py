@@ -1,0 +1,311 @@
+"""Groups, masks, codes and the network's own properties, against values worked out by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.systems.hip import layers
+from tapetum.systems.hip.config import NANO, HipConfig, Modality, variant
+from tapetum.systems.hip.grouping import grouping
+from tapetum.systems.hip.layers import variance_scaling
+from tapetum.systems.hip.masking import draw_mask
+from tapetum.systems.hip.model import Hip
+from tapetum.systems.hip.positions import fourier_features
+
+SMALL = HipConfig(
+    groups=(4, 1, 4), latents=(4, 4, 4), channels=(8, 16, 8), self_layers=(1, 1, 1), self_heads=(2, 2, 2), embedding=8
+)
+MODALITIES = {"image": Modality((5, 4), 3), "sound": Modality((7,), 1)}
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    torch.manual_seed(0)
+
+
+def inputs_of(modalities: dict[str, Modality], batch: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(batch, m.length, m.channels, generator=generator) for name, m in modalities.items()}
+
+
+def awake(model: Hip, seed: int = 0) -> Hip:
+    """With output weights that are not zero."""
+    torch.manual_seed(seed)
+    for layer in [*model.unembed.values(), *getattr(model, "label_unembed", {}).values()]:
+        torch.nn.init.normal_(layer.weight)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("groups", "lengths", "counts", "width"),
+    [
+        # worked examples of the specification
+        (16, (1024, 32), [15, 1], 69),
+        (16, (128, 16), [14, 2], 10),
+        (16, (50176,), [16], 3136),
+        (256, (50176,), [256], 196),
+        (256, (401408, 122880), [196, 60], 2048),
+        (16, (50176, 12288), [13, 3], 4096),
+        (256, (50176, 1), [255, 1], 197),
+    ],
+)
+def test_groups_are_given_out_as_published(groups: int, lengths: tuple[int, ...], counts: list[int], width: int) -> None:
+    plan = grouping({str(i): n for i, n in enumerate(lengths)}, groups)
+    assert [span.groups for span in plan.spans] == counts
+    assert plan.width == width
+    assert plan.padding == groups * width - sum(lengths)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=5), st.integers(5, 40), st.booleans())
+def test_grouping_loses_nothing(lengths: list[int], groups: int, flat: bool) -> None:
+    plan = grouping({f"m{i}": n for i, n in enumerate(lengths)}, groups, flat)
+    parts = {f"m{i}": torch.randn(2, n, 3) for i, n in enumerate(lengths)}
+    grouped = plan.group(parts)
+    assert grouped.shape == (2, 1 if flat else groups, plan.width, 3)
+    assert int(plan.real().sum()) == sum(lengths)
+    assert (grouped[:, ~plan.real()] == 0).all()
+    for span in plan.spans:  # which says where each is: from an element of the one group, or in groups of its own
+        whole = grouped[:, 0, span.first :] if flat else grouped[:, span.first :, : span.own].flatten(1, 2)
+        assert torch.equal(whole[:, : span.length], parts[span.name])
+    back = plan.ungroup(grouped)
+    assert list(back) == list(parts)
+    assert all(torch.equal(back[name], parts[name]) for name in parts)
+
+
+def test_what_cannot_be_packed_is_refused() -> None:
+    with pytest.raises(BadInput, match="no modality"):
+        grouping({}, 4)
+    with pytest.raises(BadInput, match="'a' has 0 elements"):
+        grouping({"a": 0}, 4)
+    with pytest.raises(BadInput, match="3 modalities for 2 groups"):
+        grouping({"a": 1, "b": 1, "c": 1}, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"groups": (4, 2, 4)}, "the processor, has 1 group"),
+        ({"groups": (4, 4)}, "wanted 2 numbers"),
+        ({"groups": (1, 1), "latents": (4, 4), "channels": (8, 8), "self_layers": (1, 1), "self_heads": (1, 1)}, "odd number"),
+        ({"self_heads": (3, 2, 2)}, "heads must divide"),
+        ({"latents": (4, 6, 4)}, "do not divide into the 4 groups"),
+        ({"latents": (4, 4, 8)}, "a skip needs the same"),
+        ({"processor_latents_train": 8}, "fewer in training"),
+        ({"processor_latents_train": 2, "processor_latents_eval": 8}, "one of the two"),
+        ({"flat": True}, "one block of one group"),
+        ({"drop_path": 1.0}, "within 0..1"),
+    ],
+)
+def test_configs_that_cannot_work_are_refused(change: dict, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        replace(SMALL, **change)
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    model, good = Hip(SMALL, MODALITIES), inputs_of(MODALITIES)
+    for bad, words in (
+        ({}, "no input"),
+        ({"smell": good["image"]}, "'smell' is no modality"),
+        ({"image": good["image"][:, :-1]}, r"shape \(2, 19, 3\); wanted \(batch, 20, 3\)"),
+        ({"image": good["image"], "sound": good["sound"][:1]}, "batch sizes differ: image 2, sound 1"),
+        ({"image": good["image"].int()}, "int32"),
+        ({"image": good["image"].index_fill(1, torch.tensor([3]), torch.nan)}, "'image' holds 6 numbers that are not finite"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            model(bad)
+    with pytest.raises(BadInput, match="'sound' is to be decoded but is no input"):
+        model({"image": good["image"]}, decode=("sound",))
+    with pytest.raises(BadInput, match=r"called 'a\.b'"):
+        Hip(SMALL, {"a.b": Modality((3,), 1)})
+    with pytest.raises(BadInput, match="all modalities are labels"):
+        Hip(replace(SMALL, labels=("sound",)), {"sound": MODALITIES["sound"]})
+    with pytest.raises(BadInput, match="shape"):
+        Modality((0,), 3)
+
+
+def test_a_new_network_gives_zeros_and_learns_everywhere() -> None:
+    config = replace(SMALL, labels=("label",))
+    modalities = {**MODALITIES, "label": Modality((3,), 2)}
+    model = Hip(config, modalities)
+    out = model(inputs_of(modalities)).reconstruction
+    assert all((x == 0).all() for x in out.values())
+    awake(model).train()
+    sum(x.square().sum() for x in model(inputs_of(modalities)).reconstruction.values()).backward()
+    for name, p in model.named_parameters():
+        if name.endswith("key.bias"):  # adds the same to all logits of a query
+            continue
+        assert p.grad is not None, name
+        assert p.grad.abs().max() > 0, name
+
+
+def test_an_example_does_not_depend_on_its_batch() -> None:
+    model, inputs = awake(Hip(SMALL, MODALITIES)), inputs_of(MODALITIES, batch=3)
+    with torch.no_grad():
+        many, one = model(inputs), model({name: x[1:2] for name, x in inputs.items()})
+    for name in inputs:
+        torch.testing.assert_close(many.reconstruction[name][1:2], one.reconstruction[name], atol=1e-5, rtol=1e-5)
+
+
+def test_decoding_some_is_part_of_decoding_all() -> None:
+    config = replace(SMALL, labels=("label",))
+    modalities = {**MODALITIES, "label": Modality((3,), 2)}
+    model, inputs = awake(Hip(config, modalities)), inputs_of(modalities)
+    with torch.no_grad():
+        every = model(inputs)
+        for names in (("sound",), ("label",), ("image", "label"), ()):
+            some = model(inputs, decode=names)
+            assert set(some.reconstruction) == set(names)
+            for name in names:
+                torch.testing.assert_close(some.reconstruction[name], every.reconstruction[name], atol=1e-5, rtol=1e-5)
+    assert len(some.latents) == config.processor + 1  # the decoder did not run
+    assert len(every.latents) == config.blocks
+
+
+def test_a_pixel_changes_its_own_group_most() -> None:
+    model = awake(Hip(variant("hip-nano"), {"image": Modality((32, 32), 3)}))
+    inputs = inputs_of(model.modalities, batch=1)
+    changed = {"image": inputs["image"].clone()}
+    changed["image"][0, 10] += 3
+    with torch.no_grad():
+        apart = (model(changed).reconstruction["image"] - model(inputs).reconstruction["image"]).abs().amax((0, 2))
+    own, others = apart[:64].max(), apart[64:].max()  # 16 groups of 64 elements
+    assert own > 2 * others > 0  # 3.2 to 32 times over 16 seeds
+
+
+def test_checkpointing_changes_nothing() -> None:
+    grads = []
+    for on in (False, True):
+        model = awake(Hip(SMALL, MODALITIES)).train()
+        torch.manual_seed(3)
+        for p in model.parameters():
+            torch.nn.init.normal_(p, std=0.1)
+        model.checkpointing = on
+        sum(x.square().sum() for x in model(inputs_of(MODALITIES)).reconstruction.values()).backward()
+        grads.append([p.grad.clone() for p in model.parameters()])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("mask_padding", [False, True])
+def test_groups_may_be_worked_on_a_few_at_a_time(mask_padding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    modalities = {"image": Modality((9, 9), 3), "audio": Modality((50,), 1)}
+    torch.manual_seed(0)
+    model = awake(Hip(replace(NANO, mask_padding=mask_padding), modalities)).eval()
+    inputs = inputs_of(modalities)
+    plan = grouping({name: m.length for name, m in modalities.items()}, 16)
+    kept = draw_mask(2, 16, plan.width, 0.5, shared=False, generator=torch.Generator().manual_seed(0))
+    for chosen in (None, kept):
+        whole = model(inputs, chosen)  # gradients are kept, so in one go
+        for numbers in (1, 2000, 5000):
+            monkeypatch.setattr(layers, "_IN_CACHE", numbers)
+            with torch.no_grad():
+                parts = model(inputs, chosen)
+            for name in inputs:
+                torch.testing.assert_close(parts.reconstruction[name], whole.reconstruction[name], atol=2e-5, rtol=0)
+                assert not parts.reconstruction[name].requires_grad
+
+
+def test_bfloat16_stays_near() -> None:
+    model, inputs = awake(Hip(SMALL, MODALITIES)), inputs_of(MODALITIES)
+    with torch.no_grad():
+        exact = model(inputs).reconstruction
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(inputs).reconstruction
+    for name, x in exact.items():
+        assert (rough[name].float() - x).norm() < 0.05 * x.norm()
+
+
+def test_padding_is_looked_at_unless_masked() -> None:
+    """As many zeros more at the end of a modality change the answer, but not where padding is masked."""
+    short = {"image": Modality((18,), 3)}  # 4 groups of 5, the last padded by 2
+    inputs = inputs_of(short)
+    for masked in (False, True):
+        config = replace(SMALL, mask_padding=masked)
+        model = awake(Hip(config, short))
+        plan = grouping({"image": 18}, 4)
+        assert plan.padding == 2
+        embedded = plan.group({"image": model.embed["image"](inputs["image"]) + model.positions["image"]()})
+        alone = embedded[:, 3:, :3]  # the last group without its padding
+        block = model.blocks[0]
+        queries = block.latents.unflatten(0, (4, 4))[None, 3:].expand(2, -1, -1, -1)
+        z = block.cross(queries, alone)
+        for layer in block.layers:
+            z = layer(z)
+        with torch.no_grad():
+            found = model(inputs).latents[0][:, 3:]
+        assert torch.allclose(found, z, atol=1e-5) == masked
+
+
+def test_masks_hide_the_same_places_of_all_groups() -> None:
+    kept = draw_mask(3, 4, 20, 0.85, generator=torch.Generator().manual_seed(0))
+    assert kept.places.shape == (3, 1, 3)
+    assert kept.visible.sum(-1).eq(3).all()
+    assert (kept.places.diff() > 0).all()
+    x = torch.arange(3 * 4 * 20.0).reshape(3, 4, 20, 1)
+    assert torch.equal(kept.drop(x)[2, 3, :, 0], x[2, 3, kept.places[2, 0], 0])
+    apart = draw_mask(3, 4, 20, 0.85, shared=False, generator=torch.Generator().manual_seed(0))
+    assert apart.places.shape == (3, 4, 3)
+    assert not torch.equal(apart.places[:, 0], apart.places[:, 1])
+    assert draw_mask(1, 1, 5, 0.99).places.shape[-1] == 1
+    with pytest.raises(BadInput, match="mask ratio"):
+        draw_mask(1, 1, 5, 1.0)
+
+
+@pytest.mark.parametrize("how", ["drop", "replace"])
+def test_what_is_hidden_does_not_matter(how: str) -> None:
+    model, inputs = awake(Hip(SMALL, MODALITIES)), inputs_of(MODALITIES)
+    plan = grouping({name: m.length for name, m in MODALITIES.items()}, 4)
+    kept = draw_mask(2, plan.groups, plan.width, 0.6, generator=torch.Generator().manual_seed(1), how=how)
+    hidden = {name: x[..., 0] for name, x in plan.ungroup((~kept.visible).expand(-1, 4, -1)[..., None]).items()}
+    other = {name: torch.where(hidden[name][..., None], x + 9, x) for name, x in inputs.items()}
+    seen = {name: torch.where(hidden[name][..., None], x, x + 9) for name, x in inputs.items()}
+    with torch.no_grad():
+        for name, x in model(inputs, kept).reconstruction.items():
+            assert torch.equal(model(other, kept).reconstruction[name], x)
+            assert not torch.allclose(model(seen, kept).reconstruction[name], x)
+
+
+def test_fourier_features_by_hand() -> None:
+    features = fourier_features((3, 2), 2)
+    assert features.shape == (6, 2 + 2 * 4)
+    np.testing.assert_allclose(features[:, 0], [-1, -1, 0, 0, 1, 1])  # rows
+    np.testing.assert_allclose(features[:, 1], [-1, 1, -1, 1, -1, 1])  # columns
+    # frequencies of the rows are 1 and 3 / 2, of the columns 1 and 1
+    np.testing.assert_allclose(features[4, 2:6], np.sin(np.pi * np.array([1, 1.5, -1, -1])), atol=1e-6)
+    np.testing.assert_allclose(features[4, 6:], np.cos(np.pi * np.array([1, 1.5, -1, -1])), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["fourier", "random"])
+def test_codes_that_are_not_learned(kind: str) -> None:
+    model = Hip(replace(SMALL, positions=kind), MODALITIES)
+    names = [name for name, _ in model.named_parameters() if name.startswith("positions")]
+    assert names == ["positions.image.projection.weight", "positions.sound.projection.weight"]
+    assert model(inputs_of(MODALITIES)).reconstruction["image"].shape == (2, 20, 3)
+
+
+def test_initial_values_have_the_published_spread() -> None:
+    torch.manual_seed(0)
+    table = variance_scaling(2048, 128)
+    assert float(table.std()) == pytest.approx(2048**-0.5, rel=0.01)
+    assert float(table.abs().max()) < 2 * 2048**-0.5 / 0.879
+    model = Hip(NANO, {"image": Modality((32, 32), 3)})
+    layer = model.blocks[2].layers[0].mlp.hidden
+    assert float(layer.weight.detach().std()) == pytest.approx(128**-0.5, rel=0.02)
+    assert (layer.bias == 0).all()
+
+
+def test_parts_that_are_left_out_in_training() -> None:
+    torch.manual_seed(0)
+    model = awake(Hip(replace(SMALL, drop_path=0.5, dropout=0.1), MODALITIES))
+    inputs = inputs_of(MODALITIES)
+    with torch.no_grad():
+        assert torch.equal(model(inputs).latents[-1], model(inputs).latents[-1])
+        model.train()
+        assert not torch.equal(model(inputs).latents[-1], model(inputs).latents[-1])

@@ -1,0 +1,207 @@
+"""Training: masked auto-encoding and classes on tiny examples; data, scores and pictures by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from support.networks import HIP
+from tapetum.core.errors import BadInput
+from tapetum.systems.hip.classes import Classifier, ClassTask, Standardise
+from tapetum.systems.hip.config import Masked, Modality
+from tapetum.systems.hip.data import TARGET, Examples, Field
+from tapetum.systems.hip.grouping import grouping
+from tapetum.systems.hip.masked import MaskedTask, masked_losses
+from tapetum.systems.hip.masking import draw_mask, hidden_elements
+from tapetum.systems.hip.pictures import cosines, neighbour_cosines, similarity_sheet
+from tapetum.train import Moment, TrainConfig, fit
+
+
+def stripes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures 8x8 of lying (0) or standing (1) stripes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(2, size=count)
+    wave = (np.arange(8)[None] + rng.integers(4, size=(count, 1))) // 2 % 2 * 200
+    pictures = np.where(labels[:, None, None], wave[:, None, :], wave[:, :, None])
+    return np.repeat(pictures[..., None], 3, -1).astype(np.uint8), labels
+
+
+def examples(count: int = 64, seed: int = 0, **more) -> Examples:
+    pictures, labels = stripes(count, seed)
+    return Examples({"image": Field(pictures, 100.0, 100.0, **more)}, labels, seed=1)
+
+
+def config(steps: int, **more) -> TrainConfig:
+    return TrainConfig(steps=steps, batch_size=16, lr=3e-3, threads=1, tensorboard=False, **more)
+
+
+def test_examples_are_functions_of_their_number() -> None:
+    data = examples(shift=2, mirror=True)
+    first, again = data[5], examples(shift=2, mirror=True)[5]
+    assert torch.equal(first["image"], again["image"])
+    assert first["image"].shape == (64, 3)
+    assert data.modalities() == {"image": Modality((8, 8), 3)}
+    shown = {int(data.order(k)) for k in range(64)}
+    assert shown == set(range(64))
+    plain = data.plain(60, 99)
+    assert plain["image"].shape == (4, 64, 3)
+    assert torch.equal(plain[TARGET], torch.as_tensor(data.targets[60:]))
+
+
+def test_shifts_bring_zeros_and_orders_only_order() -> None:
+    ones = np.ones((1, 4, 4, 1), np.uint8)
+    moved = Examples({"image": Field(ones, shift=3)})
+    sums = {float(moved[k]["image"].sum()) for k in range(40)}
+    assert max(sums) <= 16
+    assert len(sums) > 3
+    numbers = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    order = np.random.default_rng(0).permutation(16)
+    assert Examples({"image": Field(numbers, order=order)})[0]["image"][:, 0].tolist() == order.tolist()
+
+
+def test_fields_of_different_lengths_are_refused() -> None:
+    with pytest.raises(BadInput, match="numbers of examples differ"):
+        Examples({"image": Field(np.zeros((3, 2, 1)))}, np.zeros(2))
+    with pytest.raises(BadInput, match="or are 0"):
+        Examples({"image": Field(np.zeros((0, 2, 1)))})
+
+
+def test_masked_losses_by_hand() -> None:
+    task = MaskedTask(HIP, examples(), examples(), Masked(ratio=0.5))
+    model = task.model().eval()  # gives zeros
+    inputs = {"image": examples().plain(0, 4)["image"]}
+    plan = grouping({"image": 64}, 4)
+    kept = draw_mask(4, 4, plan.width, 0.5, generator=torch.Generator().manual_seed(7))
+    hidden = hidden_elements(plan, kept)["image"]
+    assert hidden.sum(1).tolist() == [32] * 4
+    assert torch.equal(hidden[:, :16], hidden[:, 16:32])  # all groups hide the same places
+    wanted = inputs["image"][hidden].square().mean()
+    found = masked_losses(model, inputs, Masked(ratio=0.5), torch.Generator().manual_seed(7))["image"]
+    torch.testing.assert_close(found, wanted)
+    every = masked_losses(model, inputs, Masked(ratio=0.5, loss="all"), torch.Generator().manual_seed(7))["image"]
+    torch.testing.assert_close(every, inputs["image"].square().mean())
+
+
+def test_modalities_weigh_what_they_are_told() -> None:
+    both = Examples({"a": Field(np.ones((4, 8, 1))), "b": Field(3 * np.ones((4, 8, 1)))})
+    task = MaskedTask(HIP, both, both, Masked(weights={"a": 3.0}))
+    loss, logs = task.loss(task.model(), both.plain(0, 4), Moment(generator=torch.Generator().manual_seed(0)))
+    assert float(loss.detach()) == pytest.approx((3 * 1 + 9) / 4)
+    assert {name: float(value) for name, value in logs.items()} == pytest.approx({"a": 1.0, "b": 9.0})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["drop", "replace"])
+def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None:
+    task = MaskedTask(HIP, examples(), examples(32, 5), Masked(ratio=0.6, how=how), tmp_path / "pictures")
+    before = task.evaluate(task.model().eval(), 0)["image"]
+    result = fit(task, config(300, eval_every=300), tmp_path / "run")
+    after = task.evaluate(result.model.eval(), 300)["image"]
+    assert after < 0.85 * before  # which is that of the mean
+    with Image.open(tmp_path / "pictures" / "000300-image.png") as picture:
+        assert picture.size == (3 * 36, 8 * 36)
+    assert (tmp_path / "pictures" / "000300-image-codes.png").exists()
+
+
+@pytest.mark.slow
+def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> None:
+    mae = fit(MaskedTask(HIP, examples(), examples(), Masked()), config(3), tmp_path / "mae")
+    start = mae.checkpoint / "model.safetensors"
+    task = ClassTask(HIP, examples(), examples(48, 9), 2, start=start)
+    model = task.model()
+    assert torch.equal(model.hip.blocks[0].latents, mae.model.blocks[0].latents)
+    assert all(not p.requires_grad for p in model.hip.blocks[2].parameters())  # the decoder has no say
+    result = fit(task, config(250), tmp_path / "run")
+    assert task.evaluate(result.model.eval(), 250)["accuracy"] > 0.8
+    shuffled = examples(48, 9)
+    shuffled.targets = np.random.default_rng(0).permutation(shuffled.targets)
+    assert 0.3 < ClassTask(HIP, examples(), shuffled, 2).evaluate(result.model.eval(), 0)["accuracy"] < 0.7
+
+
+@pytest.mark.slow
+def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
+    """Where a picture is bright is class 1, the border is not scored."""
+    pictures, _ = stripes(64)
+    targets = (pictures[..., 0] > 100).astype(np.int64)
+    targets[:, 0] = -1
+    data = Examples({"image": Field(pictures, 100.0, 100.0)}, targets.reshape(64, 64), seed=1)
+    task = ClassTask(HIP, data, data, 2, elements_of="image")
+    result = fit(task, config(250), tmp_path)
+    scores = task.evaluate(result.model.eval(), 0)
+    assert scores["accuracy"] > 0.8
+    assert scores["mean_iou"] > 0.65
+
+
+@pytest.mark.slow
+def test_any_number_of_labels_may_hold(tmp_path: Path) -> None:
+    """Label 0: lying stripes; label 1: standing ones; label 2: always, which nothing can be wrong about; label 3: never."""
+    pictures, labels = stripes(64)
+    truth = np.stack([labels == 0, labels == 1, labels >= 0, labels < 0], 1).astype(np.float32)
+    data = Examples({"image": Field(pictures, 100.0, 100.0)}, truth, seed=1)
+    task = ClassTask(HIP, data, data, 4)
+    before = task.evaluate(task.model().eval(), 0)["mean_average_precision"]
+    assert before == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.1)  # all the same: the share of those that are true
+    result = fit(task, config(250), tmp_path)
+    assert task.evaluate(result.model.eval(), 0)["mean_average_precision"] > 0.85
+
+
+def test_scores_by_hand() -> None:
+    class Fixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.p = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, inputs: dict) -> torch.Tensor:
+            return torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2]]), 3).float()
+
+    data = Examples({"image": Field(np.zeros((1, 4, 3)))}, np.array([[0, 0, 1, -1]]))
+    scores = ClassTask(HIP, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
+    # class 0: 1 of 2; class 1: 1 of 2; class 2 does not occur where anything is counted
+    assert scores == pytest.approx({"accuracy": 2 / 3, "mean_iou": 0.5})
+
+
+def test_a_read_out_needs_a_modality_with_a_decoder() -> None:
+    model = MaskedTask(HIP, examples(), examples(), Masked()).model()
+    with pytest.raises(BadInput, match="'label' is no modality"):
+        Classifier(model, 2, elements_of="label")
+
+
+@pytest.mark.parametrize("elements_of", [None, "image"])
+def test_a_new_read_out_sees_features_that_differ(elements_of: str | None) -> None:
+    torch.manual_seed(0)
+    data = examples(shift=2)
+    model = ClassTask(HIP, data, data, 2, elements_of=elements_of).model()
+    inputs = {"image": torch.stack([data[k]["image"] for k in range(64)])}
+    with torch.no_grad():
+        features = model.features(inputs)
+        seen = model.norm(features).flatten(0, -2)
+        out = model(inputs)
+    if elements_of is None:  # nearly the same, whatever the input
+        assert (features.std(0) / features.mean(0).abs()).median() < 0.5
+    assert seen.mean(0).abs().max() < 0.2
+    assert (seen.std(0) - 1).abs().max() < 0.2
+    assert torch.equal(out, torch.zeros_like(out))
+
+
+def test_a_feature_that_never_changes_is_not_blown_up() -> None:
+    norm = Standardise(2)
+    norm.measure(torch.tensor([[5.0, 1.0], [5.0, 3.0]]))
+    assert norm(torch.tensor([[6.0, 2.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_cosines_of_codes_that_are_places() -> None:
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij")
+    codes = torch.stack([y.flatten(), x.flatten()], 1)
+    alike = neighbour_cosines(codes, (6, 6))
+    assert min(alike.values()) > 0.7
+    assert torch.allclose(cosines(codes).diagonal(), torch.ones(36))
+    assert similarity_sheet(codes, (6, 6), places=3).shape == (3 * 28, 3 * 28, 3)
+
+
+def test_other_settings_do_not_go_on(tmp_path: Path) -> None:
+    fit(MaskedTask(HIP, examples(), examples(), Masked()), config(2), tmp_path)
+    with pytest.raises(BadInput):
+        fit(MaskedTask(replace(HIP, embedding=16), examples(), examples(), Masked()), config(4), tmp_path)

@@ -1,0 +1,317 @@
+"""Video to text: what the language model says alone, what it says of a video, and how likely answers are; each by hand, too."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.layers.generate_config import Choice
+from tapetum.systems import longvideo
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.captioner_config import CaptionerConfig
+from tapetum.systems.longvideo.config import named
+from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage
+from tapetum.systems.longvideo.resampler import CellMeans, Resampler
+from tapetum.systems.longvideo.weights import load, save
+
+VIDEO: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}
+VIDEO |= {"stem": "patch", "stem_blocks": 0, "frames": 16, "segment_frames": 8, "memories": 3, "memory": "consolidated"}
+BYTES = DecoderConfig(width=32, depth=2, heads=2, key_value_heads=1, head_width=16, mlp_width=48, vocabulary=258)
+
+
+def captioner(language: Any = BYTES, open_gates: bool = False, **changes: Any) -> Captioner:
+    torch.manual_seed(0)
+    model = Captioner(CaptionerConfig(video=named("mcvit-nano", **{**VIDEO, **changes}), language=language, latents=3)).eval()
+    if open_gates:
+        for look in model.looks:
+            torch.nn.init.constant_(look.gate, 0.7)
+            torch.nn.init.constant_(look.mlp_gate, -0.4)
+    return model
+
+
+def clip(frames: int = 20, videos: int = 1) -> torch.Tensor:
+    return torch.rand(videos, frames, 16, 16, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_it_goes_to_another_precision_as_a_whole() -> None:
+    model = captioner()
+    assert model.double() is model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny causal model of transformers with a tokenizer, in a folder."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    place = tmp_path_factory.mktemp("gpt2")
+    words = ["<end>", "a", "ball", "falls", "cube", "the", "red", "what", "?", "<unk>"]
+    tokenizer = Tokenizer(models.WordLevel({word: k for k, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>").save_pretrained(place)
+    torch.manual_seed(3)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=10, n_positions=256, n_embd=32, n_layer=3, n_head=2)).eval()
+    model.save_pretrained(place)
+    return str(place)
+
+
+@torch.no_grad()
+def test_at_first_the_language_model_is_itself_to_the_bit(foreign: str) -> None:
+    for language in (BYTES, foreign):
+        model = captioner(language)
+        ids = torch.tensor([[0, 5, 6, 2, 3, 1]])
+        alone = model.language.read(ids)
+        latents = model.see(clip())
+        assert torch.equal(model(ids, latents), alone)
+        torch.nn.init.constant_(model.looks[0].gate, 0.5)
+        assert not torch.equal(model(ids, latents), alone)
+        assert torch.equal(model(ids), alone)  # nothing stays behind
+
+
+@torch.no_grad()
+def test_blocks_of_transformers_are_looked_through_in_their_order(foreign: str) -> None:
+    model = captioner(foreign, open_gates=True)
+    ids, latents = torch.tensor([[0, 5, 6, 2]]), model.see(clip())
+    gpt = model.language.model.transformer
+    x = gpt.wte(ids) + gpt.wpe(torch.arange(4))
+    for look, block in zip(model.looks, gpt.h, strict=True):
+        x = x + torch.tanh(look.gate) * look.attention(look.norm(x), latents)
+        x = x + torch.tanh(look.mlp_gate) * look.mlp(look.mlp_norm(x))
+        query, key, value = (part.view(1, 4, 2, 16).transpose(1, 2) for part in block.attn.c_attn(block.ln_1(x)).split(32, -1))
+        weights = (query @ key.transpose(2, 3) / 4).masked_fill(~torch.ones(4, 4, dtype=torch.bool).tril(), -torch.inf)
+        x = x + block.attn.c_proj((weights.softmax(-1) @ value).transpose(1, 2).flatten(2))
+        x = x + block.mlp(block.ln_2(x))
+    torch.testing.assert_close(model(ids, latents), gpt.ln_f(x) @ gpt.wte.weight.T, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_resampler_is_flamingos() -> None:
+    torch.manual_seed(0)
+    resampler, cells = Resampler(24, 10, 3, 2, 2), torch.randn(2, 5, 24)
+    x = resampler.latents.expand(2, -1, -1)
+    for block in resampler.blocks:
+        own = block.norm(x)
+        seen = torch.cat([block.cell_norm(cells), own], 1)
+        heads = []
+        for h in range(2):
+            part = slice(12 * h, 12 * h + 12)
+            query, key, value = (
+                layer(what)[..., part]
+                for layer, what in ((block.attention.query, own), (block.attention.key, seen), (block.attention.value, seen))
+            )
+            heads.append((query @ key.mT / 12**0.5).softmax(-1) @ value)
+        x = x + block.attention.out(torch.cat(heads, -1))
+        x = x + block.mlp.out(F.gelu(block.mlp.hidden(block.mlp_norm(x))))
+    torch.testing.assert_close(resampler(cells), resampler.out(resampler.norm(x)))
+
+
+@torch.no_grad()
+def test_time_is_averaged_for_each_cell_also_of_masked_and_unequal_videos() -> None:
+    model = captioner()
+    features = model.video(clip(16))
+    plain = CellMeans(4).add(features).means()
+    torch.testing.assert_close(plain, features.tokens.reshape(1, 2, 4, 4, 24).mean((1, 2)))
+    model = captioner(mask_ratio=0.5, mask_always=True)
+    lengths = torch.tensor([16, 11])
+    features = model.video(clip(16, 2), lengths)
+    found = CellMeans(4).add(features).means()
+    for video in range(2):
+        for cell in range(4):
+            rows = [
+                features.tokens[video, segment, n]
+                for segment in range(2)
+                for n in range(features.tokens.shape[2])
+                if features.valid[video, segment, n] and features.places[video, segment, n] == cell
+            ]
+            wanted = torch.stack(rows).mean(0) if rows else torch.zeros(24)
+            torch.testing.assert_close(found[video, cell], wanted)
+    state, streamed = model.video.start(1, 16), model.cell_means()
+    for first in (0, 8):
+        state, features = model.video.step(state, clip(16)[:, first : first + 8])
+        streamed.add(features)
+    torch.testing.assert_close(model.latents_of(streamed), model.see(clip(16)))
+
+
+@torch.no_grad()
+def test_likelihood_is_the_mean_over_an_options_tokens(foreign: str) -> None:
+    for language in (BYTES, foreign):
+        model = captioner(language, open_gates=True)
+        latents, options = model.see(clip()), ("a ball", "the red cube falls", "ball")
+        found = model.likelihoods(latents, "what falls ?", options)
+        for option, value in zip(options, found, strict=True):
+            before = model.language.encode("what falls ?")
+            after = model.language.continued(f" {option}")
+            total = 0.0
+            for k, token in enumerate(after):  # one at a time, without padding
+                logits = model(torch.tensor([[*before, *after[:k]]]), latents)[0, -1]
+                total += float(logits.log_softmax(-1)[token])
+            assert value == pytest.approx(total / len(after), abs=1e-4)
+    alone = captioner(foreign)  # with closed gates it is the loss of transformers
+    ids = torch.tensor([[*alone.language.encode("what ?"), *alone.language.continued(" a ball")]])
+    labels = ids.clone()
+    labels[:, :3] = -100
+    loss = alone.language.model(input_ids=ids, labels=labels).loss
+    assert alone.likelihoods(alone.see(clip()), "what ?", ["a ball"])[0] == pytest.approx(-float(loss), abs=1e-5)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_texts_are_written_as_by_a_loop_and_as_by_transformers(foreign: str) -> None:
+    model = captioner(open_gates=True)
+    latents = model.see(clip(20, 2))
+    for row, text in enumerate(model.write(latents, "The", max_new_tokens=7)):
+        ids = model.language.encode("The")
+        for _ in range(7):
+            ids.append(int(model(torch.tensor([ids]), latents[row : row + 1])[0, -1].argmax()))
+            if ids[-1] == 257:
+                break
+        assert text == model.language.decode(ids[4:]).strip()
+    alone = captioner(foreign)
+    begin = torch.tensor([alone.language.encode("the red")])
+    wanted = alone.language.model.generate(begin, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, begin.shape[1] :]
+    assert alone.write(alone.see(clip()), "the red", max_new_tokens=6) == [alone.language.decode(wanted.tolist()).strip()]
+    for each, how in ((model, Choice(beams=3)), (captioner(foreign, open_gates=True), Choice(beams=2))):
+        shown = each.see(clip(20, 2))
+        both = each.write(shown, "a", how, max_new_tokens=5)
+        assert both == [text for row in range(2) for text in each.write(shown[row : row + 1], "a", how, max_new_tokens=5)]
+
+
+def test_only_what_is_between_learns_and_it_is_saved_alone(foreign: str, tmp_path: Path) -> None:
+    for name, language in (("own", BYTES), ("foreign", foreign)):
+        model = captioner(language, open_gates=True).train()
+        assert not model.video.training
+        loss = model.loss(model.see(clip()), ["a ball falls"])
+        loss.backward()
+        for own, parameter in model.named_parameters():
+            learns = own.startswith(("resampler", "looks"))
+            assert parameter.requires_grad == learns, own
+            assert (parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)) == learns or "key.bias" in own, own
+        ids, lengths = model.tokens(["a ball falls"])
+        logits = model(ids, model.see(clip()))[0]
+        by_hand = [-float(logits[k].log_softmax(-1)[ids[0, k + 1]].detach()) for k in range(int(lengths[0]) - 1)]
+        assert float(loss.detach()) == pytest.approx(float(np.mean(by_hand)), abs=1e-5)
+        save(model, tmp_path / f"{name}.safetensors")
+        again = tapetum.load(tmp_path / f"{name}.safetensors")
+        with torch.no_grad():
+            torch.testing.assert_close(again(ids, again.see(clip())), model.eval()(ids, model.see(clip())))
+        assert any(key.startswith("own_language") for key in again.state_dict()) == (name == "own")
+
+
+def test_what_cannot_be_is_said_in_one_line(foreign: str, tmp_path: Path) -> None:
+    model = captioner()
+    latents = model.see(clip())
+    with pytest.raises(BadInput, match="some may be empty"):
+        model.likelihoods(latents, "what ?", ["a", ""])
+    with pytest.raises(BadInput, match="some may be empty"):
+        model.likelihoods(latents, "what ?", [])
+    with pytest.raises(BadInput, match="say it shorter"):
+        model.likelihoods(latents, "what ?", ["a" * 230])
+    long = model.likelihoods(latents, "x" * 300 + "what ?", ["a", "ball"])  # what is too long loses its beginning
+    assert long == pytest.approx(model.likelihoods(latents, ("x" * 300 + "what ?")[-218:], ["a", "ball"]), abs=1e-5)
+    with pytest.raises(BadInput, match="together at most 224"):
+        model.write(latents, "a" * 300)
+    with pytest.raises(BadInput, match="no causal language model of transformers"):
+        ForeignLanguage(str(tmp_path))
+    with pytest.raises(BadInput, match="258 tokens, not 9"):
+        ByteLanguage(DecoderConfig(width=8, depth=1, heads=1, key_value_heads=1, head_width=8, mlp_width=8, vocabulary=9))
+    with pytest.raises(BadInput, match="no grid over which time"):
+        captioner(kernels=(((1, 8, 8), (1, 8, 8)),), memory="joint")
+    save(model.language, tmp_path / "language.safetensors")
+    assert isinstance(load(tmp_path / "language.safetensors"), ByteLanguage)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such"}))
+    with pytest.raises(BadInput, match="no causal language model"):
+        ForeignLanguage(str(tmp_path))
+    longvideo.save(model, tmp_path / "captioner.safetensors")
+
+
+def test_an_answer_by_likelihood_is_that_of_one_call(tmp_path: Path) -> None:
+    model = captioner(open_gates=True)
+    save(model, tmp_path / "longvideo.safetensors")
+    frames = np.random.default_rng(0).integers(0, 255, (44, 16, 16, 3), np.uint8)
+    options = ("a red ball", "a cube", "nothing")
+    made = tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, rate=30)
+    video = torch.from_numpy(frames)[None].float() / 127.5 - 1
+    wanted = model.likelihoods(model.see(video), "what falls ?", options)
+    assert made.log_probabilities == pytest.approx(wanted, abs=1e-5)
+    assert made.answer == options[int(np.argmax(wanted))]
+    assert made.as_json()["by"] == "likelihood"
+    with pytest.raises(BadInput, match="it answers --by likelihood"):
+        tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="similarity")
+    save(longvideo.build_towers("mcvit-nano", **VIDEO), tmp_path / "longvideo.safetensors")
+    with pytest.raises(BadInput, match="it answers --by similarity"):
+        tapetum.answer(frames, "what falls ?", options=options, model=tmp_path, by="likelihood")
+
+
+@pytest.mark.slow
+def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
+    texts = ["a dark room", "a grey wall", "a pale sky"]
+    video = torch.stack([torch.full((8, 16, 16, 3), level) for level in (-0.9, 0.0, 0.9)])
+    model = captioner()
+    language: Any = model.language
+    ids, lengths = model.tokens(texts)
+    language.requires_grad_(True)
+    optimizer = torch.optim.AdamW(language.parameters(), lr=5e-3)
+    for _ in range(60):  # it knows the three texts, and not which one is right
+        optimizer.zero_grad()
+        model.token_loss(None, ids, lengths).backward()
+        optimizer.step()
+    language.requires_grad_(False)
+    before = {name: value.clone() for name, value in language.state_dict().items()}
+    with torch.no_grad():
+        blind = float(model.token_loss(None, ids, lengths))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = model.loss(model.see(video), texts)
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < blind / 2
+    assert model.write(model.see(video)) == texts
+    for row, text in enumerate(texts):
+        found = model.likelihoods(model.see(video[row : row + 1]), "", texts)
+        assert texts[int(np.argmax(found))] == text
+    assert all(torch.equal(value, before[name]) for name, value in language.state_dict().items())
+
+
+def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
+    from tapetum.systems.longvideo.recipes import recipe
+    from tapetum.systems.longvideo.speaking import SpeakingTask
+    from tapetum.train import Moment
+
+    sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
+    longvideo.save(longvideo.build("mcvit-nano", **sizes), tmp_path / "start.safetensors")
+    run = recipe(
+        "video-to-text",
+        "ordered-events",
+        start=str(tmp_path / "start.safetensors"),
+        language=foreign,
+        size=64,
+        frames=8,
+        event_frames=4,
+        memories=3,
+        checks=1,
+    )
+    task = SpeakingTask(run)
+    model = task.model()
+    assert isinstance(model.language, ForeignLanguage)
+    assert model.config.video.mask_always
+    batch = task.collate([task.dataset()[k] for k in range(2)])
+    loss, _ = task.loss(model, batch, Moment())
+    with torch.no_grad():  # the gates are closed
+        ids, lengths = model.tokens(batch["text"])
+        labels = ids.masked_fill(torch.arange(ids.shape[1]) >= lengths[:, None], -100)
+        alone = model.language.model(input_ids=ids, labels=labels).loss
+    assert float(loss.detach()) == pytest.approx(float(alone), abs=1e-5)
+    save(model, tmp_path / "captioner.safetensors")
+    assert load(tmp_path / "captioner.safetensors").config.language == foreign
+    with pytest.raises(BadInput, match="is no language model"):
+        SpeakingTask(replace(run, language=run.start)).model()

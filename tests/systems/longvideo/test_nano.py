@@ -1,0 +1,60 @@
+"""The weights that come with the package: what pictures and episodes of the world they tell apart, and that verbs use them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from tapetum.app.scenes import episodes, pictures
+from tapetum.data.json_files import read_lines
+from tapetum.encoders import byte_text
+from tapetum.hub.registry import known, location
+from tapetum.systems import longvideo
+from tapetum.systems.longvideo.towers import VideoText
+from tapetum.systems.longvideo.towers_config import named_towers
+from tapetum.video import open_video
+
+
+def test_the_file_is_small_and_of_the_named_sizes() -> None:
+    model = longvideo.load("mcvit-nano")
+    assert isinstance(model, VideoText)
+    assert location(known()["mcvit-nano"]).stat().st_size < 12e6
+    assert model.config.video == named_towers("mcvit-nano").video
+    assert type(tapetum.load("mcvit-nano")) is VideoText
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_captions_find_their_pictures_and_words_their_moments(tmp_path: Path) -> None:
+    pictures(tmp_path / "p", n=24, seed=7, size=112)
+    rows = list(read_lines(tmp_path / "p" / "pictures.jsonl"))
+    model = longvideo.load("mcvit-nano")
+    assert isinstance(model, VideoText)
+    from PIL import Image
+
+    shown = np.stack([np.asarray(Image.open(tmp_path / "p" / row["file"])) for row in rows])
+    texts = [row["captions"]["short"] for row in rows]
+    seen = model.embed_pictures(torch.from_numpy(shown).float() / 127.5 - 1)
+    read = model.embed_texts(byte_text.tokens(texts, model.config.text.length))
+    best = (seen @ read.T).argmax(1).tolist()
+    right = sum(texts[k] == texts[own] for own, k in enumerate(best))
+    assert right >= 10  # of 24; by chance one or two
+
+
+@pytest.mark.slow
+def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
+    episodes(tmp_path / "e", n=1, seed=3, size=112, seconds=4.0, rate=4.0, points=2)
+    film = next((tmp_path / "e" / "videos").glob("*.mp4"))
+    asked, answers = "What is the first thing that the hand takes or pushes?", ("a cup", "a book")
+    made = tapetum.answer(film, asked, options=answers, rate=4)
+    assert made.by == "similarity"
+    with open_video(film) as video:
+        frames = video[list(range(len(video.timestamps)))]
+    grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, rate=4)
+    assert made.cosines != grey.cosines
+    tapetum.embed((film,), model="mcvit-nano", out=tmp_path / "i.npz")
+    found = tapetum.search("a hand", index=tmp_path / "i.npz")
+    assert [moment.path for moment in found.moments] == [str(film)] * len(found.moments)
+    assert found.moments

@@ -1,0 +1,48 @@
+"""Tables of positions that are stretched, and means of moments, beside what is written out."""
+
+import pytest
+import torch
+
+from tapetum.systems.longvideo import build_towers
+from tapetum.systems.longvideo.layers import Places
+from tapetum.systems.longvideo.pooling import moment_means
+from tapetum.systems.longvideo.tubelets import stretch
+
+
+@pytest.mark.parametrize("slots", [2, 3, 5, 12])
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_table_is_stretched_between_the_centres_of_its_slots(slots: int, kind: torch.dtype) -> None:
+    table = torch.randn(4, 1, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(kind)
+    wanted = torch.empty(slots, 1, 2, 3, dtype=torch.float64)
+    for slot in range(slots):
+        at = min(max((slot + 0.5) * 4 / slots - 0.5, 0.0), 3.0)
+        below = min(int(at), 2)
+        wanted[slot] = table[below].double() * (below + 1 - at) + table[below + 1].double() * (at - below)
+    found = stretch(table, slots)
+    assert found.dtype == kind
+    if kind == torch.bfloat16:  # sums are those of float32, rounded once
+        assert torch.equal(found, stretch(table.float(), slots).to(kind))
+    within = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[kind]
+    torch.testing.assert_close(found.double(), wanted, rtol=within, atol=within)
+
+
+def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_finite() -> None:
+    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    moments = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]])
+    valid = torch.tensor([[True, True, True, False, False], [False, True, True, True, True]])
+    found = moment_means(x, Places(moments, torch.zeros_like(moments), valid, None))
+    for video in range(2):
+        for moment in range(3):
+            rows = [x[video, k] for k in range(5) if moments[video, k] == moment and valid[video, k]]
+            if rows:
+                torch.testing.assert_close(found[video, moment], sum(rows) / len(rows))
+            else:
+                assert found[video, moment].isnan().all()
+    found.nan_to_num(0.0).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert (x.grad.abs().amax(-1) > 0).tolist() == valid.tolist()
+
+
+def test_towers_are_built_to_be_used() -> None:
+    assert not any(part.training for part in build_towers("mcvit-nano", width=24, depth=1, heads=2, mlp_width=48).modules())

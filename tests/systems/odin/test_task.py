@@ -1,0 +1,169 @@
+"""Odin learns: masks go where pixels go, the right networks move, the loss falls."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.convolutional import ConvolutionalEncoder
+from tapetum.systems.odin.recipes import RECIPES, OdinRun
+from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.pretraining.data import Source
+from tapetum.systems.pretraining.run import loop_config
+from tapetum.train import Moment, fit
+from tapetum.train.launch_config import Launch
+
+
+class Squares:
+    """Pictures of a square of one colour on a ground of another, by number."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        rng = np.random.default_rng(k)
+        picture = np.full((80, 90, 3), rng.integers(0, 256, 3), np.uint8)
+        row, column = rng.integers(5, 40, 2)
+        picture[row : row + 30, column : column + 30] = rng.integers(0, 256, 3)
+        return picture
+
+    def name(self, k: int) -> str:
+        return f"square {k}"
+
+
+def small(**odin: Any) -> OdinRun:
+    run = RECIPES["small"]
+    sizes = {"pyramid_width": 8, "hidden_width": 16, "projection_width": 8, "clusters": 4, **odin}
+    return replace(
+        run, size=32, batch_size=8, micro_batch=8, steps=6, rate=0.02, change=("stem_width=4",), odin=replace(run.odin, **sizes)
+    )
+
+
+def batch_of(task: OdinTask, count: int = 4) -> dict[str, Any]:
+    showings = task.dataset()
+    return task.collate([showings[k] for k in range(count)])
+
+
+def test_views_and_the_spanning_one_are_cut_where_their_boxes_say() -> None:
+    task = OdinTask(small(), Source(Squares()))
+    batch = batch_of(task)
+    first, second, whole = batch["boxes"]
+    assert (whole[:, :2] <= torch.minimum(first[:, :2], second[:, :2])).all()
+    ends = torch.maximum(first[:, :2] + first[:, 2:], second[:, :2] + second[:, 2:])
+    torch.testing.assert_close(whole[:, :2] + whole[:, 2:], ends)
+    assert not batch["flipped"][2].any()
+    assert [tuple(view.shape) for view in batch["views"]] == [(4, 3, 32, 32)] * 3
+    again = batch_of(task, 2)
+    assert torch.equal(again["views"][0], batch["views"][0][:2])  # whatever else is in the batch
+
+
+def test_where_k_means_begins_follows_the_seed_of_the_run() -> None:
+    run = small(source="pixels", clusters=5)
+    same, other = (OdinTask(replace(run, seed=seed), Source(Squares())) for seed in (1, 2))
+    batch = batch_of(same, 4)
+    first, again, drawn = (task._masks(batch, Moment(), 4)[0][0] for task in (same, same, other))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, drawn)
+
+
+def test_ids_of_views_are_where_the_pixels_are() -> None:
+    """The truth as masks: a view's colour inside of id 1 is that of the square, wherever it was cut and flipped."""
+    masks = np.zeros((24, 80, 90), np.int64)
+    for k in range(24):
+        rng = np.random.default_rng(k)
+        rng.integers(0, 256, 3)
+        row, column = rng.integers(5, 40, 2)
+        masks[k, row : row + 30, column : column + 30] = 1
+    run = small(source="given", clusters=2)
+    task = OdinTask(run, Source(Squares()), masks)
+    task.views = lambda: tuple(  # without colours
+        replace(view, jitter=0.0, grey=0.0, blur=0.0, solarise=0.0) for view in OdinTask.views(task)
+    )
+    batch = batch_of(task, 12)
+    ids, regions = task._masks(batch, Moment(), 4)
+    assert regions == 2
+    how = run.architecture.preprocessing
+    seen = 0
+    for view, each in zip(batch["views"], ids, strict=False):
+        pixels = view.movedim(1, -1) * torch.tensor(how.std) + torch.tensor(how.mean)
+        cells = pixels.unflatten(1, (8, 4)).unflatten(3, (8, 4)).mean((2, 4))
+        for k in range(12):
+            number = int(task.dataset().order(k))
+            rng = np.random.default_rng(number)
+            ground = rng.integers(0, 256, 3)
+            rng.integers(5, 40, 2)
+            square = rng.integers(0, 256, 3)
+            if np.abs(ground.astype(int) - square).max() < 60:
+                continue
+            near = (cells[k] - torch.tensor(square)).abs().sum(-1) < (cells[k] - torch.tensor(ground)).abs().sum(-1)
+            wrong = (near != (each[k] == 1)).float().mean()
+            assert wrong <= 0.2  # cells on a border may be either
+            seen += 1
+    assert seen > 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"form": "s"},
+        {"source": "projections", "sampled": 6},
+        {"source": "pixels", "local_negatives": False},
+        {"source": "grid", "pyramid_width": 0},
+        {"discovery": "copies", "discovery_every": 2},
+        {"discovery": "fixed"},
+    ],
+)
+def test_every_form_learns_and_only_what_should_moves(changes: dict[str, Any], tmp_path: Path) -> None:
+    run = small(**changes)
+    task = OdinTask(run, Source(Squares()))
+    result = fit(task, loop_config(task, Launch(out=tmp_path, device="cpu", threads=1, workers=0)), tmp_path)
+    assert result.state == "finished"
+    names = {average.name for average in task.averages}
+    clusters = run.odin.source in ("features", "projections")
+    assert names == ({"target"} if run.odin.form == "b" else set()) | ({"discovery"} if clusters else set())
+    torch.manual_seed(0)
+    model: Any = task.model()
+    batch = batch_of(task, 8)
+    teachers = {name: task.model().requires_grad_(False).eval() for name in names}
+    loss, metrics = task.loss(model, batch, Moment(teachers=teachers))
+    assert 0 < float(metrics["alive"]) <= 1
+    loss.backward()
+    silent = {name for name, p in model.named_parameters() if p.grad is None}
+    allowed = {name for name in silent if name.startswith(("pyramid.output.", "encoder.head"))}  # levels that are not used
+    assert silent == allowed
+    assert isinstance(model.encoder, ConvolutionalEncoder)
+
+
+def test_the_loss_falls_on_the_same_pictures() -> None:
+    task = OdinTask(small(), Source(Squares()))
+    torch.manual_seed(0)
+    model: Any = task.model()
+    teachers = {name: task.model().requires_grad_(False).eval() for name in ("target", "discovery")}
+    for teacher in teachers.values():
+        teacher.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    batch, losses = batch_of(task, 8), []
+    for _ in range(12):
+        loss, _ = task.loss(model, batch, Moment(teachers=teachers, generator=torch.Generator().manual_seed(0)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert min(losses[-3:]) < 0.8 * losses[0]
+    assert all(p.grad is None for teacher in teachers.values() for p in teacher.parameters())
+
+
+def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too_few() -> None:
+    torch.manual_seed(0)
+    model: Any = OdinTask(small(), Source(Squares())).model()
+    rows, there = torch.randn(2, 3, 8), torch.tensor([[True, False, True], [False, True, False]])
+    found = model.project(rows, there)
+    assert not found[~there].any()
+    torch.testing.assert_close(found[there], model.projector(rows[there]))
+    with pytest.raises(BadInput, match="1 masks are in the views of a batch of 2; give a larger batch_size"):
+        model.project(rows, torch.zeros_like(there).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(True)))

@@ -1,0 +1,311 @@
+"""Trainings from end to end, tiny: stages on a folder of scenes, transfers from lines of JSON."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from support.scene_folder import write_scene_folder
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder_config import DecoderConfig
+from tapetum.systems.paligemma import config as configs
+from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.config import PaliGemmaConfig, eye
+from tapetum.systems.paligemma.data import JsonLines, Pair, Sample, collate, unlearned
+from tapetum.systems.paligemma.locations import parse
+from tapetum.systems.paligemma.noise import detection_pair, noise_boxes
+from tapetum.systems.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
+from tapetum.systems.paligemma.ruler import place_rows, write_positions
+from tapetum.systems.paligemma.run import train_stage
+from tapetum.systems.paligemma.task import reference_groups
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.systems.paligemma.transfer import WithNoise, train_transfer
+from tapetum.train.launch_config import Launch
+from tapetum.types import Boxes
+
+TINY = PaliGemmaConfig(
+    eye=eye(112, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1),
+    language=DecoderConfig(width=16, depth=1, heads=2, key_value_heads=1, head_width=8, mlp_width=16, vocabulary=1500),
+    prefix_mask="blocks",
+    newline=4,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(configs.NAMED, "tiny", TINY)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scene_folder(tmp_path_factory.mktemp("scenes") / "made")
+
+
+def launch(out: Path) -> Launch:
+    return Launch(out=out, threads=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stages 0 and 1, three steps each; gives the folder."""
+    out = tmp_path_factory.mktemp("stages")
+    few = {"model": "tiny", "steps": 3, "batch_size": 4, "micro_batch": 2, "checks": str(scenes), "lr": 1e-2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(configs.NAMED, "tiny", TINY)
+        eye_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
+        assert eye_alone is not None
+        assert set(eye_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
+        mixture = Mixture(answers=2, captions=1)
+        run = stage1(str(scenes), str(eye_alone.weights), vocabulary=340, mixture=mixture, **few)
+        finished = train_stage(run, launch(out / "1"), lambda text: None)
+        assert finished is not None
+        assert set(finished.scores) == {"colour", "count", "relation", "read", "region"} - {"read"} | (
+            {"read"} & set(finished.scores)
+        )
+    return out
+
+
+@pytest.mark.slow
+def test_stages_end_with_weights_that_load_and_answer(first_stages: Path) -> None:
+    model = tapetum.load(first_stages / "1" / "model.safetensors")
+    assert model.config.eye == TINY.eye
+    tokens = Tokens.load(first_stages / "1")
+    tokens.check(model.config.language.vocabulary)
+    prefix = torch.tensor([tokens.encode_prefix("caption en")])
+    assert len(model.generate_ids(torch.zeros(1, 1, 3, 112, 112), prefix, 3)) == 1
+    assert not any(name.startswith("tell") for name in model.state_dict())
+
+
+@pytest.mark.slow
+def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
+    still = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-9, "ruler": True}
+    before = weights.load(first_stages / "1" / "model.safetensors")
+    other = train_stage(
+        stage0(str(scenes), start=str(first_stages / "1" / "model.safetensors"), **still), launch(tmp_path / "0")
+    )
+    assert other is not None
+    run = stage1(str(scenes), str(first_stages / "1" / "model.safetensors"), eye=str(other.weights), **still)
+    finished = train_stage(replace(run, learning=Learning(spread=9.0), looking=0.5), launch(tmp_path / "1"))
+    assert finished is not None
+    after = weights.load(finished.weights)
+    moved = after.state_dict()["eye.positions"] - before.state_dict()["eye.positions"]
+    expected = torch.zeros_like(moved)
+    write_positions(expected, TINY.eye.grid)
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=0)
+    first = Tokens.load(tmp_path / "1").location_ids[0]
+    rows = [model.state_dict()["language.table.weight"] for model in (before, after)]
+    norm = float(rows[0][:first].norm(dim=1).mean())
+    torch.testing.assert_close(rows[1][first : first + 1024], place_rows(16, norm), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
+    start = tmp_path / "mine.safetensors"
+    shutil.copy(first_stages / "1" / "model.safetensors", start)
+    run = stage1(str(scenes), str(start), vocabulary=330, model="tiny", steps=2, batch_size=2, micro_batch=2)
+    with pytest.raises(BadInput, match=r"there is no tokenizer beside .*mine.safetensors"):
+        train_stage(run, launch(tmp_path / "1"))
+    shutil.copy(first_stages / "1" / "tokenizer.model", tmp_path / "mine.model")
+    finished = train_stage(run, launch(tmp_path / "1"))
+    assert finished is not None
+    assert Tokens.load(tmp_path / "1").model == Tokens.load(first_stages / "1").model
+    words = ["other words for another model, of which there are a great many more than a few, some of them rather long"]
+    Tokens.train(words * 4, 320, tmp_path / "other.model")
+    with pytest.raises(BadInput, match="the tokenizer is another one"):
+        train_stage(replace(run, tokenizer=str(tmp_path / "other.model")), launch(tmp_path / "2"))
+
+
+@pytest.mark.slow
+def test_stage_2_goes_on_with_larger_pictures(first_stages: Path, tmp_path: Path) -> None:
+    large = write_scene_folder(tmp_path / "large", count=3, size=224)
+    run = replace(
+        stage2(str(large), str(first_stages / "1" / "model.safetensors"), 224),
+        model="tiny",
+        steps=2,
+        batch_size=2,
+        micro_batch=2,
+    )
+    finished = train_stage(run, launch(tmp_path / "2"), lambda text: None)
+    assert finished is not None
+    assert weights.load(finished.weights).config.picture_size == 224
+    with pytest.raises(BadInput, match="goes on from weights"):
+        train_stage(replace(run, start=""), launch(tmp_path / "3"))
+
+
+def lines(folder: Path, count: int = 6) -> Path:
+    """A task that a model learns at once: say which of two colours the picture has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        name, rgb = ("red", (220, 20, 20)) if number % 2 else ("blue", (20, 20, 220))
+        Image.new("RGB", (50 + number, 40), rgb).save(folder / f"{number}.png")
+        rows.append({"image": f"{number}.png", "prefix": "answer en colour", "suffix": [name]})
+    path = folder / "task.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_a_transfer_teaches_a_task_and_lora_leaves_the_rest(first_stages: Path, tmp_path: Path) -> None:
+    data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
+    told: list[str] = []
+    settings = {
+        "epochs": 80,
+        "batch_size": 6,
+        "micro_batch": 6,
+        "lr": 3e-2,
+        "checks": str(data),
+        "learning": Learning(length=20),
+    }
+    finished = train_transfer(transfer(str(data), str(start), **settings), launch(tmp_path / "all"), told.append)
+    assert finished is not None
+    assert finished.scores["exact"] == 1
+    assert "a step takes about" in told[0]
+    adapted = train_transfer(
+        transfer(str(data), str(start), **settings | {"epochs": 2}, lora_rank=2), launch(tmp_path / "lora"), told.append
+    )
+    assert adapted is not None
+    before, after = (weights.load(path).state_dict() for path in (start, adapted.weights))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("language.blocks.") for name in changed)
+
+
+@pytest.mark.slow
+def test_freezing_the_eye_freezes_the_projector(first_stages: Path, tmp_path: Path) -> None:
+    data, start = lines(tmp_path / "data"), first_stages / "1" / "model.safetensors"
+    few = {"epochs": 1, "batch_size": 6, "lr": 1e-2}
+    moved = {}
+    for freeze in ("eye", "eye-alone", "language"):
+        found = train_transfer(
+            transfer(str(data), str(start), freeze=freeze, **few), launch(tmp_path / freeze), lambda text: None
+        )
+        assert found is not None
+        before, after = (weights.load(path).state_dict() for path in (start, found.weights))
+        moved[freeze] = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"eye": {"language"}, "eye-alone": {"language", "projector"}, "language": {"eye", "projector"}}
+
+
+def test_only_matrices_of_eye_and_projector_decay() -> None:
+    with torch.device("meta"):
+        model = weights.PaliGemma(TINY)
+    decayed, rest = reference_groups(model)
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {names[id(p)] for p in decayed["params"]}
+    assert rest["weight_decay"] == 0
+    assert "weight_decay" not in decayed
+    assert {"projector.weight", "eye.blocks.0.mlp.fc1.weight"} <= found or "projector.weight" in found
+    assert not any(name.startswith("language") or name.endswith("bias") or "norm" in name for name in found)
+    assert "eye.positions" not in found
+    assert len(found) + len(rest["params"]) == len(names)
+
+
+def test_samples_of_a_file_are_functions_of_seed_and_number(tmp_path: Path) -> None:
+    data = JsonLines(lines(tmp_path), 28)
+    order = [data.draw(4, n).pairs[0].suffix for n in range(12)]
+    assert order == [data.draw(4, n).pairs[0].suffix for n in range(12)]
+    assert order[:6].count("red") == order[6:].count("red") == 3  # each epoch sees each once
+    assert data.draw(4, 0).pixels.shape == (1, 3, 28, 28)
+    sample, answers = data.read(1)
+    assert answers == (("red",),)
+    np.testing.assert_allclose(sample.pixels[0, :, 0, 0], np.array([220, 20, 20]) / 127.5 - 1, atol=1e-6)
+
+
+def test_lines_about_one_picture_are_learned_together(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    rows = [{"image": "a.png", "prefix": f"p{n}", "suffix": "s"} for n in range(3)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(JsonLines(path, 14)) == 3
+    together = JsonLines(path, 14, per_picture=2)
+    assert len(together) == 1
+    assert len({pair.prefix for pair in together.draw(0, 0).pairs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"image": "a.png", "prefix": "p"}, "has no image, prefix and suffix"),
+        ({"image": "a.png", "prefix": "p", "suffix": 3}, "suffix is 3"),
+        ({"image": [], "prefix": "p", "suffix": "s"}, "image is"),
+        ({"image": "a.png", "prefix": ["p"], "suffix": "s"}, "prefix is"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_named(tmp_path: Path, row: dict, told: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(BadInput, match=f"line 1.*{told}"):
+        JsonLines(path, 14)
+
+
+def tokens(path: Path) -> Tokens:
+    return Tokens.train(
+        ["answer en what colour is it", "detect all classes noise cat dog ; "] * 9, 290, path / "tokenizer.model"
+    )
+
+
+def test_texts_are_cut_as_the_reference_cuts_them(tmp_path: Path) -> None:
+    known = tokens(tmp_path)
+    sample = Sample(pixels=np.zeros((1, 3, 14, 14), np.float32), pairs=(Pair(prefix="answer en", suffix="cat ; dog"),))
+    whole = collate([sample], known).groups[0]
+    for length in range(1, whole.prefix.shape[1] + whole.suffix.shape[1] + 1):
+        [rows] = collate([sample], known, length).groups
+        joined = [*rows.prefix[0].tolist(), *rows.suffix[0].tolist()]
+        full = [*whole.prefix[0].tolist(), *whole.suffix[0].tolist()]
+        assert rows.suffix.shape[1] >= 1
+        prompt = whole.prefix.shape[1]
+        assert bool(rows.learned.any()) == (length >= prompt)  # the reference learns nothing of a prompt that was cut
+        if length >= prompt:
+            assert joined == full[: length + 1]
+
+
+def test_places_of_noise_carry_no_loss_and_its_name_does(tmp_path: Path) -> None:
+    known = tokens(tmp_path)
+    boxes = Boxes(xyxy=np.array([[0, 0, 50, 40], [30, 30, 80, 90.0]]), labels=["cat", "dog"])
+    pair = detection_pair(boxes, 100, 100, 5, np.random.default_rng(0))
+    found = parse(pair.suffix, 100, 100)
+    assert sorted(found.boxes.labels) == ["cat", "dog", "noise", "noise", "noise"]
+    assert found.malformed == 0
+    numbers = known.encode_suffix(pair.suffix)
+    marks = unlearned(numbers, known, pair.unlearned)
+    drawn = "".join("L" if known.is_location(n) else "w" for n, m in zip(numbers, marks, strict=True) if m)
+    assert drawn.count("L") == 2 * 4
+    silent = [n for n, m in zip(numbers, marks, strict=True) if not m]
+    assert len(silent) == 3 * 4
+    assert all(known.is_location(n) for n in silent)
+    with pytest.raises(BadInput, match="noise"):
+        detection_pair(Boxes(xyxy=boxes.xyxy[:1], labels=["noise"]), 100, 100, 2, np.random.default_rng(0))
+
+
+def test_boxes_of_noise_lie_in_the_picture() -> None:
+    made = noise_boxes(np.array([[10, 10, 20, 30.0]]), 500, 100, 60, np.random.default_rng(1))
+    assert (made[:, :2] < made[:, 2:]).all()
+    assert made.min() >= 0
+    assert made[:, [0, 2]].max() <= 100.2
+    near = np.abs(made - [10, 10, 20, 30]).max(1) < 20
+    assert 150 < near.sum() < 400
+    assert made[:, 2].max() > 95
+    assert 55 < made[:, 3].max() <= 60.2
+    cat = Boxes(xyxy=np.array([[10, 10, 20, 30.0]]), labels=["cat"])
+    wide = parse(detection_pair(cat, 400, 50, 60, np.random.default_rng(2)).suffix, 400, 50).boxes
+    assert 350 < wide.xyxy[:, 2].max() <= 400
+    assert 1 < np.median(wide.xyxy[1:, 3]) < 49
+
+
+def test_lists_of_a_file_are_filled_up(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    path = tmp_path / "rows.jsonl"
+    row = {"image": "a.png", "prefix": "detect all classes", "suffix": "<loc0000><loc0000><loc0500><loc0500> cat"}
+    path.write_text(json.dumps(row) + "\n")
+    filled = WithNoise(JsonLines(path, 14), 4)
+    [pair] = filled.draw(0, 0).pairs
+    assert pair.suffix.count("noise") == 3
+    assert "<loc0000><loc0000><loc0500><loc0500> cat" in pair.suffix
+    assert filled.draw(0, 0).pairs == filled.draw(0, 0).pairs

@@ -1,0 +1,25 @@
+"""A script of one or two processes: two steps of some methods on the pictures in DATA, in OUT/METHOD."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from systems.pretraining.conftest import JOINT, tiny
+from tapetum.systems.pretraining.run import loop_config, task_for
+from tapetum.train import fit
+from tapetum.train.launch_config import Launch
+from tapetum.train.world import join_world
+
+
+def main(data: str, out: Path) -> None:
+    with join_world("cpu"):
+        for method in JOINT:
+            task = task_for(tiny(method, data, steps=2, optimizer="sgd", rate=0.03))
+            launch = Launch(out=out / method, workers=0, threads=1)
+            fit(task, loop_config(task, launch, tensorboard=False), launch.out)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,167 @@
+"""Losses against lightly's, and against loops written from the papers' formulas."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from support.forks import Forks
+from tapetum.core.errors import BadInput
+from tapetum.systems.pretraining import losses
+
+CLOSE = {"rel": 0, "abs": 1e-6}
+
+
+def rows(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    a, b = a.double(), b.double()
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_simclr_is_lightlys_and_the_formula(temperature: float) -> None:
+    from lightly.loss import NTXentLoss
+
+    z1, z2 = rows(0, 6, 5), rows(1, 6, 5)
+    found = float(losses.simclr(z1, z2, temperature))
+    assert found == pytest.approx(float(NTXentLoss(temperature=temperature)(z1, z2)), **CLOSE)
+    both, total = torch.cat([z1, z2]), 0.0
+    for i in range(12):
+        below = sum(math.exp(cosine(both[i], both[k]) / temperature) for k in range(12) if k != i)
+        total -= math.log(math.exp(cosine(both[i], both[(i + 6) % 12]) / temperature) / below)
+    assert found == pytest.approx(total / 12, **CLOSE)
+
+
+def test_byol_is_lightlys_and_the_formula() -> None:
+    from lightly.loss import NegativeCosineSimilarity
+
+    p, z = rows(2, 7, 5), rows(3, 7, 5)
+    found = float(losses.byol(p, z))
+    assert found == pytest.approx(float(NegativeCosineSimilarity()(p, z)), **CLOSE)
+    squared = [
+        float((F.normalize(a, dim=0) - F.normalize(b, dim=0)).double().square().sum()) for a, b in zip(p, z, strict=True)
+    ]
+    assert 2 + 2 * found == pytest.approx(sum(squared) / 7, **CLOSE)  # eq. 2 of the paper
+
+
+@pytest.mark.parametrize(("local", "teachers"), [(0, 2), (3, 2), (2, 1)])
+def test_dino_is_lightlys_and_the_formula(local: int, teachers: int) -> None:
+    from lightly.loss import DINOLoss
+
+    students, taught = rows(4, teachers + local, 4, 9) / 4, rows(5, teachers, 4, 9) / 4
+    center = rows(6, 9) / 4
+    theirs = DINOLoss(output_dim=9, student_temp=0.1)
+    theirs.center = center[None, None]
+    found = float(losses.dino(list(students), list(taught), center, 0.1, 0.05))
+    assert found == pytest.approx(float(theirs(list(taught), list(students), teacher_temp=0.05)), **CLOSE)
+    assert float(losses.dino(students, taught, center, 0.1, 0.05)) == found
+    total, pairs = 0.0, 0
+    for i in range(teachers):
+        for j in range(teachers + local):
+            if i == j:
+                continue
+            pairs += 1
+            for row in range(4):
+                wanted = ((taught[i, row] - center).double() / 0.05).softmax(0)
+                total -= float(wanted @ (students[j, row].double() / 0.1).softmax(0).log()) / 4
+    assert found == pytest.approx(total / pairs, **CLOSE)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_mae_is_lightlys_and_the_formula(normalise: bool) -> None:
+    prediction, target = rows(7, 3, 8, 12), rows(8, 3, 8, 12) * 3 + 1
+    if normalise:
+        target[0] *= 1e-3  # of so even patches, what is added to the variance matters
+    hidden = rows(9, 3, 8) > 0.3
+    found = float(losses.mae(prediction, target, hidden, normalise))
+    total, count = 0.0, 0
+    for b in range(3):
+        for n in range(8):
+            if hidden[b, n]:
+                wanted = target[b, n].double()
+                if normalise:
+                    mean = wanted.mean()
+                    wanted = (wanted - mean) / math.sqrt(float((wanted - mean).square().sum()) / 11 + 1e-6)
+                total += float((prediction[b, n].double() - wanted).square().mean())
+                count += 1
+    assert found == pytest.approx(total / count, **CLOSE)
+    if not normalise:  # lightly's model does what torch's loss says of the hidden patches
+        assert found == pytest.approx(float(F.mse_loss(prediction[hidden], target[hidden])), **CLOSE)
+    else:
+        from lightly.models.utils import normalize_mean_var
+
+        assert found == pytest.approx(
+            float(F.mse_loss(prediction[hidden], normalize_mean_var(target, dim=-1)[hidden])), **CLOSE
+        )
+    changed = torch.where(hidden[..., None], prediction, 100.0)
+    assert float(losses.mae(changed, target, hidden, normalise)) == found  # what was seen does not count
+
+
+def test_clip_is_the_formula() -> None:
+    image, text = rows(10, 6, 5), rows(11, 6, 5)
+    total = 0.0
+    for i in range(6):
+        for one, other in ((image, text), (text, image)):
+            total -= math.log(
+                math.exp(9.0 * cosine(one[i], other[i])) / sum(math.exp(9.0 * cosine(one[i], other[k])) for k in range(6))
+            )
+    assert float(losses.clip(image, text, 9.0)) == pytest.approx(total / 12, **CLOSE)
+    assert float(losses.clip(image, text, torch.tensor(9.0))) == pytest.approx(total / 12, **CLOSE)
+
+
+def test_equal_captions_are_right_for_each_other() -> None:
+    image, text, captions = rows(12, 5, 4), rows(13, 5, 4), torch.tensor([2, 0, 2, 1, 2])
+    total = 0.0
+    for one, other in ((image, text), (text, image)):
+        for i in range(5):
+            logits = torch.tensor([3.0 * cosine(one[i], other[k]) for k in range(5)], dtype=torch.float64)
+            right = [k for k in range(5) if captions[k] == captions[i]]
+            total -= sum(float(logits.log_softmax(0)[k]) for k in right) / len(right) / 10
+    assert float(losses.clip(image, text, 3.0, captions)) == pytest.approx(total, **CLOSE)
+    assert float(losses.clip(image, text, 3.0, torch.arange(5))) == pytest.approx(float(losses.clip(image, text, 3.0)), **CLOSE)
+
+
+def test_losses_are_precise_under_autocast() -> None:
+    def every(dtype: torch.dtype) -> list[float]:
+        a, b = rows(14, 4, 2, 6, dtype=dtype), rows(15, 4, 2, 6, dtype=dtype)
+        return [
+            float(losses.simclr(a[:, 0], b[:, 0], 0.1)),
+            float(losses.byol(a[:, 0], b[:, 0])),
+            float(losses.dino(a, b[:2], torch.zeros(6), 0.1, 0.04)),
+            float(losses.mae(a, b, torch.ones(4, 2, dtype=torch.bool), True)),
+            float(losses.clip(a[:, 0], b[:, 0], 100.0)),
+        ]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert every(torch.float32) == pytest.approx(every(torch.float64), rel=1e-5)
+
+
+def test_batches_of_one_and_too_few_views_are_refused() -> None:
+    one = rows(16, 1, 4)
+    for loss in (lambda: losses.simclr(one, one, 0.1), lambda: losses.clip(one, one, 10.0)):
+        with pytest.raises(BadInput, match="a batch of 1 has no negatives"):
+            loss()
+    for students, teachers in ((1, 1), (1, 2), (2, 0)):
+        with pytest.raises(BadInput, match=f"DINO got {students} views of the student and {teachers} of the teacher"):
+            losses.dino([one] * students, [one] * teachers, torch.zeros(4), 0.1, 0.1)
+
+
+def test_negatives_of_two_processes_are_those_of_the_joint_batch(forks: Forks, tmp_path: Path) -> None:
+    """The mean over the processes of loss and gradient is what one process finds."""
+    script, errors = Path(__file__).with_name("joint_losses.py"), tmp_path / "errors"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert forks.start(script, alone, errors=errors).wait() == 0, errors.read_text()
+    assert forks.pair(script, tmp_path, errors=errors) == [0, 0], errors.read_text()
+    halves, one = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)], torch.load(alone / "0.pt")
+    for name, whole in one.items():
+        if name.endswith("loss"):
+            assert sum(half[name] for half in halves) / 2 == pytest.approx(whole, rel=1e-12), name
+        else:
+            torch.testing.assert_close(torch.cat([half[name] for half in halves]) / 2, whole, rtol=1e-10, atol=1e-12, msg=name)

@@ -1,0 +1,294 @@
+"""Each method: what learns, what doesn't, and whether what its paper says happens."""
+
+import json
+import math
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from support.forks import Forks
+from systems.pretraining.conftest import JOINT, RESNET, VIT, tiny
+from tapetum.core.errors import BadInput
+from tapetum.systems.pretraining import captions
+from tapetum.systems.pretraining.config import METHODS, Dino, Method
+from tapetum.systems.pretraining.heads import DinoHead, by_batch, projection, spread
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods.dino import moved_center, teacher_temperature
+from tapetum.systems.pretraining.methods.mae import hidden_patches, see_some
+from tapetum.systems.pretraining.run import loop_config, task_for
+from tapetum.train import Moment, fit
+from tapetum.train.launch_config import Launch
+
+EVERY = pytest.mark.parametrize(
+    ("method", "network"),
+    [*((method, RESNET) for method in METHODS if method != "mae"), *((method, VIT) for method in METHODS)],
+)
+
+
+def begun(method: Method, data: Path, **changes: object) -> tuple[Any, nn.Module, dict[str, nn.Module], Any]:
+    """A task, its model, its teachers and a batch."""
+    task = task_for(tiny(method, data, **changes))
+    torch.manual_seed(0)
+    model, teachers = task.model(), {}
+    for average in task.averages:
+        teachers[average.name] = task.model().requires_grad_(False).eval()
+        teachers[average.name].load_state_dict(model.state_dict())
+    showings = task.dataset()
+    return task, model, teachers, task.collate([showings[number] for number in range(task.run.batch_size)])
+
+
+def test_a_batch_tells_the_numbers_of_its_samples(data: Path) -> None:
+    task, _, _, batch = begun("simclr", data, **RESNET)
+    assert torch.equal(batch["number"], torch.arange(task.run.batch_size))
+
+
+@EVERY
+def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, network: dict, data: Path) -> None:
+    task, model, teachers, batch = begun(method, data, **network)
+    moment = Moment(step=0, steps=1, teachers=teachers)
+    before = {name: {key: value.clone() for key, value in teacher.state_dict().items()} for name, teacher in teachers.items()}
+    optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=2e-3)
+    found = []
+    if method == "dino":  # its centre moves and with it what is asked for; here it stands where it would come to
+        with torch.no_grad():
+            said = teachers["teacher"].heads["head"](teachers["teacher"].encoder(torch.cat(batch["views"][:2])).pooled)
+        task.settings = replace(task.settings, center_decay=0.999999)
+        model.center.copy_(said.mean(0))
+    for _ in range(12):
+        loss, metrics = task.loss(model, batch, moment)
+        optimizer.zero_grad()
+        loss.backward()
+        if not found:
+            for name, parameter in model.named_parameters():
+                assert parameter.grad is not None, name
+                assert parameter.grad.isfinite().all(), name
+                # the class token is no patch and is not in MAE's loss but by attention; a bias before a norm moves nothing
+                assert parameter.grad.abs().sum() > 0 or name.endswith("key.bias"), name
+        optimizer.step()
+        found.append(float(loss.detach()))
+        assert 0 <= float(metrics["spread"]) <= 1
+    assert all(math.isfinite(value) for value in found)
+    assert found[-1] < found[0] - 0.02, found
+    for name, teacher in teachers.items():
+        assert all(parameter.grad is None for parameter in teacher.parameters())
+        assert all(torch.equal(value, before[name][key]) for key, value in teacher.state_dict().items())  # buffers too
+
+
+@pytest.mark.parametrize(
+    ("encoder", "change"),
+    [
+        ("nfnet-f0", ("depths=(1,1,1,1)", "channels=(16,16,16,16)", "stem_width=8", "group_width=8", "final_width=16")),
+        ("efficientnet-lite0", ("width_multiplier=0.25",)),
+        ("timm:vit_tiny_patch16_224", ("depth=1", "patch=8", "pooling=mean")),
+    ],
+)
+def test_any_encoder_will_do(encoder: str, change: tuple[str, ...], data: Path) -> None:
+    task, model, teachers, batch = begun("dino", data, encoder=encoder, change=change, size=32)
+    loss, metrics = task.loss(model, batch, Moment(step=0, steps=1, teachers=teachers))
+    loss.backward()
+    lacking = [name for name, p in model.encoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert lacking in ([], ["class_token"])  # which nothing looks at where the mean of the grid is pooled
+    assert 0 < float(metrics["spread"]) <= 1
+
+
+def test_a_task_goes_to_workers_without_its_pictures(data: Path) -> None:
+    task, _, _, batch = begun("supervised", data)
+    showings = task.dataset()
+    copied = pickle.loads(pickle.dumps(task))
+    again = copied.collate([showings[number] for number in range(8)])
+    assert torch.equal(again["views"][0], batch["views"][0])
+    assert len(pickle.dumps(task)) < 10_000 < len(pickle.dumps(showings))
+
+
+def test_weights_that_decay_are_matrices_and_filters(data: Path) -> None:
+    task, model, _, _ = begun("mae", data)
+    decaying, others = task.parameter_groups(model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    shown = {names[id(parameter)] for parameter in others["params"]}
+    assert {"encoder.positions", "encoder.class_token", "heads.decoder.mask_token", "encoder.norm.bias"} <= shown
+    assert all(parameter.ndim >= 2 for parameter in decaying["params"])
+    assert len(decaying["params"]) + len(others["params"]) == len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["byol", "dino"])
+def test_the_teacher_is_the_average_of_the_paper(method: Method, data: Path, tmp_path: Path) -> None:
+    """decay_k = 1 - (1 - decay) (cos(pi k / K) + 1) / 2 for updates k = 0 ... K."""
+    task = task_for(tiny(method, data))
+    launch = Launch(out=tmp_path, workers=0, threads=1, save_every=1)
+    fit(task, loop_config(task, launch, keep_last=10, tensorboard=False, lr=0.01), tmp_path)
+    folders = [tmp_path / "checkpoints" / f"step_{step:08d}" for step in range(1, 7)]
+    states = [{name: load_file(folder / f"{name}.safetensors") for name in ("model", "teacher")} for folder in folders]
+    start, moved = task.settings.decay, 0.0
+    for k in range(1, 6):  # update 0 is before the first checkpoint
+        decay = 1 - (1 - start) * (math.cos(math.pi * k / 5) + 1) / 2
+        for name, now in states[k]["teacher"].items():
+            if now.is_floating_point():
+                wanted = decay * states[k - 1]["teacher"][name] + (1 - decay) * states[k]["model"][name]
+                torch.testing.assert_close(now, wanted, rtol=1e-5, atol=1e-6, msg=name)
+                moved += float((now - states[k - 1]["teacher"][name]).abs().sum())
+    assert moved > 0
+
+
+def test_teachers_see_by_the_batch_and_follow_nothing() -> None:
+    torch.manual_seed(0)
+    student = projection(6, 5, 4).train()
+    teacher = projection(6, 5, 4).eval()
+    teacher.load_state_dict(student.state_dict())
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    x = torch.randn(7, 6)
+    torch.testing.assert_close(by_batch(teacher)(x), student(x))
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert not all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+
+
+def test_dinos_centre_is_a_running_mean_and_its_temperature_rises() -> None:
+    torch.manual_seed(0)
+    center, said = torch.randn(5), torch.randn(6, 5)
+    torch.testing.assert_close(moved_center(center, said, 0.9), 0.9 * center + 0.1 * said.mean(0))
+    from lightly.models.modules.center import Center
+
+    theirs = Center(size=(1, 1, 5), momentum=0.9)
+    theirs.center = center[None, None].clone()
+    theirs.update(said.view(2, 3, 5))
+    torch.testing.assert_close(moved_center(center, said, 0.9), theirs.value.flatten())
+    how = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.3)
+    assert teacher_temperature(how, 0.15) == pytest.approx(0.055)
+    assert teacher_temperature(how, 0.9) == pytest.approx(0.07)
+
+
+def test_dinos_centre_moves_in_the_run_and_its_last_layer_waits(data: Path) -> None:
+    how = Dino(hidden=16, bottleneck=8, prototypes=12, local_views=1, frozen_epochs=1)
+    task, model, teachers, batch = begun("dino", data, dino=how)
+    assert task.frozen_steps == 5  # 40 pictures, 8 a step
+    weight = model.get_parameter("heads.head.prototypes.weight")
+    for step, learns in ((4, False), (5, True)):
+        before = model.center.clone()
+        model.zero_grad()
+        task.loss(model, batch, Moment(step=step, steps=10, teachers=teachers))[0].backward()
+        assert (weight.grad is not None) == learns
+        with torch.no_grad():
+            teacher = teachers["teacher"]
+            said = teacher.heads["head"](teacher.encoder(torch.cat(batch["views"][:2])).pooled)
+        torch.testing.assert_close(model.center, 0.9 * before + 0.1 * said.mean(0))
+
+
+def test_dinos_head_is_lightlys() -> None:
+    from lightly.models.modules import DINOProjectionHead
+
+    torch.manual_seed(0)
+    ours, theirs = DinoHead(6, 10, 4, 9), DINOProjectionHead(6, 10, 4, 9, batch_norm=False, freeze_last_layer=-1)
+    linears = [module for module in theirs.layers if isinstance(module, nn.Linear)]
+    mine = [module for module in ours.layers if isinstance(module, nn.Linear)]
+    for one, other in zip(mine, linears, strict=True):
+        one.load_state_dict(other.state_dict())
+    with torch.no_grad():
+        theirs.last_layer.weight_v.copy_(ours.prototypes.weight)
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_mae_sees_what_is_not_hidden_and_nothing_else(data: Path) -> None:
+    _, model, _, batch = begun("mae", data)
+    encoder, seen = model.encoder, batch["seen"]
+    [pictures] = batch["views"]
+    hidden = hidden_patches(seen, 16)
+    assert hidden.sum(1).tolist() == [12] * 8  # three quarters of 4 x 4
+    assert len({tuple(row) for row in seen.sort().values.tolist()}) > 1  # not the same for all
+    mask = hidden.view(8, 1, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    changed = torch.where(mask, torch.randn_like(pictures), pictures)
+    torch.testing.assert_close(see_some(encoder, pictures, seen), see_some(encoder, changed, seen))
+    assert not torch.allclose(encoder(pictures).pooled, encoder(changed).pooled)
+    all_seen = torch.arange(16).expand(8, -1)
+    torch.testing.assert_close(see_some(encoder, pictures, all_seen), encoder(pictures).tokens)
+    assert see_some(encoder, pictures, seen).shape == (8, 5, 64)  # class token and four patches: a quarter of the work
+
+
+def test_mae_puts_every_patch_into_its_place(data: Path) -> None:
+    """The decoder without blocks says of a place what stands there: a seen patch, or the mask token."""
+    _, model, _, batch = begun("mae", data)
+    decoder, seen = model.heads["decoder"], batch["seen"]
+    decoder.blocks = nn.ModuleList()
+    tokens = torch.randn(8, 5, 64)
+    found = decoder(tokens, seen)
+    for row in range(8):
+        for place in range(16):
+            at = (seen[row] == place).nonzero()
+            here = decoder.enter(tokens[row, 1 + int(at)]) if len(at) else decoder.mask_token
+            torch.testing.assert_close(found[row, place], decoder.leave(decoder.norm(here + decoder.positions[place])))
+
+
+def test_mae_wants_a_vit_and_a_size_of_patches(data: Path) -> None:
+    with pytest.raises(BadInput, match="mae needs a ViT, whose patches it hides, and resnet-18 is none"):
+        task_for(tiny("mae", data, **RESNET))
+    with pytest.raises(BadInput, match="patches of 16"):
+        task_for(tiny("mae", data, change=("patch=16",)))
+
+
+def test_clip_reads_captions_made_of_classes(data: Path) -> None:
+    _, model, _, batch = begun("clip", data)
+    text = bytes(batch["text"][0][1:].tolist()[: int((batch["text"][0] == captions.END).nonzero()) - 1]).decode()
+    assert text in ("This is a photo of square", "This is a photo of stripes")
+    assert len(set(batch["caption"].tolist())) == 2
+    with torch.no_grad():
+        model.log_scale.fill_(9.0)
+    assert float(model.scale().detach()) == pytest.approx(100.0)
+    assert captions.tokens(["x" * 99], 6)[0].tolist() == [256, 120, 120, 120, 120, 257]
+
+
+def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, model, _, batch = begun("simclr", data)
+    batch["damaged"] = torch.tensor([3, 3, 5])
+    task.loss(model, batch, Moment())
+    assert capsys.readouterr().err.splitlines() == [
+        "picture 3 cannot be read and is skipped (1 so far)",
+        "picture 5 cannot be read and is skipped (2 so far)",
+    ]
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+        model.encoder.stages[3][0].norms[1].bias.fill_(1.0)  # every feature is 1
+    for step in (6, 7):
+        assert float(task.loss(model, batch, Moment(step=step))[1]["spread"]) < 1e-6
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("step 7: collapse, the features of all pictures are the same")
+    assert task.collapsed_at == 6
+    for pictures, collapsed in ((1, None), (2, 9)):  # one picture alone is like itself
+        task.collapsed_at = None
+        task._tell((), 0.0, pictures, Moment(step=9))
+        assert task.collapsed_at == collapsed
+    assert float(spread(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
+
+
+def test_labels_and_names_of_methods(data: Path) -> None:
+    task, _, _, batch = begun("supervised", data)
+    showings = task.dataset()
+    assert batch["label"].tolist() == [showings[number].index % 2 for number in range(8)]
+    with pytest.raises(BadInput, match="there is no method 'swav'; it is one of supervised, clip"):
+        task_of("swav")  # pyright: ignore[reportArgumentType]
+    assert np.array_equal(task.source.classes, ("square", "stripes"))
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_joint_batch(forks: Forks, data: Path, tmp_path: Path) -> None:
+    """Weights, averages and losses after two steps: gathered negatives, batch norms, centre, views, masks."""
+    script, errors = Path(__file__).with_name("joint_runs.py"), tmp_path / "errors"
+    assert forks.start(script, data, tmp_path / "one", errors=errors).wait() == 0, errors.read_text()
+    assert forks.pair(script, data, tmp_path / "two", errors=errors) == [0, 0], errors.read_text()
+    for method in JOINT:
+        folders = [tmp_path / processes / method for processes in ("one", "two")]
+        logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders]
+        for one, two in zip(*logs, strict=True):
+            assert two["loss"] == pytest.approx(one["loss"], rel=2e-5), method
+            assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=2e-4), method
+        for file in ("model", "teacher") if method in ("byol", "dino") else ("model",):
+            ours, theirs = (load_file(next(folder.rglob(f"{file}.safetensors"))) for folder in reversed(folders))
+            for name, value in theirs.items():
+                torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=f"{method}: {name}")

@@ -1,0 +1,169 @@
+"""Which view of which network is compared with which, and who learns: each method's loss written out picture by picture.
+
+The networks are the library's; student and teacher differ in all weights. What is paired with what, in which direction, and
+whose batch norms see which views is said here once more, from the papers.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from systems.pretraining.conftest import SETTINGS, tiny
+from tapetum.systems.pretraining.config import Method
+from tapetum.systems.pretraining.run import task_for
+from tapetum.train import Moment
+
+
+def begun(method: Method, data: Path, **changes: object) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """A task, a student and a teacher in float64 with weights of their own, and a batch of 4."""
+    task = task_for(tiny(method, data, **changes))
+    student, teacher = ((torch.manual_seed(seed), task.model().double())[1] for seed in (0, 1))
+    showings = task.dataset()
+    batch = task.collate([showings[number] for number in range(4)])
+    batch["views"] = [view.double() for view in batch["views"]]
+    return task, student, teacher.requires_grad_(False), batch
+
+
+def compared(task: Any, student: Any, teacher: Any, batch: dict[str, Any], plain: Callable[[Any, Any], Tensor]) -> None:
+    """The task's loss and gradients are those of `plain(student, teacher)`."""
+    twins = [copy.deepcopy(network).train() for network in (student, teacher)]
+    wanted = plain(*twins)
+    wanted.backward()
+    loss, _ = task.loss(student, batch, Moment(step=0, steps=10, teachers={"teacher": teacher.eval()}))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-8)
+    for (name, own), other in zip(student.named_parameters(), twins[0].parameters(), strict=True):
+        assert (own.grad is None) == (other.grad is None), name
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, other.grad, rtol=1e-6, atol=1e-9, msg=name)
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b) / (a.norm() * b.norm())
+
+
+def views_differ(batch: dict[str, Any]) -> bool:
+    return not torch.allclose(batch["views"][0], batch["views"][1], atol=0.1)
+
+
+def test_byol_predicts_of_each_view_what_the_slow_average_says_of_the_other(data: Path) -> None:
+    """Arxiv 2006.07733, equations 2 and 3, but for 2 - 2 cos: q(z1) with z'2 and q(z2) with z'1, each network view by view."""
+    task, student, teacher, batch = begun("byol", data)
+
+    def plain(online: Any, target: Any) -> Tensor:
+        said = [online.heads["prediction"](online.heads["projection"](online.encoder(v).pooled)) for v in batch["views"]]
+        wanted = [target.heads["projection"](target.encoder(v).pooled) for v in batch["views"]]
+        return sum(-cosine(said[a][b], wanted[1 - a][b]) for a in (0, 1) for b in range(4)) / 8
+
+    assert views_differ(batch)
+    compared(task, student, teacher, batch, plain)
+
+
+def test_simclr_finds_the_other_view_of_the_picture_among_all_views_but_itself(data: Path) -> None:
+    """Arxiv 2002.05709, equation 1 and algorithm 1; batch norms see both views together."""
+    task, student, teacher, batch = begun("simclr", data)
+
+    def plain(network: Any, _: Any) -> Tensor:
+        z = network.heads["projection"](network.encoder(torch.cat(batch["views"])).pooled)  # view a of picture b: 4 a + b
+        total = z.new_zeros(())
+        for i in range(8):
+            odds = {k: torch.exp(cosine(z[i], z[k]) / 0.2) for k in range(8) if k != i}
+            total = total - torch.log(odds[(i + 4) % 8] / sum(odds.values()))
+        return total / 8
+
+    assert views_differ(batch)
+    compared(task, student, teacher, batch, plain)
+
+
+def test_dino_compares_each_view_with_the_large_views_that_it_is_not(data: Path) -> None:
+    """Arxiv 2104.14294, equation 3: of two large views x and all views x' other than x, - P_teacher(x) log P_student(x')."""
+    how = replace(SETTINGS["dino"]["dino"], local_size=8)
+    task, student, teacher, batch = begun("dino", data, dino=how)
+    student.center.copy_(torch.linspace(-0.1, 0.1, 24))
+    assert [tuple(view.shape[-2:]) for view in batch["views"]] == [(16, 16)] * 2 + [(8, 8)] * 2
+
+    def plain(network: Any, average: Any) -> Tensor:
+        large, small = torch.cat(batch["views"][:2]), torch.cat(batch["views"][2:])  # those of one size pass together
+        wanted = average.heads["head"](average.encoder(large).pooled).split(4)
+        features = torch.cat([network.encoder(x).pooled for x in (large, small)])
+        said = network.heads["head"](features).split(4)
+        total, pairs = features.new_zeros(()), 0
+        for x in range(2):
+            for other in range(4):
+                if other != x:
+                    pairs += 1
+                    for b in range(4):
+                        p = F.softmax((wanted[x][b] - center) / how.teacher_temperature, 0)
+                        total = total - (p * F.log_softmax(said[other][b] / how.student_temperature, 0)).sum() / 4
+        return total / pairs
+
+    center = student.center.clone()
+    assert views_differ(batch)
+    compared(task, student, teacher, batch, plain)
+
+
+def test_clip_finds_each_pictures_text_and_each_texts_picture(data: Path) -> None:
+    """Arxiv 2103.00020, figure 3; pictures of one caption share it."""
+    task, student, teacher, batch = begun("clip", data)
+    names = ["square" if label == 0 else "stripes" for label in task.source.labels[indices(task)].tolist()]
+    assert len(set(names)) == 2
+
+    def plain(network: Any, _: Any) -> Tensor:
+        images = network.heads["picture"](network.encoder(batch["views"][0]).pooled)
+        length = SETTINGS["clip"]["clip"].length
+        bytes_ = [f"This is a photo of {name}".encode() for name in names]
+        text = torch.tensor([[256, *each, 257, *[0] * (length - 2 - len(each))] for each in bytes_])
+        assert all(
+            batch["text"][b, : len(each) + 2].tolist() == text[b, : len(each) + 2].tolist() for b, each in enumerate(bytes_)
+        )
+        texts = network.heads["text"](network.text(batch["text"]).pooled)
+        scale, total = math.exp(float(network.log_scale.detach())), images.new_zeros(())
+        scale = network.log_scale.exp() if scale < 100 else 100.0
+        for b in range(4):
+            alike = [k for k in range(4) if names[k] == names[b]]
+            for row in (
+                torch.stack([scale * cosine(images[b], texts[k]) for k in range(4)]),
+                torch.stack([scale * cosine(texts[b], images[k]) for k in range(4)]),
+            ):
+                total = total - sum(row.log_softmax(0)[k] for k in alike) / len(alike)
+        return total / 8
+
+    compared(task, student, teacher, batch, plain)
+
+
+def indices(task: Any) -> Any:
+    return [task.dataset()[number].index for number in range(4)]
+
+
+def test_mae_is_asked_for_the_patches_of_its_own_picture_that_it_did_not_see(data: Path) -> None:
+    """Arxiv 2111.06377, section 3: mean squared error of hidden patches, each brought to mean 0, deviation 1."""
+    task, student, teacher, batch = begun("mae", data)
+
+    def plain(network: Any, _: Any) -> Tensor:
+        [view], encoder, total, hidden = batch["views"], network.encoder, 0.0, 0
+        for b in range(4):
+            seen = batch["seen"][b].tolist()
+            tokens = encoder.embed(view[b : b + 1])[0]
+            x = torch.cat([tokens[:, :1], *(tokens[:, 1 + n : 2 + n] for n in seen)], 1)  # class token, then what is seen
+            for block in encoder.blocks:
+                x = block(x)
+            drawn = network.heads["decoder"](encoder.norm(x), batch["seen"][b : b + 1])[0]
+            for n in range(16):
+                if n not in seen:
+                    row, column = divmod(n, 4)
+                    patch = view[b, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].permute(1, 2, 0).flatten()
+                    patch = (patch - patch.mean()) / (patch.var() + 1e-6).sqrt()
+                    total, hidden = total + ((drawn[n] - patch) ** 2).mean(), hidden + 1
+        assert hidden == 4 * 12
+        return total / hidden
+
+    compared(task, student, teacher, batch, plain)

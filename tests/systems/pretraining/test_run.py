@@ -1,0 +1,124 @@
+"""Whole runs: from pictures to the file of an encoder, stopped and gone on with."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import tapetum
+from systems.pretraining.conftest import tiny
+from tapetum.core.errors import BadInput
+from tapetum.systems.pretraining.recipes import PretrainRun, recipe
+from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, task_for
+from tapetum.train.launch_config import Launch
+
+
+def launch(out: Path, **changes: object) -> Launch:
+    return Launch(out=out, **{"workers": 0, "threads": 1, **changes})
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
+    run, said = tiny("byol", data, steps=4), []
+    whole = pretrain(run, launch(tmp_path / "whole"), said.append)
+    assert whole is not None
+    assert said[0] == "40 pictures of 2 classes"
+    assert said[1].startswith("4 steps of 0.")
+    assert " GFLOP (2 a multiply-add): " in said[1]
+    assert said[2].startswith("views take ")
+    assert pretrain(run, launch(tmp_path / "part", minutes=0), said.append) is None
+    assert not (tmp_path / "part" / "encoder.safetensors").exists()
+    part = pretrain(run, launch(tmp_path / "part", workers=1), said.append)  # workers change nothing
+    assert part is not None
+    ours, theirs = load_file(part.encoder), load_file(whole.encoder)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    with pytest.raises(BadInput, match=r"is of a run with .*byol.decay 0.99 \(now 0.5\)"):
+        pretrain(replace(run, byol=replace(run.byol, decay=0.5)), launch(tmp_path / "part"), said.append)
+    assert whole.damaged == ()
+    assert whole.collapsed_at is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "kept"), [("dino", "teacher"), ("byol", "model"), ("mae", "model")])
+def test_the_encoder_is_the_one_that_the_paper_evaluates(method, kept: str, data: Path, tmp_path: Path) -> None:
+    made = pretrain(tiny(method, data, steps=2), launch(tmp_path), lambda text: None)
+    assert made is not None
+    encoder = tapetum.load(tmp_path)  # the folder of the run stands for it
+    whole = load_file(tmp_path / "checkpoints" / "step_00000002" / f"{kept}.safetensors")
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, whole[f"encoder.{name}"]), name
+    table = tapetum.embed((str(Path(__file__).parents[3] / "docs" / "pictures" / "demo.jpg"),), model=str(tmp_path))
+    assert table.vectors.shape == (1, 64 if method == "mae" else 32)
+    assert encoder.preprocessing.size == (16, 16)
+
+
+def test_the_cost_is_said_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    """FLOPs are those that the loop then counts; of an encoder that is 3 x its forward pass for each view, and the heads."""
+    task = task_for(tiny("simclr", data))
+    found = predict(task, loop_config(task, launch(tmp_path)))
+    from tapetum.account.flops import count_flops
+
+    model = task.model()
+    views = torch.zeros(16, 3, 16, 16)
+    alone = count_flops(lambda: model.heads["projection"](model.encoder(views).pooled))
+    logits = 3 * 2 * 16 * 16 * 16  # both views against all of both, forward and the gradients of either side
+    assert found.flops_per_step == alone.total + logits
+    assert found.flops == 6 * found.flops_per_step
+    assert found.step_s > 0
+    assert (task.damaged, task.collapsed_at) == (set(), None)
+
+
+def test_predictions_in_words() -> None:
+    slow = Prediction(steps=1000, flops_per_step=2 * 10**9, step_s=0.1, views_s=0.4, workers=2)
+    assert slow.seconds == pytest.approx(200)
+    assert slow.lines() == [
+        "1,000 steps of 2.0 GFLOP (2 a multiply-add): 2.00e+12 FLOP, about 3 min at 20 GFLOP/s",
+        "views take 200% of the time of a step (2 more make them), which is what the run will wait for: give more --workers",
+    ]
+    alone = replace(slow, workers=0)
+    assert alone.seconds == pytest.approx(500)
+    assert alone.lines()[1] == "views take 400% of the time of a step (the process that trains makes them)"
+
+
+def test_rates_and_warm_up_follow_the_batch(data: Path, tmp_path: Path) -> None:
+    task = task_for(tiny("supervised", data, steps=None, epochs=20, rate=0.1, batch_size=8, warmup_epochs=50))
+    config = loop_config(task, launch(tmp_path))
+    assert (config.steps, config.warmup_steps, config.lr) == (100, 10, pytest.approx(0.1 * 8 / 256))
+    assert config.scored_average is None
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (PretrainRun(method="simclr"), "there is no data; give --data"),
+        (PretrainRun(method="simclr", data="nowhere", encoder="resnet-19"), "there is no encoder 'resnet-19'"),
+        (PretrainRun(method="simclr", data="nowhere"), "there is no nowhere; give a folder of pictures"),
+    ],
+)
+def test_runs_that_cannot_be_are_refused(run: PretrainRun, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        task_for(run)
+
+
+def test_pictures_smaller_than_the_views_must_be_meant(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"views of 64 pixels are larger than the pictures of .* about 32; give --size 32, or --enlarge"
+    ):
+        task_for(recipe("simclr", str(data)))
+    assert task_for(recipe("simclr", str(data), enlarge=True)).run.size == 64
+
+
+def test_methods_say_what_they_lack(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for k in range(2):
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / f"{k}.png")
+    for method, words in (
+        ("supervised", "supervised needs classes"),
+        ("clip", "clip needs captions, and these pictures have neither"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            task_for(tiny(method, tmp_path))

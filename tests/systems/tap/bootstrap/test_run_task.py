@@ -1,0 +1,319 @@
+"""Whole runs of BootsTAP, made tiny: they stop, go on, leave out what they are told to, and end in a tracker."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import tapetum
+from support.forks import Fork, Forks
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap import weights
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.footage import Footage
+from tapetum.systems.tap.bootstrap.recipes import DECIDING_SCORE, BootstrapRun
+from tapetum.systems.tap.bootstrap.run import bootstrap
+from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
+from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
+from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.network.types import Estimate, Trajectories
+from tapetum.systems.tap.training.clips import Tracked
+from tapetum.systems.tap.training.data import TapSamples
+from tapetum.systems.tap.training.task import PointTask
+from tapetum.train import Moment
+from tapetum.train.launch_config import Launch
+
+# whole runs -----------------------------------------------------------------------------------------------------------------
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    names = {f.name: f for f in (run / "run" / "checkpoints" / "step_00000006").glob("*.safetensors")}
+    return {name: file.read_bytes() for name, file in {**names, "tracker": run / "tracker.safetensors"}.items()}
+
+
+def log_of(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "run" / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
+
+
+@pytest.mark.slow
+def test_a_run_stops_goes_on_and_gives_a_tracker(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    whole = bootstrap(videos, recipe, Launch(out=tmp_path / "whole", workers=0, threads=1))
+    assert bootstrap(videos, recipe, Launch(out=tmp_path / "cut", workers=0, threads=1, minutes=0)) is None
+    cut = bootstrap(videos, recipe, Launch(out=tmp_path / "cut", workers=1, threads=1))
+    assert whole is not None
+    assert cut is not None
+    assert files_of(tmp_path / "whole") == files_of(tmp_path / "cut")
+    assert log_of(tmp_path / "whole") == log_of(tmp_path / "cut")
+    assert replace(whole, file=cut.file) == cut
+    scores = [line["eval"][DECIDING_SCORE] for line in log_of(tmp_path / "whole") if "eval" in line]
+    assert len(scores) == 3
+    assert whole.after[DECIDING_SCORE] == max([*scores, whole.before[DECIDING_SCORE]])
+    tracker = tapetum.load(tmp_path / "whole")  # the folder is the tracker's name
+    assert tracker.model.config == tapetum.load(recipe.model).model.config
+    assert tracker.track(videos / "0.mp4", [[0, 10, 10]]).xy.shape == (1, 13, 2)
+    assert not (tmp_path / "whole" / "scenes").exists()
+    with pytest.raises(BadInput, match=r"is of a run with other settings: cycle False \(now True\); go on"):
+        bootstrap(
+            videos, replace(recipe, settings=replace(recipe.settings, cycle=True)), Launch(out=tmp_path / "cut", workers=0)
+        )
+    parts = {key.split("/")[0] for key in log_of(tmp_path / "whole")[-1]["metrics"]}
+    assert parts == {"synthetic", "footage"}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "hidden"), [(0.45, 0.01), (0.75, 0.01), *(((k + 0.5) / 10, (k - 0.5) / 10) for k in range(1, 10))]
+)
+def test_calling_more_points_visible_is_not_taken_for_better(confidence: float, hidden: float) -> None:
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(4, 28, (6, 5, 2)).astype(np.float32)
+    visible = rng.random((6, 5)) < 0.6
+    visible[:, 0] = True
+
+    class Scored(PointTask):
+        def checks(self) -> list[Tracked]:
+            return [Tracked(np.zeros((5, 32, 32, 3), np.uint8), xy, visible)]
+
+    class Right(nn.Module):
+        """Knows all places, and which are seen, but how sure it is of them is as asked."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(()))
+
+        def forward(self, video: torch.Tensor, queries: torch.Tensor) -> Trajectories:
+            sure = torch.from_numpy(np.where(visible, confidence, hidden)).float()[None]
+            estimate = Estimate(torch.from_numpy(xy)[None], -sure.logit(), torch.full_like(sure, -20.0))
+            return Trajectories(estimate.tracks, estimate.occlusion, estimate.expected_dist, (estimate,))
+
+    scores = Scored(32, 6).evaluate(Right(), 0)
+    assert scores[DECIDING_SCORE] == pytest.approx(1)
+    if hidden < 0.5:
+        assert scores["average_jaccard"] == pytest.approx(float(confidence > 0.5), abs=1e-6)
+    else:
+        assert scores["average_jaccard"] < 1
+
+
+@pytest.mark.slow
+def test_weights_that_got_worse_are_not_kept(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    # a rate at which nothing survives: whatever the start was worth, the end is worth less
+    out = bootstrap(videos, replace(recipe, lr=30.0, mixer_lr=1.0), Launch(out=tmp_path, workers=0, threads=1))
+    assert out is not None
+    ours, start = load_file(out.file), load_file(recipe.model)
+    if out.step == 0:
+        assert all(torch.equal(ours[name], start[name]) for name in start)
+        assert out.after == out.before
+    assert out.after[DECIDING_SCORE] >= out.before[DECIDING_SCORE]
+    assert out.after[DECIDING_SCORE] >= out.last[DECIDING_SCORE]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shrink": False},
+        {"spoil": False},
+        {"requery": False},
+        {"cycle": True},
+        {"proximity": False},
+        {"synthetic": False},
+        {"separate_moments": True},
+        {"stride": 1},
+        {"between": False},
+        {"moving": 0.0},
+        {"matching": False},
+        {"second_look": False},
+        {"teacher": "start"},
+    ],
+)
+def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tmp_path: Path, change: dict) -> None:
+    run = replace(recipe, settings=Ingredients(points=8, **change), steps=2, scored=1)
+    out = bootstrap(videos, run, Launch(out=tmp_path, workers=0, threads=1))
+    assert out is not None
+    line = log_of(tmp_path)[-1]
+    assert np.isfinite(line["loss"])
+    assert any(key.endswith("frames_kept") for key in line["metrics"])
+    assert any(key.startswith("synthetic/") for key in line["metrics"]) == run.settings.synthetic
+
+
+@pytest.mark.slow
+def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+    task = FootageTask(recipe, tmp_path / "footage", tmp_path)
+    model = task.model().train()
+    batch = task.collate([task.dataset()[0]])["footage"]
+    loss, _ = task.loss(model, batch, Moment(teachers={"ema": task.model().eval()}))
+    loss.backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without in ([], ["matching.position.bias"])  # added to logits before a softmax
+    rates = {id(p): group["lr_scale"] for group in task.parameter_groups(model) for p in group["params"]}
+    assert {rates[id(p)] for p in model.mixer.parameters()} == {0.2}
+    assert {rates[id(p)] for p in model.backbone.parameters()} == {1.0}
+    assert len(rates) == len(list(model.parameters()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("polish", "stride", "most"), [(False, 1, 1.02), (True, 1, 1.06), (False, 3, 1.22)])
+def test_a_step_costs_a_teachers_forward_and_a_students_forward_and_backward(
+    videos: Path, recipe: BootstrapRun, tmp_path: Path, polish: bool, stride: int, most: float
+) -> None:
+    """With strides up to 3 the teacher sees 18 frames of the students' 10 in every step: 4.8 forward passes instead of 4."""
+    settings = replace(
+        recipe.settings, separate_moments=True, polish=polish, stride=stride
+    )  # apart, so that the ledger tells them apart
+    recipe = replace(recipe, settings=settings)
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1))
+    per_step = json.loads((tmp_path / "run" / "ledger.json").read_text())["sessions"][0]["flops_per_step"]
+    teacher = per_step["synthetic/forward"]  # the same network on a clip of the same size
+    footage = per_step["footage/forward"] + per_step["footage/backward"]
+    assert 0.98 < footage / (2 * teacher + per_step["synthetic/backward"]) < most
+
+
+@pytest.mark.slow
+def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    start = Tapir(replace(tapetum.load(recipe.model).model.config, second_look=True))
+    start.load_state_dict(tapetum.load(recipe.model).model.state_dict())
+    torch.nn.init.constant_(start.matching.occlusion_out.bias, -5.0)  # all is seen, so that both looks differ
+    weights.save(start, tmp_path / "twice.safetensors")
+    recipe = replace(recipe, model=str(tmp_path / "twice.safetensors"))
+    bootstrap(videos, recipe, Launch(out=tmp_path / "out", workers=0, threads=1, minutes=0))
+    found = {}
+    for twice in (True, False):
+        run = replace(recipe, settings=replace(recipe.settings, second_look=twice))
+        task = FootageTask(run, tmp_path / "out" / "footage", tmp_path / "out")
+        model, teacher = task.model().train(), task.model().eval()
+        assert isinstance(model, Tapir)
+        assert model.config.second_look is twice
+        batch = task.collate([task.dataset()[0]])
+        found[twice] = [task.loss(model, part, Moment(teachers={"ema": teacher}))[0].item() for part in batch.values()]
+    assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
+    assert start_network(recipe).config.second_look  # what comes out is used as before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapRun, tmp_path: Path, weight: float) -> None:
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+    told = {}
+    for matching in (True, False):
+        run = replace(recipe, settings=replace(recipe.settings, matching=matching, confident=0.0))
+        task = FootageTask(run, tmp_path / "footage", tmp_path)
+        task.matching_weight = weight
+        batch = task.collate([task.dataset()[0]])["footage"]
+        loss, told[matching] = task.loss(task.model().train(), batch, Moment(teachers={"ema": task.model().eval()}))
+        told[matching] = {**told[matching], "loss": loss.detach()}
+    assert ("matching" in told[True]) == (weight > 0)
+    added = weight * float(told[True].get("matching", 0))
+    assert float(told[True]["loss"] - told[False]["loss"]) == pytest.approx(added, rel=1e-5, abs=1e-6)
+    assert added > 0 or not weight
+
+
+def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
+    larger = start_network(replace(recipe, extra_convs=2))
+    assert larger.config.extra_convs == 2
+    assert all(not block.narrow.weight.any() for block in larger.backbone.extra)
+    known = tapetum.load(recipe.model).model.state_dict()
+    assert all(torch.equal(larger.state_dict()[name], value) for name, value in known.items())
+
+
+@pytest.mark.slow
+def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+    run = replace(recipe, scenes=2, picture_clips=3, iterations=1)
+    task = FootageTask(run, tmp_path / "footage", tmp_path)
+    synthetic = task.samples()[1]
+    assert isinstance(synthetic, TapSamples)
+    assert len(synthetic.clips) == 5
+    warped = next(k for k in range(5) if synthetic.order(k) >= 2)
+    assert synthetic[warped].video.shape == (run.frames, run.size, run.size, 3)
+    model = task.model()
+    assert isinstance(model, Tapir)
+    assert model.config.iterations == 1
+    assert start_network(run).config.iterations > 1
+
+
+@pytest.mark.slow
+def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+    settings = replace(recipe.settings, synthetic=True, weight=0.0)
+    task = FootageTask(replace(recipe, settings=settings), tmp_path / "footage", tmp_path)
+    model, batch = task.model().train(), task.collate([task.dataset()[0]])
+    loss, told = task.loss(model, batch, Moment())
+    alone, _ = task.loss(model, batch["synthetic"], Moment())
+    assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
+    assert all(name.startswith("synthetic/") for name in told)
+
+
+@pytest.mark.slow
+def test_held_out_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+    footage = Footage(tmp_path / "footage")
+    learned, held = split(footage)
+    assert sorted(learned + held) == [0, 1, 2]
+    assert held == [2]
+    shown = FootageTask(recipe, tmp_path / "footage", tmp_path).samples()[0]
+    assert {shown.numbers[shown.order(n)] for n in range(20)} == set(learned)
+    stills = {file.name.rpartition("-")[0].rpartition("-")[0] for file in (tmp_path / "stills").iterdir()}
+    assert stills == {Path(footage.clips[n].shard).stem for n in learned}
+    twice = [check_clips(footage, held, 2, size=32, frames=5, seed=1) for _ in range(2)]
+    for a, b in zip(*twice, strict=True):
+        np.testing.assert_array_equal(a.video, b.video)
+    one = Footage(tmp_path / "footage")
+    one.clips = one.clips[:1]
+    assert split(one) == ([0], [0])
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.recipes import BootstrapRun
+from tapetum.systems.tap.bootstrap.run import bootstrap
+from tapetum.train.launch_config import Launch
+
+videos, model, out = sys.argv[1:]
+run = BootstrapRun(
+    model=model, settings=Ingredients(points=8), steps=6, clips=2, frames=5, size=32, scenes=3, checks=2, scored=3, bf16=False
+)
+bootstrap(videos, run, Launch(out=Path(out), workers=0, threads=1))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one_and_kills_change_nothing(videos: Path, tiny: Path, tmp_path: Path, forks: Forks) -> None:
+    script, errors = tmp_path / "script.py", tmp_path / "errors"
+    script.write_text(SCRIPT)
+
+    def alone(name: str) -> Fork:
+        return forks.start(script, videos, tiny, tmp_path / name, errors=errors)
+
+    assert alone("one").wait() == 0, errors.read_text()
+    assert forks.pair(script, videos, tiny, tmp_path / "two", errors=errors) == [0, 0], errors.read_text()
+    for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    killed = tmp_path / "killed"
+    log, dice = killed / "run" / "log.jsonl", np.random.default_rng(0)
+    for _ in range(3):
+        before = log.stat().st_size if log.exists() else 0
+        process = alone("killed")
+        while process.poll() is None and not (log.exists() and log.stat().st_size > before):
+            time.sleep(0.05)
+        time.sleep(dice.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    assert alone("killed").wait() == 0, errors.read_text()
+    assert files_of(killed) == files_of(tmp_path / "one")
+
+
+def test_a_model_that_is_not_there_leaves_nothing(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no weights named"):
+        bootstrap(videos, replace(recipe, model="nobody"), Launch(out=tmp_path / "out", workers=0))
+    assert not (tmp_path / "out").exists()
+    shutil.rmtree(tmp_path, ignore_errors=True)

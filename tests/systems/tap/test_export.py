@@ -1,0 +1,116 @@
+"""Exported programs under onnxruntime and torch.export, beside the tracker they come from."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from support.networks import TAPIR, tracker
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.export import clip_program, export, left_out, online_programs
+from tapetum.systems.tap.network.second_look import looks, looks_of_fixed_shape
+from tapetum.systems.tap.tracking.tracker import Tracker
+
+TINY = replace(
+    TAPIR, extra_convs=1, initial_resolution=(32, 32), antialias=True, refine_at_least=(48, 48), iterations=1, mixer_blocks=1
+)
+SIZE, POINTS = (40, 56), 3
+
+
+def network(**changes) -> Tracker:
+    return tracker(TINY, **changes)
+
+
+def pictures(frames: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (1, frames, *SIZE, 3)).astype(np.float32)
+
+
+def queries(last: float) -> np.ndarray:
+    return np.array([[[0, 3, 4], [last, 30.5, 20.25], [0.5 * last, 50, 39]]], np.float32)
+
+
+@pytest.mark.slow
+def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
+    tracker, video, asked = network(), pictures(4), queries(3)
+    program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
+    session = onnxruntime.InferenceSession(export(program, tmp_path / "clip.onnx"))
+    found = session.run(list(program.outputs), {"video": video, "queries": asked})
+    loaded = torch.export.load(export(program, tmp_path / "clip.pt2")).module()
+    with torch.no_grad():
+        ours = tracker.model(torch.from_numpy(video), torch.from_numpy(asked))
+        again = loaded(torch.from_numpy(video), torch.from_numpy(asked))
+    for name, theirs, torchs in zip(program.outputs, found, again, strict=True):
+        np.testing.assert_allclose(theirs, getattr(ours, name).numpy(), atol=1e-3, rtol=0, err_msg=name)
+        np.testing.assert_allclose(torchs.numpy(), getattr(ours, name).numpy(), atol=1e-3, rtol=0, err_msg=name)
+
+
+@pytest.mark.slow
+def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
+    tracker = network(causal=True)
+    frames = np.random.default_rng(2).integers(0, 256, (5, *SIZE, 3), dtype=np.uint8)
+    points = queries(0)[0, :, 1:]
+    start, step = online_programs(tracker, size=SIZE, points=POINTS)
+    begin = onnxruntime.InferenceSession(export(start, tmp_path / "start.onnx"))
+    go_on = onnxruntime.InferenceSession(export(step, tmp_path / "step.onnx"))
+    stream = tracker.start(frames[0], points)
+    as_input = [(frame.astype(np.float32) / 127.5 - 1)[None, None] for frame in frames]
+    found = begin.run(None, {"frame": as_input[0], "points": points[None]})
+    state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
+    asked = points[None]
+    for frame, picture in zip(frames, as_input, strict=True):
+        stream, seen = tracker.step(stream, frame)
+        inputs = [picture, asked, *found, *state]
+        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, inputs, strict=True)))
+        np.testing.assert_allclose(tracks[0, :, 0], seen.xy, atol=1e-3)
+        asked = np.full_like(asked, np.nan)
+
+
+def seeing(tracker: Tracker) -> Tracker:
+    """The tracker, sure that it sees its points."""
+    with torch.no_grad():
+        tracker.model.mixer.outward.bias[2:4] -= 4
+    return tracker
+
+
+def test_looks_of_fixed_shape_are_the_second_look():
+    tracker, video, asked = seeing(network(second_look=True)), torch.from_numpy(pictures(4)), torch.from_numpy(queries(3))
+    with torch.no_grad():
+        first, second = looks(tracker.model, video, asked)
+        found = looks_of_fixed_shape(tracker.model, video, asked)
+    assert (first.confidence > 0.5).float().mean() > 0.5
+    assert (first.tracks - second.tracks).abs().max() > 0.01
+    assert (found.tracks - second.tracks).abs().max() < 1e-3
+    assert (found.occlusion - second.occlusion).abs().max() < 1e-3
+
+
+@pytest.mark.slow
+def test_a_program_of_a_network_that_looks_twice_is_our_track_without_polish(tmp_path):
+    tracker, asked = seeing(network(second_look=True, polish=True)), queries(3)
+    frames = np.random.default_rng(3).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
+    assert left_out(tracker) == ("polish",)
+    assert left_out(network()) == ()
+    ours = tracker.track(frames, asked[0], polish=False)
+    once = tracker.track(frames, asked[0], polish=False, second_look=False)
+    assert np.abs(ours.xy - once.xy).max() > 0.01
+    program = clip_program(tracker, frames=4, size=SIZE, points=POINTS)
+    session = onnxruntime.InferenceSession(export(program, tmp_path / "clip.onnx"))
+    tracks, occlusion, _ = session.run(None, {"video": (frames / 127.5 - 1).astype(np.float32)[None], "queries": asked})
+    np.testing.assert_allclose(tracks[0], ours.xy, atol=2e-3)
+    assert np.isfinite(occlusion).all()
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
+    program = clip_program(network(), frames=2, size=SIZE, points=POINTS)
+    with pytest.raises(BadInput, match=r"extension \.txt; give \.onnx"):
+        export(program, tmp_path / "a.txt")
+    with pytest.raises(BadInput, match="cannot write"):
+        export(program, tmp_path / "missing" / "a.pt2")
+    with pytest.raises(BadInput, match="causal one"):
+        online_programs(network(), size=SIZE, points=POINTS)
+    with pytest.raises(BadInput, match="0 points"):
+        clip_program(network(), frames=2, size=SIZE, points=0)
+    with pytest.raises(BadInput, match="bfloat16"):
+        clip_program(network().to(dtype=torch.bfloat16), frames=2, size=SIZE, points=POINTS)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,201 @@
+"""Alignment of first looks: exact where pictures agree, and nothing done where they do not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from support.networks import tracker
+from tapetum.systems.tap.config import CAUSAL_NANO, NANO
+from tapetum.systems.tap.tracking import polish
+from tapetum.systems.tap.tracking.polish import Anchors, _slopes, grey, polished
+from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.training.warping import warp_frames
+
+FRAMES, H, W = 9, 120, 160
+
+
+def journey(t: int) -> np.ndarray:
+    """The map of frame t: turned by 2 degrees a frame, grown by 1 %, moved by (1.3, -0.7)."""
+    angle, grown = np.deg2rad(2 * t), 1.01**t
+    turn = grown * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([W / 2, H / 2])
+    return np.block([[turn, (centre + np.array([1.3, -0.7]) * t - turn @ centre)[:, None]], [np.zeros((1, 2)), 1]])
+
+
+@pytest.fixture(scope="module")
+def film() -> np.ndarray:
+    """A picture on a journey, uint8."""
+    coarse = torch.rand(1, 3, H // 6, W // 6, generator=torch.Generator().manual_seed(0))
+    picture = torch.nn.functional.interpolate(coarse, (H, W), mode="bicubic").clamp(0, 1)[0]
+    maps = torch.from_numpy(np.stack([journey(t) for t in range(FRAMES)]))
+    frames = warp_frames(picture.expand(FRAMES, -1, -1, -1), maps, (H, W))
+    return (frames * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+@pytest.fixture(scope="module")
+def truth() -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries (12, 3), on the first, the middle and the last frame, and true tracks (12, FRAMES, 2)."""
+    y, x = np.mgrid[45:80:3j, 50:110:4j].reshape(2, -1)
+    first = np.stack([x, y, np.ones_like(x)], 1)
+    xy = np.stack([(first @ journey(t).T)[:, :2] for t in range(FRAMES)], 1).astype(np.float32)
+    at = np.arange(12) % 3 * (FRAMES // 2)
+    return torch.from_numpy(np.column_stack([at, xy[np.arange(12), at]]).astype(np.float32)), torch.from_numpy(xy)
+
+
+@pytest.fixture(scope="module")
+def rough(truth: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Tracks that are off by about 1.4 pixels."""
+    return truth[1] + torch.randn(truth[1].shape, generator=torch.Generator().manual_seed(1))
+
+
+def of(film: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    return lambda begin, end: film[begin:end]
+
+
+def test_tracks_become_exact_before_and_after_the_query(film, truth, rough) -> None:
+    queries, xy = truth
+    doubt = torch.full(xy.shape[:2], 0.2)
+    exact, sure = polished(of(film), queries, rough, doubt)
+    off = (exact - xy).norm(dim=-1)
+    assert off.max() < 0.1
+    assert (rough - xy).norm(dim=-1).median() > 1
+    assert (sure > 0.95).all()
+    assert (doubt == 0.2).all()  # not changed in place
+
+
+def test_autocast_does_not_reach_it(film, truth, rough) -> None:
+    queries, xy = truth
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        exact, _ = polished(of(film), queries, rough, torch.zeros(xy.shape[:2]))
+        first = queries[:, 0] == 0
+        anchors = Anchors.at(grey(film[:1])[0], queries[first, 1:])
+        for t in range(2):
+            anchors, places, _ = anchors.follow(grey(film[t : t + 1])[0], rough[first, t])
+    assert (exact - xy).norm(dim=-1).max() < 0.1
+    assert (places - xy[first, 1]).norm(dim=-1).max() < 0.1
+
+
+def test_the_place_is_that_of_opencv(film, truth, rough) -> None:
+    queries, _ = truth
+    exact, _ = polished(of(film), queries, rough, torch.zeros(rough.shape[:2]))
+    pictures = grey(film).numpy()
+    number, t = 4, 6  # asked for on the middle frame
+    at = int(queries[number, 0])
+    x, y = queries[number, 1:].tolist()
+    left, top, r = int(x - 0.5), int(y - 0.5), polish.RADIUS
+    patch = pictures[at, top - r : top + r + 2, left - r : left + r + 2].astype(np.float32)
+    dx, dy = (exact[number, t] - queries[number, 1:]).tolist()
+    warp = np.float32([[1, 0, left - r + dx], [0, 1, top - r + dy]])
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-8)
+    _, warp = cv2.findTransformECC(patch, pictures[t], warp, cv2.MOTION_AFFINE, criteria, None, 1)
+    theirs = warp @ [x - 0.5 - (left - r), y - 0.5 - (top - r), 1] + 0.5
+    assert_allclose(exact[number, t], theirs, atol=0.05)
+
+
+def test_what_is_not_there_is_left_to_the_network(film, truth, rough) -> None:
+    queries, _ = truth
+    covered = film.copy()
+    covered[3:5] = np.random.default_rng(0).integers(0, 256, covered[3:5].shape)
+    first = queries[:, 0] == 0
+    confidence = torch.full(rough.shape[:2], 0.3)
+    exact, sure = polished(of(covered), queries[first], rough[first], confidence[first])
+    assert torch.equal(exact[:, 3:5], rough[first, 3:5])
+    assert (sure[:, 3:5] == 0.3).all()
+    assert (sure[:, 5:] > 0.95).all()  # found again behind it
+
+
+def test_plain_surfaces_and_points_between_frames_are_left_alone(film, truth, rough) -> None:
+    queries, _ = truth
+    between = queries.clone()
+    between[:, 0] = 2.5
+    confidence = torch.full(rough.shape[:2], 0.3)
+    for video, asked in ((film, between), (np.full_like(film, 90), queries)):
+        exact, sure = polished(of(video), asked, rough, confidence)
+        assert torch.equal(exact, rough)
+        assert torch.equal(sure, confidence)
+
+
+def test_points_do_not_know_of_each_other_nor_of_the_chunks(film, truth, rough, monkeypatch) -> None:
+    queries, xy = truth
+    confidence = torch.zeros(xy.shape[:2])
+    exact, sure = polished(of(film), queries, rough, confidence)
+    monkeypatch.setattr(polish, "PICTURES", 2)
+    monkeypatch.setattr(polish, "READ", 1)
+    monkeypatch.setattr(polish, "AT_A_TIME", 5)
+    chunked, also_sure = polished(of(film), queries, rough, confidence)
+    assert_allclose(chunked, exact, atol=1e-3)
+    assert_allclose(also_sure, sure, atol=1e-4)
+    alone, _ = polished(of(film), queries[7:8], rough[7:8], confidence[7:8])
+    assert_allclose(alone[0], exact[7], atol=1e-3)
+
+
+def test_a_large_video_is_aligned_at_a_smaller_size_and_answered_at_its_own(film, truth, rough) -> None:
+    queries, xy = truth
+    large = np.stack([cv2.resize(frame, (4 * W, 4 * H), interpolation=cv2.INTER_CUBIC) for frame in film])
+    times = torch.tensor([1.0, 4, 4])
+    exact, _ = polished(of(large), queries * times, 4 * rough, torch.zeros(xy.shape[:2]))
+    assert (exact / 4 - xy).norm(dim=-1).max() < 0.15
+
+
+def test_a_picture_of_the_query_frame_gives_the_query(film, truth) -> None:
+    queries, _ = truth
+    picture = grey(film[:1])[0]
+    places = queries[queries[:, 0] == 0, 1:]
+    after, found, score = Anchors.at(picture, places).follow(picture, places + 3)
+    assert torch.equal(found, places)
+    assert (score == 1).all()
+    assert len(after.beside(after).select([0, 1])) == 2
+
+
+@pytest.fixture(scope="module")
+def small() -> Callable[[bool], Tracker]:
+    """A tiny network with random weights, by whether it is causal."""
+
+    def build(causal: bool) -> Tracker:
+        base = CAUSAL_NANO if causal else NANO
+        sizes = {"channels": (8, 8, 8, 8), "mixer_width": 16, "mixer_blocks": 1}
+        return tracker(base, initial_resolution=(64, 64), refine_at_least=None, **sizes)
+
+    return build
+
+
+def test_the_config_says_whether_a_tracker_polishes(film, truth, small) -> None:
+    queries, _ = truth
+    tracker = small(False)
+    rough, both = (tracker.track(film, queries.numpy(), polish=p) for p in (False, None))
+    expected, _ = polished(of(film), queries, torch.from_numpy(rough.xy), torch.from_numpy(rough.confidence))
+    assert_allclose(both.xy, expected, atol=1e-3)
+    assert np.linalg.norm(both.xy - rough.xy, axis=-1).max() > 0.1
+    tracker.model.config = replace(tracker.model.config, polish=False)
+    assert_allclose(tracker.track(film, queries.numpy()).xy, rough.xy, atol=1e-4)
+
+
+def test_frame_by_frame_is_the_whole_clip(film, truth, small) -> None:
+    queries, _ = truth
+    first = queries[queries[:, 0] == 0]
+    tracker = small(True)
+    whole = tracker.track(film, first.numpy())
+    stream = tracker.start(film[0], first[:2, 1:].numpy())
+    stream = tracker.add(stream, film[0], first[2:, 1:].numpy())
+    for t, frame in enumerate(film):
+        stream, seen = tracker.step(stream, frame)
+        rows = range(len(first)) if t < 4 else [0, 2]
+        assert_allclose(seen.xy, whole.xy[rows, t], atol=1e-3)
+        assert_allclose(seen.confidence, whole.confidence[rows, t], atol=1e-4)
+        if t == 3:
+            stream = tracker.keep(stream, [0, 2])
+    assert np.isfinite(whole.xy).all()
+
+
+def test_slopes_are_central_differences_and_none_at_the_border() -> None:
+    picture = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    across, down = _slopes(picture)
+    for y in range(5):
+        for x in range(7):
+            assert across[y, x] == ((picture[y, x + 1] - picture[y, x - 1]) / 2 if 0 < x < 6 else 0)
+            assert down[y, x] == ((picture[y + 1, x] - picture[y - 1, x]) / 2 if 0 < y < 4 else 0)

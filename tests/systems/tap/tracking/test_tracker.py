@@ -1,0 +1,280 @@
+"""Tracker: queries, windows over long videos, and frames one by one."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from support.networks import tapir
+from support.networks import tracker as network
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.tracking.tracker import Tracker
+from tapetum.systems.tap.tracking.windows import plan
+
+
+def matcher(**changes) -> Tracker:
+    """A tracker that works without training: the most similar cell wins, all is visible, refinement stays put."""
+    tracker = network(**changes)
+    model = tracker.model
+    with torch.no_grad():
+        for head, gain in ((model.matching.trunk, 1.0), (model.matching.position, 5.0)):
+            head.weight.zero_()
+            head.weight[..., 1, 1] = gain
+            head.bias.zero_()
+        model.matching.occlusion_out.weight.zero_()
+        model.matching.occlusion_out.bias.fill_(-5.0)
+        model.mixer.outward.weight.zero_()
+        model.mixer.outward.bias.zero_()
+    return tracker
+
+
+def noise(frames: int = 6, height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+
+
+def sliding(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of noise that slides to and fro in steps of 8 pixels (cells of the map), and its shift (t, 2) as x, y."""
+    coarse = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    picture = torch.nn.functional.interpolate(coarse, size=(160, 160), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
+    picture = (picture * 255).byte().numpy()
+    t = np.arange(frames)
+    shift = 8 * np.round(np.stack([2 * np.sin(t / 9), np.cos(t / 7)], 1)).astype(int)
+    return np.stack([picture[32 - y : 128 - y, 32 - x : 128 - x] for x, y in shift]), shift
+
+
+def test_a_tracker_does_not_keep_what_training_needs():
+    model = tapir().train()
+    assert not Tracker(model).model.training
+    assert model(torch.zeros(1, 2, 64, 64, 3), torch.tensor([[[0.0, 5, 5]]])).heat is None
+
+
+def test_one_window_is_the_plain_network():
+    tracker, video = network(), noise()
+    queries = np.array([[0, 10.5, 20.25], [3, 60, 5], [5, 0, 48], [1.5, 30, 30]], np.float32)
+    tracks = tracker.track(video, queries)
+    with torch.no_grad():
+        pictures = torch.from_numpy(video).float()[None] / 127.5 - 1
+        plain = tracker.model(pictures, torch.from_numpy(queries)[None])
+    np.testing.assert_allclose(tracks.xy, plain.tracks[0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(tracks.confidence, plain.confidence[0].numpy(), atol=1e-5)
+    np.testing.assert_array_equal(tracks.visible, plain.confidence[0].numpy() > 0.5)
+    np.testing.assert_array_equal(tracks.queries, queries)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(16, 6), (13, 1), (30, 20)])
+def test_a_long_video_in_windows_is_tracked_both_ways(window, overlap):
+    video, shift = sliding(60)
+    queries = np.array([[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]], np.float32)
+    wanted = queries[:, None, 1:] + shift[None] - shift[queries[:, 0].astype(int)][:, None]
+    seen = []
+    tracker = matcher(initial_resolution=(96, 96))
+    tracks = tracker.track(
+        video,
+        queries,
+        window=window,
+        overlap=overlap,
+        half_features=False,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    error = np.linalg.norm(tracks.xy - wanted, axis=-1)
+    assert np.median(error) < 1
+    assert (error < 4).mean() > 0.9
+    assert tracks.visible.all()
+    # Refinement stays put in this network, so that windows must agree with the whole everywhere.
+    np.testing.assert_allclose(tracks.xy, tracker.track(video, queries).xy, atol=1e-3)
+    assert seen[-1] == (60, 60)
+    assert seen == sorted(seen)
+
+
+def test_windows_with_enough_overlap_are_the_whole():
+    # Two blocks of two temporal convolutions reach 4 frames; four iterations 16; their ends less and less.
+    tracker, video = network(), noise(70)
+    queries = [[0, 10, 20], [35, 30, 30], [69, 50, 12]]
+    whole = tracker.track(video, queries)
+    far = tracker.track(video, queries, window=50, overlap=34, half_features=False)
+    np.testing.assert_allclose(far.xy, whole.xy, atol=1e-3)
+    near = tracker.track(video, queries, window=10, overlap=2)
+    assert np.abs(near.xy - whole.xy).max() > 1e-3, "the overlap does matter"
+
+
+def test_features_kept_in_half_precision_move_points_by_thousandths():
+    video, _ = sliding(60)
+    queries = [[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]]
+    tracker = network()
+    exact, half = (tracker.track(video, queries, window=24, overlap=8, half_features=half) for half in (False, True))
+    apart = np.linalg.norm(half.xy - exact.xy, axis=-1)
+    assert 0 < np.median(apart) < 2e-3
+    assert np.percentile(apart, 99) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("causal", "window"), [(False, 24), (True, 16)])
+def test_chunks_of_frames_and_queries_change_nothing_in_windows(causal, window):
+    video, _ = sliding(40)
+    queries = np.random.default_rng(0).uniform(0, (39, 96, 96), (9, 3)).astype(np.float32)
+    tracker = network(causal=causal)
+    whole = tracker.track(video, queries, window=window, overlap=8, query_chunk=None, frame_chunk=40)
+    for query_chunk, frame_chunk in ((1, 3), (4, 1), (7, 16)):
+        parts = tracker.track(video, queries, window=window, overlap=8, query_chunk=query_chunk, frame_chunk=frame_chunk)
+        np.testing.assert_allclose(parts.xy, whole.xy, atol=1e-3)
+        np.testing.assert_allclose(parts.confidence, whole.confidence, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 4, 7])
+def test_causal_windows_give_exactly_the_whole(window):
+    tracker, video = network(causal=True), noise(11)
+    queries = [[0, 10, 20], [4, 30, 30], [10, 50, 12], [6.5, 20, 20]]
+    whole, parts = tracker.track(video, queries), tracker.track(video, queries, window=window)
+    np.testing.assert_allclose(parts.xy, whole.xy, atol=1e-3)
+    np.testing.assert_allclose(parts.confidence, whole.confidence, atol=1e-5)
+
+
+def test_features_are_computed_once_a_frame():
+    tracker, video = network(), noise(40)
+    count = 0
+
+    def counting(module, inputs):
+        nonlocal count
+        count += len(inputs[0])
+
+    tracker.model.backbone.register_forward_pre_hook(counting)
+    tracker.track(video, [[0, 10, 20], [0, 30, 30]], window=12, overlap=4)
+    assert count == 40 + 1, "all frames, and the query's own"
+    count = 0
+    tracker.track(video, [[0, 10, 20]])
+    assert count == 40
+
+
+def test_plan_covers_every_frame_with_enough_overlap():
+    for frames in range(1, 60):
+        for window, overlap in ((12, 4), (7, 6), (5, 1), (9, 0)):
+            windows = plan(frames, window, overlap)
+            assert windows[0].begin == windows[0].cut == 0
+            assert windows[-1].end == frames
+            for a, b in itertools.pairwise(windows):
+                assert a.end - b.begin >= overlap
+                assert a.cut < b.cut <= a.end
+                assert b.end - b.begin <= window
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        ([[0, np.nan, 3]], "query 0 is t=0, x=nan"),
+        ([[0, 3, 3], [0, np.inf, 3]], "query 1"),
+        ([[6, 3, 3]], r"t must be in 0\.\.5"),
+        ([[5.5, 3, 3]], r"t must be in 0\.\.5"),
+        ([[-1, 3, 3]], "query 0"),
+        ([[0, 64.5, 3]], r"x in 0\.\.64"),
+        ([[0, 3, 49]], r"y in 0\.\.48"),
+        ([[0, 3]], "shape"),
+        ([], "shape"),
+        ([["a", 1, 2]], "not numbers"),
+        ([[1, 2, 3], [1, 2]], "not numbers"),
+    ],
+)
+def test_bad_queries_are_refused(queries, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        network().track(noise(), queries)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"window": 3, "overlap": 3}, {"window": -1}, {"window": 3, "overlap": 0}])
+def test_bad_windows_are_refused(options):
+    with pytest.raises(BadInput, match="overlap"):
+        network().track(noise(), [[0, 1, 1]], **options)
+
+
+def test_one_frame_is_a_video():
+    tracks = network().track(noise(1), [[0, 5, 5]])
+    assert tracks.xy.shape == (1, 1, 2)
+
+
+# --- frames one by one --------------------------------------------------------------------------------------------------
+
+
+def test_frame_by_frame_is_the_causal_pass_over_the_clip():
+    tracker, video = network(causal=True), noise(8)
+    points = np.array([[10.0, 20.0], [33.5, 40.25], [63, 1]], np.float32)
+    stream = tracker.start(video[0], points)
+    steps = []
+    for frame in video:
+        stream, seen = tracker.step(stream, frame)
+        steps.append(seen)
+    queries = np.concatenate([np.zeros((3, 1), np.float32), points], 1)
+    with torch.no_grad():
+        whole = tracker.model(torch.from_numpy(video).float()[None] / 127.5 - 1, torch.from_numpy(queries)[None])
+    np.testing.assert_allclose(np.stack([s.xy for s in steps], 1), whole.tracks[0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(np.stack([s.confidence for s in steps], 1), whole.confidence[0].numpy(), atol=1e-5)
+    assert steps[0].visible.dtype == bool
+
+
+def test_a_stream_is_not_changed_by_a_step():
+    tracker, video = network(causal=True), noise(4)
+    first, _ = tracker.step(tracker.start(video[0], [[10, 20]]), video[0])
+    one, a = tracker.step(first, video[1])
+    tracker.step(one, video[2])
+    _, b = tracker.step(first, video[1])
+    np.testing.assert_array_equal(a.xy, b.xy)
+
+
+def test_points_come_and_go():
+    tracker, video = network(causal=True), noise(6)
+    stream, _ = tracker.step(tracker.start(video[0], [[10, 20], [30, 30]]), video[0])
+    stream, _ = tracker.step(stream, video[1])
+    late = tracker.start(video[2], [[50, 12]])
+    stream = tracker.keep(tracker.add(stream, video[2], [[20, 20], [50, 12]]), [0, 1, 3])
+    assert len(stream) == 3
+    stream, both = tracker.step(stream, video[2])
+    late, alone = tracker.step(late, video[2])
+    np.testing.assert_allclose(both.xy[2:], alone.xy, atol=1e-4)
+    stream = tracker.keep(stream, [2, 0])
+    assert len(stream) == 2
+    stream, both = tracker.step(stream, video[3])
+    late, alone = tracker.step(late, video[3])
+    np.testing.assert_allclose(both.xy[:1], alone.xy, atol=1e-4)
+
+
+def test_what_a_stream_refuses():
+    video = noise(2)
+    with pytest.raises(BadInput, match="causal"):
+        network().start(video[0], [[1, 1]])
+    tracker = network(causal=True)
+    with pytest.raises(BadInput, match="query 0"):
+        tracker.start(video[0], [[65, 1]])
+    with pytest.raises(BadInput, match="shape"):
+        tracker.start(video[0], [[0, 1, 1]])
+    with pytest.raises(BadInput, match="uint8"):
+        tracker.start(video[0] / 255, [[1, 1]])
+    stream = tracker.start(video[0], [[1, 1]])
+    with pytest.raises(BadInput, match="40x64"):
+        tracker.step(stream, video[1, :40])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_compiled_tracker_gives_the_same_tracks(causal):
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    video, queries = noise(7), [[0, 10, 20], [3, 30, 30], [5, 50, 12]]
+    plain = network(causal=causal).track(video, queries)
+    torch.compiler.reset()
+    compiled = network(causal=causal).compile()
+    calls = torch._dynamo.utils.counters["stats"]["calls_captured"]
+    tracks = compiled.track(video, queries)
+    assert torch._dynamo.utils.counters["stats"]["calls_captured"] > calls, "something was compiled"
+    np.testing.assert_allclose(tracks.xy, plain.xy, atol=1e-3)
+    np.testing.assert_allclose(tracks.confidence, plain.confidence, atol=1e-4)
+    again = compiled.track(noise(5, seed=1), queries[:2], frame_chunk=2)
+    np.testing.assert_allclose(again.xy, network(causal=causal).track(noise(5, seed=1), queries[:2]).xy, atol=1e-3)
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, tapetum, tapetum.systems.tap; assert 'torch' not in sys.modules; print(tapetum.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == tapetum.__version__

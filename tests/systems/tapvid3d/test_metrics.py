@@ -1,0 +1,510 @@
+"""TAPVid-3D metrics: the public implementation's recorded answers, small cases worked out by hand, laws that must hold."""
+
+import itertools
+import math
+import subprocess
+import sys
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.scripts import GOLDEN
+from tapetum.core.errors import BadInput
+from tapetum.systems.tapvid3d.geometry import project
+from tapetum.systems.tapvid3d.metrics import tapvid3d_metrics
+from tapetum.tracks.metrics import THRESHOLDS, mean_metrics
+
+SCALINGS = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")
+CASES = 24
+CAMERA = np.array([128.0, 128, 64, 64])
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "tapvid3d_metrics.npz") as file:
+        return dict(file)
+
+
+def recorded(golden: dict[str, np.ndarray], case: int) -> dict[str, Any]:
+    q: dict[str, Any] = {
+        name.split("/")[1]: value
+        for name, value in golden.items()
+        if name.startswith(f"{case}/") and name.split("/")[1] not in ("clean", "clip", "tracks")
+    }
+    return q | {name: q[name].item() for name in ("use_fixed_metric_threshold", "local_neighborhood_thresh")}
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_equals_the_public_implementation(golden: dict[str, np.ndarray], scaling: str) -> None:
+    number, compared = SCALINGS.index(scaling), 0
+    for case in range(CASES):
+        q = recorded(golden, case)
+        for kind, tracks in (("clip", False), ("tracks", True)):
+            wanted = golden[f"{case}/{kind}"][number]
+            ways: list[dict[str, Any]] = []
+            if golden[f"{case}/clean"][number]:
+                ways.append({})
+            if scaling != "local_neighborhood" or tracks:
+                batch = {"query_points": q["query_points"][None]} if scaling == "per_trajectory" else {}
+                ways.append({"compat": "tapnet"} | batch)
+            for way in ways:
+                scores = tapvid3d_metrics(**q | way, scaling=scaling, get_trackwise_metrics=tracks)
+                assert set(scores) == set(golden["names"])
+                ours = [np.ravel(scores[name]) for name in golden["names"]]
+                np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-9, equal_nan=True, err_msg=f"{case} {kind} {way}")
+                compared += not way
+    assert compared >= 20
+
+
+def test_the_golden_cases_cover_the_edges(golden: dict[str, np.ndarray]) -> None:
+    scores = np.concatenate([golden[f"{case}/clip"] for case in range(CASES)])
+    assert np.isnan(scores).any()
+    assert ((scores > 0) & (scores < 1)).sum() > 500
+    for number in range(len(SCALINGS)):
+        clean = [golden[f"{case}/clean"][number] for case in range(CASES)]
+        assert any(clean)
+        assert not all(clean)
+    near = [(golden[f"{case}/tracks"][5] != golden[f"{case}/tracks"][4]).any() for case in range(CASES)]
+    assert sum(near) > 5  # neighbourhoods with more than their own track
+
+
+def five_tracks() -> dict[str, Any]:
+    """A clip of sines for which the project's notes on the paper give the public function's numbers."""
+    n, t = np.arange(5.0)[:, None], np.arange(8.0)
+    truth = np.stack(
+        [0.3 * n - 0.6 + 0.05 * np.sin(0.7 * t + n), 0.2 * np.cos(0.3 * t + 2 * n), 2 + 0.25 * n + 0.1 * np.sin(0.5 * t)], -1
+    )
+    wave = np.stack([np.sin(3 * t + n), np.cos(2 * t + 5 * n), np.sin(t + 4 * n)], -1)
+    visible = (t + 2 * n) % 5 != 0
+    return {
+        "gt_occluded": ~visible,
+        "gt_tracks": truth,
+        "pred_occluded": (t + 3 * n) % 4 == 0,
+        "pred_tracks": (truth + 0.01 * (1 + n[..., None]) * wave) / 1.7,
+        "intrinsics_params": np.array([140, 140, 128, 128]),
+        "query_points": np.stack([visible.argmax(1)] * 3, -1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("scaling", "fixed", "jaccard", "within", "levels"),
+    [
+        ("none", False, 0, 0, [0, 0, 0, 0]),
+        ("median", False, 0.437435, 0.718750, [0.068966, 0.265306, 0.589744, 0.631579]),
+        ("mean", False, 0.469941, 0.775, [0.107143, 0.347826, 0.631579, 0.631579]),
+        ("median_on_queries", False, 0.458709, 0.756250, [0.107143, 0.291667, 0.631579, 0.631579]),
+        ("per_trajectory", False, 0.458709, 0.75, [0.107143, 0.291667, 0.631579, 0.631579]),
+        ("reproduce_2d", False, 0.515349, 0.8375, [0.169811, 0.512195, 0.631579, 0.631579]),
+        ("median", True, 0.437281, 0.706250, [0, 0.291667, 0.631579, 0.631579]),
+    ],
+)
+def test_vectors_of_the_notes(scaling: str, fixed: bool, jaccard: float, within: float, levels: list[float]) -> None:
+    scores = tapvid3d_metrics(**five_tracks(), scaling=scaling, use_fixed_metric_threshold=fixed)
+    assert scores["average_jaccard"] == pytest.approx(jaccard, abs=1e-6)
+    assert scores["average_pts_within_thresh"] == pytest.approx(within, abs=1e-6)
+    assert [scores[f"jaccard_{d}"] for d in (1, 2, 4, 8)] == pytest.approx(levels, abs=1e-6)
+    assert scores["occlusion_accuracy"] == 0.65
+
+
+def test_vectors_of_the_notes_for_neighbourhoods() -> None:
+    for radius, jaccard, tracks in (
+        (0.05, (0.458709, 0.75, 0.65), [0.671429, 0.500253, 0.495238, 0.411364, 0.3]),
+        (0.4, (0.419393, 0.736607, 0.601642), [0.671429, 0.415478, 0.462857, 0.366667, 0.266667]),
+    ):
+        arguments = five_tracks() | {"scaling": "local_neighborhood", "local_neighborhood_thresh": radius}
+        scores = tapvid3d_metrics(**arguments)
+        ours = [scores[name] for name in ("average_jaccard", "average_pts_within_thresh", "occlusion_accuracy")]
+        assert ours == pytest.approx(jaccard, abs=1e-6)
+        assert tapvid3d_metrics(**arguments, get_trackwise_metrics=True)["average_jaccard"] == pytest.approx(tracks, abs=1e-6)
+
+
+# ---- by hand
+
+
+def one_track(occluded: list[int], predicted_occluded: list[int], errors: list[float], depth: float = 2.0, **more: Any) -> Any:
+    """A point on the axis of the camera that is predicted so many pixels to the right; one pixel is depth / 128 metres."""
+    truth = np.tile([0, 0, depth], (1, len(errors), 1)).astype(float)
+    predicted = truth.copy()
+    predicted[..., 0] += np.array(errors) * depth / 128
+    arguments = {"intrinsics_params": CAMERA, "scaling": "none"} | more
+    return tapvid3d_metrics(np.array([occluded], bool), truth, np.array([predicted_occluded], bool), predicted, **arguments)
+
+
+def test_by_hand() -> None:
+    # Frames: 0 right  1 right  2 three pixels off  3 occluded, said visible  4 visible, said occluded
+    scores = one_track([0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 3, 0, 0])
+    assert isinstance(scores["average_jaccard"], float)
+    assert scores["occlusion_accuracy"] == 3 / 5
+    assert scores["pts_within_2"] == 3 / 4  # frames 0, 1, 4 of 0, 1, 2, 4
+    assert scores["pts_within_4"] == 1
+    assert scores["jaccard_2"] == 2 / (4 + 2)  # hits: 0, 1; false alarms: 2, 3
+    assert scores["jaccard_4"] == 3 / (4 + 1)  # hits: 0, 1, 2; false alarm: 3
+    assert scores["average_jaccard"] == pytest.approx((2 * 2 / 6 + 3 * 3 / 5) / 5)
+    assert scores["average_pts_within_thresh"] == pytest.approx((2 * 3 / 4 + 3) / 5)
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_a_distance_of_exactly_the_threshold_is_too_far(threshold: int) -> None:
+    assert one_track([0], [0], [threshold])[f"pts_within_{threshold}"] == 0
+    assert one_track([0], [0], [threshold - 1e-6])[f"pts_within_{threshold}"] == 1
+
+
+def test_thresholds_grow_with_depth_and_shrink_with_the_focal_length() -> None:
+    assert one_track([0], [0], [3], depth=0.5)["pts_within_4"] == one_track([0], [0], [3], depth=40)["pts_within_4"] == 1
+    assert one_track([0], [0], [3], intrinsics_params=[256, 64, 0, 0])["pts_within_4"] == 1  # sqrt(fx fy) = 128
+    assert one_track([0], [0], [3], intrinsics_params=[256, 128, 0, 0])["pts_within_4"] == 0
+
+
+def test_fixed_thresholds_are_metres() -> None:
+    for metres, passed in ((0.009, 5), (0.011, 4), (0.039, 4), (0.15, 3), (0.63, 2), (2.5, 1), (2.6, 0)):
+        scores = one_track([0], [0], [metres * 128 / 2], use_fixed_metric_threshold=True)
+        assert scores["average_pts_within_thresh"] * 5 == pytest.approx(passed)
+
+
+def test_each_scaling_by_hand() -> None:
+    # Two points at 1 m and 4 m, predicted at 0.5 and 1 units in all three frames: scales 2 and 4.
+    truth = np.zeros((2, 3, 3))
+    truth[0, :, 2], truth[1, :, 2] = 1, 4
+    predicted = np.zeros((2, 3, 3))
+    predicted[0, :, 2], predicted[1, :, 2] = 0.5, 1
+    seen, hidden = np.zeros((2, 3), bool), np.zeros((2, 3), bool)
+    hidden[1] = [False, False, True]  # five points visible in both: 1, 1, 1, 4, 4 over 0.5, 0.5, 0.5, 1, 1
+    queries = np.array([[1, 0, 0], [2, 0, 0]])
+
+    def within(scaling: str, **more: Any) -> list[float]:
+        more = {"query_points": queries, "get_trackwise_metrics": True} | more
+        return list(tapvid3d_metrics(seen, truth, hidden, predicted, CAMERA, scaling=scaling, **more)["pts_within_1"])
+
+    assert within("none") == [0, 0]
+    assert within("median") == [1, 0]  # 1 / 0.5 = 2
+    # (3 * 1 + 2 * 4) / (3 * 0.5 + 2 * 1) = 22/7: errors 4/7 and 6/7 m
+    mean = tapvid3d_metrics(seen, truth, hidden, predicted, CAMERA, scaling="mean", use_fixed_metric_threshold=True)
+    assert [mean["pts_within_8"], mean["pts_within_16"]] == [0.5, 1]
+    assert within("median_on_queries") == [1, 0]  # the second query is predicted occluded and drops out: 2
+    assert within("median_on_queries", query_points=queries * 0) == [0, 0]  # (1 + 4) / (0.5 + 1)
+    assert within("per_trajectory") == within("reproduce_2d") == within("local_neighborhood") == [1, 1]
+    assert within("local_neighborhood", local_neighborhood_thresh=3.1) == [0.5, 0.5]  # each is wrong with the other's scale
+
+
+def test_a_query_between_frames_is_rounded_half_to_even() -> None:
+    truth = np.tile([0, 0, 2.0], (1, 4, 1))
+    predicted = truth / np.array([1, 2, 3, 4])[:, None]
+    seen = np.zeros((1, 4), bool)
+    for frame, right in ((0.5, 0), (0.6, 1), (1.5, 2), (2.5, 2), (2.51, 3)):
+        scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="per_trajectory", query_points=[[frame, 0, 0]])
+        only = tapvid3d_metrics(seen, truth, seen, predicted * (right + 1), CAMERA, scaling="none")
+        assert scores["pts_within_1"] == only["pts_within_1"] == 1 / 4
+
+
+def test_reproduce_2d_is_distance_in_pixels() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform([-1, -1, 1], [1, 1, 5], (30, 20, 3))
+    predicted = (truth + rng.normal(0, 0.05, truth.shape)) * rng.uniform(0.3, 3, (30, 20, 1))
+    seen = np.zeros((30, 20), bool)
+    scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="reproduce_2d")
+    pixels = np.linalg.norm(project(truth, CAMERA) - project(predicted, CAMERA), axis=-1)
+    for threshold in THRESHOLDS:
+        assert scores[f"pts_within_{threshold}"] == (pixels < threshold).mean()
+
+
+# ---- neighbourhoods
+
+
+def by_definition(q: dict[str, Any], radius: float) -> dict[str, np.ndarray]:
+    """local_neighborhood anchor by anchor; numbers of the whole clip."""
+    truth, predicted, v, pv = q["gt_tracks"], q["pred_tracks"], ~q["gt_occluded"], ~q["pred_occluded"]
+    focal = np.sqrt(q["intrinsics_params"][0] * q["intrinsics_params"][1])
+    names = "all", "agree", "v", "pv", *(f"{kind}{d}" for kind in ("hit", "near") for d in THRESHOLDS)
+    sums = dict.fromkeys(names, 0.0)
+    for i, frame in enumerate(q["query_points"][:, 0].astype(int)):
+        inside = np.linalg.norm(truth - truth[i], axis=-1) < radius
+        scaled = predicted * (truth[i, frame, 2] / predicted[i, frame, 2])
+        distance = np.linalg.norm(scaled - truth, axis=-1)
+        w = v[i].sum() / max(1, (v & inside).sum())
+        for name, mask in (("all", inside), ("agree", inside & (v == pv)), ("v", inside & v), ("pv", inside & pv)):
+            sums[name] += w * mask.sum()
+        for d in THRESHOLDS:
+            near = inside & v & (distance < d * truth[..., 2] / focal)
+            sums[f"near{d}"] += w * near.sum()
+            sums[f"hit{d}"] += w * (near & pv).sum()
+    scores = {"occlusion_accuracy": sums["agree"] / sums["all"]}
+    for d in THRESHOLDS:
+        scores[f"pts_within_{d}"] = sums[f"near{d}"] / sums["v"]
+        scores[f"jaccard_{d}"] = sums[f"hit{d}"] / (sums["v"] + sums["pv"] - sums[f"hit{d}"])
+    return scores
+
+
+def crowd(n: int, t: int, size: float, seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(-size / 2, size / 2, (n, t, 3)) + np.array([0, 0, 2])
+    occluded = rng.random((n, t)) < 0.3
+    occluded[:, 0] = False
+    return {
+        "gt_occluded": occluded,
+        "gt_tracks": truth,
+        "pred_occluded": occluded ^ (rng.random((n, t)) < 0.2),
+        "pred_tracks": truth * rng.uniform(0.98, 1.02, (n, 1, 1)) + rng.normal(0, 0.02, truth.shape),
+        "intrinsics_params": CAMERA,
+        "query_points": np.zeros((n, 3)),
+    }
+
+
+@pytest.mark.parametrize(("n", "t", "size"), [(100, 400, 0.5), (60, 400, 0.12), (300, 3, 0.3), (2, 1, 0.04), (1, 5, 1)])
+def test_neighbourhoods_are_those_of_the_definition(n: int, t: int, size: float) -> None:
+    q = crowd(n, t, size)
+    if n > 2:
+        q["gt_tracks"][q["gt_occluded"] & (np.arange(t) % 2 == 1)] = np.nan
+        q["gt_tracks"][0, q["gt_occluded"][0]] = np.inf
+    scores = tapvid3d_metrics(**q, scaling="local_neighborhood")
+    with np.errstate(invalid="ignore"):
+        wanted = by_definition(q, 0.05)
+    assert {name: scores[name] for name in wanted} == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_neighbour_at_exactly_the_radius_is_none() -> None:
+    truth = np.zeros((2, 1, 3))
+    truth[:, 0] = [0, 0, 2], [0.375, 0.5, 2]
+    predicted = truth / np.array([2, 4])[:, None, None]
+    seen, queries = np.zeros((2, 1), bool), np.zeros((2, 3))
+    for radius, within in ((0.625, 1), (np.nextafter(0.625, 1), 0.5)):
+        more = {"query_points": queries, "local_neighborhood_thresh": radius}
+        scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="local_neighborhood", **more)
+        assert scores["average_pts_within_thresh"] == within
+
+
+def test_a_track_that_is_never_visible_weighs_nothing() -> None:
+    q = crowd(5, 6, 0.1) | {"scaling": "local_neighborhood"}
+    lone = {name: value[:1] for name, value in q.items() if np.ndim(value) > 1}
+    lone["gt_tracks"], lone["gt_occluded"] = lone["gt_tracks"] + 3, np.ones((1, 6), bool)
+    joined = {name: np.concatenate([q[name], value]) for name, value in lone.items()}
+    assert tapvid3d_metrics(**q | joined) == tapvid3d_metrics(**q)
+
+
+def test_memory_does_not_grow_with_the_neighbourhoods() -> None:
+    q = crowd(150, 200, 0.02)  # everything is near everything: 2.2 million pairs, 30,000 points of 8 bytes x 3 an anchor
+    tracemalloc.start()
+    tapvid3d_metrics(**q, scaling="local_neighborhood")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+# ---- axes
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("trackwise", [False, True])
+def test_every_order_of_axes_and_batches(scaling: str, trackwise: bool) -> None:
+    clips = [crowd(4, 6, 0.1, seed) for seed in range(4)]  # as many clips as tracks, where the public function mixes them up
+    for scale, clip in enumerate(clips, 1):
+        clip["pred_tracks"] = clip["pred_tracks"] * scale
+        clip["intrinsics_params"] = CAMERA / scale
+    single = [tapvid3d_metrics(**clip, scaling=scaling, get_trackwise_metrics=trackwise) for clip in clips]
+    assert np.shape(single[0]["jaccard_4"]) == ((4,) if trackwise else ())
+    batch = {name: np.stack([clip[name] for clip in clips]) for name in clips[0]}
+    names = ("gt_occluded", "gt_tracks", "pred_occluded", "pred_tracks")
+    for axes in itertools.permutations(range(3)):
+        turned = {name: batch[name].transpose(*axes, *range(3, batch[name].ndim)) for name in names}
+        order = " ".join("bnt"[axis] for axis in axes)
+        scores = tapvid3d_metrics(**batch | turned, scaling=scaling, get_trackwise_metrics=trackwise, order=order)
+        for name, values in scores.items():
+            np.testing.assert_array_equal(values, [one[name] for one in single])
+    turned = {name: clips[1][name].swapaxes(0, 1) for name in names} | {"query_points": clips[1]["query_points"][None]}
+    scores = tapvid3d_metrics(**clips[1] | turned, scaling=scaling, get_trackwise_metrics=trackwise, order="t n")
+    for name, values in scores.items():
+        np.testing.assert_array_equal(values, single[1][name])
+
+
+def test_one_camera_and_one_set_of_queries_serve_a_batch() -> None:
+    clip = crowd(4, 6, 0.1)
+    batch = {name: np.stack([clip[name]] * 3) for name in ("gt_occluded", "gt_tracks", "pred_occluded", "pred_tracks")}
+    scores = tapvid3d_metrics(**clip | batch, scaling="per_trajectory", order="b n t")
+    assert scores["average_jaccard"].tolist() == [tapvid3d_metrics(**clip, scaling="per_trajectory")["average_jaccard"]] * 3
+
+
+# ---- degenerate clips
+
+
+def test_nothing_visible_in_truth() -> None:
+    for scaling in SCALINGS:
+        q = crowd(3, 4, 0.1) | {"gt_occluded": np.ones((3, 4), bool), "scaling": scaling}
+        scores = tapvid3d_metrics(**q)
+        assert math.isnan(scores["average_pts_within_thresh"])
+        if scaling != "local_neighborhood":  # whose weights are 0 then
+            assert scores["occlusion_accuracy"] == q["pred_occluded"].mean()
+            assert scores["average_jaccard"] == 0  # false alarms
+        scores = tapvid3d_metrics(**q | {"pred_occluded": q["gt_occluded"]})
+        assert math.isnan(scores["average_jaccard"])
+    means, dropped = mean_metrics([scores, tapvid3d_metrics(**five_tracks())])
+    assert means["average_jaccard"] == pytest.approx(0.437435, abs=1e-6)
+    assert dropped["average_jaccard"] == 1
+
+
+@pytest.mark.parametrize("scaling", ["median", "mean", "median_on_queries"])
+def test_nothing_predicted_visible_still_has_a_scale(scaling: str) -> None:
+    q = crowd(5, 6, 0.1) | {"scaling": scaling, "pred_occluded": np.ones((5, 6), bool)}
+    q["pred_tracks"] = q["gt_tracks"] / 3
+    scores = tapvid3d_metrics(**q)
+    assert scores["average_pts_within_thresh"] == 1
+    assert scores["average_jaccard"] == 0
+    public = tapvid3d_metrics(**q, compat="tapnet")
+    assert public["average_pts_within_thresh"].tolist() == public["average_jaccard"].tolist() == [0]
+
+
+@pytest.mark.parametrize(("scaling", "bad"), [("median", np.nan), ("mean", np.nan), ("mean", np.inf)])
+def test_a_prediction_that_is_not_finite_is_wrong_and_leaves_the_others_alone(scaling: str, bad: float) -> None:
+    truth = np.zeros((3, 1, 3))
+    truth[:, 0, 2] = 1, 2, 30
+    predicted = truth / 2
+    predicted[2] = bad
+    seen = np.zeros((3, 1), bool)
+    scores = tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling=scaling)
+    assert scores["pts_within_1"] == 2 / 3
+    assert scores["jaccard_1"] == 2 / (3 + 1)
+    # The public function compares |G| of three points with |P| of two (NaN), or with infinity among them.
+    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling=scaling, compat="tapnet")["pts_within_1"] < 2 / 3
+
+
+def test_a_query_behind_the_camera_makes_its_track_wrong() -> None:
+    q = crowd(4, 6, 0.1) | {"scaling": "per_trajectory", "get_trackwise_metrics": True}
+    q["pred_tracks"] = q["gt_tracks"] / 2
+    q["pred_tracks"][1, 0] *= -1
+    assert tapvid3d_metrics(**q)["average_pts_within_thresh"].tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
+def test_no_tracks_or_no_frames(scaling: str, shape: tuple[int, int]) -> None:
+    n, t = shape
+    none, nowhere = np.zeros(shape, bool), np.zeros((*shape, 3))
+    if t == 0 and n > 0 and scaling in ("median_on_queries", "per_trajectory", "local_neighborhood"):
+        with pytest.raises(BadInput, match="of a clip of 0 frames"):
+            tapvid3d_metrics(none, nowhere, none, nowhere, CAMERA, scaling=scaling, query_points=np.zeros((n, 3)))
+        return
+    scores = tapvid3d_metrics(none, nowhere, none, nowhere, CAMERA, scaling=scaling, query_points=np.zeros((n, 3)))
+    assert all(math.isnan(value) for value in scores.values())
+
+
+# ---- laws
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(SCALINGS), st.floats(0.01, 100))
+def test_laws(seed: int, scaling: Any, factor: float) -> None:
+    rng = np.random.default_rng(seed)
+    q = crowd(int(rng.integers(1, 12)), int(rng.integers(1, 9)), float(rng.choice([0.05, 0.3, 2])), seed) | {"scaling": scaling}
+    scores = tapvid3d_metrics(**q)
+    for d in THRESHOLDS:
+        assert 0 <= scores[f"jaccard_{d}"] <= scores[f"pts_within_{d}"] + 1e-12 <= 1 + 2e-12
+    if scaling != "none":
+        assert tapvid3d_metrics(**q | {"pred_tracks": q["pred_tracks"] * factor}) == pytest.approx(scores, abs=1e-12)
+    perfect = tapvid3d_metrics(**q | {"pred_tracks": q["gt_tracks"], "pred_occluded": q["gt_occluded"]})
+    assert perfect == pytest.approx(dict.fromkeys(perfect, 1), abs=1e-12)
+    shuffled = rng.permutation(len(q["gt_tracks"]))
+    names = ("gt_occluded", "gt_tracks", "pred_occluded", "pred_tracks", "query_points")
+    assert tapvid3d_metrics(**q | {name: q[name][shuffled] for name in names}) == pytest.approx(scores, abs=1e-12)
+
+
+# ---- bad input
+
+GOOD = crowd(2, 3, 0.1)
+FLAGS, POINTS = np.zeros((2, 3), bool), np.zeros((2, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaling": "medain"}, "scaling is 'medain'; it must be one of none, median, mean, median_on_queries"),
+        ({"compat": "tapir"}, "compat is 'tapir'; it must be one of None, tapnet"),
+        ({"order": "n x"}, "order is 'n x'; name the axes with n, t"),
+        ({"order": "b n t"}, r"gt_occluded has shape \(2, 3\); with order 'b n t' it must be \(b, n, t\)"),
+        ({"gt_tracks": POINTS[:, :2]}, r"gt_tracks has shape \(2, 2, 3\); .* it must be \(2, 3, 3\)"),
+        ({"pred_occluded": FLAGS.T}, r"pred_occluded has shape \(3, 2\); .* it must be \(2, 3\)"),
+        ({"pred_tracks": POINTS[..., :2]}, r"pred_tracks has shape \(2, 3, 2\); .* it must be \(2, 3, 3\)"),
+        ({"pred_tracks": POINTS.astype(str)}, "pred_tracks holds <U32; give an array of numbers"),
+        ({"pred_tracks": POINTS.astype(object)}, "pred_tracks holds object; give an array of numbers"),
+        ({"pred_occluded": FLAGS + 0.3}, "pred_occluded holds float64 that is not all 0 or 1"),
+        ({"gt_tracks": np.where(FLAGS[..., None], 0, np.nan)}, "gt_tracks has shape"),
+        ({"gt_tracks": POINTS + np.nan}, "gt_tracks is not finite at a point that gt_occluded calls visible"),
+        ({"intrinsics_params": [1, 2, 3]}, r"intrinsics_params has shape \(3,\); give fx, fy, cx, cy"),
+        ({"intrinsics_params": np.ones((2, 4))}, r"intrinsics_params has shape \(2, 4\)"),
+        ({"intrinsics_params": [0, 100, 1, 1]}, r"fx, fy are \[0.0, 100.0\] in intrinsics_params; give focal lengths"),
+        ({"intrinsics_params": [np.nan, 100, 1, 1]}, "in intrinsics_params; give focal lengths"),
+        ({"scaling": "per_trajectory", "query_points": None}, r"scaling 'per_trajectory' needs query_points, \(n, 3\)"),
+        ({"scaling": "median_on_queries", "query_points": np.zeros((3, 3))}, r"query_points has shape \(3, 3\)"),
+        (
+            {"scaling": "per_trajectory", "query_points": [[0, 1, 1], [3, 1, 1]]},
+            r"frame 3 of a clip of 3 frames \(0..2\); the frame",
+        ),
+        ({"scaling": "per_trajectory", "query_points": [[-1, 1, 1], [0, 1, 1]]}, "a query is at frame -1"),
+        ({"scaling": "per_trajectory", "query_points": [[np.nan, 1, 1], [0, 1, 1]]}, "a query is at frame nan"),
+        ({"scaling": "local_neighborhood", "local_neighborhood_thresh": 0}, "local_neighborhood_thresh is 0; give a radius"),
+        (
+            {"scaling": "local_neighborhood", "local_neighborhood_thresh": np.nan},
+            "local_neighborhood_thresh is nan; give a radius",
+        ),
+        (
+            {"scaling": "local_neighborhood", "local_neighborhood_thresh": None},
+            "local_neighborhood_thresh is None; give a radius",
+        ),
+    ],
+)
+def test_wrong_input_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        tapvid3d_metrics(**GOOD | change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaling": "per_trajectory"}, "with query_points without an axis for the batch"),
+        ({"scaling": "local_neighborhood"}, "'local_neighborhood' unless get_trackwise_metrics, where its driver records 0"),
+    ],
+)
+def test_compat_refuses_what_the_public_function_fails_at(change: dict[str, Any], message: str) -> None:
+    tapvid3d_metrics(**GOOD | change)
+    with pytest.raises(BadInput, match=message):
+        tapvid3d_metrics(**GOOD | change, compat="tapnet")
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_compat_and_batches(scaling: str) -> None:
+    batch = {name: np.stack([value] * 2) for name, value in GOOD.items()} | {"scaling": scaling, "order": "b n t"}
+    if scaling in ("none", "per_trajectory", "reproduce_2d"):
+        assert tapvid3d_metrics(**batch, compat="tapnet")["jaccard_1"].shape == (2,)
+        return
+    with pytest.raises(BadInput, match="the public function fails at"):
+        tapvid3d_metrics(**batch, compat="tapnet")
+
+
+def test_flags_may_be_numbers_and_points_float32() -> None:
+    wanted = tapvid3d_metrics(**five_tracks())
+    arguments = five_tracks()
+    for name in ("gt_occluded", "pred_occluded"):
+        arguments[name] = arguments[name].astype(np.float32)
+    for name in ("gt_tracks", "pred_tracks"):
+        arguments[name] = arguments[name].astype(np.float32)
+    assert tapvid3d_metrics(**arguments) == pytest.approx(wanted)
+
+
+def test_float64_within_and_float32_for_compat() -> None:
+    # Errors (x, y) of float32 whose squared length is below one pixel's, 2**-12, but not when added up in float32.
+    x = np.linspace(2**-9, 2**-6.5, 1000, dtype=np.float32)
+    y = np.sqrt(np.float32(2**-12) - x * x)
+    found = (x.astype(float) ** 2 + y.astype(float) ** 2 < 2**-12) & (x * x + y * y >= np.float32(2**-12))
+    truth = np.tile(np.float32([0, 0, 2]), (1, int(found.sum()), 1))
+    predicted = truth + np.stack([x[found], y[found], 0 * x[found]], -1)
+    seen = np.zeros(truth.shape[:2], bool)
+    assert found.sum() > 10
+    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="none")["pts_within_1"] == 1
+    assert tapvid3d_metrics(seen, truth, seen, predicted, CAMERA, scaling="none", compat="tapnet")["pts_within_1"] == 0
+
+
+def test_no_torch() -> None:
+    code = "import sys, tapetum.systems.tapvid3d.metrics; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
